@@ -1,0 +1,15 @@
+"""Adversarial attacks with one interface, usable without the rest of the project.
+
+    attack = PGD(ThreatModel("Linf", 8 / 255), steps=10, step_size=2 / 255)
+    adversarial = attack(net, images, labels, seed=0)
+
+An attack is built without a net and then called on one: any callable that maps images (N, C, H, W) in
+[0, 1] to logits (N, K).
+"""
+
+from attacks.attack import Attack, AttackResult, InputError, inspected
+from attacks.fgsm import FGSM
+from attacks.pgd import PGD
+from attacks.threat import ThreatModel
+
+__all__ = ["FGSM", "PGD", "Attack", "AttackResult", "InputError", "ThreatModel", "inspected"]

@@ -1,0 +1,165 @@
+"""What every attack is: settings first, then a call on a net, images and labels."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks.threat import ThreatModel
+
+Net = Callable[[Tensor], Tensor]
+
+
+class InputError(ValueError):
+    """The images, labels or net handed to an attack cannot be what the caller meant."""
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What an attack found.
+
+    `images` (N, C, H, W) is the last iterate (over restarts: the one of highest loss; once a sample is broken
+    and `stop_when_broken` is set: the iterate that broke it). `broken` (N,) is True where an iterate inside
+    ball and box was misclassified; it is None where no verdict was asked for. `forwards` and `backwards` count
+    samples through the net; every backward is to the input only.
+    """
+
+    images: Tensor
+    broken: Tensor | None
+    forwards: int
+    backwards: int
+
+
+class Attack(ABC):
+    """An attack on any net whose images live in `threat.bounds`."""
+
+    threat: ThreatModel
+
+    def __call__(self, net: Net, images: Tensor, labels: Tensor, *, seed: int = 0) -> Tensor:
+        """Adversarial images for `images` (N, C, H, W) with `labels` (N,); short for `run(...).images`."""
+        return self.run(net, images, labels, seed=seed, verdict=False).images
+
+    def run(
+        self,
+        net: Net,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        start: Tensor | None = None,
+        sample_ids: Tensor | None = None,
+        seed: int = 0,
+        stop_when_broken: bool = False,
+        verdict: bool = True,
+        check: bool = True,
+    ) -> AttackResult:
+        """Attack a batch.
+
+        start: where to begin instead of the attack's own start, same shape as `images`.
+        sample_ids: int64 (N,), what a sample's random numbers hang on; by default its place in the batch.
+        stop_when_broken: a sample that is misclassified leaves the batch, and costs nothing more.
+        verdict: False saves the last forward pass, where only the images are wanted, as in training.
+        check: False skips the checks of the input, which make a GPU wait.
+
+        The net is run in eval mode without gradients to its parameters; afterwards its modes, gradients,
+        `requires_grad` and buffers are as they were. Raises InputError where the input makes no sense.
+        """
+        if check:
+            _check(images, labels, start, sample_ids, self.threat)
+        if sample_ids is None:
+            sample_ids = torch.arange(len(images), device=images.device)
+        with inspected(net):
+            if check:
+                net = _checked(net, labels)
+            return self._run(net, images.detach(), labels, start, sample_ids, seed, stop_when_broken, verdict)
+
+    @abstractmethod
+    def _run(
+        self,
+        net: Net,
+        images: Tensor,
+        labels: Tensor,
+        start: Tensor | None,
+        sample_ids: Tensor,
+        seed: int,
+        stop_when_broken: bool,
+        verdict: bool,
+    ) -> AttackResult: ...
+
+
+@contextmanager
+def inspected(net: Net) -> Iterator[None]:
+    """Within the block a module is in eval mode and its parameters are out of the graph; then all is put back.
+
+    Each module's own mode is restored, so BatchNorm layers that the user froze stay frozen. A net that is no
+    `nn.Module` is left alone: what it hides cannot be known.
+    """
+    if not isinstance(net, nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in net.modules()]
+    trainable = [p for p in net.parameters() if p.requires_grad]
+    try:
+        net.eval()
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        for module, mode in modes:
+            module.training = mode
+
+
+def _check(
+    images: Tensor, labels: Tensor, start: Tensor | None, sample_ids: Tensor | None, threat: ThreatModel
+) -> None:
+    low, high = threat.bounds
+    if images.ndim < 2 or len(images) == 0:
+        raise InputError(f"expected a batch of images (N, C, H, W), got shape {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise InputError(f"images are {images.dtype}: convert them to floats within [{low:g}, {high:g}]")
+    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+        raise InputError(
+            f"expected {len(images)} labels of type int64, got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    lowest, highest = float(images.min()), float(images.max())
+    if not (low <= lowest and highest <= high):  # also where they are NaN
+        raise InputError(
+            f"images lie in [{lowest:g}, {highest:g}], expected [{low:g}, {high:g}]: "
+            "make normalisation the net's first layer, and attack the images before it"
+        )
+    if start is not None and start.shape != images.shape:
+        raise InputError(f"start has shape {tuple(start.shape)}, the images have {tuple(images.shape)}")
+    if start is not None and not bool(threat.allows(start, images).all()):
+        raise InputError("start lies outside ball or box: project it first (ThreatModel.project)")
+    if sample_ids is not None and (sample_ids.shape != labels.shape or sample_ids.dtype != torch.int64):
+        raise InputError(f"expected {len(images)} sample ids of type int64, got {tuple(sample_ids.shape)}")
+
+
+def _checked(net: Net, labels: Tensor) -> Net:
+    """The net, with a look at the shape of its first logits: a pass of its own for that would not be free."""
+    seen = False
+
+    def forward(images: Tensor) -> Tensor:
+        nonlocal seen
+        logits = net(images)
+        if not seen:
+            _check_logits(logits, len(images), labels)
+            seen = True
+        return logits
+
+    return forward
+
+
+def _check_logits(logits: Tensor, n: int, labels: Tensor) -> None:
+    if logits.ndim != 2 or len(logits) != n:
+        raise InputError(f"the net gave shape {tuple(logits.shape)} for {n} images, expected logits (N, classes)")
+    classes = logits.shape[1]
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= classes:
+        raise InputError(
+            f"labels lie in {lowest} to {highest}, but the net has {classes} classes (0 to {classes - 1})"
+        )

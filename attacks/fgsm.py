@@ -1,0 +1,18 @@
+"""The fast gradient sign method."""
+
+from attacks.pgd import PGD
+from attacks.threat import ThreatModel
+
+
+class FGSM(PGD):
+    """One step to the edge of the ball (Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples").
+
+    x + eps * sign(grad of cross-entropy at x), clipped to the box (their section 4): the special case of PGD
+    with one step of eps from the image itself.
+
+        attack = FGSM(ThreatModel("Linf", 8 / 255))
+        adversarial = attack(net, images, labels)
+    """
+
+    def __init__(self, threat: ThreatModel) -> None:
+        super().__init__(threat, steps=1, step_size=threat.eps, random_start=False)

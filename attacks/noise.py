@@ -1,0 +1,41 @@
+"""Random numbers that belong to a sample, not to the batch it happens to sit in.
+
+A generator that is drawn from batch by batch gives a sample other numbers as soon as batch size, order or
+device changes. Here a number is a hash of (seed, sample id, restart, position): the same everywhere, and
+computed for a whole batch at once.
+"""
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_GOLDEN = 0x9E3779B9
+
+
+def _mix(x: Tensor) -> Tensor:
+    """The 32-bit finaliser "lowbias32" (C. Wellons, 2018) on int64 tensors that hold 32-bit values."""
+    x = x ^ (x >> 16)
+    x = (x * 0x7FEB352D) & _MASK
+    x = x ^ (x >> 15)
+    x = (x * 0x846CA68B) & _MASK
+    return x ^ (x >> 16)
+
+
+def uniform(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int = 0) -> Tensor:
+    """Uniform numbers in [0, 1) for each sample, float64 multiples of 2^-32.
+
+    `shape` is that of one sample; the result has shape (N, *shape), N the length of `sample_ids` (int64).
+    `stream` tells apart several draws for one sample: the restarts of an attack.
+    """
+    device = sample_ids.device
+    words = [seed & _MASK, (seed >> 32) & _MASK, stream & _MASK]
+    key = torch.zeros_like(sample_ids)
+    for word in words:
+        key = _mix((key + word + _GOLDEN) & _MASK)
+    # Two keys of 32 bits a sample: with one, two of 50,000 samples would now and then share all their numbers.
+    first = _mix((sample_ids + key) & _MASK)
+    second = _mix((first ^ (sample_ids >> 32) ^ (key * 3)) & _MASK)
+    size = int(torch.Size(shape).numel())
+    position = torch.arange(size, device=device, dtype=torch.int64) * _GOLDEN & _MASK
+    hashed = _mix(_mix((position + first[:, None]) & _MASK) ^ second[:, None])
+    return hashed.to(torch.float64).mul_(2.0**-32).reshape(len(sample_ids), *shape)

@@ -1,0 +1,63 @@
+"""A comparison: arms times seeds, each a job that shares nothing with the others but the ticket's file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from robust_tickets import arms, report, stages
+from robust_tickets.arms import ArmPlan
+from robust_tickets.errors import InputError
+from robust_tickets.recipe import Arm, Recipe
+from robust_tickets.runs import RunDirectory
+from robust_tickets.stages import Machine
+from robust_tickets.tickets import Ticket
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm of one seed, whole: its training (for the ticket its search first) and its evaluation."""
+
+    recipe: Recipe
+    seed: int
+    arm: Arm
+    run: RunDirectory
+
+    def __call__(self, machine: Machine) -> Path:
+        """Do what is not there already; gives the arm's folder."""
+        plan = arms.plan(self.recipe, self.arm)
+        ticket = None
+        if plan.from_ticket:
+            ticket = Ticket.load(stages.search(self.recipe, self.seed, self.run, machine))
+        folder = stages.train(self.recipe, self.seed, self.run, machine, plan, ticket)
+        for name in ("best", "last"):
+            stages.evaluate(folder / f"{name}.safetensors", self.recipe, machine)
+        return folder
+
+
+def compare(recipe: Recipe, seeds: Sequence[int], runs: Path, machine: Machine) -> RunDirectory:
+    """Run all arms of all seeds that are not there already, then write timing.csv, timing.md and curves.svg."""
+    run = RunDirectory.of(runs, recipe)
+    for seed in seeds:
+        for arm in recipe.compare.arms:
+            Job(recipe, seed, arm, run)(machine)
+    report.write_report(run)
+    return run
+
+
+def train_from(recipe: Recipe, seed: int, runs: Path, machine: Machine, ticket_file: Path | None) -> Path:
+    """Train dense on the full schedule, or from a ticket on the short one; gives the arm's folder.
+
+    A ticket that this recipe's own search found is the arm `ticket` of `compare`; any other has an arm of its
+    own. Raises InputError for a ticket that does not fit, or was found on other images.
+    """
+    run = RunDirectory.of(runs, recipe)
+    if ticket_file is None:
+        return stages.train(recipe, seed, run, machine, arms.plan(recipe, "dense"), None)
+    ticket = Ticket.load(ticket_file)
+    plan = arms.plan(recipe, "ticket")
+    own = run.arm(seed, "search") / "ticket.safetensors"
+    if not own.is_file() or Ticket.load(own).hash != ticket.hash:
+        plan = ArmPlan(f"ticket-{ticket.hash[:8]}", plan.training, plan.epochs, from_ticket=True)
+    if ticket.search.get("data", {}).get("name") != recipe.data.name:
+        raise InputError(f"{ticket_file} was found on other images than {recipe.data.name}: choose a recipe of that data set")
+    return stages.train(recipe, seed, run, machine, plan, ticket)

@@ -1,0 +1,50 @@
+"""Decoded arrays, kept in the user's cache folder so that they are decoded once."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import PIL
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from robust_tickets import runs
+
+DECODER = f"1-pillow-{PIL.__version__}"
+"""Version of the decoder: ours and the library's, since JPEG decoders differ in the last bit."""
+
+
+def folder() -> Path:
+    """The user's cache folder for this project ($XDG_CACHE_HOME, or ~/.cache)."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "robust-tickets"
+
+
+def cached(name: str, source: Path, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The arrays decoded from `source`, read from the cache if they are there. A damaged file is made anew."""
+    path = folder() / f"{name}-{_key(source)}.safetensors"
+    if path.is_file():
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError):
+            path.unlink(missing_ok=True)
+    arrays = decode()
+    runs.write(path, lambda part: save_file(arrays, part))
+    return arrays
+
+
+def _key(source: Path) -> str:
+    """Sixteen hex digits that change with the content of an archive, or the file list of a tree."""
+    digest = hashlib.sha256(DECODER.encode())
+    if source.is_file():
+        with source.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    else:
+        # reading 60,000 files to hash them would take as long as decoding them
+        for path in sorted(source.glob("*/*/*")):
+            status = path.stat()
+            digest.update(f"{path.relative_to(source)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

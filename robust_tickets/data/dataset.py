@@ -1,0 +1,134 @@
+"""What a data set is once it lies in memory."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robust_tickets.errors import InputError
+from robust_tickets.recipe import Data, DataName
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of a data set before it is read.
+
+    `mean` and `std` (one a channel, for pixels in [0, 1]) become the net's first layer. Augmentation belongs to
+    the data set: images are shifted by up to `shift` pixels and, where that leaves the class alone, flipped.
+    """
+
+    title: str
+    shape: tuple[int, int, int]
+    classes: int
+    train_images: int
+    test_images: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    shift: int
+    flip: bool
+
+
+SPECS: dict[DataName, Spec] = {
+    # 1,797 images; the last fifth is our test set, since scikit-learn has none
+    "digits": Spec("digits (scikit-learn)", (1, 8, 8), 10, 1437, 360, (0.306,), (0.376,), shift=1, flip=False),
+    # mean and std of CIFAR-10's training images
+    "cifar10": Spec(
+        "CIFAR-10",
+        (3, 32, 32),
+        10,
+        50_000,
+        10_000,
+        (0.4914, 0.4822, 0.4465),
+        (0.2470, 0.2435, 0.2616),
+        shift=4,
+        flip=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 (N, C, H, W), labels int64 (N,), and ids int64 (N,): each sample's constant number."""
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self.labels)
+
+    def take(self, rows: Tensor) -> "Split":
+        """The samples at these places, in this order."""
+        return Split(self.images[rows], self.labels[rows], self.ids[rows])
+
+    def first(self, n: int) -> "Split":
+        """A constant subset of n images, balanced over the classes; 0 means all, in balanced order.
+
+        Raises InputError if there are fewer than n.
+        """
+        if n > len(self):
+            raise InputError(f"{n} images were asked for, but there are {len(self)}: ask for fewer")
+        return self.take(balanced_order(self.labels)[: n or len(self)])
+
+    def to(self, device: str) -> "Split":
+        """The split in that device's memory."""
+        return Split(self.images.to(device), self.labels.to(device), self.ids.to(device))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Train, validation and test images. Validation is held out of the training images, the same for all seeds.
+
+    `fingerprint` is 16 hex digits of the pixels and labels as read, before any split; `title` is what tables
+    call the data.
+    """
+
+    name: DataName
+    title: str
+    train: Split
+    val: Split
+    test: Split
+    fingerprint: str
+
+    @property
+    def spec(self) -> Spec:
+        """What is known of this data set beforehand."""
+        return SPECS[self.name]
+
+
+def training_images(data: Data) -> int:
+    """How many images are trained on, known before anything is read. Raises InputError for too many."""
+    pool = SPECS[data.name].train_images
+    if data.val_images + max(data.train_images, 1) > pool:
+        raise InputError(
+            f"data.train_images {data.train_images} and data.val_images {data.val_images} together are more than "
+            f"the {pool} training images of {data.name}: choose fewer"
+        )
+    return data.train_images or pool - data.val_images
+
+
+def split(data: Data, title: str, train: Split, test: Split) -> Dataset:
+    """Hold validation images out of `train` by a constant split, and keep as many of the others as asked for."""
+    digest = hashlib.sha256()
+    for part in (train, test):
+        digest.update(part.images.numpy().tobytes())
+        digest.update(part.labels.numpy().tobytes())
+    n = training_images(data)
+    order = balanced_order(train.labels)
+    val = train.take(order[: data.val_images])
+    chosen = train.take(order[data.val_images : data.val_images + n])
+    return Dataset(data.name, title, chosen, val, test, digest.hexdigest()[:16])
+
+
+def balanced_order(labels: Tensor) -> Tensor:
+    """A constant shuffled order, int64 (N,), in which every prefix holds the classes about equally often."""
+    generator = torch.Generator().manual_seed(0x5EED)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    rank = torch.empty(len(labels), dtype=torch.int64)
+    for label in labels.unique():
+        members = shuffled[labels[shuffled] == label]
+        rank[members] = torch.arange(len(members))
+    # the first of every class, then the second of every class, ...; within a rank in shuffled order
+    return shuffled[torch.argsort(rank[shuffled], stable=True)]

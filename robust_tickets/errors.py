@@ -1,0 +1,16 @@
+"""What a person can get wrong, said in one way."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """Something that was given cannot be right. The message says what, what was expected and how to mend it."""
+
+
+def unknown(kind: str, word: object, known: Iterable[str]) -> InputError:
+    """An InputError for a name that is not among `known`, with the nearest ones first."""
+    names = sorted(known)
+    near = get_close_matches(str(word), names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+    return InputError(f"unknown {kind} {str(word)!r}: {hint}known: {', '.join(names)}")

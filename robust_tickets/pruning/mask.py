@@ -1,0 +1,154 @@
+"""Which weights are there."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robust_tickets.errors import InputError
+
+
+def prunable(net: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that may be pruned, by parameter name: those of convolutions and linear layers."""
+    return {
+        f"{name}.weight": module.weight
+        for name, module in net.named_modules()
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear))
+    }
+
+
+class Mask(Mapping[str, Tensor]):
+    """Parameter name -> bool tensor of the weight's shape; True where the weight is kept. Never changed in place."""
+
+    def __init__(self, kept: Mapping[str, Tensor]) -> None:
+        self._kept = {name: tensor.to("cpu", torch.bool) for name, tensor in kept.items()}
+
+    @classmethod
+    def full(cls, net: nn.Module) -> "Mask":
+        """The mask of a net in which nothing is pruned."""
+        return cls({name: torch.ones(w.shape, dtype=torch.bool) for name, w in prunable(net).items()})
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The kept weights of one parameter."""
+        return self._kept[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Parameter names, in the net's order."""
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        """How many parameters it covers."""
+        return len(self._kept)
+
+    def __eq__(self, other: object) -> bool:
+        """Same parameters, same weights kept."""
+        if not isinstance(other, Mask) or list(self) != list(other):
+            return False
+        return all(torch.equal(self[name], other[name]) for name in self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def size(self) -> int:
+        """How many weights could be pruned."""
+        return sum(kept.numel() for kept in self.values())
+
+    @property
+    def kept(self) -> int:
+        """How many weights are kept."""
+        return sum(int(kept.sum()) for kept in self.values())
+
+    @property
+    def density(self) -> float:
+        """Kept over prunable weights; biases and BatchNorm are not counted."""
+        return self.kept / self.size
+
+    def check_fits(self, net: nn.Module) -> None:
+        """Raise InputError with the first parameter of net or mask that the other lacks, or has in another shape."""
+        weights = prunable(net)
+        for name in [*weights, *self]:
+            if name not in self:
+                raise InputError(f"the mask does not fit the net: it has nothing for {name}")
+            if name not in weights:
+                raise InputError(f"the mask does not fit the net: the net has no weight {name}")
+            if self[name].shape != weights[name].shape:
+                raise InputError(
+                    f"the mask does not fit the net: {name} is {tuple(self[name].shape)} in the mask, "
+                    f"{tuple(weights[name].shape)} in the net"
+                )
+
+    def packed(self) -> dict[str, Tensor]:
+        """One bit a weight: uint8 tensors of ceil(n / 8) bytes, by parameter name."""
+        return {
+            name: torch.from_numpy(np.packbits(kept.numpy().reshape(-1))) for name, kept in self.items()
+        }
+
+    @classmethod
+    def unpacked(cls, bits: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> "Mask":
+        """The mask that was packed. Raises InputError if the bits are too few or too many for the shapes."""
+        kept = {}
+        for name, packed in bits.items():
+            n = shapes[name].numel()
+            if packed.dtype != torch.uint8 or packed.shape != (-(-n // 8),):
+                raise InputError(f"the packed mask of {name} does not fit its shape {tuple(shapes[name])}")
+            kept[name] = torch.from_numpy(np.unpackbits(packed.numpy(), count=n).astype(bool)).reshape(shapes[name])
+        return cls(kept)
+
+
+class Masking:
+    """A mask at work on one net: gradients before the optimiser's step, parameters after it.
+
+    Masking the gradients too keeps momentum from ever holding a pruned weight, and masking the parameters makes
+    pruned entries exactly 0.0 whatever the optimiser does. `norms` (layer -> BatchNorm behind it) says what else
+    belongs to a filter: where one dies whole, its bias, gamma and beta are masked too, as it would otherwise
+    still send a constant forward.
+    """
+
+    def __init__(self, net: nn.Module, mask: Mask, norms: Mapping[str, str]) -> None:
+        mask.check_fits(net)
+        parameters = dict(net.named_parameters())
+        kept = dict(mask.items())
+        kept |= dead_filters(mask, norms, parameters)
+        # a mask of the parameter's own type and memory format, so that multiplying is one pass over memory
+        pairs = [(parameters[name], _like(keep, parameters[name])) for name, keep in kept.items()]
+        self._parameters = [parameter for parameter, _ in pairs]
+        self._masks = [keep for _, keep in pairs]
+
+    @property
+    def pruned(self) -> int:
+        """How many parameters are held at zero, those that go with dead filters included."""
+        return sum(int((mask == 0).sum()) for mask in self._masks)
+
+    @torch.no_grad()
+    def mask_gradients(self) -> None:
+        """Set the gradients of pruned entries to zero."""
+        found = [(p.grad, m) for p, m in zip(self._parameters, self._masks, strict=True) if p.grad is not None]
+        if found:
+            torch._foreach_mul_([gradient for gradient, _ in found], [mask for _, mask in found])
+
+    @torch.no_grad()
+    def mask_parameters(self) -> None:
+        """Set pruned entries to zero."""
+        torch._foreach_mul_(self._parameters, self._masks)
+
+
+def dead_filters(
+    mask: Mask, norms: Mapping[str, str], parameters: Iterable[str] | Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    """Masks (one entry a filter) of the biases, gammas and betas that go with filters that died whole."""
+    names = set(parameters)
+    extra = {}
+    for weight, kept in mask.items():
+        alive = kept.flatten(1).any(1)
+        if bool(alive.all()):
+            continue
+        layer = weight.removesuffix(".weight")
+        norm = norms.get(layer)
+        companions = [f"{layer}.bias"] + ([f"{norm}.weight", f"{norm}.bias"] if norm is not None else [])
+        extra |= {name: alive for name in companions if name in names}
+    return extra
+
+
+def _like(keep: Tensor, parameter: nn.Parameter) -> Tensor:
+    return torch.empty_like(parameter, requires_grad=False).copy_(keep)

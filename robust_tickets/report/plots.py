@@ -1,0 +1,67 @@
+"""The curves of a comparison."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from robust_tickets.report.read import ArmResult
+from robust_tickets.report.tables import data_title, results
+from robust_tickets.runs import RunDirectory
+
+# Okabe & Ito's palette, which colour-blind readers can tell apart; an arm has its colour in every plot
+COLOURS = {
+    "dense": "#000000",
+    "dense-short": "#0072B2",
+    "dense-equal-cost": "#009E73",
+    "dense-search-lr": "#CC79A7",
+    "ticket": "#D55E00",
+}
+
+
+def curves(run: RunDirectory, file: Path) -> None:
+    """Draw validation accuracy over epochs and over FLOPs, search included, as SVG: a thin line a seed, a thick mean.
+
+    The same results give the same bytes.
+    """
+    found = results(run)
+    with matplotlib.rc_context({"svg.hashsalt": "robust-tickets", "font.size": 9, "svg.fonttype": "none"}):
+        figure = Figure(figsize=(10, 6.4), layout="constrained")
+        axes = figure.subplots(2, 2, sharey="row", sharex="col")
+        for row, (key, label) in enumerate((("val_robust", "robust"), ("val_clean", "clean"))):
+            for arm, seeds in found.items():
+                _draw(axes[row, 0], arm, [([h["epoch"] for h in r.history], _percent(r, key)) for r in seeds])
+                _draw(axes[row, 1], arm, [(_flops(r), _percent(r, key)) for r in seeds])
+            axes[row, 0].set_ylabel(f"{label} accuracy on validation, %")
+        axes[1, 0].set_xlabel("epochs trained")
+        axes[1, 1].set_xlabel("TFLOPs spent, the ticket's search included")
+        for ax in axes.flat:
+            ax.grid(alpha=0.25)
+            ax.spines[["top", "right"]].set_visible(False)
+        axes[0, 0].legend(frameon=False, fontsize=8)
+        figure.suptitle(
+            f"{data_title(run)} · {run.recipe.model.name} × {run.recipe.model.width:g} · "
+            f"PGD-{run.recipe.evaluate.val_steps}, Linf {run.recipe.threat.eps}",
+            fontsize=10,
+        )
+        figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def _draw(ax: Any, arm: str, lines: list[tuple[list[float], list[float]]]) -> None:
+    colour = COLOURS[arm]
+    if len(lines) > 1:
+        for x, y in lines:
+            ax.plot(x, y, color=colour, linewidth=0.7, alpha=0.45)
+    x = lines[0][0]
+    y = [sum(values) / len(values) for values in zip(*(line[1] for line in lines), strict=True)]
+    ax.plot(x, y, color=colour, linewidth=1.8, marker="o", markersize=2.5, label=arm)
+
+
+def _percent(result: ArmResult, key: str) -> list[float]:
+    return [100 * record[key] for record in result.history]
+
+
+def _flops(result: ArmResult) -> list[float]:
+    before = result.search["charged_flops"] if result.search else 0
+    return [(before + record["flops"]) / 1e12 for record in result.history]

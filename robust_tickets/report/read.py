@@ -1,0 +1,82 @@
+"""What the files of a run directory say."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from robust_tickets import runs
+from robust_tickets.errors import InputError
+from robust_tickets.runs import RunDirectory
+
+TABLE_ATTACKS = {"clean": "clean", "fgsm": "fgsm", "pgd-20": "pgd20"}
+"""Attacks of the timing table and the names of their columns."""
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm of one seed, as its files have it; `search` is the ledger of its search, if it needed one."""
+
+    arm: str
+    seed: int
+    about: dict[str, Any]
+    ledger: dict[str, Any]
+    search: dict[str, Any] | None
+    history: list[dict[str, Any]]
+    accuracy: dict[tuple[str, str], float]
+    """(checkpoint, attack) -> fraction of the test images."""
+
+
+def complete_seeds(run: RunDirectory) -> list[int]:
+    """Seeds in which every arm of the recipe is trained and evaluated.
+
+    Only these can be compared: an average over other seeds for another arm would be another experiment.
+    """
+    return [seed for seed in run.seeds() if all(_complete(run, seed, arm) for arm in run.recipe.compare.arms)]
+
+
+def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
+    """All that the files say of one arm of one seed. Raises InputError for a damaged file."""
+    folder = run.arm(seed, arm)
+    search = runs.read_json(run.arm(seed, "search") / "ledger.json") if arm == "ticket" else None
+    return ArmResult(
+        arm,
+        seed,
+        about=runs.read_json(folder / "arm.json"),
+        ledger=runs.read_json(folder / "ledger.json"),
+        search=search,
+        history=_lines(folder / "metrics.jsonl"),
+        accuracy=_accuracy(folder / "robustness.csv", run),
+    )
+
+
+def _complete(run: RunDirectory, seed: int, arm: str) -> bool:
+    folder = run.arm(seed, arm)
+    if not all((folder / name).is_file() for name in ("arm.json", "ledger.json", "metrics.jsonl", "robustness.csv")):
+        return False
+    if arm == "ticket" and not (run.arm(seed, "search") / "ledger.json").is_file():
+        return False
+    found = _accuracy(folder / "robustness.csv", run)
+    return all((name, attack) in found for name in ("best", "last") for attack in TABLE_ATTACKS)
+
+
+def _accuracy(file: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
+    try:
+        rows = pd.read_csv(file, dtype={"eps": str})
+        rows = rows[(rows.split == "test") & (rows.eps == str(run.recipe.threat.eps)) & (rows.seed == 0)]
+        if run.recipe.evaluate.images:
+            rows = rows[rows.n == run.recipe.evaluate.images]
+        else:
+            rows = rows[rows.n == rows.n.max()]
+        return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
+    except (ValueError, OSError, AttributeError) as error:
+        raise InputError(f"cannot read {file} ({error}): remove it and run compare again") from None
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {file} ({error}): remove its folder and run compare again") from None

@@ -1,0 +1,160 @@
+"""The timing table: what each arm cost, and what it kept."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from robust_tickets.errors import InputError
+from robust_tickets.report.read import TABLE_ATTACKS, ArmResult, arm_result, complete_seeds
+from robust_tickets.report.verdict import verdict
+from robust_tickets.runs import RunDirectory, read_json
+
+COLUMNS = [
+    "arm",
+    "seeds",
+    "epochs",
+    "density",
+    "params",
+    "clean_mean",
+    "clean_sd",
+    "fgsm_mean",
+    "fgsm_sd",
+    "pgd20_mean",
+    "pgd20_sd",
+    "pgd20_last_mean",
+    "pgd20_last_sd",
+    "search_s",
+    "train_s",
+    "total_s",
+    "total_passes",
+    "total_flops",
+    "flops_vs_dense",
+    "seconds_vs_dense",
+    "pgd20_vs_dense",
+]
+"""Columns of timing.csv; new ones are added at the end, none is renamed."""
+
+
+def results(run: RunDirectory) -> dict[str, list[ArmResult]]:
+    """Each arm of the recipe with its results over the complete seeds. Raises InputError if no seed is complete."""
+    seeds = complete_seeds(run)
+    if not seeds:
+        raise InputError(
+            f"no seed in {run.path} has all of {', '.join(run.recipe.compare.arms)}: run compare with this recipe"
+        )
+    return {arm: [arm_result(run, seed, arm) for seed in seeds] for arm in run.recipe.compare.arms}
+
+
+def timing(run: RunDirectory) -> pd.DataFrame:
+    """The timing table, a row an arm.
+
+    Accuracies are fractions of the test images, means over seeds of the checkpoint that validation chose (or the
+    last one, where the column says so); `sd` is the sample standard deviation, empty with one seed. Seconds are
+    those charged to the arm, without reading data and validating. flops_vs_dense and seconds_vs_dense are
+    ratios, pgd20_vs_dense is a difference of fractions.
+    """
+    found = results(run)
+    rows = [_row(arm, list_) for arm, list_ in found.items()]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    dense = table[table.arm == "dense"].iloc[0]
+    table["flops_vs_dense"] = table.total_flops / dense.total_flops
+    table["seconds_vs_dense"] = table.total_s / dense.total_s
+    table["pgd20_vs_dense"] = table.pgd20_mean - dense.pgd20_mean
+    return table
+
+
+def markdown(run: RunDirectory) -> str:
+    """The timing table for people: percent, minutes, and a sentence that says what it supports."""
+    table = timing(run)
+    seeds = complete_seeds(run)
+    n = run.recipe.evaluate.images or "all"
+    about = read_json(run.path / "env.json")
+    titles = [
+        "arm",
+        "epochs",
+        "weights kept",
+        "clean %",
+        "FGSM %",
+        "PGD-20 %",
+        "PGD-20 last %",
+        "search s",
+        "train s",
+        "total s",
+        "seconds / dense",
+        "passes, M",
+        "FLOPs / dense",
+        "PGD-20 - dense, points",
+    ]
+    body = [
+        [
+            row.arm,
+            f"{row.epochs}",
+            f"{row.density:.0%}",
+            _percent(row.clean_mean, row.clean_sd),
+            _percent(row.fgsm_mean, row.fgsm_sd),
+            _percent(row.pgd20_mean, row.pgd20_sd),
+            _percent(row.pgd20_last_mean, row.pgd20_last_sd),
+            f"{row.search_s:,.0f}",
+            f"{row.train_s:,.0f}",
+            f"{row.total_s:,.0f}",
+            f"{row.seconds_vs_dense:.2f}",
+            f"{row.total_passes / 1e6:.2f}",
+            f"{row.flops_vs_dense:.2f}",
+            f"{100 * row.pgd20_vs_dense:+.1f}",
+        ]
+        for row in table.itertuples()
+    ]
+    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" + " ---: |" * (len(titles) - 1)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in body]
+    model = run.recipe.model
+    heading = (
+        f"{data_title(run)}, {model.name} at width {model.width:g}, Linf {run.recipe.threat.eps}, "
+        f"{n} test images, seeds {', '.join(map(str, seeds))}"
+    )
+    spread = " Mean ± sample standard deviation over seeds." if len(seeds) > 1 else " One seed: no spread is known."
+    notes = (
+        f"Accuracy is that of the epoch with the best robust accuracy on {run.recipe.data.val_images} validation images "
+        f"(`last`: of the last epoch).{spread} "
+        "Seconds and passes are those of search and training, without validation and evaluation; FLOPs count a "
+        "forward pass 1, a backward pass to the input 1, a full backward pass 2 times the net's forward FLOPs. "
+        f"Machine: {about['cpu']}, {about['threads']} threads{', ' + about['gpu'] if about['gpu'] else ''}, "
+        f"torch {about['torch']}."
+    )
+    return "\n".join([f"**{heading}**", "", *lines, "", verdict(results(run)), "", notes, ""])
+
+
+def data_title(run: RunDirectory) -> str:
+    """What the data were called when they were read."""
+    titles = {
+        read_json(run.arm(seed, arm) / "arm.json")["data"]
+        for seed in complete_seeds(run)
+        for arm in run.recipe.compare.arms
+    }
+    return " and ".join(sorted(titles))
+
+
+def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
+    accuracies = pd.DataFrame(
+        {
+            **{column: [r.accuracy["best", attack] for r in seeds] for attack, column in TABLE_ATTACKS.items()},
+            "pgd20_last": [r.accuracy["last", "pgd-20"] for r in seeds],
+        }
+    )
+    mean, sd = accuracies.mean(), accuracies.std()  # the sample's standard deviation; NaN with one seed
+    scores = [x for column in accuracies.columns for x in (mean[column], sd[column])]
+
+    def average(get: Callable[[ArmResult], float]) -> float:
+        return sum(map(get, seeds)) / len(seeds)
+
+    search = average(lambda r: r.search["charged_seconds"] if r.search else 0.0)
+    train = average(lambda r: r.ledger["charged_seconds"])
+    passes = average(lambda r: r.ledger["charged_passes"] + (r.search["charged_passes"] if r.search else 0))
+    flops = average(lambda r: r.ledger["charged_flops"] + (r.search["charged_flops"] if r.search else 0))
+    about = seeds[0].about
+    params = round(average(lambda r: r.about["params"]))
+    head = [arm, len(seeds), about["epochs"], about["density"], params]
+    return [*head, *scores, search, train, search + train, round(passes), round(flops), 0.0, 0.0, 0.0]
+
+
+def _percent(mean: float, sd: float) -> str:
+    return f"{100 * mean:.1f}" if pd.isna(sd) else f"{100 * mean:.1f} ± {100 * sd:.1f}"

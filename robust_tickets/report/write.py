@@ -1,0 +1,17 @@
+"""The report of a run directory, written into it."""
+
+from robust_tickets.report.plots import curves
+from robust_tickets.report.tables import markdown, timing
+from robust_tickets.runs import RunDirectory, write, write_text
+
+
+def write_report(run: RunDirectory) -> None:
+    """Write timing.csv, timing.md and curves.svg. Raises InputError if no seed is complete."""
+    write_text(run.path / "timing.csv", csv(run))
+    write_text(run.path / "timing.md", markdown(run))
+    write(run.path / "curves.svg", lambda part: curves(run, part))
+
+
+def csv(run: RunDirectory) -> str:
+    """The timing table as CSV: fractions and seconds."""
+    return timing(run).to_csv(index=False, float_format="%.6g")

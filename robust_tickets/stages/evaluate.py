@@ -1,0 +1,161 @@
+"""The stage that judges a checkpoint."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from robust_tickets import evaluation, runs
+from robust_tickets.data import SPECS
+from robust_tickets.errors import InputError
+from robust_tickets.evaluation import Row, attack_named
+from robust_tickets.ledger import Ledger, clock_for
+from robust_tickets.models import fold, forward_flops
+from robust_tickets.recipe import DataName, Recipe
+from robust_tickets.stages.place import Machine, load, placed, threat_model
+from robust_tickets.training import Checkpoint
+
+ATTACKS = ("clean", "fgsm", "pgd-20")
+"""The attacks of the timing table."""
+
+SPLITS = ("train", "val", "test")
+
+_KEY = ["checkpoint", "split", "attack", "eps", "n", "seed"]
+
+
+def evaluate(file: Path, what: Recipe, machine: Machine) -> Path:
+    """Judge a checkpoint of a run as its recipe says, on the test images; gives the run's robustness.csv."""
+    known = rows_of(file.parent / "robustness.csv")
+    n = what.evaluate.images or len(load(what.data, machine).test)
+    done = known[(known.checkpoint == file.stem) & (known.split == "test") & (known.n == n) & (known.seed == 0)]
+    if set(ATTACKS) <= set(done.attack):
+        return file.parent / "robustness.csv"
+    return evaluate_file(
+        file,
+        machine,
+        attacks=ATTACKS,
+        split="test",
+        limit=what.evaluate.images,
+        root=what.data.root,
+    )[0]
+
+
+def evaluate_file(
+    file: Path,
+    machine: Machine,
+    *,
+    attacks: tuple[str, ...],
+    split: str,
+    limit: int,
+    seed: int = 0,
+    name: DataName | None = None,
+    root: Path | None = None,
+    download: bool = False,
+    elsewhere: Path | None = None,
+) -> tuple[Path, pd.DataFrame]:
+    """Judge any checkpoint; gives the table's file and the rows just made.
+
+    name, root, download: the images, as in a recipe; by default the set that the checkpoint was trained on.
+    limit: images, balanced over the classes; 0 means all. The rows are merged into `robustness.csv` beside a checkpoint that lies in a run
+    directory, and otherwise into one under `elsewhere`. Raises InputError for what cannot be evaluated.
+    """
+    checkpoint = Checkpoint.load(file)
+    what = checkpoint.resolved_recipe()
+    for attack in attacks:
+        attack_named(attack, threat_model(what), what.evaluate.rel_step)  # complain before the data are read
+    data = replace(what.data, name=name or what.data.name, root=root, download=download)
+    if (SPECS[data.name].shape, SPECS[data.name].classes) != (checkpoint.model.shape, checkpoint.model.classes):
+        raise InputError(
+            f"{file} is a net for {what.data.name}, which {data.name} does not fit: leave out --data.name"
+        )
+    machine.prepare(what.compute)
+    net = placed(checkpoint.net(), what.compute, machine)
+    folded = fold(net)
+    ledger = Ledger("evaluate", clock_for(machine.device))
+    with ledger.running():
+        with ledger.phase("load"):
+            dataset = load(data, machine)
+        images = getattr(dataset, split).first(limit)
+        with machine.progress.stage(f"evaluate {file.stem}", len(images) * len(attacks)) as meter:
+            with ledger.phase("attack"):
+                rows = evaluation.evaluate(
+                    folded,
+                    images,
+                    attacks,
+                    threat_model(what),
+                    rel_step=what.evaluate.rel_step,
+                    batch=what.evaluate.batch,
+                    seed=seed,
+                    channels_last=what.compute.channels_last,
+                    advance=meter.advance,
+                )
+            meter.note("  ".join(f"{row.attack} {row.accuracy:.1%}" for row in rows))
+        flops = forward_flops(folded, dataset.spec.shape)
+        for row in rows:
+            ledger.count("attack", row.passes, flops)
+    table = _table(rows, file.stem, split, what, seed)
+    inside = any((parent / "recipe.toml").is_file() for parent in file.resolve().parents)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    folder = file.parent if inside or elsewhere is None else elsewhere / f"evaluate-{digest}"
+    target = folder / "robustness.csv"
+    merged = pd.concat([rows_of(target), table]).drop_duplicates(_KEY, keep="last")
+    runs.write_text(target, merged.to_csv(index=False))
+    runs.write_json(folder / f"evaluate-{file.stem}.ledger.json", ledger.report())
+    return target, table
+
+
+def rows_of(file: Path) -> pd.DataFrame:
+    """The rows of a robustness.csv; none where there is no file. Raises InputError for a damaged one."""
+    if not file.is_file():
+        return pd.DataFrame(columns=_COLUMNS)
+    try:
+        rows = pd.read_csv(file, dtype={"eps": str})
+        if list(rows.columns) != _COLUMNS:
+            raise ValueError(f"columns {list(rows.columns)}")
+    except (ValueError, OSError) as error:
+        raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None
+    return rows
+
+
+def pretty(rows: pd.DataFrame) -> str:
+    """The rows for people: accuracy in percent."""
+    shown = rows.assign(accuracy=[f"{100 * a:.2f} %" for a in rows.accuracy], passes=rows.forwards + rows.backwards)
+    return shown[["attack", "eps", "n", "accuracy", "seconds", "passes"]].to_string(index=False)
+
+
+_COLUMNS = [
+    "checkpoint",
+    "split",
+    "attack",
+    "eps",
+    "n",
+    "accuracy",
+    "seconds",
+    "forwards",
+    "backwards",
+    "rel_step",
+    "seed",
+]
+
+
+def _table(rows: list[Row], name: str, split: str, what: Recipe, seed: int) -> pd.DataFrame:
+    if len(rows) > 1:
+        rows = [*rows, evaluation.worst_case(rows)]
+    values = [
+        [
+            name,
+            split,
+            row.attack,
+            str(what.threat.eps),
+            len(row.standing),
+            row.accuracy,
+            round(row.seconds, 3),
+            row.forwards,
+            row.backwards,
+            what.evaluate.rel_step,
+            seed,
+        ]
+        for row in rows
+    ]
+    return pd.DataFrame(values, columns=_COLUMNS)

@@ -1,0 +1,88 @@
+"""The ticket: a saved init, a mask, and where they came from."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from robust_tickets import artefact, schema
+from robust_tickets.errors import InputError
+from robust_tickets.models import ModelSpec
+from robust_tickets.pruning import Mask
+from robust_tickets.training.checkpoint import plant
+
+KIND = "ticket"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A sparse sub-network at its original initialisation.
+
+    `init` is the whole state dict of the untrained net, pruned weights included; `mask` says which of them are
+    kept. `search` is the part of the recipe that made it, `data` the fingerprint of the images, `passes` and
+    `flops` what the search cost. Neither clock nor path is in it: the same search gives the same bytes.
+    """
+
+    model: ModelSpec
+    init: dict[str, Tensor]
+    mask: Mask
+    search: dict[str, Any]
+    data: str
+    seed: int
+    passes: int
+    flops: int
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        artefact.save(path, KIND, self._tensors(), self._meta())
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hex digits of the content."""
+        return artefact.content_hash(self._tensors(), {**self._meta(), "kind": KIND, "version": artefact.VERSION})
+
+    @classmethod
+    def load(cls, path: Path) -> "Ticket":
+        """Read a ticket. Raises InputError where it is absent, damaged or none."""
+        tensors, meta = artefact.load(path, KIND)
+        init = {n.removeprefix("init/"): t for n, t in tensors.items() if n.startswith("init/")}
+        bits = {n.removeprefix("mask/"): t for n, t in tensors.items() if n.startswith("mask/")}
+        try:
+            order = meta["mask"]  # safetensors keeps tensors in an order of its own
+            return cls(
+                model=schema.read(ModelSpec, meta["model"], path="model"),
+                init=init,
+                mask=Mask.unpacked({n: bits[n] for n in order}, {n: init[n].shape for n in order}),
+                search=meta["search"],
+                data=meta["data"],
+                seed=meta["seed"],
+                passes=meta["passes"],
+                flops=meta["flops"],
+            )
+        except (KeyError, InputError) as error:
+            raise InputError(f"{path} is no whole ticket: {error}") from None
+
+    def plant(self, net: nn.Module) -> None:
+        """Rewind a net to the ticket's init, in place; its mask is applied in training.
+
+        Raises InputError with the first parameter that does not fit.
+        """
+        plant(net, self.init, KIND)
+        self.mask.check_fits(net)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        init = {f"init/{name}": tensor for name, tensor in self.init.items()}
+        return init | {f"mask/{name}": bits for name, bits in self.mask.packed().items()}
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "model": asdict(self.model),
+            "mask": list(self.mask),
+            "density": self.mask.density,
+            "search": self.search,
+            "data": self.data,
+            "seed": self.seed,
+            "passes": self.passes,
+            "flops": self.flops,
+        }

@@ -1,0 +1,17 @@
+"""Training: one loop, the methods that make its images, schedules, checkpoints."""
+
+from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.loop import Fit, Fitted, fit
+from robust_tickets.training.methods import UPDATE_PASSES, attack_passes, training_attack
+from robust_tickets.training.schedules import learning_rate
+
+__all__ = [
+    "UPDATE_PASSES",
+    "Checkpoint",
+    "Fit",
+    "Fitted",
+    "attack_passes",
+    "fit",
+    "learning_rate",
+    "training_attack",
+]

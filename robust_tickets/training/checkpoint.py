@@ -1,0 +1,90 @@
+"""A trained net on disk."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robust_tickets import artefact, recipe, schema
+from robust_tickets.errors import InputError
+from robust_tickets.models import ModelSpec, build
+from robust_tickets.recipe import Recipe
+
+KIND = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and all that is needed to use them: the net, the recipe, which arm, seed and epoch.
+
+    `state` is the net's state dict, pruned weights being 0.0 in it; `val_clean` and `val_robust` are fractions.
+    """
+
+    state: dict[str, Tensor]
+    model: ModelSpec
+    recipe: dict[str, Any]
+    arm: str
+    seed: int
+    epoch: int
+    val_clean: float
+    val_robust: float
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        meta = {
+            "model": asdict(self.model),
+            "recipe": self.recipe,
+            "arm": self.arm,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "val_clean": self.val_clean,
+            "val_robust": self.val_robust,
+        }
+        artefact.save(path, KIND, self.state, meta)
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Read a checkpoint. Raises InputError where it is absent, damaged or none."""
+        tensors, meta = artefact.load(path, KIND)
+        try:
+            return cls(
+                state=tensors,
+                model=schema.read(ModelSpec, meta["model"], path="model"),
+                recipe=meta["recipe"],
+                arm=meta["arm"],
+                seed=meta["seed"],
+                epoch=meta["epoch"],
+                val_clean=meta["val_clean"],
+                val_robust=meta["val_robust"],
+            )
+        except (KeyError, InputError) as error:
+            raise InputError(f"{path} is no whole checkpoint: {error}") from None
+
+    def net(self) -> nn.Module:
+        """The net with these weights, in eval mode. Raises InputError where they do not fit it."""
+        net = build(self.model, seed=0)
+        plant(net, self.state, "checkpoint")
+        return net.eval()
+
+    def resolved_recipe(self) -> Recipe:
+        """The recipe it was trained by."""
+        return recipe.read(self.recipe)
+
+
+@torch.no_grad()
+def plant(net: nn.Module, state: dict[str, Tensor], kind: str) -> None:
+    """Copy a state into a net, in place. Raises InputError with the first parameter that does not fit."""
+    own = net.state_dict()
+    for name in [*own, *state]:
+        if name not in state:
+            raise InputError(f"the {kind} does not fit the net: it has nothing for {name}")
+        if name not in own:
+            raise InputError(f"the {kind} does not fit the net: the net has no {name}")
+        if own[name].shape != state[name].shape:
+            raise InputError(
+                f"the {kind} does not fit the net: {name} is {tuple(state[name].shape)} in the {kind}, "
+                f"{tuple(own[name].shape)} in the net; use the recipe it was made by"
+            )
+    net.load_state_dict(state)
