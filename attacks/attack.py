@@ -23,8 +23,8 @@ class AttackResult:
 
     `images` (N, C, H, W) is the last iterate (over restarts: the one of highest loss; once a sample is broken
     and `stop_when_broken` is set: the iterate that broke it). `broken` (N,) is True where an iterate inside
-    ball and box was misclassified; it is None where no verdict was asked for. `forwards` and `backwards` count
-    samples through the net; every backward is to the input only.
+    ball and box was misclassified; it is None where no verdict was asked for. `forwards` and `backwards`
+    count samples through the net; every backward is to the input only.
     """
 
     images: Tensor
@@ -91,7 +91,8 @@ class Attack(ABC):
 
 @contextmanager
 def inspected(net: Net) -> Iterator[None]:
-    """Within the block a module is in eval mode and its parameters are out of the graph; then all is put back.
+    """Within the block a module is in eval mode and its parameters are out of the graph; then all is put
+    back.
 
     Each module's own mode is restored, so BatchNorm layers that the user froze stay frozen. A net that is no
     `nn.Module` is left alone: what it hides cannot be known.
@@ -156,7 +157,9 @@ def _checked(net: Net, labels: Tensor) -> Net:
 
 def _check_logits(logits: Tensor, n: int, labels: Tensor) -> None:
     if logits.ndim != 2 or len(logits) != n:
-        raise InputError(f"the net gave shape {tuple(logits.shape)} for {n} images, expected logits (N, classes)")
+        raise InputError(
+            f"the net gave shape {tuple(logits.shape)} for {n} images, expected logits (N, classes)"
+        )
     classes = logits.shape[1]
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= classes:

@@ -5,7 +5,8 @@ from attacks.threat import ThreatModel
 
 
 class FGSM(PGD):
-    """One step to the edge of the ball (Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples").
+    """One step to the edge of the ball (Goodfellow et al. 2015, "Explaining and Harnessing Adversarial
+    Examples").
 
     x + eps * sign(grad of cross-entropy at x), clipped to the box (their section 4): the special case of PGD
     with one step of eps from the image itself.

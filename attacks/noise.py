@@ -32,7 +32,7 @@ def uniform(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: in
     key = torch.zeros_like(sample_ids)
     for word in words:
         key = _mix((key + word + _GOLDEN) & _MASK)
-    # Two keys of 32 bits a sample: with one, two of 50,000 samples would now and then share all their numbers.
+    # Two keys of 32 bits a sample: with one, two of 50,000 samples would now and then share all numbers.
     first = _mix((sample_ids + key) & _MASK)
     second = _mix((first ^ (sample_ids >> 32) ^ (key * 3)) & _MASK)
     size = int(torch.Size(shape).numel())

@@ -9,13 +9,15 @@ from attacks.threat import ThreatModel
 
 
 class PGD(Attack):
-    """PGD in the Linf ball (Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks").
+    """PGD in the Linf ball (Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial
+    Attacks").
 
-    x <- project(x + step_size * sign(grad of cross-entropy at x)), `steps` times (their equation in section 2.1).
+    x <- project(x + step_size * sign(grad of cross-entropy at x)), `steps` times (their equation in section
+    2.1).
 
     threat: the ball; steps: gradient steps, at least 1; step_size: in pixel units, by default eps / 4 (2/255
-    for 8/255); random_start: begin at a uniform point of the ball rather than at the image; restarts: how many
-    random starts, at least 1. Raises ValueError for settings that make no sense.
+    for 8/255); random_start: begin at a uniform point of the ball rather than at the image; restarts: how
+    many random starts, at least 1. Raises ValueError for settings that make no sense.
 
         attack = PGD(ThreatModel("Linf", 8 / 255), steps=10)
         adversarial = attack(net, images, labels)

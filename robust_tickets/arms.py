@@ -21,8 +21,8 @@ class ArmPlan:
 def plan(recipe: Recipe, arm: Arm) -> ArmPlan:
     """What an arm of the recipe trains.
 
-    All arms have the schedule that was chosen for dense, in its own shape at their length; only dense-search-lr
-    has the rate of the search throughout the same shape, as the published baseline had.
+    All arms have the schedule that was chosen for dense, in its own shape at their length; only
+    dense-search-lr has the rate of the search throughout the same shape, as the published baseline had.
     """
     train = recipe.train
     if arm == "dense":

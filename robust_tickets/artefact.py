@@ -1,4 +1,4 @@
-"""Tensors and what they mean in one safetensors file: no pickle, no clock, no path, and a hash of the content."""
+"""Tensors and what they mean, in one safetensors file: no pickle, no clock, no path, a content hash."""
 
 import hashlib
 import json
@@ -40,15 +40,21 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         meta = json.loads(text) if text else None
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged or no {kind} ({error}): copy it again, or make it anew") from None
+        raise InputError(
+            f"{path} is damaged or no {kind} ({error}): copy it again, or make it anew"
+        ) from None
     if not isinstance(meta, dict):
         raise InputError(f"{path} was not written by robust-tickets: expected a {kind}")
     if meta.get("kind") != kind:
         raise InputError(f"{path} is a {meta.get('kind')}, expected a {kind}")
     if meta.get("version") != VERSION:
-        raise InputError(f"{path} has version {meta.get('version')}, this release reads {VERSION}: update robust-tickets")
+        raise InputError(
+            f"{path} has version {meta.get('version')}, this release reads {VERSION}: update robust-tickets"
+        )
     if meta.get("hash") != content_hash(tensors, meta):
-        raise InputError(f"{path} is damaged: its content does not match its hash; copy it again, or make it anew")
+        raise InputError(
+            f"{path} is damaged: its content does not match its hash; copy it again, or make it anew"
+        )
     return tensors, meta
 
 

@@ -1,11 +1,12 @@
-"""The command line: `robust-tickets VERB ...`. It reads `--recipe`, lets flags override its fields, and prints.
+"""The command line: `robust-tickets VERB ...`. It reads `--recipe`, lets flags override its fields, and
+prints.
 
 torch is imported by the verbs that need it, so that help and mistakes answer at once.
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar
 
@@ -54,7 +55,7 @@ class _Running:
     """seed of init, batches and attacks (compare: the first one)"""
     device: str = "cpu"
     """torch device: cpu, cuda or cuda:N"""
-    fields: Annotated[Recipe, arg(name="")] = Recipe()
+    fields: Annotated[Recipe, arg(name="")] = field(default_factory=Recipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +150,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if words[0] not in VERBS:
             raise unknown("command", words[0], VERBS)
         _run(_parse(VERBS[words[0]], words[0], words[1:]))
-    except (InputError, *_attack_errors()) as error:
+    except InputError as error:
+        _fail(str(error), 2)
+    except ValueError as error:
+        if not isinstance(error, _attack_error()):  # asked only now, as it imports torch
+            raise
         _fail(str(error), 2)
     except KeyboardInterrupt:
         _fail("interrupted; what is finished is kept, and the same command goes on from there", 130)
@@ -159,21 +164,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parse(verb: type[T], name: str, words: list[str]) -> T:
-    """The verb with its flags. Where it runs by a recipe, that is read first and gives the flags their defaults."""
-    default = None
+    """The verb with its flags; where it runs by a recipe, that is read first and gives the defaults."""
+    default: T | None = None
     if issubclass(verb, _Running):
         given = _recipe_named(words)
         if given is not None:
             default = verb(recipe=given, fields=recipe.load(given))
         elif not {"-h", "--help"} & set(words):
             raise InputError(f"{name} needs --recipe: one of {', '.join(recipe.shipped())}, or a TOML file")
-    parsed = tyro.cli(
-        verb,
-        args=words,
-        prog=f"robust-tickets {name}",
-        default=default,
-        registry=_REGISTRY,
-    )
+    prog = f"robust-tickets {name}"
+    if default is None:
+        parsed = tyro.cli(verb, args=words, prog=prog, registry=_REGISTRY)
+    else:
+        parsed = tyro.cli(verb, args=words, prog=prog, default=default, registry=_REGISTRY)
     if isinstance(parsed, _Running):
         recipe.check(parsed.fields)  # first, so that its messages name `search.lr` and not `fields.search.lr`
     schema.check(parsed)
@@ -252,7 +255,7 @@ def _overview() -> str:
     lines = [
         "usage: robust-tickets VERB [OPTIONS]",
         "",
-        "Find boosting tickets by adversarial training and pruning, reuse them, and compare them with dense training.",
+        "Find boosting tickets by adversarial training and pruning, reuse them, compare them with dense.",
         "",
         *(f"  {name:<10} {(verb.__doc__ or '').split('. ')[0].rstrip('.')}" for name, verb in VERBS.items()),
         "",
@@ -264,10 +267,11 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
-def _attack_errors() -> tuple[type[Exception], ...]:
-    """The attacks' own InputError, if they have been imported: they know nothing of this package."""
-    attacks = sys.modules.get("attacks")
-    return () if attacks is None else (attacks.InputError,)
+def _attack_error() -> type[ValueError]:
+    """The attacks' own InputError: they know nothing of this package."""
+    import attacks
+
+    return attacks.InputError
 
 
 def _fail(message: str, status: int) -> NoReturn:

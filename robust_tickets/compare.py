@@ -35,7 +35,7 @@ class Job:
 
 
 def compare(recipe: Recipe, seeds: Sequence[int], runs: Path, machine: Machine) -> RunDirectory:
-    """Run all arms of all seeds that are not there already, then write timing.csv, timing.md and curves.svg."""
+    """Run all arms of all seeds that are not there yet, then write timing.csv, timing.md and curves.svg."""
     run = RunDirectory.of(runs, recipe)
     for seed in seeds:
         for arm in recipe.compare.arms:
@@ -59,5 +59,7 @@ def train_from(recipe: Recipe, seed: int, runs: Path, machine: Machine, ticket_f
     if not own.is_file() or Ticket.load(own).hash != ticket.hash:
         plan = ArmPlan(f"ticket-{ticket.hash[:8]}", plan.training, plan.epochs, from_ticket=True)
     if ticket.search.get("data", {}).get("name") != recipe.data.name:
-        raise InputError(f"{ticket_file} was found on other images than {recipe.data.name}: choose a recipe of that data set")
+        raise InputError(
+            f"{ticket_file} was found on other images than {recipe.data.name}: choose a recipe of its data"
+        )
     return stages.train(recipe, seed, run, machine, plan, ticket)

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """Something that was given cannot be right. The message says what, what was expected and how to mend it."""
+    """What was given cannot be right. The message says what, what was expected and how to mend it."""
 
 
 def unknown(kind: str, word: object, known: Iterable[str]) -> InputError:

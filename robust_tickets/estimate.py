@@ -19,7 +19,7 @@ _TIMED_STEPS = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """A row an arm (and one for the search, and one for looking), for one seed; and what it takes in all seeds."""
+    """A row an arm (one for the search, one for looking), for one seed; and the seconds of all seeds."""
 
     rows: pd.DataFrame
     seconds: float
@@ -27,7 +27,8 @@ class Estimate:
     def __str__(self) -> str:
         """The rows, and the time of all seeds on this machine."""
         shown = self.rows.assign(flops=[f"{f / 1e12:.3f} T" for f in self.rows.flops])
-        return f"{shown.to_string(index=False)}\nall seeds, on this machine: about {self.seconds / 60:.1f} minutes"
+        total = f"all seeds, on this machine: about {self.seconds / 60:.1f} minutes"
+        return f"{shown.to_string(index=False)}\n{total}"
 
 
 def estimate(recipe: Recipe, seeds: int, machine: Machine) -> Estimate:
@@ -54,7 +55,9 @@ def estimate(recipe: Recipe, seeds: int, machine: Machine) -> Estimate:
     cheapest = min(rate.values())
     table = pd.DataFrame(
         [(arm, str(n), p.total, p.cost * flops, round(s, 1)) for arm, n, p, s in rows]
-        + [("validation and evaluation, at most", "", looking, looking * flops, round(looking * cheapest, 1))],
+        + [
+            ("validation and evaluation, at most", "", looking, looking * flops, round(looking * cheapest, 1))
+        ],
         columns=["arm", "epochs", "passes", "flops", "estimated_seconds"],
     )
     return Estimate(table, float(table.estimated_seconds.sum()) * seeds)
@@ -65,7 +68,7 @@ def _methods(recipe: Recipe) -> dict[str, Training]:
 
 
 def _looking(recipe: Recipe, epochs: int) -> int:
-    """Passes of all validation and evaluation of a seed if no sample broke: 2 a step, 1 clean, 1 final verdict."""
+    """Passes of a seed's validation and evaluation if no sample broke: 2 a step, 1 clean, 1 final verdict."""
     steps = {"clean": 0, "fgsm": 1, "pgd-20": 20}
     judged = recipe.evaluate.images or SPECS[recipe.data.name].test_images
     evaluation = sum(2 * steps[a] + 1 for a in ATTACKS) * judged * 2 * len(recipe.compare.arms)

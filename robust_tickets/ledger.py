@@ -22,14 +22,14 @@ CHARGED: tuple[Phase, ...] = tuple(p for p in PHASES if p not in ("load", "valid
 FORWARD_COST = 1
 INPUT_BACKWARD_COST = 1
 FULL_BACKWARD_COST = 2
-"""Cost of a pass in forward passes: the usual convention, in which the first layer's share is not deducted."""
+"""Cost of a pass in forward passes: the usual convention, which does not deduct the first layer's share."""
 
 
 class Clock(Protocol):
     """A way to mark moments now and to read the seconds between them later."""
 
     def mark(self) -> Any:
-        """This moment."""
+        """The moment now."""
 
     def seconds(self, begin: Any, end: Any) -> float:
         """Seconds between two marks."""
@@ -39,7 +39,7 @@ class HostClock:
     """The host's monotonic clock: right wherever a call returns when its work is done."""
 
     def mark(self) -> float:
-        """This moment."""
+        """The moment now."""
         return time.perf_counter()
 
     def seconds(self, begin: float, end: float) -> float:
@@ -54,7 +54,7 @@ class CudaClock:
         """Record an event in the current stream."""
         import torch
 
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event
 
@@ -143,7 +143,7 @@ class Ledger:
             yield item
 
     def settle(self) -> None:
-        """Read the marks kept so far. On a GPU this waits, so it is called once an epoch and not once a step."""
+        """Read the marks kept so far. On a GPU this waits, so it is called once an epoch, not once a step."""
         for (begin, phase), (end, _) in zip(self._marks, self._marks[1:], strict=False):
             if phase:
                 self.seconds[phase] += self.clock.seconds(begin, end)

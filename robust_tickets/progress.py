@@ -2,13 +2,13 @@
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import AbstractContextManager, contextmanager
 
 
-class Meter(Protocol):
-    """Progress of one stage."""
+class Meter:
+    """Progress of one stage; this one is looked at by nobody."""
 
     def advance(self, steps: float, passes: int) -> None:
         """So many more steps are done, which took so many passes."""
@@ -17,27 +17,19 @@ class Meter(Protocol):
         """The state of things, said once an epoch."""
 
 
-class Progress(Protocol):
+class Progress(ABC):
     """Where progress goes."""
 
+    @abstractmethod
     def say(self, line: str) -> None:
         """One line, out of the ordinary course."""
 
-    def stage(self, title: str, steps: float) -> "ContextMeter":
-        """A stage of so many steps begins."""
+    @abstractmethod
+    def stage(self, title: str, steps: float) -> AbstractContextManager[Meter]:
+        """A stage of so many steps, for the length of a `with` block."""
 
 
-class ContextMeter(Protocol):
-    """A meter for the length of a `with` block."""
-
-    def __enter__(self) -> Meter:
-        """The stage begins."""
-
-    def __exit__(self, *error: object) -> bool | None:
-        """The stage ends."""
-
-
-class Silent:
+class Silent(Progress):
     """Progress that nobody looks at."""
 
     def say(self, line: str) -> None:
@@ -46,16 +38,10 @@ class Silent:
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[Meter]:
         """A stage that says nothing."""
-        yield _Quiet()
+        yield Meter()
 
 
-class _Quiet:
-    def advance(self, steps: float, passes: int) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-
-class Lines:
+class Lines(Progress):
     """A line an epoch, with the rate and the time left: for logs."""
 
     def say(self, line: str) -> None:
@@ -68,7 +54,7 @@ class Lines:
         yield _LineMeter(self, title, steps)
 
 
-class _LineMeter:
+class _LineMeter(Meter):
     def __init__(self, lines: Lines, title: str, steps: float) -> None:
         self._lines, self._title, self._steps = lines, title, steps
         self._begin = time.perf_counter()
@@ -82,11 +68,10 @@ class _LineMeter:
     def note(self, text: str) -> None:
         elapsed = time.perf_counter() - self._begin
         left = elapsed / self._done * (self._steps - self._done) if self._done else 0.0
-        rate = self._passes / elapsed
-        self._lines.say(f"{self._title}: {text}  {rate:,.0f} passes/s  {_clock(left)} left")
+        self._lines.say(f"{self._title}: {text}  {self._passes / elapsed:,.0f} passes/s  {_clock(left)} left")
 
 
-class Bars:
+class Bars(Progress):
     """Bars in a terminal, drawn by rich."""
 
     def __init__(self) -> None:
@@ -101,29 +86,28 @@ class Bars:
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[Meter]:
         """A bar for this stage, which stays when it is done."""
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
+        from rich import progress
 
         columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}", markup=False),
-            TextColumn("{task.fields[rate]:,.0f} passes/s"),
-            TimeRemainingColumn(compact=True),
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(bar_width=24),
+            progress.TextColumn("{task.fields[state]}", markup=False),
+            progress.TextColumn("{task.fields[rate]:,.0f} passes/s"),
+            progress.TimeRemainingColumn(compact=True),
         )
-        with RichProgress(*columns, console=self._console) as bar:
-            task = bar.add_task(title, total=steps, state="", rate=0.0)
+        with progress.Progress(*columns, console=self._console) as bars:
+            task = bars.add_task(title, total=steps, state="", rate=0.0)
             begin = time.perf_counter()
             passed = 0
 
-            class BarMeter:
+            class BarMeter(Meter):
                 def advance(self, steps: float, passes: int) -> None:
                     nonlocal passed
                     passed += passes
-                    bar.update(task, advance=steps, rate=passed / max(time.perf_counter() - begin, 1e-9))
+                    bars.update(task, advance=steps, rate=passed / (time.perf_counter() - begin))
 
                 def note(self, text: str) -> None:
-                    bar.update(task, state=text)
+                    bars.update(task, state=text)
 
             yield BarMeter()
 

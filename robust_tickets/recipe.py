@@ -1,6 +1,7 @@
 """The recipe: everything that defines a run, one frozen dataclass a concern.
 
-The dataclasses are the command line (`--search.lr 0.01`) and the TOML file; the text under a field is its help.
+The dataclasses are the command line (`--search.lr 0.01`) and the TOML file; the text under a field is its
+help.
 """
 
 import hashlib
@@ -57,11 +58,15 @@ class Model:
     """factor on all hidden widths (channels are rounded to multiples of 8)"""
 
 
+EPS_CIFAR = Eps("8/255")
+"""The radius that most of the literature uses on CIFAR-10."""
+
+
 @dataclass(frozen=True)
 class Threat:
     """What the adversary may do: any pixel by at most eps (Linf)."""
 
-    eps: Eps = Eps("8/255")
+    eps: Eps = EPS_CIFAR
     """radius of the Linf ball, for pixels in [0, 1]; kept as written"""
 
 
@@ -145,8 +150,9 @@ class Compare:
     """Which arms stand beside each other."""
 
     arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
-    """dense: full schedule; dense-short: the ticket's epochs; dense-equal-cost: as many epochs as the ticket's
-    search and training cost in FLOPs, rounded up; dense-search-lr: full schedule at the search's lr; ticket"""
+    """dense: full schedule; dense-short: the ticket's epochs; dense-equal-cost: as many epochs as the
+    ticket's search and training cost in FLOPs, rounded up; dense-search-lr: full schedule at the search's lr;
+    ticket"""
 
 
 @dataclass(frozen=True)
@@ -202,7 +208,9 @@ def check(recipe: Recipe) -> None:
     """Raise InputError where a field, or two fields together, make no sense."""
     schema.check(recipe)
     if not recipe.name or not all(c.isalnum() or c in "-_." for c in recipe.name) or recipe.name[0] == ".":
-        raise InputError(f"name {recipe.name!r} becomes a folder: use letters, digits, '-', '_' and '.' alone")
+        raise InputError(
+            f"name {recipe.name!r} becomes a folder: use letters, digits, '-', '_' and '.' alone"
+        )
     if len(set(recipe.compare.arms)) < len(recipe.compare.arms):
         raise InputError(f"compare.arms names an arm twice: {' '.join(recipe.compare.arms)}")
     if "dense" not in recipe.compare.arms:
@@ -255,4 +263,3 @@ def _folder() -> Traversable:
 def _digest(table: dict[str, Any]) -> str:
     text = json.dumps(table, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-

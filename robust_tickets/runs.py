@@ -31,7 +31,9 @@ class RunDirectory:
         """An existing run directory, its recipe read back. Raises InputError where there is none."""
         file = path / "recipe.toml"
         if not file.is_file():
-            raise InputError(f"{path} is no run directory: it has no recipe.toml (one is made by search, train or compare)")
+            raise InputError(
+                f"{path} is no run directory: it has no recipe.toml (one is made by search, train or compare)"
+            )
         return cls(path, recipes.load(str(file)))
 
     def arm(self, seed: int, arm: str) -> Path:
@@ -52,7 +54,7 @@ class RunDirectory:
 
 
 def write(path: Path, save: Callable[[Path], None]) -> None:
-    """Let `save` write a temporary file beside `path`, then put it in place: it appears whole or not at all."""
+    """Let `save` write a temporary file beside `path`, then put it in place: whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -75,7 +77,7 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A text file, whole or not at all."""
-    write(path, lambda part: part.write_text(text, encoding="utf-8") and None)
+    write(path, lambda part: _put(part, text))
 
 
 def write_json(path: Path, table: Any) -> None:
@@ -119,6 +121,10 @@ def _cpu() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or "unknown"
+
+
+def _put(part: Path, text: str) -> None:
+    part.write_text(text, encoding="utf-8")
 
 
 def _umask() -> int:

@@ -1,4 +1,4 @@
-"""Dataclasses to plain tables and back, with every value checked and every mistake named by its full field."""
+"""Dataclasses to plain tables and back, every value checked and every mistake named by its full field."""
 
 import dataclasses
 import math
@@ -24,11 +24,7 @@ class Range:
 
     def admits(self, value: float) -> bool:
         """Whether the value lies within the bounds (NaN and infinity never do)."""
-        return (
-            math.isfinite(value)
-            and self.least <= value <= self.most
-            and self.above < value < self.below
-        )
+        return math.isfinite(value) and self.least <= value <= self.most and self.above < value < self.below
 
     def __str__(self) -> str:
         """The bounds in words."""

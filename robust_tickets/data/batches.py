@@ -16,7 +16,9 @@ def steps_per_epoch(images: int, batch: int) -> int:
     Raises InputError if there is not even one.
     """
     if batch > images:
-        raise InputError(f"a batch of {batch} is more than the {images} training images: choose a smaller batch")
+        raise InputError(
+            f"a batch of {batch} is more than the {images} training images: choose a smaller batch"
+        )
     return images // batch
 
 
@@ -25,8 +27,8 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """One epoch of shuffled, augmented batches: images float32 (B, C, H, W) in [0, 1], labels and ids (B,).
 
-    Order and augmentation hang on (seed, epoch) alone, so that an epoch can be had again by itself, and all arms
-    of a seed see the same batches.
+    Order and augmentation hang on (seed, epoch) alone, so that an epoch can be had again by itself, and all
+    arms of a seed see the same batches.
     """
     steps = steps_per_epoch(len(split), batch)
     # drawn on the host, so that a GPU sees the same epoch

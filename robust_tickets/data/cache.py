@@ -23,7 +23,7 @@ def folder() -> Path:
 
 
 def cached(name: str, source: Path, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The arrays decoded from `source`, read from the cache if they are there. A damaged file is made anew."""
+    """The arrays decoded from `source`, from the cache if they are there. A damaged file is made anew."""
     path = folder() / f"{name}-{_key(source)}.safetensors"
     if path.is_file():
         try:

@@ -14,8 +14,9 @@ from robust_tickets.recipe import Data, DataName
 class Spec:
     """What is known of a data set before it is read.
 
-    `mean` and `std` (one a channel, for pixels in [0, 1]) become the net's first layer. Augmentation belongs to
-    the data set: images are shifted by up to `shift` pixels and, where that leaves the class alone, flipped.
+    `mean` and `std` (one a channel, for pixels in [0, 1]) become the net's first layer. Augmentation belongs
+    to the data set: images are shifted by up to `shift` pixels and, where that leaves the class alone,
+    flipped.
     """
 
     title: str
@@ -31,7 +32,9 @@ class Spec:
 
 SPECS: dict[DataName, Spec] = {
     # 1,797 images; the last fifth is our test set, since scikit-learn has none
-    "digits": Spec("digits (scikit-learn)", (1, 8, 8), 10, 1437, 360, (0.306,), (0.376,), shift=1, flip=False),
+    "digits": Spec(
+        "digits (scikit-learn)", (1, 8, 8), 10, 1437, 360, (0.306,), (0.376,), shift=1, flip=False
+    ),
     # mean and std of CIFAR-10's training images
     "cifar10": Spec(
         "CIFAR-10",
@@ -79,7 +82,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Train, validation and test images. Validation is held out of the training images, the same for all seeds.
+    """Train, validation and test images. Validation is held out of the training images, the same for all
+    seeds.
 
     `fingerprint` is 16 hex digits of the pixels and labels as read, before any split; `title` is what tables
     call the data.
@@ -103,14 +107,14 @@ def training_images(data: Data) -> int:
     pool = SPECS[data.name].train_images
     if data.val_images + max(data.train_images, 1) > pool:
         raise InputError(
-            f"data.train_images {data.train_images} and data.val_images {data.val_images} together are more than "
-            f"the {pool} training images of {data.name}: choose fewer"
+            f"data.train_images {data.train_images} and data.val_images {data.val_images} together are more "
+            f"than the {pool} training images of {data.name}: choose fewer"
         )
     return data.train_images or pool - data.val_images
 
 
 def split(data: Data, title: str, train: Split, test: Split) -> Dataset:
-    """Hold validation images out of `train` by a constant split, and keep as many of the others as asked for."""
+    """Hold validation images out of `train` by a constant split; keep as many of the others as asked for."""
     digest = hashlib.sha256()
     for part in (train, test):
         digest.update(part.images.numpy().tobytes())
@@ -127,7 +131,7 @@ def balanced_order(labels: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0x5EED)
     shuffled = torch.randperm(len(labels), generator=generator)
     rank = torch.empty(len(labels), dtype=torch.int64)
-    for label in labels.unique():
+    for label in torch.unique(labels):
         members = shuffled[labels[shuffled] == label]
         rank[members] = torch.arange(len(members))
     # the first of every class, then the second of every class, ...; within a rank in shuffled order

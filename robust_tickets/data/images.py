@@ -26,8 +26,8 @@ def decode(
     """Decode a tree `train/<class>/*.png|jpg` and `test/<class>/*`, or a tar archive of one.
 
     Gives uint8 images (N, C, H, W) and int64 labels (N,) as train_images, train_labels, test_images and
-    test_labels, ordered by class and file name, and `lossy`: whether any file was a JPEG. Raises InputError for
-    an archive that is damaged or none, classes other than `classes`, or images of another size.
+    test_labels, ordered by class and file name, and `lossy`: whether any file was a JPEG. Raises InputError
+    for an archive that is damaged or none, classes other than `classes`, or images of another size.
     """
     say(f"decoding {root.name} (once; the arrays are kept in the cache)")
     found: dict[tuple[str, int], list[tuple[str, bytes]]] = {}
@@ -46,10 +46,12 @@ def decode(
             for number, label_name in enumerate(classes):
                 files = sorted(found.get((part, number), []))
                 if not files:
-                    raise InputError(f"{root} has no images {part}/{label_name}/*.png or *.jpg: expected a tree of both "
-                                     "train and test, with a folder for each class")
+                    raise InputError(
+                        f"{root} has no images {part}/{label_name}/*.png or *.jpg: expected a tree of both "
+                        "train and test, with a folder for each class"
+                    )
                 lossy = lossy or any(not name.lower().endswith(".png") for name, _ in files)
-                pixels += list(pool.map(lambda file: _pixels(*file, shape), files))
+                pixels += list(pool.map(lambda file: _pixels(file[0], file[1], shape), files))
                 labels += [number] * len(files)
             arrays[f"{part}_images"] = torch.from_numpy(np.stack(pixels))
             arrays[f"{part}_labels"] = torch.tensor(labels)
@@ -75,7 +77,9 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
                 assert file is not None
                 yield member.name, file.read()
     except tarfile.ReadError as error:
-        raise InputError(f"{root} is no readable tar archive ({error}): fetch it again, or check --data.root") from None
+        raise InputError(
+            f"{root} is no readable tar archive ({error}): fetch it again, or check --data.root"
+        ) from None
     except (EOFError, lzma.LZMAError, zlib.error, OSError, tarfile.TarError) as error:
         raise InputError(f"{root} is damaged or cut short ({error}): fetch it again") from None
 
@@ -90,7 +94,9 @@ def _pixels(name: str, content: bytes, shape: tuple[int, int, int]) -> NDArray[n
     try:
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
             if image.size != (width, height):
-                raise InputError(f"{name} is {image.size[0]} x {image.size[1]} pixels, expected {width} x {height}")
+                raise InputError(
+                    f"{name} is {image.size[0]} x {image.size[1]} pixels, expected {width} x {height}"
+                )
             array = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, InputError):

@@ -18,7 +18,7 @@ WORST = "worst-case"
 
 @dataclass(frozen=True)
 class Row:
-    """What one attack did: `standing` bool (N,) is True where a sample was classified rightly, clean and attacked."""
+    """What one attack did: `standing` bool (N,) is True where a sample is right, clean and attacked."""
 
     attack: str
     standing: Tensor
@@ -68,9 +68,9 @@ def evaluate(
 ) -> list[Row]:
     """Evaluate a net (images in [0, 1] to logits) under each attack named, one row an attack.
 
-    A sample that is misclassified, clean or at any iterate, leaves the attack, so that passes fall with robust
-    accuracy. Random numbers belong to samples (their ids), so the batch size is a matter of speed. `advance` is
-    told of samples and passes as they are done.
+    A sample that is misclassified, clean or at any iterate, leaves the attack, so that passes fall with
+    robust accuracy. Random numbers belong to samples (their ids), so the batch size is a matter of speed.
+    `advance` is told of samples and passes as they are done.
     """
     built = {name: attack_named(name, threat, rel_step) for name in attacks}
     clean = _clean(net, split, batch, channels_last, advance)
@@ -100,7 +100,7 @@ def _clean(
     begin = time.perf_counter()
     right = []
     with torch.no_grad(), inspected(net):
-        for rows in torch.arange(len(split)).split(batch):
+        for rows in torch.split(torch.arange(len(split)), batch):
             part = split.take(rows)
             right.append(net(floats(part.images, channels_last)).argmax(1) == part.labels)
             advance(len(part), len(part))
@@ -123,7 +123,7 @@ def _attacked(
     standing = right.clone()
     forwards = backwards = 0
     advance(int((~right).sum()), 0)
-    for rows in right.nonzero()[:, 0].split(batch):
+    for rows in torch.split(right.nonzero()[:, 0], batch):
         if len(rows) == 0:  # splitting nothing gives one empty part
             break
         part = split.take(rows)

@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
     """FLOPs of one image (C, H, W) through the net, as PyTorch counts them.
 
-    A multiply and an add are two; convolutions and matrix products count, what is done element by element does
-    not. The net is left as it was.
+    A multiply and an add are two; convolutions and matrix products count, what is done element by element
+    does not. The net is left as it was.
     """
     modes = [(module, module.training) for module in net.modules()]
     like = next(net.parameters())

@@ -1,4 +1,4 @@
-"""The net as attacks see it: in eval mode a BatchNorm is an affine map, which the convolution before can do too."""
+"""The net as attacks see it: in eval mode the convolution before a BatchNorm can do its affine map too."""
 
 import copy
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 def norms_after(net: nn.Module) -> dict[str, str]:
     """For each convolution or linear layer with a BatchNorm right behind it: the layer's name -> the norm's.
 
-    Only pairs in which both are called once and nothing else reads what lies between. A net that torch.fx cannot
-    trace has no pairs that we know of.
+    Only pairs in which both are called once and nothing else reads what lies between. A net that torch.fx
+    cannot trace has no pairs that we know of.
     """
     graph = _trace(net)
     if graph is None:
@@ -39,13 +39,14 @@ def norms_after(net: nn.Module) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Pair:
-    layer: nn.Module
-    norm: nn.Module
-    folded: nn.Module
+    layer: nn.Conv2d | nn.Linear
+    norm: nn.BatchNorm1d | nn.BatchNorm2d
+    folded: nn.Conv2d | nn.Linear
 
 
 class Folded(nn.Module):
-    """A view of a net for attacks: always in eval mode, without gradients to parameters, BatchNorms folded away.
+    """A view of a net for attacks: always in eval mode, without gradients to parameters, BatchNorms folded
+    away.
 
     What is not folded shares its memory with the net. What is folded is a copy, which `refresh` renews after
     the net has changed. In float64 its logits equal the net's to 1e-10.
@@ -58,7 +59,7 @@ class Folded(nn.Module):
             id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()
         }
         shared |= {id(b): b for b in net.buffers()}
-        self.view: nn.Module = copy.deepcopy(net, shared)  # type: ignore[arg-type]
+        self.view: nn.Module = copy.deepcopy(net, shared)
         self._pairs = [self._fold(net, layer, norm) for layer, norm in norms_after(net).items()]
         self.eval()
         self.refresh()
@@ -66,11 +67,12 @@ class Folded(nn.Module):
     def _fold(self, net: nn.Module, layer_name: str, norm_name: str) -> _Pair:
         layer, norm = net.get_submodule(layer_name), net.get_submodule(norm_name)
         folded = self.view.get_submodule(layer_name)
-        weight, gamma = layer.weight, norm.running_var
-        assert isinstance(weight, Tensor)
-        assert isinstance(gamma, Tensor)
-        folded.weight = nn.Parameter(torch.empty_like(weight), requires_grad=False)
-        folded.bias = nn.Parameter(torch.empty_like(gamma), requires_grad=False)
+        assert isinstance(layer, _LAYERS)
+        assert isinstance(norm, _NORMS)
+        assert isinstance(folded, _LAYERS)
+        assert norm.running_mean is not None
+        folded.weight = nn.Parameter(torch.empty_like(layer.weight), requires_grad=False)
+        folded.bias = nn.Parameter(torch.empty_like(norm.running_mean), requires_grad=False)
         self.view.set_submodule(norm_name, nn.Identity())
         return _Pair(layer, norm, folded)
 
@@ -79,14 +81,16 @@ class Folded(nn.Module):
         """Fold the net's weights and running statistics as they are now."""
         for pair in self._pairs:
             layer, norm, folded = pair.layer, pair.norm, pair.folded
-            scale = (norm.running_var + norm.eps).rsqrt()  # type: ignore[operator]
-            if norm.weight is not None:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            assert folded.bias is not None
+            scale = (norm.running_var + norm.eps).rsqrt()
+            if norm.affine:
                 scale = scale * norm.weight
-            shape = (-1,) + (1,) * (layer.weight.ndim - 1)  # type: ignore[operator]
-            torch.mul(layer.weight, scale.reshape(shape), out=folded.weight)  # type: ignore[call-overload]
-            bias = layer.bias if layer.bias is not None else torch.zeros_like(scale)
-            shift = (bias - norm.running_mean) * scale  # type: ignore[operator]
-            folded.bias.copy_(shift if norm.bias is None else shift + norm.bias)  # type: ignore[operator]
+            shape = (-1,) + (1,) * (layer.weight.ndim - 1)
+            torch.mul(layer.weight, scale.reshape(shape), out=folded.weight)
+            bias = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
+            folded.bias.copy_(bias * scale + norm.bias if norm.affine else bias * scale)
 
     def train(self, mode: bool = True) -> "Folded":
         """Stay in eval mode: folded statistics mean nothing in training."""
@@ -98,7 +102,7 @@ class Folded(nn.Module):
 
 
 def fold(net: nn.Module) -> Folded:
-    """The folded view of a net, on the net's device; it costs one forward-free pass over the weights to renew."""
+    """The folded view of a net, on the net's device; to renew it costs one pass over the weights."""
     return Folded(net)
 
 

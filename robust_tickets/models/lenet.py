@@ -8,7 +8,7 @@ from robust_tickets.models.normalise import Normalise
 
 
 class LeNet300(nn.Module):
-    """Two hidden layers of 300 and 100 units with ReLU (LeCun et al. 1998; Frankle & Carbin 2019, figure 2)."""
+    """Two hidden layers of 300 and 100 units with ReLU (LeCun et al. 1998; Frankle & Carbin 2019, fig. 2)."""
 
     def __init__(
         self, shape: tuple[int, int, int], classes: int, units: tuple[int, int], normalise: Normalise

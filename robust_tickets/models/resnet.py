@@ -28,9 +28,11 @@ class Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """ResNet for small images (He et al. 2016, section 4.2): three stages of n blocks, halving the image twice.
+    """ResNet for small images (He et al. 2016, section 4.2): three stages of n blocks, halving the image
+    twice.
 
-    With projection shortcuts (their option B), as in Frankle & Carbin 2019: 270K convolution weights at n = 3.
+    With projection shortcuts (their option B), as in Frankle & Carbin 2019: 270K convolution weights at n =
+    3.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from robust_tickets.models.normalise import Normalise
 
 VGG16: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Channels of the 3x3 convolutions (Simonyan & Zisserman 2015, configuration D); a max-pool ends each block."""
+"""Channels of the 3x3 convolutions (Simonyan & Zisserman 2015, configuration D); a max-pool ends a block."""
 
 
 class VGG(nn.Module):
@@ -22,7 +22,11 @@ class VGG(nn.Module):
         for block in blocks:
             for width in block:
                 # BatchNorm has a shift of its own, so the convolution needs no bias
-                layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+                layers += [
+                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(),
+                ]
                 channels = width
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)

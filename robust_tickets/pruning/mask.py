@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from robust_tickets.errors import InputError
 
 
-def prunable(net: nn.Module) -> dict[str, nn.Parameter]:
+def prunable(net: nn.Module) -> dict[str, Tensor]:
     """The weights that may be pruned, by parameter name: those of convolutions and linear layers."""
     return {
         f"{name}.weight": module.weight
@@ -19,7 +19,7 @@ def prunable(net: nn.Module) -> dict[str, nn.Parameter]:
 
 
 class Mask(Mapping[str, Tensor]):
-    """Parameter name -> bool tensor of the weight's shape; True where the weight is kept. Never changed in place."""
+    """Parameter name -> bool tensor of the weight's shape, True where it is kept. Never changed in place."""
 
     def __init__(self, kept: Mapping[str, Tensor]) -> None:
         self._kept = {name: tensor.to("cpu", torch.bool) for name, tensor in kept.items()}
@@ -65,7 +65,7 @@ class Mask(Mapping[str, Tensor]):
         return self.kept / self.size
 
     def check_fits(self, net: nn.Module) -> None:
-        """Raise InputError with the first parameter of net or mask that the other lacks, or has in another shape."""
+        """Raise InputError with the first parameter that net or mask lacks, or has in another shape."""
         weights = prunable(net)
         for name in [*weights, *self]:
             if name not in self:
@@ -80,9 +80,7 @@ class Mask(Mapping[str, Tensor]):
 
     def packed(self) -> dict[str, Tensor]:
         """One bit a weight: uint8 tensors of ceil(n / 8) bytes, by parameter name."""
-        return {
-            name: torch.from_numpy(np.packbits(kept.numpy().reshape(-1))) for name, kept in self.items()
-        }
+        return {name: torch.from_numpy(np.packbits(kept.numpy().reshape(-1))) for name, kept in self.items()}
 
     @classmethod
     def unpacked(cls, bits: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> "Mask":
@@ -92,17 +90,19 @@ class Mask(Mapping[str, Tensor]):
             n = shapes[name].numel()
             if packed.dtype != torch.uint8 or packed.shape != (-(-n // 8),):
                 raise InputError(f"the packed mask of {name} does not fit its shape {tuple(shapes[name])}")
-            kept[name] = torch.from_numpy(np.unpackbits(packed.numpy(), count=n).astype(bool)).reshape(shapes[name])
+            kept[name] = torch.from_numpy(np.unpackbits(packed.numpy(), count=n).astype(bool)).reshape(
+                shapes[name]
+            )
         return cls(kept)
 
 
 class Masking:
     """A mask at work on one net: gradients before the optimiser's step, parameters after it.
 
-    Masking the gradients too keeps momentum from ever holding a pruned weight, and masking the parameters makes
-    pruned entries exactly 0.0 whatever the optimiser does. `norms` (layer -> BatchNorm behind it) says what else
-    belongs to a filter: where one dies whole, its bias, gamma and beta are masked too, as it would otherwise
-    still send a constant forward.
+    Masking the gradients too keeps momentum from ever holding a pruned weight, and masking the parameters
+    makes pruned entries exactly 0.0 whatever the optimiser does. `norms` (layer -> BatchNorm behind it) says
+    what else belongs to a filter: where one dies whole, its bias, gamma and beta are masked too, as it would
+    otherwise still send a constant forward.
     """
 
     def __init__(self, net: nn.Module, mask: Mask, norms: Mapping[str, str]) -> None:
@@ -112,7 +112,7 @@ class Masking:
         kept |= dead_filters(mask, norms, parameters)
         # a mask of the parameter's own type and memory format, so that multiplying is one pass over memory
         pairs = [(parameters[name], _like(keep, parameters[name])) for name, keep in kept.items()]
-        self._parameters = [parameter for parameter, _ in pairs]
+        self._parameters: list[Tensor] = [parameter for parameter, _ in pairs]
         self._masks = [keep for _, keep in pairs]
 
     @property
@@ -123,14 +123,16 @@ class Masking:
     @torch.no_grad()
     def mask_gradients(self) -> None:
         """Set the gradients of pruned entries to zero."""
-        found = [(p.grad, m) for p, m in zip(self._parameters, self._masks, strict=True) if p.grad is not None]
+        found = [
+            (p.grad, m) for p, m in zip(self._parameters, self._masks, strict=True) if p.grad is not None
+        ]
         if found:
-            torch._foreach_mul_([gradient for gradient, _ in found], [mask for _, mask in found])
+            _multiply([gradient for gradient, _ in found], [mask for _, mask in found])
 
     @torch.no_grad()
     def mask_parameters(self) -> None:
         """Set pruned entries to zero."""
-        torch._foreach_mul_(self._parameters, self._masks)
+        _multiply(self._parameters, self._masks)
 
 
 def dead_filters(
@@ -138,7 +140,7 @@ def dead_filters(
 ) -> dict[str, Tensor]:
     """Masks (one entry a filter) of the biases, gammas and betas that go with filters that died whole."""
     names = set(parameters)
-    extra = {}
+    extra: dict[str, Tensor] = {}
     for weight, kept in mask.items():
         alive = kept.flatten(1).any(1)
         if bool(alive.all()):
@@ -148,6 +150,11 @@ def dead_filters(
         companions = [f"{layer}.bias"] + ([f"{norm}.weight", f"{norm}.bias"] if norm is not None else [])
         extra |= {name: alive for name in companions if name in names}
     return extra
+
+
+def _multiply(tensors: list[Tensor], masks: list[Tensor]) -> None:
+    """Multiply in place, all of them in one call."""
+    torch._foreach_mul_(tensors, masks)
 
 
 def _like(keep: Tensor, parameter: nn.Parameter) -> Tensor:

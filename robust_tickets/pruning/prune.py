@@ -19,13 +19,15 @@ def prune(scores: Mapping[str, Tensor], mask: Mask, ratio: float) -> Mask:
     flat = torch.cat([scores[name].flatten().to(torch.float64) for name in mask])
     kept = torch.cat([mask[name].flatten() for name in mask])
     if not bool(flat[kept].isfinite().all()):
-        raise InputError("weights are not finite, so nothing can be pruned: the training diverged; lower search.lr")
+        raise InputError(
+            "weights are not finite, so nothing can be pruned: the training diverged; lower search.lr"
+        )
     candidates = kept.nonzero()[:, 0]
     remove = round(ratio * len(candidates))
     # candidates are in order of position, and a stable sort leaves ties so
     lowest = torch.sort(flat[candidates], stable=True).indices[:remove]
     kept[candidates[lowest]] = False
-    parts = kept.split([mask[name].numel() for name in mask])
+    parts = torch.split(kept, [mask[name].numel() for name in mask])
     pruned = Mask({name: part.reshape(mask[name].shape) for name, part in zip(mask, parts, strict=True)})
     for name in pruned:
         if not bool(pruned[name].any()):

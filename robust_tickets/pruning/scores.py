@@ -17,8 +17,8 @@ def magnitude(weights: Weights, mask: Mask) -> dict[str, Tensor]:
 def magnitude_over_layer_mean(weights: Weights, mask: Mask) -> dict[str, Tensor]:
     """The absolute value divided by the mean absolute value of the layer's kept weights.
 
-    The score of the code released with Li et al. 2020 (arXiv 2003.05733), which keeps one global threshold from
-    emptying the layers whose weights are small. A layer that is zero throughout scores zero.
+    The score of the code released with Li et al. 2020 (arXiv 2003.05733), which keeps one global threshold
+    from emptying the layers whose weights are small. A layer that is zero throughout scores zero.
     """
     scores = {}
     for name, weight in magnitude(weights, mask).items():

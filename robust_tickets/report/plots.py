@@ -21,7 +21,8 @@ COLOURS = {
 
 
 def curves(run: RunDirectory, file: Path) -> None:
-    """Draw validation accuracy over epochs and over FLOPs, search included, as SVG: a thin line a seed, a thick mean.
+    """Draw validation accuracy over epochs and over FLOPs, search included, as SVG: a thin line a seed, a
+    thick mean.
 
     The same results give the same bytes.
     """

@@ -54,7 +54,9 @@ def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
 
 def _complete(run: RunDirectory, seed: int, arm: str) -> bool:
     folder = run.arm(seed, arm)
-    if not all((folder / name).is_file() for name in ("arm.json", "ledger.json", "metrics.jsonl", "robustness.csv")):
+    if not all(
+        (folder / name).is_file() for name in ("arm.json", "ledger.json", "metrics.jsonl", "robustness.csv")
+    ):
         return False
     if arm == "ticket" and not (run.arm(seed, "search") / "ledger.json").is_file():
         return False

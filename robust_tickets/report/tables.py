@@ -36,11 +36,11 @@ COLUMNS = [
 
 
 def results(run: RunDirectory) -> dict[str, list[ArmResult]]:
-    """Each arm of the recipe with its results over the complete seeds. Raises InputError if no seed is complete."""
+    """Each arm of the recipe with its results over complete seeds. Raises InputError if there are none."""
     seeds = complete_seeds(run)
     if not seeds:
         raise InputError(
-            f"no seed in {run.path} has all of {', '.join(run.recipe.compare.arms)}: run compare with this recipe"
+            f"no seed in {run.path} has all of {', '.join(run.recipe.compare.arms)}: run compare"
         )
     return {arm: [arm_result(run, seed, arm) for seed in seeds] for arm in run.recipe.compare.arms}
 
@@ -48,10 +48,10 @@ def results(run: RunDirectory) -> dict[str, list[ArmResult]]:
 def timing(run: RunDirectory) -> pd.DataFrame:
     """The timing table, a row an arm.
 
-    Accuracies are fractions of the test images, means over seeds of the checkpoint that validation chose (or the
-    last one, where the column says so); `sd` is the sample standard deviation, empty with one seed. Seconds are
-    those charged to the arm, without reading data and validating. flops_vs_dense and seconds_vs_dense are
-    ratios, pgd20_vs_dense is a difference of fractions.
+    Accuracies are fractions of the test images, means over seeds of the checkpoint that validation chose (or
+    the last one, where the column says so); `sd` is the sample standard deviation, empty with one seed.
+    Seconds are those charged to the arm, without reading data and validating. flops_vs_dense and
+    seconds_vs_dense are ratios, pgd20_vs_dense is a difference of fractions.
     """
     found = results(run)
     rows = [_row(arm, list_) for arm, list_ in found.items()]
@@ -111,14 +111,19 @@ def markdown(run: RunDirectory) -> str:
         f"{data_title(run)}, {model.name} at width {model.width:g}, Linf {run.recipe.threat.eps}, "
         f"{n} test images, seeds {', '.join(map(str, seeds))}"
     )
-    spread = " Mean ± sample standard deviation over seeds." if len(seeds) > 1 else " One seed: no spread is known."
+    spread = (
+        " Mean ± sample standard deviation over seeds."
+        if len(seeds) > 1
+        else " One seed: no spread is known."
+    )
+    gpu = f", {about['gpu']}" if about["gpu"] else ""
     notes = (
-        f"Accuracy is that of the epoch with the best robust accuracy on {run.recipe.data.val_images} validation images "
-        f"(`last`: of the last epoch).{spread} "
-        "Seconds and passes are those of search and training, without validation and evaluation; FLOPs count a "
-        "forward pass 1, a backward pass to the input 1, a full backward pass 2 times the net's forward FLOPs. "
-        f"Machine: {about['cpu']}, {about['threads']} threads{', ' + about['gpu'] if about['gpu'] else ''}, "
-        f"torch {about['torch']}."
+        "Accuracy is that of the epoch with the best robust accuracy on "
+        f"{run.recipe.data.val_images} validation images (`last`: of the last epoch).{spread} "
+        "Seconds and passes are those of search and training, without validation and evaluation; "
+        "FLOPs count a forward pass 1, a backward pass to the input 1, a full backward pass 2 times "
+        "the net's forward FLOPs. "
+        f"Machine: {about['cpu']}, {about['threads']} threads{gpu}, torch {about['torch']}."
     )
     return "\n".join([f"**{heading}**", "", *lines, "", verdict(results(run)), "", notes, ""])
 
@@ -136,7 +141,10 @@ def data_title(run: RunDirectory) -> str:
 def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
     accuracies = pd.DataFrame(
         {
-            **{column: [r.accuracy["best", attack] for r in seeds] for attack, column in TABLE_ATTACKS.items()},
+            **{
+                column: [r.accuracy["best", attack] for r in seeds]
+                for attack, column in TABLE_ATTACKS.items()
+            },
             "pgd20_last": [r.accuracy["last", "pgd-20"] for r in seeds],
         }
     )

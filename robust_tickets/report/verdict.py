@@ -14,9 +14,10 @@ def verdict(results: dict[str, list[ArmResult]]) -> str:
     if "ticket" not in results:
         return "No ticket was trained, so nothing can be said of one."
     ticket, dense = results["ticket"], results["dense"]
+    epochs = dense[0].about["epochs"]
     sentences = [
-        f"Against `dense` ({dense[0].about['epochs']} epochs), the ticket took {_ratio(ticket, dense, _FLOPS)} of the "
-        f"FLOPs and {_ratio(ticket, dense, _SECONDS)} of the seconds, search included, at "
+        f"Against `dense` ({epochs} epochs), the ticket took {_ratio(ticket, dense, _FLOPS)} of "
+        f"the FLOPs and {_ratio(ticket, dense, _SECONDS)} of the seconds, search included, at "
         f"{_robust(ticket)} robust accuracy (PGD-20) against {_robust(dense)} ({_points(ticket, dense)})."
     ]
     if "dense-short" in results:
@@ -28,14 +29,17 @@ def verdict(results: dict[str, list[ArmResult]]) -> str:
     if "dense-equal-cost" in results:
         sentences.append(_at_equal_cost(ticket, results["dense-equal-cost"]))
     else:
-        sentences.append("Without `dense-equal-cost` it cannot be said whether the ticket or the shorter schedule saves.")
+        sentences.append(
+            "Without `dense-equal-cost` it cannot be said whether the ticket or the shorter schedule saves."
+        )
     return " ".join(sentences)
 
 
 def _at_equal_cost(ticket: list[ArmResult], equal: list[ArmResult]) -> str:
     differences = _differences(ticket, equal)
     n = len(differences)
-    head = f"**At equal cost** (`dense-equal-cost`, {equal[0].about['epochs']} epochs, {_robust(equal)}) the ticket is "
+    epochs = equal[0].about["epochs"]
+    head = f"**At equal cost** (`dense-equal-cost`, {epochs} epochs, {_robust(equal)}) the ticket is "
     if mean(differences) <= 0:
         return head + f"{_points(ticket, equal)}: **no saving against dense at equal cost**."
     if n < LEAST_SEEDS:

@@ -14,4 +14,4 @@ def write_report(run: RunDirectory) -> None:
 
 def csv(run: RunDirectory) -> str:
     """The timing table as CSV: fractions and seconds."""
-    return timing(run).to_csv(index=False, float_format="%.6g")
+    return str(timing(run).to_csv(index=False, float_format="%.6g"))

@@ -28,7 +28,9 @@ def evaluate(file: Path, what: Recipe, machine: Machine) -> Path:
     """Judge a checkpoint of a run as its recipe says, on the test images; gives the run's robustness.csv."""
     known = rows_of(file.parent / "robustness.csv")
     n = what.evaluate.images or len(load(what.data, machine).test)
-    done = known[(known.checkpoint == file.stem) & (known.split == "test") & (known.n == n) & (known.seed == 0)]
+    done = known[
+        (known.checkpoint == file.stem) & (known.split == "test") & (known.n == n) & (known.seed == 0)
+    ]
     if set(ATTACKS) <= set(done.attack):
         return file.parent / "robustness.csv"
     return evaluate_file(
@@ -57,15 +59,19 @@ def evaluate_file(
     """Judge any checkpoint; gives the table's file and the rows just made.
 
     name, root, download: the images, as in a recipe; by default the set that the checkpoint was trained on.
-    limit: images, balanced over the classes; 0 means all. The rows are merged into `robustness.csv` beside a checkpoint that lies in a run
-    directory, and otherwise into one under `elsewhere`. Raises InputError for what cannot be evaluated.
+    limit: images, balanced over the classes; 0 means all. The rows are merged into `robustness.csv` beside a
+    checkpoint that lies in a run directory, and otherwise into one under `elsewhere`. Raises InputError for
+    what cannot be evaluated.
     """
     checkpoint = Checkpoint.load(file)
     what = checkpoint.resolved_recipe()
     for attack in attacks:
         attack_named(attack, threat_model(what), what.evaluate.rel_step)  # complain before the data are read
     data = replace(what.data, name=name or what.data.name, root=root, download=download)
-    if (SPECS[data.name].shape, SPECS[data.name].classes) != (checkpoint.model.shape, checkpoint.model.classes):
+    if (SPECS[data.name].shape, SPECS[data.name].classes) != (
+        checkpoint.model.shape,
+        checkpoint.model.classes,
+    ):
         raise InputError(
             f"{file} is a net for {what.data.name}, which {data.name} does not fit: leave out --data.name"
         )
@@ -120,8 +126,10 @@ def rows_of(file: Path) -> pd.DataFrame:
 
 def pretty(rows: pd.DataFrame) -> str:
     """The rows for people: accuracy in percent."""
-    shown = rows.assign(accuracy=[f"{100 * a:.2f} %" for a in rows.accuracy], passes=rows.forwards + rows.backwards)
-    return shown[["attack", "eps", "n", "accuracy", "seconds", "passes"]].to_string(index=False)
+    shown = rows.assign(
+        accuracy=[f"{100 * a:.2f} %" for a in rows.accuracy], passes=rows.forwards + rows.backwards
+    )
+    return str(shown[["attack", "eps", "n", "accuracy", "seconds", "passes"]].to_string(index=False))
 
 
 _COLUMNS = [

@@ -14,7 +14,7 @@ FOLDER = "search"
 
 
 def search(what: Recipe, seed: int, run: RunDirectory, machine: Machine) -> Path:
-    """Find the ticket of one seed: `seed-<n>/search/ticket.safetensors`, with metrics and ledger beside it."""
+    """Find the ticket of one seed: `seed-<n>/search/ticket.safetensors`, metrics and ledger beside it."""
     folder = run.arm(seed, FOLDER)
     file = folder / "ticket.safetensors"
     if (folder / "ledger.json").is_file() and file.is_file():
@@ -29,7 +29,9 @@ def search(what: Recipe, seed: int, run: RunDirectory, machine: Machine) -> Path
         how = fit_of(what, what.search, what.search.epochs, seed)
         per_epoch = data.steps_per_epoch(len(dataset.train), how.settings.batch)
         run.begin()
-        with machine.progress.stage(f"search, seed {seed}", what.search.rounds * how.epochs * per_epoch) as meter:
+        with machine.progress.stage(
+            f"search, seed {seed}", what.search.rounds * how.epochs * per_epoch
+        ) as meter:
             found = find_ticket(net, dataset, what.search, how, ledger, meter)
         ticket = Ticket(
             model=model_spec(what),

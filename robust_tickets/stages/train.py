@@ -9,8 +9,8 @@ from robust_tickets import data, recipe, runs
 from robust_tickets.arms import ArmPlan
 from robust_tickets.data import Dataset
 from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.pruning import Masking
 from robust_tickets.models import norms_after
+from robust_tickets.pruning import Masking
 from robust_tickets.recipe import Recipe
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages.place import Machine, fit_of, fresh_net, load, model_spec, write_lines
@@ -18,8 +18,11 @@ from robust_tickets.tickets import Ticket
 from robust_tickets.training import Checkpoint, fit
 
 
-def train(what: Recipe, seed: int, run: RunDirectory, machine: Machine, plan: ArmPlan, ticket: Ticket | None) -> Path:
-    """Train one arm of one seed, dense or from a ticket: a folder with `best.safetensors` and `last.safetensors`.
+def train(
+    what: Recipe, seed: int, run: RunDirectory, machine: Machine, plan: ArmPlan, ticket: Ticket | None
+) -> Path:
+    """Train one arm of one seed, dense or from a ticket: a folder with `best.safetensors` and
+    `last.safetensors`.
 
     Raises InputError for a ticket that does not fit the recipe's net.
     """
@@ -41,7 +44,10 @@ def train(what: Recipe, seed: int, run: RunDirectory, machine: Machine, plan: Ar
         with machine.progress.stage(f"{plan.arm}, seed {seed}", how.epochs * per_epoch) as meter:
             fitted = fit(net, ticket.mask if ticket else None, dataset, how, ledger, meter)
         with ledger.phase("checkpoint"):
-            for name, state, epoch in (("best", fitted.best, fitted.best_epoch), ("last", fitted.last, how.epochs)):
+            for name, state, epoch in (
+                ("best", fitted.best, fitted.best_epoch),
+                ("last", fitted.last, how.epochs),
+            ):
                 scores = {key: fitted.history[epoch - 1][key] for key in ("val_clean", "val_robust")}
                 checkpoint = Checkpoint(
                     state, model_spec(what), recipe.record(what), plan.arm, seed, epoch, **scores

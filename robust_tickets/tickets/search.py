@@ -17,20 +17,22 @@ from robust_tickets.training.loop import State, snapshot
 
 @dataclass(frozen=True)
 class Found:
-    """What a search gives: the init it rewinds to, the mask, and a record an epoch (with its round, from 1)."""
+    """What a search gives: the init it rewinds to, the mask, and a record an epoch (round from 1)."""
 
     init: State
     mask: Mask
     history: list[dict[str, Any]]
 
 
-def find_ticket(net: nn.Module, data: Dataset, search: Search, how: Fit, ledger: Ledger, meter: Meter) -> Found:
+def find_ticket(
+    net: nn.Module, data: Dataset, search: Search, how: Fit, ledger: Ledger, meter: Meter
+) -> Found:
     """Find a ticket of `net` as it is now (Frankle & Carbin 2019, strategy 1; Li et al. 2020, section 3.1).
 
     Each of `search.rounds` rounds trains the net, under the mask so far, from its init for `search.epochs`
-    epochs, and removes the share `search.ratio` of the weights that are left. With one round this is the one-shot
-    pruning of Li et al. The net is left trained, as the last round had it. Raises InputError as `fit` and
-    `prune` do.
+    epochs, and removes the share `search.ratio` of the weights that are left. With one round this is the
+    one-shot pruning of Li et al. The net is left trained, as the last round had it. Raises InputError as
+    `fit` and `prune` do.
     """
     init = snapshot(net)
     mask = Mask.full(net)

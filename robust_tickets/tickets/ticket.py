@@ -19,9 +19,9 @@ KIND = "ticket"
 class Ticket:
     """A sparse sub-network at its original initialisation.
 
-    `init` is the whole state dict of the untrained net, pruned weights included; `mask` says which of them are
-    kept. `search` is the part of the recipe that made it, `data` the fingerprint of the images, `passes` and
-    `flops` what the search cost. Neither clock nor path is in it: the same search gives the same bytes.
+    `init` is the whole state dict of the untrained net, pruned weights included; `mask` says which of them
+    are kept. `search` is the part of the recipe that made it, `data` the fingerprint of the images, `passes`
+    and `flops` what the search cost. Neither clock nor path is in it: the same search gives the same bytes.
     """
 
     model: ModelSpec
@@ -40,7 +40,9 @@ class Ticket:
     @property
     def hash(self) -> str:
         """Sixteen hex digits of the content."""
-        return artefact.content_hash(self._tensors(), {**self._meta(), "kind": KIND, "version": artefact.VERSION})
+        return artefact.content_hash(
+            self._tensors(), {**self._meta(), "kind": KIND, "version": artefact.VERSION}
+        )
 
     @classmethod
     def load(cls, path: Path) -> "Ticket":

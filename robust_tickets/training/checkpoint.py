@@ -19,7 +19,8 @@ KIND = "checkpoint"
 class Checkpoint:
     """Weights and all that is needed to use them: the net, the recipe, which arm, seed and epoch.
 
-    `state` is the net's state dict, pruned weights being 0.0 in it; `val_clean` and `val_robust` are fractions.
+    `state` is the net's state dict, pruned weights being 0.0 in it; `val_clean` and `val_robust` are
+    fractions.
     """
 
     state: dict[str, Tensor]

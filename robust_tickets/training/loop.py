@@ -25,7 +25,7 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Fit:
-    """What a training needs besides the net: settings, threat model, how to validate, and the seed of its batches."""
+    """What a training needs besides the net: settings, threat model, validation, and the batches' seed."""
 
     settings: Training
     epochs: int
@@ -52,8 +52,8 @@ class Fitted:
 def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledger, meter: Meter) -> Fitted:
     """Train `net` in place with SGD on the images that the method makes; `mask` None trains it dense.
 
-    Validation is the robust accuracy under PGD on the held-out images, after every epoch; the first epoch of the
-    highest one is the best. Raises InputError where the loss is no longer finite.
+    Validation is the robust accuracy under PGD on the held-out images, after every epoch; the first epoch of
+    the highest one is the best. Raises InputError where the loss is no longer finite.
     """
     settings = how.settings
     attack = training_attack(settings, how.threat)
@@ -89,7 +89,13 @@ def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledg
                     folded.refresh()
                     # checked once where data are read: a check here would make a GPU wait at every step
                     result = attack.run(
-                        folded, images, labels, sample_ids=ids, seed=_mixed(how.seed, epoch), verdict=False, check=False
+                        folded,
+                        images,
+                        labels,
+                        sample_ids=ids,
+                        seed=_mixed(how.seed, epoch),
+                        verdict=False,
+                        check=False,
                     )
                     images = result.images
                 attacked = Passes(result.forwards, result.backwards)
@@ -113,7 +119,9 @@ def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledg
 
         train_loss = float(loss_sum) / per_epoch
         if not math.isfinite(train_loss):
-            raise InputError(f"the training diverged in epoch {epoch} (loss {train_loss}): lower the learning rate")
+            raise InputError(
+                f"the training diverged in epoch {epoch} (loss {train_loss}): lower the learning rate"
+            )
         with ledger.phase("validate"):
             clean, robust = _validate(folded, data, how, ledger, flops)
         history.append(
@@ -137,12 +145,13 @@ def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledg
 
 def snapshot(net: nn.Module) -> State:
     """A copy of the net's parameters and buffers, in host memory."""
-    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in net.state_dict().items()}
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in net.state_dict().items()
+    }
 
 
-def _validate(
-    folded: Folded, data: Dataset, how: Fit, ledger: Ledger, flops: int
-) -> tuple[float, float]:
+def _validate(folded: Folded, data: Dataset, how: Fit, ledger: Ledger, flops: int) -> tuple[float, float]:
     """Clean accuracy, and robust accuracy under a PGD that is the same for every epoch and seed."""
     folded.refresh()
     clean, robust = evaluation.evaluate(

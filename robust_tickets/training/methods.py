@@ -12,9 +12,7 @@ def training_attack(settings: Training, threat: ThreatModel) -> Attack | None:
     if settings.method == "fgsm":
         return FGSM(threat)
     pgd = settings.pgd
-    return PGD(
-        threat, steps=pgd.steps, step_size=pgd.rel_step * threat.eps, random_start=pgd.random_start
-    )
+    return PGD(threat, steps=pgd.steps, step_size=pgd.rel_step * threat.eps, random_start=pgd.random_start)
 
 
 def attack_passes(settings: Training) -> Passes:
