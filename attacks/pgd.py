@@ -132,6 +132,7 @@ class _Found:
         self.backwards = 0
 
     def offer(self, rows: Tensor, images: Tensor, losses: Tensor) -> None:
+        losses = losses.to(self.losses.dtype)  # a net may compute in another type than its images have
         better = losses > self.losses[rows]
         self.images[rows[better]] = images[better]
         self.losses[rows[better]] = losses[better]

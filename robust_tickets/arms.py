@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from robust_tickets.data import steps_per_epoch, training_images
+from robust_tickets.data import SPECS, steps_per_epoch, training_images
+from robust_tickets.errors import InputError
 from robust_tickets.ledger import Passes
 from robust_tickets.recipe import Arm, Recipe, Training
 from robust_tickets.training.methods import UPDATE_PASSES, attack_passes
@@ -35,6 +36,19 @@ def plan(recipe: Recipe, arm: Arm) -> ArmPlan:
         slow = replace(train, lr=recipe.search.lr, warmup=0.0, warmup_lr=0.0)
         return ArmPlan(arm, slow, train.epochs)
     return ArmPlan(arm, train, train.ticket_epochs, from_ticket=True)
+
+
+def check(recipe: Recipe) -> None:
+    """Raise InputError where the recipe asks for more images than its data set has, or for too large a batch."""
+    spec = SPECS[recipe.data.name]
+    images = training_images(recipe.data)
+    for training in (recipe.search, recipe.train):
+        steps_per_epoch(images, training.batch)
+    if recipe.evaluate.images > spec.test_images:
+        raise InputError(
+            f"evaluate.images is {recipe.evaluate.images}, but {recipe.data.name} has {spec.test_images} test "
+            "images: ask for fewer, or 0 for all"
+        )
 
 
 def epoch_passes(recipe: Recipe, training: Training) -> Passes:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from robust_tickets import arms, report, stages
 from robust_tickets.arms import ArmPlan
-from robust_tickets.errors import InputError
 from robust_tickets.recipe import Arm, Recipe
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages import Machine
@@ -36,6 +35,7 @@ class Job:
 
 def compare(recipe: Recipe, seeds: Sequence[int], runs: Path, machine: Machine) -> RunDirectory:
     """Run all arms of all seeds that are not there yet, then write timing.csv, timing.md and curves.svg."""
+    arms.check(recipe)  # now, rather than when an hour's training has to be thrown away
     run = RunDirectory.of(runs, recipe)
     for seed in seeds:
         for arm in recipe.compare.arms:
@@ -48,7 +48,7 @@ def train_from(recipe: Recipe, seed: int, runs: Path, machine: Machine, ticket_f
     """Train dense on the full schedule, or from a ticket on the short one; gives the arm's folder.
 
     A ticket that this recipe's own search found is the arm `ticket` of `compare`; any other has an arm of its
-    own. Raises InputError for a ticket that does not fit, or was found on other images.
+    own. Raises InputError for a ticket that does not fit.
     """
     run = RunDirectory.of(runs, recipe)
     if ticket_file is None:
@@ -58,8 +58,4 @@ def train_from(recipe: Recipe, seed: int, runs: Path, machine: Machine, ticket_f
     own = run.arm(seed, "search") / "ticket.safetensors"
     if not own.is_file() or Ticket.load(own).hash != ticket.hash:
         plan = ArmPlan(f"ticket-{ticket.hash[:8]}", plan.training, plan.epochs, from_ticket=True)
-    if ticket.search.get("data", {}).get("name") != recipe.data.name:
-        raise InputError(
-            f"{ticket_file} was found on other images than {recipe.data.name}: choose a recipe of its data"
-        )
     return stages.train(recipe, seed, run, machine, plan, ticket)

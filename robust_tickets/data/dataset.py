@@ -128,6 +128,7 @@ def split(data: Data, title: str, train: Split, test: Split) -> Dataset:
 
 def balanced_order(labels: Tensor) -> Tensor:
     """A constant shuffled order, int64 (N,), in which every prefix holds the classes about equally often."""
+    labels = labels.cpu()
     generator = torch.Generator().manual_seed(0x5EED)
     shuffled = torch.randperm(len(labels), generator=generator)
     rank = torch.empty(len(labels), dtype=torch.int64)

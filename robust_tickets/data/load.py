@@ -19,8 +19,8 @@ CIFAR10_VARIABLE = "ROBUST_TICKETS_CIFAR10"
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _GET_CIFAR10 = (
-    "give its place by --data.root (torchvision's folder, a tree train/<class>/*.png and test/<class>/*.png, "
-    f"or a tar archive of such a tree), by the environment variable {CIFAR10_VARIABLE}, or add --data.download"
+    "give its place by --data.root (torchvision's folder, a tree train/<class>/*.png and test/<class>/*.png "
+    f"or a tar archive of one), by the environment variable {CIFAR10_VARIABLE}, or add --data.download"
 )
 
 

@@ -1,0 +1,284 @@
+"""What every attack promises about the caller's net, and what it refuses."""
+
+import copy
+
+import pytest
+import torch
+from attacks import FGSM, PGD, InputError, ThreatModel, inspected
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+CLASSES = 4
+THREAT = ThreatModel("Linf", 0.1)
+ATTACKS = {
+    "fgsm": FGSM(THREAT),
+    "pgd": PGD(THREAT, steps=3),
+    "pgd with restarts": PGD(THREAT, steps=2, restarts=2),
+}
+
+
+class Net(nn.Module):
+    """Two convolutions with BatchNorm, one of them frozen; can be made to raise at its n-th pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)
+        self.dropout, self.linear = nn.Dropout(0.5), nn.Linear(6, CLASSES)
+        self.raise_at = -1
+        self.passes = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.bn1(self.conv1(images)).relu()
+        if self.passes == self.raise_at:
+            raise RuntimeError("the net broke down")
+        self.passes += 1
+        x = self.bn2(self.conv2(x)).relu()
+        return self.linear(self.dropout(x.mean((2, 3))))
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(5, 3, 6, 6, generator=generator), torch.tensor([0, 1, 2, 3, 0])
+
+
+@pytest.fixture
+def net(batch) -> Net:
+    """In training, with real statistics and gradients; bn2 frozen in eval mode, some parameters frozen."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = Net()
+        for _ in range(3):
+            net.zero_grad(set_to_none=True)
+            net(batch[0]).square().sum().backward()
+    net.bn2.eval()
+    for frozen in (net.conv1.weight, net.bn2.bias):
+        frozen.requires_grad_(False)
+    net.conv2.bias.grad = None
+    net.passes = 0
+    return net
+
+
+def state(net: nn.Module) -> dict[str, object]:
+    """All that an attack must leave alone, copied."""
+    return {
+        "modes": {name: module.training for name, module in net.named_modules()},
+        "trainable": {name: p.requires_grad for name, p in net.named_parameters()},
+        "gradients": {name: copy.deepcopy(p.grad) for name, p in net.named_parameters()},
+        "gradient objects": {name: id(p.grad) for name, p in net.named_parameters() if p.grad is not None},
+        "parameters": {name: p.detach().clone() for name, p in net.named_parameters()},
+        "buffers": {name: b.clone() for name, b in net.named_buffers()},
+    }
+
+
+def assert_same_state(net: nn.Module, before: dict[str, object]) -> None:
+    after = state(net)
+    for kind in ("modes", "trainable", "gradient objects"):
+        assert after[kind] == before[kind], kind
+    for kind in ("gradients", "parameters", "buffers"):
+        assert after[kind].keys() == before[kind].keys()
+        for name, value in before[kind].items():
+            now = after[kind][name]
+            assert (now is None) == (value is None), name
+            assert value is None or torch.equal(now, value), name
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_net_is_left_as_it_was(name, net, batch):
+    before = state(net)
+    assert before["modes"]["bn1"] is True
+    assert before["modes"]["bn2"] is False
+    ATTACKS[name].run(net, *batch)
+    ATTACKS[name](net, *batch)
+    assert net.passes > 1
+    assert_same_state(net, before)
+
+
+@pytest.mark.parametrize("raise_at", [0, 2])
+def test_the_net_is_left_as_it_was_when_it_raises(raise_at, net, batch):
+    before = state(net)
+    net.raise_at = raise_at
+    with pytest.raises(RuntimeError, match="the net broke down"):
+        PGD(THREAT, steps=5).run(net, *batch)
+    assert net.passes == raise_at
+    assert_same_state(net, before)
+
+
+def test_the_net_is_left_as_it_was_when_the_labels_are_refused(net, batch):
+    before = state(net)
+    with pytest.raises(InputError):
+        PGD(THREAT).run(net, batch[0], batch[1] + CLASSES)
+    assert_same_state(net, before)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_pass_runs_in_eval_mode_without_trainable_parameters(name, net, batch):
+    seen = []
+
+    def look(module: nn.Module, _: object) -> None:
+        seen.append(
+            any(m.training for m in module.modules()) or any(p.requires_grad for p in net.parameters())
+        )
+
+    net.register_forward_pre_hook(look)
+    ATTACKS[name].run(net, *batch)
+    assert seen
+    assert not any(seen)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["module", "function"])
+def test_no_parameter_gradient_is_computed(wrapped, net, batch):
+    fired = []
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            parameter.register_hook(lambda _, name=name: fired.append(name))
+    net(batch[0]).sum().backward()
+    assert fired  # the hooks work
+    fired.clear()
+    before = state(net.eval())
+    PGD(THREAT, steps=3).run((lambda x: net(x)) if wrapped else net, *batch)
+    assert not fired
+    assert_same_state(net, before)
+
+
+class WeightGradients(TorchDispatchMode):
+    """Notes for each convolution that is differentiated whether its weight's gradient was computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.computed: list[bool] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.convolution_backward.default:
+            self.computed.append(args[-1][1])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["module", "function"])
+def test_a_backward_goes_to_the_input_alone(wrapped, net, batch):
+    with WeightGradients() as seen:
+        net(batch[0]).sum().backward()
+    assert any(seen.computed)  # the witness sees
+    with WeightGradients() as seen:
+        PGD(THREAT, steps=3).run((lambda x: net(x)) if wrapped else net, *batch)
+    assert seen.computed == [False] * 6
+
+
+def test_inspected_restores_modes_and_gradients_on_errors_too(net):
+    before = state(net)
+    with pytest.raises(ZeroDivisionError), inspected(net):
+        assert not any(module.training for module in net.modules())
+        assert not any(p.requires_grad for p in net.parameters())
+        raise ZeroDivisionError
+    assert_same_state(net, before)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_images_labels_and_start_are_left_alone(name, net, batch):
+    images, labels = batch
+    start = (images + 0.05).clamp(0, 1)
+    before = images.clone(), labels.clone(), start.clone()
+    result = ATTACKS[name].run(net, images, labels, start=start)
+    for now, then in zip((images, labels, start), before, strict=True):
+        assert torch.equal(now, then)
+    assert result.images.data_ptr() not in (images.data_ptr(), start.data_ptr())
+    assert not result.images.requires_grad
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_images_that_want_gradients_get_none(name, net, batch):
+    images, labels = batch
+    plain = ATTACKS[name](net, images, labels)
+    images.requires_grad_(True)
+    adversarial = ATTACKS[name](net, images, labels)
+    assert not adversarial.requires_grad
+    assert images.grad is None
+    assert torch.equal(adversarial, plain)
+
+
+def test_an_attack_works_where_gradients_are_off(net, batch):
+    expected = PGD(THREAT, steps=3)(net, *batch)
+    with torch.no_grad():
+        assert torch.equal(PGD(THREAT, steps=3)(net, *batch), expected)
+
+
+def test_the_global_generator_is_neither_read_nor_moved(net, batch):
+    torch.manual_seed(0)
+    first = PGD(THREAT, steps=2)(net, *batch)
+    state = torch.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(PGD(THREAT, steps=2)(net, *batch), first)
+    torch.manual_seed(0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_half_precision_logits_are_fine(net, batch):
+    """What a net with autocast inside gives."""
+    net.eval()
+    result = PGD(THREAT, steps=3).run(lambda x: net(x).bfloat16(), *batch)
+    assert result.images.dtype == batch[0].dtype
+    assert THREAT.allows(result.images, batch[0]).all()
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_logits_that_are_nan_are_never_robust(label, net, batch):
+    labels = torch.full_like(batch[1], label)
+    assert PGD(THREAT, steps=2).run(lambda x: net(x) * float("nan"), batch[0], labels).broken.all()
+
+
+REFUSED = {
+    "above the box": (
+        lambda i, y: {"images": i + 0.5},
+        r"images lie in \[0\.\d+, 1\.\d+\], expected \[0, 1\]",
+    ),
+    "below the box": (lambda i, y: {"images": i - 0.5}, r"expected \[0, 1\].*normalisation.*first layer"),
+    "nan image": (
+        lambda i, y: {"images": i.where(i > 0.1, float("nan"))},
+        r"\[nan, nan\], expected \[0, 1\]",
+    ),
+    "bytes": (lambda i, y: {"images": (i * 255).to(torch.uint8)}, r"uint8.*floats within \[0, 1\]"),
+    "no images": (lambda i, y: {"images": i[:0], "labels": y[:0]}, r"expected a batch.*\(0, 3, 6, 6\)"),
+    "no batch": (lambda i, y: {"images": i[0, 0, 0], "labels": y}, r"expected a batch.*\(6,\)"),
+    "int32 labels": (lambda i, y: {"labels": y.int()}, r"5 labels of type int64, got torch\.int32"),
+    "float labels": (lambda i, y: {"labels": y.float()}, r"5 labels of type int64, got torch\.float32"),
+    "one-hot labels": (lambda i, y: {"labels": torch.eye(4)[y].long()}, r"5 labels.*of shape \(5, 4\)"),
+    "too few labels": (lambda i, y: {"labels": y[:4]}, r"5 labels of type int64.*of shape \(4,\)"),
+    "label too high": (lambda i, y: {"labels": y + 1}, r"labels lie in 1 to 4, .*4 classes \(0 to 3\)"),
+    "negative label": (lambda i, y: {"labels": y - 1}, r"labels lie in -1 to 2, .*4 classes"),
+    "start outside ball": (lambda i, y: {"start": (i + 0.2).clamp(0, 1)}, r"start.*ball or box: project it"),
+    "start outside box": (lambda i, y: {"start": i - 0.05}, r"start.*ball or box: project it"),
+    "nan start": (lambda i, y: {"start": i * float("nan")}, r"start.*ball or box"),
+    "shape of start": (lambda i, y: {"start": i[:1]}, r"start has shape \(1, 3, 6, 6\).*\(5, 3, 6, 6\)"),
+    "type of start": (lambda i, y: {"start": i.double()}, r"start.*float64.*float32"),
+    "too few ids": (lambda i, y: {"sample_ids": torch.arange(4)}, r"5 sample ids of type int64.*\(4,\)"),
+    "type of ids": (lambda i, y: {"sample_ids": torch.arange(5).int()}, r"5 sample ids of type int64.*int32"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_input_that_makes_no_sense_is_refused_in_words(case, net, batch):
+    change, message = REFUSED[case]
+    arguments = {"images": batch[0], "labels": batch[1]} | change(*batch)
+    with pytest.raises(InputError, match=message):
+        PGD(THREAT, steps=1).run(net, **arguments)
+
+
+def test_an_attack_called_short_checks_its_input_too(net, batch):
+    with pytest.raises(InputError, match="images lie in"):
+        PGD(THREAT)(net, batch[0] * 255, batch[1])
+
+
+@pytest.mark.parametrize("spoil", [lambda z: z[0], lambda z: z[:1], lambda z: z[:, :, None]])
+def test_a_net_without_logits_is_refused(spoil, net, batch):
+    with pytest.raises(InputError, match=r"gave shape .* for 5 images, expected logits \(N, classes\)"):
+        PGD(THREAT).run(lambda x: spoil(net(x)), *batch)
+
+
+def test_the_bounds_of_the_threat_are_those_of_the_images(net, batch):
+    wide = PGD(ThreatModel("Linf", 8.0, (0.0, 255.0)), steps=2)
+    images = batch[0] * 255
+    result = wide.run(net, images, batch[1])
+    assert wide.threat.allows(result.images, images).all()
+    with pytest.raises(InputError, match=r"expected \[0, 255\]"):
+        wide.run(net, images - 300, batch[1])

@@ -1,0 +1,138 @@
+"""Laws of the random numbers that belong to a sample."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from attacks.noise import uniform
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+laws = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+seeds = st.integers(0, 2**64 - 1)
+ids = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=8)
+shapes = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)
+
+
+def by_hand(shape: tuple[int, ...], sample_id: int, seed: int, stream: int) -> np.ndarray:
+    """The published finaliser on Python's integers, which do not overflow."""
+    word = 2**32 - 1
+
+    def mix(x: int) -> int:
+        x ^= x >> 16
+        x = x * 0x7FEB352D & word
+        x ^= x >> 15
+        x = x * 0x846CA68B & word
+        return x ^ x >> 16
+
+    golden, key = 0x9E3779B9, 0
+    for part in (seed & word, seed >> 32 & word, stream & word):
+        key = mix(key + part + golden & word)
+    first = mix(sample_id + key & word)
+    second = mix((first ^ sample_id >> 32 ^ key * 3) & word)
+    numbers = [mix(mix(i * golden + first & word) ^ second) for i in range(int(np.prod(shape)))]
+    return np.array(numbers, dtype=np.float64).reshape(shape) / 2**32
+
+
+@laws
+@given(shapes, ids, seeds, st.integers(0, 2**32 - 1))
+def test_numbers_are_a_hash_of_seed_id_stream_and_place(shape, ids, seed, stream):
+    drawn = uniform(shape, torch.tensor(ids), seed=seed, stream=stream)
+    hand = np.stack([by_hand(shape, i, seed, stream) for i in ids])
+    np.testing.assert_array_equal(drawn.numpy(), hand)
+
+
+@laws
+@given(shapes, ids, seeds, st.integers(0, 99))
+def test_numbers_have_shape_type_and_range(shape, ids, seed, stream):
+    drawn = uniform(shape, torch.tensor(ids), seed=seed, stream=stream)
+    assert drawn.shape == (len(ids), *shape)
+    assert drawn.dtype == torch.float64
+    assert float(drawn.min()) >= 0
+    assert float(drawn.max()) < 1
+    assert torch.equal(drawn * 2**32, (drawn * 2**32).round())
+
+
+@laws
+@given(ids, seeds, st.data())
+def test_numbers_of_a_sample_do_not_depend_on_batch_order_or_neighbours(ids, seed, data):
+    whole = uniform((3, 2), torch.tensor(ids), seed=seed)
+    order = data.draw(st.permutations(range(len(ids))))
+    rows = order[: data.draw(st.integers(1, len(ids)))]
+    part = uniform((3, 2), torch.tensor([ids[r] for r in rows]), seed=seed)
+    assert torch.equal(part, whole[rows])
+    alone = uniform((3, 2), torch.tensor(ids[:1]), seed=seed)
+    assert torch.equal(alone[0], whole[0])
+
+
+def test_the_global_generator_is_neither_read_nor_moved():
+    sample_ids = torch.arange(5)
+    torch.manual_seed(0)
+    first = uniform((4,), sample_ids, seed=3)
+    state = torch.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(uniform((4,), sample_ids, seed=3), first)
+    torch.manual_seed(0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_two_draws_share_their_numbers():
+    """Half a million rows: keys of 32 bits would collide about 29 times."""
+    sample_ids = torch.cat([torch.arange(5_000), 2**32 + torch.arange(5_000)])
+    draws = itertools.product([*range(10), 2**32, 2**32 + 1, -1], range(4))
+    rows = [uniform((3,), sample_ids, seed=s, stream=r) for s, r in draws]
+    everything = torch.cat(rows).numpy()
+    assert len(np.unique(everything, axis=0)) == len(everything)
+
+
+AXES = {
+    "places of one sample": lambda n: uniform((n,), torch.tensor([5]), seed=0),
+    "neighbouring ids": lambda n: uniform((1,), torch.arange(n), seed=0),
+    "distant ids": lambda n: uniform((1,), torch.arange(n) << 32, seed=0),
+    "seeds": lambda n: torch.cat([uniform((4,), torch.tensor([1]), seed=s) for s in range(n // 4)]),
+    "restarts": lambda n: torch.cat(
+        [uniform((4,), torch.tensor([1]), seed=0, stream=s) for s in range(n // 4)]
+    ),
+}
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_numbers_are_uniform_along_every_axis(axis):
+    numbers = AXES[axis](4_000).flatten().numpy()
+    assert stats.kstest(numbers, "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_neighbouring_numbers_are_independent(axis):
+    """Pairs of neighbours fill an 8 x 8 grid evenly."""
+    numbers = AXES[axis](8_000).flatten().numpy()
+    for lag in (1, 2):
+        grid, _, _ = np.histogram2d(numbers[:-lag], numbers[lag:], bins=8, range=[[0, 1], [0, 1]])
+        assert stats.chisquare(grid.flatten()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sample_ids": torch.arange(1, 501)},
+        {"sample_ids": torch.arange(500) + 2**32},
+        {"seed": 1},
+        {"seed": 2**32},
+        {"stream": 1},
+    ],
+    ids=["next id", "id beyond 32 bits", "seed", "seed beyond 32 bits", "stream"],
+)
+def test_another_id_seed_or_stream_gives_unrelated_numbers(change):
+    base = {"sample_ids": torch.arange(500), "seed": 0, "stream": 0}
+    one = uniform((20,), **base).flatten().numpy()
+    other = uniform((20,), **(base | change)).flatten().numpy()
+    assert abs(np.corrcoef(one, other)[0, 1]) < 4 / np.sqrt(len(one))
+    assert stats.kstest((one - other) % 1, "uniform").pvalue > 0.01
+
+
+def test_seed_and_stream_are_not_interchangeable():
+    sample_ids = torch.arange(4)
+    swapped = uniform((8,), sample_ids, seed=1, stream=2), uniform((8,), sample_ids, seed=2, stream=1)
+    assert (swapped[0] != swapped[1]).all()

@@ -1,0 +1,263 @@
+"""Laws of PGD: the climb, its passes, early stopping, restarts."""
+
+import pytest
+import torch
+from attacks import FGSM, PGD, ThreatModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPS = 0.03
+THREAT = ThreatModel("Linf", EPS)
+N, SHAPE = 24, (3, 5, 5)
+
+
+class Counted(nn.Module):
+    """Counts the samples that go forward through it, and those whose gradient comes back."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.forwards = self.backwards = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.forwards += len(images)
+        logits = self.net(images)
+        if logits.requires_grad:
+            logits.register_hook(self._back)
+        return logits
+
+    def _back(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(54, 5)
+        return nn.Sequential(*layers).double()
+
+
+@pytest.fixture(scope="module")
+def batch(net) -> tuple[Tensor, Tensor]:
+    """Images in which an attack breaks some samples and not others: labels are what the net says."""
+    generator = torch.Generator().manual_seed(7)
+    images = torch.rand(N, *SHAPE, generator=generator, dtype=torch.float64)
+    return images, net(images).argmax(1)
+
+
+def losses(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    with torch.no_grad():
+        return F.cross_entropy(net(images), labels, reduction="none")
+
+
+def climb(
+    net: nn.Module, images: Tensor, labels: Tensor, start: Tensor, steps: int, size: float
+) -> list[Tensor]:
+    """Madry et al. 2018, section 2.1, one sample at a time: start and all iterates."""
+    points = [start]
+    for _ in range(steps):
+        rows = []
+        for x, y, point in zip(images, labels, points[-1], strict=True):
+            point = point[None].clone().requires_grad_(True)
+            F.cross_entropy(net(point), y[None]).backward()
+            moved = point.detach()[0] + size * point.grad[0].sign()
+            rows.append((x + (moved - x).clamp(-EPS, EPS)).clamp(0, 1))
+        points.append(torch.stack(rows))
+    return points
+
+
+def wrong_anywhere(net: nn.Module, points: list[Tensor], labels: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.stack([net(p).argmax(1) != labels for p in points]).any(0)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("begin", ["images", "random", "given"])
+def test_pgd_is_the_published_recursion(steps, begin, net, batch):
+    images, labels = batch
+    attack = PGD(THREAT, steps=steps, step_size=EPS / 3, random_start=begin == "random")
+    given = None
+    start = images
+    if begin == "random":
+        start = THREAT.random_start(images, torch.arange(N), seed=5)
+    if begin == "given":
+        given = start = THREAT.project(images.flip(0), images)
+    result = attack.run(net, images, labels, start=given, seed=5)
+    points = climb(net, images, labels, start, steps, EPS / 3)
+    torch.testing.assert_close(result.images, points[-1], rtol=0, atol=1e-12)
+    assert torch.equal(result.broken, wrong_anywhere(net, points, labels))
+    assert 0 < int(result.broken.sum()) < N
+    assert THREAT.allows(result.images, images).all()
+
+
+def test_fgsm_is_one_step_to_the_edge(net, batch):
+    images, labels = batch
+    edge = climb(net, images, labels, images, 1, EPS)[-1]
+    torch.testing.assert_close(FGSM(THREAT)(net, images, labels), edge, rtol=0, atol=1e-12)
+    one = PGD(THREAT, steps=1, step_size=EPS, random_start=False)
+    assert torch.equal(FGSM(THREAT)(net, images, labels), one(net, images, labels))
+
+
+def test_the_step_is_a_quarter_of_eps_by_default(net, batch):
+    default, quarter = PGD(THREAT, steps=3), PGD(THREAT, steps=3, step_size=EPS / 4)
+    assert torch.equal(default(net, *batch, seed=1), quarter(net, *batch, seed=1))
+
+
+def test_the_loss_rises(net, batch):
+    adversarial = PGD(THREAT, steps=10)(net, *batch)
+    assert (losses(net, adversarial, batch[1]) > losses(net, *batch)).all()
+
+
+@pytest.mark.parametrize("stop", [False, True])
+@pytest.mark.parametrize("verdict", [False, True])
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_reported_passes_are_those_of_the_net(stop, verdict, restarts, net, batch):
+    counted = Counted(net)
+    attack = PGD(THREAT, steps=4, restarts=restarts)
+    result = attack.run(counted, *batch, stop_when_broken=stop, verdict=verdict)
+    assert (result.forwards, result.backwards) == (counted.forwards, counted.backwards)
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_an_attack_costs_its_steps_and_one_look(restarts, net, batch):
+    result = PGD(THREAT, steps=4, restarts=restarts).run(net, *batch)
+    assert (result.forwards, result.backwards) == (restarts * 5 * N, restarts * 4 * N)
+
+
+def test_no_verdict_saves_one_forward_a_sample_and_changes_no_image(net, batch):
+    attack = PGD(THREAT, steps=4)
+    judged, unjudged = (attack.run(net, *batch, verdict=v, seed=2) for v in (True, False))
+    assert (judged.forwards - unjudged.forwards, judged.backwards) == (N, unjudged.backwards)
+    assert unjudged.broken is None
+    assert torch.equal(judged.images, unjudged.images)
+    assert torch.equal(attack(net, *batch, seed=2), judged.images)
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, net, batch):
+    attack = PGD(THREAT, steps=4, restarts=restarts)
+    whole = attack.run(net, *batch, seed=3)
+    counted = Counted(net)
+    short = attack.run(counted, *batch, seed=3, stop_when_broken=True)
+    assert torch.equal(short.broken, whole.broken)
+    assert 0 < int(whole.broken.sum()) < N
+    assert counted.forwards == short.forwards < 4 * N * restarts
+    assert counted.backwards == short.backwards < whole.backwards
+    standing = ~whole.broken
+    torch.testing.assert_close(short.images[standing], whole.images[standing], rtol=0, atol=1e-12)
+    wrong = net(short.images).argmax(1) != batch[1]
+    assert torch.equal(wrong, short.broken)  # a broken sample comes with the image that breaks it
+    assert THREAT.allows(short.images, batch[0]).all()
+
+
+def test_what_is_broken_from_the_start_costs_one_pass(net, batch):
+    images, labels = batch
+    attack = PGD(THREAT, steps=4, random_start=False)
+    result = attack.run(net, images, (labels + 1) % 5, stop_when_broken=True)
+    assert result.broken.all()
+    assert result.forwards == N
+    assert torch.equal(result.images, images)
+
+
+def test_a_sample_does_not_feel_its_batch(net, batch):
+    images, labels = batch
+    attack, ids = PGD(THREAT, steps=4, restarts=2), torch.arange(N) + 2**34
+    whole = attack.run(net, images, labels, sample_ids=ids, seed=9)
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    for rows in order.split(7):
+        part = attack.run(net, images[rows], labels[rows], sample_ids=ids[rows], seed=9)
+        torch.testing.assert_close(part.images, whole.images[rows], rtol=0, atol=1e-12)
+        assert torch.equal(part.broken, whole.broken[rows])
+
+
+def test_the_place_in_the_batch_is_the_id_by_default(net, batch):
+    attack = PGD(THREAT, steps=2)
+    placed = attack.run(net, *batch, sample_ids=torch.arange(N), seed=4).images
+    assert torch.equal(attack.run(net, *batch, seed=4).images, placed)
+    elsewhere = attack.run(net, *batch, sample_ids=torch.arange(N) + 1, seed=4).images
+    assert not torch.equal(elsewhere, placed)
+    assert not torch.equal(attack(net, *batch, seed=5), placed)
+
+
+def test_of_all_restarts_the_image_of_highest_loss_is_returned(net, batch):
+    images, labels = batch
+    attack = PGD(THREAT, steps=2, restarts=4)
+    ends = []
+    for restart in range(4):
+        start = THREAT.random_start(images, torch.arange(N), seed=6, restart=restart)
+        ends.append(climb(net, images, labels, start, 2, EPS / 4)[-1])
+    by_restart = torch.stack([losses(net, end, labels) for end in ends])
+    best = by_restart.argmax(0)
+    assert len(best.unique()) == 4  # each restart wins somewhere
+    expected = torch.stack(ends)[best, torch.arange(N)]
+    torch.testing.assert_close(attack.run(net, images, labels, seed=6).images, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(attack(net, images, labels, seed=6), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_more_restarts_never_break_less(stop, net, batch):
+    broken = [
+        PGD(THREAT, steps=1, step_size=EPS / 8, restarts=r).run(net, *batch, stop_when_broken=stop).broken
+        for r in range(1, 9)
+    ]
+    for fewer, more in zip(broken, broken[1:], strict=False):
+        assert (more | ~fewer).all()
+    assert int(broken[-1].sum()) > int(broken[0].sum())
+
+
+def test_a_given_start_replaces_the_first_restart_alone(net, batch):
+    images, labels = batch
+    attack = PGD(THREAT, steps=1, step_size=EPS / 8, restarts=2)
+    given = attack.run(net, images, labels, start=images, seed=1)
+    second = THREAT.random_start(images, torch.arange(N), seed=1, restart=1)
+    ends = [climb(net, images, labels, s, 1, EPS / 8)[-1] for s in (images, second)]
+    best = torch.stack([losses(net, end, labels) for end in ends]).argmax(0)
+    assert 0 < int(best.sum()) < N
+    expected = torch.stack(ends)[best, torch.arange(N)]
+    torch.testing.assert_close(given.images, expected, rtol=0, atol=1e-12)
+
+
+def valley(images: Tensor) -> Tensor:
+    """Two logits; class 0 loses only where the pixel lies between 0.54 and 0.58."""
+    x = images.flatten(1)
+    return torch.cat([(x - 0.56).abs() - 0.02, torch.zeros_like(x)], 1)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_an_iterate_on_the_way_counts_as_broken(stop):
+    """From 0.50 over 0.55, which is wrong, to 0.60, which is right."""
+    images, labels = torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
+    attack = PGD(ThreatModel("Linf", 0.2), steps=2, step_size=0.05, random_start=False)
+    result = attack.run(valley, images, labels, stop_when_broken=stop)
+    assert result.broken.all()
+    assert float(result.images) == pytest.approx(0.55 if stop else 0.60)
+    assert not attack.run(valley, images - 0.1, labels, stop_when_broken=stop).broken.any()  # 0.4, 0.45, 0.5
+
+
+def test_the_last_iterate_counts_as_broken():
+    images, labels = torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
+    attack = PGD(ThreatModel("Linf", 0.2), steps=1, step_size=0.05, random_start=False)
+    assert attack.run(valley, images, labels).broken.all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"restarts": 0}, "restarts must be at least 1, got 0"),
+        ({"step_size": 0.0}, r"step_size must be positive, got 0\.0"),
+        ({"step_size": -0.1}, r"step_size must be positive, got -0\.1"),
+        ({"step_size": float("nan")}, "step_size must be positive, got nan"),
+        ({"step_size": float("inf")}, "step_size must be positive, got inf"),
+        ({"restarts": 2, "random_start": False}, "several restarts need random_start=True"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_words(settings, message):
+    with pytest.raises(ValueError, match=message):
+        PGD(THREAT, **settings)
+
+
+def test_settings_are_keyword_only():
+    with pytest.raises(TypeError):
+        PGD(THREAT, 10)

@@ -1,0 +1,179 @@
+"""Laws of the ball and the box."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from attacks import ThreatModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+from torch import Tensor
+
+laws = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+BOUNDS = [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]
+SHAPE = (3, 2, 2, 2)
+
+
+@st.composite
+def cases(
+    draw, relative_eps=st.floats(1e-4, 1.5), bounds=st.sampled_from(BOUNDS)
+) -> tuple[ThreatModel, Tensor, Tensor]:
+    """A threat, images in its box and candidates anywhere around the box, of one float type."""
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    low, high = draw(bounds)
+    width = 32 if dtype is np.float32 else 64
+    images = draw(arrays(dtype, SHAPE, elements=st.floats(low, high, width=width)))
+    wide = st.floats(low - 3 * (high - low), high + 3 * (high - low), width=width)
+    candidates = draw(arrays(dtype, SHAPE, elements=wide))
+    threat = ThreatModel("Linf", draw(relative_eps) * (high - low), (low, high))
+    return threat, torch.tensor(images), torch.tensor(candidates)
+
+
+def rounding(threat: ThreatModel, like: Tensor) -> float:
+    """What one rounding of image + eps can shift it by."""
+    return torch.finfo(like.dtype).eps * (max(map(abs, threat.bounds)) + threat.eps)
+
+
+def assert_inside(points: Tensor, threat: ThreatModel, images: Tensor) -> None:
+    low, high = threat.bounds
+    assert points.dtype == images.dtype
+    assert float(points.min()) >= low
+    assert float(points.max()) <= high
+    assert float((points.double() - images.double()).abs().max()) <= threat.eps + rounding(threat, images)
+
+
+@laws
+@given(cases())
+def test_projection_lies_in_ball_and_box(case):
+    threat, images, candidates = case
+    assert_inside(threat.project(candidates, images), threat, images)
+
+
+@laws
+@given(cases())
+def test_projection_is_idempotent(case):
+    threat, images, candidates = case
+    once = threat.project(candidates, images)
+    assert torch.equal(threat.project(once, images), once)
+
+
+@laws
+@given(cases())
+def test_projection_is_the_nearest_allowed_point(case):
+    threat, images, candidates = case
+    low, high = threat.bounds
+    x, c = images.double().numpy(), candidates.double().numpy()
+    nearest = np.clip(c, np.maximum(x - threat.eps, low), np.minimum(x + threat.eps, high))
+    projected = threat.project(candidates, images).double().numpy()
+    np.testing.assert_allclose(projected, nearest, rtol=0, atol=rounding(threat, images))
+
+
+@laws
+@given(cases())
+def test_projection_leaves_its_arguments_alone(case):
+    threat, images, candidates = case
+    before = images.clone(), candidates.clone()
+    threat.project(candidates, images)
+    assert torch.equal(images, before[0])
+    assert torch.equal(candidates, before[1])
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+@laws
+@given(st.data())
+def test_what_is_projected_is_allowed(bounds, data):
+    threat, images, candidates = data.draw(cases(bounds=st.just(bounds)))
+    assert threat.allows(threat.project(candidates, images), images).all()
+
+
+@laws
+@given(cases(relative_eps=st.floats(1e-4, 0.5)), st.integers(0, 2), st.sampled_from([-1, 1]))
+def test_one_pixel_outside_the_ball_is_not_allowed(case, row, sign):
+    threat, images, _ = case
+    low, high = threat.bounds
+    middle = torch.full_like(images, (low + high) / 2)
+    points = middle.clone()
+    points[row, 1, 0, 1] += sign * threat.eps * 1.05
+    assert threat.allows(points, middle).tolist() == [i != row for i in range(3)]
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_one_pixel_outside_the_box_is_not_allowed(bounds, sign):
+    low, high = bounds
+    threat = ThreatModel("Linf", (high - low) / 2, bounds)
+    images = torch.full(SHAPE, low if sign < 0 else high)
+    points = images.clone()
+    points[1, 0, 0, 0] += sign * 0.01
+    assert threat.allows(points, images).tolist() == [True, False, True]
+
+
+@laws
+@given(cases(), st.integers(0, 2**63 - 1), st.integers(0, 9))
+def test_random_start_lies_in_ball_and_box(case, seed, restart):
+    threat, images, _ = case
+    start = threat.random_start(images, torch.tensor([0, 1, 2**40]), seed=seed, restart=restart)
+    assert_inside(start, threat, images)
+
+
+@laws
+@given(cases(), st.integers(0, 2**63 - 1))
+def test_random_start_is_allowed(case, seed):
+    threat, images, _ = case
+    start = threat.random_start(images, torch.arange(3), seed=seed)
+    assert threat.allows(start, images).all()
+
+
+@laws
+@given(cases(), st.integers(0, 2**32), st.permutations(range(3)), st.integers(1, 3))
+def test_random_start_of_a_sample_does_not_feel_its_batch(case, seed, order, size):
+    threat, images, _ = case
+    ids = torch.tensor([7, 123, 2**33 + 5])
+    whole = threat.random_start(images, ids, seed=seed, restart=2)
+    rows = torch.tensor(order[:size])
+    part = threat.random_start(images[rows], ids[rows], seed=seed, restart=2)
+    assert torch.equal(part, whole[rows])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_random_start_is_uniform_in_the_ball(dtype):
+    eps = 8 / 255
+    images = torch.full((50, 3, 8, 8), 0.5, dtype=dtype)
+    start = ThreatModel("Linf", eps).random_start(images, torch.arange(50), seed=11)
+    shift = (start.double() - 0.5).flatten().numpy()
+    assert stats.kstest(shift, stats.uniform(-eps, 2 * eps).cdf).pvalue > 0.01
+
+
+def test_random_start_moves_with_seed_and_restart():
+    threat, images, ids = ThreatModel("Linf", 0.1), torch.full(SHAPE, 0.5), torch.arange(3)
+    starts = [threat.random_start(images, ids, seed=s, restart=r) for s in (0, 1) for r in (0, 1)]
+    for i, one in enumerate(starts):
+        for other in starts[:i]:
+            assert (one != other).double().mean() > 0.9
+
+
+@pytest.mark.parametrize("norm", ["L2", "linf", ""])
+def test_unsupported_norm_is_refused_by_name(norm):
+    with pytest.raises(ValueError, match=f"norm {norm!r}.*'Linf'"):
+        ThreatModel(norm, 0.1)
+
+
+@pytest.mark.parametrize("eps", [0.0, -0.1, float("inf"), float("nan")])
+def test_eps_that_is_not_positive_and_finite_is_refused(eps):
+    with pytest.raises(ValueError, match=f"eps must be positive and finite, got {eps}"):
+        ThreatModel("Linf", eps)
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 0.0), (0.5, 0.5), (0.0, float("nan"))])
+def test_empty_bounds_are_refused(bounds):
+    with pytest.raises(ValueError, match="bounds .* are empty"):
+        ThreatModel("Linf", 0.1, bounds)
+
+
+def test_a_threat_cannot_be_changed():
+    threat = ThreatModel("Linf", 0.1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        threat.eps = 0.2

@@ -1,0 +1,70 @@
+"""Small things that many tests need: a tiny recipe, its data, and a machine that says nothing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from attacks import ThreatModel
+from robust_tickets import data, models
+from robust_tickets.data import Dataset
+from robust_tickets.eps import Eps
+from robust_tickets.progress import Silent
+from robust_tickets.recipe import Compute, Data, Evaluate, Model, Pgd, Recipe, Search, Threat, Train, Training
+from robust_tickets.stages import Machine
+from robust_tickets.stages.place import model_spec
+from robust_tickets.training import Fit
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Tests run on one thread, so that a busy machine does not slow them; recipes in tests say the same."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    """All stages in seconds: a narrow fully connected net on few digits."""
+    return Recipe(
+        name="tiny",
+        data=Data("digits", train_images=128, val_images=40),
+        model=Model("lenet-300-100", width=0.2),
+        threat=Threat(Eps("0.1")),
+        search=Search(batch=32, lr=0.1, method="fgsm", epochs=2, rounds=2, ratio=0.5),
+        train=Train(
+            pgd=Pgd(steps=2, rel_step=0.5),
+            epochs=3,
+            ticket_epochs=2,
+            batch=32,
+            lr=0.1,
+            warmup=0.2,
+            warmup_lr=0.01,
+        ),
+        evaluate=Evaluate(images=50, batch=25, val_steps=2),
+        compute=Compute(threads=1),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_recipe: Recipe) -> Dataset:
+    """The tiny recipe's images."""
+    return data.load(tiny_recipe.data)
+
+
+@pytest.fixture
+def conv_net(tiny_recipe: Recipe) -> torch.nn.Module:
+    """A narrow ResNet-20 for digits: convolutions, BatchNorm, shortcuts."""
+    return models.build(model_spec(replace(tiny_recipe, model=Model("resnet20", width=0.5))), seed=0)
+
+
+@pytest.fixture
+def how(tiny_recipe: Recipe) -> Fit:
+    """One short adversarial training."""
+    training = Training(method="pgd", pgd=Pgd(steps=2, rel_step=0.5), epochs=2, batch=32, lr=0.05)
+    return Fit(training, 2, ThreatModel("Linf", 0.1), tiny_recipe.evaluate, tiny_recipe.compute, seed=0)
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """This machine's CPU, watched by nobody."""
+    return Machine("cpu", Silent())

@@ -1,0 +1,82 @@
+"""The sentence says what the figures support, and no more."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from robust_tickets.report.read import ArmResult
+from robust_tickets.report.verdict import interval, verdict
+
+
+def arm(name, epochs, robust, flops, search=None):
+    def ledger(f):
+        return {"charged_flops": f, "charged_seconds": f / 2, "charged_passes": f}
+
+    return [
+        ArmResult(
+            name,
+            seed,
+            {"epochs": epochs},
+            ledger(flops),
+            search and ledger(search),
+            [],
+            {("best", "pgd-20"): r},
+        )
+        for seed, r in enumerate(robust)
+    ]
+
+
+def table(ticket, equal, **others):
+    n = len(ticket)
+    return {
+        "dense": arm("dense", 12, others.get("dense", [0.25] * n), 120),
+        "dense-short": arm("dense-short", 6, [0.22] * n, 60),
+        "dense-equal-cost": arm("dense-equal-cost", 10, equal, 100),
+        "ticket": arm("ticket", 6, ticket, 60, search=36),
+    }
+
+
+def test_figures_are_those_of_the_arms():
+    text = verdict(table([0.23], [0.24]))
+    assert "took 0.80 of the FLOPs and 0.80 of the seconds, search included, at 23.0 %" in text
+    assert "against 25.0 % (-2.0 points)" in text
+    assert "`dense-short`, the same 6 epochs with no search, took 0.50 of the FLOPs at 22.0 %" in text
+
+
+@pytest.mark.parametrize("ticket", [[0.24, 0.24], [0.25, 0.20], [0.1, 0.1]])
+def test_not_better_at_equal_cost_is_no_saving(ticket):
+    assert "no saving against dense at equal cost" in verdict(table(ticket, [0.24, 0.24]))
+
+
+def test_few_seeds_cannot_tell_a_saving():
+    for n in (1, 2):
+        text = verdict(table([0.30] * n, [0.24] * n))
+        assert "saves against" not in text
+        assert f"{n} seed" in text
+        assert "cannot tell a saving from chance" in text
+
+
+def test_an_interval_that_excludes_zero_is_a_saving():
+    assert "it saves against dense at equal cost" in verdict(table([0.30, 0.31, 0.305], [0.24, 0.245, 0.24]))
+
+
+def test_an_interval_that_includes_zero_is_chance():
+    text = verdict(table([0.30, 0.24, 0.245], [0.24, 0.25, 0.24]))
+    assert "not beyond chance" in text
+    assert "it saves" not in text
+
+
+def test_without_the_control_nothing_is_claimed():
+    results = table([0.30] * 3, [0.2] * 3)
+    del results["dense-equal-cost"]
+    assert "cannot be said" in verdict(results)
+    del results["ticket"]
+    assert "No ticket" in verdict(results)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8).filter(lambda d: max(d) - min(d) > 1e-3))
+def test_interval_is_scipy_s_paired_t(differences):
+    low, high = interval(differences)
+    theirs = stats.ttest_rel(differences, [0.0] * len(differences)).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), rel=1e-6, abs=1e-9)

@@ -1,0 +1,104 @@
+"""The account adds up."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robust_tickets.ledger import CHARGED, PHASES, Ledger, Passes
+
+
+class FakeClock:
+    """A clock that a test moves."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def spend_and_fail(self):
+        self.now += 1
+        raise RuntimeError
+
+    def mark(self):
+        return self.now
+
+    def seconds(self, begin, end):
+        return end - begin
+
+
+def node(children):
+    return st.tuples(st.sampled_from(PHASES), st.integers(0, 9), children)
+
+
+@given(st.recursive(node(st.just([])), lambda inner: node(st.lists(inner, max_size=3)), max_leaves=12))
+def test_phases_and_other_add_up_to_the_stage(tree):
+    clock = FakeClock()
+    ledger = Ledger("train", clock)
+    expected = dict.fromkeys(PHASES, 0.0)
+
+    def walk(node):
+        phase, seconds, inner = node
+        with ledger.phase(phase):
+            clock.now += seconds
+            expected[phase] += seconds
+            for child in inner:
+                walk(child)
+            ledger.settle()
+
+    with ledger.running():
+        clock.now += 1
+        expected["other"] += 1
+        walk(tree)
+    assert ledger.seconds == expected
+    report = ledger.report()
+    assert report["total_seconds"] == clock.now
+    assert report["charged_seconds"] == sum(expected[p] for p in CHARGED)
+
+
+def test_a_phase_excludes_those_inside_it():
+    clock = FakeClock()
+    ledger = Ledger("train", clock)
+    with ledger.running(), ledger.phase("attack"):
+        clock.now += 2
+        with ledger.phase("validate"):
+            clock.now += 5
+        clock.now += 1
+    assert (ledger.seconds["attack"], ledger.seconds["validate"], ledger.seconds["other"]) == (3, 5, 0)
+
+
+def test_validation_and_loading_are_never_charged():
+    ledger = Ledger("train")
+    for phase in PHASES:
+        ledger.count(phase, Passes(forward=1), 10)
+    assert ledger.charged_passes == len(PHASES) - 2
+    assert ledger.charged_flops == 10 * (len(PHASES) - 2)
+
+
+def test_flops_weigh_a_full_backward_twice():
+    ledger = Ledger("train")
+    ledger.count("update", Passes(forward=3, input_backward=5, full_backward=7), 100)
+    assert ledger.flops["update"] == 100 * (3 + 5 + 2 * 7)
+    assert ledger.passes["update"].total == 15
+
+
+def test_a_phase_ends_with_an_error_too():
+    clock = FakeClock()
+    ledger = Ledger("train", clock)
+    with ledger.running():
+        with pytest.raises(RuntimeError), ledger.phase("attack"):
+            clock.spend_and_fail()
+        clock.now += 4
+    assert (ledger.seconds["attack"], ledger.seconds["other"]) == (1, 4)
+
+
+def test_getting_items_is_charged_to_their_phase():
+    clock = FakeClock()
+    ledger = Ledger("train", clock)
+
+    def items():
+        for i in range(3):
+            clock.now += 1
+            yield i
+
+    with ledger.running():
+        for _ in ledger.each("data", items()):
+            clock.now += 10
+    assert (ledger.seconds["data"], ledger.seconds["other"]) == (3, 30)

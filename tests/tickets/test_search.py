@@ -1,0 +1,63 @@
+"""The loop: train, prune, rewind."""
+
+from dataclasses import replace
+
+import torch
+
+from robust_tickets import models
+from robust_tickets.ledger import Ledger
+from robust_tickets.progress import Meter
+from robust_tickets.pruning import SCORES, Mask, prunable, prune
+from robust_tickets.stages.place import fit_of, model_spec
+from robust_tickets.tickets import find_ticket
+from robust_tickets.training import fit
+from robust_tickets.training.checkpoint import plant
+from robust_tickets.training.loop import snapshot
+
+
+def search(recipe, data, **changes):
+    recipe = replace(recipe, search=replace(recipe.search, **changes))
+    net = models.build(model_spec(recipe), seed=0)
+    how = fit_of(recipe, recipe.search, recipe.search.epochs, 0)
+    ledger = Ledger("search")
+    with ledger.running():
+        found = find_ticket(net, data, recipe.search, how, ledger, Meter())
+    return net, found, how, ledger
+
+
+def test_one_round_is_one_shot_pruning_of_a_trained_dense_net(tiny_recipe, tiny_data):
+    _, found, how, _ = search(tiny_recipe, tiny_data, rounds=1, ratio=0.8)
+    dense = models.build(model_spec(tiny_recipe), seed=0)
+    fit(dense, None, tiny_data, how, Ledger("train"), Meter())
+    mask = Mask.full(dense)
+    score = SCORES[tiny_recipe.search.scores]
+    assert found.mask == prune(score(prunable(dense), mask), mask, 0.8)
+
+
+def test_rounds_are_train_prune_rewind_written_out(tiny_recipe, tiny_data):
+    _, found, how, _ = search(tiny_recipe, tiny_data, rounds=3, ratio=0.3)
+    net = models.build(model_spec(tiny_recipe), seed=0)
+    init = snapshot(net)
+    mask = Mask.full(net)
+    for _ in range(3):
+        plant(net, init, "init")
+        fit(net, mask, tiny_data, how, Ledger("train"), Meter())
+        before = mask
+        mask = prune(SCORES[tiny_recipe.search.scores](prunable(net), mask), mask, 0.3)
+        assert all((mask[name] <= before[name]).all() for name in mask)
+    assert found.mask == mask
+    assert all(torch.equal(found.init[name], value) for name, value in init.items())
+
+
+def test_every_round_is_recorded_and_charged(tiny_recipe, tiny_data):
+    _, found, _, ledger = search(tiny_recipe, tiny_data, rounds=2, ratio=0.3)
+    assert [(r["round"], r["epoch"]) for r in found.history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert found.history[-1]["flops"] == ledger.charged_flops
+    assert ledger.seconds["prune"] > 0
+
+
+def test_each_adversary_of_the_search_finds_a_ticket_of_its_own(tiny_recipe, tiny_data):
+    masks = [search(tiny_recipe, tiny_data, method=m, rounds=1)[1].mask for m in ("natural", "fgsm", "pgd")]
+    assert all(mask.kept == masks[0].kept for mask in masks)
+    assert masks[0] != masks[1]
+    assert masks[1] != masks[2]

@@ -1,0 +1,97 @@
+"""The ticket file: nothing lost, nothing added, nothing else accepted."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from robust_tickets import models, stages
+from robust_tickets.errors import InputError
+from robust_tickets.recipe import Model
+from robust_tickets.runs import RunDirectory
+from robust_tickets.stages.place import model_spec
+from robust_tickets.tickets import Ticket
+
+
+@pytest.fixture
+def found(tiny_recipe, machine, tmp_path):
+    return stages.search(tiny_recipe, 0, RunDirectory.of(tmp_path / "a", tiny_recipe), machine)
+
+
+def test_saved_and_loaded_is_the_same_bit_for_bit(found, tmp_path):
+    ticket = Ticket.load(found)
+    ticket.save(tmp_path / "again.safetensors")
+    again = Ticket.load(tmp_path / "again.safetensors")
+    assert again.mask == ticket.mask
+    assert list(again.init) == list(ticket.init) or sorted(again.init) == sorted(ticket.init)
+    assert all(torch.equal(again.init[name], tensor) for name, tensor in ticket.init.items())
+    assert replace(again, init={}, mask=ticket.mask) == replace(ticket, init={})
+    assert (tmp_path / "again.safetensors").read_bytes() == found.read_bytes()
+    assert again.hash == ticket.hash
+
+
+def test_the_same_search_gives_the_same_bytes(found, tiny_recipe, machine, tmp_path):
+    again = stages.search(tiny_recipe, 0, RunDirectory.of(tmp_path / "b", tiny_recipe), machine)
+    assert again != found
+    assert again.read_bytes() == found.read_bytes()
+    other = stages.search(tiny_recipe, 1, RunDirectory.of(tmp_path / "b", tiny_recipe), machine)
+    assert other.read_bytes() != found.read_bytes()
+
+
+def test_the_init_is_the_net_s_own_and_whole(found, tiny_recipe):
+    net = models.build(model_spec(tiny_recipe), seed=0)
+    ticket = Ticket.load(found)
+    assert all(torch.equal(ticket.init[name], value) for name, value in net.state_dict().items())
+
+
+def test_density_after_the_rounds(found, tiny_recipe):
+    ticket = Ticket.load(found)
+    kept = ticket.mask.size
+    for _ in range(tiny_recipe.search.rounds):
+        kept -= round(tiny_recipe.search.ratio * kept)
+    assert ticket.mask.kept == kept
+
+
+def test_neither_clock_nor_path_is_in_it(found, tmp_path):
+    with safe_open(found, framework="pt") as file:
+        meta = json.loads(file.metadata()["robust-tickets"])
+    assert str(tmp_path) not in json.dumps(meta)
+    assert set(meta) == {
+        "model", "mask", "density", "search", "data", "seed", "passes", "flops", "kind", "version", "hash",
+    }  # fmt: skip
+    assert "root" not in meta["search"]["data"]
+
+
+def test_cost_is_that_of_the_ledger(found):
+    ticket = Ticket.load(found)
+    ledger = json.loads((found.parent / "ledger.json").read_text())
+    assert (ticket.passes, ticket.flops) == (ledger["charged_passes"], ledger["charged_flops"])
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (Model("lenet-300-100", width=0.4), r"fc1\.weight is \(60, 64\)"),
+        (Model("resnet20", width=0.5), r"\.weight"),
+    ],
+)
+def test_another_net_is_refused_by_parameter_name(found, tiny_recipe, model, name):
+    net = models.build(model_spec(replace(tiny_recipe, model=model)), seed=0)
+    with pytest.raises(InputError, match=name):
+        Ticket.load(found).plant(net)
+
+
+def test_a_truncated_or_altered_file_is_refused(found, tmp_path):
+    whole = found.read_bytes()
+    bad = tmp_path / "bad.safetensors"
+    for cut in (0, 4, 8, 100, len(whole) // 2, len(whole) - 1):
+        bad.write_bytes(whole[:cut])
+        with pytest.raises(InputError, match=r"damaged|not written by"):
+            Ticket.load(bad)
+    altered = bytearray(whole)
+    altered[-5] ^= 1
+    bad.write_bytes(altered)
+    with pytest.raises(InputError, match="hash"):
+        Ticket.load(bad)
