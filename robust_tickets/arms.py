@@ -39,15 +39,15 @@ def plan(recipe: Recipe, arm: Arm) -> ArmPlan:
 
 
 def check(recipe: Recipe) -> None:
-    """Raise InputError where the recipe asks for more images than its data set has, or for too large a batch."""
+    """Raise InputError where a recipe asks for more images than its data set has, or too large a batch."""
     spec = SPECS[recipe.data.name]
     images = training_images(recipe.data)
     for training in (recipe.search, recipe.train):
         steps_per_epoch(images, training.batch)
     if recipe.evaluate.images > spec.test_images:
         raise InputError(
-            f"evaluate.images is {recipe.evaluate.images}, but {recipe.data.name} has {spec.test_images} test "
-            "images: ask for fewer, or 0 for all"
+            f"evaluate.images is {recipe.evaluate.images}, but {recipe.data.name} has {spec.test_images} "
+            "test images: ask for fewer, or 0 for all"
         )
 
 

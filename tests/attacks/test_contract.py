@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
-from attacks import FGSM, PGD, InputError, ThreatModel, inspected
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from attacks import FGSM, PGD, InputError, ThreatModel, inspected
 
 CLASSES = 4
 THREAT = ThreatModel("Linf", 0.1)
@@ -167,10 +168,15 @@ def test_a_backward_goes_to_the_input_alone(wrapped, net, batch):
 
 def test_inspected_restores_modes_and_gradients_on_errors_too(net):
     before = state(net)
-    with pytest.raises(ZeroDivisionError), inspected(net):
-        assert not any(module.training for module in net.modules())
-        assert not any(p.requires_grad for p in net.parameters())
-        raise ZeroDivisionError
+
+    def fail_inside() -> None:
+        with inspected(net):
+            assert not any(module.training for module in net.modules())
+            assert not any(p.requires_grad for p in net.parameters())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
     assert_same_state(net, before)
 
 

@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from attacks.noise import uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+
+from attacks.noise import uniform
 
 laws = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**64 - 1)

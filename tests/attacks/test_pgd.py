@@ -1,10 +1,13 @@
 """Laws of PGD: the climb, its passes, early stopping, restarts."""
 
+import itertools
+
 import pytest
 import torch
-from attacks import FGSM, PGD, ThreatModel
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from attacks import FGSM, PGD, ThreatModel
 
 EPS = 0.03
 THREAT = ThreatModel("Linf", EPS)
@@ -201,7 +204,7 @@ def test_more_restarts_never_break_less(stop, net, batch):
         PGD(THREAT, steps=1, step_size=EPS / 8, restarts=r).run(net, *batch, stop_when_broken=stop).broken
         for r in range(1, 9)
     ]
-    for fewer, more in zip(broken, broken[1:], strict=False):
+    for fewer, more in itertools.pairwise(broken):
         assert (more | ~fewer).all()
     assert int(broken[-1].sum()) > int(broken[0].sum())
 

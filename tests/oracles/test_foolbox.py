@@ -1,14 +1,21 @@
 """Our attacks against foolbox's: the same images in float64, the same losses in float32."""
 
+import warnings
+
 import eagerpy as ep
 import pytest
 import torch
-from attacks import FGSM, PGD, ThreatModel
-from foolbox import PyTorchModel
-from foolbox.attacks import LinfFastGradientAttack, LinfProjectedGradientDescentAttack
-from robust_tickets.models import ModelSpec, build, fold
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from attacks import FGSM, PGD, ThreatModel
+from robust_tickets.models import ModelSpec, build, fold
+
+with warnings.catch_warnings():
+    # foolbox 3.3.4 takes gaussian_filter from where SciPy no longer wants it
+    warnings.filterwarnings("ignore", message="Please import `gaussian_filter`", category=DeprecationWarning)
+    from foolbox import PyTorchModel
+    from foolbox.attacks import LinfFastGradientAttack, LinfProjectedGradientDescentAttack
 
 SPECS = {
     "lenet-300-100": ModelSpec("lenet-300-100", 0.1, (1, 8, 8), 5, (0.3,), (0.4,)),
@@ -20,26 +27,31 @@ THREAT = ThreatModel("Linf", EPS)
 N = 4
 
 
+def batch(name: str, dtype: torch.dtype, n: int = N) -> tuple[Tensor, Tensor]:
+    """Images that differ in colour, with noise that reaches the edges of the box."""
+    generator = torch.Generator().manual_seed(n)
+    channels, *sides = SPECS[name].shape
+    colour = torch.rand(n, channels, 1, 1, generator=generator, dtype=torch.float64)
+    noise = torch.randn(n, channels, *sides, generator=generator, dtype=torch.float64)
+    return (colour + noise / 5).clamp(0, 1).to(dtype), torch.randint(5, (n,), generator=generator)
+
+
 def lively(name: str, dtype: torch.dtype) -> nn.Module:
-    """A net in eval mode whose BatchNorms have statistics of their own, and whose logits are of order 1."""
-    net = build(SPECS[name], seed=0)
+    """A net in eval mode whose BatchNorms have seen images and whose logits are of order 1."""
+    net = build(SPECS[name], seed=0).double()
     generator = torch.Generator().manual_seed(1)
     for module in net.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data *= 2
         if isinstance(module, nn.BatchNorm2d):
-            for tensor, low, high in (
-                (module.running_mean, -0.2, 0.2),
-                (module.running_var, 0.05, 0.15),
-                (module.weight.data, 0.5, 1.5),
-                (module.bias.data, -0.2, 0.4),
-            ):
-                tensor.uniform_(low, high, generator=generator)
+            module.momentum = None  # statistics of all that is seen
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)
+            module.bias.data.uniform_(-0.3, 0.3, generator=generator)
+    images, _ = batch(name, torch.float64, n=32)
+    with torch.no_grad():
+        net.train()(images)
+        module.bias -= net.eval()(images).mean(0)  # the last layer's: no class wins everywhere
     return net.to(dtype).eval()
-
-
-def batch(name: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(2)
-    images = torch.rand(N, *SPECS[name].shape, generator=generator, dtype=torch.float64)
-    return images.to(dtype), torch.randint(5, (N,), generator=generator)
 
 
 @pytest.fixture(scope="module", params=SPECS)
@@ -79,7 +91,7 @@ def their_fgsm(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 def assert_same(adversarial: Tensor, oracle: Tensor, images: Tensor) -> None:
     """Equal to 1e-12, and not because nothing moved."""
-    assert float((oracle - images).abs().mean()) > EPS / 4
+    assert float((oracle - images).abs().mean()) > EPS / 8
     torch.testing.assert_close(adversarial, oracle, rtol=0, atol=1e-12)
 
 
@@ -126,7 +138,7 @@ def test_verdicts_are_theirs_in_float64(name, net, ours):
         labels = net(images).argmax(1)
     model = PyTorchModel(net, bounds=(0, 1), device="cpu")
     verdicts = []
-    for eps in (EPS / 40, EPS / 4, 4 * EPS):
+    for eps in (EPS / 40, EPS, 10 * EPS):
         _, _, success = LinfFastGradientAttack(random_start=False)(model, images, labels, epsilons=eps)
         assert torch.equal(FGSM(ThreatModel("Linf", eps)).run(ours, images, labels).broken, success)
         verdicts += success.tolist()

@@ -1,0 +1,96 @@
+"""Help and mistakes answer at once: torch and its like come with the first verb that needs them."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from robust_tickets import __version__, recipe
+
+HEAVY = ("torch", "torchvision", "pandas", "matplotlib", "sklearn", "scipy", "PIL")
+VERBS = ("search", "train", "evaluate", "compare", "table", "recipes")
+
+
+@pytest.fixture
+def say(tmp_path):
+    """Run the program in a process and a folder of its own: status, stdout, stderr, modules imported."""
+
+    def run(*words):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "robust_tickets", *words],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+        lines = done.stderr.splitlines()
+        imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+        rest = "\n".join(line for line in lines if not line.startswith("import time:"))
+        assert "robust_tickets" in imported
+        assert not imported & set(HEAVY)
+        assert not list(tmp_path.iterdir())
+        return done.returncode, done.stdout, rest
+
+    return run
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]], ids=str)
+def test_help_lists_every_verb_and_where_to_start(say, words):
+    status, out, err = say(*words)
+    assert (status, err) == (0, "")
+    assert all(re.search(rf"^ +{verb} +[A-Z]", out, re.MULTILINE) for verb in VERBS)
+    assert "robust-tickets compare --recipe demo" in out
+
+
+def test_the_version_is_the_packages(say):
+    assert say("--version") == (0, f"robust-tickets {__version__}\n", "")
+
+
+def test_recipes_lists_every_shipped_recipe_with_its_summary(say):
+    status, out, err = say("recipes")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == recipe.shipped()
+    assert all(recipe.load(name).summary in out for name in recipe.shipped())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_goes_to_stdout(say, verb):
+    status, out, err = say(verb, "--help")
+    assert (status, err) == (0, "")
+    assert f"robust-tickets {verb}" in out
+
+
+def test_help_of_a_verb_shows_the_recipes_own_defaults(say):
+    _, out, _ = say("search", "--recipe", "demo", "--help")
+    shown = " ".join(re.sub(r"[│\s]+", " ", out).split())
+    for option, value in (
+        ("search.lr FLOAT", "0.02"),
+        ("search.rounds INT", "2"),
+        ("threat.eps EPS", "0.1"),
+        ("train.pgd.steps INT", "5"),
+    ):
+        assert re.search(rf"--{re.escape(option)} .*?\(default: {re.escape(value)}\)", shown), option
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("serach --recipe demo", "did you mean 'search'"),
+        ("search", "--recipe"),
+        ("search --recipe dmeo", "did you mean 'demo'"),
+        ("search --recipe demo --search.lr -1", "search.lr must be above 0"),
+        ("search --recipe demo --search.lrr 1", "--search.lr"),
+    ],
+)
+def test_a_mistake_goes_to_stderr_with_status_two(say, words, expected):
+    status, out, err = say(*words.split())
+    assert (status, out) == (2, "")
+    assert expected in err
+    assert "Traceback" not in err
+
+
+def test_importing_the_package_is_light():
+    code = f"import sys, robust_tickets.cli; print(sorted(set(sys.modules) & set({HEAVY!r})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

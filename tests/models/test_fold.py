@@ -1,0 +1,295 @@
+"""The folded view equals the net, whatever the net."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+
+from attacks import PGD, ThreatModel
+from robust_tickets.models import ModelSpec, build, fold, norms_after
+
+SPECS = {
+    "lenet-300-100": ModelSpec("lenet-300-100", 0.1, (1, 8, 8), 5, (0.3,), (0.4,)),
+    "resnet20": ModelSpec("resnet20", 0.5, (3, 8, 8), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)),
+    "vgg16": ModelSpec("vgg16", 0.125, (3, 32, 32), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)),
+}
+PAIRS = {"lenet-300-100": 0, "resnet20": 21, "vgg16": 13}
+NUMBERS = ("weight", "bias", "running_mean", "running_var")
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+Wire = Callable[["Wired", Tensor], Tensor]
+
+
+def images_of(shape: tuple[int, ...], n: int = 6) -> Tensor:
+    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+
+
+def enliven(net: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """Float64, in training, BatchNorms with scales, shifts and statistics of their own, logits of order 1."""
+    net.double()
+    generator = torch.Generator().manual_seed(1)
+    norms = [module for module in net.modules() if isinstance(module, NORMS)]
+    for norm in norms:
+        for parameter, low, high in ((norm.weight, 0.5, 1.5), (norm.bias, -0.3, 0.3)):
+            if parameter is not None:
+                parameter.data.uniform_(low, high, generator=generator)
+        norm.momentum = None  # statistics of all that is seen
+    with torch.no_grad():
+        net.train()(images_of(shape, n=32))
+    for norm in norms:
+        norm.momentum = 0.1
+    return net
+
+
+def gap(net: nn.Module, view: nn.Module, images: Tensor) -> float:
+    """The largest difference of logits in eval mode, relative to the logits; the net's modes are put back."""
+    modes = [(module, module.training) for module in net.modules()]
+    with torch.no_grad():
+        expected, folded = net.eval()(images), view(images)
+    for module, mode in modes:
+        module.training = mode
+    assert 0.05 < float(expected.abs().max()) < 50
+    return float((folded - expected).abs().max() / expected.abs().max())
+
+
+@pytest.fixture(params=SPECS)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def net(name) -> nn.Module:
+    return enliven(build(SPECS[name], seed=0), SPECS[name].shape)
+
+
+@pytest.fixture
+def images(name) -> Tensor:
+    return images_of(SPECS[name].shape)
+
+
+def train_a_step(net: nn.Module, images: Tensor) -> None:
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    F.cross_entropy(net.train()(images), torch.arange(len(images)) % 5).backward()
+    optimiser.step()
+    with torch.no_grad():
+        net(images * 0.5)
+
+
+def test_folded_logits_are_the_nets(net, images):
+    assert gap(net, fold(net), images) < 1e-10
+
+
+def test_every_norm_of_our_nets_is_folded(name, net):
+    assert len(norms_after(net)) == PAIRS[name]
+    assert not any(isinstance(module, NORMS) for module in fold(net).modules())
+
+
+def test_folded_gradients_to_the_image_are_the_nets(net, images):
+    view, gradients = fold(net), []
+    net.eval()
+    for each in (net, view):
+        points = images.clone().requires_grad_(True)
+        gradients.append(torch.autograd.grad(each(points).square().sum(), points)[0])
+    assert float(gradients[0].abs().max()) > 1e-3
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-10 * float(gradients[0].abs().max()))
+
+
+def test_refresh_follows_training(name, net, images):
+    view = fold(net)
+    train_a_step(net, images)
+    if PAIRS[name]:
+        assert gap(net, view, images) > 1e-4  # folded weights are a copy
+    view.refresh()
+    assert gap(net, view, images) < 1e-10
+
+
+@pytest.mark.parametrize("moved", ["conv1.weight", *(f"bn1.{n}" for n in NUMBERS)])
+def test_refresh_follows_whatever_moves(moved):
+    net = enliven(build(SPECS["resnet20"], seed=0), (3, 8, 8))
+    view, images = fold(net), images_of((3, 8, 8))
+    net.state_dict()[moved].add_(0.3)
+    assert gap(net, view, images) > 1e-4
+    view.refresh()
+    assert gap(net, view, images) < 1e-10
+
+
+def test_refresh_follows_a_loaded_state(name, net, images):
+    view = fold(net)
+    other = enliven(build(SPECS[name], seed=1), SPECS[name].shape)
+    net.load_state_dict(other.state_dict())
+    view.refresh()
+    assert gap(other, view, images) < 1e-10
+
+
+def test_what_is_not_folded_shares_memory_with_the_net(net):
+    view = fold(net).view
+    gone = {name for pair in norms_after(net).items() for name in pair}
+    kept = [(n, t) for n, t in net.state_dict().items() if n.rpartition(".")[0] not in gone]
+    assert kept
+    assert all(view.state_dict()[n].data_ptr() == tensor.data_ptr() for n, tensor in kept)
+
+
+def test_folding_leaves_the_net_as_it_was(net, images):
+    train_a_step(net, images)
+    next(iter(net.parameters())).requires_grad_(False)
+    list(net.modules())[-1].eval()
+
+    def state() -> tuple[list[object], list[Tensor | None]]:
+        same = [(id(m), m.training) for m in net.modules()]
+        same += [(id(p), p.requires_grad, id(p.grad)) for p in net.parameters()]
+        tensors = [*net.state_dict().values(), *(p.grad for p in net.parameters())]
+        return same, [None if t is None else t.clone() for t in tensors]
+
+    same, tensors = state()
+    view = fold(net)
+    view.train()
+    view(images)
+    view.refresh()
+    PGD(ThreatModel("Linf", 0.1), steps=2).run(view, images, torch.arange(6) % 5)
+    after, now = state()
+    assert after == same
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(tensors, now, strict=True))
+
+
+def test_the_view_stays_in_eval_mode_and_wants_no_gradients(net, images):
+    view = fold(net)
+    before = view(images)
+    assert view.train() is view
+    assert not any(module.training for module in view.modules())
+    assert not any(p.requires_grad for p in view.parameters())
+    assert not before.requires_grad
+    assert torch.equal(view(images), before)
+
+
+class Wired(nn.Module):
+    """A convolution and a BatchNorm (and another of each), wired as the function says."""
+
+    def __init__(self, wire: Wire, norm: nn.Module | None = None, *, bias: bool = False) -> None:
+        super().__init__()
+        self.wire = wire
+        self.conv = nn.Conv2d(3, 3, 3, padding=1, bias=bias)
+        self.norm = norm or nn.BatchNorm2d(3)
+        self.other = nn.BatchNorm2d(3)
+        self.linear = nn.Linear(3, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(self.wire(self, images).relu().mean((2, 3)))
+
+
+def plainly(net: Wired, x: Tensor) -> Tensor:
+    return net.norm(net.conv(x))
+
+
+def used_twice_in_eval_mode(net: Wired, x: Tensor) -> Tensor:
+    y = net.conv(x)
+    return net.norm(y) if net.training else net.norm(y) + y
+
+
+class Tokens(nn.Module):
+    """A linear layer over channels, a BatchNorm over something else: pixels, or rows of an image."""
+
+    def __init__(self, columns: int, norm: nn.Module) -> None:
+        super().__init__()
+        self.columns = columns
+        self.mix, self.norm, self.linear = nn.Linear(3, 4), norm, nn.Linear(4, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images.permute(0, 2, 3, 1)[:, :, : self.columns]
+        x = x.flatten(1, 2) if isinstance(self.norm, nn.BatchNorm1d) else x
+        return self.linear(self.norm(self.mix(x)).relu().flatten(1, -2).mean(1))
+
+
+def hooked(part: str) -> nn.Module:
+    net = Wired(plainly)
+    getattr(net, part).register_forward_hook(lambda module, inputs, output: output.abs())
+    return net
+
+
+LEFT_ALONE = {
+    "one convolution under two norms": lambda: Wired(lambda n, x: n.norm(n.conv(x)) + n.other(n.conv(x * x))),
+    "one norm called twice": lambda: Wired(lambda n, x: n.norm(n.norm(n.conv(x)))),
+    "two norms on one output": lambda: Wired(lambda n, x: (lambda y: n.norm(y) * n.other(y))(n.conv(x))),
+    "output used twice": lambda: Wired(lambda n, x: (lambda y: n.norm(y) + y)(n.conv(x))),
+    "output used twice in eval mode": lambda: Wired(used_twice_in_eval_mode),
+    "data-dependent control flow": lambda: Wired(lambda n, x: plainly(n, x if x.mean() > 0.1 else 1 - x)),
+    "something between": lambda: Wired(lambda n, x: n.norm(n.conv(x).relu())),
+    "no running statistics": lambda: Wired(plainly, nn.BatchNorm2d(3, track_running_stats=False)),
+    "convolution's weight read elsewhere": lambda: Wired(
+        lambda n, x: plainly(n, x) + F.conv2d(x, n.conv.weight, padding=1)
+    ),
+    "norm's weight read elsewhere": lambda: Wired(lambda n, x: plainly(n, x) * n.norm.weight.abs().sum()),
+    "norm over as many tokens as channels": lambda: Tokens(1, nn.BatchNorm1d(4)),
+    "norm over more tokens than channels": lambda: Tokens(2, nn.BatchNorm1d(8)),
+    "norm over rows": lambda: Tokens(4, nn.BatchNorm2d(4)),
+    "hook on the convolution": lambda: hooked("conv"),
+    "hook on the norm": lambda: hooked("norm"),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_ALONE)
+def test_what_cannot_be_folded_is_left_alone(case):
+    net, images = enliven(LEFT_ALONE[case](), (3, 4, 4)), images_of((3, 4, 4))
+    assert gap(net, fold(net), images) < 1e-10
+    assert norms_after(net) == {}
+
+
+def shiftless() -> nn.Module:
+    norm = nn.BatchNorm2d(3)
+    norm.bias = None  # bias=False in newer PyTorch
+    return norm
+
+
+FOLDED = {
+    "plain": lambda: Wired(plainly),
+    "bias in the convolution": lambda: Wired(plainly, bias=True),
+    "no shift in the norm": lambda: Wired(plainly, shiftless()),
+    "no scale or shift in the norm": lambda: Wired(plainly, nn.BatchNorm2d(3, affine=False)),
+}
+
+
+@pytest.mark.parametrize("case", FOLDED)
+def test_what_can_be_folded_is_folded_and_follows_training(case):
+    net, images = enliven(FOLDED[case](), (3, 4, 4)), images_of((3, 4, 4))
+    assert norms_after(net) == {"conv": "norm"}
+    view = fold(net)
+    assert gap(net, view, images) < 1e-10
+    train_a_step(net, images)
+    assert gap(net, view, images) > 1e-4
+    view.refresh()
+    assert gap(net, view, images) < 1e-10
+
+
+def aliased() -> nn.Module:
+    """Modules known by two names; the second is the one that is called."""
+    net = Wired(lambda n, x: n.again(x))
+    net.again = nn.Sequential(net.conv, net.norm)
+    return net
+
+
+def reparametrised() -> nn.Module:
+    net = Wired(plainly)
+    parametrizations.weight_norm(net.conv)
+    return net
+
+
+@pytest.mark.parametrize("odd", [aliased, reparametrised])
+def test_an_odd_net_may_be_folded_or_not_and_is_equal(odd):
+    net, images = enliven(odd(), (3, 4, 4)), images_of((3, 4, 4))
+    view = fold(net)
+    assert gap(net, view, images) < 1e-10
+    train_a_step(net, images)
+    view.refresh()
+    assert gap(net, view, images) < 1e-10
+
+
+def test_folding_moves_no_buffer_that_the_net_counts_in():
+    def count(net: Wired, x: Tensor) -> Tensor:
+        net.calls += 1
+        return plainly(net, x)
+
+    net = Wired(count)
+    net.register_buffer("calls", torch.zeros(()))
+    fold(net)
+    assert float(net.calls) == 0

@@ -1,0 +1,218 @@
+"""Artefacts: what is saved comes back bit for bit, and a damaged file is never taken for a whole one."""
+
+import json
+import random
+import resource
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from robust_tickets import artefact
+from robust_tickets.errors import InputError
+
+META = {"seed": 3, "val": 0.1, "search": {"lr": 1e-05, "eps": "8/255"}, "mask": ["b", "a"], "none": None}
+
+
+def tensors():
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "conv.weight": torch.randn(4, 3, 2, 2, generator=generator),
+        "last": torch.randn(4, 3, 2, 2, generator=generator).contiguous(memory_format=torch.channels_last),
+        "turned": torch.randn(3, 5, generator=generator).t(),
+        "part": torch.randn(6, 4, generator=generator)[1:5:2, 1:3],
+        "odd": torch.tensor([float("nan"), float("inf"), -0.0, 1e-45]),
+        "double": torch.randn(3, dtype=torch.float64, generator=generator),
+        "bits": torch.randint(256, (5,), dtype=torch.uint8, generator=generator),
+        "kept": torch.rand(7, generator=generator) < 0.5,
+        "batches": torch.tensor(12345678901),
+        "empty": torch.zeros(0, 3),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+    }
+
+
+def same(ours, theirs):
+    return ours.keys() == theirs.keys() and all(
+        tensor.dtype == theirs[name].dtype
+        and tensor.shape == theirs[name].shape
+        and tensor.detach().contiguous().numpy().tobytes() == theirs[name].contiguous().numpy().tobytes()
+        for name, tensor in ours.items()
+    )
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "a.safetensors"
+    artefact.save(path, "ticket", tensors(), META)
+    return path
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A file of two tensors, few enough bytes to damage every one of them."""
+    path = tmp_path / "small.safetensors"
+    artefact.save(path, "ticket", {"w": torch.randn(5), "m": torch.tensor([1, 255], dtype=torch.uint8)}, META)
+    return path
+
+
+def test_tensors_come_back_bit_for_bit_and_the_meaning_with_them(file):
+    loaded, meta = artefact.load(file, "ticket")
+    assert same(tensors(), loaded)
+    assert {key: meta[key] for key in META} == META
+    assert (meta["kind"], meta["version"]) == ("ticket", artefact.VERSION)
+    assert meta["hash"] == artefact.content_hash(loaded, meta)
+
+
+def test_what_was_saved_is_left_alone(tmp_path):
+    mine, meta = tensors(), dict(META)
+    artefact.save(tmp_path / "a", "ticket", mine, meta)
+    assert meta == META
+    assert same(tensors(), {name: tensor.detach() for name, tensor in mine.items()})
+    assert mine["last"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_same_content_gives_the_same_bytes_in_whatever_order_it_comes(file, tmp_path):
+    backwards = dict(reversed(tensors().items()))
+    artefact.save(tmp_path / "b.safetensors", "ticket", backwards, dict(reversed(META.items())))
+    assert (tmp_path / "b.safetensors").read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t, m: t.update(odd=torch.tensor([float("nan"), float("inf"), 0.0, 1e-45])),
+        lambda t, m: t.update(bits=t["bits"].to(torch.int8)),
+        lambda t, m: t.update(turned=t["turned"].reshape(3, 5)),
+        lambda t, m: t.update(renamed=t.pop("bits")),
+        lambda t, m: m.update(seed=4),
+        lambda t, m: m.update(new=None),
+        lambda t, m: m["search"].update(lr=1e-04),
+    ],
+)
+def test_any_other_content_has_another_hash(change):
+    mine, meta = tensors(), json.loads(json.dumps(META))
+    mine["parameter"] = mine["parameter"].detach()
+    before = artefact.content_hash(mine, meta)
+    change(mine, meta)
+    assert artefact.content_hash(mine, meta) != before
+
+
+def test_the_hash_does_not_hang_on_itself_or_on_order():
+    mine = {name: tensor.detach() for name, tensor in tensors().items()}
+    backwards = dict(reversed(mine.items()))
+    assert artefact.content_hash(mine, META) == artefact.content_hash(backwards, {**META, "hash": "f" * 16})
+
+
+def test_a_file_cut_short_anywhere_is_refused(small):
+    whole = small.read_bytes()
+    for length in range(len(whole)):
+        small.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"small\.safetensors"):
+            artefact.load(small, "ticket")
+
+
+def test_a_file_with_more_behind_it_is_refused(small):
+    small.write_bytes(small.read_bytes() + b"\0")
+    with pytest.raises(InputError):
+        artefact.load(small, "ticket")
+
+
+def test_a_damaged_byte_anywhere_is_noticed_or_harmless(small):
+    loaded, meta = artefact.load(small, "ticket")
+    whole = small.read_bytes()
+    chance = random.Random(0)
+    refused = 0
+    for place in range(len(whole)):
+        for flip in (1 << chance.randrange(8), chance.randrange(1, 256)):
+            small.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
+            try:
+                found, what = artefact.load(small, "ticket")
+            except InputError:
+                refused += 1
+                continue
+            assert same(found, loaded), f"byte {place} flipped by {flip}"
+            assert what == meta, f"byte {place} flipped by {flip}"
+    assert refused > 1.8 * len(whole)  # else the flips hit nothing
+
+
+def test_another_kind_is_named(file):
+    with pytest.raises(InputError, match="is a ticket, expected a checkpoint"):
+        artefact.load(file, "checkpoint")
+
+
+@pytest.mark.parametrize("version", [0, 2, None])
+def test_another_version_is_named(tmp_path, monkeypatch, version):
+    monkeypatch.setattr(artefact, "VERSION", version)
+    artefact.save(tmp_path / "a", "ticket", tensors(), META)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=rf"has version {version}, this release reads 1"):
+        artefact.load(tmp_path / "a", "ticket")
+
+
+def foreign(path):
+    save_file({"w": torch.zeros(3)}, path)
+
+
+def foreign_with_our_key(path):
+    save_file({"w": torch.zeros(3)}, path, {"robust-tickets": "[1, 2]"})
+
+
+def no_json(path):
+    save_file({"w": torch.zeros(3)}, path, {"robust-tickets": "{"})
+
+
+def unhashed(path):
+    save_file({"w": torch.zeros(3)}, path, {"robust-tickets": '{"kind": "ticket", "version": 1}'})
+
+
+def bfloat(path):
+    text = '{"kind": "ticket", "version": 1, "hash": "0000000000000000"}'
+    save_file({"w": torch.zeros(3, dtype=torch.bfloat16)}, path, {"robust-tickets": text})
+
+
+def pickled(path):
+    torch.save({"w": torch.zeros(3)}, path)
+
+
+def numpys(path):
+    with path.open("wb") as handle:
+        np.save(handle, np.zeros(3))
+
+
+MAKERS = (
+    foreign,
+    foreign_with_our_key,
+    no_json,
+    unhashed,
+    bfloat,
+    pickled,
+    numpys,
+    lambda path: path.write_text("no tensors at all\n" * 100),
+    lambda path: path.write_bytes(b""),
+    lambda path: path.mkdir(),
+    lambda path: None,
+)
+
+
+@pytest.mark.parametrize(
+    "make", MAKERS, ids=[*(m.__name__ for m in MAKERS[:7]), "text", "empty", "folder", "absent"]
+)
+def test_what_we_did_not_write_is_refused_by_name(tmp_path, make):
+    path = tmp_path / "given.safetensors"
+    make(path)
+    with pytest.raises(InputError, match=r"given\.safetensors"):
+        artefact.load(path, "ticket")
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_is_said(small):
+    before = small.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # as if the disk were full
+    try:
+        with pytest.raises(InputError, match="cannot write"):
+            artefact.save(small, "ticket", {"w": torch.zeros(100_000)}, META)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert small.read_bytes() == before
+        assert [path.name for path in small.parent.iterdir()] == [small.name]
