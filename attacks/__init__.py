@@ -7,9 +7,9 @@ An attack is built without a net and then called on one: any callable that maps 
 [0, 1] to logits (N, K).
 """
 
-from attacks.attack import Attack, AttackResult, InputError, inspected
+from attacks.attack import Attack, AttackResult, InputError, inspected, misclassified
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
 from attacks.threat import ThreatModel
 
-__all__ = ["FGSM", "PGD", "Attack", "AttackResult", "InputError", "ThreatModel", "inspected"]
+__all__ = ["FGSM", "PGD", "Attack", "AttackResult", "InputError", "ThreatModel", "inspected", "misclassified"]

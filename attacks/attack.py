@@ -126,18 +126,29 @@ def _check(
         raise InputError(
             f"expected {len(images)} labels of type int64, got {labels.dtype} of shape {tuple(labels.shape)}"
         )
-    lowest, highest = float(images.min()), float(images.max())
+    lowest, highest = float(images.detach().min()), float(images.detach().max())
     if not (low <= lowest and highest <= high):  # also where they are NaN
         raise InputError(
             f"images lie in [{lowest:g}, {highest:g}], expected [{low:g}, {high:g}]: "
             "make normalisation the net's first layer, and attack the images before it"
         )
-    if start is not None and start.shape != images.shape:
-        raise InputError(f"start has shape {tuple(start.shape)}, the images have {tuple(images.shape)}")
+    if start is not None and (start.shape != images.shape or start.dtype != images.dtype):
+        raise InputError(
+            f"start is {start.dtype} of shape {tuple(start.shape)}, the images are {images.dtype} of shape "
+            f"{tuple(images.shape)}: make them alike"
+        )
     if start is not None and not bool(threat.allows(start, images).all()):
         raise InputError("start lies outside ball or box: project it first (ThreatModel.project)")
     if sample_ids is not None and (sample_ids.shape != labels.shape or sample_ids.dtype != torch.int64):
-        raise InputError(f"expected {len(images)} sample ids of type int64, got {tuple(sample_ids.shape)}")
+        raise InputError(
+            f"expected {len(images)} sample ids of type int64, got {sample_ids.dtype} of shape "
+            f"{tuple(sample_ids.shape)}"
+        )
+
+
+def misclassified(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether each sample is classified wrongly, bool (N,); logits that are no numbers classify nothing."""
+    return (logits.argmax(1) != labels) | logits.isnan().any(1)
 
 
 def _checked(net: Net, labels: Tensor) -> Net:

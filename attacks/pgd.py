@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attacks.attack import Attack, AttackResult, Net
+from attacks.attack import Attack, AttackResult, Net, misclassified
 from attacks.losses import cross_entropy
 from attacks.threat import ThreatModel
 
@@ -96,7 +96,7 @@ class PGD(Attack):
             found.forwards += len(current)
             found.backwards += len(current)
             current = current.detach()
-            wrong = logits.detach().argmax(1) != labels
+            wrong = misclassified(logits.detach(), labels)
             found.broken[rows] |= wrong
             if stop_when_broken:
                 found.images[rows[wrong]] = current[wrong]
@@ -114,7 +114,7 @@ class PGD(Attack):
         with torch.no_grad():
             logits = net(current)
         found.forwards += len(current)
-        wrong = logits.argmax(1) != labels
+        wrong = misclassified(logits, labels)
         found.broken[rows] |= wrong
         found.offer(rows, current, cross_entropy(logits, labels))
         if stop_when_broken:

@@ -52,7 +52,7 @@ class ThreatModel:
         The ball is widened by a rounding of the images' type, since images + eps is rounded too.
         """
         low, high = self.bounds
-        slack = 4 * torch.finfo(images.dtype).eps
+        slack = 4 * torch.finfo(images.dtype).eps * max(1.0, abs(low), abs(high))
         distance = (candidates - images).abs().flatten(1).amax(1)
         inside = ((candidates >= low) & (candidates <= high)).flatten(1).all(1)
         return inside & (distance <= self.eps + slack)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks import FGSM, PGD, Attack, ThreatModel, inspected
+from attacks import FGSM, PGD, Attack, ThreatModel, inspected, misclassified
 from robust_tickets.data import Split, floats
 from robust_tickets.errors import InputError, unknown
 from robust_tickets.ledger import Passes
@@ -102,7 +102,7 @@ def _clean(
     with torch.no_grad(), inspected(net):
         for rows in torch.split(torch.arange(len(split)), batch):
             part = split.take(rows)
-            right.append(net(floats(part.images, channels_last)).argmax(1) == part.labels)
+            right.append(~misclassified(net(floats(part.images, channels_last)), part.labels))
             advance(len(part), len(part))
     standing = torch.cat(right).cpu()  # waits for the device, so the time is whole
     return Row(CLEAN, standing, time.perf_counter() - begin, len(split), 0)

@@ -1,47 +1,62 @@
 """The net as attacks see it: in eval mode the convolution before a BatchNorm can do its affine map too."""
 
 import copy
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
 
-_LAYERS = (nn.Conv2d, nn.Linear)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
 
 def norms_after(net: nn.Module) -> dict[str, str]:
-    """For each convolution or linear layer with a BatchNorm right behind it: the layer's name -> the norm's.
+    """For each 2-d convolution with a BatchNorm right behind it: the convolution's name -> the norm's.
 
-    Only pairs in which both are called once and nothing else reads what lies between. A net that torch.fx
-    cannot trace has no pairs that we know of.
+    Only pairs that can be folded without a doubt: both are PyTorch's own, without hooks or parametrisations, are
+    called once, under one name, share no parameter with anything else, and nothing else reads what lies between
+    them. A net that torch.fx cannot trace has no pairs that we know of.
     """
+    net = copy.deepcopy(
+        net
+    ).eval()  # attacks run in eval mode; tracing runs the net's code, which may count calls
     graph = _trace(net)
     if graph is None:
         return {}
-    modules = dict(net.named_modules())
-    calls: dict[str, int] = {}
-    for node in graph.nodes:
-        if node.op == "call_module":
-            calls[str(node.target)] = calls.get(str(node.target), 0) + 1
+    candidates = _plain_modules(net, graph)
     pairs = {}
     for node in graph.nodes:
-        if node.op != "call_module" or not _is_affine_in_eval(modules[str(node.target)]):
+        if node.op != "call_module" or not isinstance(candidates.get(node.target), nn.BatchNorm2d):
             continue
         before = node.args[0] if node.args else None
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) != 1:
             continue
-        layer, norm = str(before.target), str(node.target)
-        if isinstance(modules[layer], _LAYERS) and calls[layer] == calls[norm] == 1:
-            pairs[layer] = norm
+        if isinstance(candidates.get(str(before.target)), nn.Conv2d):
+            pairs[str(before.target)] = str(node.target)
     return pairs
+
+
+def _plain_modules(net: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
+    """Convolutions and BatchNorms by name that are exactly what they seem, and called once."""
+    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    names = Counter(id(module) for _, module in net.named_modules(remove_duplicate=False))
+    owners = Counter(id(p) for _, p in net.named_parameters(remove_duplicate=False))
+    plain = {}
+    for name, module in net.named_modules():
+        exact = type(module) is nn.Conv2d or (
+            type(module) is nn.BatchNorm2d and module.running_var is not None
+        )
+        hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+        own = all(owners[id(p)] == 1 for p in module.parameters())
+        if exact and own and not hooked and calls[name] == names[id(module)] == 1 and name not in read:
+            plain[name] = module
+    return plain
 
 
 @dataclass(frozen=True)
 class _Pair:
-    layer: nn.Conv2d | nn.Linear
-    norm: nn.BatchNorm1d | nn.BatchNorm2d
-    folded: nn.Conv2d | nn.Linear
+    layer: nn.Conv2d
+    norm: nn.BatchNorm2d
+    folded: nn.Conv2d
 
 
 class Folded(nn.Module):
@@ -67,9 +82,9 @@ class Folded(nn.Module):
     def _fold(self, net: nn.Module, layer_name: str, norm_name: str) -> _Pair:
         layer, norm = net.get_submodule(layer_name), net.get_submodule(norm_name)
         folded = self.view.get_submodule(layer_name)
-        assert isinstance(layer, _LAYERS)
-        assert isinstance(norm, _NORMS)
-        assert isinstance(folded, _LAYERS)
+        assert isinstance(layer, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert isinstance(folded, nn.Conv2d)
         assert norm.running_mean is not None
         folded.weight = nn.Parameter(torch.empty_like(layer.weight), requires_grad=False)
         folded.bias = nn.Parameter(torch.empty_like(norm.running_mean), requires_grad=False)
@@ -85,12 +100,11 @@ class Folded(nn.Module):
             assert norm.running_var is not None
             assert folded.bias is not None
             scale = (norm.running_var + norm.eps).rsqrt()
-            if norm.affine:
+            if norm.weight is not None:
                 scale = scale * norm.weight
-            shape = (-1,) + (1,) * (layer.weight.ndim - 1)
-            torch.mul(layer.weight, scale.reshape(shape), out=folded.weight)
+            torch.mul(layer.weight, scale.reshape(-1, 1, 1, 1), out=folded.weight)
             bias = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
-            folded.bias.copy_(bias * scale + norm.bias if norm.affine else bias * scale)
+            folded.bias.copy_(bias * scale if norm.bias is None else bias * scale + norm.bias)
 
     def train(self, mode: bool = True) -> "Folded":
         """Stay in eval mode: folded statistics mean nothing in training."""
@@ -104,10 +118,6 @@ class Folded(nn.Module):
 def fold(net: nn.Module) -> Folded:
     """The folded view of a net, on the net's device; to renew it costs one pass over the weights."""
     return Folded(net)
-
-
-def _is_affine_in_eval(module: nn.Module) -> bool:
-    return isinstance(module, _NORMS) and module.running_var is not None
 
 
 def _trace(net: nn.Module) -> fx.Graph | None:

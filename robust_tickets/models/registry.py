@@ -46,7 +46,7 @@ def build(spec: ModelSpec, *, seed: int) -> nn.Module:
         )
     # layers draw from the global generator: borrow it, and give it back as it was
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU too
         return builder(spec)
 
 

@@ -222,20 +222,21 @@ def test_a_given_start_replaces_the_first_restart_alone(net, batch):
 
 
 def valley(images: Tensor) -> Tensor:
-    """Two logits; class 0 loses only where the pixel lies between 0.54 and 0.58."""
+    """Two logits; the first falls with the pixel, but is the lower one between 0.54 and 0.58 alone."""
     x = images.flatten(1)
-    return torch.cat([(x - 0.56).abs() - 0.02, torch.zeros_like(x)], 1)
+    within = (x > 0.54) & (x < 0.58)
+    return torch.cat([1 - x - 2 * within, torch.zeros_like(x)], 1)
 
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_an_iterate_on_the_way_counts_as_broken(stop):
-    """From 0.50 over 0.55, which is wrong, to 0.60, which is right."""
+    """From 0.50 over 0.55, which is wrong, to 0.60 and 0.65, which are right."""
     images, labels = torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
-    attack = PGD(ThreatModel("Linf", 0.2), steps=2, step_size=0.05, random_start=False)
+    attack = PGD(ThreatModel("Linf", 0.2), steps=3, step_size=0.05, random_start=False)
     result = attack.run(valley, images, labels, stop_when_broken=stop)
     assert result.broken.all()
-    assert float(result.images) == pytest.approx(0.55 if stop else 0.60)
-    assert not attack.run(valley, images - 0.1, labels, stop_when_broken=stop).broken.any()  # 0.4, 0.45, 0.5
+    assert float(result.images) == pytest.approx(0.55 if stop else 0.65)
+    assert not attack.run(valley, images + 0.1, labels, stop_when_broken=stop).broken.any()
 
 
 def test_the_last_iterate_counts_as_broken():

@@ -72,6 +72,15 @@ def test_projection_is_the_nearest_allowed_point(case):
 
 @laws
 @given(cases())
+def test_projection_moves_no_point_that_lies_inside(case):
+    threat, images, candidates = case
+    shift = 0.99 * threat.eps - 2 * rounding(threat, images)
+    points = candidates.clamp(images - shift, images + shift).clamp(*threat.bounds)
+    assert torch.equal(threat.project(points, images), points)
+
+
+@laws
+@given(cases())
 def test_projection_leaves_its_arguments_alone(case):
     threat, images, candidates = case
     before = images.clone(), candidates.clone()

@@ -112,7 +112,7 @@ ROWS = {
     ),
     "archive damaged": (
         "search --recipe cifar10-cpu --data.root {archive}",
-        "{archive}; damaged or cut short; again",
+        "{archive}; unexpected end; fetch it again",
     ),
     "archive is text": (
         "search --recipe cifar10-cpu --data.root {text}",
@@ -129,7 +129,7 @@ ROWS = {
     "ticket of another net": ("train --recipe {tiny} --ticket {other_ticket}", "does not fit; fc1.weight"),
     "ticket of other data": (
         "train --recipe cifar10-cpu --ticket {ticket}",
-        "{ticket}; other images; cifar10",
+        "ticket does not fit; in the net; recipe",
     ),
     "checkpoint not named": ("evaluate", "CHECKPOINT|PATH"),
     "checkpoint missing": ("evaluate {away}/best.safetensors", "no file {away}/best.safetensors; checkpoint"),
@@ -174,8 +174,8 @@ def save_checkpoint(what, path):
 def given(tmp_path_factory):
     """Files to be wrong with, by name."""
     at = tmp_path_factory.mktemp("given")
-    names = "away folder text tiny.toml no_toml.toml bad_field.toml archive.tar.xz ticket wide_ticket other_ticket"
-    names += " cut_ticket checkpoint cut_checkpoint changed cifar_checkpoint begun"
+    names = "away folder text tiny.toml no_toml.toml bad_field.toml archive.tar.xz ticket"
+    names += " wide_ticket other_ticket cut_ticket checkpoint cut_checkpoint changed cifar_checkpoint begun"
     files = SimpleNamespace(**{name.split(".")[0]: at / name for name in names.split()})
     files.folder.mkdir()
     files.text.write_text("neither tensors nor images\n" * 100)
@@ -225,16 +225,14 @@ def call(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(("words", "expected"), ROWS.values(), ids=ROWS)
 def test_a_wrong_call_is_answered_and_leaves_no_trace(call, given, tmp_path, words, expected):
     before = {path: path.stat().st_mtime_ns for path in given["tiny"].parent.rglob("*")}
-    arguments = [
-        word.format(**given).strip("'") if word == "''" else word.format(**given) for word in words.split()
-    ]
+    arguments = ["" if word == "''" else word.format(**given) for word in words.split()]
     takes_runs = words.split()[0] in ("search", "train", "compare", "evaluate") and "--runs" not in words
     if takes_runs and words not in ("search", "compare --recipe"):
         arguments += ["--runs", str(tmp_path / "runs")]
     said = call(*arguments)
     for word in expected.format(**given).split("; "):
         assert any(choice in said for choice in word.split("|")), said
-    assert "<class" not in said
+    assert "<class '" not in said
     assert not list(tmp_path.glob("runs/**/*"))
     assert not list(tmp_path.glob("here/**/*"))
     assert {path: path.stat().st_mtime_ns for path in given["tiny"].parent.rglob("*")} == before
