@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from robust_tickets import runs
@@ -24,7 +25,7 @@ def save(path: Path, kind: str, tensors: dict[str, Tensor], meta: dict[str, Any]
     meta = {**meta, "kind": kind, "version": VERSION}
     meta["hash"] = content_hash(tensors, meta)
     text = json.dumps(meta, sort_keys=True)
-    runs.write(path, lambda part: save_file(tensors, part, {_KEY: text}))
+    runs.write(path, lambda part: _put(part, serialise(tensors, {_KEY: text})))
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -58,13 +59,17 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, meta
 
 
+def _put(part: Path, content: bytes) -> None:
+    part.write_bytes(content)
+
+
 def content_hash(tensors: dict[str, Tensor], meta: dict[str, Any]) -> str:
     """Sixteen hex digits of names, types, shapes, values and meaning."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     meaning = {key: value for key, value in meta.items() if key != "hash"}
     digest.update(json.dumps(meaning, sort_keys=True).encode())
     return digest.hexdigest()[:16]

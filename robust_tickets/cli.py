@@ -4,6 +4,7 @@ prints.
 torch is imported by the verbs that need it, so that help and mistakes answer at once.
 """
 
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -184,12 +185,14 @@ def _parse(verb: type[T], name: str, words: list[str]) -> T:
 
 
 def _recipe_named(words: list[str]) -> str | None:
-    for word, following in zip(words, [*words[1:], None], strict=True):
-        if word == "--recipe" and following is not None:
-            return following
-        if word.startswith("--recipe="):
-            return word.removeprefix("--recipe=")
-    return None
+    """The value of --recipe; of several the last, as with any other flag."""
+    named = None
+    for word, following in itertools.pairwise([*words, ""]):
+        if word == "--recipe" and following:
+            named = following
+        elif word.startswith("--recipe="):
+            named = word.removeprefix("--recipe=")
+    return named
 
 
 def _run(verb: Verb) -> None:

@@ -22,7 +22,7 @@ class Eps:
             exact = Fraction(self.text.replace(" ", ""))
         except (ValueError, ZeroDivisionError):
             raise InputError(f"eps {self.text!r} is no number: write it as 8/255 or 0.03") from None
-        if not 0 < exact <= 1:
+        if not (0 < exact <= 1 and float(exact) > 0):
             raise InputError(
                 f"eps {self.text} is out of range: images lie in [0, 1], so use 0 < eps <= 1, as 8/255"
             )

@@ -36,6 +36,7 @@ def estimate(recipe: Recipe, seeds: int, machine: Machine) -> Estimate:
 
     Validation and evaluation are counted as if no sample broke, so they are an upper bound.
     """
+    arms.check(recipe)
     machine.prepare(recipe.compute)
     flops = models.forward_flops(models.build(model_spec(recipe), seed=0), SPECS[recipe.data.name].shape)
     rate = {method: _seconds_a_pass(recipe, t, machine) for method, t in _methods(recipe).items()}

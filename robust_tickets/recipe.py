@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 
 from robust_tickets import schema
 from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError, unknown
-from robust_tickets.schema import Count, CountOrZero, NotNegative, Positive, Share, ShareOrZero
+from robust_tickets.schema import Count, CountOrZero, NotNegative, Positive, Range, Share, ShareOrZero
 
 FORMAT = 1
 """Version of the run directory's layout; part of a run's identity."""
@@ -159,7 +159,7 @@ class Compare:
 class Compute:
     """How the arithmetic is done; what changes the bits is part of the recipe."""
 
-    threads: Count = 2
+    threads: Annotated[int, Range(least=1, most=1024)] = 2
     """CPU threads"""
     channels_last: bool = True
     """memory format of images and weights: channels last, or PyTorch's default"""

@@ -120,6 +120,10 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
         return read(hint, value, base, field)  # type: ignore[arg-type]
     if hint is Path and isinstance(value, (str, Path)):
         return Path(value)
+    if hint in (int, float) and type(value) is int and abs(value) > _LARGEST:
+        raise InputError(
+            f"{field} must be at most {_LARGEST} in size, got a number of {len(str(value))} digits"
+        )
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not hint:
@@ -138,4 +142,12 @@ def _eps(value: object, field: str) -> Eps:
         raise InputError(f"{field}: {error}") from None
 
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text in quotes"}
+_LARGEST = 2**31 - 1  # what C libraries can be told
+
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text in quotes",
+    Path: "a path in quotes",
+}

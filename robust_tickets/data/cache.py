@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import PIL
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from robust_tickets import runs
+from robust_tickets import artefact
+from robust_tickets.errors import InputError
 
 DECODER = f"1-pillow-{PIL.__version__}"
 """Version of the decoder: ours and the library's, since JPEG decoders differ in the last bit."""
+
+
+_KIND = "cache of images"
 
 
 def folder() -> Path:
@@ -22,16 +24,24 @@ def folder() -> Path:
     return Path(base) / "robust-tickets"
 
 
-def cached(name: str, source: Path, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The arrays decoded from `source`, from the cache if they are there. A damaged file is made anew."""
+def cached(
+    name: str, source: Path, decode: Callable[[], dict[str, Tensor]], say: Callable[[str], None]
+) -> dict[str, Tensor]:
+    """The arrays decoded from `source`, from the cache if they are there.
+
+    A damaged file is made anew; that a cache cannot be written is said, and nothing is lost but time.
+    """
     path = folder() / f"{name}-{_key(source)}.safetensors"
     if path.is_file():
         try:
-            return load_file(path)
-        except (SafetensorError, OSError):
-            path.unlink(missing_ok=True)
+            return artefact.load(path, _KIND)[0]
+        except InputError:
+            say("the cached arrays are damaged and are made anew")
     arrays = decode()
-    runs.write(path, lambda part: save_file(arrays, part))
+    try:
+        artefact.save(path, _KIND, arrays, {})
+    except InputError as error:
+        say(f"the decoded arrays are not kept ({error})")
     return arrays
 
 
@@ -45,6 +55,6 @@ def _key(source: Path) -> str:
     else:
         # reading 60,000 files to hash them would take as long as decoding them
         for path in sorted(source.glob("*/*/*")):
-            status = path.stat()
+            status = path.stat() if path.exists() else path.lstat()
             digest.update(f"{path.relative_to(source)} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

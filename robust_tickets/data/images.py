@@ -64,7 +64,10 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
     if root.is_dir():
         for path in root.glob("*/*/*"):
             if _wanted(path.relative_to(root).as_posix()):
-                yield path.relative_to(root).as_posix(), path.read_bytes()
+                try:
+                    yield path.relative_to(root).as_posix(), path.read_bytes()
+                except OSError as error:
+                    raise InputError(f"cannot read {path} ({error.strerror}): mend or remove it") from None
         return
     try:
         with tarfile.open(root, "r|*") as archive:  # as a stream: xz and gzip cannot seek cheaply
@@ -98,7 +101,7 @@ def _pixels(name: str, content: bytes, shape: tuple[int, int, int]) -> NDArray[n
                     f"{name} is {image.size[0]} x {image.size[1]} pixels, expected {width} x {height}"
                 )
             array = np.asarray(image.convert("RGB" if channels == 3 else "L"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name} is no readable image ({error}): fetch the data again") from None

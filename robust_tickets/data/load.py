@@ -58,12 +58,24 @@ def _cifar10(data: Data, say: Callable[[str], None]) -> Dataset:
         raise InputError(f"there is no {root}: {_GET_CIFAR10}")
     if root.is_dir() and not (root / "train").is_dir():
         return _torchvision(data, root, say)
-    shape = SPECS["cifar10"].shape
-    parts = cache.cached("cifar10", root, lambda: images.decode(root, CIFAR10_CLASSES, shape, say))
+    parts = cache.cached("cifar10", root, lambda: _decoded(root, say), say)
     train = _numbered(parts["train_images"], parts["train_labels"], 0)
     test = _numbered(parts["test_images"], parts["test_labels"], len(train))
     title = "CIFAR-10 (JPEG copy)" if bool(parts["lossy"]) else SPECS["cifar10"].title
     return split(data, title, train, test)
+
+
+def _decoded(root: Path, say: Callable[[str], None]) -> dict[str, torch.Tensor]:
+    spec = SPECS["cifar10"]
+    parts = images.decode(root, CIFAR10_CLASSES, spec.shape, say)
+    for part, expected in (("train", spec.train_images), ("test", spec.test_images)):
+        n = len(parts[f"{part}_labels"])
+        if n != expected:
+            raise InputError(
+                f"{root} has {n:,} {part} images, CIFAR-10 has {expected:,}: it is cut short or another set; "
+                "fetch it again (to train on fewer images, use --data.train-images)"
+            )
+    return parts
 
 
 def _torchvision(data: Data, root: Path, say: Callable[[str], None]) -> Dataset:

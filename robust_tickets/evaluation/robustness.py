@@ -47,7 +47,7 @@ def attack_named(name: str, threat: ThreatModel, rel_step: float) -> Attack | No
     if name == "fgsm":
         return FGSM(threat)
     kind, _, steps = name.partition("-")
-    if kind == "pgd" and steps.isdigit() and int(steps) > 0:
+    if kind == "pgd" and steps.isascii() and steps.isdigit() and int(steps) > 0:
         return PGD(threat, steps=int(steps), step_size=rel_step * threat.eps)
     if kind == "pgd":
         raise InputError(f"attack {name!r} has no number of steps: write pgd-20 for 20 steps")

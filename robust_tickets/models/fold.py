@@ -11,9 +11,9 @@ from torch import Tensor, fx, nn
 def norms_after(net: nn.Module) -> dict[str, str]:
     """For each 2-d convolution with a BatchNorm right behind it: the convolution's name -> the norm's.
 
-    Only pairs that can be folded without a doubt: both are PyTorch's own, without hooks or parametrisations, are
-    called once, under one name, share no parameter with anything else, and nothing else reads what lies between
-    them. A net that torch.fx cannot trace has no pairs that we know of.
+    Only pairs that can be folded without a doubt: both are PyTorch's own, without hooks or
+    parametrisations, are called once, under one name, share no parameter with anything else, and nothing
+    else reads what lies between them. A net that torch.fx cannot trace has no pairs that we know of.
     """
     net = copy.deepcopy(
         net

@@ -30,10 +30,14 @@ class Machine:
     def prepare(self, compute: Compute) -> None:
         """Check the device and set the threads. Raises InputError for a device that is not there."""
         try:
-            torch.empty(0, device=self.device)
+            kind = torch.empty(0, device=self.device).device.type
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"device {self.device!r} cannot be used ({reason}): try --device cpu") from None
+        if kind not in ("cpu", "cuda"):
+            raise InputError(
+                f"device {self.device!r} cannot be used (only cpu and cuda can): try --device cpu"
+            )
         torch.set_num_threads(compute.threads)
 
 

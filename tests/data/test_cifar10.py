@@ -91,6 +91,7 @@ def test_the_second_load_reads_the_cache_and_gives_the_same(tmp_path, monkeypatc
     root = as_tar(tmp_path / "a.tar", files()) if packed else as_tree(tmp_path / "tree", files())
     first = data.load(small_data(root))
     assert (len(first.train), len(first.val), len(first.test)) == (15, 5, 10)
+    assert len({i for part in (first.train, first.val, first.test) for i in part.ids.tolist()}) == 30
     no_decoding(monkeypatch)
     assert same(data.load(small_data(root)), first)
     assert len(list(cache.iterdir())) == 1

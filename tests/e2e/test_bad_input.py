@@ -1,5 +1,6 @@
 """Wrong calls: status 2, one message that names what is wrong and how to mend it, and nothing is written."""
 
+import importlib
 import re
 import tarfile
 from dataclasses import replace
@@ -99,6 +100,10 @@ ROWS = {
     ),
     "too much held out": ("search --recipe demo --data.val-images 1437", "data.val_images 1437; 1437"),
     "too much judged": ("compare --recipe {tiny} --evaluate.images 361", "361; 360; fewer"),
+    "too much judged, estimated": (
+        "compare --recipe {tiny} --evaluate.images 361 --dry-run",
+        "361; 360; fewer",
+    ),
     "digits have no place": ("search --recipe demo --data.root {away}", "embedded; --data.root"),
     "no data": (
         "search --recipe cifar10-cpu",
@@ -197,6 +202,18 @@ def given(tmp_path_factory):
     save_checkpoint(replace(TINY, data=Data("cifar10")), files.cifar_checkpoint)
     RunDirectory(files.begun, TINY).begin()
     return vars(files)
+
+
+@pytest.fixture(autouse=True)
+def _no_work(monkeypatch):
+    """Whoever gets as far as training or attacking has noticed nothing."""
+
+    def begun(*arguments, **options):
+        raise AssertionError("the work began")
+
+    for module in ("stages.train", "tickets.search", "estimate"):
+        monkeypatch.setattr(importlib.import_module(f"robust_tickets.{module}"), "fit", begun)
+    monkeypatch.setattr("robust_tickets.evaluation.evaluate", begun)
 
 
 @pytest.fixture
