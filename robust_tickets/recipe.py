@@ -54,7 +54,7 @@ class Model:
 
     name: ModelName = "resnet20"
     """architecture"""
-    width: Positive = 1.0
+    width: Annotated[float, Range(above=0, most=64)] = 1.0
     """factor on all hidden widths (channels are rounded to multiples of 8)"""
 
 

@@ -43,7 +43,7 @@ class RunDirectory:
     def seeds(self) -> list[int]:
         """Seeds that have a folder, in order."""
         names = (p.name.removeprefix("seed-") for p in self.path.glob("seed-*") if p.is_dir())
-        return sorted(int(n) for n in names if n.isdigit())
+        return sorted(int(n) for n in names if n.isascii() and n.isdigit())
 
     def begin(self) -> None:
         """Write what describes the run: its recipe and the machine. An existing description stays."""
@@ -59,7 +59,7 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}: choose another place with --runs") from None
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
     os.close(handle)
     part = Path(name)
     try:

@@ -41,7 +41,7 @@ def cached(
     try:
         artefact.save(path, _KIND, arrays, {})
     except InputError as error:
-        say(f"the decoded arrays are not kept ({error})")
+        say(f"the decoded arrays are not kept, and decoded again next time ({error})")
     return arrays
 
 

@@ -31,7 +31,7 @@ class Machine:
         """Check the device and set the threads. Raises InputError for a device that is not there."""
         try:
             kind = torch.empty(0, device=self.device).device.type
-        except (RuntimeError, AssertionError) as error:
+        except (RuntimeError, AssertionError, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"device {self.device!r} cannot be used ({reason}): try --device cpu") from None
         if kind not in ("cpu", "cuda"):

@@ -229,8 +229,7 @@ def test_the_global_generator_is_neither_read_nor_moved(net, batch):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_half_precision_logits_are_fine(net, batch):
-    """What a net with autocast inside gives."""
+def test_half_precision_logits_are_fine(net, batch):  # what a net with autocast inside gives
     net.eval()
     result = PGD(THREAT, steps=3).run(lambda x: net(x).bfloat16(), *batch)
     assert result.images.dtype == batch[0].dtype
