@@ -96,8 +96,9 @@ class PGD(Attack):
             found.forwards += len(current)
             found.backwards += len(current)
             current = current.detach()
-            wrong = misclassified(logits.detach(), labels)
-            found.broken[rows] |= wrong
+            if verdict or stop_when_broken:
+                wrong = misclassified(logits.detach(), labels)
+                found.broken[rows] |= wrong
             if stop_when_broken:
                 found.images[rows[wrong]] = current[wrong]
                 keep = (~wrong).nonzero()[:, 0]

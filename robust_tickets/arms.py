@@ -23,7 +23,7 @@ def plan(recipe: Recipe, arm: Arm) -> ArmPlan:
     """What an arm of the recipe trains.
 
     All arms have the schedule that was chosen for dense, in its own shape at their length; only
-    dense-search-lr has the rate of the search throughout the same shape, as the published baseline had.
+    dense-search-lr begins at the rate of the search, without warm-up, as the published baseline did.
     """
     train = recipe.train
     if arm == "dense":

@@ -25,7 +25,7 @@ def save(path: Path, kind: str, tensors: dict[str, Tensor], meta: dict[str, Any]
     meta = {**meta, "kind": kind, "version": VERSION}
     meta["hash"] = content_hash(tensors, meta)
     text = json.dumps(meta, sort_keys=True)
-    runs.write(path, lambda part: _put(part, serialise(tensors, {_KEY: text})))
+    runs.write_bytes(path, serialise(tensors, {_KEY: text}))
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -57,10 +57,6 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} is damaged: its content does not match its hash; copy it again, or make it anew"
         )
     return tensors, meta
-
-
-def _put(part: Path, content: bytes) -> None:
-    part.write_bytes(content)
 
 
 def content_hash(tensors: dict[str, Tensor], meta: dict[str, Any]) -> str:

@@ -157,11 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not isinstance(error, _attack_error()):  # asked only now, as it imports torch
             raise
         _fail(str(error), 2)
-    except KeyboardInterrupt:
-        _fail("interrupted; what is finished is kept, and the same command goes on from there", 130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}", 2)
+    except KeyboardInterrupt:
+        _fail("interrupted; what is finished is kept, and the same command goes on from there", 130)
 
 
 def _parse(verb: type[T], name: str, words: list[str]) -> T:

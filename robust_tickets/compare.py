@@ -1,11 +1,11 @@
 """A comparison: arms times seeds, each a job that shares nothing with the others but the ticket's file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robust_tickets import arms, report, stages
-from robust_tickets.arms import ArmPlan
+from robust_tickets.errors import InputError
 from robust_tickets.recipe import Arm, Recipe
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages import Machine
@@ -35,8 +35,11 @@ class Job:
 
 def compare(recipe: Recipe, seeds: Sequence[int], runs: Path, machine: Machine) -> RunDirectory:
     """Run all arms of all seeds that are not there yet, then write timing.csv, timing.md and curves.svg."""
-    arms.check(recipe)  # now, rather than when an hour's training has to be thrown away
+    # now, rather than when an hour's training has to be thrown away
+    arms.check(recipe)
+    machine.prepare(recipe.compute)
     run = RunDirectory.of(runs, recipe)
+    run.check(machine.device)
     for seed in seeds:
         for arm in recipe.compare.arms:
             Job(recipe, seed, arm, run)(machine)
@@ -51,11 +54,15 @@ def train_from(recipe: Recipe, seed: int, runs: Path, machine: Machine, ticket_f
     own. Raises InputError for a ticket that does not fit.
     """
     run = RunDirectory.of(runs, recipe)
-    if ticket_file is None:
-        return stages.train(recipe, seed, run, machine, arms.plan(recipe, "dense"), None)
-    ticket = Ticket.load(ticket_file)
-    plan = arms.plan(recipe, "ticket")
+    ticket = None if ticket_file is None else Ticket.load(ticket_file)
+    plan = arms.plan(recipe, "dense" if ticket is None else "ticket")
     own = run.arm(seed, "search") / "ticket.safetensors"
-    if not own.is_file() or Ticket.load(own).hash != ticket.hash:
-        plan = ArmPlan(f"ticket-{ticket.hash[:8]}", plan.training, plan.epochs, from_ticket=True)
-    return stages.train(recipe, seed, run, machine, plan, ticket)
+    if ticket is not None and not (own.is_file() and Ticket.load(own).hash == ticket.hash):
+        plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
+    folder = stages.train(recipe, seed, run, machine, plan, ticket)
+    for name in ("best", "last"):
+        if not (folder / f"{name}.safetensors").is_file():
+            raise InputError(
+                f"{folder} is finished, but {name}.safetensors is gone: remove it to train again"
+            )
+    return folder

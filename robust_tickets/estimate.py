@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
+from attacks import PGD
 from robust_tickets import arms, models
 from robust_tickets.data import SPECS, Dataset, Split
+from robust_tickets.evaluation import attack_named
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.progress import Silent
 from robust_tickets.recipe import Recipe, Training
-from robust_tickets.stages.evaluate import ATTACKS
-from robust_tickets.stages.place import Machine, fit_of, fresh_net, model_spec
+from robust_tickets.report.read import TABLE_ATTACKS
+from robust_tickets.stages.place import Machine, fit_of, fresh_net, model_spec, threat_model
 from robust_tickets.training import fit
 
 _TIMED_STEPS = 3
@@ -39,7 +41,7 @@ def estimate(recipe: Recipe, seeds: int, machine: Machine) -> Estimate:
     arms.check(recipe)
     machine.prepare(recipe.compute)
     flops = models.forward_flops(models.build(model_spec(recipe), seed=0), SPECS[recipe.data.name].shape)
-    rate = {method: _seconds_a_pass(recipe, t, machine) for method, t in _methods(recipe).items()}
+    rate = {t: _seconds_a_pass(recipe, t, machine) for t in {recipe.search, recipe.train}}
     rows = []
     epochs = 0
     for arm in recipe.compare.arms:
@@ -48,31 +50,26 @@ def estimate(recipe: Recipe, seeds: int, machine: Machine) -> Estimate:
             passes = arms.search_passes(recipe)
             searched = recipe.search.rounds * recipe.search.epochs
             epochs += searched
-            rows.append(("search", searched, passes, passes.cost * rate[recipe.search.method]))
+            rows.append(("search", searched, passes, passes.cost * rate[recipe.search]))
         passes = arms.epoch_passes(recipe, plan.training).times(plan.epochs)
         epochs += plan.epochs
-        rows.append((arm, plan.epochs, passes, passes.cost * rate[plan.training.method]))
+        rows.append((arm, plan.epochs, passes, passes.cost * rate[recipe.train]))
     looking = _looking(recipe, epochs)
-    cheapest = min(rate.values())
+    dearest = max(rate.values())
     table = pd.DataFrame(
         [(arm, str(n), p.total, p.cost * flops, round(s, 1)) for arm, n, p, s in rows]
-        + [
-            ("validation and evaluation, at most", "", looking, looking * flops, round(looking * cheapest, 1))
-        ],
+        + [("validation and evaluation, at most", "", looking, looking * flops, round(looking * dearest, 1))],
         columns=["arm", "epochs", "passes", "flops", "estimated_seconds"],
     )
     return Estimate(table, float(table.estimated_seconds.sum()) * seeds)
 
 
-def _methods(recipe: Recipe) -> dict[str, Training]:
-    return {training.method: training for training in (recipe.search, recipe.train)}
-
-
 def _looking(recipe: Recipe, epochs: int) -> int:
     """Passes of a seed's validation and evaluation if no sample broke: 2 a step, 1 clean, 1 final verdict."""
-    steps = {"clean": 0, "fgsm": 1, "pgd-20": 20}
+    attacks = [attack_named(name, threat_model(recipe), recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
+    steps = [attack.steps if isinstance(attack, PGD) else 0 for attack in attacks]
     judged = recipe.evaluate.images or SPECS[recipe.data.name].test_images
-    evaluation = sum(2 * steps[a] + 1 for a in ATTACKS) * judged * 2 * len(recipe.compare.arms)
+    evaluation = sum(2 * n + 1 for n in steps) * judged * 2 * len(recipe.compare.arms)
     validation = (2 * recipe.evaluate.val_steps + 2) * recipe.data.val_images * epochs
     return evaluation + validation
 

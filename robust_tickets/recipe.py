@@ -151,7 +151,8 @@ class Compare:
 
     arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
     """dense: full schedule; dense-short: the ticket's epochs; dense-equal-cost: as many epochs as the
-    ticket's search and training cost in FLOPs, rounded up; dense-search-lr: full schedule at the search's lr;
+    ticket's search and training cost in FLOPs, rounded up; dense-search-lr: full schedule from the
+    search's lr, no warm-up;
     ticket"""
 
 
@@ -209,7 +210,7 @@ def check(recipe: Recipe) -> None:
     schema.check(recipe)
     if not recipe.name or not all(c.isalnum() or c in "-_." for c in recipe.name) or recipe.name[0] == ".":
         raise InputError(
-            f"name {recipe.name!r} becomes a folder: use letters, digits, '-', '_' and '.' alone"
+            f"name {recipe.name!r} becomes a folder: set name to letters, digits, '-', '_' and '.' alone"
         )
     if len(set(recipe.compare.arms)) < len(recipe.compare.arms):
         raise InputError(f"compare.arms names an arm twice: {' '.join(recipe.compare.arms)}")

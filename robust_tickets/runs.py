@@ -45,12 +45,25 @@ class RunDirectory:
         names = (p.name.removeprefix("seed-") for p in self.path.glob("seed-*") if p.is_dir())
         return sorted(int(n) for n in names if n.isascii() and n.isdigit())
 
-    def begin(self) -> None:
+    def check(self, device: str) -> None:
+        """Raise InputError if the run was begun on another machine: their seconds cannot be compared."""
+        file = self.path / "env.json"
+        if not file.exists():
+            return
+        begun, now = read_json(file, "remove that file"), machine(device, self.recipe.compute.threads)
+        for key in ("device", "cpu", "gpu", "torch"):
+            if key in begun and begun[key] != now[key]:
+                raise InputError(
+                    f"{self.path} was begun with {key} {begun[key]}, this is {now[key]}; their seconds "
+                    "cannot stand in one table: choose another folder by --runs"
+                )
+
+    def begin(self, device: str) -> None:
         """Write what describes the run: its recipe and the machine. An existing description stays."""
         if not (self.path / "recipe.toml").exists():
             write_text(self.path / "recipe.toml", recipes.dumps(self.recipe))
         if not (self.path / "env.json").exists():
-            write_json(self.path / "env.json", machine(self.recipe.compute.threads))
+            write_json(self.path / "env.json", machine(device, self.recipe.compute.threads))
 
 
 def write(path: Path, save: Callable[[Path], None]) -> None:
@@ -77,7 +90,16 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A text file, whole or not at all."""
-    write(path, lambda part: _put(part, text))
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """A file of these bytes, whole or not at all."""
+
+    def save(part: Path) -> None:
+        part.write_bytes(content)
+
+    write(path, save)
 
 
 def write_json(path: Path, table: Any) -> None:
@@ -85,16 +107,16 @@ def write_json(path: Path, table: Any) -> None:
     write_text(path, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file of ours. Raises InputError if it is damaged or absent."""
+def read_json(path: Path, mend: str = "remove its folder and run the stage again") -> Any:
+    """A JSON file of ours. Raises InputError, which says how to mend it, if it is damaged or absent."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}: remove its folder and run the stage again") from None
+        raise InputError(f"cannot read {path} ({error}): {mend}") from None
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """What a reader of a time needs to know about the machine; no name and no path."""
+def machine(device: str, threads: int) -> dict[str, Any]:
+    """What a reader of a time needs to know about the machine that ran on `device`; no name and no path."""
     import numpy
     import torch
     import torchvision
@@ -111,7 +133,8 @@ def machine(threads: int) -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": threads,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "device": device.partition(":")[0],
+        "gpu": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
     }
 
 
@@ -121,10 +144,6 @@ def _cpu() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or "unknown"
-
-
-def _put(part: Path, text: str) -> None:
-    part.write_text(text, encoding="utf-8")
 
 
 def _umask() -> int:

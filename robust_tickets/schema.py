@@ -82,7 +82,7 @@ def check(instance: object, path: str = "") -> None:
 def plain(instance: object) -> Any:
     """The nested table of plain values (str, int, float, bool, list, dict) that a dataclass stands for.
 
-    None and empty paths are left out, since TOML has no word for them.
+    None is left out, since TOML has no word for it.
     """
     if isinstance(instance, Eps):
         return instance.text

@@ -47,6 +47,13 @@ def cached(
 
 def _key(source: Path) -> str:
     """Sixteen hex digits that change with the content of an archive, or the file list of a tree."""
+    try:
+        return _digest(source)
+    except OSError as error:
+        raise InputError(f"cannot read {source} ({error.strerror}): check it and its permissions") from None
+
+
+def _digest(source: Path) -> str:
     digest = hashlib.sha256(DECODER.encode())
     if source.is_file():
         with source.open("rb") as file:

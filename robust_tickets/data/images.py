@@ -50,8 +50,9 @@ def decode(
                         f"{root} has no images {part}/{label_name}/*.png or *.jpg: expected a tree of both "
                         "train and test, with a folder for each class"
                     )
-                lossy = lossy or any(not name.lower().endswith(".png") for name, _ in files)
-                pixels += list(pool.map(lambda file: _pixels(file[0], file[1], shape), files))
+                for array, kind in pool.map(lambda file: _pixels(file[0], file[1], shape), files):
+                    pixels.append(array)
+                    lossy = lossy or kind == "JPEG"
                 labels += [number] * len(files)
             arrays[f"{part}_images"] = torch.from_numpy(np.stack(pixels))
             arrays[f"{part}_labels"] = torch.tensor(labels)
@@ -92,7 +93,8 @@ def _wanted(name: str) -> bool:
     return len(path.parts) >= 3 and path.parts[-3] in ("train", "test") and path.suffix.lower() in SUFFIXES
 
 
-def _pixels(name: str, content: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _pixels(name: str, content: bytes, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], str | None]:
+    """The pixels (C, H, W) of an image file, and its format."""
     channels, height, width = shape
     try:
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
@@ -100,9 +102,10 @@ def _pixels(name: str, content: bytes, shape: tuple[int, int, int]) -> NDArray[n
                 raise InputError(
                     f"{name} is {image.size[0]} x {image.size[1]} pixels, expected {width} x {height}"
                 )
+            kind = image.format
             array = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name} is no readable image ({error}): fetch the data again") from None
-    return np.ascontiguousarray(array.reshape(height, width, channels).transpose(2, 0, 1))
+    return np.ascontiguousarray(array.reshape(height, width, channels).transpose(2, 0, 1)), kind

@@ -51,6 +51,8 @@ def _cifar10(data: Data, say: Callable[[str], None]) -> Dataset:
     root = data.root or (Path(place) if (place := os.environ.get(CIFAR10_VARIABLE)) else None)
     if root is None and not data.download:
         raise InputError(f"where is CIFAR-10? {_GET_CIFAR10}")
+    if data.download and root is not None and root.is_file():
+        raise InputError(f"{root} is a file, and a download needs a folder: leave out --data.download")
     if data.download:
         return _torchvision(data, root or cache.folder() / "torchvision", say)
     assert root is not None
@@ -88,7 +90,8 @@ def _torchvision(data: Data, root: Path, say: Callable[[str], None]) -> Dataset:
     try:
         sets = [CIFAR10(str(root), train=train, download=data.download) for train in (True, False)]
     except (URLError, OSError) as error:
-        raise InputError(f"the download of CIFAR-10 failed ({error}): {_GET_CIFAR10}") from None
+        what = "the download of CIFAR-10 failed" if data.download else f"{root} cannot be read"
+        raise InputError(f"{what} ({error}): {_GET_CIFAR10}") from None
     except RuntimeError:  # torchvision's word for absent files and wrong checksums
         raise InputError(f"{root} holds no CIFAR-10, or a damaged one: {_GET_CIFAR10}") from None
     pixels = [torch.from_numpy(s.data).permute(0, 3, 1, 2).contiguous() for s in sets]

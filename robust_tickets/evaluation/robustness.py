@@ -13,7 +13,6 @@ from robust_tickets.errors import InputError, unknown
 from robust_tickets.ledger import Passes
 
 CLEAN = "clean"
-WORST = "worst-case"
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,13 @@ def evaluate(
     channels_last: bool,
     advance: Callable[[int, int], None] = lambda samples, passes: None,
 ) -> list[Row]:
-    """Evaluate a net (images in [0, 1] to logits) under each attack named, one row an attack.
+    """Evaluate a net (images in [0, 1] to logits): a row for clean images, then one an attack named.
 
     A sample that is misclassified, clean or at any iterate, leaves the attack, so that passes fall with
     robust accuracy. Random numbers belong to samples (their ids), so the batch size is a matter of speed.
     `advance` is told of samples and passes as they are done.
     """
-    built = {name: attack_named(name, threat, rel_step) for name in attacks}
+    built = {name: attack_named(name, threat, rel_step) for name in (CLEAN, *attacks)}
     clean = _clean(net, split, batch, channels_last, advance)
     rows = []
     for name, attack in built.items():
@@ -87,7 +86,8 @@ def worst_case(rows: Sequence[Row]) -> Row:
     """Right on the clean image and under every attack of the rows; costs what they cost together."""
     standing = torch.stack([row.standing for row in rows]).all(0)
     seconds = sum(row.seconds for row in rows)
-    return Row(WORST, standing, seconds, sum(r.forwards for r in rows), sum(r.backwards for r in rows))
+    name = f"worst-case({' '.join(row.attack for row in rows)})"
+    return Row(name, standing, seconds, sum(r.forwards for r in rows), sum(r.backwards for r in rows))
 
 
 def _clean(

@@ -135,9 +135,7 @@ class Masking:
         _multiply(self._parameters, self._masks)
 
 
-def dead_filters(
-    mask: Mask, norms: Mapping[str, str], parameters: Iterable[str] | Mapping[str, nn.Parameter]
-) -> dict[str, Tensor]:
+def dead_filters(mask: Mask, norms: Mapping[str, str], parameters: Iterable[str]) -> dict[str, Tensor]:
     """Masks (one entry a filter) of the biases, gammas and betas that go with filters that died whole."""
     names = set(parameters)
     extra: dict[str, Tensor] = {}

@@ -68,13 +68,19 @@ def _accuracy(file: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
     try:
         rows = pd.read_csv(file, dtype={"eps": str})
         rows = rows[(rows.split == "test") & (rows.eps == str(run.recipe.threat.eps)) & (rows.seed == 0)]
-        if run.recipe.evaluate.images:
-            rows = rows[rows.n == run.recipe.evaluate.images]
-        else:
-            rows = rows[rows.n == rows.n.max()]
+        rows = rows[rows.n == _judged(run)]
         return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
     except (ValueError, OSError, AttributeError) as error:
         raise InputError(f"cannot read {file} ({error}): remove it and run compare again") from None
+
+
+def _judged(run: RunDirectory) -> int:
+    """How many test images the recipe judges on."""
+    if run.recipe.evaluate.images:
+        return run.recipe.evaluate.images
+    from robust_tickets.data import SPECS  # imports torch, which a table needs for nothing else
+
+    return SPECS[run.recipe.data.name].test_images
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:

@@ -42,7 +42,14 @@ def results(run: RunDirectory) -> dict[str, list[ArmResult]]:
         raise InputError(
             f"no seed in {run.path} has all of {', '.join(run.recipe.compare.arms)}: run compare"
         )
-    return {arm: [arm_result(run, seed, arm) for seed in seeds] for arm in run.recipe.compare.arms}
+    found: dict[str, list[ArmResult]] = {
+        arm: [arm_result(run, seed, arm) for seed in seeds] for arm in run.recipe.compare.arms
+    }
+    if len({r.about["fingerprint"] for arm in found.values() for r in arm}) > 1:
+        raise InputError(
+            f"arms in {run.path} were trained on different images: keep to one --data.root, in another --runs"
+        )
+    return found
 
 
 def timing(run: RunDirectory) -> pd.DataFrame:
@@ -68,7 +75,7 @@ def markdown(run: RunDirectory) -> str:
     table = timing(run)
     seeds = complete_seeds(run)
     n = run.recipe.evaluate.images or "all"
-    about = read_json(run.path / "env.json")
+    about = read_json(run.path / "env.json", "remove that file and run compare again")
     titles = [
         "arm",
         "epochs",

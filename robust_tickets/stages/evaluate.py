@@ -13,13 +13,9 @@ from robust_tickets.evaluation import Row, attack_named
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.models import fold, forward_flops
 from robust_tickets.recipe import DataName, Recipe
+from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.stages.place import Machine, load, placed, threat_model
 from robust_tickets.training import Checkpoint
-
-ATTACKS = ("clean", "fgsm", "pgd-20")
-"""The attacks of the timing table."""
-
-SPLITS = ("train", "val", "test")
 
 _KEY = ["checkpoint", "split", "attack", "eps", "n", "seed"]
 
@@ -27,19 +23,20 @@ _KEY = ["checkpoint", "split", "attack", "eps", "n", "seed"]
 def evaluate(file: Path, what: Recipe, machine: Machine) -> Path:
     """Judge a checkpoint of a run as its recipe says, on the test images; gives the run's robustness.csv."""
     known = rows_of(file.parent / "robustness.csv")
-    n = what.evaluate.images or len(load(what.data, machine).test)
+    n = what.evaluate.images or SPECS[what.data.name].test_images
     done = known[
         (known.checkpoint == file.stem) & (known.split == "test") & (known.n == n) & (known.seed == 0)
     ]
-    if set(ATTACKS) <= set(done.attack):
+    if set(TABLE_ATTACKS) <= set(done.attack):
         return file.parent / "robustness.csv"
     return evaluate_file(
         file,
         machine,
-        attacks=ATTACKS,
+        attacks=tuple(TABLE_ATTACKS),
         split="test",
         limit=what.evaluate.images,
         root=what.data.root,
+        download=what.data.download,
     )[0]
 
 
@@ -65,6 +62,7 @@ def evaluate_file(
     """
     checkpoint = Checkpoint.load(file)
     what = checkpoint.resolved_recipe()
+    attacks = tuple(dict.fromkeys((evaluation.CLEAN, *attacks)))  # robust accuracy needs the clean verdicts
     for attack in attacks:
         attack_named(attack, threat_model(what), what.evaluate.rel_step)  # complain before the data are read
     data = replace(what.data, name=name or what.data.name, root=root, download=download)
@@ -82,6 +80,11 @@ def evaluate_file(
     with ledger.running():
         with ledger.phase("load"):
             dataset = load(data, machine)
+        if elsewhere is None and dataset.fingerprint != checkpoint.data:
+            raise InputError(
+                f"{file} was trained on other images than these ({checkpoint.data}, not "
+                f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
+            )
         images = getattr(dataset, split).first(limit)
         with machine.progress.stage(f"evaluate {file.stem}", len(images) * len(attacks)) as meter:
             with ledger.phase("attack"):
@@ -101,11 +104,16 @@ def evaluate_file(
         for row in rows:
             ledger.count("attack", row.passes, flops)
     table = _table(rows, file.stem, split, what, seed)
-    inside = any((parent / "recipe.toml").is_file() for parent in file.resolve().parents)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
-    folder = file.parent if inside or elsewhere is None else elsewhere / f"evaluate-{digest}"
+    folder = file.parent
+    # runs/<recipe>-<hex>/seed-<n>/<arm>/<file>
+    inside = (file.resolve().parent.parent.parent / "recipe.toml").is_file()
+    if elsewhere is not None and not (inside and dataset.fingerprint == checkpoint.data):
+        # figures on other images than the run's do not belong into its table
+        digest = hashlib.sha256(file.read_bytes() + dataset.fingerprint.encode()).hexdigest()[:8]
+        folder = elsewhere / f"evaluate-{digest}"
     target = folder / "robustness.csv"
-    merged = pd.concat([rows_of(target), table]).drop_duplicates(_KEY, keep="last")
+    known = rows_of(target)
+    merged = pd.concat([known, table]).drop_duplicates(_KEY, keep="last") if len(known) else table
     runs.write_text(target, merged.to_csv(index=False))
     runs.write_json(folder / f"evaluate-{file.stem}.ledger.json", ledger.report())
     return target, table

@@ -38,6 +38,8 @@ class Machine:
             raise InputError(
                 f"device {self.device!r} cannot be used (only cpu and cuda can): try --device cpu"
             )
+        if torch.device(self.device).index is not None:
+            torch.cuda.set_device(self.device)  # where the ledger's events are recorded
         torch.set_num_threads(compute.threads)
 
 

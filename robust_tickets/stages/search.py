@@ -21,6 +21,7 @@ def search(what: Recipe, seed: int, run: RunDirectory, machine: Machine) -> Path
         machine.progress.say(f"{file} is there already")
         return file
     machine.prepare(what.compute)
+    run.check(machine.device)
     net = fresh_net(what, seed, machine)
     ledger = Ledger("search", clock_for(machine.device))
     with ledger.running():
@@ -28,7 +29,7 @@ def search(what: Recipe, seed: int, run: RunDirectory, machine: Machine) -> Path
             dataset = load(what.data, machine)
         how = fit_of(what, what.search, what.search.epochs, seed)
         per_epoch = data.steps_per_epoch(len(dataset.train), how.settings.batch)
-        run.begin()
+        run.begin(machine.device)
         with machine.progress.stage(
             f"search, seed {seed}", what.search.rounds * how.epochs * per_epoch
         ) as meter:

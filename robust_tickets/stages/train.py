@@ -8,6 +8,7 @@ from torch import nn
 from robust_tickets import data, recipe, runs
 from robust_tickets.arms import ArmPlan
 from robust_tickets.data import Dataset
+from robust_tickets.errors import InputError
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.models import norms_after
 from robust_tickets.pruning import Masking
@@ -31,6 +32,7 @@ def train(
         machine.progress.say(f"{folder} is there already")
         return folder
     machine.prepare(what.compute)
+    run.check(machine.device)
     net = fresh_net(what, seed, machine)
     if ticket is not None:
         ticket.plant(net)
@@ -38,9 +40,14 @@ def train(
     with ledger.running():
         with ledger.phase("load"):
             dataset = load(what.data, machine)
+        if ticket is not None and plan.arm == "ticket" and ticket.data != dataset.fingerprint:
+            raise InputError(
+                f"{run.path} has a ticket that was found on other images than these ({ticket.data}, not "
+                f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
+            )
         how = fit_of(what, plan.training, plan.epochs, seed)
         per_epoch = data.steps_per_epoch(len(dataset.train), how.settings.batch)
-        run.begin()
+        run.begin(machine.device)
         with machine.progress.stage(f"{plan.arm}, seed {seed}", how.epochs * per_epoch) as meter:
             fitted = fit(net, ticket.mask if ticket else None, dataset, how, ledger, meter)
         with ledger.phase("checkpoint"):
@@ -50,7 +57,14 @@ def train(
             ):
                 scores = {key: fitted.history[epoch - 1][key] for key in ("val_clean", "val_robust")}
                 checkpoint = Checkpoint(
-                    state, model_spec(what), recipe.record(what), plan.arm, seed, epoch, **scores
+                    state,
+                    model_spec(what),
+                    recipe.record(what),
+                    dataset.fingerprint,
+                    plan.arm,
+                    seed,
+                    epoch,
+                    **scores,
                 )
                 checkpoint.save(folder / f"{name}.safetensors")
             write_lines(folder / "metrics.jsonl", fitted.history)

@@ -19,13 +19,14 @@ KIND = "checkpoint"
 class Checkpoint:
     """Weights and all that is needed to use them: the net, the recipe, which arm, seed and epoch.
 
-    `state` is the net's state dict, pruned weights being 0.0 in it; `val_clean` and `val_robust` are
-    fractions.
+    `state` is the net's state dict, pruned weights being 0.0 in it; `data` the fingerprint of the images it
+    was trained on; `val_clean` and `val_robust` are fractions.
     """
 
     state: dict[str, Tensor]
     model: ModelSpec
     recipe: dict[str, Any]
+    data: str
     arm: str
     seed: int
     epoch: int
@@ -37,6 +38,7 @@ class Checkpoint:
         meta = {
             "model": asdict(self.model),
             "recipe": self.recipe,
+            "data": self.data,
             "arm": self.arm,
             "seed": self.seed,
             "epoch": self.epoch,
@@ -54,6 +56,7 @@ class Checkpoint:
                 state=tensors,
                 model=schema.read(ModelSpec, meta["model"], path="model"),
                 recipe=meta["recipe"],
+                data=meta["data"],
                 arm=meta["arm"],
                 seed=meta["seed"],
                 epoch=meta["epoch"],

@@ -87,7 +87,7 @@ def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledg
             if attack is not None:
                 with ledger.phase("attack"):
                     folded.refresh()
-                    # checked once where data are read: a check here would make a GPU wait at every step
+                    # images and labels are right by construction, and a check would make a GPU wait
                     result = attack.run(
                         folded,
                         images,

@@ -172,7 +172,7 @@ def save_ticket(what, path):
 
 def save_checkpoint(what, path):
     state = snapshot(models.build(model_spec(what), seed=0))
-    Checkpoint(state, model_spec(what), recipe.record(what), "dense", 0, 1, 0.1, 0.1).save(path)
+    Checkpoint(state, model_spec(what), recipe.record(what), "0" * 16, "dense", 0, 1, 0.1, 0.1).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def given(tmp_path_factory):
     files.cut_checkpoint.write_bytes(whole[: len(whole) // 2])
     files.changed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     save_checkpoint(replace(TINY, data=Data("cifar10")), files.cifar_checkpoint)
-    RunDirectory(files.begun, TINY).begin()
+    RunDirectory(files.begun, TINY).begin("cpu")
     return vars(files)
 
 

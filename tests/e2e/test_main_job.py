@@ -155,8 +155,57 @@ def test_evaluate_a_checkpoint_that_was_carried_away(run, tmp_path, capsys):
     rows = pd.read_csv(out(capsys)[-1]).set_index("attack")
     there = pd.read_csv(run / "seed-0" / "ticket" / "robustness.csv")
     there = there[(there.checkpoint == "last") & (there.n == 50)].set_index("attack")
-    for attack in ("clean", "fgsm", "pgd-20", "worst-case"):
+    for attack in ("clean", "fgsm", "pgd-20", "worst-case(clean fgsm pgd-20)"):
         assert rows.accuracy[attack] == there.accuracy[attack]
+
+
+def test_clean_verdicts_are_always_made_and_shown(run, tmp_path, capsys):
+    file = run / "seed-0" / "dense" / "last.safetensors"
+    main(["evaluate", str(file), "--attacks", "fgsm", "fgsm", "--limit", "20", "--split", "val"])
+    rows = pd.read_csv(out(capsys)[-1])
+    rows = rows[(rows.n == 20) & (rows.checkpoint == "last")]
+    assert list(rows.attack) == ["clean", "fgsm", "worst-case(clean fgsm)"]
+    ledger = json.loads((file.parent / "evaluate-last.ledger.json").read_text())
+    assert (
+        ledger["passes"]["attack"]["forward"] == rows.forwards[rows.attack != "worst-case(clean fgsm)"].sum()
+    )
+
+
+def test_figures_on_other_images_stay_out_of_the_run(run, tmp_path, capsys, monkeypatch):
+    from dataclasses import replace
+
+    from robust_tickets.stages import evaluate as stage
+
+    load = stage.load
+    monkeypatch.setattr(stage, "load", lambda *a: replace(load(*a), fingerprint="f" * 16))
+    file = run / "seed-0" / "dense" / "best.safetensors"
+    before = (file.parent / "robustness.csv").read_bytes()
+    main(["evaluate", str(file), "--runs", str(tmp_path), "--limit", "50"])
+    assert out(capsys)[-1].startswith(str(tmp_path))
+    assert (file.parent / "robustness.csv").read_bytes() == before
+
+
+def test_arms_on_different_images_make_no_table(run, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+    about = copy / "seed-1" / "dense" / "arm.json"
+    about.write_text(about.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    with pytest.raises(SystemExit, match="2"):
+        main(["table", str(copy)])
+    assert "different images" in capsys.readouterr().err
+
+
+def test_a_finished_arm_without_its_weights_says_so(run, recipe_file, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+    (copy / "seed-0" / "dense" / "best.safetensors").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--recipe", str(recipe_file), "--runs", str(tmp_path)])
+    assert "best.safetensors is gone" in capsys.readouterr().err
 
 
 def test_dry_run_trains_nothing_and_says_what_it_would_cost(recipe_file, tmp_path, capsys):

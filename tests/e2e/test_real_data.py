@@ -8,11 +8,12 @@ import pytest
 
 from robust_tickets.cli import main
 
-SHORT = (
-    "--data.train-images 256 --data.val-images 50 --search.epochs 1 --search.batch 64 --train.epochs 2 "
-    "--train.ticket-epochs 1 --train.batch 64 --train.pgd.steps 1 --evaluate.images 50 --evaluate.val-steps 1 "
-    "--compare.arms dense ticket"
-).split()
+SHORT = [
+    *("--data.train-images", "256", "--data.val-images", "50"),
+    *("--search.epochs", "1", "--search.batch", "64"),
+    *("--train.epochs", "2", "--train.ticket-epochs", "1", "--train.batch", "64", "--train.pgd.steps", "1"),
+    *("--evaluate.images", "50", "--evaluate.val-steps", "1", "--compare.arms", "dense", "ticket"),
+]
 
 
 @pytest.mark.skipif("ROBUST_TICKETS_CIFAR10" not in os.environ, reason="no copy of CIFAR-10 is named")

@@ -19,7 +19,7 @@ ROBUST = {"dense": [0.30, 0.34], "ticket": [0.28, 0.31]}
 def run(tiny_recipe, tmp_path):
     recipe = replace(tiny_recipe, compare=Compare(("dense", "ticket")))
     run = RunDirectory.of(tmp_path, recipe)
-    run.begin()
+    run.begin("cpu")
     for seed in (0, 1):
         for arm, flops in (("dense", 100), ("ticket", 50)):
             fill(run, seed, arm, ROBUST[arm][seed], flops)
@@ -36,7 +36,13 @@ def ledger(folder, flops, seconds):
 def fill(run, seed, arm, robust, flops):
     folder = run.arm(seed, arm)
     ledger(folder, flops, flops / 10)
-    about = {"data": "made up", "epochs": 3, "density": 1.0 if arm == "dense" else 0.2, "params": 100}
+    about = {
+        "data": "made up",
+        "fingerprint": "f",
+        "epochs": 3,
+        "density": 1.0 if arm == "dense" else 0.2,
+        "params": 100,
+    }
     (folder / "arm.json").write_text(json.dumps(about))
     record = {"epoch": 1, "val_clean": 0.5, "val_robust": robust, "passes": 1, "flops": flops}
     (folder / "metrics.jsonl").write_text(json.dumps(record) + "\n")
