@@ -72,7 +72,9 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+        raise InputError(
+            f"cannot write {path}: {error.strerror}: choose a folder that can be written (--runs, --out)"
+        ) from None
     os.close(handle)
     part = Path(name)
     try:

@@ -1,6 +1,9 @@
 """The whole job on a tiny recipe, through the command line."""
 
+import importlib
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -172,10 +175,9 @@ def test_clean_verdicts_are_always_made_and_shown(run, tmp_path, capsys):
 
 
 def test_figures_on_other_images_stay_out_of_the_run(run, tmp_path, capsys, monkeypatch):
-    from dataclasses import replace
-
-    from robust_tickets.stages import evaluate as stage
-
+    stage = importlib.import_module(
+        "robust_tickets.stages.evaluate"
+    )  # the package has a function of that name
     load = stage.load
     monkeypatch.setattr(stage, "load", lambda *a: replace(load(*a), fingerprint="f" * 16))
     file = run / "seed-0" / "dense" / "best.safetensors"
@@ -186,8 +188,6 @@ def test_figures_on_other_images_stay_out_of_the_run(run, tmp_path, capsys, monk
 
 
 def test_arms_on_different_images_make_no_table(run, tmp_path, capsys):
-    import shutil
-
     copy = tmp_path / run.name
     shutil.copytree(run, copy)
     about = copy / "seed-1" / "dense" / "arm.json"
@@ -198,8 +198,6 @@ def test_arms_on_different_images_make_no_table(run, tmp_path, capsys):
 
 
 def test_a_finished_arm_without_its_weights_says_so(run, recipe_file, tmp_path, capsys):
-    import shutil
-
     copy = tmp_path / run.name
     shutil.copytree(run, copy)
     (copy / "seed-0" / "dense" / "best.safetensors").unlink()
