@@ -5,69 +5,18 @@ import warnings
 import eagerpy as ep
 import pytest
 import torch
+from oracle_nets import EPS, STEP, THREAT, N, assert_same, batch, lively
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks import FGSM, PGD, ThreatModel
-from robust_tickets.models import ModelSpec, build, fold
+from robust_tickets.models import fold
 
 with warnings.catch_warnings():
     # foolbox 3.3.4 takes gaussian_filter from where SciPy no longer wants it
     warnings.filterwarnings("ignore", message="Please import `gaussian_filter`", category=DeprecationWarning)
     from foolbox import PyTorchModel
     from foolbox.attacks import LinfFastGradientAttack, LinfProjectedGradientDescentAttack
-
-SPECS = {
-    "lenet-300-100": ModelSpec("lenet-300-100", 0.1, (1, 8, 8), 5, (0.3,), (0.4,)),
-    "resnet20": ModelSpec("resnet20", 0.5, (3, 8, 8), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)),
-    "vgg16": ModelSpec("vgg16", 0.125, (3, 32, 32), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)),
-}
-EPS, STEP = 8 / 255, 2 / 255
-THREAT = ThreatModel("Linf", EPS)
-N = 4
-
-
-def batch(name: str, dtype: torch.dtype, n: int = N) -> tuple[Tensor, Tensor]:
-    """Images that differ in colour, with noise that reaches the edges of the box."""
-    generator = torch.Generator().manual_seed(n)
-    channels, *sides = SPECS[name].shape
-    colour = torch.rand(n, channels, 1, 1, generator=generator, dtype=torch.float64)
-    noise = torch.randn(n, channels, *sides, generator=generator, dtype=torch.float64)
-    return (colour + noise / 5).clamp(0, 1).to(dtype), torch.randint(5, (n,), generator=generator)
-
-
-def lively(name: str, dtype: torch.dtype) -> nn.Module:
-    """A net in eval mode whose BatchNorms have seen images and whose logits are of order 1."""
-    net = build(SPECS[name], seed=0).double()
-    generator = torch.Generator().manual_seed(1)
-    for module in net.modules():
-        if isinstance(module, nn.Linear):
-            module.weight.data *= 2
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # statistics of all that is seen
-            module.weight.data.uniform_(0.5, 1.5, generator=generator)
-            module.bias.data.uniform_(-0.3, 0.3, generator=generator)
-    images, _ = batch(name, torch.float64, n=32)
-    with torch.no_grad():
-        net.train()(images)
-        module.bias -= net.eval()(images).mean(0)  # the last layer's: no class wins everywhere
-    return net.to(dtype).eval()
-
-
-@pytest.fixture(scope="module", params=SPECS)
-def name(request) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def net(name) -> nn.Module:
-    return lively(name, torch.float64)
-
-
-@pytest.fixture(scope="module", params=["net", "folded"])
-def ours(request, net) -> nn.Module:
-    """What our attack is run on; the oracle always attacks the net itself."""
-    return net if request.param == "net" else fold(net)
 
 
 class FromStart(LinfProjectedGradientDescentAttack):
@@ -87,12 +36,6 @@ def their_pgd(net: nn.Module, images: Tensor, labels: Tensor, *, steps: int, siz
 def their_fgsm(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     attack = LinfFastGradientAttack(random_start=False)
     return attack.run(PyTorchModel(net, bounds=(0, 1), device="cpu"), images, labels, epsilon=EPS)
-
-
-def assert_same(adversarial: Tensor, oracle: Tensor, images: Tensor) -> None:
-    """Equal to 1e-12, and not because nothing moved."""
-    assert float((oracle - images).abs().mean()) > EPS / 8
-    torch.testing.assert_close(adversarial, oracle, rtol=0, atol=1e-12)
 
 
 def test_fgsm_is_theirs_in_float64(name, net, ours):

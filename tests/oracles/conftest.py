@@ -1,0 +1,24 @@
+"""Each net of the registry, as it is and folded."""
+
+import pytest
+import torch
+from oracle_nets import SPECS, lively
+from torch import nn
+
+from robust_tickets.models import fold
+
+
+@pytest.fixture(scope="module", params=SPECS)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def net(name) -> nn.Module:
+    return lively(name, torch.float64)
+
+
+@pytest.fixture(scope="module", params=["net", "folded"])
+def ours(request, net) -> nn.Module:
+    """What our attack is run on; the oracle always attacks the net itself."""
+    return net if request.param == "net" else fold(net)

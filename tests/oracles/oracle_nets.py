@@ -1,0 +1,49 @@
+"""Nets and images on which our attacks and the oracles' are compared."""
+
+import torch
+from torch import Tensor, nn
+
+from attacks import ThreatModel
+from robust_tickets.models import ModelSpec, build
+
+SPECS = {
+    "lenet-300-100": ModelSpec("lenet-300-100", 0.1, (1, 8, 8), 5, (0.3,), (0.4,)),
+    "resnet20": ModelSpec("resnet20", 0.5, (3, 8, 8), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)),
+    "vgg16": ModelSpec("vgg16", 0.125, (3, 32, 32), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)),
+}
+EPS, STEP = 8 / 255, 2 / 255
+THREAT = ThreatModel("Linf", EPS)
+N = 4
+
+
+def batch(name: str, dtype: torch.dtype, n: int = N) -> tuple[Tensor, Tensor]:
+    """Images that differ in colour, with noise that reaches the edges of the box."""
+    generator = torch.Generator().manual_seed(n)
+    channels, *sides = SPECS[name].shape
+    colour = torch.rand(n, channels, 1, 1, generator=generator, dtype=torch.float64)
+    noise = torch.randn(n, channels, *sides, generator=generator, dtype=torch.float64)
+    return (colour + noise / 5).clamp(0, 1).to(dtype), torch.randint(5, (n,), generator=generator)
+
+
+def lively(name: str, dtype: torch.dtype) -> nn.Module:
+    """A net in eval mode whose BatchNorms have seen images and whose logits are of order 1."""
+    net = build(SPECS[name], seed=0).double()
+    generator = torch.Generator().manual_seed(1)
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data *= 2
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # statistics of all that is seen
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)
+            module.bias.data.uniform_(-0.3, 0.3, generator=generator)
+    images, _ = batch(name, torch.float64, n=32)
+    with torch.no_grad():
+        net.train()(images)
+        module.bias -= net.eval()(images).mean(0)  # the last layer's: no class wins everywhere
+    return net.to(dtype).eval()
+
+
+def assert_same(adversarial: Tensor, oracle: Tensor, images: Tensor) -> None:
+    """Equal to 1e-12, and not because nothing moved."""
+    assert float((oracle - images).abs().mean()) > EPS / 8
+    torch.testing.assert_close(adversarial, oracle, rtol=0, atol=1e-12)
