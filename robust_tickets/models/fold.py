@@ -15,9 +15,8 @@ def norms_after(net: nn.Module) -> dict[str, str]:
     parametrisations, are called once, under one name, share no parameter with anything else, and nothing
     else reads what lies between them. A net that torch.fx cannot trace has no pairs that we know of.
     """
-    net = copy.deepcopy(
-        net
-    ).eval()  # attacks run in eval mode; tracing runs the net's code, which may count calls
+    # attacks run in eval mode; and tracing runs the net's own code, which may count its calls
+    net = copy.deepcopy(net).eval()
     graph = _trace(net)
     if graph is None:
         return {}

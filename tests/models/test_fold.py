@@ -261,11 +261,15 @@ def test_what_can_be_folded_is_folded_and_follows_training(case):
     assert gap(net, view, images) < 1e-10
 
 
-def aliased() -> nn.Module:
+def aliased(affine: bool = True) -> nn.Module:
     """Modules known by two names; the second is the one that is called."""
-    net = Wired(lambda n, x: n.again(x))
-    net.again = nn.Sequential(net.conv, net.norm)
+    net = Wired(lambda n, x: n.again(n.conv(x)), nn.BatchNorm2d(3, affine=affine))
+    net.again = nn.Sequential(net.norm)
     return net
+
+
+def aliased_without_parameters() -> nn.Module:
+    return aliased(affine=False)
 
 
 def reparametrised() -> nn.Module:
@@ -274,7 +278,7 @@ def reparametrised() -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize("odd", [aliased, reparametrised])
+@pytest.mark.parametrize("odd", [aliased, aliased_without_parameters, reparametrised])
 def test_an_odd_net_may_be_folded_or_not_and_is_equal(odd):
     net, images = enliven(odd(), (3, 4, 4)), images_of((3, 4, 4))
     view = fold(net)
