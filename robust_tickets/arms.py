@@ -41,6 +41,8 @@ def plan(recipe: Recipe, arm: Arm) -> ArmPlan:
 def check(recipe: Recipe) -> None:
     """Raise InputError where a recipe asks for more images than its data set has, or too large a batch."""
     spec = SPECS[recipe.data.name]
+    if recipe.data.name == "digits" and (recipe.data.root is not None or recipe.data.download):
+        raise InputError("the digits are embedded: leave out --data.root and --data.download")
     images = training_images(recipe.data)
     for training in (recipe.search, recipe.train):
         steps_per_epoch(images, training.batch)

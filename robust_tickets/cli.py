@@ -87,7 +87,7 @@ class EvaluationData:
     """Where the images are; the set itself is the one the checkpoint was trained on."""
 
     name: DataName | None = None
-    """data set (default: as recorded in the checkpoint)"""
+    """data set; None: as recorded in the checkpoint"""
     root: Path | None = None
     """folder, image tree or tar archive of the data set"""
     download: bool = False
@@ -124,7 +124,7 @@ class Table:
     format: Literal["csv", "markdown"] = "markdown"
     """csv: fractions and seconds; markdown: percent, and the sentence that the table supports"""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
-    """file to write (default: standard output)"""
+    """file to write; None: standard output"""
 
 
 @dataclass(frozen=True, kw_only=True)

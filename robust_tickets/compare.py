@@ -41,6 +41,8 @@ def compare(recipe: Recipe, seeds: Sequence[int], runs: Path, machine: Machine) 
     run = RunDirectory.of(runs, recipe)
     run.check(machine.device)
     for seed in seeds:
+        if "ticket" in recipe.compare.arms:
+            stages.search(recipe, seed, run, machine)  # first, as it can fail where dense training cannot
         for arm in recipe.compare.arms:
             Job(recipe, seed, arm, run)(machine)
     report.write_report(run)

@@ -90,10 +90,10 @@ class Bars(Progress):
 
         columns = (
             progress.TextColumn("{task.description}", markup=False),
-            progress.BarColumn(bar_width=24),
+            progress.BarColumn(bar_width=12),
+            progress.TimeRemainingColumn(compact=True),
             progress.TextColumn("{task.fields[state]}", markup=False),
             progress.TextColumn("{task.fields[rate]:,.0f} passes/s"),
-            progress.TimeRemainingColumn(compact=True),
         )
         with progress.Progress(*columns, console=self._console) as bars:
             task = bars.add_task(title, total=steps, state="", rate=0.0)

@@ -237,9 +237,19 @@ def load(recipe: str) -> Recipe:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read the recipe {recipe}: {error}") from None
+            reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+            known = ", ".join(shipped())
+            raise InputError(
+                f"cannot read {recipe} ({reason}): give a TOML file, or one of {known}"
+            ) from None
     try:
         table = tomllib.loads(text)
+        data = table.get("data")
+        for place in ("root", "download"):
+            if isinstance(data, dict) and place in data:
+                raise InputError(
+                    f"data.{place} is of this machine and not of the recipe: give it by --data.{place}"
+                )
         return read({"name": Path(recipe).stem, **table})
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{recipe} is no valid TOML: {error}") from None

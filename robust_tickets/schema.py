@@ -53,7 +53,7 @@ def read(cls: type[T], table: object, base: T | None = None, path: str = "") -> 
     for key, value in table.items():
         field = f"{path}.{key}" if path else str(key)
         if key not in hints:
-            raise unknown(f"field {field!r}, of which the last part is", key, hints)
+            raise unknown("field", key, hints, shown=field)
         nested = getattr(base, key) if base is not None else None
         values[key] = _convert(hints[key], value, field, nested)
     if base is not None:

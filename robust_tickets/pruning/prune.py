@@ -32,7 +32,7 @@ def prune(scores: Mapping[str, Tensor], mask: Mask, ratio: float) -> Mask:
     for name in pruned:
         if not bool(pruned[name].any()):
             raise InputError(
-                f"pruning {ratio:.0%} leaves nothing of {name}: lower search.ratio, or let "
+                f"pruning a share of {ratio:g} leaves nothing of {name}: lower search.ratio, or let "
                 "search.scores be magnitude-over-layer-mean"
             )
     return pruned

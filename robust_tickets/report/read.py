@@ -15,6 +15,10 @@ TABLE_ATTACKS = {"clean": "clean", "fgsm": "fgsm", "pgd-20": "pgd20"}
 """Attacks of the timing table and the names of their columns."""
 
 
+_ABOUT = ("data", "fingerprint", "epochs", "density", "params")
+_LEDGER = ("charged_seconds", "charged_passes", "charged_flops")
+
+
 @dataclass(frozen=True)
 class ArmResult:
     """One arm of one seed, as its files have it; `search` is the ledger of its search, if it needed one."""
@@ -40,12 +44,12 @@ def complete_seeds(run: RunDirectory) -> list[int]:
 def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
     """All that the files say of one arm of one seed. Raises InputError for a damaged file."""
     folder = run.arm(seed, arm)
-    search = runs.read_json(run.arm(seed, "search") / "ledger.json") if arm == "ticket" else None
+    search = _record(run.arm(seed, "search") / "ledger.json", _LEDGER) if arm == "ticket" else None
     return ArmResult(
         arm,
         seed,
-        about=runs.read_json(folder / "arm.json"),
-        ledger=runs.read_json(folder / "ledger.json"),
+        about=_record(folder / "arm.json", _ABOUT),
+        ledger=_record(folder / "ledger.json", _LEDGER),
         search=search,
         history=_lines(folder / "metrics.jsonl"),
         accuracy=_accuracy(folder / "robustness.csv", run),
@@ -72,6 +76,15 @@ def _accuracy(file: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
         return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
     except (ValueError, OSError, AttributeError) as error:
         raise InputError(f"cannot read {file} ({error}): remove it and run compare again") from None
+
+
+def _record(file: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """A JSON object that has these keys."""
+    record = runs.read_json(file)
+    for key in keys:
+        if not isinstance(record, dict) or key not in record:
+            raise InputError(f"{file} lacks {key!r}: remove its folder and run compare again")
+    return dict(record)
 
 
 def _judged(run: RunDirectory) -> int:

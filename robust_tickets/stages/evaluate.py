@@ -60,6 +60,7 @@ def evaluate_file(
     checkpoint that lies in a run directory, and otherwise into one under `elsewhere`. Raises InputError for
     what cannot be evaluated.
     """
+    file = file.resolve()  # a link stands for the file that it names
     checkpoint = Checkpoint.load(file)
     what = checkpoint.resolved_recipe()
     attacks = tuple(dict.fromkeys((evaluation.CLEAN, *attacks)))  # robust accuracy needs the clean verdicts
@@ -106,7 +107,7 @@ def evaluate_file(
     table = _table(rows, file.stem, split, what, seed)
     folder = file.parent
     # runs/<recipe>-<hex>/seed-<n>/<arm>/<file>
-    inside = (file.resolve().parent.parent.parent / "recipe.toml").is_file()
+    inside = (file.parent.parent.parent / "recipe.toml").is_file()
     if elsewhere is not None and not (inside and dataset.fingerprint == checkpoint.data):
         # figures on other images than the run's do not belong into its table
         digest = hashlib.sha256(file.read_bytes() + dataset.fingerprint.encode()).hexdigest()[:8]

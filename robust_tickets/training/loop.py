@@ -120,7 +120,8 @@ def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledg
         train_loss = float(loss_sum) / per_epoch
         if not math.isfinite(train_loss):
             raise InputError(
-                f"the training diverged in epoch {epoch} (loss {train_loss}): lower the learning rate"
+                f"the {ledger.stage} diverged in epoch {epoch} (loss {train_loss}) at a learning rate of "
+                f"{settings.lr:g}: lower the learning rate, {ledger.stage}.lr"
             )
         with ledger.phase("validate"):
             clean, robust = _validate(folded, data, how, ledger, flops)

@@ -3,6 +3,8 @@
 import importlib
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,6 +174,26 @@ def test_clean_verdicts_are_always_made_and_shown(run, tmp_path, capsys):
     assert (
         ledger["passes"]["attack"]["forward"] == rows.forwards[rows.attack != "worst-case(clean fgsm)"].sum()
     )
+
+
+def test_a_link_stands_for_the_checkpoint_that_it_names(run, tmp_path, capsys):
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(run / "seed-0" / "dense" / "last.safetensors")
+    main(["evaluate", str(link), "--attacks", "clean", "--limit", "10"])
+    assert out(capsys)[-1] == str(run / "seed-0" / "dense" / "robustness.csv")
+    assert list(tmp_path.iterdir()) == [link]
+
+
+def test_the_first_stage_of_a_process_is_not_charged_for_what_pytorch_imports(recipe_file, tmp_path):
+    """Everything that a first optimiser step imports is there before a ledger begins."""
+    code = (
+        "import sys; from robust_tickets.stages import Machine; from robust_tickets.progress import Silent; "
+        "from robust_tickets.recipe import Compute; Machine('cpu', Silent()).prepare(Compute(threads=1)); "
+        "before = set(sys.modules); from robust_tickets.cli import main; "
+        f"main(['train', '--recipe', {str(recipe_file)!r}, '--runs', {str(tmp_path)!r}]); "
+        "sys.exit(any(name.startswith('torch._') for name in set(sys.modules) - before))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 def test_figures_on_other_images_stay_out_of_the_run(run, tmp_path, capsys, monkeypatch):

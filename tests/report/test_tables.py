@@ -98,6 +98,16 @@ def test_damaged_files_are_named(run):
         timing(run)
 
 
+def test_records_that_lack_a_key_are_named(run):
+    for name, key in (("arm.json", "fingerprint"), ("ledger.json", "charged_seconds")):
+        file = run.arm(0, "dense") / name
+        whole = file.read_text()
+        file.write_text(json.dumps({k: v for k, v in json.loads(whole).items() if k != key}))
+        with pytest.raises(InputError, match=f"{name} lacks '{key}'"):
+            timing(run)
+        file.write_text(whole)
+
+
 def test_the_same_results_draw_the_same_bytes(run, tmp_path):
     curves(run, tmp_path / "a.svg")
     curves(run, tmp_path / "b.svg")
