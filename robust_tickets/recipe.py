@@ -240,7 +240,7 @@ def load(recipe: str) -> Recipe:
             reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
             known = ", ".join(shipped())
             raise InputError(
-                f"cannot read {recipe} ({reason}): give a TOML file, or one of {known}"
+                f"cannot read the recipe {recipe} ({reason}): give a TOML file, or one of {known}"
             ) from None
     try:
         table = tomllib.loads(text)
