@@ -40,10 +40,10 @@ def compare(recipe: Recipe, seeds: Sequence[int], runs: Path, machine: Machine) 
     machine.prepare(recipe.compute)
     run = RunDirectory.of(runs, recipe)
     run.check(machine.device)
+    # the ticket first, as its search can fail where dense training cannot
+    order = sorted(recipe.compare.arms, key=lambda arm: not arms.plan(recipe, arm).from_ticket)
     for seed in seeds:
-        if "ticket" in recipe.compare.arms:
-            stages.search(recipe, seed, run, machine)  # first, as it can fail where dense training cannot
-        for arm in recipe.compare.arms:
+        for arm in order:
             Job(recipe, seed, arm, run)(machine)
     report.write_report(run)
     return run

@@ -7,7 +7,7 @@ import torch
 
 from attacks import PGD
 from robust_tickets import arms, models
-from robust_tickets.data import SPECS, Dataset, Split
+from robust_tickets.data import SPECS, Dataset, Split, test_images
 from robust_tickets.evaluation import attack_named
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.progress import Silent
@@ -68,7 +68,7 @@ def _looking(recipe: Recipe, epochs: int) -> int:
     """Passes of a seed's validation and evaluation if no sample broke: 2 a step, 1 clean, 1 final verdict."""
     attacks = [attack_named(name, threat_model(recipe), recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
     steps = [attack.steps if isinstance(attack, PGD) else 0 for attack in attacks]
-    judged = recipe.evaluate.images or SPECS[recipe.data.name].test_images
+    judged = test_images(recipe.data, recipe.evaluate.images)
     evaluation = sum(2 * n + 1 for n in steps) * judged * 2 * len(recipe.compare.arms)
     validation = (2 * recipe.evaluate.val_steps + 2) * recipe.data.val_images * epochs
     return evaluation + validation

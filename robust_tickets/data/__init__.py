@@ -1,7 +1,7 @@
 """Data sets as uint8 tensors in memory, and batches made from them on the device."""
 
 from robust_tickets.data.batches import batches, floats, steps_per_epoch
-from robust_tickets.data.dataset import SPECS, Dataset, Spec, Split, training_images
+from robust_tickets.data.dataset import SPECS, Dataset, Spec, Split, test_images, training_images
 from robust_tickets.data.load import load
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "floats",
     "load",
     "steps_per_epoch",
+    "test_images",
     "training_images",
 ]

@@ -113,6 +113,11 @@ def training_images(data: Data) -> int:
     return data.train_images or pool - data.val_images
 
 
+def test_images(data: Data, limit: int) -> int:
+    """How many test images `limit` means: 0 is all."""
+    return limit or SPECS[data.name].test_images
+
+
 def split(data: Data, title: str, train: Split, test: Split) -> Dataset:
     """Hold validation images out of `train` by a constant split; keep as many of the others as asked for."""
     digest = hashlib.sha256()

@@ -1,9 +1,7 @@
 """Image files, in a folder or a tar archive, to arrays."""
 
 import io
-import lzma
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -84,7 +82,7 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(
             f"{root} is no readable tar archive ({error}): fetch it again, or check --data.root"
         ) from None
-    except (EOFError, lzma.LZMAError, zlib.error, OSError, tarfile.TarError) as error:
+    except (OSError, tarfile.TarError) as error:
         raise InputError(f"{root} is damaged or cut short ({error}): fetch it again") from None
 
 

@@ -69,10 +69,12 @@ def _complete(run: RunDirectory, seed: int, arm: str) -> bool:
 
 
 def _accuracy(file: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
+    from robust_tickets.data import test_images  # imports torch, which a table needs for nothing else
+
     try:
         rows = pd.read_csv(file, dtype={"eps": str})
         rows = rows[(rows.split == "test") & (rows.eps == str(run.recipe.threat.eps)) & (rows.seed == 0)]
-        rows = rows[rows.n == _judged(run)]
+        rows = rows[rows.n == test_images(run.recipe.data, run.recipe.evaluate.images)]
         return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
     except (ValueError, OSError, AttributeError) as error:
         raise InputError(f"cannot read {file} ({error}): remove it and run compare again") from None
@@ -85,15 +87,6 @@ def _record(file: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         if not isinstance(record, dict) or key not in record:
             raise InputError(f"{file} lacks {key!r}: remove its folder and run compare again")
     return dict(record)
-
-
-def _judged(run: RunDirectory) -> int:
-    """How many test images the recipe judges on."""
-    if run.recipe.evaluate.images:
-        return run.recipe.evaluate.images
-    from robust_tickets.data import SPECS  # imports torch, which a table needs for nothing else
-
-    return SPECS[run.recipe.data.name].test_images
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from robust_tickets import evaluation, runs
-from robust_tickets.data import SPECS
+from robust_tickets.data import SPECS, test_images
 from robust_tickets.errors import InputError
 from robust_tickets.evaluation import Row, attack_named
 from robust_tickets.ledger import Ledger, clock_for
@@ -23,7 +23,7 @@ _KEY = ["checkpoint", "split", "attack", "eps", "n", "seed"]
 def evaluate(file: Path, what: Recipe, machine: Machine) -> Path:
     """Judge a checkpoint of a run as its recipe says, on the test images; gives the run's robustness.csv."""
     known = rows_of(file.parent / "robustness.csv")
-    n = what.evaluate.images or SPECS[what.data.name].test_images
+    n = test_images(what.data, what.evaluate.images)
     done = known[
         (known.checkpoint == file.stem) & (known.split == "test") & (known.n == n) & (known.seed == 0)
     ]
