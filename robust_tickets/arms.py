@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from robust_tickets.data import SPECS, steps_per_epoch, training_images
+from robust_tickets.data import SPECS, check_place, steps_per_epoch, training_images
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Passes
 from robust_tickets.recipe import Arm, Recipe, Training
@@ -41,8 +41,7 @@ def plan(recipe: Recipe, arm: Arm) -> ArmPlan:
 def check(recipe: Recipe) -> None:
     """Raise InputError where a recipe asks for more images than its data set has, or too large a batch."""
     spec = SPECS[recipe.data.name]
-    if recipe.data.name == "digits" and (recipe.data.root is not None or recipe.data.download):
-        raise InputError("the digits are embedded: leave out --data.root and --data.download")
+    check_place(recipe.data)
     images = training_images(recipe.data)
     for training in (recipe.search, recipe.train):
         steps_per_epoch(images, training.batch)

@@ -35,11 +35,8 @@ class Job:
 
 def compare(recipe: Recipe, seeds: Sequence[int], runs: Path, machine: Machine) -> RunDirectory:
     """Run all arms of all seeds that are not there yet, then write timing.csv, timing.md and curves.svg."""
-    # now, rather than when an hour's training has to be thrown away
-    arms.check(recipe)
-    machine.prepare(recipe.compute)
+    arms.check(recipe)  # now, rather than when an hour's training has to be thrown away
     run = RunDirectory.of(runs, recipe)
-    run.check(machine.device)
     # the ticket first, as its search can fail where dense training cannot
     order = sorted(recipe.compare.arms, key=lambda arm: not arms.plan(recipe, arm).from_ticket)
     for seed in seeds:

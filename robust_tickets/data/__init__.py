@@ -2,7 +2,7 @@
 
 from robust_tickets.data.batches import batches, floats, steps_per_epoch
 from robust_tickets.data.dataset import SPECS, Dataset, Spec, Split, test_images, training_images
-from robust_tickets.data.load import load
+from robust_tickets.data.load import check_place, load
 
 __all__ = [
     "SPECS",
@@ -10,6 +10,7 @@ __all__ = [
     "Spec",
     "Split",
     "batches",
+    "check_place",
     "floats",
     "load",
     "steps_per_epoch",

@@ -29,16 +29,21 @@ def load(data: Data, say: Callable[[str], None] = lambda line: None) -> Dataset:
 
     `say` is told of work that takes a while: a download, the first decoding of an archive.
     """
+    check_place(data)
     if data.name == "digits":
         return _digits(data)
     return _cifar10(data, say)
 
 
+def check_place(data: Data) -> None:
+    """Raise InputError for a place of images that have none."""
+    if data.name == "digits" and (data.root is not None or data.download):
+        raise InputError("the digits are embedded: leave out --data.root and --data.download")
+
+
 def _digits(data: Data) -> Dataset:
     from sklearn.datasets import load_digits
 
-    if data.root is not None or data.download:
-        raise InputError("the digits are embedded: leave out --data.root and --data.download")
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     whole = _numbered(torch.from_numpy(pixels), torch.from_numpy(bunch.target.astype(np.int64)), 0)

@@ -16,7 +16,7 @@ SHORT = [
 ]
 
 
-@pytest.mark.skipif("ROBUST_TICKETS_CIFAR10" not in os.environ, reason="no copy of CIFAR-10 is named")
+@pytest.mark.skipif(not os.environ.get("ROBUST_TICKETS_CIFAR10"), reason="no copy of CIFAR-10 is named")
 def test_the_main_job_on_real_images(tmp_path, capsys):
     main(["compare", "--recipe", "cifar10-cpu", "--runs", str(tmp_path), *SHORT])
     run = Path(capsys.readouterr().out.splitlines()[-1])
