@@ -1,4 +1,4 @@
-"""The fast gradient sign method."""
+"""The fast gradient sign method, and its kin in L2."""
 
 from attacks.pgd import PGD
 from attacks.threat import ThreatModel
@@ -9,7 +9,9 @@ class FGSM(PGD):
     Examples").
 
     x + eps * sign(grad of cross-entropy at x), clipped to the box (their section 4): the special case of PGD
-    with one step of eps from the image itself.
+    with one step of eps from the image itself. Under an L2 threat it is the fast gradient method, FGM
+    (Miyato et al. 2017, "Adversarial Training Methods for Semi-Supervised Text Classification", section 3):
+    x + eps * g / ||g||_2, clipped to the box.
 
         attack = FGSM(ThreatModel("Linf", 8 / 255))
         adversarial = attack(net, images, labels)

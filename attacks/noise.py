@@ -39,3 +39,18 @@ def uniform(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: in
     position = torch.arange(size, device=device, dtype=torch.int64) * _GOLDEN & _MASK
     hashed = _mix(_mix((position + first[:, None]) & _MASK) ^ second[:, None])
     return hashed.to(torch.float64).mul_(2.0**-32).reshape(len(sample_ids), *shape)
+
+
+def in_unit_ball(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int = 0) -> Tensor:
+    """Uniform points of the Euclidean ball of radius 1, one a sample: float64 (N, *shape).
+
+    A Gaussian vector gives the direction and u ** (1 / d) the radius (Muller 1959), u uniform and d the size
+    of `shape`.
+    """
+    size = int(torch.Size(shape).numel())
+    numbers = uniform((size + 1,), sample_ids, seed=seed, stream=stream)
+    # The middles of the 2^32 cells: at their lower ends the inverse of the normal law begins with -inf.
+    gaussian = torch.special.ndtri(numbers[:, :size] + 2.0**-33)
+    radius = numbers[:, size:] ** (1 / size)
+    points: Tensor = gaussian * (radius / torch.linalg.vector_norm(gaussian, dim=1, keepdim=True))
+    return points.reshape(len(sample_ids), *shape)

@@ -9,15 +9,15 @@ from attacks.threat import ThreatModel
 
 
 class PGD(Attack):
-    """PGD in the Linf ball (Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial
-    Attacks").
+    """PGD in the ball of its threat (Madry et al. 2018, "Towards Deep Learning Models Resistant to
+    Adversarial Attacks").
 
-    x <- project(x + step_size * sign(grad of cross-entropy at x)), `steps` times (their equation in section
-    2.1).
+    x <- project(x + step_size * direction), `steps` times (their equation in section 2.1). The direction
+    comes from g, the gradient of cross-entropy at x: sign(g) in Linf, g / ||g||_2 in L2.
 
-    threat: the ball; steps: gradient steps, at least 1; step_size: in pixel units, by default eps / 4 (2/255
-    for 8/255); random_start: begin at a uniform point of the ball rather than at the image; restarts: how
-    many random starts, at least 1. Raises ValueError for settings that make no sense.
+    threat: the ball; steps: gradient steps, at least 1; step_size: in the units of eps, by default eps / 4
+    (2/255 for 8/255); random_start: begin at a uniform point of the ball rather than at the image; restarts:
+    how many random starts, at least 1. Raises ValueError for settings that make no sense.
 
         attack = PGD(ThreatModel("Linf", 8 / 255), steps=10)
         adversarial = attack(net, images, labels)
@@ -87,7 +87,7 @@ class PGD(Attack):
         verdict: bool,
     ) -> None:
         """Climb from one start to its end, for the samples that are `rows` of the batch."""
-        lowest, highest = self.threat.interval(images)
+        ball = self.threat.ball(images)
         for _ in range(self.steps):
             current = current.detach().requires_grad_(True)
             with torch.enable_grad():
@@ -106,9 +106,8 @@ class PGD(Attack):
                     return
                 if len(keep) < len(rows):
                     current, gradient, labels, rows = current[keep], gradient[keep], labels[keep], rows[keep]
-                    lowest, highest = lowest[keep], highest[keep]
-            current = current + self.step_size * gradient.sign()
-            current = torch.minimum(torch.maximum(current, lowest), highest)
+                    ball = ball.rows(keep)
+            current = ball.step(current, gradient, self.step_size)
         if not verdict and self.restarts == 1:
             found.images[rows] = current
             return

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.noise import uniform
+from attacks.balls import Ball, L2Ball, LinfBall
+
+_BALLS: dict[str, type[Ball]] = {"Linf": LinfBall, "L2": L2Ball}
 
 
 @dataclass(frozen=True)
 class ThreatModel:
     """Perturbations of at most `eps` in the norm `norm`, images within `bounds`.
 
-    `eps` has the units of the pixels: with images in [0, 1] the usual CIFAR-10 setting is 8/255. Raises
-    ValueError for a norm other than "Linf", for an eps that is not positive, or for empty bounds.
+    norm: "Linf", the largest change of a pixel, or "L2", the Euclidean length over all pixels and channels.
+    `eps` has the units of the pixels: with images in [0, 1] the usual CIFAR-10 settings are 8/255 for Linf
+    and 0.5 for L2. Raises ValueError for another norm, for an eps that is not positive, or for empty bounds.
     """
 
     norm: str
@@ -22,37 +25,42 @@ class ThreatModel:
 
     def __post_init__(self) -> None:
         """Check the three values."""
-        if self.norm != "Linf":
-            raise ValueError(f"norm {self.norm!r} is not supported: use 'Linf'")
+        if self.norm not in _BALLS:
+            raise ValueError(f"norm {self.norm!r} is not supported: use 'Linf' or 'L2'")
         low, high = self.bounds
         if not low < high:
             raise ValueError(f"bounds {self.bounds} are empty: the first must lie below the second")
         if not 0 < self.eps < float("inf"):
             raise ValueError(f"eps must be positive and finite, got {self.eps}")
 
-    def interval(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Lowest and highest value that each pixel may take: two tensors of the images' shape."""
-        low, high = self.bounds
-        return (images - self.eps).clamp_(low, high), (images + self.eps).clamp_(low, high)
+    def ball(self, images: Tensor) -> Ball:
+        """The allowed points around a batch, for several projections or steps in a row."""
+        return _BALLS[self.norm].around(images, self.eps, self.bounds)
 
     def project(self, candidates: Tensor, images: Tensor) -> Tensor:
-        """The nearest allowed point to each candidate; both of shape (N, C, H, W). Idempotent."""
-        lowest, highest = self.interval(images)
-        return candidates.clamp(lowest, highest)
+        """An allowed point for each candidate; both of shape (N, C, H, W). Idempotent up to rounding.
+
+        Linf: the nearest one. L2: the perturbation is scaled to length eps where it is longer, then clipped
+        to the box. That is the point of practice (the robustness library of Engstrom et al. 2019,
+        torchattacks, foolbox), not the nearest one of ball and box together, which would need a search.
+        """
+        return self.ball(images).project(candidates)
 
     def random_start(self, images: Tensor, sample_ids: Tensor, *, seed: int, restart: int = 0) -> Tensor:
         """A uniform point of each ball, clipped to the box (Madry et al. 2018, section 2.1)."""
-        noise = uniform(tuple(images.shape[1:]), sample_ids, seed=seed, stream=restart)
-        noise = noise.mul_(2).sub_(1).mul_(self.eps).to(images.dtype)
-        return self.project(images + noise, images)
+        ball = self.ball(images)
+        noise = ball.noise(tuple(images.shape[1:]), sample_ids, seed=seed, stream=restart)
+        return ball.project(images + noise.mul_(self.eps).to(images.dtype))
 
     def allows(self, candidates: Tensor, images: Tensor) -> Tensor:
         """Whether each candidate lies in ball and box: bool (N,).
 
-        The ball is widened by a rounding of the images' type, since images + eps is rounded too.
+        The ball is widened by a rounding of every pixel in the images' type, since images + eps is rounded
+        too.
         """
         low, high = self.bounds
-        slack = 4 * torch.finfo(images.dtype).eps * max(1.0, abs(low), abs(high))
-        distance = (candidates - images).abs().flatten(1).amax(1)
+        length = _BALLS[self.norm].length
+        rounding = 4 * torch.finfo(images.dtype).eps * max(1.0, abs(low), abs(high))
+        slack = rounding * float(length(torch.ones(1, *images.shape[1:])))
         inside = ((candidates >= low) & (candidates <= high)).flatten(1).all(1)
-        return inside & (distance <= self.eps + slack)
+        return inside & (length(candidates - images) <= self.eps + slack)

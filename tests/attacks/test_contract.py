@@ -16,6 +16,8 @@ ATTACKS = {
     "fgsm": FGSM(THREAT),
     "pgd": PGD(THREAT, steps=3),
     "pgd with restarts": PGD(THREAT, steps=2, restarts=2),
+    "fgm in L2": FGSM(ThreatModel("L2", 0.6)),
+    "pgd in L2": PGD(ThreatModel("L2", 0.6), steps=3, restarts=2),
 }
 
 

@@ -11,6 +11,7 @@ from attacks import FGSM, PGD, ThreatModel
 
 EPS = 0.03
 THREAT = ThreatModel("Linf", EPS)
+THREATS = {"Linf": THREAT, "L2": ThreatModel("L2", 0.2)}
 N, SHAPE = 24, (3, 5, 5)
 
 
@@ -31,6 +32,12 @@ class Counted(nn.Module):
 
     def _back(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
+
+
+@pytest.fixture(params=THREATS)
+def threat(request) -> ThreatModel:
+    """What holds in both norms takes this; what is about the one norm takes THREAT."""
+    return THREATS[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,13 @@ def losses(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def climb(
-    net: nn.Module, images: Tensor, labels: Tensor, start: Tensor, steps: int, size: float
+    threat: ThreatModel,
+    net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    start: Tensor,
+    steps: int,
+    size: float,
 ) -> list[Tensor]:
     """Madry et al. 2018, section 2.1, one sample at a time: start and all iterates."""
     points = [start]
@@ -64,8 +77,16 @@ def climb(
         for x, y, point in zip(images, labels, points[-1], strict=True):
             point = point[None].clone().requires_grad_(True)
             F.cross_entropy(net(point), y[None]).backward()
-            moved = point.detach()[0] + size * point.grad[0].sign()
-            rows.append((x + (moved - x).clamp(-EPS, EPS)).clamp(0, 1))
+            gradient = point.grad[0]
+            direction = (
+                gradient.sign() if threat.norm == "Linf" else gradient / gradient.square().sum().sqrt()
+            )
+            shift = point.detach()[0] + size * direction - x
+            if threat.norm == "Linf":
+                shift = shift.clamp(-threat.eps, threat.eps)
+            else:
+                shift = shift * min(1.0, threat.eps / float(shift.square().sum().sqrt()))
+            rows.append((x + shift).clamp(0, 1))
         points.append(torch.stack(rows))
     return points
 
@@ -77,59 +98,59 @@ def wrong_anywhere(net: nn.Module, points: list[Tensor], labels: Tensor) -> Tens
 
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("begin", ["images", "random", "given"])
-def test_pgd_is_the_published_recursion(steps, begin, net, batch):
+def test_pgd_is_the_published_recursion(steps, begin, threat, net, batch):
     images, labels = batch
-    attack = PGD(THREAT, steps=steps, step_size=EPS / 3, random_start=begin == "random")
+    attack = PGD(threat, steps=steps, step_size=threat.eps / 3, random_start=begin == "random")
     given = None
     start = images
     if begin == "random":
-        start = THREAT.random_start(images, torch.arange(N), seed=5)
+        start = threat.random_start(images, torch.arange(N), seed=5)
     if begin == "given":
-        given = start = THREAT.project(images.flip(0), images)
+        given = start = threat.project(images.flip(0), images)
     result = attack.run(net, images, labels, start=given, seed=5)
-    points = climb(net, images, labels, start, steps, EPS / 3)
+    points = climb(threat, net, images, labels, start, steps, threat.eps / 3)
     torch.testing.assert_close(result.images, points[-1], rtol=0, atol=1e-12)
     assert torch.equal(result.broken, wrong_anywhere(net, points, labels))
     assert 0 < int(result.broken.sum()) < N
-    assert THREAT.allows(result.images, images).all()
+    assert threat.allows(result.images, images).all()
 
 
-def test_fgsm_is_one_step_to_the_edge(net, batch):
+def test_fgsm_is_one_step_to_the_edge(threat, net, batch):
     images, labels = batch
-    edge = climb(net, images, labels, images, 1, EPS)[-1]
-    torch.testing.assert_close(FGSM(THREAT)(net, images, labels), edge, rtol=0, atol=1e-12)
-    one = PGD(THREAT, steps=1, step_size=EPS, random_start=False)
-    assert torch.equal(FGSM(THREAT)(net, images, labels), one(net, images, labels))
+    edge = climb(threat, net, images, labels, images, 1, threat.eps)[-1]
+    torch.testing.assert_close(FGSM(threat)(net, images, labels), edge, rtol=0, atol=1e-12)
+    one = PGD(threat, steps=1, step_size=threat.eps, random_start=False)
+    assert torch.equal(FGSM(threat)(net, images, labels), one(net, images, labels))
 
 
-def test_the_step_is_a_quarter_of_eps_by_default(net, batch):
-    default, quarter = PGD(THREAT, steps=3), PGD(THREAT, steps=3, step_size=EPS / 4)
+def test_the_step_is_a_quarter_of_eps_by_default(threat, net, batch):
+    default, quarter = PGD(threat, steps=3), PGD(threat, steps=3, step_size=threat.eps / 4)
     assert torch.equal(default(net, *batch, seed=1), quarter(net, *batch, seed=1))
 
 
-def test_the_loss_rises(net, batch):
-    adversarial = PGD(THREAT, steps=10)(net, *batch)
+def test_the_loss_rises(threat, net, batch):
+    adversarial = PGD(threat, steps=10)(net, *batch)
     assert (losses(net, adversarial, batch[1]) > losses(net, *batch)).all()
 
 
 @pytest.mark.parametrize("stop", [False, True])
 @pytest.mark.parametrize("verdict", [False, True])
 @pytest.mark.parametrize("restarts", [1, 3])
-def test_reported_passes_are_those_of_the_net(stop, verdict, restarts, net, batch):
+def test_reported_passes_are_those_of_the_net(stop, verdict, restarts, threat, net, batch):
     counted = Counted(net)
-    attack = PGD(THREAT, steps=4, restarts=restarts)
+    attack = PGD(threat, steps=4, restarts=restarts)
     result = attack.run(counted, *batch, stop_when_broken=stop, verdict=verdict)
     assert (result.forwards, result.backwards) == (counted.forwards, counted.backwards)
 
 
 @pytest.mark.parametrize("restarts", [1, 2])
-def test_an_attack_costs_its_steps_and_one_look(restarts, net, batch):
-    result = PGD(THREAT, steps=4, restarts=restarts).run(net, *batch)
+def test_an_attack_costs_its_steps_and_one_look(restarts, threat, net, batch):
+    result = PGD(threat, steps=4, restarts=restarts).run(net, *batch)
     assert (result.forwards, result.backwards) == (restarts * 5 * N, restarts * 4 * N)
 
 
-def test_no_verdict_saves_one_forward_a_sample_and_changes_no_image(net, batch):
-    attack = PGD(THREAT, steps=4)
+def test_no_verdict_saves_one_forward_a_sample_and_changes_no_image(threat, net, batch):
+    attack = PGD(threat, steps=4)
     judged, unjudged = (attack.run(net, *batch, verdict=v, seed=2) for v in (True, False))
     assert (judged.forwards - unjudged.forwards, judged.backwards) == (N, unjudged.backwards)
     assert unjudged.broken is None
@@ -138,8 +159,8 @@ def test_no_verdict_saves_one_forward_a_sample_and_changes_no_image(net, batch):
 
 
 @pytest.mark.parametrize("restarts", [1, 3])
-def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, net, batch):
-    attack = PGD(THREAT, steps=4, restarts=restarts)
+def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, threat, net, batch):
+    attack = PGD(threat, steps=4, restarts=restarts)
     whole = attack.run(net, *batch, seed=3)
     counted = Counted(net)
     short = attack.run(counted, *batch, seed=3, stop_when_broken=True)
@@ -151,21 +172,21 @@ def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, net
     torch.testing.assert_close(short.images[standing], whole.images[standing], rtol=0, atol=1e-12)
     wrong = net(short.images).argmax(1) != batch[1]
     assert torch.equal(wrong, short.broken)  # a broken sample comes with the image that breaks it
-    assert THREAT.allows(short.images, batch[0]).all()
+    assert threat.allows(short.images, batch[0]).all()
 
 
-def test_what_is_broken_from_the_start_costs_one_pass(net, batch):
+def test_what_is_broken_from_the_start_costs_one_pass(threat, net, batch):
     images, labels = batch
-    attack = PGD(THREAT, steps=4, random_start=False)
+    attack = PGD(threat, steps=4, random_start=False)
     result = attack.run(net, images, (labels + 1) % 5, stop_when_broken=True)
     assert result.broken.all()
     assert result.forwards == N
     assert torch.equal(result.images, images)
 
 
-def test_a_sample_does_not_feel_its_batch(net, batch):
+def test_a_sample_does_not_feel_its_batch(threat, net, batch):
     images, labels = batch
-    attack, ids = PGD(THREAT, steps=4, restarts=2), torch.arange(N) + 2**34
+    attack, ids = PGD(threat, steps=4, restarts=2), torch.arange(N) + 2**34
     whole = attack.run(net, images, labels, sample_ids=ids, seed=9)
     order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
     for rows in order.split(7):
@@ -174,8 +195,8 @@ def test_a_sample_does_not_feel_its_batch(net, batch):
         assert torch.equal(part.broken, whole.broken[rows])
 
 
-def test_the_place_in_the_batch_is_the_id_by_default(net, batch):
-    attack = PGD(THREAT, steps=2)
+def test_the_place_in_the_batch_is_the_id_by_default(threat, net, batch):
+    attack = PGD(threat, steps=2)
     placed = attack.run(net, *batch, sample_ids=torch.arange(N), seed=4).images
     assert torch.equal(attack.run(net, *batch, seed=4).images, placed)
     elsewhere = attack.run(net, *batch, sample_ids=torch.arange(N) + 1, seed=4).images
@@ -183,13 +204,13 @@ def test_the_place_in_the_batch_is_the_id_by_default(net, batch):
     assert not torch.equal(attack(net, *batch, seed=5), placed)
 
 
-def test_of_all_restarts_the_image_of_highest_loss_is_returned(net, batch):
+def test_of_all_restarts_the_image_of_highest_loss_is_returned(threat, net, batch):
     images, labels = batch
-    attack = PGD(THREAT, steps=2, restarts=4)
+    attack = PGD(threat, steps=2, restarts=4)
     ends = []
     for restart in range(4):
-        start = THREAT.random_start(images, torch.arange(N), seed=6, restart=restart)
-        ends.append(climb(net, images, labels, start, 2, EPS / 4)[-1])
+        start = threat.random_start(images, torch.arange(N), seed=6, restart=restart)
+        ends.append(climb(threat, net, images, labels, start, 2, threat.eps / 4)[-1])
     by_restart = torch.stack([losses(net, end, labels) for end in ends])
     best = by_restart.argmax(0)
     assert len(best.unique()) == 4  # each restart wins somewhere
@@ -199,9 +220,11 @@ def test_of_all_restarts_the_image_of_highest_loss_is_returned(net, batch):
 
 
 @pytest.mark.parametrize("stop", [False, True])
-def test_more_restarts_never_break_less(stop, net, batch):
+def test_more_restarts_never_break_less(stop, threat, net, batch):
     broken = [
-        PGD(THREAT, steps=1, step_size=EPS / 8, restarts=r).run(net, *batch, stop_when_broken=stop).broken
+        PGD(threat, steps=1, step_size=threat.eps / 8, restarts=r)
+        .run(net, *batch, stop_when_broken=stop)
+        .broken
         for r in range(1, 9)
     ]
     for fewer, more in itertools.pairwise(broken):
@@ -209,12 +232,12 @@ def test_more_restarts_never_break_less(stop, net, batch):
     assert int(broken[-1].sum()) > int(broken[0].sum())
 
 
-def test_a_given_start_replaces_the_first_restart_alone(net, batch):
+def test_a_given_start_replaces_the_first_restart_alone(threat, net, batch):
     images, labels = batch
-    attack = PGD(THREAT, steps=1, step_size=EPS / 8, restarts=2)
+    attack = PGD(threat, steps=1, step_size=threat.eps / 8, restarts=2)
     given = attack.run(net, images, labels, start=images, seed=1)
-    second = THREAT.random_start(images, torch.arange(N), seed=1, restart=1)
-    ends = [climb(net, images, labels, s, 1, EPS / 8)[-1] for s in (images, second)]
+    second = threat.random_start(images, torch.arange(N), seed=1, restart=1)
+    ends = [climb(threat, net, images, labels, s, 1, threat.eps / 8)[-1] for s in (images, second)]
     best = torch.stack([losses(net, end, labels) for end in ends]).argmax(0)
     assert 0 < int(best.sum()) < N
     expected = torch.stack(ends)[best, torch.arange(N)]

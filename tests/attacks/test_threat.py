@@ -14,12 +14,15 @@ from torch import Tensor
 from attacks import ThreatModel
 
 laws = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+NORMS = ["Linf", "L2"]
 BOUNDS = [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]
 SHAPE = (3, 2, 2, 2)
 
 
 @st.composite
-def cases(draw, bounds: list[tuple[float, float]] = BOUNDS) -> tuple[ThreatModel, Tensor, Tensor]:
+def cases(
+    draw, bounds: list[tuple[float, float]] = BOUNDS, norms: list[str] = NORMS
+) -> tuple[ThreatModel, Tensor, Tensor]:
     """A threat, images in its box and candidates anywhere around the box, of one float type."""
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     low, high = draw(st.sampled_from(bounds))
@@ -27,13 +30,21 @@ def cases(draw, bounds: list[tuple[float, float]] = BOUNDS) -> tuple[ThreatModel
     images = draw(arrays(dtype, SHAPE, elements=st.floats(low, high, width=width)))
     wide = st.floats(low - 3 * (high - low), high + 3 * (high - low), width=width)
     candidates = draw(arrays(dtype, SHAPE, elements=wide))
-    threat = ThreatModel("Linf", draw(st.floats(1e-4, 1.5)) * (high - low), (low, high))
+    eps = draw(st.floats(1e-4, 1.5)) * (high - low)
+    threat = ThreatModel(draw(st.sampled_from(norms)), eps, (low, high))
     return threat, torch.tensor(images), torch.tensor(candidates)
 
 
 def rounding(threat: ThreatModel, like: Tensor) -> float:
-    """What one rounding of image + eps can shift it by."""
-    return torch.finfo(like.dtype).eps * (max(map(abs, threat.bounds)) + threat.eps)
+    """What one rounding of image + eps in each pixel can add to the perturbation's length."""
+    pixels = 1 if threat.norm == "Linf" else like[0].numel()
+    return torch.finfo(like.dtype).eps * (max(map(abs, threat.bounds)) + threat.eps) * pixels**0.5
+
+
+def length(shift: Tensor, norm: str) -> Tensor:
+    """NumPy's norm of each sample's perturbation."""
+    order = {"Linf": np.inf, "L2": 2}[norm]
+    return torch.tensor([np.linalg.norm(s.flatten(), order) for s in shift.double().numpy()])
 
 
 def assert_inside(points: Tensor, threat: ThreatModel, images: Tensor) -> None:
@@ -41,7 +52,8 @@ def assert_inside(points: Tensor, threat: ThreatModel, images: Tensor) -> None:
     assert points.dtype == images.dtype
     assert float(points.min()) >= low
     assert float(points.max()) <= high
-    assert float((points.double() - images.double()).abs().max()) <= threat.eps + rounding(threat, images)
+    lengths = length(points.double() - images.double(), threat.norm)
+    assert float(lengths.max()) <= threat.eps + rounding(threat, images)
 
 
 @laws
@@ -56,12 +68,13 @@ def test_projection_lies_in_ball_and_box(case):
 def test_projection_is_idempotent(case):
     threat, images, candidates = case
     once = threat.project(candidates, images)
-    assert torch.equal(threat.project(once, images), once)
+    tolerance = 0 if threat.norm == "Linf" else 2 * rounding(threat, images)
+    torch.testing.assert_close(threat.project(once, images), once, rtol=0, atol=tolerance)
 
 
 @laws
-@given(cases())
-def test_projection_is_the_nearest_allowed_point(case):
+@given(cases(norms=["Linf"]))
+def test_projection_on_linf_is_the_nearest_allowed_point(case):
     threat, images, candidates = case
     low, high = threat.bounds
     x, c = images.double().numpy(), candidates.double().numpy()
@@ -74,7 +87,8 @@ def test_projection_is_the_nearest_allowed_point(case):
 @given(cases())
 def test_projection_moves_no_point_that_lies_inside(case):
     threat, images, candidates = case
-    shift = 0.99 * threat.eps - 2 * rounding(threat, images)
+    edge = threat.eps if threat.norm == "Linf" else threat.eps / images[0].numel() ** 0.5
+    shift = 0.99 * edge - 2 * rounding(threat, images)
     points = candidates.clamp(images - shift, images + shift).clamp(*threat.bounds)
     assert torch.equal(threat.project(points, images), points)
 
@@ -100,9 +114,10 @@ def test_what_is_projected_is_allowed(bounds, data):
 @pytest.mark.parametrize("bounds", BOUNDS)
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("row", range(3))
-def test_one_pixel_outside_the_ball_is_not_allowed(bounds, sign, row):
+@pytest.mark.parametrize("norm", NORMS)
+def test_one_pixel_outside_the_ball_is_not_allowed(norm, bounds, sign, row):
     low, high = bounds
-    threat = ThreatModel("Linf", (high - low) / 50, bounds)
+    threat = ThreatModel(norm, (high - low) / 50, bounds)
     images = torch.full(SHAPE, (low + high) / 2)
     points = images.clone()
     points[row, 1, 0, 1] += sign * threat.eps * 1.001
@@ -144,11 +159,12 @@ def test_random_start_of_a_sample_does_not_feel_its_batch(case, seed, order, siz
     whole = threat.random_start(images, ids, seed=seed, restart=2)
     rows = torch.tensor(order[:size])
     part = threat.random_start(images[rows], ids[rows], seed=seed, restart=2)
-    assert torch.equal(part, whole[rows])
+    tolerance = 0 if threat.norm == "Linf" else rounding(threat, images)
+    torch.testing.assert_close(part, whole[rows], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_random_start_is_uniform_in_the_ball(dtype):
+def test_random_start_is_uniform_in_the_linf_ball(dtype):
     eps = 8 / 255
     images = torch.full((50, 3, 8, 8), 0.5, dtype=dtype)
     start = ThreatModel("Linf", eps).random_start(images, torch.arange(50), seed=11)
@@ -156,17 +172,18 @@ def test_random_start_is_uniform_in_the_ball(dtype):
     assert stats.kstest(shift, stats.uniform(-eps, 2 * eps).cdf).pvalue > 0.01
 
 
-def test_random_start_moves_with_seed_and_restart():
-    threat, images, ids = ThreatModel("Linf", 0.1), torch.full(SHAPE, 0.5), torch.arange(3)
+@pytest.mark.parametrize("norm", NORMS)
+def test_random_start_moves_with_seed_and_restart(norm):
+    threat, images, ids = ThreatModel(norm, 0.1), torch.full(SHAPE, 0.5), torch.arange(3)
     starts = [threat.random_start(images, ids, seed=s, restart=r) for s in (0, 1) for r in (0, 1)]
     for i, one in enumerate(starts):
         for other in starts[:i]:
             assert (one != other).double().mean() > 0.9
 
 
-@pytest.mark.parametrize("norm", ["L2", "linf", ""])
+@pytest.mark.parametrize("norm", ["L1", "l2", "linf", ""])
 def test_unsupported_norm_is_refused_by_name(norm):
-    with pytest.raises(ValueError, match=f"norm {norm!r}.*'Linf'"):
+    with pytest.raises(ValueError, match=f"norm {norm!r}.*use 'Linf' or 'L2'"):
         ThreatModel(norm, 0.1)
 
 

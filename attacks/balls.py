@@ -1,0 +1,136 @@
+"""The two balls of the field, each cut with the box of valid pixels, around a batch of images."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from attacks.noise import in_unit_ball, uniform
+
+
+class Ball(ABC):
+    """What the adversary may reach from each image of a batch (N, C, H, W)."""
+
+    @classmethod
+    @abstractmethod
+    def around(cls, images: Tensor, eps: float, bounds: tuple[float, float]) -> Self:
+        """The ball of radius eps around each image, within the bounds of its pixels."""
+
+    @abstractmethod
+    def project(self, candidates: Tensor) -> Tensor:
+        """A point of ball and box for each candidate; what lies inside stays where it is."""
+
+    @abstractmethod
+    def step(self, current: Tensor, gradient: Tensor, size: float) -> Tensor:
+        """Each point moved by `size` along the norm's steepest ascent, then projected.
+
+        Of the gradient only the direction counts, however small it is. Where it is zero or no number, nothing
+        moves.
+        """
+
+    @abstractmethod
+    def rows(self, rows: Tensor) -> Self:
+        """The ball around some of the images: int64 indices."""
+
+    @staticmethod
+    @abstractmethod
+    def length(shift: Tensor) -> Tensor:
+        """The norm of each sample's perturbation, (N,)."""
+
+    @staticmethod
+    @abstractmethod
+    def noise(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int) -> Tensor:
+        """A uniform point of the ball of radius 1 for each sample, float64 (N, *shape)."""
+
+
+@dataclass(frozen=True)
+class LinfBall(Ball):
+    """No pixel moves by more than eps: ball and box are one interval a pixel, worked out once."""
+
+    lowest: Tensor
+    highest: Tensor
+
+    @classmethod
+    def around(cls, images: Tensor, eps: float, bounds: tuple[float, float]) -> Self:
+        """The lowest and the highest value that each pixel may take."""
+        return cls((images - eps).clamp_(*bounds), (images + eps).clamp_(*bounds))
+
+    def project(self, candidates: Tensor) -> Tensor:
+        """The nearest point."""
+        return torch.minimum(torch.maximum(candidates, self.lowest), self.highest)
+
+    def step(self, current: Tensor, gradient: Tensor, size: float) -> Tensor:
+        """By the sign of the gradient."""
+        return self.project(current + size * gradient.sign())
+
+    def rows(self, rows: Tensor) -> Self:
+        """Their intervals."""
+        return type(self)(self.lowest[rows], self.highest[rows])
+
+    @staticmethod
+    def length(shift: Tensor) -> Tensor:
+        """The largest change of a pixel."""
+        return shift.abs().flatten(1).amax(1)
+
+    @staticmethod
+    def noise(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int) -> Tensor:
+        """Each pixel on its own."""
+        return uniform(shape, sample_ids, seed=seed, stream=stream).mul_(2).sub_(1)
+
+
+@dataclass(frozen=True)
+class L2Ball(Ball):
+    """The perturbation's Euclidean norm over all pixels and channels is at most eps."""
+
+    images: Tensor
+    eps: float
+    bounds: tuple[float, float]
+
+    @classmethod
+    def around(cls, images: Tensor, eps: float, bounds: tuple[float, float]) -> Self:
+        """The three as they are."""
+        return cls(images, eps, bounds)
+
+    def project(self, candidates: Tensor) -> Tensor:
+        """Scaled into the ball, then clipped to the box: a clip moves towards the image, so it stays in the
+        ball.
+        """
+        shift = candidates - self.images
+        length = _per_sample(self.length(shift), shift)
+        scaled = self.images + shift * (self.eps / length)  # NaN at length 0, and not taken there
+        return torch.where(length > self.eps, scaled, candidates).clamp_(*self.bounds)
+
+    def step(self, current: Tensor, gradient: Tensor, size: float) -> Tensor:
+        """By the gradient at length 1."""
+        # Over its largest entry first: a confident net's gradient is so small that its square is zero.
+        gradient = gradient.nan_to_num()
+        gradient = gradient / _positive(_per_sample(gradient.abs().flatten(1).amax(1), gradient))
+        length = _positive(_per_sample(self.length(gradient), gradient))
+        return self.project(current + size * (gradient / length))
+
+    def rows(self, rows: Tensor) -> Self:
+        """Their images."""
+        return type(self)(self.images[rows], self.eps, self.bounds)
+
+    @staticmethod
+    def length(shift: Tensor) -> Tensor:
+        """The root of the sum of squares."""
+        length: Tensor = torch.linalg.vector_norm(shift.flatten(1), dim=1)
+        return length
+
+    @staticmethod
+    def noise(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int) -> Tensor:
+        """All pixels together."""
+        return in_unit_ball(shape, sample_ids, seed=seed, stream=stream)
+
+
+def _per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """Values (N,) in a shape that goes with `like` (N, ...)."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _positive(lengths: Tensor) -> Tensor:
+    """Lengths to divide by: 1 for 0, so that zero over zero stays zero."""
+    return torch.where(lengths > 0, lengths, 1.0)

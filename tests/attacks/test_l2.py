@@ -1,0 +1,139 @@
+"""Laws of the L2 threat alone: its ball, its random start, its step."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from attacks import FGSM, PGD, ThreatModel
+from attacks.noise import in_unit_ball
+
+EPS = 0.5
+THREAT = ThreatModel("L2", EPS)
+SHAPE = (3, 4, 4)
+TYPES = [torch.float32, torch.float64]
+
+
+def gray(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Images so far from the edges that no clip to the box is felt."""
+    return torch.full((n, *SHAPE), 0.5, dtype=dtype)
+
+
+def normal(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(n, *SHAPE, generator=torch.Generator().manual_seed(n), dtype=dtype)
+
+
+def lengths(shift: Tensor) -> Tensor:
+    return shift.double().square().flatten(1).sum(1).sqrt()
+
+
+def linear(slope: Tensor):
+    """Logits (s, 0) of one slope a sample: for label 1 the gradient of the loss points along the slope."""
+    return lambda x: torch.stack([(x * slope).flatten(1).sum(1), torch.zeros(len(x), dtype=x.dtype)], 1)
+
+
+def test_projection_scales_to_eps_and_then_clips():
+    x, c = torch.rand(20, *SHAPE, generator=torch.Generator().manual_seed(0)).double(), normal(20)
+    shift = (c - x) * (EPS / lengths(c - x)).reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(THREAT.project(c, x), (x + shift).clamp(0, 1), rtol=0, atol=1e-14)
+    torch.testing.assert_close(lengths(THREAT.project(c, gray(20)) - 0.5), torch.full((20,), EPS).double())
+
+
+def test_projection_keeps_the_direction_and_what_is_short():
+    shift = normal(20) * torch.linspace(0, 0.2, 20).reshape(-1, 1, 1, 1)
+    points = THREAT.project(gray(20) + shift, gray(20))
+    cosine = torch.cosine_similarity((points - 0.5).flatten(1)[1:], shift.flatten(1)[1:])
+    torch.testing.assert_close(cosine, torch.ones_like(cosine))
+    short = lengths(shift) < EPS
+    assert 0 < int(short.sum()) < 20
+    assert torch.equal(points[short], (gray(20) + shift)[short])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_no_perturbation_stays_none(dtype):
+    images = torch.rand(4, *SHAPE, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(THREAT.project(images, images), images)
+
+
+def test_allowed_is_judged_by_length_and_not_by_pixel():
+    direction = normal(1) / lengths(normal(1)).reshape(-1, 1, 1, 1)
+    factors = torch.tensor([0.0, 0.5, 1.0, 1.001, 2.0], dtype=torch.float64)
+    points = gray(5) + EPS * factors.reshape(-1, 1, 1, 1) * direction
+    assert THREAT.allows(points, gray(5)).tolist() == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 48])
+def test_noise_is_uniform_in_the_unit_ball(size):
+    """The radius to the power d is uniform, and each coordinate follows its Beta law."""
+    points = in_unit_ball((size,), torch.arange(4_000), seed=3).numpy()
+    radii = np.linalg.norm(points, axis=1)
+    assert stats.kstest(radii**size, "uniform").pvalue > 0.01
+    assert abs((radii**size).mean() - 0.5) < 4 / math.sqrt(12 * 4_000)
+    half = (size + 1) / 2
+    for coordinate in points.T[:3]:
+        assert stats.kstest((coordinate + 1) / 2, stats.beta(half, half).cdf).pvalue > 0.01
+
+
+def test_noise_has_no_favoured_direction_and_none_depends_on_the_radius():
+    points = in_unit_ball((6,), torch.arange(20_000), seed=1).numpy()
+    np.testing.assert_allclose(
+        points.T @ points / 20_000, np.eye(6) / 8, atol=4 / 8 / math.sqrt(20_000) * 1.5
+    )
+    radii = np.linalg.norm(points, axis=1, keepdims=True)
+    between = np.corrcoef((points / radii).T, radii.T)[:6, 6]
+    assert np.abs(between).max() < 4 / math.sqrt(20_000)
+
+
+def test_noise_does_not_depend_on_the_batch():
+    ids = torch.tensor([7, 123, 2**33 + 5, 0])
+    whole = in_unit_ball((3, 5), ids, seed=2**40, stream=2)
+    for rows in ([2], [3, 0], [1, 2, 3]):
+        part = in_unit_ball((3, 5), ids[rows], seed=2**40, stream=2)
+        torch.testing.assert_close(part, whole[rows], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_random_start_is_the_noise_at_the_size_of_the_ball(dtype):
+    start = THREAT.random_start(gray(50, dtype), torch.arange(50), seed=5, restart=1)
+    noise = in_unit_ball(SHAPE, torch.arange(50), seed=5, stream=1)
+    torch.testing.assert_close(start.double() - 0.5, EPS * noise, rtol=0, atol=torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1.0, 1e30])
+def test_a_step_has_its_length_however_large_the_gradient(scale, dtype):
+    """Squared in float32, the first and the last are 0 and infinity."""
+    gradient = normal(5, dtype)
+    moved = THREAT.ball(gray(5, dtype)).step(gray(5, dtype), gradient * scale, 0.1) - 0.5
+    torch.testing.assert_close(lengths(moved), torch.full((5,), 0.1).double(), rtol=1e-5, atol=0)
+    cosine = torch.cosine_similarity(moved.flatten(1).double(), gradient.flatten(1).double())
+    torch.testing.assert_close(cosine, torch.ones_like(cosine), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("slope", [0.0, float("nan")])
+def test_a_gradient_that_is_zero_or_no_number_moves_nothing(slope, norm):
+    slopes = normal(3)
+    slopes[1] = slope
+    labels = torch.ones(3, dtype=torch.int64)
+    net = linear(slopes)
+    adversarial = PGD(ThreatModel(norm, EPS), steps=3, random_start=False)(net, gray(3), labels)
+    assert [bool((a == 0.5).all()) for a in adversarial] == [False, True, False]
+    assert adversarial.isfinite().all()
+
+
+def test_fgm_is_one_step_of_eps_along_the_gradient():
+    """On a linear net it is the strongest attack of the ball: the margin falls by eps times the slope."""
+    slopes, labels = normal(6), torch.ones(6, dtype=torch.int64)
+    adversarial = FGSM(THREAT)(linear(slopes), gray(6), labels)
+    unit = slopes / lengths(slopes).reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(adversarial, gray(6) + EPS * unit, rtol=0, atol=1e-14)
+    others = THREAT.random_start(gray(6), torch.arange(6), seed=0)
+    gained = [
+        linear(slopes)(points)[:, 0] - linear(slopes)(gray(6))[:, 0] for points in (adversarial, others)
+    ]
+    torch.testing.assert_close(gained[0], EPS * lengths(slopes))
+    assert (gained[0] > gained[1]).all()
