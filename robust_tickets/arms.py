@@ -2,49 +2,88 @@
 
 from dataclasses import dataclass, replace
 
-from robust_tickets.data import SPECS, check_place, steps_per_epoch, training_images
+from robust_tickets.data import Spec, steps_per_epoch, training_images
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Passes
-from robust_tickets.recipe import Arm, Recipe, Training
+from robust_tickets.recipe import Recipe
+from robust_tickets.settings import Arm, Training
 from robust_tickets.training.methods import UPDATE_PASSES, attack_passes
 
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """One arm: its training, its epochs, and whether it starts from the ticket."""
+    """One arm: its training, its optimiser steps, and whether it starts from the ticket."""
 
     arm: str
     training: Training
-    epochs: int
+    steps: int
+    per_epoch: int
     from_ticket: bool = False
 
+    @property
+    def epochs(self) -> float:
+        """The steps in epochs: whole, unless the recipe's budget is in iterations."""
+        whole, rest = divmod(self.steps, self.per_epoch)
+        return self.steps / self.per_epoch if rest else whole
 
-def plan(recipe: Recipe, arm: Arm) -> ArmPlan:
-    """What an arm of the recipe trains.
+
+def plan(recipe: Recipe, arm: Arm, spec: Spec) -> ArmPlan:
+    """What an arm of the recipe trains on the images of `spec`.
 
     All arms have the schedule that was chosen for dense, in its own shape at their length; only
     dense-search-lr begins at the rate of the search, without warm-up, as the published baseline did.
     """
     train = recipe.train
+    per_epoch = steps_per_epoch(training_images(recipe.data, spec), train.batch)
+    full = train.iterations or train.epochs * per_epoch
+    short = train.ticket_iterations or train.ticket_epochs * per_epoch
     if arm == "dense":
-        return ArmPlan(arm, train, train.epochs)
+        return ArmPlan(arm, train, full, per_epoch)
     if arm == "dense-short":
-        return ArmPlan(arm, train, train.ticket_epochs)
+        return ArmPlan(arm, train, short, per_epoch)
     if arm == "dense-equal-cost":
-        return ArmPlan(arm, train, equal_cost_epochs(recipe))
+        return ArmPlan(arm, train, _equal_cost_steps(recipe, spec, short, per_epoch), per_epoch)
     if arm == "dense-search-lr":
         slow = replace(train, lr=recipe.search.lr, warmup=0.0, warmup_lr=0.0)
-        return ArmPlan(arm, slow, train.epochs)
-    return ArmPlan(arm, train, train.ticket_epochs, from_ticket=True)
+        return ArmPlan(arm, slow, full, per_epoch)
+    return ArmPlan(arm, train, short, per_epoch, from_ticket=True)
 
 
-def check(recipe: Recipe) -> None:
+@dataclass(frozen=True)
+class SearchPlan:
+    """A search in optimiser steps: a round's schedule, the step that is rewound to, and the rounds."""
+
+    round_steps: int
+    rewind: int
+    rounds: int
+    per_epoch: int
+
+    @property
+    def steps(self) -> int:
+        """All steps taken: the first round from the init, every other from the step that is rewound to."""
+        return self.round_steps + (self.rounds - 1) * (self.round_steps - self.rewind)
+
+
+def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
+    """How the recipe searches on the images of `spec`. Raises InputError for a rewind beyond a round."""
+    search = recipe.search
+    per_epoch = steps_per_epoch(training_images(recipe.data, spec), search.batch)
+    steps = search.iterations or search.epochs * per_epoch
+    rewind = search.rewind_iterations or search.rewind_epochs * per_epoch
+    if rewind >= steps:
+        field = "iterations" if search.rewind_iterations else "epochs"
+        raise InputError(
+            f"search.rewind_{field} means step {rewind}, but a round has only {steps} steps: choose an "
+            "earlier one"
+        )
+    return SearchPlan(steps, rewind, search.rounds, per_epoch)
+
+
+def check(recipe: Recipe, spec: Spec) -> None:
     """Raise InputError where a recipe asks for more images than its data set has, or too large a batch."""
-    spec = SPECS[recipe.data.name]
-    check_place(recipe.data)
-    images = training_images(recipe.data)
-    for training in (recipe.search, recipe.train):
-        steps_per_epoch(images, training.batch)
+    search_plan(recipe, spec)
+    for arm in recipe.compare.arms:
+        plan(recipe, arm, spec)
     if recipe.evaluate.images > spec.test_images:
         raise InputError(
             f"evaluate.images is {recipe.evaluate.images}, but {recipe.data.name} has {spec.test_images} "
@@ -52,25 +91,24 @@ def check(recipe: Recipe) -> None:
         )
 
 
-def epoch_passes(recipe: Recipe, training: Training) -> Passes:
-    """Passes of one epoch, attack and update."""
-    batch = training.batch
-    samples = steps_per_epoch(training_images(recipe.data), batch) * batch
-    passes = attack_passes(training).times(samples)
-    passes.add(UPDATE_PASSES.times(samples))
+def training_passes(training: Training, steps: int) -> Passes:
+    """Passes of so many steps, attack and update."""
+    passes = attack_passes(training).times(steps * training.batch)
+    passes.add(UPDATE_PASSES.times(steps * training.batch))
     return passes
 
 
-def search_passes(recipe: Recipe) -> Passes:
+def search_passes(recipe: Recipe, spec: Spec) -> Passes:
     """Passes of the whole search."""
-    return epoch_passes(recipe, recipe.search).times(recipe.search.rounds * recipe.search.epochs)
+    return training_passes(recipe.search, search_plan(recipe, spec).steps)
 
 
-def equal_cost_epochs(recipe: Recipe) -> int:
-    """Epochs that dense training gets for the FLOPs of search and ticket, rounded up in dense's favour.
+def _equal_cost_steps(recipe: Recipe, spec: Spec, short: int, per_epoch: int) -> int:
+    """Steps that dense training gets for the FLOPs of search and ticket, rounded up in dense's favour.
 
-    A masked net runs as many FLOPs as the dense one, so the net's own FLOPs cancel.
+    To whole epochs, unless the recipe's budget is in iterations. A masked net runs as many FLOPs as the dense
+    one, so the net's own FLOPs cancel.
     """
-    per_epoch = epoch_passes(recipe, recipe.train).cost
-    ticket = search_passes(recipe).cost + recipe.train.ticket_epochs * per_epoch
-    return -(-ticket // per_epoch)
+    ticket = search_passes(recipe, spec).cost + training_passes(recipe.train, short).cost
+    unit = 1 if recipe.train.iterations else per_epoch
+    return -(-ticket // training_passes(recipe.train, unit).cost) * unit

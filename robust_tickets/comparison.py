@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robust_tickets import arms, report, stages
+from robust_tickets import arms, data, report, stages
 from robust_tickets.errors import InputError
-from robust_tickets.recipe import Arm, Recipe
 from robust_tickets.runs import RunDirectory
-from robust_tickets.stages import Machine
+from robust_tickets.settings import Arm
+from robust_tickets.stages import Experiment, Machine
 from robust_tickets.tickets import Ticket
 
 
@@ -16,49 +16,53 @@ from robust_tickets.tickets import Ticket
 class Job:
     """One arm of one seed, whole: its training (for the ticket its search first) and its evaluation."""
 
-    recipe: Recipe
+    what: Experiment
     seed: int
     arm: Arm
     run: RunDirectory
 
     def __call__(self, machine: Machine) -> Path:
         """Do what is not there already; gives the arm's folder."""
-        plan = arms.plan(self.recipe, self.arm)
+        plan = arms.plan(self.what.recipe, self.arm, self.what.spec(machine))
         ticket = None
         if plan.from_ticket:
-            ticket = Ticket.load(stages.search(self.recipe, self.seed, self.run, machine))
-        folder = stages.train(self.recipe, self.seed, self.run, machine, plan, ticket)
+            ticket = Ticket.load(stages.search(self.what, self.seed, self.run, machine))
+        folder = stages.train(self.what, self.seed, self.run, machine, plan, ticket)
         for name in ("best", "last"):
-            stages.evaluate(folder / f"{name}.safetensors", self.recipe, machine)
+            stages.evaluate(folder / f"{name}.safetensors", self.what, machine)
         return folder
 
 
-def compare(recipe: Recipe, seeds: Sequence[int], runs: Path, machine: Machine) -> RunDirectory:
+def compare(what: Experiment, seeds: Sequence[int], runs: Path, machine: Machine) -> RunDirectory:
     """Run all arms of all seeds that are not there yet, then write timing.csv, timing.md and curves.svg."""
-    arms.check(recipe)  # now, rather than when an hour's training has to be thrown away
+    recipe = what.recipe
+    spec = what.spec(machine)
+    if what.images is None:
+        data.check_place(recipe.data)
+    arms.check(recipe, spec)  # now, rather than when an hour's training has to be thrown away
     run = RunDirectory.of(runs, recipe)
     # the ticket first, as its search can fail where dense training cannot
-    order = sorted(recipe.compare.arms, key=lambda arm: not arms.plan(recipe, arm).from_ticket)
+    order = sorted(recipe.compare.arms, key=lambda arm: not arms.plan(recipe, arm, spec).from_ticket)
     for seed in seeds:
         for arm in order:
-            Job(recipe, seed, arm, run)(machine)
+            Job(what, seed, arm, run)(machine)
     report.write_report(run)
     return run
 
 
-def train_from(recipe: Recipe, seed: int, runs: Path, machine: Machine, ticket_file: Path | None) -> Path:
+def train_from(what: Experiment, seed: int, runs: Path, machine: Machine, ticket_file: Path | None) -> Path:
     """Train dense on the full schedule, or from a ticket on the short one; gives the arm's folder.
 
     A ticket that this recipe's own search found is the arm `ticket` of `compare`; any other has an arm of its
     own. Raises InputError for a ticket that does not fit.
     """
-    run = RunDirectory.of(runs, recipe)
+    run = RunDirectory.of(runs, what.recipe)
     ticket = None if ticket_file is None else Ticket.load(ticket_file)
-    plan = arms.plan(recipe, "dense" if ticket is None else "ticket")
+    plan = arms.plan(what.recipe, "dense" if ticket is None else "ticket", what.spec(machine))
     own = run.arm(seed, "search") / "ticket.safetensors"
     if ticket is not None and not (own.is_file() and Ticket.load(own).hash == ticket.hash):
         plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
-    folder = stages.train(recipe, seed, run, machine, plan, ticket)
+    folder = stages.train(what, seed, run, machine, plan, ticket)
     for name in ("best", "last"):
         if not (folder / f"{name}.safetensors").is_file():
             raise InputError(

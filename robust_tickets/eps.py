@@ -8,10 +8,11 @@ from robust_tickets.errors import InputError
 
 @dataclass(frozen=True)
 class Eps:
-    """A perturbation size in pixel units of [0, 1], above 0 and at most 1.
+    """A perturbation size in pixel units of [0, 1], above 0 and at most 100.
 
     `text` is what the user wrote, "8/255" or "0.5", and is what files and tables show: 8/255 rounded to 0.031
-    is another threat model. Raises InputError for anything else.
+    is another threat model. Raises InputError for anything else; that an Linf radius is at most 1, the recipe
+    checks.
     """
 
     text: str
@@ -22,9 +23,10 @@ class Eps:
             exact = Fraction(self.text.replace(" ", ""))
         except (ValueError, ZeroDivisionError):
             raise InputError(f"eps {self.text!r} is no number: write it as 8/255 or 0.03") from None
-        if not (0 < exact <= 1 and float(exact) > 0):
+        if not (0 < exact <= _LARGEST and float(exact) > 0):
             raise InputError(
-                f"eps {self.text} is out of range: images lie in [0, 1], so use 0 < eps <= 1, as 8/255"
+                f"eps {self.text} is out of range: images lie in [0, 1], so use 0 < eps <= 1, as 8/255 "
+                f"(L2: up to {_LARGEST})"
             )
 
     @property
@@ -35,3 +37,6 @@ class Eps:
     def __str__(self) -> str:
         """The text as written."""
         return self.text
+
+
+_LARGEST = 100

@@ -154,6 +154,15 @@ class Ledger:
         self.passes[phase].add(passes)
         self.flops[phase] += passes.cost * forward_flops
 
+    def carry(self, report: dict[str, Any]) -> None:
+        """Add the account of an earlier part of the same stage, as `report` gave it."""
+        for phase, seconds in report["seconds"].items():
+            self.seconds[phase] += seconds
+        for phase, passes in report["passes"].items():
+            self.passes[phase].add(Passes(**passes))
+        for phase, flops in report["flops"].items():
+            self.flops[phase] += flops
+
     @property
     def charged_passes(self) -> int:
         """Passes of the phases that an arm is charged for."""

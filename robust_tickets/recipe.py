@@ -1,169 +1,35 @@
-"""The recipe: everything that defines a run, one frozen dataclass a concern.
-
-The dataclasses are the command line (`--search.lr 0.01`) and the TOML file; the text under a field is its
-help.
-"""
+"""The recipe: everything that defines a run, checked, found by name or file, and recorded."""
 
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import tomli_w
 
 from robust_tickets import schema
-from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError, unknown
-from robust_tickets.schema import Count, CountOrZero, NotNegative, Positive, Range, Share, ShareOrZero
+from robust_tickets.settings import (
+    NETS,
+    WITH_DROPOUT,
+    Compare,
+    Compute,
+    Data,
+    Evaluate,
+    Model,
+    Search,
+    Threat,
+    Train,
+    Training,
+)
 
 FORMAT = 1
 """Version of the run directory's layout; part of a run's identity."""
-
-DataName = Literal["digits", "cifar10"]
-ModelName = Literal["lenet-300-100", "vgg16", "resnet20"]
-Method = Literal["natural", "fgsm", "pgd"]
-Schedule = Literal["step", "constant"]
-Scores = Literal["magnitude", "magnitude-over-layer-mean"]
-Arm = Literal["dense", "dense-short", "dense-equal-cost", "dense-search-lr", "ticket"]
-
-
-@dataclass(frozen=True)
-class Data:
-    """The images, and how many of them are used."""
-
-    name: DataName = "digits"
-    """data set: digits (scikit-learn's, embedded) or cifar10"""
-    root: Path | None = None
-    """cifar10: torchvision's folder, a tree train/<class>/*.png and test/<class>/*.png, or a tar archive of
-    such a tree; without it the environment variable ROBUST_TICKETS_CIFAR10 is asked; never recorded"""
-    download: bool = False
-    """cifar10: let torchvision download it into the root; never recorded"""
-    train_images: CountOrZero = 0
-    """training images, balanced over the classes; 0: all that validation leaves"""
-    val_images: Count = 180
-    """images held out of the training set for validation: the same ones for every seed"""
-
-
-@dataclass(frozen=True)
-class Model:
-    """The net."""
-
-    name: ModelName = "resnet20"
-    """architecture"""
-    width: Annotated[float, Range(above=0, most=64)] = 1.0
-    """factor on all hidden widths (channels are rounded to multiples of 8)"""
-
-
-EPS_CIFAR = Eps("8/255")
-"""The radius that most of the literature uses on CIFAR-10."""
-
-
-@dataclass(frozen=True)
-class Threat:
-    """What the adversary may do: any pixel by at most eps (Linf)."""
-
-    eps: Eps = EPS_CIFAR
-    """radius of the Linf ball, for pixels in [0, 1]; kept as written"""
-
-
-@dataclass(frozen=True)
-class Pgd:
-    """The training attack where the method is pgd."""
-
-    steps: Count = 10
-    """gradient steps"""
-    rel_step: Positive = 0.25
-    """step size as a share of eps"""
-    random_start: bool = True
-    """begin at a uniform point of the ball instead of the image"""
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training: method, optimiser (SGD) and schedule."""
-
-    method: Method = "pgd"
-    """images trained on: natural, fgsm (one step of eps, no random start) or pgd"""
-    pgd: Pgd = Pgd()
-    epochs: Count = 30
-    """passes over the training images"""
-    batch: Count = 128
-    """images a step; an epoch's last, smaller batch is left out"""
-    lr: Positive = 0.1
-    """learning rate, at its highest"""
-    momentum: ShareOrZero = 0.9
-    """SGD momentum"""
-    weight_decay: NotNegative = 5e-4
-    """L2 weight decay, on all parameters"""
-    schedule: Schedule = "step"
-    """step: times 0.1 at 50 % and at 75 % of the steps; constant"""
-    warmup: ShareOrZero = 0.0
-    """share of the steps over which the rate rises linearly from warmup_lr to lr; 0: none"""
-    warmup_lr: NotNegative = 0.0
-    """learning rate at which the warm-up begins"""
-
-
-@dataclass(frozen=True)
-class Search(Training):
-    """How the ticket is found: train, prune, rewind to the init; again `rounds` times."""
-
-    epochs: Count = 30
-    """epochs of each round"""
-    rounds: Count = 1
-    """how often it is trained, pruned and rewound; 1 is one-shot pruning"""
-    ratio: Share = 0.8
-    """share of the weights still there that a round removes, over all layers together"""
-    scores: Scores = "magnitude-over-layer-mean"
-    """what decides: the weight's magnitude, or that divided by the mean magnitude of its layer"""
-
-
-@dataclass(frozen=True)
-class Train(Training):
-    """The training that is compared: dense or from the ticket, on one schedule chosen for dense."""
-
-    epochs: Count = 30
-    """epochs of the full schedule, for dense nets"""
-    ticket_epochs: Count = 15
-    """epochs of the short schedule, for the ticket and for dense-short; the same shape"""
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """How nets are judged. Attacks: clean, FGSM, and PGD-20 with a random start."""
-
-    images: CountOrZero = 0
-    """test images, balanced over the classes; 0: all"""
-    batch: Count = 250
-    """images at once"""
-    rel_step: Positive = 0.25
-    """PGD's step size as a share of eps"""
-    val_steps: Count = 10
-    """steps of the PGD that chooses the best epoch on the validation images"""
-
-
-@dataclass(frozen=True)
-class Compare:
-    """Which arms stand beside each other."""
-
-    arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
-    """dense: full schedule; dense-short: the ticket's epochs; dense-equal-cost: as many epochs as the
-    ticket's search and training cost in FLOPs, rounded up; dense-search-lr: full schedule from the
-    search's lr, no warm-up;
-    ticket"""
-
-
-@dataclass(frozen=True)
-class Compute:
-    """How the arithmetic is done; what changes the bits is part of the recipe."""
-
-    threads: Annotated[int, Range(least=1, most=1024)] = 2
-    """CPU threads"""
-    channels_last: bool = True
-    """memory format of images and weights: channels last, or PyTorch's default"""
 
 
 @dataclass(frozen=True)
@@ -216,14 +82,91 @@ def check(recipe: Recipe) -> None:
         raise InputError(f"compare.arms names an arm twice: {' '.join(recipe.compare.arms)}")
     if "dense" not in recipe.compare.arms:
         raise InputError("compare.arms lacks dense, which the other arms are measured against: add it")
-    for concern, training in (("search", recipe.search), ("train", recipe.train)):
-        if training.warmup and training.warmup_lr > training.lr:
-            raise InputError(
-                f"{concern}.warmup_lr {training.warmup_lr:g} lies above {concern}.lr {training.lr:g}: "
-                "a warm-up rises, so choose it smaller"
-            )
-        if training.warmup_lr and not training.warmup:
-            raise InputError(f"{concern}.warmup_lr does nothing without {concern}.warmup: set both or none")
+    _check_data(recipe.data)
+    _check_model(recipe.model)
+    if recipe.threat.norm == "Linf" and recipe.threat.eps.value > 1:
+        raise InputError(
+            f"threat.eps: eps {recipe.threat.eps} is out of range: images lie in [0, 1], so use "
+            "0 < eps <= 1 with norm Linf, as 8/255"
+        )
+    _check_training("search", recipe.search)
+    _check_training("train", recipe.train)
+    _check_search(recipe.search)
+    if bool(recipe.train.iterations) != bool(recipe.train.ticket_iterations):
+        raise InputError(
+            "train.iterations and train.ticket_iterations belong together: give both, or neither and epochs"
+        )
+
+
+def _check_data(data: Data) -> None:
+    if data.resize and data.name != "folder":
+        raise InputError(
+            f"data.resize is for data.name folder, and {data.name} has a size of its own: leave it out"
+        )
+    if data.flip and data.name not in ("folder", "own"):
+        raise InputError(
+            f"data.flip is for data.name folder, {data.name} has an augmentation of its own: leave it out"
+        )
+
+
+def _check_model(model: Model) -> None:
+    own = ":" in model.name
+    if not own and model.name not in NETS and not _WIDE.fullmatch(model.name):
+        raise unknown("value for model.name:", model.name, [*NETS, "wrn28-10", "wrn34-10", "module:function"])
+    if own and not _FUNCTION.fullmatch(model.name):
+        raise InputError(
+            f"model.name {model.name!r} names no function: write module:function, as my_nets:small_net"
+        )
+    if own and model.width != 1:
+        raise InputError(f"model.width does nothing to {model.name}, a net of your own: leave it out")
+    if model.dropout and model.name not in WITH_DROPOUT:
+        raise InputError(
+            f"{model.name} has no dropout, so model.dropout does nothing: leave it out, or choose "
+            f"{', '.join(WITH_DROPOUT)}"
+        )
+
+
+def _check_training(concern: str, training: Training) -> None:
+    if training.warmup and training.warmup_lr > training.lr:
+        raise InputError(
+            f"{concern}.warmup_lr {training.warmup_lr:g} lies above {concern}.lr {training.lr:g}: "
+            "a warm-up rises, so choose it smaller"
+        )
+    if training.warmup_lr and not training.warmup:
+        raise InputError(f"{concern}.warmup_lr does nothing without {concern}.warmup: set both or none")
+    if list(training.drops) != sorted(set(training.drops)):
+        given = " ".join(f"{drop:g}" for drop in training.drops)
+        raise InputError(f"{concern}.drops must rise, got {given}: write them as 0.5 0.75")
+    if training.drops != Training().drops and training.schedule != "step":
+        raise InputError(
+            f"{concern}.drops does nothing to the schedule {training.schedule}: leave it out, or choose step"
+        )
+
+
+def _check_search(search: Search) -> None:
+    if search.scope == "global" and (search.fc_ratio is not None or search.output_ratio is not None):
+        raise InputError(
+            "search.fc_ratio and search.output_ratio are for search.scope layer: add it, or leave them out"
+        )
+    if search.output_ratio is not None and not search.prune_output:
+        raise InputError("search.output_ratio does nothing where search.prune_output is false: leave one out")
+    if search.rewind_iterations and search.rewind_epochs:
+        raise InputError("give one of search.rewind_iterations and search.rewind_epochs, not both")
+    if search.rewind_iterations and search.iterations and search.rewind_iterations >= search.iterations:
+        raise InputError(
+            f"search.rewind_iterations {search.rewind_iterations} is no less than the {search.iterations} "
+            "iterations of a round: choose an earlier step"
+        )
+    if search.rewind_epochs and not search.iterations and search.rewind_epochs >= search.epochs:
+        raise InputError(
+            f"search.rewind_epochs {search.rewind_epochs} is no less than the {search.epochs} epochs of a "
+            "round: choose an earlier one"
+        )
+
+
+_WIDE = re.compile(r"wrn\d+-\d+")
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+"""A dotted module, and a function (or a static method) in it."""
 
 
 def load(recipe: str) -> Recipe:

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,35 @@ class RunDirectory:
                     "cannot stand in one table: choose another folder by --runs"
                 )
 
-    def begin(self, device: str) -> None:
-        """Write what describes the run: its recipe and the machine. An existing description stays."""
+    def check_inputs(self, inputs: Mapping[str, str]) -> None:
+        """Raise InputError if the run was begun with others: images, or a net of the user's own.
+
+        `inputs` has a fingerprint for each; what was not there before is right.
+        """
+        begun = self._inputs()
+        for name, print_ in inputs.items():
+            if begun.get(name, print_) != print_:
+                raise InputError(
+                    f"{self.path} was begun with other {name} than this ({begun[name]}, not {print_}): give "
+                    "the same ones (--data.root, --model.name), or choose another folder by --runs"
+                )
+
+    def begin(self, device: str, inputs: Mapping[str, str]) -> None:
+        """Write what describes the run: recipe, machine, inputs. An existing description stays."""
         if not (self.path / "recipe.toml").exists():
             write_text(self.path / "recipe.toml", recipes.dumps(self.recipe))
         if not (self.path / "env.json").exists():
             write_json(self.path / "env.json", machine(device, self.recipe.compute.threads))
+        begun = self._inputs()
+        if not inputs.items() <= begun.items():
+            write_json(self.path / "inputs.json", {**inputs, **begun})
+
+    def _inputs(self) -> dict[str, str]:
+        file = self.path / "inputs.json"
+        found = read_json(file, "remove that file") if file.exists() else {}
+        if not isinstance(found, dict):
+            raise InputError(f"cannot read {file}: remove that file")
+        return found
 
 
 def write(path: Path, save: Callable[[Path], None]) -> None:

@@ -7,13 +7,16 @@ import torch
 
 from attacks import ThreatModel
 from robust_tickets import data, models
-from robust_tickets.data import Dataset
+from robust_tickets.data import SPECS, Dataset
 from robust_tickets.eps import Eps
 from robust_tickets.progress import Silent
-from robust_tickets.recipe import Compute, Data, Evaluate, Model, Pgd, Recipe, Search, Threat, Train, Training
+from robust_tickets.recipe import Recipe
+from robust_tickets.settings import Compute, Data, Evaluate, Model, Pgd, Search, Threat, Train, Training
 from robust_tickets.stages import Machine
-from robust_tickets.stages.place import model_spec
+from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training import Fit
+
+DIGITS = SPECS["digits"]
 
 
 @pytest.fixture(autouse=True)
@@ -54,14 +57,14 @@ def tiny_data(tiny_recipe: Recipe) -> Dataset:
 @pytest.fixture
 def conv_net(tiny_recipe: Recipe) -> torch.nn.Module:
     """A narrow ResNet-20 for digits: convolutions, BatchNorm, shortcuts."""
-    return models.build(model_spec(replace(tiny_recipe, model=Model("resnet20", width=0.5))), seed=0)
+    return models.build(model_spec(replace(tiny_recipe, model=Model("resnet20", width=0.5)), DIGITS), seed=0)
 
 
 @pytest.fixture
 def how(tiny_recipe: Recipe) -> Fit:
-    """One short adversarial training."""
+    """One short adversarial training, of two epochs."""
     training = Training(method="pgd", pgd=Pgd(steps=2, rel_step=0.5), epochs=2, batch=32, lr=0.05)
-    return Fit(training, 2, ThreatModel("Linf", 0.1), tiny_recipe.evaluate, tiny_recipe.compute, seed=0)
+    return Fit(training, 8, ThreatModel("Linf", 0.1), tiny_recipe.evaluate, tiny_recipe.compute, seed=0)
 
 
 @pytest.fixture

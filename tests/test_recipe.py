@@ -8,7 +8,8 @@ import pytest
 
 from robust_tickets import cli, recipe
 from robust_tickets.errors import InputError
-from robust_tickets.recipe import Compare, Recipe, Search
+from robust_tickets.recipe import Recipe
+from robust_tickets.settings import Compare, Search
 
 
 @pytest.fixture

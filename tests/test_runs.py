@@ -12,8 +12,9 @@ import pytest
 
 from robust_tickets import recipe, runs
 from robust_tickets.errors import InputError
-from robust_tickets.recipe import Data, Recipe
+from robust_tickets.recipe import Recipe
 from robust_tickets.runs import RunDirectory
+from robust_tickets.settings import Data
 
 
 def names(folder):
@@ -122,7 +123,7 @@ def test_the_folder_is_named_by_recipe_and_identity_and_not_made_before_it_begin
 def test_a_run_that_began_opens_with_its_recipe(tmp_path):
     demo = replace(recipe.load("demo"), data=Data(val_images=100, root=Path("/home/somebody")))
     run = RunDirectory.of(tmp_path, demo)
-    run.begin("cpu")
+    run.begin("cpu", {})
     opened = RunDirectory.open(run.path)
     assert opened.recipe.identity == demo.identity
     assert opened.recipe == replace(demo, summary="", data=Data(val_images=100))
@@ -130,7 +131,7 @@ def test_a_run_that_began_opens_with_its_recipe(tmp_path):
 
 def test_no_path_and_no_host_is_written_and_the_machine_is(tmp_path):
     run = RunDirectory.of(tmp_path, Recipe(data=Data(root=Path("/home/somebody"))))
-    run.begin("cpu")
+    run.begin("cpu", {})
     text = "".join(path.read_text() for path in run.path.iterdir())
     assert "somebody" not in text
     assert str(tmp_path) not in text
@@ -142,10 +143,10 @@ def test_no_path_and_no_host_is_written_and_the_machine_is(tmp_path):
 
 def test_beginning_again_keeps_the_description(tmp_path):
     run = RunDirectory.of(tmp_path, Recipe())
-    run.begin("cpu")
+    run.begin("cpu", {})
     for file in ("recipe.toml", "env.json"):
         (run.path / file).write_text("as it was")
-    run.begin("cpu")
+    run.begin("cpu", {})
     assert [(run.path / file).read_text() for file in ("recipe.toml", "env.json")] == ["as it was"] * 2
 
 
@@ -170,7 +171,7 @@ def test_what_is_no_run_directory_is_named(tmp_path, content):
 def test_a_run_begun_on_another_machine_is_not_gone_on_with(tmp_path, key):
     run = RunDirectory.of(tmp_path, Recipe())
     run.check("cpu")
-    run.begin("cpu")
+    run.begin("cpu", {})
     run.check("cpu")
     env = runs.read_json(run.path / "env.json")
     runs.write_json(run.path / "env.json", {**env, key: "something else"})

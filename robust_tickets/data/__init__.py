@@ -1,8 +1,10 @@
 """Data sets as uint8 tensors in memory, and batches made from them on the device."""
 
 from robust_tickets.data.batches import batches, floats, steps_per_epoch
-from robust_tickets.data.dataset import SPECS, Dataset, Spec, Split, test_images, training_images
-from robust_tickets.data.load import check_place, load
+from robust_tickets.data.dataset import SPECS, Dataset, Spec, Split, training_images
+from robust_tickets.data.load import load, spec_of
+from robust_tickets.data.places import check_place
+from robust_tickets.data.tensors import from_tensors
 
 __all__ = [
     "SPECS",
@@ -12,8 +14,9 @@ __all__ = [
     "batches",
     "check_place",
     "floats",
+    "from_tensors",
     "load",
+    "spec_of",
     "steps_per_epoch",
-    "test_images",
     "training_images",
 ]

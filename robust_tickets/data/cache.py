@@ -3,15 +3,17 @@
 import hashlib
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import PIL
 from torch import Tensor
 
 from robust_tickets import artefact
+from robust_tickets.data import files
 from robust_tickets.errors import InputError
 
-DECODER = f"1-pillow-{PIL.__version__}"
+DECODER = f"2-pillow-{PIL.__version__}"
 """Version of the decoder: ours and the library's, since JPEG decoders differ in the last bit."""
 
 
@@ -31,7 +33,7 @@ def cached(
 
     A damaged file is made anew; that a cache cannot be written is said, and nothing is lost but time.
     """
-    path = folder() / f"{name}-{_key(source)}.safetensors"
+    path = folder() / f"{name}-{key(source)}.safetensors"
     if path.is_file():
         try:
             return artefact.load(path, _KIND)[0]
@@ -45,23 +47,40 @@ def cached(
     return arrays
 
 
-def _key(source: Path) -> str:
+def key(source: Path) -> str:
     """Sixteen hex digits that change with the content of an archive, or the file list of a tree."""
     try:
-        return _digest(source)
+        if source.is_dir():
+            return _of_tree(source)
+        status = source.stat()
+        return _of_archive(source, status.st_size, status.st_mtime_ns, status.st_ino)
     except OSError as error:
         raise InputError(f"cannot read {source} ({error.strerror}): check it and its permissions") from None
 
 
-def _digest(source: Path) -> str:
+@lru_cache(maxsize=8)  # an archive is asked for more than once, and hashed once as long as it looks the same
+def _of_archive(source: Path, size: int, changed: int, number: int) -> str:
     digest = hashlib.sha256(DECODER.encode())
-    if source.is_file():
-        with source.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    else:
-        # reading 60,000 files to hash them would take as long as decoding them
-        for path in sorted(source.glob("*/*/*")):
-            status = path.stat() if path.exists() else path.lstat()
-            digest.update(f"{path.relative_to(source)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    with source.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def _of_tree(source: Path) -> str:
+    digest = hashlib.sha256(DECODER.encode())
+    # reading 60,000 files to hash them would take as long as decoding them
+    for path in sorted(files.paths(source)):
+        status = path.stat() if path.exists() else path.lstat()
+        line = f"{path.relative_to(source)} {status.st_size} {status.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def clear() -> str:
+    """Remove all decoded arrays; gives a line that says how much. Downloads of torchvision stay."""
+    files = sorted(folder().glob("*.safetensors")) + sorted(folder().glob(".*.part"))
+    size = sum(file.stat().st_size for file in files)
+    for file in files:
+        file.unlink()
+    return f"removed {len(files)} files ({size / 1e6:.1f} MB) from {folder()}"

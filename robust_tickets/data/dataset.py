@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from robust_tickets.errors import InputError
-from robust_tickets.recipe import Data, DataName
+from robust_tickets.settings import Data, DataName
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of a data set before it is read.
+    """What is known of a data set before training: of a named one before it is read.
 
     `mean` and `std` (one a channel, for pixels in [0, 1]) become the net's first layer. Augmentation belongs
     to the data set: images are shifted by up to `shift` pixels and, where that leaves the class alone,
@@ -28,6 +28,8 @@ class Spec:
     std: tuple[float, ...]
     shift: int
     flip: bool
+    labels: tuple[str, ...] = ()
+    """names of the classes, where the data bring them"""
 
 
 SPECS: dict[DataName, Spec] = {
@@ -35,7 +37,7 @@ SPECS: dict[DataName, Spec] = {
     "digits": Spec(
         "digits (scikit-learn)", (1, 8, 8), 10, 1437, 360, (0.306,), (0.376,), shift=1, flip=False
     ),
-    # mean and std of CIFAR-10's training images
+    # mean and std of the training images, as published; Fashion-MNIST's were computed from its files
     "cifar10": Spec(
         "CIFAR-10",
         (3, 32, 32),
@@ -46,6 +48,33 @@ SPECS: dict[DataName, Spec] = {
         (0.2470, 0.2435, 0.2616),
         shift=4,
         flip=True,
+    ),
+    "cifar100": Spec(
+        "CIFAR-100",
+        (3, 32, 32),
+        100,
+        50_000,
+        10_000,
+        (0.5071, 0.4865, 0.4409),
+        (0.2673, 0.2564, 0.2762),
+        shift=4,
+        flip=True,
+    ),
+    # without its extra images
+    "svhn": Spec(
+        "SVHN",
+        (3, 32, 32),
+        10,
+        73_257,
+        26_032,
+        (0.4377, 0.4438, 0.4728),
+        (0.1980, 0.2010, 0.1970),
+        shift=4,
+        flip=False,
+    ),
+    "mnist": Spec("MNIST", (1, 28, 28), 10, 60_000, 10_000, (0.1307,), (0.3081,), shift=2, flip=False),
+    "fashion-mnist": Spec(
+        "Fashion-MNIST", (1, 28, 28), 10, 60_000, 10_000, (0.2860,), (0.3530,), shift=2, flip=True
     ),
 }
 
@@ -80,6 +109,11 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device), self.ids.to(device))
 
 
+def numbered(images: Tensor, labels: Tensor, first: int = 0) -> Split:
+    """A split whose ids count up from `first`."""
+    return Split(images, labels, torch.arange(first, first + len(labels)))
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Train, validation and test images. Validation is held out of the training images, the same for all
@@ -89,22 +123,17 @@ class Dataset:
     call the data.
     """
 
-    name: DataName
+    spec: Spec
     title: str
     train: Split
     val: Split
     test: Split
     fingerprint: str
 
-    @property
-    def spec(self) -> Spec:
-        """What is known of this data set beforehand."""
-        return SPECS[self.name]
 
-
-def training_images(data: Data) -> int:
-    """How many images are trained on, known before anything is read. Raises InputError for too many."""
-    pool = SPECS[data.name].train_images
+def training_images(data: Data, spec: Spec) -> int:
+    """How many images are trained on. Raises InputError where more are asked for than the set has."""
+    pool = spec.train_images
     if data.val_images + max(data.train_images, 1) > pool:
         raise InputError(
             f"data.train_images {data.train_images} and data.val_images {data.val_images} together are more "
@@ -113,22 +142,22 @@ def training_images(data: Data) -> int:
     return data.train_images or pool - data.val_images
 
 
-def test_images(data: Data, limit: int) -> int:
-    """How many test images `limit` means: 0 is all."""
-    return limit or SPECS[data.name].test_images
-
-
-def split(data: Data, title: str, train: Split, test: Split) -> Dataset:
+def split(data: Data, spec: Spec, title: str, train: Split, test: Split) -> Dataset:
     """Hold validation images out of `train` by a constant split; keep as many of the others as asked for."""
+    n = training_images(data, spec)
+    order = balanced_order(train.labels)
+    val = train.take(order[: data.val_images])
+    chosen = train.take(order[data.val_images : data.val_images + n])
+    return Dataset(spec, title, chosen, val, test, fingerprint(train, test))
+
+
+def fingerprint(train: Split, test: Split) -> str:
+    """Sixteen hex digits of all pixels and labels."""
     digest = hashlib.sha256()
     for part in (train, test):
         digest.update(part.images.numpy().tobytes())
         digest.update(part.labels.numpy().tobytes())
-    n = training_images(data)
-    order = balanced_order(train.labels)
-    val = train.take(order[: data.val_images])
-    chosen = train.take(order[data.val_images : data.val_images + n])
-    return Dataset(data.name, title, chosen, val, test, digest.hexdigest()[:16])
+    return digest.hexdigest()[:16]
 
 
 def balanced_order(labels: Tensor) -> Tensor:

@@ -14,6 +14,9 @@ from robust_tickets.ledger import Passes
 
 CLEAN = "clean"
 
+Attacked = Callable[[str, Split, Tensor, Tensor], None]
+"""Told of an attack's name, the samples, their attacked images, and bool (N,) which of them broke."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -64,12 +67,14 @@ def evaluate(
     seed: int,
     channels_last: bool,
     advance: Callable[[int, int], None] = lambda samples, passes: None,
+    attacked: Attacked | None = None,
 ) -> list[Row]:
     """Evaluate a net (images in [0, 1] to logits): a row for clean images, then one an attack named.
 
     A sample that is misclassified, clean or at any iterate, leaves the attack, so that passes fall with
     robust accuracy. Random numbers belong to samples (their ids), so the batch size is a matter of speed.
-    `advance` is told of samples and passes as they are done.
+    `advance` is told of samples and passes as they are done, and `attacked` is given each attack's images:
+    its name, the samples, their attacked images, and whether each was broken.
     """
     built = {name: attack_named(name, threat, rel_step) for name in (CLEAN, *attacks)}
     clean = _clean(net, split, batch, channels_last, advance)
@@ -78,7 +83,9 @@ def evaluate(
         if attack is None:
             rows.append(clean)
             continue
-        rows.append(_attacked(name, attack, net, split, clean.standing, batch, seed, channels_last, advance))
+        rows.append(
+            _attacked(name, attack, net, split, clean.standing, batch, seed, channels_last, advance, attacked)
+        )
     return rows
 
 
@@ -118,6 +125,7 @@ def _attacked(
     seed: int,
     channels_last: bool,
     advance: Callable[[int, int], None],
+    attacked: Attacked | None,
 ) -> Row:
     begin = time.perf_counter()
     standing = right.clone()
@@ -137,6 +145,8 @@ def _attacked(
         )
         assert result.broken is not None
         standing[rows] = ~result.broken.cpu()
+        if attacked is not None:
+            attacked(name, part, result.images.cpu(), result.broken.cpu())
         forwards += result.forwards
         backwards += result.backwards
         advance(len(part), result.forwards + result.backwards)

@@ -2,7 +2,24 @@
 
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import Folded, fold, norms_after
+from robust_tickets.models.init import INITS, initialise
 from robust_tickets.models.normalise import Normalise
-from robust_tickets.models.registry import ModelSpec, build
+from robust_tickets.models.own import Make, build_own, imported, own_name
+from robust_tickets.models.registry import ModelSpec, build, names
 
-__all__ = ["Folded", "ModelSpec", "Normalise", "build", "fold", "forward_flops", "norms_after"]
+__all__ = [
+    "INITS",
+    "Folded",
+    "Make",
+    "ModelSpec",
+    "Normalise",
+    "build",
+    "build_own",
+    "fold",
+    "forward_flops",
+    "imported",
+    "initialise",
+    "names",
+    "norms_after",
+    "own_name",
+]

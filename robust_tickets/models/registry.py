@@ -1,24 +1,30 @@
 """Nets by name, with a width."""
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from robust_tickets.errors import InputError, unknown
+from robust_tickets.models.conv import CONV6, ConvN
+from robust_tickets.models.init import initialise
 from robust_tickets.models.lenet import LeNet300
 from robust_tickets.models.normalise import Normalise
+from robust_tickets.models.preact import PreActResNet
 from robust_tickets.models.resnet import CifarResNet
-from robust_tickets.models.vgg import VGG, VGG16
+from robust_tickets.models.vgg import VGG, VGG11, VGG16, VGG19, Blocks
+from robust_tickets.models.wide_resnet import WideResNet
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """All that is needed to build a net again: recorded in tickets and checkpoints.
 
-    `shape` is that of an image (C, H, W); `mean` and `std` have one value a channel.
+    `shape` is that of an image (C, H, W); `mean` and `std` have one value a channel. `init` is one of
+    `init.INITS`, `dropout` the probability that a hidden linear unit is dropped in training.
     """
 
     name: str
@@ -27,27 +33,45 @@ class ModelSpec:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    init: str = "default"
+    dropout: float = 0.0
 
 
 def build(spec: ModelSpec, *, seed: int) -> nn.Module:
-    """A freshly initialised net (PyTorch's default init); the same seed gives the same weights.
+    """A freshly initialised net; the same seed gives the same weights.
 
-    Raises InputError for an unknown name, or images that are too small for the net.
+    Raises InputError for an unknown name or init, images that are too small for the net, or dropout that is
+    not in [0, 1) or that the net does not have.
     """
-    if spec.name not in _BUILDERS:
-        raise unknown("net", spec.name, _BUILDERS)
-    smallest, builder = _BUILDERS[spec.name]
-    if min(spec.shape[1:]) < smallest:
+    net = _entry(spec.name)
+    if min(spec.shape[1:]) < net.smallest:
         size = " x ".join(map(str, spec.shape[1:]))
-        fitting = ", ".join(name for name, (least, _) in _BUILDERS.items() if least <= min(spec.shape[1:]))
+        fitting = ", ".join(name for name, other in _NETS.items() if other.smallest <= min(spec.shape[1:]))
         raise InputError(
-            f"{spec.name} needs images of at least {smallest} x {smallest} pixels, these are {size}: "
+            f"{spec.name} needs images of at least {net.smallest} x {net.smallest} pixels, these are {size}: "
             f"choose another net by --model.name ({fitting})"
+        )
+    if not 0 <= spec.dropout < 1:
+        raise InputError(f"dropout must be at least 0 and below 1, got {spec.dropout!r}")
+    if spec.dropout and not net.dropout:
+        able = ", ".join(name for name, other in _NETS.items() if other.dropout)
+        raise InputError(
+            f"{spec.name} has no dropout, got {spec.dropout!r}: set it to 0, or choose of {able}"
         )
     # layers draw from the global generator: borrow it, and give it back as it was
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU too
-        return builder(spec)
+        built = net.build(spec)
+        initialise(built, spec.init)
+        return built
+
+
+@dataclass(frozen=True)
+class _Net:
+    smallest: int
+    """image side, in pixels"""
+    build: Callable[[ModelSpec], nn.Module]
+    dropout: bool = False
 
 
 def _lenet(spec: ModelSpec) -> nn.Module:
@@ -55,27 +79,77 @@ def _lenet(spec: ModelSpec) -> nn.Module:
     return LeNet300(spec.shape, spec.classes, units, _normalise(spec))
 
 
-def _vgg16(spec: ModelSpec) -> nn.Module:
-    blocks = [[channels(width, spec.width) for width in block] for block in VGG16]
-    return VGG(spec.shape[0], spec.classes, blocks, _normalise(spec))
+def _conv(spec: ModelSpec, blocks: Blocks) -> nn.Module:
+    units = (channels(256, spec.width), channels(256, spec.width))
+    scaled = [_scaled(block, spec) for block in blocks]
+    return ConvN(spec.shape, spec.classes, scaled, units, spec.dropout, _normalise(spec))
 
 
-def _resnet20(spec: ModelSpec) -> nn.Module:
-    widths = (channels(16, spec.width), channels(32, spec.width), channels(64, spec.width))
-    return CifarResNet(spec.shape[0], spec.classes, 3, widths, _normalise(spec))
+def _vgg(spec: ModelSpec, blocks: Blocks, *, hidden: int | None = None, last_pool: bool = True) -> nn.Module:
+    return VGG(
+        spec.shape[0],
+        spec.classes,
+        [_scaled(block, spec) for block in blocks],
+        _normalise(spec),
+        hidden=None if hidden is None else channels(hidden, spec.width),
+        last_pool=last_pool,
+    )
 
 
-_BUILDERS: dict[str, tuple[int, Callable[[ModelSpec], nn.Module]]] = {
-    "lenet-300-100": (1, _lenet),
-    "vgg16": (32, _vgg16),
-    "resnet20": (4, _resnet20),
+_Residual = Callable[[int, int, int, Sequence[int], Normalise], nn.Module]
+
+
+def _residual(spec: ModelSpec, net: _Residual, n: int, widths: Sequence[int]) -> nn.Module:
+    return net(spec.shape[0], spec.classes, n, _scaled(widths, spec), _normalise(spec))
+
+
+_CIFAR = (16, 32, 64)
+_IMAGENET = (64, 128, 256, 512)
+
+_NETS: dict[str, _Net] = {
+    "lenet-300-100": _Net(1, _lenet),
+    "conv-2": _Net(2, lambda spec: _conv(spec, CONV6[:1]), dropout=True),
+    "conv-4": _Net(4, lambda spec: _conv(spec, CONV6[:2]), dropout=True),
+    "conv-6": _Net(8, lambda spec: _conv(spec, CONV6), dropout=True),
+    "vgg11": _Net(32, lambda spec: _vgg(spec, VGG11)),
+    "vgg16": _Net(32, lambda spec: _vgg(spec, VGG16)),
+    "vgg16-fc": _Net(32, lambda spec: _vgg(spec, VGG16, hidden=512)),
+    "vgg19": _Net(16, lambda spec: _vgg(spec, VGG19, last_pool=False)),
+    "resnet20": _Net(4, lambda spec: _residual(spec, CifarResNet, 3, _CIFAR)),
+    "resnet32": _Net(4, lambda spec: _residual(spec, CifarResNet, 5, _CIFAR)),
+    "resnet56": _Net(4, lambda spec: _residual(spec, CifarResNet, 9, _CIFAR)),
+    "resnet18": _Net(8, lambda spec: _residual(spec, CifarResNet, 2, _IMAGENET)),
+    "preact-resnet18": _Net(8, lambda spec: _residual(spec, PreActResNet, 2, _IMAGENET)),
 }
-"""Smallest image side and builder of each net."""
+
+names: tuple[str, ...] = tuple(_NETS)
+"""The nets with a fixed name; `wrnD-K` stands beside them for any depth D = 6n + 4 and any factor K."""
+
+
+def _entry(name: str) -> _Net:
+    if name in _NETS:
+        return _NETS[name]
+    wide = re.fullmatch("wrn([1-9][0-9]{0,3})-([1-9][0-9]{0,3})", name)
+    if wide is None:
+        raise InputError(f"{unknown('net', name, (*names, 'wrn28-10', 'wrn34-10'))} (any wrnD-K, D = 6n + 4)")
+    depth, factor = map(int, wide.groups())
+    n, rest = divmod(depth - 4, 6)
+    if rest or n < 1:
+        nearest = 6 * max(1, round((depth - 4) / 6)) + 4
+        raise InputError(
+            f"unknown net {name!r}: the depth D of wrnD-K must be 6n + 4, at least 10: "
+            f"did you mean 'wrn{nearest}-{factor}'?"
+        )
+    return _Net(4, lambda spec: _residual(spec, WideResNet, n, (16, *(factor * c for c in _CIFAR))))
 
 
 def channels(full: int, width: float) -> int:
     """The nearest multiple of 8 to width * full, at least 8: what vector units like."""
     return max(8, 8 * math.floor(full * width / 8 + 0.5))
+
+
+def _scaled(widths: Sequence[int], spec: ModelSpec) -> list[int]:
+    return [channels(full, spec.width) for full in widths]
 
 
 def _normalise(spec: ModelSpec) -> Normalise:

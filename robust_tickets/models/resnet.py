@@ -1,4 +1,6 @@
-"""The CIFAR ResNet with 6n + 2 layers."""
+"""ResNets for small images: CIFAR's own with 6n + 2 layers, and ResNet-18."""
+
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -27,34 +29,46 @@ class Block(nn.Module):
         return (y + self.shortcut(x)).relu()  # type: ignore[no-any-return]
 
 
-class CifarResNet(nn.Module):
-    """ResNet for small images (He et al. 2016, section 4.2): three stages of n blocks, halving the image
-    twice.
+def stages(
+    block: Callable[[int, int, int], nn.Module], channels: int, widths: Sequence[int], n: int
+) -> list[nn.Sequential]:
+    """One stage of n blocks for each width, every stage but the first halving the image.
 
-    With projection shortcuts (their option B), as in Frankle & Carbin 2019: 270K convolution weights at n =
-    3.
+    `block` builds one from its channels in and out and its stride; `channels` go into the first.
+    """
+    made = []
+    for stage, width in enumerate(widths):
+        blocks = []
+        for i in range(n):
+            blocks.append(block(channels, width, 2 if stage > 0 and i == 0 else 1))
+            channels = width
+        made.append(nn.Sequential(*blocks))
+    return made
+
+
+class CifarResNet(nn.Module):
+    """ResNet for small images: a 3x3 convolution, stages of n blocks (`layer1`, ...), mean, linear.
+
+    Three stages make the nets of He et al. (2016, section 4.2), with projection shortcuts (their option B) as
+    in Frankle & Carbin 2019: 270K convolution weights at n = 3. Four stages of two blocks make ResNet-18 with
+    the names and parameters of the common public implementation for CIFAR.
     """
 
     def __init__(
-        self, channels: int, classes: int, n: int, widths: tuple[int, int, int], normalise: Normalise
+        self, channels: int, classes: int, n: int, widths: Sequence[int], normalise: Normalise
     ) -> None:
         super().__init__()
         self.normalise = normalise
         self.conv1 = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
-        before = widths[0]
-        stages = []
-        for stage, width in enumerate(widths):
-            blocks = []
-            for i in range(n):
-                blocks.append(Block(before, width, stride=2 if stage > 0 and i == 0 else 1))
-                before = width
-            stages.append(nn.Sequential(*blocks))
-        self.layer1, self.layer2, self.layer3 = stages
-        self.linear = nn.Linear(before, classes)
+        self.layers = [f"layer{i + 1}" for i in range(len(widths))]
+        for name, stage in zip(self.layers, stages(Block, widths[0], widths, n), strict=True):
+            self.add_module(name, stage)
+        self.linear = nn.Linear(widths[-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, C, H, W) of at least 4 x 4 pixels."""
+        """Logits (N, classes) of images (N, C, H, W) of at least 2^(s-1) pixels a side, with s stages."""
         x = self.bn1(self.conv1(self.normalise(images))).relu()
-        x = self.layer3(self.layer2(self.layer1(x)))
+        for name in self.layers:
+            x = self.get_submodule(name)(x)
         return self.linear(x.mean((2, 3)))  # type: ignore[no-any-return]

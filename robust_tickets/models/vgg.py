@@ -1,4 +1,4 @@
-"""VGG-16 with BatchNorm, for small images."""
+"""VGGs with BatchNorm, for small images."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,33 @@ from torch import Tensor, nn
 
 from robust_tickets.models.normalise import Normalise
 
-VGG16: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Channels of the 3x3 convolutions (Simonyan & Zisserman 2015, configuration D); a max-pool ends a block."""
+Blocks = tuple[tuple[int, ...], ...]
+
+VGG11: Blocks = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+VGG16: Blocks = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+"""Channels of the 3x3 convolutions (Simonyan & Zisserman 2015, configurations A and D); a max-pool ends a
+block."""
+
+VGG19: Blocks = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
+"""Their configuration E; Frankle & Carbin (2019, fig. 2) end it without the fifth max-pool."""
 
 
 class VGG(nn.Module):
-    """Blocks of convolution, BatchNorm and ReLU, mean over what is left of the image, one linear layer."""
+    """Blocks of convolution, BatchNorm and ReLU, mean over what is left of the image, one linear layer.
+
+    With `hidden` units, a linear layer of that many, BatchNorm and ReLU come before the last. Without
+    `last_pool`, the last block ends as it is.
+    """
 
     def __init__(
-        self, channels: int, classes: int, blocks: Sequence[Sequence[int]], normalise: Normalise
+        self,
+        channels: int,
+        classes: int,
+        blocks: Sequence[Sequence[int]],
+        normalise: Normalise,
+        *,
+        hidden: int | None = None,
+        last_pool: bool = True,
     ) -> None:
         super().__init__()
         self.normalise = normalise
@@ -29,10 +47,14 @@ class VGG(nn.Module):
                 ]
                 channels = width
             layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
+        self.features = nn.Sequential(*(layers if last_pool else layers[:-1]))
+        self.hidden = nn.Sequential()
+        if hidden is not None:
+            self.hidden = nn.Sequential(nn.Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.ReLU())
+            channels = hidden
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, C, H, W) of at least 32 x 32 pixels."""
+        """Logits (N, classes) of images (N, C, H, W) of at least 2^p x 2^p pixels, with p max-pools."""
         x = self.features(self.normalise(images))
-        return self.linear(x.mean((2, 3)))  # type: ignore[no-any-return]
+        return self.linear(self.hidden(x.mean((2, 3))))  # type: ignore[no-any-return]

@@ -1,7 +1,19 @@
 """Masks, what decides over them, and the cut itself."""
 
 from robust_tickets.pruning.mask import Mask, Masking, prunable
-from robust_tickets.pruning.prune import prune
+from robust_tickets.pruning.prune import cut_of_round, prune, prune_by_layer, spared
+from robust_tickets.pruning.roles import Roles, roles
 from robust_tickets.pruning.scores import SCORES
 
-__all__ = ["SCORES", "Mask", "Masking", "prunable", "prune"]
+__all__ = [
+    "SCORES",
+    "Mask",
+    "Masking",
+    "Roles",
+    "cut_of_round",
+    "prunable",
+    "prune",
+    "prune_by_layer",
+    "roles",
+    "spared",
+]

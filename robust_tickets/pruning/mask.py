@@ -10,12 +10,14 @@ from robust_tickets.errors import InputError
 
 
 def prunable(net: nn.Module) -> dict[str, Tensor]:
-    """The weights that may be pruned, by parameter name: those of convolutions and linear layers."""
-    return {
-        f"{name}.weight": module.weight
-        for name, module in net.named_modules()
-        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear))
-    }
+    """The weights that may be pruned, by parameter name: those of convolutions and linear layers.
+
+    A weight that several layers share is there once, by its first name. One that is computed from other
+    parameters (torch.nn.utils.prune, parametrisations) is none of the net's parameters, and is left out.
+    """
+    own = {id(parameter): name for name, parameter in net.named_parameters()}
+    layers = (m for m in net.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)))
+    return {own[id(layer.weight)]: layer.weight for layer in layers if id(layer.weight) in own}
 
 
 class Mask(Mapping[str, Tensor]):

@@ -1,5 +1,6 @@
 """The cut: scores and mask in, a sparser mask out."""
 
+import fnmatch
 from collections.abc import Mapping
 
 import torch
@@ -7,17 +8,27 @@ from torch import Tensor
 
 from robust_tickets.errors import InputError
 from robust_tickets.pruning.mask import Mask
+from robust_tickets.pruning.roles import Roles
+from robust_tickets.settings import Search
 
 
-def prune(scores: Mapping[str, Tensor], mask: Mask, ratio: float) -> Mask:
+def prune(
+    scores: Mapping[str, Tensor], mask: Mask, ratio: float, *, spare: frozenset[str] = frozenset()
+) -> Mask:
     """Remove the share `ratio` of the weights still kept, those of lowest score over all layers together.
 
-    Exactly round(ratio * kept) go; ties are broken by position, in the net's order of parameters, the earlier
-    first (a threshold would take too many or too few). Raises InputError if a score is not finite, or a layer
-    would be left without a single weight.
+    The layers in `spare` are left as they are, and their weights not counted. Exactly round(ratio * kept) go;
+    ties are broken by position, in the net's order of parameters, the earlier first (a threshold would take
+    too many or too few). Raises InputError if a score is not finite, or a layer would be left without a
+    single weight.
     """
-    flat = torch.cat([scores[name].flatten().to(torch.float64) for name in mask])
-    kept = torch.cat([mask[name].flatten() for name in mask])
+    names = [name for name in mask if name not in spare]
+    if not names:
+        raise InputError(
+            "no layer is left to prune: let search.prune_first_conv or search.prune_output be true"
+        )
+    flat = torch.cat([scores[name].flatten().to(torch.float64) for name in names])
+    kept = torch.cat([mask[name].flatten() for name in names])
     if not bool(flat[kept].isfinite().all()):
         raise InputError(
             "weights are not finite, so nothing can be pruned: the training diverged; lower search.lr"
@@ -27,12 +38,63 @@ def prune(scores: Mapping[str, Tensor], mask: Mask, ratio: float) -> Mask:
     # candidates are in order of position, and a stable sort leaves ties so
     lowest = torch.sort(flat[candidates], stable=True).indices[:remove]
     kept[candidates[lowest]] = False
-    parts = torch.split(kept, [mask[name].numel() for name in mask])
-    pruned = Mask({name: part.reshape(mask[name].shape) for name, part in zip(mask, parts, strict=True)})
-    for name in pruned:
-        if not bool(pruned[name].any()):
+    parts = torch.split(kept, [mask[name].numel() for name in names])
+    cut = {name: part.reshape(mask[name].shape) for name, part in zip(names, parts, strict=True)}
+    for name in names:
+        if not bool(cut[name].any()):
             raise InputError(
                 f"pruning a share of {ratio:g} leaves nothing of {name}: lower search.ratio, or let "
                 "search.scores be magnitude-over-layer-mean"
             )
-    return pruned
+    return Mask({name: cut.get(name, mask[name]) for name in mask})
+
+
+def prune_by_layer(scores: Mapping[str, Tensor], mask: Mask, ratios: Mapping[str, float]) -> Mask:
+    """Remove from each layer its own share of the weights still kept there, exactly round(share * kept).
+
+    Raises InputError as `prune` does, with the layer that would be empty.
+    """
+    cut = dict(mask.items())
+    for name in mask:
+        if round(ratios[name] * int(mask[name].sum())) == int(mask[name].sum()):
+            raise InputError(
+                f"pruning a share of {ratios[name]:g} leaves nothing of {name}: lower search.ratio, "
+                "search.fc_ratio or search.output_ratio, or search.rounds"
+            )
+        cut[name] = prune(scores, Mask({name: mask[name]}), ratios[name])[name]
+    return Mask(cut)
+
+
+def cut_of_round(search: Search, scores: Mapping[str, Tensor], mask: Mask, roles: Roles) -> Mask:
+    """The mask after a round, by the search's scope, ratios and spared layers.
+
+    Scope layer follows Frankle & Carbin 2019, section 2: a share for convolutions, one for hidden linear
+    layers and one for the output. Raises InputError as `prune` and `spared` do.
+    """
+    spare = spared(search, mask, roles)
+    if search.scope == "global":
+        return prune(scores, mask, search.ratio, spare=spare)
+    fc = search.ratio if search.fc_ratio is None else search.fc_ratio
+    output = fc if search.output_ratio is None else search.output_ratio
+    ratios = {name: fc if name in roles.linear else search.ratio for name in mask}
+    ratios[roles.output] = output
+    return prune_by_layer(scores, mask, ratios | dict.fromkeys(spare, 0.0))
+
+
+def spared(search: Search, mask: Mask, roles: Roles) -> frozenset[str]:
+    """The weights that the search leaves as they are. Raises InputError where what it names is not there."""
+    spare: set[str] = set()
+    if not search.prune_first_conv:
+        if roles.first_conv is None:
+            raise InputError("the net has no convolution, so leave out search.prune_first_conv")
+        spare.add(roles.first_conv)
+    if not search.prune_output:
+        spare.add(roles.output)
+    for pattern in search.spare.split():
+        found = fnmatch.filter(mask, pattern)
+        if not found:
+            raise InputError(
+                f"search.spare {pattern!r} fits no weight of the net: its weights are {', '.join(mask)}"
+            )
+        spare.update(found)
+    return frozenset(spare)

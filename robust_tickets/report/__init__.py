@@ -1,7 +1,8 @@
 """Tables and plots, made from run directories and nothing else."""
 
+from robust_tickets.report.latex import latex
 from robust_tickets.report.plots import curves
 from robust_tickets.report.tables import COLUMNS, markdown, timing
 from robust_tickets.report.write import csv, write_report
 
-__all__ = ["COLUMNS", "csv", "curves", "markdown", "timing", "write_report"]
+__all__ = ["COLUMNS", "csv", "curves", "latex", "markdown", "timing", "write_report"]

@@ -43,7 +43,7 @@ def curves(run: RunDirectory, file: Path) -> None:
         axes[0, 0].legend(frameon=False, fontsize=8)
         figure.suptitle(
             f"{data_title(run)} · {run.recipe.model.name} × {run.recipe.model.width:g} · "
-            f"PGD-{run.recipe.evaluate.val_steps}, Linf {run.recipe.threat.eps}",
+            f"PGD-{run.recipe.evaluate.val_steps}, {run.recipe.threat.norm} {run.recipe.threat.eps}",
             fontsize=10,
         )
         figure.savefig(file, format="svg", metadata={"Date": None})

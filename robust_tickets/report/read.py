@@ -52,7 +52,7 @@ def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
         ledger=_record(folder / "ledger.json", _LEDGER),
         search=search,
         history=_lines(folder / "metrics.jsonl"),
-        accuracy=_accuracy(folder / "robustness.csv", run),
+        accuracy=_accuracy(folder, run),
     )
 
 
@@ -64,20 +64,31 @@ def _complete(run: RunDirectory, seed: int, arm: str) -> bool:
         return False
     if arm == "ticket" and not (run.arm(seed, "search") / "ledger.json").is_file():
         return False
-    found = _accuracy(folder / "robustness.csv", run)
+    found = _accuracy(folder, run)
     return all((name, attack) in found for name in ("best", "last") for attack in TABLE_ATTACKS)
 
 
-def _accuracy(file: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
-    from robust_tickets.data import test_images  # imports torch, which a table needs for nothing else
-
+def _accuracy(folder: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
+    file = folder / "robustness.csv"
+    judged = run.recipe.evaluate.images or _all_test_images(folder, run)
     try:
         rows = pd.read_csv(file, dtype={"eps": str})
+        if "norm" in rows.columns:  # files from before there was another have none
+            rows = rows[rows.norm == run.recipe.threat.norm]
         rows = rows[(rows.split == "test") & (rows.eps == str(run.recipe.threat.eps)) & (rows.seed == 0)]
-        rows = rows[rows.n == test_images(run.recipe.data, run.recipe.evaluate.images)]
+        rows = rows[rows.n == judged]
         return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
     except (ValueError, OSError, AttributeError) as error:
         raise InputError(f"cannot read {file} ({error}): remove it and run compare again") from None
+
+
+def _all_test_images(folder: Path, run: RunDirectory) -> int:
+    about = runs.read_json(folder / "arm.json")
+    if isinstance(about, dict) and "test_images" in about:
+        return int(about["test_images"])
+    from robust_tickets.data import SPECS  # imports torch, which a table needs for nothing else
+
+    return SPECS[run.recipe.data.name].test_images  # written before data sets of unknown size
 
 
 def _record(file: Path, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -70,32 +70,31 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     return table
 
 
-def markdown(run: RunDirectory) -> str:
-    """The timing table for people: percent, minutes, and a sentence that says what it supports."""
-    table = timing(run)
-    seeds = complete_seeds(run)
-    n = run.recipe.evaluate.images or "all"
-    about = read_json(run.path / "env.json", "remove that file and run compare again")
-    titles = [
-        "arm",
-        "epochs",
-        "weights kept",
-        "clean %",
-        "FGSM %",
-        "PGD-20 %",
-        "PGD-20 last %",
-        "search s",
-        "train s",
-        "total s",
-        "seconds / dense",
-        "passes, M",
-        "FLOPs / dense",
-        "PGD-20 - dense, points",
-    ]
-    body = [
+TITLES = (
+    "arm",
+    "epochs",
+    "weights kept",
+    "clean %",
+    "FGSM %",
+    "PGD-20 %",
+    "PGD-20 last %",
+    "search s",
+    "train s",
+    "total s",
+    "seconds / dense",
+    "passes, M",
+    "FLOPs / dense",
+    "PGD-20 - dense, points",
+)
+"""Column heads of the table for people."""
+
+
+def cells(run: RunDirectory) -> list[list[str]]:
+    """The timing table for people, a row an arm under TITLES: percent, seconds, ratios."""
+    return [
         [
             row.arm,
-            f"{row.epochs}",
+            f"{row.epochs:.4g}",
             f"{row.density:.0%}",
             _percent(row.clean_mean, row.clean_sd),
             _percent(row.fgsm_mean, row.fgsm_sd),
@@ -109,30 +108,42 @@ def markdown(run: RunDirectory) -> str:
             f"{row.flops_vs_dense:.2f}",
             f"{100 * row.pgd20_vs_dense:+.1f}",
         ]
-        for row in table.itertuples()
+        for row in timing(run).itertuples()
     ]
-    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" + " ---: |" * (len(titles) - 1)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in body]
-    model = run.recipe.model
-    heading = (
-        f"{data_title(run)}, {model.name} at width {model.width:g}, Linf {run.recipe.threat.eps}, "
-        f"{n} test images, seeds {', '.join(map(str, seeds))}"
+
+
+def heading(run: RunDirectory) -> str:
+    """Data, net, threat model, test images and seeds, in a line."""
+    model, threat = run.recipe.model, run.recipe.threat
+    n = run.recipe.evaluate.images or "all"
+    width = "" if ":" in model.name else f" at width {model.width:g}"  # a net of the user's own has none
+    return (
+        f"{data_title(run)}, {model.name}{width}, {threat.norm} {threat.eps}, "
+        f"{n} test images, seeds {', '.join(map(str, complete_seeds(run)))}"
     )
-    spread = (
-        " Mean ± sample standard deviation over seeds."
-        if len(seeds) > 1
-        else " One seed: no spread is known."
-    )
+
+
+def notes(run: RunDirectory) -> str:
+    """What a reader must know of the figures, and the machine they were taken on."""
+    about = read_json(run.path / "env.json", "remove that file and run compare again")
+    several = len(complete_seeds(run)) > 1
+    spread = " Mean ± sample standard deviation over seeds." if several else " One seed: no spread is known."
     gpu = f", {about['gpu']}" if about["gpu"] else ""
-    notes = (
-        "Accuracy is that of the epoch with the best robust accuracy on "
+    return (
+        f"Accuracy is that of the epoch with the best {run.recipe.evaluate.choose} accuracy on "
         f"{run.recipe.data.val_images} validation images (`last`: of the last epoch).{spread} "
         "Seconds and passes are those of search and training, without validation and evaluation; "
         "FLOPs count a forward pass 1, a backward pass to the input 1, a full backward pass 2 times "
         "the net's forward FLOPs. "
         f"Machine: {about['cpu']}, {about['threads']} threads{gpu}, torch {about['torch']}."
     )
-    return "\n".join([f"**{heading}**", "", *lines, "", verdict(results(run)), "", notes, ""])
+
+
+def markdown(run: RunDirectory) -> str:
+    """The timing table for people, and a sentence that says what it supports."""
+    lines = ["| " + " | ".join(TITLES) + " |", "|" + " --- |" + " ---: |" * (len(TITLES) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in cells(run)]
+    return "\n".join([f"**{heading(run)}**", "", *lines, "", verdict(results(run)), "", notes(run), ""])
 
 
 def data_title(run: RunDirectory) -> str:

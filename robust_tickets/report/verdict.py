@@ -14,7 +14,7 @@ def verdict(results: dict[str, list[ArmResult]]) -> str:
     if "ticket" not in results:
         return "No ticket was trained, so nothing can be said of one."
     ticket, dense = results["ticket"], results["dense"]
-    epochs = dense[0].about["epochs"]
+    epochs = f"{dense[0].about['epochs']:.4g}"
     sentences = [
         f"Against `dense` ({epochs} epochs), the ticket took {_ratio(ticket, dense, _FLOPS)} of "
         f"the FLOPs and {_ratio(ticket, dense, _SECONDS)} of the seconds, search included, at "
@@ -23,7 +23,7 @@ def verdict(results: dict[str, list[ArmResult]]) -> str:
     if "dense-short" in results:
         short = results["dense-short"]
         sentences.append(
-            f"`dense-short`, the same {short[0].about['epochs']} epochs with no search, took "
+            f"`dense-short`, the same {short[0].about['epochs']:.4g} epochs with no search, took "
             f"{_ratio(short, dense, _FLOPS)} of the FLOPs at {_robust(short)}."
         )
     if "dense-equal-cost" in results:
@@ -38,7 +38,7 @@ def verdict(results: dict[str, list[ArmResult]]) -> str:
 def _at_equal_cost(ticket: list[ArmResult], equal: list[ArmResult]) -> str:
     differences = _differences(ticket, equal)
     n = len(differences)
-    epochs = equal[0].about["epochs"]
+    epochs = f"{equal[0].about['epochs']:.4g}"
     head = f"**At equal cost** (`dense-equal-cost`, {epochs} epochs, {_robust(equal)}) the ticket is "
     if mean(differences) <= 0:
         return head + f"{_points(ticket, equal)}: **no saving against dense at equal cost**."

@@ -1,8 +1,9 @@
 """The stages: search, train, evaluate. Each asks whether its artefact is there, and else makes it, whole."""
 
 from robust_tickets.stages.evaluate import evaluate, evaluate_file, pretty
+from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.place import Machine
 from robust_tickets.stages.search import search
 from robust_tickets.stages.train import train
 
-__all__ = ["Machine", "evaluate", "evaluate_file", "pretty", "search", "train"]
+__all__ = ["Experiment", "Machine", "evaluate", "evaluate_file", "pretty", "search", "train"]

@@ -6,24 +6,28 @@ from pathlib import Path
 
 import pandas as pd
 
-from robust_tickets import evaluation, runs
-from robust_tickets.data import SPECS, test_images
+from robust_tickets import data, evaluation, runs
+from robust_tickets.data import Dataset
 from robust_tickets.errors import InputError
 from robust_tickets.evaluation import Row, attack_named
 from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.models import fold, forward_flops
-from robust_tickets.recipe import DataName, Recipe
+from robust_tickets.models import Make, fold, forward_flops
+from robust_tickets.recipe import Recipe
 from robust_tickets.report.read import TABLE_ATTACKS
-from robust_tickets.stages.place import Machine, load, placed, threat_model
+from robust_tickets.settings import DataName
+from robust_tickets.stages.experiment import Experiment, threat_model
+from robust_tickets.stages.pictures import Pictures
+from robust_tickets.stages.place import Machine, placed
 from robust_tickets.training import Checkpoint
 
-_KEY = ["checkpoint", "split", "attack", "eps", "n", "seed"]
+_KEY = ["checkpoint", "split", "attack", "eps", "norm", "n", "seed"]
 
 
-def evaluate(file: Path, what: Recipe, machine: Machine) -> Path:
+def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
     """Judge a checkpoint of a run as its recipe says, on the test images; gives the run's robustness.csv."""
+    recipe = what.recipe
     known = rows_of(file.parent / "robustness.csv")
-    n = test_images(what.data, what.evaluate.images)
+    n = recipe.evaluate.images or what.spec(machine).test_images
     done = known[
         (known.checkpoint == file.stem) & (known.split == "test") & (known.n == n) & (known.seed == 0)
     ]
@@ -34,9 +38,11 @@ def evaluate(file: Path, what: Recipe, machine: Machine) -> Path:
         machine,
         attacks=tuple(TABLE_ATTACKS),
         split="test",
-        limit=what.evaluate.images,
-        root=what.data.root,
-        download=what.data.download,
+        limit=recipe.evaluate.images,
+        root=recipe.data.root,
+        download=recipe.data.download,
+        make=what.make,
+        images=what.images,
     )[0]
 
 
@@ -51,14 +57,18 @@ def evaluate_file(
     name: DataName | None = None,
     root: Path | None = None,
     download: bool = False,
+    make: Make | None = None,
+    images: Dataset | None = None,
     elsewhere: Path | None = None,
+    pictures: Path | None = None,
 ) -> tuple[Path, pd.DataFrame]:
     """Judge any checkpoint; gives the table's file and the rows just made.
 
     name, root, download: the images, as in a recipe; by default the set that the checkpoint was trained on.
-    limit: images, balanced over the classes; 0 means all. The rows are merged into `robustness.csv` beside a
-    checkpoint that lies in a run directory, and otherwise into one under `elsewhere`. Raises InputError for
-    what cannot be evaluated.
+    make: the function that makes a net of the user's own. images: the user's own. limit: images, balanced
+    over the classes; 0 means all. The rows are merged into `robustness.csv` beside a checkpoint that lies in
+    a run directory, and otherwise into one under `elsewhere`; the attacked images are written to `pictures`.
+    Raises InputError for what cannot be evaluated.
     """
     file = file.resolve()  # a link stands for the file that it names
     checkpoint = Checkpoint.load(file)
@@ -66,32 +76,32 @@ def evaluate_file(
     attacks = tuple(dict.fromkeys((evaluation.CLEAN, *attacks)))  # robust accuracy needs the clean verdicts
     for attack in attacks:
         attack_named(attack, threat_model(what), what.evaluate.rel_step)  # complain before the data are read
-    data = replace(what.data, name=name or what.data.name, root=root, download=download)
-    if (SPECS[data.name].shape, SPECS[data.name].classes) != (
-        checkpoint.model.shape,
-        checkpoint.model.classes,
-    ):
+    source = replace(what.data, name=name or what.data.name, root=root, download=download)
+    experiment = Experiment(replace(what, data=source), images=images)
+    spec = images.spec if images else data.spec_of(source, machine.progress.say)
+    if (spec.shape, spec.classes) != (checkpoint.model.shape, checkpoint.model.classes):
         raise InputError(
-            f"{file} is a net for {what.data.name}, which {data.name} does not fit: leave out --data.name"
+            f"{file} is a net for {what.data.name}, which {source.name} does not fit: leave out --data.name"
         )
     machine.prepare(what.compute)
-    net = placed(checkpoint.net(), what.compute, machine)
+    net = placed(checkpoint.net(make), what.compute, machine)
     folded = fold(net)
     ledger = Ledger("evaluate", clock_for(machine.device))
     with ledger.running():
         with ledger.phase("load"):
-            dataset = load(data, machine)
+            dataset = experiment.load(machine)
         if elsewhere is None and dataset.fingerprint != checkpoint.data:
             raise InputError(
                 f"{file} was trained on other images than these ({checkpoint.data}, not "
                 f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
             )
-        images = getattr(dataset, split).first(limit)
-        with machine.progress.stage(f"evaluate {file.stem}", len(images) * len(attacks)) as meter:
+        judged = getattr(dataset, split).first(limit)
+        album = Pictures(pictures) if pictures is not None else None
+        with machine.progress.stage(f"evaluate {file.stem}", len(judged) * len(attacks)) as meter:
             with ledger.phase("attack"):
                 rows = evaluation.evaluate(
                     folded,
-                    images,
+                    judged,
                     attacks,
                     threat_model(what),
                     rel_step=what.evaluate.rel_step,
@@ -99,8 +109,11 @@ def evaluate_file(
                     seed=seed,
                     channels_last=what.compute.channels_last,
                     advance=meter.advance,
+                    attacked=album.add if album is not None else None,
                 )
             meter.note("  ".join(f"{row.attack} {row.accuracy:.1%}" for row in rows))
+        if album is not None:
+            machine.progress.say(album.write())
         flops = forward_flops(folded, dataset.spec.shape)
         for row in rows:
             ledger.count("attack", row.passes, flops)
@@ -126,6 +139,8 @@ def rows_of(file: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=_COLUMNS)
     try:
         rows = pd.read_csv(file, dtype={"eps": str})
+        if list(rows.columns) == _COLUMNS[:-1]:
+            rows["norm"] = "Linf"  # written before there was another
         if list(rows.columns) != _COLUMNS:
             raise ValueError(f"columns {list(rows.columns)}")
     except (ValueError, OSError) as error:
@@ -153,6 +168,7 @@ _COLUMNS = [
     "backwards",
     "rel_step",
     "seed",
+    "norm",
 ]
 
 
@@ -172,6 +188,7 @@ def _table(rows: list[Row], name: str, split: str, what: Recipe, seed: int) -> p
             row.backwards,
             what.evaluate.rel_step,
             seed,
+            what.threat.norm,
         ]
         for row in rows
     ]

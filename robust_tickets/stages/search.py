@@ -1,55 +1,92 @@
 """The stage that finds a ticket."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from robust_tickets import data, recipe, runs
+from robust_tickets import arms, recipe, runs
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.recipe import Recipe
 from robust_tickets.runs import RunDirectory
-from robust_tickets.stages.place import Machine, fit_of, fresh_net, load, model_spec, write_lines
-from robust_tickets.tickets import Ticket, find_ticket
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.limits import left_alone
+from robust_tickets.stages.place import Machine, write_lines
+from robust_tickets.stages.rounds import earlier_rounds
+from robust_tickets.tickets import Found, Ticket, find_ticket
 
 FOLDER = "search"
 
 
-def search(what: Recipe, seed: int, run: RunDirectory, machine: Machine) -> Path:
-    """Find the ticket of one seed: `seed-<n>/search/ticket.safetensors`, metrics and ledger beside it."""
+def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> Path:
+    """Find the ticket of one seed: `seed-<n>/search/ticket.safetensors`, metrics and ledger beside it.
+
+    Each round but the last leaves the same three files in `round-<k>/`. A search goes on from the last round
+    that is there, in this run directory or in one beside it that differs in the number of rounds alone.
+    """
     folder = run.arm(seed, FOLDER)
-    file = folder / "ticket.safetensors"
-    if (folder / "ledger.json").is_file() and file.is_file():
-        machine.progress.say(f"{file} is there already")
-        return file
-    machine.prepare(what.compute)
+    inputs = what.inputs(seed, machine)
+    run.check_inputs(inputs)
+    if (folder / "ledger.json").is_file() and (folder / "ticket.safetensors").is_file():
+        machine.progress.say(f"{folder / 'ticket.safetensors'} is there already")
+        return folder / "ticket.safetensors"
+    machine.prepare(what.recipe.compute)
     run.check(machine.device)
-    net = fresh_net(what, seed, machine)
+    net = what.fresh_net(seed, machine)
+    for line in left_alone(net):
+        machine.progress.say(line)
     ledger = Ledger("search", clock_for(machine.device))
     with ledger.running():
         with ledger.phase("load"):
-            dataset = load(what.data, machine)
-        how = fit_of(what, what.search, what.search.epochs, seed)
-        per_epoch = data.steps_per_epoch(len(dataset.train), how.settings.batch)
-        run.begin(machine.device)
-        with machine.progress.stage(
-            f"search, seed {seed}", what.search.rounds * how.epochs * per_epoch
-        ) as meter:
-            found = find_ticket(net, dataset, what.search, how, ledger, meter)
-        ticket = Ticket(
-            model=model_spec(what),
-            init=found.init,
-            mask=found.mask,
-            search=search_part(what),
-            data=dataset.fingerprint,
-            seed=seed,
-            passes=ledger.charged_passes,
-            flops=ledger.charged_flops,
-        )
-        with ledger.phase("checkpoint"):
-            ticket.save(file)
-            write_lines(folder / "metrics.jsonl", found.history)
-    # last of all: it says that the folder is whole
-    runs.write_json(folder / "ledger.json", ledger.report())
-    return file
+            dataset = what.load(machine)
+        inputs["images"] = dataset.fingerprint
+        run.check_inputs(inputs)
+        plan = arms.search_plan(what.recipe, dataset.spec)
+        spec = what.model_spec(machine)
+
+        def save(found: Found) -> None:
+            """Write the rounds so far: into the search's folder, or that of the round."""
+            target = folder if found.rounds == plan.rounds else folder / f"round-{found.rounds}"
+            part = search_part(what.recipe)
+            part["search"]["rounds"] = found.rounds
+            with ledger.phase("checkpoint"):
+                Ticket(
+                    model=spec,
+                    init=found.init,
+                    mask=found.mask,
+                    search=part,
+                    data=dataset.fingerprint,
+                    seed=seed,
+                    passes=ledger.charged_passes,
+                    flops=ledger.charged_flops,
+                ).save(target / "ticket.safetensors")
+                write_lines(target / "metrics.jsonl", found.history)
+            ledger.settle()
+            # last of all: it says that the folder is whole
+            runs.write_json(target / "ledger.json", ledger.report())
+
+        run.begin(machine.device, inputs)
+        earlier = earlier_rounds(what, seed, run, machine, inputs)
+        if earlier is not None:
+            machine.progress.say(f"going on from round {earlier.found.rounds} in {earlier.folder}")
+            ledger.carry(earlier.ledger)
+            if earlier.found.rounds == plan.rounds:
+                save(earlier.found)
+                return folder / "ticket.safetensors"
+        with machine.progress.stage(f"search, seed {seed}", plan.steps) as meter:
+            if earlier is not None:
+                meter.advance(replace(plan, rounds=earlier.found.rounds).steps, 0)
+            find_ticket(
+                net,
+                dataset,
+                what.recipe.search,
+                what.fit(what.recipe.search, plan.round_steps, seed),
+                ledger,
+                meter,
+                rewind=plan.rewind,
+                earlier=None if earlier is None else earlier.found,
+                each_round=save,
+            )
+    return folder / "ticket.safetensors"
 
 
 def search_part(what: Recipe) -> dict[str, Any]:

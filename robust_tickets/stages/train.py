@@ -5,22 +5,22 @@ from typing import Any
 
 from torch import nn
 
-from robust_tickets import data, recipe, runs
+from robust_tickets import recipe, runs
 from robust_tickets.arms import ArmPlan
 from robust_tickets.data import Dataset
-from robust_tickets.errors import InputError
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.models import norms_after
 from robust_tickets.pruning import Masking
-from robust_tickets.recipe import Recipe
 from robust_tickets.runs import RunDirectory
-from robust_tickets.stages.place import Machine, fit_of, fresh_net, load, model_spec, write_lines
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.limits import left_alone
+from robust_tickets.stages.place import Machine, write_lines
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import Checkpoint, fit
 
 
 def train(
-    what: Recipe, seed: int, run: RunDirectory, machine: Machine, plan: ArmPlan, ticket: Ticket | None
+    what: Experiment, seed: int, run: RunDirectory, machine: Machine, plan: ArmPlan, ticket: Ticket | None
 ) -> Path:
     """Train one arm of one seed, dense or from a ticket: a folder with `best.safetensors` and
     `last.safetensors`.
@@ -28,43 +28,44 @@ def train(
     Raises InputError for a ticket that does not fit the recipe's net.
     """
     folder = run.arm(seed, plan.arm)
+    inputs = what.inputs(seed, machine)
+    run.check_inputs(inputs)
     if (folder / "ledger.json").is_file():
         machine.progress.say(f"{folder} is there already")
         return folder
-    machine.prepare(what.compute)
+    machine.prepare(what.recipe.compute)
     run.check(machine.device)
-    net = fresh_net(what, seed, machine)
+    net = what.fresh_net(seed, machine)
     if ticket is not None:
         ticket.plant(net)
+    for line in left_alone(net):
+        machine.progress.say(line)
     ledger = Ledger("train", clock_for(machine.device))
     with ledger.running():
         with ledger.phase("load"):
-            dataset = load(what.data, machine)
-        if ticket is not None and plan.arm == "ticket" and ticket.data != dataset.fingerprint:
-            raise InputError(
-                f"{run.path} has a ticket that was found on other images than these ({ticket.data}, not "
-                f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
-            )
-        how = fit_of(what, plan.training, plan.epochs, seed)
-        per_epoch = data.steps_per_epoch(len(dataset.train), how.settings.batch)
-        run.begin(machine.device)
-        with machine.progress.stage(f"{plan.arm}, seed {seed}", how.epochs * per_epoch) as meter:
+            dataset = what.load(machine)
+        inputs["images"] = dataset.fingerprint
+        run.check_inputs(inputs)
+        run.begin(machine.device, inputs)
+        how = what.fit(plan.training, plan.steps, seed)
+        with machine.progress.stage(f"{plan.arm}, seed {seed}", how.steps) as meter:
             fitted = fit(net, ticket.mask if ticket else None, dataset, how, ledger, meter)
         with ledger.phase("checkpoint"):
             for name, state, epoch in (
                 ("best", fitted.best, fitted.best_epoch),
-                ("last", fitted.last, how.epochs),
+                ("last", fitted.last, fitted.history[-1]["epoch"]),
             ):
-                scores = {key: fitted.history[epoch - 1][key] for key in ("val_clean", "val_robust")}
+                record = fitted.record(epoch)
                 checkpoint = Checkpoint(
                     state,
-                    model_spec(what),
-                    recipe.record(what),
+                    what.model_spec(machine),
+                    recipe.record(what.recipe),
                     dataset.fingerprint,
                     plan.arm,
                     seed,
                     epoch,
-                    **scores,
+                    val_clean=record["val_clean"],
+                    val_robust=record["val_robust"],
                 )
                 checkpoint.save(folder / f"{name}.safetensors")
             write_lines(folder / "metrics.jsonl", fitted.history)
@@ -84,6 +85,7 @@ def describe(
         "arm": plan.arm,
         "data": dataset.title,
         "fingerprint": dataset.fingerprint,
+        "test_images": len(dataset.test),
         "epochs": plan.epochs,
         "best_epoch": best_epoch,
         "lr": plan.training.lr,

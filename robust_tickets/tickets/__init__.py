@@ -1,6 +1,6 @@
 """Tickets: what they are, and how they are found."""
 
-from robust_tickets.tickets.search import find_ticket
+from robust_tickets.tickets.search import Found, find_ticket
 from robust_tickets.tickets.ticket import Ticket
 
-__all__ = ["Ticket", "find_ticket"]
+__all__ = ["Found", "Ticket", "find_ticket"]

@@ -1,6 +1,7 @@
 """Iterative magnitude pruning with adversarial training: train, prune, rewind, again."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -8,8 +9,8 @@ from torch import nn
 from robust_tickets.data import Dataset
 from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, prunable, prune
-from robust_tickets.recipe import Search
+from robust_tickets.pruning import SCORES, Mask, cut_of_round, prunable, roles, spared
+from robust_tickets.settings import Search
 from robust_tickets.training import Fit, fit
 from robust_tickets.training.checkpoint import plant
 from robust_tickets.training.loop import State, snapshot
@@ -17,31 +18,56 @@ from robust_tickets.training.loop import State, snapshot
 
 @dataclass(frozen=True)
 class Found:
-    """What a search gives: the init it rewinds to, the mask, and a record an epoch (round from 1)."""
+    """What a search gives: the state that it rewinds to, the mask, and a record an epoch (round from 1)."""
 
     init: State
     mask: Mask
     history: list[dict[str, Any]]
 
+    @property
+    def rounds(self) -> int:
+        """How many rounds it took."""
+        return int(self.history[-1]["round"])
+
 
 def find_ticket(
-    net: nn.Module, data: Dataset, search: Search, how: Fit, ledger: Ledger, meter: Meter
+    net: nn.Module,
+    data: Dataset,
+    search: Search,
+    how: Fit,
+    ledger: Ledger,
+    meter: Meter,
+    *,
+    rewind: int = 0,
+    earlier: Found | None = None,
+    each_round: Callable[[Found], None] = lambda found: None,
 ) -> Found:
     """Find a ticket of `net` as it is now (Frankle & Carbin 2019, strategy 1; Li et al. 2020, section 3.1).
 
-    Each of `search.rounds` rounds trains the net, under the mask so far, from its init for `search.epochs`
-    epochs, and removes the share `search.ratio` of the weights that are left. With one round this is the
-    one-shot pruning of Li et al. The net is left trained, as the last round had it. Raises InputError as
-    `fit` and `prune` do.
+    Each of `search.rounds` rounds trains the net under the mask so far and removes the share `search.ratio`
+    of the weights that are left. With one round this is the one-shot pruning of Li et al. The first round
+    trains from the init; every other one goes on from the state before step `rewind` of the first, at that
+    step of the schedule and of the batches, with a fresh optimiser (Frankle et al. 2020, arXiv 1912.05671,
+    section 2); 0 is the init. A search goes on from the rounds of `earlier`, and `each_round` is told of each
+    round when it is done. The net is left trained, as the last round had it. Raises InputError as `fit` and
+    `prune` do.
     """
-    init = snapshot(net)
-    mask = Mask.full(net)
-    history: list[dict[str, Any]] = []
-    for number in range(1, search.rounds + 1):
-        plant(net, init, "init")
-        fitted = fit(net, mask, data, how, ledger, meter)
+    init = snapshot(net) if earlier is None else earlier.init
+    mask = Mask.full(net) if earlier is None else earlier.mask
+    history = [] if earlier is None else list(earlier.history)
+    layers = roles(net, data.spec.shape)
+    spared(search, mask, layers)  # complain before the training, not after
+    for number in range(1 if earlier is None else earlier.rounds + 1, search.rounds + 1):
+        if number > 1:
+            plant(net, init, "init")
+            fitted = fit(net, mask, data, replace(how, begin=rewind), ledger, meter)
+        else:
+            fitted = fit(net, mask, data, how, ledger, meter, keep=rewind)
+            assert fitted.early is not None
+            init = fitted.early
         history += [{"round": number, **record} for record in fitted.history]
         with ledger.phase("prune"):
-            mask = prune(SCORES[search.scores](prunable(net), mask), mask, search.ratio)
+            mask = cut_of_round(search, SCORES[search.scores](prunable(net), mask), mask, layers)
         meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
+        each_round(Found(init, mask, list(history)))
     return Found(init, mask, history)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robust_tickets import artefact, recipe, schema
 from robust_tickets.errors import InputError
-from robust_tickets.models import ModelSpec, build
+from robust_tickets.models import Make, ModelSpec, build, build_own
 from robust_tickets.recipe import Recipe
 
 KIND = "checkpoint"
@@ -66,9 +66,19 @@ class Checkpoint:
         except (KeyError, InputError) as error:
             raise InputError(f"{path} is no whole checkpoint: {error}") from None
 
-    def net(self) -> nn.Module:
-        """The net with these weights, in eval mode. Raises InputError where they do not fit it."""
-        net = build(self.model, seed=0)
+    def net(self, make: Make | None = None) -> nn.Module:
+        """The net with these weights, in eval mode; `make` makes a net of the user's own.
+
+        Raises InputError where the weights do not fit, or where a net of the user's own needs `make`: what a
+        file names is never imported.
+        """
+        name = self.model.name
+        if make is None and ":" in name:
+            raise InputError(
+                f"the checkpoint is one of {name}, and no code is run because a file names it: give it "
+                f"yourself by --model.name {name}"
+            )
+        net = build(self.model, seed=0) if make is None else build_own(make, self.model, seed=0)
         plant(net, self.state, "checkpoint")
         return net.eval()
 

@@ -1,7 +1,10 @@
 """The one training loop, in the order of the algorithm."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -16,7 +19,7 @@ from robust_tickets.ledger import Ledger, Passes
 from robust_tickets.models import Folded, fold, forward_flops, norms_after
 from robust_tickets.progress import Meter
 from robust_tickets.pruning import Mask, Masking
-from robust_tickets.recipe import Compute, Evaluate, Training
+from robust_tickets.settings import Compute, Evaluate, Training
 from robust_tickets.training.methods import UPDATE_PASSES, training_attack
 from robust_tickets.training.schedules import learning_rate
 
@@ -25,35 +28,54 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Fit:
-    """What a training needs besides the net: settings, threat model, validation, and the batches' seed."""
+    """What a training needs besides the net: settings, threat model, validation, and the batches' seed.
+
+    `steps` is the length of its schedule, `begin` the step of it at which the training begins.
+    """
 
     settings: Training
-    epochs: int
+    steps: int
     threat: ThreatModel
     evaluate: Evaluate
     compute: Compute
     seed: int
+    begin: int = 0
 
 
 @dataclass(frozen=True)
 class Fitted:
     """What a training gives: the weights of the epoch that validation chose and of the last one.
 
-    `history` has a record an epoch: epoch (from 1), lr (of its last step), train_loss, val_clean, val_robust
-    (fractions), and the passes and FLOPs charged so far.
+    `history` has a record an epoch, the last one perhaps cut short: epoch (from 1), step (steps taken by its
+    end), lr (of its last step), train_loss, val_clean, val_robust (fractions), and the passes and FLOPs
+    charged so far. `early` is the state before step `keep`, where that was asked for.
     """
 
     best: State
     best_epoch: int
     last: State
     history: list[dict[str, Any]]
+    early: State | None = None
+
+    def record(self, epoch: int) -> dict[str, Any]:
+        """The record of an epoch."""
+        return next(record for record in self.history if record["epoch"] == epoch)
 
 
-def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledger, meter: Meter) -> Fitted:
-    """Train `net` in place with SGD on the images that the method makes; `mask` None trains it dense.
+def fit(
+    net: nn.Module,
+    mask: Mask | None,
+    data: Dataset,
+    how: Fit,
+    ledger: Ledger,
+    meter: Meter,
+    *,
+    keep: int | None = None,
+) -> Fitted:
+    """Train `net` in place on the images that the method makes; `mask` None trains it dense.
 
-    Validation is the robust accuracy under PGD on the held-out images, after every epoch; the first epoch of
-    the highest one is the best. Raises InputError where the loss is no longer finite.
+    Validation is the accuracy on the held-out images, clean and under PGD, after every epoch; the first epoch
+    where the one that chooses is highest is the best. Raises InputError where the loss is no longer finite.
     """
     settings = how.settings
     attack = training_attack(settings, how.threat)
@@ -61,27 +83,29 @@ def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledg
     masking = Masking(net, mask, norms_after(net)) if mask is not None else None
     if masking is not None:
         masking.mask_parameters()
-    optimiser = torch.optim.SGD(
-        net.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
+    optimiser = optimiser_of(net, settings)
     flops = forward_flops(net, data.spec.shape)
     per_epoch = steps_per_epoch(len(data.train), settings.batch)
-    steps = how.epochs * per_epoch
-    best, best_epoch, history = snapshot(net), 0, list[dict[str, Any]]()
+    spec = data.spec if settings.augment else replace(data.spec, shift=0, flip=False)
+    best, best_epoch, early, history = snapshot(net), 0, None, list[dict[str, Any]]()
 
-    for epoch in range(1, how.epochs + 1):
+    for epoch in range(how.begin // per_epoch + 1, -(-how.steps // per_epoch) + 1):
         net.train()
+        first, end = max((epoch - 1) * per_epoch, how.begin), min(epoch * per_epoch, how.steps)
         loss_sum = torch.zeros((), device=data.train.images.device)
-        stream = batches(
+        whole = batches(
             data.train,
-            data.spec,
+            spec,
             settings.batch,
             seed=how.seed,
             epoch=epoch,
             channels_last=how.compute.channels_last,
         )
-        for step, (images, labels, ids) in enumerate(ledger.each("data", stream), (epoch - 1) * per_epoch):
-            lr = learning_rate(settings, step, steps)
+        stream = islice(whole, first - (epoch - 1) * per_epoch, end - (epoch - 1) * per_epoch)
+        for step, (images, labels, ids) in enumerate(ledger.each("data", stream), first):
+            if step == keep:
+                early = snapshot(net)
+            lr = learning_rate(settings, step, how.steps)
             passes = 2 * len(images)
 
             if attack is not None:
@@ -106,7 +130,9 @@ def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledg
                 for group in optimiser.param_groups:
                     group["lr"] = lr
                 optimiser.zero_grad(set_to_none=True)
-                loss = F.cross_entropy(net(images), labels)
+                with own_chance(images.device, _mixed(how.seed, step)):
+                    logits = net(images)
+                loss = F.cross_entropy(logits, labels)
                 loss.backward()  # type: ignore[no-untyped-call]
                 if masking is not None:
                     masking.mask_gradients()
@@ -117,7 +143,7 @@ def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledg
             ledger.count("update", UPDATE_PASSES.times(len(images)), flops)
             meter.advance(1, passes)
 
-        train_loss = float(loss_sum) / per_epoch
+        train_loss = float(loss_sum) / (end - first)
         if not math.isfinite(train_loss):
             raise InputError(
                 f"the {ledger.stage} diverged in epoch {epoch} (loss {train_loss}) at a learning rate of "
@@ -128,6 +154,7 @@ def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledg
         history.append(
             {
                 "epoch": epoch,
+                "step": end,
                 "lr": lr,
                 "train_loss": train_loss,
                 "val_clean": clean,
@@ -136,12 +163,41 @@ def fit(net: nn.Module, mask: Mask | None, data: Dataset, how: Fit, ledger: Ledg
                 "flops": ledger.charged_flops,
             }
         )
-        if robust > max((h["val_robust"] for h in history[:-1]), default=-1.0):
+        chosen = f"val_{how.evaluate.choose}"
+        if history[-1][chosen] > max((h[chosen] for h in history[:-1]), default=-1.0):
             with ledger.phase("checkpoint"):
                 best, best_epoch = snapshot(net), epoch
         ledger.settle()
-        meter.note(f"epoch {epoch}/{how.epochs}  clean {clean:.1%}  robust {robust:.1%}")
-    return Fitted(best, best_epoch, snapshot(net), history)
+        epochs = (
+            f"{how.steps / per_epoch:g}" if how.steps % per_epoch == 0 else f"{how.steps / per_epoch:.1f}"
+        )
+        meter.note(f"epoch {epoch}/{epochs}  clean {clean:.1%}  robust {robust:.1%}")
+    return Fitted(best, best_epoch, snapshot(net), history, early)
+
+
+def optimiser_of(net: nn.Module, settings: Training) -> torch.optim.Optimizer:
+    """SGD with momentum, or Adam with the momentum as its beta1; weight decay is added to the gradient."""
+    if settings.optimiser == "adam":
+        betas = (settings.momentum, 0.999)
+        return torch.optim.Adam(
+            net.parameters(), lr=settings.lr, betas=betas, weight_decay=settings.weight_decay
+        )
+    return torch.optim.SGD(
+        net.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+
+
+@contextmanager
+def own_chance(device: torch.device, seed: int) -> Iterator[None]:
+    """Let layers such as dropout, which draw from PyTorch's global generator, draw from one of this seed.
+
+    So a step can be had again by itself. The global generator is afterwards as it was.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        yield
 
 
 def snapshot(net: nn.Module) -> State:
@@ -170,6 +226,6 @@ def _validate(folded: Folded, data: Dataset, how: Fit, ledger: Ledger, flops: in
     return clean.accuracy, robust.accuracy
 
 
-def _mixed(seed: int, epoch: int) -> int:
-    """A seed for the attack's random starts that differs from epoch to epoch."""
-    return (seed << 32) | epoch
+def _mixed(seed: int, number: int) -> int:
+    """A seed that differs from epoch to epoch (the attack's starts) or from step to step (the net's own)."""
+    return (seed << 32) | number

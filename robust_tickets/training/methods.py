@@ -2,7 +2,7 @@
 
 from attacks import FGSM, PGD, Attack, ThreatModel
 from robust_tickets.ledger import Passes
-from robust_tickets.recipe import Training
+from robust_tickets.settings import Training
 
 
 def training_attack(settings: Training, threat: ThreatModel) -> Attack | None:

@@ -19,7 +19,7 @@ from robust_tickets import data
 from robust_tickets.data import SPECS, images, training_images
 from robust_tickets.data.load import CIFAR10_CLASSES
 from robust_tickets.errors import InputError
-from robust_tickets.recipe import Data
+from robust_tickets.settings import Data
 
 PLACE = os.environ.get("ROBUST_TICKETS_CIFAR10")
 real = pytest.mark.skipif(not PLACE, reason="needs ROBUST_TICKETS_CIFAR10")
@@ -177,7 +177,7 @@ def test_fewer_images_than_cifar_has_are_never_taken_for_what_was_asked(tmp_path
     except InputError as error:
         assert "20" in str(error)  # noqa: PT017 (either is allowed)
     else:
-        assert (len(made.train), len(made.val)) == (training_images(which), val)
+        assert (len(made.train), len(made.val)) == (training_images(which, SPECS["cifar10"]), val)
 
 
 def test_an_archive_cut_between_two_images_is_refused(tmp_path, small):

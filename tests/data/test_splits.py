@@ -11,7 +11,7 @@ from robust_tickets import data
 from robust_tickets.data import SPECS, Split, training_images
 from robust_tickets.data.dataset import balanced_order, split
 from robust_tickets.errors import InputError
-from robust_tickets.recipe import Data
+from robust_tickets.settings import Data
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 LABELS = st.lists(st.integers(0, 4), max_size=60).map(
@@ -145,12 +145,12 @@ def test_the_fingerprint_is_of_all_images_before_any_split(digits):
 def test_the_fingerprint_changes_with_one_pixel_or_label(where, what):
     parts = {"train": part(40), "test": part(20, seed=1)}
     data_ = Data("digits", val_images=10, train_images=20)
-    before = split(data_, "t", **parts).fingerprint
-    assert split(data_, "t", **parts).fingerprint == before
+    before = split(data_, SPECS["digits"], "t", **parts).fingerprint
+    assert split(data_, SPECS["digits"], "t", **parts).fingerprint == before
     altered = getattr(parts[where], what).clone()
     altered.view(-1)[-1] ^= 1
     parts[where] = replace(parts[where], **{what: altered})
-    assert split(data_, "t", **parts).fingerprint != before
+    assert split(data_, SPECS["digits"], "t", **parts).fingerprint != before
 
 
 def test_first_is_a_constant_balanced_subset_and_nought_is_all(digits):
@@ -186,7 +186,7 @@ def test_take_keeps_image_label_and_id_together():
     ],
 )
 def test_the_number_of_training_images_is_known_beforehand(name, val, train, expected):
-    assert training_images(Data(name, val_images=val, train_images=train)) == expected
+    assert training_images(Data(name, val_images=val, train_images=train), SPECS[name]) == expected
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_the_number_of_training_images_is_known_beforehand(name, val, train, exp
 )
 def test_more_training_images_than_there_are_is_refused_before_reading(val, train):
     which = Data("digits", val_images=val, train_images=train)
-    for ask in (training_images, data.load):
+    for ask in (lambda asked: training_images(asked, SPECS["digits"]), data.load):
         with pytest.raises(InputError) as caught:
             ask(which)
         assert all(str(number) in str(caught.value) for number in (val, train, 1437))

@@ -11,10 +11,12 @@ import torch
 
 from robust_tickets import models, recipe
 from robust_tickets.cli import main
+from robust_tickets.data import SPECS
 from robust_tickets.pruning import Mask
-from robust_tickets.recipe import Data, Evaluate, Model, Recipe, Search, Train
+from robust_tickets.recipe import Recipe
 from robust_tickets.runs import RunDirectory
-from robust_tickets.stages.place import model_spec
+from robust_tickets.settings import Data, Evaluate, Model, Search, Train
+from robust_tickets.stages.experiment import model_spec
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import Checkpoint
 from robust_tickets.training.loop import snapshot
@@ -45,7 +47,7 @@ ROWS = {
     "unknown field": ("search --recipe demo --search.lrr 1", "--search.lrr; Perhaps you meant; --search.lr"),
     "unknown flag": ("evaluate {checkpoint} --attack fgsm", "--attack; --attacks"),
     "unknown value": ("search --recipe demo --search.method pdg", "--search.method; 'pdg'; 'pgd'"),
-    "unknown model": ("search --recipe demo --model.name resnet", "--model.name; 'resnet'; resnet20"),
+    "unknown model": ("search --recipe demo --model.name resnet", "model.name; 'resnet'; resnet20"),
     "unknown arm": ("compare --recipe demo --compare.arms dens", "--compare.arms; 'dens'; 'dense'"),
     "arm twice": ("compare --recipe demo --compare.arms dense ticket ticket", "compare.arms; twice"),
     "no dense": ("compare --recipe demo --compare.arms ticket", "compare.arms; dense"),
@@ -165,14 +167,16 @@ ROWS = {
 
 
 def save_ticket(what, path):
-    net = models.build(model_spec(what), seed=0)
+    spec = model_spec(what, SPECS[what.data.name])
+    net = models.build(spec, seed=0)
     search = {"data": {"name": what.data.name}}
-    Ticket(model_spec(what), snapshot(net), Mask.full(net), search, "0" * 16, 0, 1, 1).save(path)
+    Ticket(spec, snapshot(net), Mask.full(net), search, "0" * 16, 0, 1, 1).save(path)
 
 
 def save_checkpoint(what, path):
-    state = snapshot(models.build(model_spec(what), seed=0))
-    Checkpoint(state, model_spec(what), recipe.record(what), "0" * 16, "dense", 0, 1, 0.1, 0.1).save(path)
+    spec = model_spec(what, SPECS[what.data.name])
+    state = snapshot(models.build(spec, seed=0))
+    Checkpoint(state, spec, recipe.record(what), "0" * 16, "dense", 0, 1, 0.1, 0.1).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +204,7 @@ def given(tmp_path_factory):
     files.cut_checkpoint.write_bytes(whole[: len(whole) // 2])
     files.changed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     save_checkpoint(replace(TINY, data=Data("cifar10")), files.cifar_checkpoint)
-    RunDirectory(files.begun, TINY).begin("cpu")
+    RunDirectory(files.begun, TINY).begin("cpu", {})
     return vars(files)
 
 

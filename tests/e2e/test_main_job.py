@@ -1,6 +1,5 @@
 """The whole job on a tiny recipe, through the command line."""
 
-import importlib
 import json
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 from robust_tickets import recipe as recipes
 from robust_tickets.cli import main
 from robust_tickets.report import COLUMNS
+from robust_tickets.stages import Experiment
 
 ARMS = ["dense", "dense-short", "dense-equal-cost", "ticket"]
 
@@ -39,7 +39,7 @@ def out(capsys) -> list[str]:
 
 def test_a_comparison_leaves_all_its_files(run):
     assert {p.name for p in run.iterdir()} == {
-        "recipe.toml", "env.json", "timing.csv", "timing.md", "curves.svg", "seed-0", "seed-1",
+        "recipe.toml", "env.json", "inputs.json", "timing.csv", "timing.md", "curves.svg", "seed-0", "seed-1",
     }  # fmt: skip
     for seed in (0, 1):
         assert {p.name for p in (run / f"seed-{seed}").iterdir()} == {*ARMS, "search"}
@@ -197,11 +197,8 @@ def test_the_first_stage_of_a_process_is_not_charged_for_what_pytorch_imports(re
 
 
 def test_figures_on_other_images_stay_out_of_the_run(run, tmp_path, capsys, monkeypatch):
-    stage = importlib.import_module(
-        "robust_tickets.stages.evaluate"
-    )  # the package has a function of that name
-    load = stage.load
-    monkeypatch.setattr(stage, "load", lambda *a: replace(load(*a), fingerprint="f" * 16))
+    load = Experiment.load
+    monkeypatch.setattr(Experiment, "load", lambda *a: replace(load(*a), fingerprint="f" * 16))
     file = run / "seed-0" / "dense" / "best.safetensors"
     before = (file.parent / "robustness.csv").read_bytes()
     main(["evaluate", str(file), "--runs", str(tmp_path), "--limit", "50"])

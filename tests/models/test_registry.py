@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.transforms import functional as vision
 
 from robust_tickets.errors import InputError
-from robust_tickets.models import ModelSpec, Normalise, build
+from robust_tickets.models import ModelSpec, Normalise, build, names
 from robust_tickets.models.registry import channels
 
 GREY = ModelSpec("lenet-300-100", 1.0, (1, 28, 28), 10, (0.1307,), (0.3081,))
@@ -20,6 +20,7 @@ SMALL = {
     "resnet20": dataclasses.replace(COLOUR, width=0.5),
     "vgg16": dataclasses.replace(COLOUR, name="vgg16", width=0.125),
 }
+RESIDUAL = "resnet20, resnet32, resnet56, resnet18, preact-resnet18"
 
 
 @pytest.fixture(params=SMALL)
@@ -137,22 +138,43 @@ def test_width_scales_the_units_of_lenet(width, units):
     ("typed", "meant"), [("resnet-20", "resnet20"), ("vgg", "vgg16"), ("lenet-300", "lenet-300-100")]
 )
 def test_an_unknown_net_is_answered_with_the_nearest(typed, meant):
-    with pytest.raises(InputError, match=rf"unknown net '{typed}': did you mean '{meant}'.*known: .*vgg16"):
+    with pytest.raises(InputError, match=rf"unknown net '{typed}': did you mean .*'{meant}'.*known: .*vgg16"):
         build(dataclasses.replace(COLOUR, name=typed), seed=0)
 
 
 def test_a_net_like_no_other_is_answered_with_all():
-    with pytest.raises(InputError, match="unknown net 'zzz': known: lenet-300-100, resnet20, vgg16"):
+    known = ", ".join(sorted([*names, "wrn28-10", "wrn34-10"]))
+    with pytest.raises(InputError, match=rf"unknown net 'zzz': known: {known} \(any wrnD-K, D = 6n \+ 4\)"):
         build(dataclasses.replace(COLOUR, name="zzz"), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("wrn35-10", "wrn34-10"), ("wrn38-1", "wrn40-1"), ("wrn4-2", "wrn10-2")]
+)
+def test_a_wide_resnet_of_no_possible_depth_is_answered_with_the_nearest(typed, meant):
+    with pytest.raises(
+        InputError, match=rf"'{typed}': .* must be 6n \+ 4, at least 10: did you mean '{meant}'"
+    ):
+        build(dataclasses.replace(COLOUR, name=typed), seed=0)
+
+
+@pytest.mark.parametrize("typed", ["wrn-34-10", "wrn34", "wrn34-0", "wrn034-10", "wrn34-10 ", "wrn28-x"])
+def test_what_only_resembles_a_wide_resnet_is_unknown(typed):
+    with pytest.raises(InputError, match=rf"unknown net '{typed}': did you mean .*any wrnD-K"):
+        build(dataclasses.replace(COLOUR, name=typed), seed=0)
 
 
 @pytest.mark.parametrize(
     ("name", "sides", "least", "fitting"),
     [
-        ("vgg16", (28, 28), 32, "lenet-300-100, resnet20"),
-        ("vgg16", (32, 31), 32, "lenet-300-100, resnet20"),
-        ("vgg16", (3, 40), 32, "lenet-300-100"),
-        ("resnet20", (3, 3), 4, "lenet-300-100"),
+        ("vgg16", (28, 28), 32, "lenet-300-100, conv-2, conv-4, conv-6, vgg19, " + RESIDUAL),
+        ("vgg16", (32, 31), 32, "lenet-300-100, conv-2, conv-4, conv-6, vgg19, " + RESIDUAL),
+        ("vgg19", (15, 16), 16, "lenet-300-100, conv-2, conv-4, conv-6, " + RESIDUAL),
+        ("vgg16", (3, 40), 32, "lenet-300-100, conv-2"),
+        ("resnet20", (3, 3), 4, "lenet-300-100, conv-2"),
+        ("wrn10-1", (3, 3), 4, "lenet-300-100, conv-2"),
+        ("conv-6", (7, 8), 8, "lenet-300-100, conv-2, conv-4, resnet20, resnet32, resnet56"),
+        ("conv-2", (1, 1), 2, "lenet-300-100"),
     ],
 )
 def test_images_too_small_are_answered_with_nets_that_fit(name, sides, least, fitting):

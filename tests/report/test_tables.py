@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from robust_tickets.errors import InputError
-from robust_tickets.recipe import Compare
 from robust_tickets.report import csv, curves, markdown, timing
 from robust_tickets.runs import RunDirectory
+from robust_tickets.settings import Compare
 
 ROBUST = {"dense": [0.30, 0.34], "ticket": [0.28, 0.31]}
 
@@ -19,7 +19,7 @@ ROBUST = {"dense": [0.30, 0.34], "ticket": [0.28, 0.31]}
 def run(tiny_recipe, tmp_path):
     recipe = replace(tiny_recipe, compare=Compare(("dense", "ticket")))
     run = RunDirectory.of(tmp_path, recipe)
-    run.begin("cpu")
+    run.begin("cpu", {})
     for seed in (0, 1):
         for arm, flops in (("dense", 100), ("ticket", 50)):
             fill(run, seed, arm, ROBUST[arm][seed], flops)

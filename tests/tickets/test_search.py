@@ -8,7 +8,7 @@ from robust_tickets import models
 from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter
 from robust_tickets.pruning import SCORES, Mask, prunable, prune
-from robust_tickets.stages.place import fit_of, model_spec
+from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.tickets import find_ticket
 from robust_tickets.training import fit
 from robust_tickets.training.checkpoint import plant
@@ -17,8 +17,8 @@ from robust_tickets.training.loop import snapshot
 
 def search(recipe, data, **changes):
     recipe = replace(recipe, search=replace(recipe.search, **changes))
-    net = models.build(model_spec(recipe), seed=0)
-    how = fit_of(recipe, recipe.search, recipe.search.epochs, 0)
+    net = models.build(model_spec(recipe, data.spec), seed=0)
+    how = Experiment(recipe).fit(recipe.search, recipe.search.epochs * 4, 0)
     ledger = Ledger("search")
     with ledger.running():
         found = find_ticket(net, data, recipe.search, how, ledger, Meter())
@@ -27,7 +27,7 @@ def search(recipe, data, **changes):
 
 def test_one_round_is_one_shot_pruning_of_a_trained_dense_net(tiny_recipe, tiny_data):
     _, found, how, _ = search(tiny_recipe, tiny_data, rounds=1, ratio=0.8)
-    dense = models.build(model_spec(tiny_recipe), seed=0)
+    dense = models.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
     fit(dense, None, tiny_data, how, Ledger("train"), Meter())
     mask = Mask.full(dense)
     score = SCORES[tiny_recipe.search.scores]
@@ -36,7 +36,7 @@ def test_one_round_is_one_shot_pruning_of_a_trained_dense_net(tiny_recipe, tiny_
 
 def test_rounds_are_train_prune_rewind_written_out(tiny_recipe, tiny_data):
     _, found, how, _ = search(tiny_recipe, tiny_data, rounds=3, ratio=0.3)
-    net = models.build(model_spec(tiny_recipe), seed=0)
+    net = models.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
     init = snapshot(net)
     mask = Mask.full(net)
     for _ in range(3):

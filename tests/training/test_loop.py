@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attacks import PGD
 from robust_tickets import models
-from robust_tickets.data import batches
+from robust_tickets.data import SPECS, batches
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter
@@ -36,10 +36,10 @@ def half(net):
 
 @pytest.fixture
 def twin(tiny_recipe):
-    from robust_tickets.recipe import Model
-    from robust_tickets.stages.place import model_spec
+    from robust_tickets.settings import Model
+    from robust_tickets.stages.experiment import model_spec
 
-    spec = model_spec(replace(tiny_recipe, model=Model("resnet20", width=0.5)))
+    spec = model_spec(replace(tiny_recipe, model=Model("resnet20", width=0.5)), SPECS["digits"])
     return lambda: models.build(spec, seed=0)
 
 
@@ -142,18 +142,18 @@ def test_same_seed_same_bits_and_another_seed_differs(twin, tiny_data, how):
 
 
 def test_best_is_the_first_epoch_of_highest_robust_accuracy(twin, tiny_data, how):
-    fitted, _ = run(twin(), None, tiny_data, replace(how, epochs=4))
+    fitted, _ = run(twin(), None, tiny_data, replace(how, steps=16))
     robust = [record["val_robust"] for record in fitted.history]
     assert fitted.best_epoch == robust.index(max(robust)) + 1
     last_net = twin()
-    shorter, _ = run(last_net, None, tiny_data, replace(how, epochs=4))
+    shorter, _ = run(last_net, None, tiny_data, replace(how, steps=16))
     assert equal(shorter.last, fitted.last)
 
 
 @pytest.mark.parametrize("method", ["natural", "fgsm", "pgd"])
 def test_ledger_counts_what_hooks_count(method, twin, tiny_data, how, monkeypatch):
     """Passes at the callable that ran (for attacks the folded view); FLOPs as PyTorch's counter has them."""
-    how = replace(how, settings=replace(how.settings, method=method), epochs=1)
+    how = replace(how, settings=replace(how.settings, method=method), steps=4)
     net = twin()
     seen = {"attack": 0, "update": 0, "look": 0}
     forward = models.Folded.forward

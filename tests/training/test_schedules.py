@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robust_tickets.recipe import Training
+from robust_tickets.settings import Training
 from robust_tickets.training import learning_rate
 
 

@@ -1,0 +1,215 @@
+"""The same job from Python, on nets and tensors of the user's own.
+
+    data = images(train=(x, y), test=(x_test, y_test), val_images=500)
+    ticket = find_ticket(build_net, data, search={"epochs": 5})
+    trained = train(build_net, data, ticket, train={"ticket_epochs": 5})
+
+`net` is a function that returns a fresh nn.Module, or a module, which is copied and never changed; None
+means the recipe's own. `data` comes from `images`; None means the recipe's own data set. `recipe` is a
+shipped name, a TOML file or a Recipe; keyword arguments named like its concerns override its fields.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from robust_tickets import arms, comparison, evaluation
+from robust_tickets import recipe as recipes
+from robust_tickets import tickets as ticketing
+from robust_tickets.data import Dataset
+from robust_tickets.data import from_tensors as images
+from robust_tickets.errors import InputError
+from robust_tickets.ledger import Ledger, clock_for
+from robust_tickets.models import Make, fold, own_name
+from robust_tickets.progress import Progress, Silent, for_stderr
+from robust_tickets.recipe import Recipe
+from robust_tickets.stages import Experiment, Machine
+from robust_tickets.stages.limits import left_alone
+from robust_tickets.stages.place import placed
+from robust_tickets.stages.search import search_part
+from robust_tickets.tickets import Ticket
+from robust_tickets.training import fit
+from robust_tickets.training.checkpoint import plant
+
+__all__ = ["Trained", "compare", "evaluate", "find_ticket", "images", "train"]
+
+Net = nn.Module | Make
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained net, with the weights of the epoch that validation chose, in eval mode.
+
+    `history` has a row an epoch (accuracies are fractions); `last` is the state dict of the last epoch;
+    `ledger` is where seconds, passes and FLOPs went.
+    """
+
+    net: nn.Module
+    best_epoch: int
+    history: pd.DataFrame
+    last: dict[str, Any]
+    ledger: dict[str, Any]
+
+
+def find_ticket(
+    net: Net | None = None,
+    data: Dataset | None = None,
+    recipe: str | Recipe = Recipe(),
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    quiet: bool = False,
+    **fields: dict[str, Any],
+) -> Ticket:
+    """Find a boosting ticket: train, prune, rewind, for the rounds of `search`.
+
+    `ticket.save(path)` writes it. Raises InputError for what cannot be searched with.
+    """
+    what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet)
+    machine.prepare(what.recipe.compute)
+    module = what.fresh_net(seed, machine)
+    for line in left_alone(module):
+        machine.progress.say(line)
+    ledger = Ledger("search", clock_for(device))
+    with ledger.running():
+        with ledger.phase("load"):
+            dataset = what.load(machine)
+        plan = arms.search_plan(what.recipe, dataset.spec)
+        search = what.recipe.search
+        with machine.progress.stage(f"search, seed {seed}", plan.steps) as meter:
+            how = what.fit(search, plan.round_steps, seed)
+            found = ticketing.find_ticket(module, dataset, search, how, ledger, meter, rewind=plan.rewind)
+    return Ticket(
+        model=what.model_spec(machine),
+        init=found.init,
+        mask=found.mask,
+        search=search_part(what.recipe),
+        data=dataset.fingerprint,
+        seed=seed,
+        passes=ledger.charged_passes,
+        flops=ledger.charged_flops,
+    )
+
+
+def train(
+    net: Net | None = None,
+    data: Dataset | None = None,
+    ticket: Ticket | None = None,
+    recipe: str | Recipe = Recipe(),
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    quiet: bool = False,
+    **fields: dict[str, Any],
+) -> Trained:
+    """Train adversarially: dense for `train.epochs`, or from a ticket for `train.ticket_epochs`.
+
+    Raises InputError for a ticket that does not fit the net.
+    """
+    what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet)
+    machine.prepare(what.recipe.compute)
+    module = what.fresh_net(seed, machine)
+    if ticket is not None:
+        ticket.plant(module)
+    ledger = Ledger("train", clock_for(device))
+    with ledger.running():
+        with ledger.phase("load"):
+            dataset = what.load(machine)
+        plan = arms.plan(what.recipe, "dense" if ticket is None else "ticket", dataset.spec)
+        with machine.progress.stage(f"{plan.arm}, seed {seed}", plan.steps) as meter:
+            how = what.fit(plan.training, plan.steps, seed)
+            fitted = fit(module, None if ticket is None else ticket.mask, dataset, how, ledger, meter)
+    plant(module, fitted.best, "best epoch")
+    history = pd.DataFrame(fitted.history)
+    return Trained(module.eval(), fitted.best_epoch, history, fitted.last, ledger.report())
+
+
+def evaluate(
+    net: nn.Module,
+    data: Dataset | None = None,
+    recipe: str | Recipe = Recipe(),
+    *,
+    attacks: Sequence[str] = ("clean", "fgsm", "pgd-20"),
+    limit: int = 0,
+    seed: int = 0,
+    device: str = "cpu",
+    **fields: dict[str, Any],
+) -> pd.DataFrame:
+    """Accuracy of a net, fractions of the test images, a row an attack, and their worst case last.
+
+    limit: test images, balanced over the classes; 0 means all. Passes are samples through the net. Raises
+    InputError for an unknown attack.
+    """
+    what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet=True)
+    machine.prepare(what.recipe.compute)
+    settings, compute = what.recipe.evaluate, what.recipe.compute
+    folded = fold(placed(copy.deepcopy(net), compute, machine))
+    rows = evaluation.evaluate(
+        folded,
+        what.load(machine).test.first(limit),
+        attacks,
+        what.threat,
+        rel_step=settings.rel_step,
+        batch=settings.batch,
+        seed=seed,
+        channels_last=compute.channels_last,
+    )
+    rows = [*rows, evaluation.worst_case(rows)] if len(rows) > 1 else rows
+    columns = ["attack", "n", "accuracy", "seconds", "passes"]
+    values = [(r.attack, len(r.standing), r.accuracy, r.seconds, r.passes.total) for r in rows]
+    return pd.DataFrame(values, columns=columns)
+
+
+def compare(
+    net: Net | None = None,
+    data: Dataset | None = None,
+    recipe: str | Recipe = Recipe(),
+    *,
+    seeds: int = 1,
+    seed: int = 0,
+    runs: Path | str = "runs",
+    device: str = "cpu",
+    quiet: bool = False,
+    **fields: dict[str, Any],
+) -> Path:
+    """Run all arms of `seeds` seeds, from `seed` on; gives the run directory, with timing.md and timing.csv.
+
+    What is finished is not done again. Raises InputError for a module with several seeds: it has one init.
+    """
+    if seeds < 1:
+        raise InputError(f"seeds must be at least 1, got {seeds}")
+    what = _experiment(net, data, recipe, fields)
+    if isinstance(net, nn.Module) and seeds > 1 and what.recipe.model.init == "default":
+        raise InputError(
+            f"{seeds} seeds need as many inits, and a module has one: hand over a function that returns a "
+            "fresh net, or give model={'init': 'glorot-normal'}"
+        )
+    machine = _machine(device, quiet)
+    return comparison.compare(what, range(seed, seed + seeds), Path(runs), machine).path
+
+
+def _experiment(
+    net: Net | None, data: Dataset | None, recipe: str | Recipe, fields: dict[str, dict[str, Any]]
+) -> Experiment:
+    whole = recipes.load(recipe) if isinstance(recipe, str) else recipe
+    table: dict[str, Any] = {name: dict(values) for name, values in fields.items()}
+    if net is not None:
+        table.setdefault("model", {}).setdefault("width", 1.0)
+        table["model"] |= {"name": own_name(net)}
+    if data is not None:
+        counts = {"val_images": len(data.val), "train_images": len(data.train)}
+        table["data"] = {"name": "own", "flip": data.spec.flip, "resize": 0} | counts
+    whole = recipes.read(table, whole)
+    make = partial(copy.deepcopy, net) if isinstance(net, nn.Module) else net
+    return Experiment(whole, make, data)
+
+
+def _machine(device: str, quiet: bool) -> Machine:
+    progress: Progress = Silent() if quiet else for_stderr()
+    return Machine(device, progress)

@@ -1,0 +1,138 @@
+"""The files of a folder, a tar archive or a zip, by name and content. Nothing is unpacked to the disk."""
+
+import io
+import lzma
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from robust_tickets.errors import InputError
+
+LARGEST_FILE = 64 << 20
+"""Bytes of the largest file that is read; an image of more is something else."""
+
+_DEEPEST = 6  # folders below the root; links that lead in a circle end there
+_MAGIC_OF_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file: its name below the root, with slashes, and what opens it.
+
+    An entry of an archive can be opened only before the next one is asked for. Opening raises InputError for
+    a link, a path that leads out of the archive, or a file that is too large.
+    """
+
+    name: str
+    open: Callable[[], IO[bytes]]
+
+
+def entries(root: Path, largest: int = LARGEST_FILE) -> Iterator[Entry]:
+    """All files of a tree or an archive, in no particular order.
+
+    Raises InputError for an archive that is damaged or none.
+    """
+    if root.is_dir():
+        for path in paths(root):
+            yield Entry(path.relative_to(root).as_posix(), partial(_from_tree, path, largest))
+        return
+    with _readable(root):
+        with root.open("rb") as file:
+            zipped = file.read(4) in _MAGIC_OF_ZIP
+        yield from (_of_zip if zipped else _of_tar)(root, largest)
+
+
+def paths(root: Path) -> Iterator[Path]:
+    """The files of a tree, links followed; and folders with a suffix, which stand where a file should."""
+    for folder, folders, names in os.walk(root, followlinks=True):
+        if len(Path(folder).relative_to(root).parts) >= _DEEPEST:
+            folders.clear()
+        for name in (*names, *(n for n in folders if PurePosixPath(n).suffix and not n.startswith("."))):
+            yield Path(folder, name)
+
+
+def _from_tree(path: Path, largest: int) -> IO[bytes]:
+    try:
+        _check_size(path.stat().st_size, largest, str(path))
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror}): mend or remove it") from None
+
+
+def _of_tar(root: Path, largest: int) -> Iterator[Entry]:
+    def content(member: tarfile.TarInfo) -> IO[bytes]:
+        _check_path(member.name, root)
+        if not member.isfile():
+            raise _link(member.name, root)
+        _check_size(member.size, largest, f"{member.name} in {root}")
+        with _readable(root):
+            file = archive.extractfile(member)
+            assert file is not None
+            return io.BytesIO(file.read())
+
+    with tarfile.open(root, "r|*") as archive:  # as a stream: xz and gzip cannot seek cheaply
+        for member in archive:
+            if member.isfile() or member.issym() or member.islnk():
+                yield Entry(str(PurePosixPath(member.name)), partial(content, member))
+
+
+def _of_zip(root: Path, largest: int) -> Iterator[Entry]:
+    def content(member: zipfile.ZipInfo) -> IO[bytes]:
+        _check_path(member.filename, root)
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise _link(member.filename, root)
+        _check_size(member.file_size, largest, f"{member.filename} in {root}")
+        if member.flag_bits & 1:
+            raise InputError(f"{member.filename} in {root} is encrypted: pack the archive without a password")
+        with _readable(root), archive.open(member) as file:
+            return io.BytesIO(file.read(member.file_size))
+
+    with zipfile.ZipFile(root) as archive:
+        for member in archive.infolist():
+            if not member.is_dir():
+                yield Entry(str(PurePosixPath(member.filename.replace("\\", "/"))), partial(content, member))
+
+
+@contextmanager
+def _readable(root: Path) -> Iterator[None]:
+    """Say in our words what is wrong with an archive."""
+    try:
+        yield
+    except tarfile.ReadError as error:
+        raise InputError(
+            f"{root} is no readable tar archive ({error}), nor a zip: fetch it again, or check --data.root"
+        ) from None
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{root} is no readable zip ({error}): fetch it again") from None
+    except (OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"{root} is damaged or cut short ({error}): fetch it again") from None
+    except NotImplementedError as error:
+        raise InputError(f"{root} is packed in a way that is not known ({error}): pack it anew") from None
+
+
+def _check_path(name: str, root: Path) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise InputError(f"{root} has the path {name}, which leads out of the archive: pack it anew")
+
+
+def _check_size(size: int, largest: int, name: str) -> None:
+    if size > largest:
+        raise InputError(
+            f"{name} is {size} bytes: expected an image of at most {largest >> 20} MiB; remove it"
+        )
+
+
+def _link(name: str, root: Path) -> InputError:
+    return InputError(
+        f"{name} in {root} is a link and no file: pack the archive with the files themselves "
+        "(tar --dereference --hard-dereference), or unpack it and give the folder"
+    )

@@ -1,0 +1,155 @@
+"""A person's own images: what is known of them is found by looking at them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robust_tickets import schema
+from robust_tickets.data.dataset import Dataset, Spec, Split, numbered, split
+from robust_tickets.errors import InputError
+from robust_tickets.settings import Data
+
+Pair = tuple[Tensor | NDArray[Any], Tensor | NDArray[Any]]
+
+
+def from_tensors(
+    train: Pair, test: Pair, *, val_images: int, train_images: int = 0, flip: bool = False
+) -> Dataset:
+    """A data set of images and labels at hand, for training and for testing.
+
+    Images are (N, C, H, W) or (N, H, W): uint8, or floats in [0, 1], which are rounded to the nearest
+    1/255. Labels are integers (N,) from 0, each class in both parts. `val_images` of the training images are
+    held out for validation and `train_images` of the others used (0: all). Training images are shifted by up
+    to an eighth of their side and, where `flip` is given, mirrored at random.
+
+    Raises InputError where images and labels cannot be such.
+
+    >>> from_tensors((images, labels), (test_images, test_labels), val_images=500)
+    """
+    data = Data("own", train_images=train_images, val_images=val_images, flip=flip)
+    schema.check(data, "data")
+    pixels, labels = _images(train[0], "train"), _labels(train, "train")
+    test_pixels, test_labels = _images(test[0], "test"), _labels(test, "test")
+    if pixels.shape[1:] != test_pixels.shape[1:]:
+        raise InputError(
+            f"training images are {tuple(pixels.shape[1:])} and test images {tuple(test_pixels.shape[1:])} "
+            "(C, H, W): give both the same shape"
+        )
+    check_classes(
+        labels, test_labels, [str(n) for n in range(int(torch.cat([labels, test_labels]).max()) + 1)]
+    )
+    train_part = numbered(pixels, labels)
+    test_part = numbered(test_pixels, test_labels, len(labels))
+    return of_images(data, described(train_part, test_part, (), flip), train_part, test_part)
+
+
+def of_images(data: Data, spec: Spec, train: Split, test: Split) -> Dataset:
+    """Split own images. Raises InputError where validation leaves no image of a class to train on."""
+    dataset = split(data, spec, spec.title, train, test)
+    left = torch.bincount(dataset.train.labels, minlength=spec.classes)
+    if len(dataset.train) >= spec.classes and not bool(left.all()):
+        label = int((left == 0).nonzero()[0])
+        raise InputError(
+            f"with data.val_images {data.val_images} no image of the class "
+            f"{spec.labels[label] if spec.labels else label!r} is left to train on: hold out fewer images"
+        )
+    return dataset
+
+
+def described(train: Split, test: Split, labels: tuple[str, ...], flip: bool) -> Spec:
+    """What is known of own images: mean and std are of the training images, to four decimals.
+
+    A channel that is the same everywhere gets a std of 1.
+    """
+    channels, height, width = train.images.shape[1:]
+    counts = np.zeros((channels, 256), np.int64)
+    for some in torch.split(train.images, 4096):
+        for channel in range(channels):
+            counts[channel] += np.bincount(some[:, channel].numpy().ravel(), minlength=256)
+    shares, values = counts / counts.sum(1, keepdims=True), np.arange(256) / 255
+    mean = shares @ values
+    std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(1))
+    classes = int(train.labels.max()) + 1
+    return Spec(
+        f"own images ({classes} classes)",
+        (channels, height, width),
+        classes,
+        len(train),
+        len(test),
+        tuple(round(float(m), 4) for m in mean),
+        tuple(round(float(s), 4) or 1.0 for s in std),
+        shift=round(min(height, width) / 8),
+        flip=flip,
+        labels=labels,
+    )
+
+
+def check_classes(train: Tensor, test: Tensor, names: Sequence[str]) -> None:
+    """Raise InputError unless both parts hold all of these classes, two at least."""
+    for part, labels in (("training", train), ("test", test)):
+        missing = np.setdiff1d(np.arange(len(names)), labels.numpy())
+        if len(missing):
+            raise InputError(
+                f"there are no {part} images of the class {names[missing[0]]!r}: both parts need images of "
+                "every class; add some, or leave the class out"
+            )
+    if len(names) < 2:
+        raise InputError(f"all images are of one class, {names[0]!r}: at least two are needed")
+
+
+def _images(images: Tensor | NDArray[Any], part: str) -> Tensor:
+    tensor = _tensor(images, f"the {part} images")
+    if tensor.ndim == 3:
+        tensor = tensor[:, None]
+    shape = tuple(tensor.shape)
+    if tensor.ndim != 4 or 0 in shape:
+        raise InputError(f"the {part} images are of shape {shape}: expected (N, C, H, W) or (N, H, W)")
+    if shape[1] not in (1, 3) and shape[3] in (1, 3):
+        raise InputError(
+            f"the {part} images are of shape {shape}, with the channels last: give (N, C, H, W), as by "
+            "images.permute(0, 3, 1, 2)"
+        )
+    if tensor.is_floating_point():
+        # also false for NaN
+        if not bool(((tensor >= 0) & (tensor <= 1)).all()):
+            raise InputError(
+                f"the {part} images are floats outside [0, 1] (or NaN): scale them to [0, 1], without "
+                "normalisation, or give uint8"
+            )
+        tensor = (tensor.double() * 255).round().to(torch.uint8)
+    if tensor.dtype != torch.uint8:
+        raise InputError(f"the {part} images are of {tensor.dtype}: expected uint8, or floats in [0, 1]")
+    return tensor.contiguous()
+
+
+def _labels(pair: Pair, part: str) -> Tensor:
+    labels = _tensor(pair[1], f"the {part} labels")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.ndim != 1:
+        raise InputError(
+            f"the {part} labels are {labels.dtype} of shape {tuple(labels.shape)}: expected integers (N,), "
+            "one an image"
+        )
+    if len(labels) != len(pair[0]):
+        raise InputError(
+            f"there are {len(pair[0])} {part} images and {len(labels)} labels: give as many of both"
+        )
+    labels = labels.to(torch.int64)
+    if int(labels.min()) < 0 or int(labels.max()) >= 1 << 16:
+        raise InputError(
+            f"the {part} labels go from {int(labels.min())} to {int(labels.max())}: number the "
+            "classes 0, 1, 2, ..."
+        )
+    return labels
+
+
+def _tensor(values: Tensor | NDArray[Any], what: str) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    try:
+        return torch.from_numpy(np.array(values))  # a copy: an array may be read-only
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} are no tensor and no array of numbers ({error}): give one") from None

@@ -1,0 +1,117 @@
+"""The sets that torchvision knows, one row each: read from its folders, or fetched by it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robust_tickets.data import idx
+from robust_tickets.data.dataset import SPECS, Split, numbered
+from robust_tickets.data.places import ways
+from robust_tickets.errors import InputError
+from robust_tickets.settings import DataName
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How torchvision keeps a set: its class, and the folder below the root."""
+
+    torchvision: str
+    folder: tuple[str, ...]
+    channels: str = "last"  # in the array of the class; "none": grey, in idx files
+    labels: str = "targets"
+    parts: tuple[dict[str, object], ...] = ({"train": True}, {"train": False})
+
+
+KEPT: dict[DataName, Kept] = {
+    "cifar10": Kept("CIFAR10", ("cifar-10-batches-py",)),
+    "cifar100": Kept("CIFAR100", ("cifar-100-python",)),
+    "svhn": Kept("SVHN", (), "first", "labels", ({"split": "train"}, {"split": "test"})),
+    "mnist": Kept("MNIST", ("MNIST", "raw"), "none"),
+    "fashion-mnist": Kept("FashionMNIST", ("FashionMNIST", "raw"), "none"),
+}
+
+
+def read(name: DataName, place: Path, *, download: bool, say: Callable[[str], None]) -> tuple[Split, Split]:
+    """Training and test images of a set, from torchvision's root, the folder in it, or one with idx files.
+
+    Raises InputError where they are missing or damaged, or not as many as the set has.
+    """
+    kept, spec = KEPT[name], SPECS[name]
+    depth = len(kept.folder)
+    inside = depth > 0 and place.parts[-depth:] == kept.folder
+    root = place.parents[depth - 1] if inside else place
+    if kept.channels == "none":
+        arrays = _idx(name, place, root, download, say)
+    else:
+        arrays = _torchvision(name, root, download, say)
+    for (_, labels), part, expected in zip(
+        arrays, ("training", "test"), (spec.train_images, spec.test_images), strict=True
+    ):
+        if len(labels) != expected:
+            raise InputError(
+                f"{place} has {len(labels):,} {part} images, {spec.title} has {expected:,}: fetch it again "
+                "(to train on fewer images, use --data.train-images)"
+            )
+    train = numbered(*arrays[0])
+    return train, numbered(*arrays[1], len(train))
+
+
+def _torchvision(
+    name: DataName, root: Path, download: bool, say: Callable[[str], None]
+) -> list[tuple[Tensor, Tensor]]:
+    """Images (N, C, H, W) and labels of both parts, read by torchvision under its checksums."""
+    import torchvision.datasets
+
+    kept, title = KEPT[name], SPECS[name].title
+    of = getattr(torchvision.datasets, kept.torchvision)
+    if download:
+        say(f"downloading {title} to {root}")
+    try:
+        sets = [of(str(root), **part, download=download) for part in kept.parts]
+    except (URLError, OSError) as error:
+        what = f"the download of {title} failed" if download else f"{root} cannot be read"
+        raise InputError(f"{what} ({error}): {ways(name)}") from None
+    except RuntimeError as error:  # torchvision's word for absent files and wrong checksums
+        what = f"the download of {title} failed ({error})" if download else _none(name, root)
+        raise InputError(f"{what}: {ways(name)}") from None
+    arrays = []
+    for one in sets:
+        images = torch.as_tensor(one.data)
+        if kept.channels == "last":
+            images = images.permute(0, 3, 1, 2)
+        labels = torch.as_tensor(getattr(one, kept.labels), dtype=torch.int64)
+        arrays.append((images.contiguous(), labels))
+    return arrays
+
+
+def _idx(
+    name: DataName, place: Path, root: Path, download: bool, say: Callable[[str], None]
+) -> list[tuple[Tensor, Tensor]]:
+    """The same from idx files, which torchvision would read without a check; it only fetches them."""
+    spec = SPECS[name]
+    inner = root.joinpath(*KEPT[name].folder)
+    if download and not idx.complete_in(inner):
+        _torchvision(name, root, download, say)
+    folder = next((folder for folder in (inner, place) if idx.lies_in(folder)), None)
+    if folder is None:
+        raise InputError(f"{_none(name, place)}: {ways(name)}")
+    arrays = []
+    for part, count in (("train", spec.train_images), ("test", spec.test_images)):
+        images = idx.read(folder, idx.IMAGES[part], (count, *spec.shape[1:]))
+        labels = idx.read(folder, idx.LABELS[part], (count,))
+        if int(labels.max()) >= spec.classes:
+            raise InputError(
+                f"{folder} has a label {int(labels.max())} among its {part} images, and {spec.title} has "
+                f"{spec.classes} classes: it is of another set or damaged; fetch it again"
+            )
+        arrays.append((torch.from_numpy(images)[:, None], torch.from_numpy(labels.astype(np.int64))))
+    return arrays
+
+
+def _none(name: DataName, root: Path) -> str:
+    return f"{root} holds no {SPECS[name].title}, or a damaged one"

@@ -1,0 +1,46 @@
+"""How weights are drawn before training."""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+
+from robust_tickets.errors import InputError, unknown
+
+_LAWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "glorot-normal": nn.init.xavier_normal_,
+    "kaiming-normal": partial(nn.init.kaiming_normal_, mode="fan_in", nonlinearity="relu"),
+}
+
+INITS: tuple[str, ...] = ("default", *_LAWS)
+"""Names of the inits: the first leaves what the net's constructor drew."""
+
+
+def initialise(net: nn.Module, init: str) -> None:
+    """Draw the weights of all convolutions and linear layers anew, in place, from the global generator.
+
+    "default" leaves the net as it is. "glorot-normal" draws with standard deviation sqrt(2 / (fan_in +
+    fan_out)) (Glorot & Bengio 2010, eq. 12; the init of Frankle & Carbin 2019), "kaiming-normal" with
+    sqrt(2 / fan_in) (He et al. 2015, eq. 10). Both set biases to zero and leave every other layer alone.
+
+    Raises InputError for an unknown init, or a layer whose weight is computed from others.
+    """
+    if init not in INITS:
+        raise unknown("init", init, INITS)
+    if init == "default":
+        return
+    layers = {
+        name: module
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
+    }
+    for name, layer in layers.items():
+        if not isinstance(layer.weight, nn.Parameter):  # what is drawn into it would be lost
+            raise InputError(
+                f"the weight of {name or 'the net'!r} is computed from other parameters: initialise the net "
+                "before it is parametrised, or use the init 'default'"
+            )
+    for layer in layers.values():
+        _LAWS[init](layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

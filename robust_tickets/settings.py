@@ -1,0 +1,221 @@
+"""The recipe's dataclasses, one a concern: they are the command line (`--search.lr 0.01`) and the TOML file.
+
+The text under a field is its help.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from robust_tickets.eps import Eps
+from robust_tickets.schema import Count, CountOrZero, NotNegative, Positive, Range, Share, ShareOrZero
+
+DataName = Literal["digits", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "folder", "own"]
+Method = Literal["natural", "fgsm", "pgd"]
+Optimiser = Literal["sgd", "adam"]
+Schedule = Literal["step", "constant", "cosine", "cyclic"]
+Scores = Literal["magnitude", "magnitude-over-layer-mean"]
+Arm = Literal["dense", "dense-short", "dense-equal-cost", "dense-search-lr", "ticket"]
+
+NETS = (
+    "lenet-300-100",
+    "conv-2",
+    "conv-4",
+    "conv-6",
+    "vgg11",
+    "vgg16",
+    "vgg16-fc",
+    "vgg19",
+    "resnet20",
+    "resnet32",
+    "resnet56",
+    "resnet18",
+    "preact-resnet18",
+)
+"""The nets by name; WideResNets are named by depth and factor, as wrn34-10."""
+
+WITH_DROPOUT = ("conv-2", "conv-4", "conv-6")
+"""The nets that have dropout."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images, and how many of them are used."""
+
+    name: DataName = "digits"
+    """data set: digits (scikit-learn's, embedded), one that torchvision knows, folder (any images), or own
+    (tensors handed over in Python)"""
+    root: Path | None = None
+    """where the images are: torchvision's folder; for mnist and fashion-mnist also the four idx files; for
+    cifar10 and folder a tree train/<class>/* and test/<class>/* or an archive of one, for folder <class>/*
+    alone too; without it an environment variable such as ROBUST_TICKETS_CIFAR10 is asked; never recorded"""
+    download: bool = False
+    """let torchvision download the set into the root; never recorded"""
+    resize: CountOrZero = 0
+    """folder: scale and crop every image to a square of this side; 0: leave them as they are"""
+    flip: bool = False
+    """folder and own: mirror training images at random; other sets have an augmentation of their own"""
+    train_images: CountOrZero = 0
+    """training images, balanced over the classes; 0: all that validation leaves"""
+    val_images: Count = 180
+    """images held out of the training set for validation: the same ones for every seed"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The net."""
+
+    name: Annotated[str, arg(metavar="NET|MODULE:FUNCTION")] = "resnet20"
+    """architecture: lenet-300-100, conv-2, conv-4, conv-6, vgg11, vgg16, vgg16-fc, vgg19, resnet20, resnet32,
+    resnet56, resnet18, preact-resnet18, wrnD-K (as wrn34-10), or module:function, a function of yours that
+    returns an nn.Module"""
+    width: Annotated[float, Range(above=0, most=64)] = 1.0
+    """factor on all hidden widths (channels are rounded to multiples of 8)"""
+    dropout: ShareOrZero = 0.0
+    """share of the hidden units dropped behind each hidden linear layer of conv-2, conv-4 and conv-6"""
+    init: Literal["default", "glorot-normal", "kaiming-normal"] = "default"
+    """initial weights: default (PyTorch's, TRADES's for WideResNets, your function's own), or normal ones
+    after Glorot or Kaiming"""
+
+
+EPS_CIFAR = Eps("8/255")
+"""The radius that most of the literature uses on CIFAR-10."""
+
+
+@dataclass(frozen=True)
+class Threat:
+    """What the adversary may do to an image."""
+
+    eps: Eps = EPS_CIFAR
+    """radius of the ball, for pixels in [0, 1]; kept as written; step sizes are shares of it"""
+    norm: Literal["Linf", "L2"] = "Linf"
+    """Linf: any pixel by at most eps; L2: all pixels together by at most eps"""
+
+
+@dataclass(frozen=True)
+class Pgd:
+    """The training attack where the method is pgd."""
+
+    steps: Count = 10
+    """gradient steps"""
+    rel_step: Positive = 0.25
+    """step size as a share of eps"""
+    random_start: bool = True
+    """begin at a uniform point of the ball instead of the image"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: method, optimiser and schedule."""
+
+    method: Method = "pgd"
+    """images trained on: natural, fgsm (one step of eps, no random start) or pgd"""
+    pgd: Pgd = Pgd()
+    epochs: Count = 30
+    """passes over the training images"""
+    iterations: CountOrZero = 0
+    """optimiser steps, met exactly, instead of epochs; 0: go by epochs"""
+    batch: Count = 128
+    """images a step; an epoch's last, smaller batch is left out"""
+    augment: bool = True
+    """shift and mirror the images as their data set has it"""
+    optimiser: Optimiser = "sgd"
+    """sgd or adam"""
+    lr: Positive = 0.1
+    """learning rate, at its highest"""
+    momentum: ShareOrZero = 0.9
+    """SGD's momentum; Adam's beta1"""
+    weight_decay: NotNegative = 5e-4
+    """L2 weight decay, on all parameters"""
+    schedule: Schedule = "step"
+    """step: times 0.1 at each of the drops; constant; cosine: to 0 along half a cosine; cyclic: linearly up
+    to lr, at the end of the warm-up or half-way without one, and down to 0"""
+    drops: tuple[Share, ...] = (0.5, 0.75)
+    """step: shares of the steps after which the rate is multiplied by 0.1"""
+    warmup: ShareOrZero = 0.0
+    """share of the steps over which the rate rises linearly from warmup_lr to lr; 0: none"""
+    warmup_lr: NotNegative = 0.0
+    """learning rate at which the warm-up begins"""
+
+
+@dataclass(frozen=True)
+class Search(Training):
+    """How the ticket is found: train, prune, rewind; again `rounds` times."""
+
+    epochs: Count = 30
+    """epochs of each round"""
+    rounds: Count = 1
+    """how often it is trained, pruned and rewound; 1 is one-shot pruning. More rounds than an earlier search
+    had go on from it"""
+    ratio: Share = 0.8
+    """share of the weights still there that a round removes (scope layer: from each convolution)"""
+    scope: Literal["global", "layer"] = "global"
+    """global: the ratio of all layers together; layer: of each layer by itself"""
+    fc_ratio: ShareOrZero | None = None
+    """scope layer: the share for hidden linear layers; None: as ratio"""
+    output_ratio: ShareOrZero | None = None
+    """scope layer: the share for the output layer; None: as fc_ratio"""
+    prune_first_conv: bool = True
+    """prune the first convolution too"""
+    prune_output: bool = True
+    """prune the output layer too"""
+    spare: str = ""
+    """weights that are never pruned, by name: patterns with spaces between, such as "*shortcut* head.*\"; the
+    names are those of the net's parameters"""
+    scores: Scores = "magnitude-over-layer-mean"
+    """what decides: the weight's magnitude, or that divided by the mean magnitude of its layer"""
+    rewind_iterations: CountOrZero = 0
+    """rewind to the weights after so many steps of the first round; 0: to the init"""
+    rewind_epochs: CountOrZero = 0
+    """the same, in epochs"""
+
+
+@dataclass(frozen=True)
+class Train(Training):
+    """The training that is compared: dense or from the ticket, on one schedule chosen for dense."""
+
+    epochs: Count = 30
+    """epochs of the full schedule, for dense nets"""
+    ticket_epochs: Count = 15
+    """epochs of the short schedule, for the ticket and for dense-short; the same shape"""
+    ticket_iterations: CountOrZero = 0
+    """optimiser steps of the short schedule, where iterations is given; 0: go by epochs"""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """How nets are judged. Attacks: clean, FGSM, and PGD-20 with a random start."""
+
+    images: CountOrZero = 0
+    """test images, balanced over the classes; 0: all"""
+    batch: Count = 250
+    """images at once"""
+    rel_step: Positive = 0.25
+    """PGD's step size as a share of eps"""
+    val_steps: Count = 10
+    """steps of the PGD on the validation images, after every epoch"""
+    choose: Literal["robust", "clean"] = "robust"
+    """accuracy on the validation images that chooses the best epoch"""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Which arms stand beside each other."""
+
+    arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
+    """dense: full schedule; dense-short: the ticket's epochs; dense-equal-cost: as many epochs as the
+    ticket's search and training cost in FLOPs, rounded up; dense-search-lr: full schedule from the
+    search's lr, no warm-up;
+    ticket"""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How the arithmetic is done; what changes the bits is part of the recipe."""
+
+    threads: Annotated[int, Range(least=1, most=1024)] = 2
+    """CPU threads"""
+    channels_last: bool = True
+    """memory format of images and weights: channels last, or PyTorch's default"""

@@ -1,0 +1,62 @@
+"""Attacked images on disk: exact ones for programs, pictures for people."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from robust_tickets import runs
+from robust_tickets.data import Split
+
+
+class Pictures:
+    """The images that attacks made in one evaluation, to be written under a folder.
+
+    Samples that were wrong without an attack were not attacked, and have none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._parts: dict[str, list[tuple[Split, Tensor, Tensor]]] = {}
+
+    def add(self, attack: str, samples: Split, images: Tensor, broken: Tensor) -> None:
+        """Keep attacked images (N, C, H, W) in [0, 1], and whether each is misclassified."""
+        self._parts.setdefault(attack, []).append((samples.to("cpu"), images, broken))
+
+    def write(self) -> str:
+        """Write each attack's images; gives a line that says so.
+
+        `<attack>.npz` holds images float32 (N, C, H, W), originals uint8, labels, ids and broken;
+        `<attack>/<id>-label-<k>[-broken].png` are for the eye: rounding to 8 bits may undo an attack.
+        """
+        count = 0
+        for attack, parts in self._parts.items():
+            arrays = {
+                "images": torch.cat([images for _, images, _ in parts]).float(),
+                "originals": torch.cat([samples.images for samples, _, _ in parts]),
+                "labels": torch.cat([samples.labels for samples, _, _ in parts]),
+                "ids": torch.cat([samples.ids for samples, _, _ in parts]),
+                "broken": torch.cat([broken for _, _, broken in parts]),
+            }
+            file = io.BytesIO()
+            plain: dict[str, Any] = {key: tensor.contiguous().numpy() for key, tensor in arrays.items()}
+            np.savez_compressed(file, **plain)
+            runs.write_bytes(self._folder / f"{attack}.npz", file.getvalue())
+            for image, label, number, broken in zip(
+                arrays["images"], arrays["labels"], arrays["ids"], arrays["broken"], strict=True
+            ):
+                name = f"{int(number):06}-label-{int(label)}{'-broken' if broken else ''}.png"
+                runs.write_bytes(self._folder / attack / name, _png(image))
+            count += len(arrays["labels"])
+        return f"{count:,} attacked images are in {self._folder}"
+
+
+def _png(image: Tensor) -> bytes:
+    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, format="PNG")
+    return file.getvalue()

@@ -1,0 +1,91 @@
+"""Rounds that an earlier search has done already."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robust_tickets import recipe, runs
+from robust_tickets.errors import InputError
+from robust_tickets.recipe import Recipe
+from robust_tickets.runs import RunDirectory
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.place import Machine
+from robust_tickets.tickets import Found, Ticket
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Rounds found on disk: what they gave, what they cost, and where they lie."""
+
+    found: Found
+    ledger: dict[str, Any]
+    folder: Path
+
+
+def earlier_rounds(
+    what: Experiment, seed: int, run: RunDirectory, machine: Machine, inputs: Mapping[str, str]
+) -> Earlier | None:
+    """The most rounds, at most as many as the recipe wants, that a search like this one has done.
+
+    Sought in the run directory and in those beside it, if they were begun on the same machine with the same
+    inputs. What cannot be read is passed over and said so.
+    """
+    wanted = what.recipe.search.rounds
+    candidates = [
+        (rounds, folder)
+        for other in _alike(what.recipe, run)
+        for rounds, folder in _rounds(other, seed)
+        if rounds <= wanted and _same_place(other, machine, inputs)
+    ]
+    for _, folder in sorted(candidates, key=lambda item: item[0], reverse=True):
+        try:
+            ticket = Ticket.load(folder / "ticket.safetensors")
+            lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            found = Found(ticket.init, ticket.mask, [json.loads(line) for line in lines])
+            return Earlier(found, runs.read_json(folder / "ledger.json"), folder)
+        except (InputError, OSError, ValueError) as error:
+            machine.progress.say(f"passed over: {error}")
+    return None
+
+
+def _alike(what: Recipe, run: RunDirectory) -> Iterator[RunDirectory]:
+    """The run directory itself, and those beside it whose search differs in the number of rounds alone."""
+    yield run
+    for file in sorted(run.path.parent.glob("*/recipe.toml")):
+        if file.parent == run.path:
+            continue
+        try:
+            other = RunDirectory.open(file.parent)
+        except InputError:
+            continue  # another release's, or no run directory of ours
+        if _but_for_rounds(other.recipe) == _but_for_rounds(what):
+            yield other
+
+
+def _but_for_rounds(what: Recipe) -> dict[str, Any]:
+    whole = recipe.record(what)
+    del whole["search"]["rounds"]
+    return {
+        concern: whole[concern] for concern in ("data", "model", "threat", "search", "evaluate", "compute")
+    }
+
+
+def _rounds(run: RunDirectory, seed: int) -> Iterator[tuple[int, Path]]:
+    folder = run.arm(seed, "search")
+    if (folder / "ledger.json").is_file():
+        yield run.recipe.search.rounds, folder
+    for ledger in folder.glob("round-*/ledger.json"):
+        number = ledger.parent.name.removeprefix("round-")
+        if number.isascii() and number.isdigit():
+            yield int(number), ledger.parent
+
+
+def _same_place(run: RunDirectory, machine: Machine, inputs: Mapping[str, str]) -> bool:
+    try:
+        run.check(machine.device)
+        run.check_inputs(inputs)
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,185 @@
+"""What can be asked for: the verbs of the command line and their flags, which are also their help."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+from robust_tickets.eps import Eps
+from robust_tickets.recipe import Recipe
+from robust_tickets.schema import Count, CountOrZero, Range
+from robust_tickets.settings import DataName
+
+Seed = Annotated[int, Range(least=0, most=2**31 - 1)]
+
+REGISTRY = tyro.constructors.ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def _eps(
+    info: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[Eps] | None:
+    if info.type is not Eps:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="EPS",
+        instance_from_str=lambda words: Eps(words[0]),
+        is_instance=lambda value: isinstance(value, Eps),
+        str_from_instance=lambda eps: [str(eps)],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """What every verb takes that runs something by a recipe."""
+
+    recipe: Annotated[str, arg(metavar="NAME|FILE")]
+    """a shipped recipe (see `robust-tickets recipes`) or a TOML file; flags below override its fields"""
+    runs: Path = Path("runs")
+    """folder of the run directories"""
+    seed: Seed = 0
+    """seed of init, batches and attacks (compare: the first one)"""
+    device: str = "cpu"
+    """torch device: cpu, cuda or cuda:N"""
+    fields: Annotated[Recipe, arg(name="")] = field(default_factory=Recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Running):
+    """Find a boosting ticket: adversarial training, pruning and rewinding. Writes ticket.safetensors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Running):
+    """Train adversarially, dense or from a ticket. Writes best.safetensors and last.safetensors."""
+
+    ticket: Annotated[Path | None, arg(metavar="FILE")] = None
+    """a ticket.safetensors to start from, trained for train.ticket_epochs; without it: dense, train.epochs"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Running):
+    """Run all arms of a recipe and compare them. Writes timing.csv, timing.md and curves.svg."""
+
+    seeds: Count = 1
+    """how many seeds, from --seed on"""
+    dry_run: bool = False
+    """list arms, passes, FLOPs and the estimated time instead"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationData:
+    """Where the images are; the set itself is the one the checkpoint was trained on."""
+
+    name: DataName | None = None
+    """data set; None: as recorded in the checkpoint"""
+    root: Path | None = None
+    """folder, image tree or tar archive of the data set"""
+    download: bool = False
+    """let torchvision download it into the root"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationModel:
+    """The net, where the file cannot say or must not."""
+
+    name: Annotated[str | None, arg(metavar="MODULE:FUNCTION")] = None
+    """the function of yours that made the checkpoint's net: a file's own word is not trusted with code"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a checkpoint's clean and robust accuracy. Prints a table and writes robustness.csv."""
+
+    checkpoint: Positional[Path]
+    """a best.safetensors or last.safetensors"""
+    attacks: tuple[str, ...] = ("clean", "fgsm", "pgd-20")
+    """attacks: clean, fgsm, or pgd-N for N steps from a random start"""
+    split: Literal["train", "val", "test"] = "test"
+    """which images"""
+    limit: CountOrZero = 0
+    """how many images, balanced over the classes, always the same ones; 0: all"""
+    seed: Seed = 0
+    """seed of the attacks' random starts"""
+    device: str = "cpu"
+    """torch device: cpu, cuda or cuda:N"""
+    runs: Path = Path("runs")
+    """where robustness.csv goes if the checkpoint lies in no run directory; else it goes beside it"""
+    save_images: Annotated[Path | None, arg(metavar="DIR")] = None
+    """folder for the attacked images: exact ones in <attack>.npz, pictures in <attack>/*.png"""
+    data: EvaluationData = EvaluationData()
+    model: EvaluationModel = EvaluationModel()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Make the timing table again from a run directory's files."""
+
+    run: Positional[Path]
+    """a run directory"""
+    format: Literal["csv", "markdown", "latex"] = "markdown"
+    """csv: fractions and seconds; markdown: percent, and the sentence that the table supports; latex: the
+    same table for a paper (needs the package booktabs)"""
+    out: Annotated[Path | None, arg(metavar="FILE")] = None
+    """file to write; None: standard output"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipes:
+    """List the shipped recipes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a checkpoint's net so that it runs without this package, and check it against the original."""
+
+    checkpoint: Positional[Path]
+    """a best.safetensors or last.safetensors; the weights that a ticket pruned are zero in it"""
+    format: Literal["torch", "onnx", "safetensors"] = "torch"
+    """torch: a program for torch.export.load; onnx: a model for any ONNX runtime (needs the extra onnx);
+    safetensors: the bare weights by parameter name"""
+    out: Annotated[Path | None, arg(metavar="FILE")] = None
+    """file to write; None: beside the checkpoint, as .pt2, .onnx or -weights.safetensors"""
+    model: EvaluationModel = EvaluationModel()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsList:
+    """List run directories: recipe, seeds, finished arms, size."""
+
+    runs: Path = Path("runs")
+    """folder of the run directories"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsRm:
+    """Remove a run directory with all its results."""
+
+    run: Positional[Path]
+    """a run directory"""
+    yes: bool = False
+    """really remove it; without, only what would go is said"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheClear:
+    """Remove the decoded images from the cache; they are decoded again when they are needed."""
+
+
+Verb = Search | Train | Evaluate | Compare | Table | Recipes | Export | RunsList | RunsRm | CacheClear
+VERBS: dict[str, type[Verb]] = {
+    "search": Search,
+    "train": Train,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "table": Table,
+    "export": Export,
+    "recipes": Recipes,
+    "runs list": RunsList,
+    "runs rm": RunsRm,
+    "cache clear": CacheClear,
+}
+"""The verbs by the words they are called by."""

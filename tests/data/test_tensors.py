@@ -1,0 +1,146 @@
+"""Images handed over in Python: the same data whatever the type, or a message on what is wrong."""
+
+import numpy as np
+import pytest
+import torch
+
+from robust_tickets.data import from_tensors
+from robust_tickets.errors import InputError
+
+
+def pair(n=12, shape=(3, 8, 8), classes=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(256, (n, *shape), dtype=torch.uint8, generator=generator)
+    return images, torch.arange(n) % classes
+
+
+TRAIN, TEST = pair(), pair(6, seed=1)
+
+
+def made(train=TRAIN, test=TEST, **more):
+    return from_tensors(train, test, **{"val_images": 3, **more})
+
+
+SAME = {
+    "numpy": lambda x, y: (x.numpy(), y.numpy()),
+    "read-only": lambda x, y: (np.broadcast_to(x.numpy(), x.shape), y.numpy()),
+    "floats": lambda x, y: (x.float() / 255, y),
+    "doubles": lambda x, y: (x.double() / 255, y),
+    "floats nearly there": lambda x, y: ((x.double() / 255 + 0.4 / 255).clamp(max=1), y),
+    "numpy floats": lambda x, y: ((x.float() / 255).numpy(), y.numpy()),
+    "small labels": lambda x, y: (x, y.to(torch.uint8)),
+    "int32 labels": lambda x, y: (x, y.int()),
+    "channels last": lambda x, y: (x.contiguous(memory_format=torch.channels_last), y),
+    "needing a gradient": lambda x, y: ((x.float() / 255).requires_grad_(), y),
+}
+
+
+@pytest.mark.parametrize("convert", SAME.values(), ids=SAME)
+def test_the_same_images_are_the_same_data_in_any_type(convert):
+    expected, ours = made(), made(convert(*TRAIN), convert(*TEST))
+    assert ours.fingerprint == expected.fingerprint
+    assert (ours.spec, ours.title) == (expected.spec, expected.title)
+    for part in ("train", "val", "test"):
+        assert torch.equal(getattr(ours, part).images, getattr(expected, part).images)
+        assert getattr(ours, part).labels.dtype == torch.int64
+
+
+def test_images_and_labels_stay_together_and_all_are_there():
+    dataset = made()
+    assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (9, 3, 6)
+    images, labels = (torch.cat([a, b]) for a, b in zip(TRAIN, TEST, strict=True))
+    seen = []
+    for part in (dataset.train, dataset.val, dataset.test):
+        assert torch.equal(part.images, images[part.ids])
+        assert torch.equal(part.labels, labels[part.ids])
+        seen += part.ids.tolist()
+    assert sorted(seen) == list(range(18))
+    assert len(made(train_images=4).train) == 4
+
+
+def test_what_is_known_of_own_images_is_what_the_training_images_are():
+    spec = made(flip=True).spec
+    assert (spec.title, spec.shape, spec.classes) == ("own images (3 classes)", (3, 8, 8), 3)
+    assert (spec.train_images, spec.test_images, spec.shift, spec.flip) == (12, 6, 1, True)
+    values = TRAIN[0].double().transpose(0, 1).flatten(1) / 255
+    assert spec.mean == pytest.approx(values.mean(1).tolist(), abs=5.1e-5)
+    assert spec.std == pytest.approx(values.std(1, correction=0).tolist(), abs=5.1e-5)
+    assert not made().spec.flip
+
+
+@pytest.mark.parametrize(("side", "shift"), [(8, 1), (28, 4), (32, 4), (64, 8), (3, 0)])
+def test_the_shift_is_an_eighth_of_the_side(side, shift):
+    spec = made(pair(shape=(1, side, side + 9)), pair(6, shape=(1, side, side + 9))).spec
+    assert spec.shift == shift
+
+
+def test_grey_images_may_lack_the_channel():
+    train, test = pair(shape=(1, 8, 8)), pair(6, shape=(1, 8, 8))
+    bare = made((train[0][:, 0], train[1]), (test[0][:, 0], test[1]))
+    assert bare.fingerprint == made(train, test).fingerprint
+    assert bare.spec.shape == (1, 8, 8)
+
+
+def test_a_channel_that_is_the_same_everywhere_has_a_std_that_can_be_divided_by():
+    images = TRAIN[0].clone()
+    images[:, 2] = 7
+    spec = made((images, TRAIN[1])).spec
+    assert spec.std[2] == 1
+    assert spec.mean[2] == round(7 / 255, 4)
+
+
+def images(change):
+    return lambda: {"train": (change(TRAIN[0]), TRAIN[1])}
+
+
+def labels(change):
+    return lambda: {"train": (TRAIN[0], change(TRAIN[1]))}
+
+
+MISTAKES = {
+    "floats to 255": (images(lambda x: x.float()), ["train images", "outside [0, 1]", "scale them"]),
+    "normalised": (images(lambda x: x.float() / 255 - 0.5), ["outside [0, 1]", "scale them"]),
+    "NaN": (images(lambda x: (x.float() / 255).fill_(torch.nan)), ["NaN", "scale them"]),
+    "a little over": (images(lambda x: (x / 255).index_fill(0, torch.tensor([3]), 1.001)), ["scale them"]),
+    "int64 images": (images(lambda x: x.long()), ["torch.int64", "uint8"]),
+    "two dimensions": (images(lambda x: x[:, 0, 0]), ["(12, 8)", "(N, C, H, W)"]),
+    "channels at the end": (
+        images(lambda x: x.permute(0, 2, 3, 1)),
+        ["(12, 8, 8, 3)", "permute(0, 3, 1, 2)"],
+    ),
+    "no images": (lambda: {"train": (TRAIN[0][:0], TRAIN[1][:0])}, ["(0, 3, 8, 8)"]),
+    "other test images": (lambda: {"test": pair(6, (3, 8, 9))}, ["(3, 8, 8)", "(3, 8, 9)", "same shape"]),
+    "a list of words": (images(lambda x: ["a"] * 12), ["train images", "no array of numbers"]),
+    "float labels": (labels(lambda y: y.float()), ["train labels", "torch.float32", "integers (N,)"]),
+    "bool labels": (labels(lambda y: y > 0), ["torch.bool", "integers (N,)"]),
+    "one-hot": (labels(lambda y: torch.eye(3).long()[y]), ["(12, 3)", "integers (N,)"]),
+    "too few labels": (labels(lambda y: y[:-1]), ["12 train images and 11 labels"]),
+    "from one": (labels(lambda y: y + 1), ["training images of the class '0'"]),
+    "below nought": (labels(lambda y: y - 1), ["-1 to 1", "0, 1, 2"]),
+    "ids for labels": (labels(lambda y: y * 10**12), ["2000000000000", "0, 1, 2"]),
+    "a class never trained": (
+        lambda: {"test": (TEST[0], TEST[1] + 1)},
+        ["no training images of the class '3'"],
+    ),
+    "a class never tested": (lambda: {"test": pair(6, classes=2)}, ["no test images of the class '2'"]),
+    "one class": (lambda: {"train": pair(classes=1), "test": pair(6, classes=1)}, ["one class, '0'"]),
+    "all held out": (lambda: {"val_images": 12}, ["data.val_images 12", "12 training images"]),
+    "none held out": (lambda: {"val_images": 0}, ["data.val_images"]),
+    "a class held out": (
+        lambda: {"train": (TRAIN[0], torch.tensor([0] * 6 + [1] * 5 + [2])), "val_images": 3},
+        ["no image of the class 2 is left"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_said(spoil, words):
+    with pytest.raises(InputError) as caught:
+        made(**spoil())
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_the_images_handed_over_are_left_alone():
+    before = [x.clone() for x in (*TRAIN, *TEST)]
+    made()
+    assert all(torch.equal(a, b) for a, b in zip(before, (*TRAIN, *TEST), strict=True))

@@ -1,0 +1,122 @@
+"""Exported nets: they run without this package, and give the original's logits."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from robust_tickets import export, recipe
+from robust_tickets.cli import main
+from robust_tickets.errors import InputError
+from robust_tickets.models import ModelSpec, build
+from robust_tickets.pruning import SCORES, Mask, Masking, prunable, prune
+from robust_tickets.recipe import Recipe
+from robust_tickets.training import Checkpoint
+from robust_tickets.training.loop import snapshot
+
+SPECS = {
+    "lenet-300-100": ModelSpec("lenet-300-100", 0.2, (1, 8, 8), 10, (0.3,), (0.4,)),
+    "conv-2": ModelSpec("conv-2", 0.125, (3, 16, 16), 10, (0.5,) * 3, (0.25,) * 3, dropout=0.5),
+    "resnet20": ModelSpec("resnet20", 0.5, (3, 16, 16), 10, (0.5,) * 3, (0.25,) * 3),
+    "vgg16-fc": ModelSpec("vgg16-fc", 0.125, (3, 32, 32), 10, (0.5,) * 3, (0.25,) * 3),
+    "wrn10-1": ModelSpec("wrn10-1", 1.0, (3, 16, 16), 10, (0.5,) * 3, (0.25,) * 3),
+}
+
+
+def checkpoint_of(spec: ModelSpec, path, *, name=None):
+    """A checkpoint of a ticket's net, half pruned, with BatchNorm statistics of its own."""
+    net = build(spec, seed=3)
+    mask = Mask.full(net)
+    mask = prune(SCORES["magnitude-over-layer-mean"](prunable(net), mask), mask, 0.5)
+    Masking(net, mask, {}).mask_parameters()
+    with torch.no_grad():
+        for _ in range(20):
+            net.train()(torch.rand(16, *spec.shape))
+    model = replace(spec, name=name or spec.name)
+    Checkpoint(snapshot(net), model, recipe.record(Recipe()), "0" * 16, "ticket", 0, 1, 0.5, 0.5).save(path)
+    return net.eval(), mask
+
+
+@pytest.fixture(params=SPECS)
+def made(request, tmp_path):
+    file = tmp_path / "best.safetensors"
+    net, mask = checkpoint_of(SPECS[request.param], file)
+    return SPECS[request.param], file, net, mask
+
+
+def images_of(spec, n):
+    return torch.rand(n, *spec.shape, generator=torch.Generator().manual_seed(n))
+
+
+@pytest.mark.parametrize("n", [1, 7])
+def test_a_torch_program_runs_where_this_package_is_not(made, n, tmp_path):
+    spec, file, net, _ = made
+    done = export.export(file, "torch")
+    images = images_of(spec, n)
+    torch.save(images, tmp_path / "images.pt")
+    code = (
+        "import sys, torch; sys.modules['robust_tickets'] = sys.modules['attacks'] = None; "
+        f"net = torch.export.load({str(done.file)!r}).module(); "
+        f"torch.save(net(torch.load({str(tmp_path / 'images.pt')!r})).detach(), {str(tmp_path / 'out.pt')!r})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=tmp_path)
+    torch.testing.assert_close(torch.load(tmp_path / "out.pt"), net(images).detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 7])
+def test_an_onnx_model_gives_the_same_logits(made, n):
+    spec, file, net, _ = made
+    done = export.export(file, "onnx")
+    session = onnxruntime.InferenceSession(str(done.file))
+    (logits,) = session.run(None, {"images": images_of(spec, n).numpy()})
+    expected = net(images_of(spec, n)).detach().numpy()
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * max(1, np.abs(expected).max()))
+    assert [p.name for p in file.parent.iterdir()].count("best.onnx") == 1  # no weights beside it
+    assert not list(file.parent.glob("*.data"))
+
+
+def test_bare_weights_are_the_net_s_with_the_ticket_applied(made):
+    _, file, net, mask = made
+    done = export.export(file, "safetensors")
+    weights = load_file(done.file)
+    assert weights.keys() == net.state_dict().keys()
+    assert all(torch.equal(weights[name], value) for name, value in net.state_dict().items())
+    assert all(bool((weights[name][~mask[name]] == 0).all()) for name in mask)
+
+
+def test_the_command_line_writes_beside_the_checkpoint_and_says_how_far_it_is(tmp_path, capsys):
+    file = tmp_path / "best.safetensors"
+    checkpoint_of(SPECS["lenet-300-100"], file)
+    main(["export", str(file)])
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "best.pt2")
+    main(["export", str(file), "--format", "onnx", "--out", str(tmp_path / "mine.onnx")])
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == str(tmp_path / "mine.onnx")
+    assert "differ" in said[-2]
+
+
+class Chance(nn.Module):
+    """A net whose logits cannot be had again."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, images):
+        return self.linear(images.flatten(1)) + torch.rand(10)
+
+
+def test_a_net_that_differs_from_the_original_leaves_no_file(tmp_path):
+    file = tmp_path / "best.safetensors"
+    spec = replace(SPECS["lenet-300-100"], name="mine:Chance")
+    state = snapshot(Chance())
+    Checkpoint(state, spec, recipe.record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
+    with pytest.raises(InputError, match=r"logits differ .* more than 1e-05"):
+        export.export(file, "safetensors", make=Chance)
+    assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]
