@@ -59,6 +59,15 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, meta
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file says that `save` wrote it; whether it is whole, `load` finds out."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
 def content_hash(tensors: dict[str, Tensor], meta: dict[str, Any]) -> str:
     """Sixteen hex digits of names, types, shapes, values and meaning."""
     digest = hashlib.sha256()

@@ -146,7 +146,7 @@ def _run_recipe(verb: Running) -> None:
 
 
 def _evaluate(verb: Evaluate) -> None:
-    from robust_tickets import models, stages
+    from robust_tickets import stages
 
     file, rows = stages.evaluate_file(
         verb.checkpoint,
@@ -158,7 +158,7 @@ def _evaluate(verb: Evaluate) -> None:
         name=verb.data.name,
         root=verb.data.root,
         download=verb.data.download,
-        make=None if verb.model.name is None else models.imported(verb.model.name),
+        model=stages.Named(verb.model.name, verb.model.width, verb.model.normalise),
         elsewhere=verb.runs,
         pictures=verb.save_images,
     )

@@ -86,6 +86,20 @@ class EvaluationData:
 class EvaluationModel:
     """The net, where the file cannot say or must not."""
 
+    name: Annotated[str | None, arg(metavar="NET|MODULE:FUNCTION")] = None
+    """published weights (a state dict): the net that they are of; checkpoints of a net of your own: the
+    function that makes it, as a file's own word is not trusted with code"""
+    width: Annotated[float, Range(above=0, most=64)] = 1.0
+    """published weights: factor on the net's hidden widths"""
+    normalise: Annotated[str, arg(metavar="none|DATA|MEAN,STD")] = "none"
+    """published weights: what the net was trained on: none for images in [0, 1], or images from which the
+    mean was taken and that were divided by the std, a data set's or numbers"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportModel:
+    """The net, where the file must not say."""
+
     name: Annotated[str | None, arg(metavar="MODULE:FUNCTION")] = None
     """the function of yours that made the checkpoint's net: a file's own word is not trusted with code"""
 
@@ -95,7 +109,8 @@ class Evaluate:
     """Measure a checkpoint's clean and robust accuracy. Prints a table and writes robustness.csv."""
 
     checkpoint: Positional[Path]
-    """a best.safetensors or last.safetensors"""
+    """a best.safetensors or last.safetensors; or published weights (.pt, .safetensors), with --model.name and
+    --data.name"""
     attacks: tuple[str, ...] = ("clean", "fgsm", "pgd-20")
     """attacks: clean, fgsm, or pgd-N for N steps from a random start"""
     split: Literal["train", "val", "test"] = "test"
@@ -143,7 +158,7 @@ class Export:
     safetensors: the bare weights by parameter name"""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
     """file to write; None: beside the checkpoint, as .pt2, .onnx or -weights.safetensors"""
-    model: EvaluationModel = EvaluationModel()
+    model: ExportModel = ExportModel()
 
 
 @dataclass(frozen=True, kw_only=True)

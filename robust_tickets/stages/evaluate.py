@@ -16,9 +16,9 @@ from robust_tickets.recipe import Recipe
 from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.settings import DataName
 from robust_tickets.stages.experiment import Experiment, threat_model
+from robust_tickets.stages.named import Named
 from robust_tickets.stages.pictures import Pictures
 from robust_tickets.stages.place import Machine, placed
-from robust_tickets.training import Checkpoint
 
 _KEY = ["checkpoint", "split", "attack", "eps", "norm", "n", "seed"]
 
@@ -57,6 +57,7 @@ def evaluate_file(
     name: DataName | None = None,
     root: Path | None = None,
     download: bool = False,
+    model: Named = Named(),
     make: Make | None = None,
     images: Dataset | None = None,
     elsewhere: Path | None = None,
@@ -65,13 +66,15 @@ def evaluate_file(
     """Judge any checkpoint; gives the table's file and the rows just made.
 
     name, root, download: the images, as in a recipe; by default the set that the checkpoint was trained on.
-    make: the function that makes a net of the user's own. images: the user's own. limit: images, balanced
+    model: the net as the user names it, for published weights and nets of their own. make: the function that
+    makes a net of the user's own. images: the user's own. limit: images, balanced
     over the classes; 0 means all. The rows are merged into `robustness.csv` beside a checkpoint that lies in
     a run directory, and otherwise into one under `elsewhere`; the attacked images are written to `pictures`.
     Raises InputError for what cannot be evaluated.
     """
     file = file.resolve()  # a link stands for the file that it names
-    checkpoint = Checkpoint.load(file)
+    make = model.make if make is None else make
+    checkpoint = model.checkpoint(file, name, root, download, machine)
     what = checkpoint.resolved_recipe()
     attacks = tuple(dict.fromkeys((evaluation.CLEAN, *attacks)))  # robust accuracy needs the clean verdicts
     for attack in attacks:

@@ -3,6 +3,7 @@
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.loop import Fit, Fitted, fit
 from robust_tickets.training.methods import UPDATE_PASSES, attack_passes, training_attack
+from robust_tickets.training.published import normalisation, published
 from robust_tickets.training.schedules import learning_rate
 
 __all__ = [
@@ -13,5 +14,7 @@ __all__ = [
     "attack_passes",
     "fit",
     "learning_rate",
+    "normalisation",
+    "published",
     "training_attack",
 ]

@@ -1,16 +1,12 @@
 """Wrong calls: status 2, one message that names what is wrong and how to mend it, and nothing is written."""
 
-import importlib
-import re
 import tarfile
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from robust_tickets import models, recipe
-from robust_tickets.cli import main
 from robust_tickets.data import SPECS
 from robust_tickets.pruning import Mask
 from robust_tickets.recipe import Recipe
@@ -206,41 +202,6 @@ def given(tmp_path_factory):
     save_checkpoint(replace(TINY, data=Data("cifar10")), files.cifar_checkpoint)
     RunDirectory(files.begun, TINY).begin("cpu", {})
     return vars(files)
-
-
-@pytest.fixture(autouse=True)
-def _no_work(monkeypatch):
-    """Whoever gets as far as training or attacking has noticed nothing."""
-
-    def begun(*arguments, **options):
-        raise AssertionError("the work began")
-
-    for module in ("stages.train", "tickets.search", "estimate"):
-        monkeypatch.setattr(importlib.import_module(f"robust_tickets.{module}"), "fit", begun)
-    monkeypatch.setattr("robust_tickets.evaluation.evaluate", begun)
-
-
-@pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
-    """Run a wrong call; gives what it says, in one line and without frames."""
-    monkeypatch.delenv("ROBUST_TICKETS_CIFAR10", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "200")
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    random = torch.get_rng_state()
-
-    def run(*words):
-        with pytest.raises(SystemExit) as stopped:
-            main(words)
-        out, err = capsys.readouterr()
-        assert stopped.value.code == 2
-        assert out == ""
-        assert "Traceback" not in err
-        assert torch.equal(torch.get_rng_state(), random)
-        return " ".join(re.sub(r"[│╭╮╰╯─\s]+", " ", err).split())
-
-    return run
 
 
 @pytest.mark.parametrize(("words", "expected"), ROWS.values(), ids=ROWS)

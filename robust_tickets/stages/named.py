@@ -1,0 +1,68 @@
+"""A net that the user names beside a file: published weights have no word on theirs, ours are not trusted."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from robust_tickets import artefact, data, models, recipe
+from robust_tickets.errors import InputError
+from robust_tickets.models import Make
+from robust_tickets.recipe import Recipe
+from robust_tickets.settings import Data, DataName, Model
+from robust_tickets.stages.experiment import model_spec
+from robust_tickets.stages.place import Machine
+from robust_tickets.training import Checkpoint, normalisation, published
+
+
+@dataclass(frozen=True)
+class Named:
+    """What the user says of a checkpoint's net.
+
+    Its name (a net of ours, or module:function) and, for published weights, width and normalisation.
+    """
+
+    name: str | None = None
+    width: float = 1.0
+    normalise: str = "none"
+
+    @property
+    def make(self) -> Make | None:
+        """The function that makes a net of the user's own; None where it is one of ours."""
+        return models.imported(self.name) if self.name is not None and ":" in self.name else None
+
+    def checkpoint(
+        self, file: Path, name: DataName | None, root: Path | None, download: bool, machine: Machine
+    ) -> Checkpoint:
+        """The checkpoint in a file: ours, or published weights for the net and the data set named.
+
+        Raises InputError for published weights without those two names, for a checkpoint of ours whose own
+        net is not the one named, and for what cannot be read or does not fit.
+        """
+        if not file.is_file() or artefact.is_ours(file):
+            checkpoint = Checkpoint.load(file)
+            self._check_agrees(file, checkpoint)
+            return checkpoint
+        hint = "published weights need the name of their net, --model.name, and of a data set, --data.name"
+        if self.name is None:
+            try:
+                return Checkpoint.load(file)
+            except InputError as error:
+                raise InputError(f"{error}; {hint}") from None
+        if name is None:
+            raise InputError(f"{file} does not say what it was trained on: {hint}")
+        where = Data(name=name, root=root, download=download)
+        what = replace(Recipe(), data=where, model=Model(name=self.name, width=self.width))
+        recipe.check(what)
+        spec = data.spec_of(where, machine.progress.say)
+        mean, std = normalisation(self.normalise, spec)
+        return published(file, replace(model_spec(what, spec), mean=mean, std=std), what, self.make)
+
+    def _check_agrees(self, file: Path, checkpoint: Checkpoint) -> None:
+        if (self.width, self.normalise) != (1.0, "none"):
+            raise InputError(
+                f"{file} says itself what net it is of: leave out --model.width and --model.normalise"
+            )
+        if self.name is not None and self.name != checkpoint.model.name:
+            raise InputError(
+                f"{file} is a checkpoint of {checkpoint.model.name}, not of {self.name}: leave out "
+                "--model.name, or name that"
+            )

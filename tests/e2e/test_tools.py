@@ -1,0 +1,154 @@
+"""What is done with results: tables for papers, attacked images, runs and cache cleared away."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from robust_tickets import models, recipe
+from robust_tickets.cli import main
+from robust_tickets.data import SPECS, load
+from robust_tickets.settings import Data, Model
+from robust_tickets.stages.experiment import model_spec
+from robust_tickets.training import Checkpoint
+
+
+@pytest.fixture(scope="module")
+def run(tiny_recipe, tmp_path_factory) -> Path:
+    at = tmp_path_factory.mktemp("tools")
+    (at / "tiny.toml").write_text(recipe.dumps(tiny_recipe))
+    words = "--compare.arms dense ticket --search.epochs 1 --train.epochs 1 --train.ticket-epochs 1"
+    main(["compare", "--recipe", str(at / "tiny.toml"), "--runs", str(at / "runs"), *words.split()])
+    (found,) = (at / "runs").iterdir()
+    return found
+
+
+def out(capsys) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_an_attack_in_either_norm_stays_in_its_ball_and_says_so(norm, tiny_recipe, tmp_path, capsys):
+    """Search, training and evaluation in the norm of the recipe, and images that show it."""
+    (tmp_path / "tiny.toml").write_text(recipe.dumps(tiny_recipe))
+    words = ["--recipe", str(tmp_path / "tiny.toml"), "--runs", str(tmp_path / "runs")]
+    words += ["--threat.norm", norm, "--threat.eps", "1/2", "--train.epochs", "1"]
+    main(["train", *words])
+    folder = Path(out(capsys)[-1])
+    images = tmp_path / "images"
+    main(
+        ["evaluate", str(folder / "best.safetensors"), "--save-images", str(images), "--runs", str(tmp_path)]
+    )
+    rows = pd.read_csv(folder / "robustness.csv")
+    assert set(rows.norm) == {norm}
+    assert set(rows.eps) == {"1/2"}
+    for name in ("fgsm", "pgd-20"):
+        found = np.load(images / f"{name}.npz")
+        change = (found["images"] - found["originals"] / 255).reshape(len(found["ids"]), -1)
+        length = np.abs(change).max(1) if norm == "Linf" else np.linalg.norm(change, axis=1)
+        assert length.max() <= 0.5 + 1e-5
+        assert length.max() > 0.25
+        assert found["images"].min() >= 0
+        assert found["images"].max() <= 1
+
+
+def test_saved_images_are_those_that_the_verdict_is_about(run, tmp_path, capsys):
+    file = run / "seed-0" / "dense" / "best.safetensors"
+    words = ["--save-images", str(tmp_path / "images"), "--runs", str(tmp_path), "--limit", "40"]
+    main(["evaluate", str(file), *words])
+    net = Checkpoint.load(file).net()
+    rows = pd.read_csv(run / "seed-0" / "dense" / "robustness.csv")
+    accuracy = rows[(rows.checkpoint == "best") & (rows.n == 40)].set_index("attack").accuracy
+    test = load(Data("digits")).test
+    originals = dict(zip(test.ids.tolist(), test.images, strict=True))
+    for attack in ("fgsm", "pgd-20"):
+        found = np.load(tmp_path / "images" / f"{attack}.npz")
+        assert len(found["ids"]) == round(40 * accuracy["clean"])  # what was wrong before is not attacked
+        assert (~found["broken"]).sum() == round(40 * accuracy[attack])
+        wrong = net(torch.from_numpy(found["images"])).argmax(1).numpy() != found["labels"]
+        assert (wrong == found["broken"]).mean() > 0.95  # to rounding: the folded net judged
+        pictures = sorted((tmp_path / "images" / attack).iterdir())
+        assert len(pictures) == len(found["ids"])
+        for number, image, original, label in zip(
+            found["ids"], found["images"], found["originals"], found["labels"], strict=True
+        ):
+            assert np.array_equal(original, originals[int(number)].numpy())
+            (picture,) = (p for p in pictures if p.name.startswith(f"{number:06}-label-{label}"))
+            assert np.array_equal(np.asarray(Image.open(picture)), np.rint(image[0] * 255))
+
+
+def test_published_weights_are_judged_by_the_names_given(tiny_recipe, tmp_path, capsys):
+    spec = model_spec(tiny_recipe, SPECS["digits"])
+    net = models.build(spec, seed=3)
+    state = {f"module.{n}": t for n, t in net.state_dict().items() if not n.startswith("normalise.")}
+    torch.save({"state_dict": state}, tmp_path / "theirs.pt")
+    words = "--model.name lenet-300-100 --model.width 0.2 --model.normalise digits --data.name digits"
+    words += " --attacks clean"
+    main(["evaluate", str(tmp_path / "theirs.pt"), *words.split(), "--runs", str(tmp_path)])
+    rows = pd.read_csv(out(capsys)[-1])
+    test = load(Data("digits")).test
+    right = net.eval()(test.images / 255).argmax(1) == test.labels
+    assert rows.accuracy[0] == pytest.approx(float(right.double().mean()))
+
+
+def test_the_latex_table_has_the_figures_of_the_markdown_one(run, capsys):
+    main(["table", str(run)])
+    rows = [line.strip("| ").split(" | ") for line in out(capsys) if line.startswith("|")]
+    main(["table", str(run), "--format", "latex"])
+    text = capsys.readouterr().out
+    body = text[text.index("midrule") : text.index("bottomrule")]
+    plain = re.sub(r"\\pm", "±", body).replace("$", "").replace("\\%", "%")
+    latex = [line.removesuffix(r" \\").split(" & ") for line in plain.splitlines() if " & " in line]
+    assert latex == rows[2:]
+    assert text.count("{") == text.count("}")
+    caption = text[text.index("caption{") : text.index(r"\label")]
+    assert not re.search(r"(?<!\\)[%_#&$^~]", caption.replace(r"$\pm$", ""))
+
+
+def test_runs_are_listed_and_removed_only_when_really_meant(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "runs" / run.name)
+    (tmp_path / "runs" / "other").mkdir()
+    main(["runs", "list", "--runs", str(tmp_path / "runs")])
+    said = out(capsys)
+    assert len(said) == 2
+    assert said[1].split()[:2] == [run.name, "0"]
+    assert "2 of 2 arms" in said[1]
+    main(["runs", "rm", str(tmp_path / "runs" / run.name)])
+    assert "--yes" in out(capsys)[-1]
+    assert (tmp_path / "runs" / run.name / "timing.csv").is_file()
+    main(["runs", "rm", str(tmp_path / "runs" / run.name), "--yes"])
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["other"]
+    main(["runs", "list", "--runs", str(tmp_path / "runs")])
+    assert "no run directories" in out(capsys)[-1]
+
+
+def test_only_decoded_images_are_cleared_from_the_cache(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = tmp_path / "robust-tickets" / "torchvision" / "MNIST"
+    kept.mkdir(parents=True)
+    (tmp_path / "robust-tickets" / "cifar10-0123.safetensors").write_bytes(b"x" * 2_000_000)
+    main(["cache", "clear"])
+    assert "removed 1 files (2.0 MB)" in out(capsys)[-1]
+    assert [p.name for p in (tmp_path / "robust-tickets").iterdir()] == ["torchvision"]
+    main(["cache", "clear"])
+    assert "removed 0 files" in out(capsys)[-1]
+
+
+def test_relative_steps_move_along_with_eps(tiny_recipe):
+    from dataclasses import replace
+
+    from robust_tickets.eps import Eps
+    from robust_tickets.settings import Threat
+    from robust_tickets.stages.experiment import threat_model
+    from robust_tickets.training import training_attack
+
+    for eps in ("0.1", "8/255", "16/255"):
+        what = replace(tiny_recipe, threat=Threat(Eps(eps)), model=Model("lenet-300-100"))
+        attack = training_attack(what.train, threat_model(what))
+        assert attack.step_size == 0.5 * Eps(eps).value
+        assert training_attack(what.search, threat_model(what)).step_size == Eps(eps).value

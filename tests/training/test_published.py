@@ -1,0 +1,115 @@
+"""Weights that others published: read without running code, fitted to a net, or refused key by key."""
+
+import dataclasses
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from robust_tickets.data import SPECS
+from robust_tickets.errors import InputError
+from robust_tickets.models import ModelSpec, build
+from robust_tickets.recipe import Recipe
+from robust_tickets.training import normalisation, published
+
+RAW = ((0.0,) * 3, (1.0,) * 3)
+SPEC = ModelSpec("resnet18", 0.125, (3, 32, 32), 10, *RAW)
+
+
+def weights(spec=SPEC, seed=7):
+    """A state dict as other code saves it: without our normalisation."""
+    state = build(spec, seed=seed).state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.startswith("normalise.")}
+
+
+def logits(net):
+    return net.eval()(torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.model."])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "net"])
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+def test_any_usual_wrapping_gives_the_same_net(prefix, wrapper, kind, tmp_path):
+    state = {prefix + name: tensor for name, tensor in weights().items()}
+    file = tmp_path / f"weights.{kind}"
+    if kind == "safetensors":
+        save_file(state, file)
+    else:
+        torch.save(state if wrapper is None else {wrapper: state, "epoch": 3}, file)
+    net = published(file, SPEC, Recipe()).net()
+    assert torch.equal(logits(net), logits(build(SPEC, seed=7)))
+
+
+def test_files_without_counts_and_with_trades_s_unused_block_load(tmp_path):
+    spec = dataclasses.replace(SPEC, name="wrn10-1", width=1.0)
+    state = {n: t for n, t in weights(spec).items() if "num_batches_tracked" not in n}
+    torch.save(state | {"sub_block1.layer.0.conv1.weight": torch.zeros(1)}, tmp_path / "wrn.pt")
+    net = published(tmp_path / "wrn.pt", spec, Recipe()).net()
+    assert torch.equal(logits(net), logits(build(spec, seed=7)))
+
+
+def test_each_key_that_does_not_fit_is_named(tmp_path):
+    state = weights()
+    state["fc.weight"] = state.pop("linear.weight")
+    state["conv1.weight"] = state["conv1.weight"][:3]
+    torch.save(state, tmp_path / "other.pt")
+    with pytest.raises(InputError) as caught:
+        published(tmp_path / "other.pt", SPEC, Recipe())
+    said = str(caught.value)
+    assert "linear.weight is missing" in said
+    assert "fc.weight is not in the net" in said
+    assert "conv1.weight is (3, 3, 3, 3), in the net (8, 3, 3, 3)" in said
+    assert "choose another --model.name" in said
+    assert "layer1.0.conv1.weight" not in said
+
+
+class Harmful:
+    def __reduce__(self):
+        return (print, ("this must never be said",))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (pickle.dumps(Harmful()), "more than weights|damaged"),
+        (b"", "damaged"),
+        (b"not a checkpoint at all", "more than weights|damaged"),
+    ],
+)
+def test_a_file_that_is_no_state_dict_is_refused_and_never_run(content, words, tmp_path, capsys):
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        published(tmp_path / "bad.pt", SPEC, Recipe())
+    assert "never be said" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("found", [[1, 2], {}, {"epoch": 3}, {"state_dict": {"a": "b"}}], ids=str)
+def test_a_file_without_tensors_by_name_is_refused(found, tmp_path):
+    torch.save(found, tmp_path / "bad.pt")
+    with pytest.raises(InputError, match="holds no state dict"):
+        published(tmp_path / "bad.pt", SPEC, Recipe())
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"there is no file .*away\.pt"):
+        published(tmp_path / "away.pt", SPEC, Recipe())
+
+
+@pytest.mark.parametrize(
+    ("text", "mean", "std"),
+    [
+        ("none", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        ("cifar10", SPECS["cifar10"].mean, SPECS["cifar10"].std),
+        ("0.5,0.25", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+        ("0.1,0.2,0.3,0.4,0.5,0.6", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+    ],
+)
+def test_normalisation_by_name_or_number(text, mean, std):
+    assert normalisation(text, SPECS["cifar10"]) == (mean, std)
+
+
+@pytest.mark.parametrize("text", ["", "cifar-10", "0.5", "0.5,0", "0.5,-1", "0.5,nan", "1,2,3", "mnist"])
+def test_a_normalisation_that_makes_no_sense_is_refused(text):
+    with pytest.raises(InputError, match="normalis"):
+        normalisation(text, SPECS["cifar10"])
