@@ -1,9 +1,10 @@
-# make demo: the whole job on digits; make test: lint, types and tests. Both make .venv once.
+# make demo: the whole job on digits; make test: lint, types and tests; make wheel: a wheel in dist/.
+# Each makes .venv once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format clean
+.PHONY: demo test lint types format wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo
@@ -21,6 +22,10 @@ types: $(VENV)/installed-test
 format: $(VENV)/installed-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+wheel: $(VENV)/installed
+	rm -rf build  # what was removed must not come back
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
 # the stamps are newer than pyproject.toml, so a second call installs nothing
 $(VENV)/installed: pyproject.toml

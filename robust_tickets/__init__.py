@@ -5,10 +5,10 @@ From Python: `images`, `find_ticket`, `train`, `evaluate` and `compare`; torch c
 
 from typing import TYPE_CHECKING, Any
 
+from robust_tickets.version import __version__
+
 if TYPE_CHECKING:
     from robust_tickets.api import Trained, compare, evaluate, find_ticket, images, train
-
-__version__ = "0.1.0"
 
 __all__ = ["Trained", "__version__", "compare", "evaluate", "find_ticket", "images", "train"]
 

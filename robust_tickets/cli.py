@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import tyro
 
-from robust_tickets import __version__, recipe, schema
+from robust_tickets import recipe, schema
 from robust_tickets.errors import InputError, unknown
 from robust_tickets.verbs import (
     REGISTRY,
@@ -29,6 +29,7 @@ from robust_tickets.verbs import (
     Train,
     Verb,
 )
+from robust_tickets.version import __version__
 
 if TYPE_CHECKING:
     from robust_tickets.stages import Machine

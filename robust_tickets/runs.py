@@ -146,7 +146,7 @@ def machine(device: str, threads: int) -> dict[str, Any]:
     import torch
     import torchvision
 
-    from robust_tickets import __version__
+    from robust_tickets.version import __version__
 
     return {
         "robust_tickets": __version__,

@@ -87,6 +87,7 @@ def evaluate_file(
             f"{file} is a net for {what.data.name}, which {source.name} does not fit: leave out --data.name"
         )
     machine.prepare(what.compute)
+    album = Pictures(pictures) if pictures is not None else None
     net = placed(checkpoint.net(make), what.compute, machine)
     folded = fold(net)
     ledger = Ledger("evaluate", clock_for(machine.device))
@@ -99,7 +100,6 @@ def evaluate_file(
                 f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
             )
         judged = getattr(dataset, split).first(limit)
-        album = Pictures(pictures) if pictures is not None else None
         with machine.progress.stage(f"evaluate {file.stem}", len(judged) * len(attacks)) as meter:
             with ledger.phase("attack"):
                 rows = evaluation.evaluate(

@@ -11,15 +11,23 @@ from torch import Tensor
 
 from robust_tickets import runs
 from robust_tickets.data import Split
+from robust_tickets.errors import InputError
 
 
 class Pictures:
     """The images that attacks made in one evaluation, to be written under a folder.
 
-    Samples that were wrong without an attack were not attacked, and have none.
+    Samples that were wrong without an attack were not attacked, and have none. Raises InputError for a folder
+    that cannot be made.
     """
 
     def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)  # now, rather than when the attacks are done
+        except OSError as error:
+            raise InputError(
+                f"cannot write images to {folder} ({error.strerror}): choose another --save-images"
+            ) from None
         self._folder = folder
         self._parts: dict[str, list[tuple[Split, Tensor, Tensor]]] = {}
 

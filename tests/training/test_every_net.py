@@ -1,0 +1,47 @@
+"""Laws that hold for each net of the registry."""
+
+import pytest
+import torch
+
+from attacks import ThreatModel
+from robust_tickets import models
+from robust_tickets.data import SPECS, Dataset, Split
+from robust_tickets.ledger import Ledger
+from robust_tickets.models import ModelSpec
+from robust_tickets.progress import Meter
+from robust_tickets.pruning import Mask
+from robust_tickets.settings import NETS, WITH_DROPOUT, Compute, Evaluate, Training
+from robust_tickets.training import Fit, fit
+
+CIFAR = SPECS["cifar10"]
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(n: int) -> Split:
+        pixels = torch.randint(256, (n, *CIFAR.shape), generator=generator, dtype=torch.uint8)
+        return Split(pixels, torch.arange(n) % 10, torch.arange(n))
+
+    return Dataset(CIFAR, "noise", noise(8), noise(4), noise(4), "")
+
+
+@pytest.mark.parametrize("name", [*NETS, "wrn10-1"])
+def test_all_ones_mask_trains_bit_for_bit_as_no_mask(name, data):
+    dropout = 0.3 if name in WITH_DROPOUT else 0.0
+    spec = ModelSpec(name, 0.125, CIFAR.shape, 10, CIFAR.mean, CIFAR.std, dropout=dropout)
+    threat = ThreatModel("Linf", 0.1)
+    how = Fit(Training(method="fgsm", batch=4, lr=0.01), 2, threat, Evaluate(val_steps=1), Compute(1), seed=0)
+    trained = []
+    for masked in (False, True):
+        net = models.build(spec, seed=0)
+        ledger = Ledger("train")
+        with ledger.running():
+            fitted = fit(net, Mask.full(net) if masked else None, data, how, ledger, Meter())
+        trained.append(fitted)
+    fresh = models.build(spec, seed=0).state_dict()
+    dense, ones = (fitted.last for fitted in trained)
+    assert all(torch.equal(ones[key], value) for key, value in dense.items())
+    assert any(not torch.equal(fresh[key], value) for key, value in dense.items())
+    assert trained[0].history == trained[1].history
