@@ -162,7 +162,7 @@ class Search(Training):
     prune_output: bool = True
     """prune the output layer too"""
     spare: str = ""
-    """weights that are never pruned, by name: patterns with spaces between, such as "*shortcut* head.*\"; the
+    """weights that are never pruned, by name: patterns with spaces between, such as "*shortcut* head.*"; the
     names are those of the net's parameters"""
     scores: Scores = "magnitude-over-layer-mean"
     """what decides: the weight's magnitude, or that divided by the mean magnitude of its layer"""

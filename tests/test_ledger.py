@@ -1,5 +1,7 @@
 """The account adds up."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,3 +104,46 @@ def test_getting_items_is_charged_to_their_phase():
         for _ in ledger.each("data", items()):
             clock.now += 10
     assert (ledger.seconds["data"], ledger.seconds["other"]) == (3, 30)
+
+
+entry = st.tuples(
+    st.sampled_from(PHASES),
+    st.integers(0, 9),
+    st.builds(Passes, *[st.integers(0, 99)] * 3),
+    st.integers(0, 10**12),
+)
+
+
+def charged(ledger, clock, entries):
+    with ledger.running():
+        for phase, seconds, passes, flops in entries:
+            with ledger.phase(phase):
+                clock.now += seconds
+            ledger.count(phase, passes, flops)
+    return json.loads(json.dumps(ledger.report()))  # as it is read back from a file
+
+
+@given(st.lists(st.lists(entry, max_size=4), min_size=2, max_size=4))
+def test_carried_and_new_are_the_sum(parts):
+    """An account in parts, each going on from the report of the one before, is the account of all at once."""
+    clock = FakeClock()
+    whole = charged(Ledger("search", clock), clock, [entry for part in parts for entry in part])
+    report = None
+    for part in parts:
+        ledger = Ledger("search", clock)
+        if report is not None:
+            ledger.carry(report)
+        report = charged(ledger, clock, part)
+    assert report == whole
+
+
+def test_what_is_carried_is_copied():
+    ledger, earlier = Ledger("search"), Ledger("search")
+    earlier.count("update", Passes(3, 5, 7), 2)
+    report = earlier.report()
+    before = json.dumps(report)
+    ledger.carry(report)
+    ledger.count("update", Passes(1, 1, 1), 2)
+    assert json.dumps(report) == before
+    assert earlier.passes["update"] == Passes(3, 5, 7)
+    assert ledger.passes["update"] == Passes(4, 6, 8)

@@ -1,7 +1,7 @@
 """Masks, what decides over them, and the cut itself."""
 
 from robust_tickets.pruning.mask import Mask, Masking, prunable
-from robust_tickets.pruning.prune import cut_of_round, prune, prune_by_layer, spared
+from robust_tickets.pruning.prune import check_rounds, cut_of_round, prune, prune_by_layer, spared
 from robust_tickets.pruning.roles import Roles, roles
 from robust_tickets.pruning.scores import SCORES
 
@@ -10,6 +10,7 @@ __all__ = [
     "Mask",
     "Masking",
     "Roles",
+    "check_rounds",
     "cut_of_round",
     "prunable",
     "prune",

@@ -23,10 +23,6 @@ def prune(
     single weight.
     """
     names = [name for name in mask if name not in spare]
-    if not names:
-        raise InputError(
-            "no layer is left to prune: let search.prune_first_conv or search.prune_output be true"
-        )
     flat = torch.cat([scores[name].flatten().to(torch.float64) for name in names])
     kept = torch.cat([mask[name].flatten() for name in names])
     if not bool(flat[kept].isfinite().all()):
@@ -56,13 +52,20 @@ def prune_by_layer(scores: Mapping[str, Tensor], mask: Mask, ratios: Mapping[str
     """
     cut = dict(mask.items())
     for name in mask:
-        if round(ratios[name] * int(mask[name].sum())) == int(mask[name].sum()):
-            raise InputError(
-                f"pruning a share of {ratios[name]:g} leaves nothing of {name}: lower search.ratio, "
-                "search.fc_ratio or search.output_ratio, or search.rounds"
-            )
+        _to_remove(name, ratios[name], int(mask[name].sum()))
         cut[name] = prune(scores, Mask({name: mask[name]}), ratios[name])[name]
     return Mask(cut)
+
+
+def _to_remove(name: str, ratio: float, kept: int) -> int:
+    """How many of a layer's weights go. Raises InputError if that is all of them."""
+    remove = round(ratio * kept)
+    if remove == kept:
+        raise InputError(
+            f"pruning a share of {ratio:g} leaves nothing of {name}: lower search.ratio, search.fc_ratio or "
+            "search.output_ratio, or search.rounds"
+        )
+    return remove
 
 
 def cut_of_round(search: Search, scores: Mapping[str, Tensor], mask: Mask, roles: Roles) -> Mask:
@@ -74,15 +77,35 @@ def cut_of_round(search: Search, scores: Mapping[str, Tensor], mask: Mask, roles
     spare = spared(search, mask, roles)
     if search.scope == "global":
         return prune(scores, mask, search.ratio, spare=spare)
+    return prune_by_layer(scores, mask, _ratios(search, mask, roles, spare))
+
+
+def check_rounds(search: Search, mask: Mask, roles: Roles, rounds: int) -> None:
+    """Complain before the training of what is known to go wrong after it.
+
+    Raises InputError as `spared` does, and where so many rounds layer by layer would empty a layer.
+    """
+    spare = spared(search, mask, roles)
+    if search.scope == "layer":
+        for name, ratio in _ratios(search, mask, roles, spare).items():
+            kept = int(mask[name].sum())
+            for _ in range(rounds):
+                kept -= _to_remove(name, ratio, kept)
+
+
+def _ratios(search: Search, mask: Mask, roles: Roles, spare: frozenset[str]) -> dict[str, float]:
+    """The share that each layer loses with scope layer."""
     fc = search.ratio if search.fc_ratio is None else search.fc_ratio
     output = fc if search.output_ratio is None else search.output_ratio
     ratios = {name: fc if name in roles.linear else search.ratio for name in mask}
-    ratios[roles.output] = output
-    return prune_by_layer(scores, mask, ratios | dict.fromkeys(spare, 0.0))
+    return ratios | {roles.output: output} | dict.fromkeys(spare, 0.0)
 
 
 def spared(search: Search, mask: Mask, roles: Roles) -> frozenset[str]:
-    """The weights that the search leaves as they are. Raises InputError where what it names is not there."""
+    """The weights that the search leaves as they are.
+
+    Raises InputError where what it names is not there, or where nothing would be left to prune.
+    """
     spare: set[str] = set()
     if not search.prune_first_conv:
         if roles.first_conv is None:
@@ -97,4 +120,9 @@ def spared(search: Search, mask: Mask, roles: Roles) -> frozenset[str]:
                 f"search.spare {pattern!r} fits no weight of the net: its weights are {', '.join(mask)}"
             )
         spare.update(found)
+    if len(spare) == len(mask):
+        raise InputError(
+            f"no layer is left to prune: all of {', '.join(mask)} are spared; name fewer in search.spare, or "
+            "let search.prune_first_conv or search.prune_output be true"
+        )
     return frozenset(spare)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from robust_tickets.errors import InputError
 from robust_tickets.pruning.mask import prunable
 
 
@@ -21,7 +22,10 @@ class Roles:
 
 
 def roles(net: nn.Module, shape: tuple[int, int, int]) -> Roles:
-    """The roles of a net's weights, seen while one image (C, H, W) passes through it."""
+    """The roles of a net's weights, seen while one image (C, H, W) passes through it.
+
+    Raises InputError where it passes through no layer that could be pruned.
+    """
     weights = {id(weight): name for name, weight in prunable(net).items()}
     order: list[str] = []
     convolutions: list[str] = []
@@ -44,5 +48,10 @@ def roles(net: nn.Module, shape: tuple[int, int, int]) -> Roles:
             hook.remove()
         for module, mode in modes:
             module.training = mode
+    if not order:
+        raise InputError(
+            "an image passes through no convolution and no linear layer of the net, so there is nothing to "
+            "prune: give a net that calls layers such as nn.Conv2d and nn.Linear"
+        )
     linear = {weights[id(m.weight)] for m in layers if isinstance(m, nn.Linear)}
     return Roles(convolutions[0] if convolutions else None, order[-1], frozenset(linear - {order[-1]}))

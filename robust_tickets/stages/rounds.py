@@ -8,6 +8,7 @@ from typing import Any
 
 from robust_tickets import recipe, runs
 from robust_tickets.errors import InputError
+from robust_tickets.ledger import Ledger
 from robust_tickets.recipe import Recipe
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages.experiment import Experiment
@@ -39,15 +40,28 @@ def earlier_rounds(
         for rounds, folder in _rounds(other, seed)
         if rounds <= wanted and _same_place(other, machine, inputs)
     ]
-    for _, folder in sorted(candidates, key=lambda item: item[0], reverse=True):
+    for rounds, folder in sorted(candidates, key=lambda item: item[0], reverse=True):
         try:
-            ticket = Ticket.load(folder / "ticket.safetensors")
-            lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-            found = Found(ticket.init, ticket.mask, [json.loads(line) for line in lines])
-            return Earlier(found, runs.read_json(folder / "ledger.json"), folder)
-        except (InputError, OSError, ValueError) as error:
+            return _read(folder, rounds)
+        except InputError as error:
             machine.progress.say(f"passed over: {error}")
     return None
+
+
+def _read(folder: Path, rounds: int) -> Earlier:
+    """So many rounds from a folder. Raises InputError for files that are damaged or not of one search."""
+    ticket = Ticket.load(folder / "ticket.safetensors")
+    account = runs.read_json(folder / "ledger.json")
+    try:
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        found = Found(ticket.init, ticket.mask, [json.loads(line) for line in lines])
+        Ledger("search").carry(account)  # complain now, not when the search goes on from it
+        belong = (found.rounds, ticket.passes) == (rounds, account["charged_passes"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder} is damaged ({type(error).__name__}: {error}): remove it") from None
+    if not belong:
+        raise InputError(f"{folder} holds files of another search than one of {rounds} rounds: remove it")
+    return Earlier(found, account, folder)
 
 
 def _alike(what: Recipe, run: RunDirectory) -> Iterator[RunDirectory]:

@@ -9,7 +9,7 @@ from torch import nn
 from robust_tickets.data import Dataset
 from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, cut_of_round, prunable, roles, spared
+from robust_tickets.pruning import SCORES, Mask, check_rounds, cut_of_round, prunable, roles
 from robust_tickets.settings import Search
 from robust_tickets.training import Fit, fit
 from robust_tickets.training.checkpoint import plant
@@ -56,8 +56,9 @@ def find_ticket(
     mask = Mask.full(net) if earlier is None else earlier.mask
     history = [] if earlier is None else list(earlier.history)
     layers = roles(net, data.spec.shape)
-    spared(search, mask, layers)  # complain before the training, not after
-    for number in range(1 if earlier is None else earlier.rounds + 1, search.rounds + 1):
+    done = 0 if earlier is None else earlier.rounds
+    check_rounds(search, mask, layers, search.rounds - done)
+    for number in range(done + 1, search.rounds + 1):
         if number > 1:
             plant(net, init, "init")
             fitted = fit(net, mask, data, replace(how, begin=rewind), ledger, meter)

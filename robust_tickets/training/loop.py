@@ -130,7 +130,7 @@ def fit(
                 for group in optimiser.param_groups:
                     group["lr"] = lr
                 optimiser.zero_grad(set_to_none=True)
-                with own_chance(images.device, _mixed(how.seed, step)):
+                with own_chance(images.device, _spread(how.seed, step)):
                     logits = net(images)
                 loss = F.cross_entropy(logits, labels)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -226,6 +226,15 @@ def _validate(folded: Folded, data: Dataset, how: Fit, ledger: Ledger, flops: in
     return clean.accuracy, robust.accuracy
 
 
-def _mixed(seed: int, number: int) -> int:
-    """A seed that differs from epoch to epoch (the attack's starts) or from step to step (the net's own)."""
-    return (seed << 32) | number
+def _mixed(seed: int, epoch: int) -> int:
+    """A seed of 64 bits for the attack's starts, which differs from epoch to epoch."""
+    return (seed << 32) | epoch
+
+
+def _spread(seed: int, step: int) -> int:
+    """A seed for what the net draws in a step, of 32 bits: PyTorch's generator on the CPU reads no more.
+
+    The seeds of neighbouring trainings lie far apart (Knuth's multiplicative hash), and steps count down,
+    away from the seeds of inits and batches.
+    """
+    return (seed * 2_654_435_761 - step - 1) % 2**32

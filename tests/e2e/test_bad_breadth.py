@@ -135,7 +135,10 @@ ROWS = {
     "export of a ticket": ("export {ticket}", "{ticket}; ticket; checkpoint"),
     "export in an odd format": ("export {checkpoint} --format tflite", "--format; 'tflite'; 'onnx'"),
     "export to nowhere": ("export {checkpoint} --out {text}/net.pt2", "cannot write; net.pt2"),
-    "pictures to nowhere": ("evaluate {checkpoint} --save-images {text}/x", "{text}/x; cannot write; --save-images"),
+    "pictures to nowhere": (
+        "evaluate {checkpoint} --save-images {text}/x",
+        "{text}/x; cannot write; --save-images",
+    ),
     "l2 in small letters": ("search --recipe demo --threat.norm l2", "--threat.norm; 'l2'; 'L2'"),
     "linf beyond the box": ("search --recipe demo --threat.eps 8", "threat.eps; eps 8; out of range"),
 }

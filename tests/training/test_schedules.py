@@ -1,42 +1,118 @@
 """Learning rates against PyTorch's schedulers and by their shape."""
 
 import itertools
+import math
+from fractions import Fraction
+from typing import get_args
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from torch.optim import lr_scheduler
 
-from robust_tickets.settings import Training
+from robust_tickets.settings import Schedule, Training
 from robust_tickets.training import learning_rate
 
+SCHEDULES = get_args(Schedule)
+STEPS = 120
 
-def test_step_schedule_is_multi_step_lr():
-    settings = Training(lr=0.1, schedule="step")
+
+def rates(settings, steps=STEPS):
+    return [learning_rate(settings, step, steps) for step in range(steps)]
+
+
+def by_torch(make, steps=STEPS):
+    """The rates of a scheduler of PyTorch's that `make` makes of an optimiser."""
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[50, 75], gamma=0.1)
-    for step in range(100):
-        assert learning_rate(settings, step, 100) == pytest.approx(optimiser.param_groups[0]["lr"])
+    scheduler = make(optimiser)
+    found = []
+    for _ in range(steps):
+        found.append(optimiser.param_groups[0]["lr"])
         optimiser.step()
         scheduler.step()
+    return pytest.approx(found, rel=1e-9, abs=1e-12)
 
 
-def test_warm_up_is_linear_and_ends_at_lr():
-    settings = Training(lr=0.1, warmup=0.1, warmup_lr=0.01)
-    rates = [learning_rate(settings, step, 100) for step in range(12)]
-    assert rates[0] == 0.01
-    assert rates[10] == rates[11] == 0.1
-    steps = [b - a for a, b in itertools.pairwise(rates[:11])]
-    assert steps == pytest.approx([0.009] * 10)
+@pytest.mark.parametrize(
+    ("drops", "milestones"),
+    [((0.5, 0.75), [60, 90]), ((1 / 3, 2 / 3, 0.9), [40, 80, 108]), ((0.1,), [12]), ((0.996,), [])],
+)
+def test_step_is_multi_step_lr(drops, milestones):
+    expected = by_torch(lambda optimiser: lr_scheduler.MultiStepLR(optimiser, milestones, gamma=0.1))
+    assert rates(Training(lr=0.1, schedule="step", drops=drops)) == expected
 
 
-@given(st.integers(1, 40), st.sampled_from(["step", "constant"]), st.sampled_from([0.0, 0.1, 0.25]))
-def test_a_longer_schedule_has_the_same_shape(scale, schedule, warmup):
-    settings = Training(lr=0.1, schedule=schedule, warmup=warmup, warmup_lr=0.01 if warmup else 0.0)
-    for step in range(20):
-        short = learning_rate(settings, step, 20)
-        assert learning_rate(settings, step * scale, 20 * scale) == pytest.approx(short)
+def test_cosine_is_cosine_annealing_lr():
+    expected = by_torch(lambda optimiser: lr_scheduler.CosineAnnealingLR(optimiser, STEPS))
+    assert rates(Training(lr=0.1, schedule="cosine")) == expected
+
+
+def test_cosine_after_a_warm_up_falls_along_what_is_left():
+    warm = rates(Training(lr=0.1, schedule="cosine", warmup=0.25))
+    expected = by_torch(lambda optimiser: lr_scheduler.CosineAnnealingLR(optimiser, 90), steps=90)
+    assert warm[30:] == expected
+
+
+@pytest.mark.parametrize(("warmup", "up"), [(0.0, 60), (0.25, 30), (0.4, 48)])
+def test_cyclic_is_cyclic_lr(warmup, up):
+    expected = by_torch(
+        lambda optimiser: lr_scheduler.CyclicLR(
+            optimiser, base_lr=0.0, max_lr=0.1, step_size_up=up, step_size_down=STEPS - up,
+            mode="triangular", cycle_momentum=False,
+        )
+    )  # fmt: skip
+    assert rates(Training(lr=0.1, schedule="cyclic", warmup=warmup)) == expected
 
 
 def test_constant_is_constant():
-    assert {learning_rate(Training(lr=0.3, schedule="constant"), step, 50) for step in range(50)} == {0.3}
+    assert set(rates(Training(lr=0.3, schedule="constant"))) == {0.3}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("low", [0.0, 0.01])
+@pytest.mark.parametrize(("share", "warm"), [(0.1, 12), (0.25, 30), (0.45, 54)])
+def test_warm_up_is_linear_and_ends_at_lr(schedule, low, share, warm):
+    found = rates(Training(lr=0.1, schedule=schedule, warmup=share, warmup_lr=low))
+    assert found[0] == low
+    rises = [b - a for a, b in itertools.pairwise(found[: warm + 1])]
+    assert rises == pytest.approx([(0.1 - low) / warm] * warm)
+    assert found[warm] == pytest.approx(0.1, rel=1e-12)
+    assert max(found) <= 0.1 * (1 + 1e-12)
+    assert found[warm + 1] <= found[warm]
+
+
+@given(
+    st.integers(1, 40),
+    st.sampled_from(SCHEDULES),
+    st.sampled_from([0.0, 0.1, 1 / 3, 0.45]),
+    st.sampled_from([(0.5, 0.75), (0.1,), (1 / 3, 2 / 3, 0.9)]),
+)
+def test_a_longer_schedule_has_the_same_shape(scale, schedule, warmup, drops):
+    settings = Training(
+        lr=0.1, schedule=schedule, drops=drops, warmup=warmup, warmup_lr=0.01 if warmup else 0.0
+    )
+    for step in range(30):
+        short = learning_rate(settings, step, 30)
+        assert learning_rate(settings, step * scale, 30 * scale) == pytest.approx(short, abs=1e-15)
+
+
+@given(st.fractions(Fraction(1, 99), Fraction(98, 99), max_denominator=99), st.integers(1, 40_000))
+@example(Fraction(2, 3), 30_000)
+@example(Fraction(1, 10), 30)
+@example(Fraction(7, 100), 100)  # 0.07 * 100 is a little more than 7
+@example(Fraction(29, 100), 100)  # and 0.29 * 100 a little less than 29
+@example(Fraction(1, 2), 15)
+def test_a_drop_falls_on_the_first_step_that_is_not_before_its_share(share, steps):
+    settings = Training(lr=0.1, schedule="step", drops=(float(share),))
+    first = math.ceil(share * steps)
+    assert learning_rate(settings, first - 1, steps) == 0.1
+    assert learning_rate(settings, first, steps) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_warm_up_longer_than_a_product_of_floats_says_ends_on_its_step(schedule):
+    settings = Training(lr=0.1, schedule=schedule, warmup=0.07)
+    assert 0.07 * 100 > 7
+    assert learning_rate(settings, 7, 100) == pytest.approx(0.1, rel=1e-12)
+    assert learning_rate(settings, 6, 100) == pytest.approx(0.1 * 6 / 7)

@@ -1,0 +1,78 @@
+"""A weight that two layers share is one weight."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from robust_tickets.ledger import Ledger
+from robust_tickets.progress import Meter
+from robust_tickets.pruning import Mask, Masking, Roles, prunable, roles
+from robust_tickets.settings import Search
+from robust_tickets.tickets import find_ticket
+from robust_tickets.training import fit
+
+
+class Shared(nn.Module):
+    """Two layers with one weight and a bias each, then an output."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(64, 64)
+        self.second = nn.Linear(64, 64)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = self.second(self.first(x.flatten(1)).relu()).relu()
+        return self.head(x)
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return Shared()
+
+
+def test_it_is_one_entry_of_the_mask(net):
+    assert list(prunable(net)) == ["first.weight", "head.weight"]
+    assert Mask.full(net).size == 64 * 64 + 640
+    assert roles(net, (1, 8, 8)) == Roles(None, "head.weight", frozenset({"first.weight"}))
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_both_layers_are_masked_after_every_step(optimiser, net, tiny_data, how):
+    keep = torch.rand(64, 64, generator=torch.Generator().manual_seed(1)) < 0.5
+    mask = Mask({**Mask.full(net), "first.weight": keep})
+
+    class Watch(Meter):
+        steps = 0
+
+        def advance(self, steps, passes):
+            Watch.steps += 1
+            assert net.second.weight is net.first.weight
+            assert torch.all(net.second.weight[~keep] == 0.0)
+            assert torch.all(net.second.weight[keep] != 0.0)
+
+    how = replace(how, settings=replace(how.settings, method="fgsm", optimiser=optimiser))
+    fit(net, mask, tiny_data, how, Ledger("train"), Watch())
+    assert Watch.steps == 8
+
+
+def test_a_pruned_entry_is_counted_once(net):
+    keep = torch.ones(64, 64, dtype=torch.bool)
+    keep[:, :7] = False
+    mask = Mask({**Mask.full(net), "first.weight": keep})
+    assert Masking(net, mask, {}).pruned == 7 * 64 == mask.size - mask.kept
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_a_search_removes_its_exact_share(scope, net, tiny_data, how):
+    search = Search(method="natural", scope=scope, ratio=0.3, rounds=2, batch=32, lr=0.05)
+    how = replace(how, settings=search)
+    found = find_ticket(net, tiny_data, search, how, Ledger("search"), Meter())
+    sizes = [64 * 64 + 640] if scope == "global" else [64 * 64, 640]
+    for _ in range(2):
+        sizes = [size - round(0.3 * size) for size in sizes]
+    assert found.mask.kept == sum(sizes)

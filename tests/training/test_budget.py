@@ -1,0 +1,133 @@
+"""How long a training is: a budget in optimiser steps is met exactly, and epochs are but steps."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from robust_tickets import arms, stages
+from robust_tickets.data import SPECS
+from robust_tickets.ledger import Ledger
+from robust_tickets.progress import Meter
+from robust_tickets.runs import RunDirectory, read_json
+from robust_tickets.stages import Experiment
+from robust_tickets.tickets import Ticket
+from robust_tickets.training import Checkpoint, fit, learning_rate
+
+PER_EPOCH = 4  # 128 images in batches of 32
+
+
+@pytest.fixture
+def steps_taken():
+    """A list that grows by one with every step of an optimiser of a net."""
+    taken = []
+
+    def note(optimiser, args, kwargs):
+        # the machine takes one step on a single number before it begins
+        if sum(p.numel() for group in optimiser.param_groups for p in group["params"]) > 1:
+            taken.append(optimiser.param_groups[0]["lr"])
+
+    handle = register_optimizer_step_post_hook(note)
+    yield taken
+    handle.remove()
+
+
+@pytest.fixture
+def twin_nets(tiny_recipe, machine):
+    recipe = replace(tiny_recipe, model=replace(tiny_recipe.model, name="resnet20", width=0.5))
+    return [Experiment(recipe).fresh_net(0, machine) for _ in range(2)]
+
+
+def equal(one, other):
+    return list(one) == list(other) and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 6, 8, 9])
+def test_exactly_so_many_steps_are_taken_and_charged(steps, conv_net, tiny_data, how, steps_taken):
+    settings = replace(how.settings, method="natural", schedule="cosine", warmup=0.3)
+    ledger = Ledger("train")
+    fitted = fit(conv_net, None, tiny_data, replace(how, settings=settings, steps=steps), ledger, Meter())
+    assert steps_taken == [learning_rate(settings, step, steps) for step in range(steps)]
+    ends = [*range(PER_EPOCH, steps, PER_EPOCH), steps]
+    assert [record["step"] for record in fitted.history] == ends
+    assert [record["epoch"] for record in fitted.history] == list(range(1, len(ends) + 1))
+    assert ledger.passes["update"].forward == 32 * steps
+    assert ledger.charged_passes == 2 * 32 * steps == fitted.history[-1]["passes"]
+
+
+def test_the_loss_of_an_epoch_cut_short_is_the_mean_of_its_steps(conv_net, tiny_data, how, monkeypatch):
+    losses = []
+    real = F.cross_entropy
+
+    def noted(*args, **kwargs):
+        loss = real(*args, **kwargs)
+        if loss.ndim == 0:  # the attack's, for validation, are one a sample
+            losses.append(loss.detach())
+        return loss
+
+    monkeypatch.setattr(F, "cross_entropy", noted)
+    how = replace(how, settings=replace(how.settings, method="natural"), steps=7)
+    history = fit(conv_net, None, tiny_data, how, Ledger("train"), Meter()).history
+    means = [torch.stack(part).mean().item() for part in (losses[:4], losses[4:])]
+    assert [record["train_loss"] for record in history] == pytest.approx(means, rel=1e-6)
+
+
+def test_a_training_cut_short_is_the_beginning_of_a_longer_one(twin_nets, tiny_data, how):
+    """Where the rate does not hang on the length; and `keep` is the state before that step."""
+    how = replace(how, settings=replace(how.settings, method="fgsm", schedule="constant"))
+    long = fit(twin_nets[0], None, tiny_data, how, Ledger("train"), Meter(), keep=6)
+    short = fit(twin_nets[1], None, tiny_data, replace(how, steps=6), Ledger("train"), Meter())
+    assert equal(long.early, short.last)
+    assert not equal(long.last, short.last)
+
+
+def trained(recipe, arm, machine, runs):
+    run = RunDirectory.of(runs, recipe)
+    plan = arms.plan(recipe, arm, SPECS["digits"])
+    return stages.train(Experiment(recipe), 0, run, machine, plan, None)
+
+
+@pytest.mark.parametrize(("arm", "steps"), [("dense", 7), ("dense-short", 3)])
+def test_an_arm_of_iterations_takes_them(arm, steps, tiny_recipe, machine, tmp_path, steps_taken):
+    recipe = replace(tiny_recipe, train=replace(tiny_recipe.train, iterations=7, ticket_iterations=3))
+    folder = trained(recipe, arm, machine, tmp_path)
+    assert len(steps_taken) == steps
+    assert read_json(folder / "arm.json")["epochs"] == steps / PER_EPOCH
+    assert read_json(folder / "ledger.json")["passes"]["update"]["forward"] == 32 * steps
+
+
+def test_whole_epochs_in_iterations_are_epochs_bit_for_bit(tiny_recipe, machine, tmp_path):
+    by_epochs = replace(
+        tiny_recipe, train=replace(tiny_recipe.train, epochs=3, ticket_epochs=2, schedule="cosine")
+    )
+    train = replace(by_epochs.train, epochs=30, ticket_epochs=20, iterations=12, ticket_iterations=8)
+    by_steps = replace(by_epochs, train=train)
+    for arm in ("dense", "dense-short"):
+        one, other = (trained(recipe, arm, machine, tmp_path) for recipe in (by_epochs, by_steps))
+        assert one != other
+        assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+        assert read_json(one / "arm.json") == read_json(other / "arm.json")
+        for name in ("best.safetensors", "last.safetensors"):
+            assert equal(Checkpoint.load(one / name).state, Checkpoint.load(other / name).state)
+
+
+def test_a_search_takes_its_iterations_in_every_round(tiny_recipe, machine, tmp_path, steps_taken):
+    recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, iterations=5, rounds=3, ratio=0.3))
+    stages.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), machine)
+    assert steps_taken == 3 * [learning_rate(recipe.search, step, 5) for step in range(5)]
+
+
+def test_a_search_by_iterations_is_that_by_epochs(tiny_recipe, machine, tmp_path):
+    search = replace(tiny_recipe.search, epochs=2, schedule="cyclic")
+    found = []
+    for same in (search, replace(search, epochs=7, iterations=8)):
+        recipe = replace(tiny_recipe, search=same)
+        path = stages.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), machine)
+        found.append((Ticket.load(path), (path.parent / "metrics.jsonl").read_bytes()))
+    (one, lines), (other, other_lines) = found
+    assert lines == other_lines
+    assert one.mask == other.mask
+    assert equal(one.init, other.init)
+    assert (one.passes, one.flops) == (other.passes, other.flops)

@@ -1,0 +1,86 @@
+"""Which epoch is the best, and which images it was trained on."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from robust_tickets.ledger import Ledger
+from robust_tickets.progress import Meter
+from robust_tickets.training import fit, loop
+from robust_tickets.training.loop import snapshot
+
+
+def equal(one, other):
+    return list(one) == list(other) and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize(
+    ("choose", "clean", "robust", "best"),
+    [
+        ("robust", [0.9, 0.5, 0.6, 0.7], [0.1, 0.3, 0.2, 0.3], 2),
+        ("clean", [0.6, 0.5, 0.7, 0.7], [0.1, 0.3, 0.2, 0.3], 3),
+        ("clean", [0.9, 0.5, 0.6, 0.7], [0.1, 0.3, 0.2, 0.3], 1),
+        ("robust", [0.9, 0.5, 0.6, 0.7], [0.0, 0.0, 0.0, 0.0], 1),
+        ("clean", [0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1], 4),
+    ],
+)
+def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
+    choose, clean, robust, best, conv_net, tiny_data, how, monkeypatch
+):
+    """Its number and its weights; the accuracies are given, so that ties and disagreements are there."""
+    given, states = iter(zip(clean, robust, strict=True)), []
+
+    def validate(*args):
+        states.append(snapshot(conv_net))
+        return next(given)
+
+    monkeypatch.setattr(loop, "_validate", validate)
+    how = replace(
+        how,
+        settings=replace(how.settings, method="natural"),
+        evaluate=replace(how.evaluate, choose=choose),
+        steps=14,  # the last epoch is cut short
+    )
+    fitted = fit(conv_net, None, tiny_data, how, Ledger("train"), Meter())
+    assert fitted.best_epoch == best
+    assert equal(fitted.best, states[best - 1])
+    assert equal(fitted.last, states[-1])
+    assert fitted.record(best)["val_clean"] == clean[best - 1]
+
+
+def images_of_an_epoch(net, data, how):
+    """What the net was given to train on in one epoch, each image as bytes."""
+    seen = []
+    net.register_forward_pre_hook(lambda module, args: seen.append(args[0]) if module.training else None)
+    fit(net, None, data, replace(how, steps=4), Ledger("train"), Meter())
+    pixels = (torch.cat(seen) * 255).round().to(torch.uint8).contiguous()
+    return [image.numpy().tobytes() for image in pixels]
+
+
+def test_without_augmentation_the_images_are_as_they_are(conv_net, tiny_data, how):
+    data = replace(tiny_data, spec=replace(tiny_data.spec, shift=2, flip=True))
+    as_they_are = sorted(image.numpy().tobytes() for image in data.train.images)
+    plain = replace(how, settings=replace(how.settings, method="natural", augment=False))
+    moved = replace(how, settings=replace(how.settings, method="natural", augment=True))
+    assert sorted(images_of_an_epoch(conv_net, data, plain)) == as_they_are
+    changed = set(images_of_an_epoch(conv_net, data, moved)) - set(as_they_are)
+    assert len(changed) > len(as_they_are) / 2
+
+
+def test_augmentation_does_not_change_the_order(conv_net, tiny_data, how, monkeypatch):
+    """So that trainings with and without it differ in that alone."""
+    order = []
+    real = loop.batches
+
+    def noted(*args, **kwargs):
+        for images, found, ids in real(*args, **kwargs):
+            order.append(ids)
+            yield images, found, ids
+
+    monkeypatch.setattr(loop, "batches", noted)
+    for augment in (True, False):
+        settings = replace(how.settings, method="natural", augment=augment)
+        fit(conv_net, None, tiny_data, replace(how, settings=settings), Ledger("train"), Meter())
+    assert len(order) == 16
+    assert all(torch.equal(a, b) for a, b in zip(order[:8], order[8:], strict=True))

@@ -1,0 +1,109 @@
+"""Dropout in training: its chance is the step's own, and PyTorch's global generator is left alone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from robust_tickets import models
+from robust_tickets.ledger import Ledger
+from robust_tickets.progress import Meter
+from robust_tickets.settings import Model
+from robust_tickets.stages.experiment import model_spec
+from robust_tickets.training import fit
+
+
+@pytest.fixture
+def make(tiny_recipe, tiny_data):
+    """Conv-2 for digits, with the dropout asked for; always of the same init."""
+
+    def build(dropout=0.5):
+        recipe = replace(tiny_recipe, model=Model("conv-2", width=0.25, dropout=dropout))
+        return models.build(model_spec(recipe, tiny_data.spec), seed=0)
+
+    return build
+
+
+@pytest.fixture
+def natural(how):
+    """A short training without an attack."""
+    return replace(how, settings=replace(how.settings, method="natural"))
+
+
+class Noted(nn.Dropout):
+    """Dropout that remembers which units of a batch it kept, active or not."""
+
+    def __init__(self, p):
+        super().__init__(p)
+        self.kept = []
+
+    def forward(self, x):
+        kept = F.dropout(torch.ones_like(x), self.p, self.training)
+        if self.training:
+            self.kept.append(kept != 0)
+        return x * kept
+
+
+def last(net, data, how):
+    """The state after training."""
+    return fit(net, None, data, how, Ledger("train"), Meter()).last
+
+
+def kept(net, data, how):
+    """The units that each step kept: of both hidden layers, one beside the other."""
+    net.dropout = Noted(net.dropout.p)
+    last(net, data, how)
+    layers = net.dropout.kept
+    assert len(layers) == 2 * (how.steps - how.begin), "it drops in the update, and never in an attack"
+    return [torch.cat(layers[i : i + 2], 1) for i in range(0, len(layers), 2)]
+
+
+def equal(one, other):
+    return list(one) == list(other) and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_the_init_does_not_hang_on_dropout(make):
+    assert equal(make(0.5).state_dict(), make(0.0).state_dict())
+
+
+def test_same_seed_same_bits_from_any_state_of_the_global_generator(make, tiny_data, how):
+    torch.manual_seed(1)
+    first = last(make(), tiny_data, how)
+    torch.manual_seed(2)
+    torch.rand(3)
+    again = last(make(), tiny_data, how)
+    assert equal(first, again)
+    assert not equal(first, last(make(0.0), tiny_data, how))
+
+
+def test_the_global_generator_is_afterwards_as_it_was(make, tiny_data, how):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    last(make(), tiny_data, how)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_share_asked_for_is_dropped(make, tiny_data, natural):
+    share = 1 - torch.cat(kept(make(0.3), tiny_data, natural)).float().mean()
+    assert float(share) == pytest.approx(0.3, abs=0.01)
+
+
+def test_every_step_and_every_seed_drops_others(make, tiny_data, how):
+    """PyTorch's generator on the CPU reads the lower 32 bits of a seed alone."""
+    seeds = (0, 1, 2**31 - 1)
+    units = [each for seed in seeds for each in kept(make(), tiny_data, replace(how, seed=seed))]
+    assert len(units) == 24
+    for i, one in enumerate(units):
+        for other in units[:i]:
+            assert float((one == other).float().mean()) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("begin", [3, 4])
+def test_a_step_can_be_had_again_by_itself(begin, make, tiny_data, natural):
+    """A training that begins at a step drops what the whole one drops from that step on."""
+    whole = kept(make(), tiny_data, natural)
+    rest = kept(make(), tiny_data, replace(natural, begin=begin))
+    assert len(rest) == 8 - begin
+    assert all(torch.equal(one, other) for one, other in zip(whole[begin:], rest, strict=True))
