@@ -5,12 +5,12 @@
     trained = train(build_net, data, ticket, train={"ticket_epochs": 5})
 
 `net` is a function that returns a fresh nn.Module, or a module, which is copied and never changed; None
-means the recipe's own. `data` comes from `images`; None means the recipe's own data set. `recipe` is a
-shipped name, a TOML file or a Recipe; keyword arguments named like its concerns override its fields.
+means the recipe's own. `data` comes from `images`, or is a table of the recipe's fields on data; None means
+the recipe's own data set. `recipe` is a shipped name, a TOML file or a Recipe; keyword arguments named like
+its concerns override its fields.
 """
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,8 @@ from robust_tickets.data import from_tensors as images
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.models import Make, fold, own_name
+from robust_tickets.models.fold import copied
+from robust_tickets.models.own import check_logits
 from robust_tickets.progress import Progress, Silent, for_stderr
 from robust_tickets.recipe import Recipe
 from robust_tickets.stages import Experiment, Machine
@@ -40,6 +42,7 @@ from robust_tickets.training.checkpoint import plant
 __all__ = ["Trained", "compare", "evaluate", "find_ticket", "images", "train"]
 
 Net = nn.Module | Make
+Images = Dataset | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,20 @@ class Trained:
 
 def find_ticket(
     net: Net | None = None,
-    data: Dataset | None = None,
-    recipe: str | Recipe = Recipe(),
+    data: Images = None,
+    recipe: str | Path | Recipe = Recipe(),
     *,
     seed: int = 0,
     device: str = "cpu",
     quiet: bool = False,
-    **fields: dict[str, Any],
+    **fields: Any,
 ) -> Ticket:
     """Find a boosting ticket: train, prune, rewind, for the rounds of `search`.
 
     `ticket.save(path)` writes it. Raises InputError for what cannot be searched with.
     """
     what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet)
+    _check_seed(seed)
     machine.prepare(what.recipe.compute)
     module = what.fresh_net(seed, machine)
     for line in left_alone(module):
@@ -99,22 +103,30 @@ def find_ticket(
 
 def train(
     net: Net | None = None,
-    data: Dataset | None = None,
+    data: Images = None,
     ticket: Ticket | None = None,
-    recipe: str | Recipe = Recipe(),
+    recipe: str | Path | Recipe = Recipe(),
     *,
     seed: int = 0,
     device: str = "cpu",
     quiet: bool = False,
-    **fields: dict[str, Any],
+    **fields: Any,
 ) -> Trained:
     """Train adversarially: dense for `train.epochs`, or from a ticket for `train.ticket_epochs`.
 
     Raises InputError for a ticket that does not fit the net.
     """
     what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet)
+    _check_seed(seed)
+    if not isinstance(ticket, Ticket | None):
+        raise InputError(
+            f"ticket is a {type(ticket).__name__}, expected what find_ticket gave, or Ticket.load(path) of "
+            "robust_tickets.tickets"
+        )
     machine.prepare(what.recipe.compute)
     module = what.fresh_net(seed, machine)
+    for line in left_alone(module):
+        machine.progress.say(line)
     if ticket is not None:
         ticket.plant(module)
     ledger = Ledger("train", clock_for(device))
@@ -132,24 +144,34 @@ def train(
 
 def evaluate(
     net: nn.Module,
-    data: Dataset | None = None,
-    recipe: str | Recipe = Recipe(),
+    data: Images = None,
+    recipe: str | Path | Recipe = Recipe(),
     *,
     attacks: Sequence[str] = ("clean", "fgsm", "pgd-20"),
     limit: int = 0,
     seed: int = 0,
     device: str = "cpu",
-    **fields: dict[str, Any],
+    **fields: Any,
 ) -> pd.DataFrame:
     """Accuracy of a net, fractions of the test images, a row an attack, and their worst case last.
 
     limit: test images, balanced over the classes; 0 means all. Passes are samples through the net. Raises
-    InputError for an unknown attack.
+    InputError for an unknown attack, or a net that does not fit the images.
     """
+    if not isinstance(net, nn.Module):
+        raise InputError(
+            f"net is a {type(net).__name__}, expected the trained nn.Module itself, as the net of what train "
+            "gave"
+        )
+    if limit < 0:
+        raise InputError(f"limit must be at least 0, got {limit}")
     what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet=True)
+    _check_seed(seed)
     machine.prepare(what.recipe.compute)
     settings, compute = what.recipe.evaluate, what.recipe.compute
-    folded = fold(placed(copy.deepcopy(net), compute, machine))
+    ours = placed(copied(net), compute, machine)
+    check_logits(ours, what.model_spec(machine))
+    folded = fold(ours)
     rows = evaluation.evaluate(
         folded,
         what.load(machine).test.first(limit),
@@ -168,15 +190,15 @@ def evaluate(
 
 def compare(
     net: Net | None = None,
-    data: Dataset | None = None,
-    recipe: str | Recipe = Recipe(),
+    data: Images = None,
+    recipe: str | Path | Recipe = Recipe(),
     *,
     seeds: int = 1,
     seed: int = 0,
     runs: Path | str = "runs",
     device: str = "cpu",
     quiet: bool = False,
-    **fields: dict[str, Any],
+    **fields: Any,
 ) -> Path:
     """Run all arms of `seeds` seeds, from `seed` on; gives the run directory, with timing.md and timing.csv.
 
@@ -184,6 +206,7 @@ def compare(
     """
     if seeds < 1:
         raise InputError(f"seeds must be at least 1, got {seeds}")
+    _check_seed(seed)
     what = _experiment(net, data, recipe, fields)
     if isinstance(net, nn.Module) and seeds > 1 and what.recipe.model.init == "default":
         raise InputError(
@@ -195,19 +218,32 @@ def compare(
 
 
 def _experiment(
-    net: Net | None, data: Dataset | None, recipe: str | Recipe, fields: dict[str, dict[str, Any]]
+    net: Net | None, data: Images, recipe: str | Path | Recipe, fields: dict[str, Any]
 ) -> Experiment:
-    whole = recipes.load(recipe) if isinstance(recipe, str) else recipe
-    table: dict[str, Any] = {name: dict(values) for name, values in fields.items()}
+    if net is not None and not callable(net):
+        raise InputError(
+            f"net is a {type(net).__name__}, expected a function that returns an nn.Module, or a module; a "
+            "net of ours is named by model={'name': 'resnet20'}"
+        )
+    whole = recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe))
+    table = {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
     if net is not None:
-        table.setdefault("model", {}).setdefault("width", 1.0)
-        table["model"] |= {"name": own_name(net)}
-    if data is not None:
+        model = table.setdefault("model", {})
+        if isinstance(model, dict):  # what is no table is complained of below
+            table["model"] = {"width": 1.0, "dropout": 0.0, **model, "name": own_name(net)}
+    if isinstance(data, Dataset):
         counts = {"val_images": len(data.val), "train_images": len(data.train)}
         table["data"] = {"name": "own", "flip": data.spec.flip, "resize": 0} | counts
+    elif data is not None:
+        table["data"] = data
     whole = recipes.read(table, whole)
-    make = partial(copy.deepcopy, net) if isinstance(net, nn.Module) else net
-    return Experiment(whole, make, data)
+    make = partial(copied, net) if isinstance(net, nn.Module) else net
+    return Experiment(whole, make, data if isinstance(data, Dataset) else None)
+
+
+def _check_seed(seed: int) -> None:
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        raise InputError(f"seed must be a whole number of at least 0 and below 2**31, got {seed!r}")
 
 
 def _machine(device: str, quiet: bool) -> Machine:

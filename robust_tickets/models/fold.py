@@ -7,16 +7,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from robust_tickets.errors import InputError
+
 
 def norms_after(net: nn.Module) -> dict[str, str]:
     """For each 2-d convolution with a BatchNorm right behind it: the convolution's name -> the norm's.
 
     Only pairs that can be folded without a doubt: both are PyTorch's own, without hooks or
     parametrisations, are called once, under one name, share no parameter with anything else, and nothing
-    else reads what lies between them. A net that torch.fx cannot trace has no pairs that we know of.
+    else reads what lies between them. A net that torch.fx cannot trace has no pairs that we know of. Raises
+    InputError as `copied` does.
     """
     # attacks run in eval mode; and tracing runs the net's own code, which may count its calls
-    net = copy.deepcopy(net).eval()
+    net = copied(net).eval()
     graph = _trace(net)
     if graph is None:
         return {}
@@ -63,7 +66,7 @@ class Folded(nn.Module):
     away.
 
     What is not folded shares its memory with the net. What is folded is a copy, which `refresh` renews after
-    the net has changed. In float64 its logits equal the net's to 1e-10.
+    the net has changed. In float64 its logits equal the net's to 1e-10. Raises InputError as `copied` does.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -73,7 +76,7 @@ class Folded(nn.Module):
             id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()
         }
         shared |= {id(b): b for b in net.buffers()}
-        self.view: nn.Module = copy.deepcopy(net, shared)
+        self.view = copied(net, shared)
         self._pairs = [self._fold(net, layer, norm) for layer, norm in norms_after(net).items()]
         self.eval()
         self.refresh()
@@ -117,6 +120,21 @@ class Folded(nn.Module):
 def fold(net: nn.Module) -> Folded:
     """The folded view of a net, on the net's device; to renew it costs one pass over the weights."""
     return Folded(net)
+
+
+def copied(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Module:
+    """A deep copy of a net; `shared` has what stands in for a part of it, by the part's id.
+
+    Raises InputError for a net that cannot be copied.
+    """
+    try:
+        return copy.deepcopy(net, shared)
+    except Exception as error:  # whatever the net holds may refuse in its own way
+        raise InputError(
+            f"the net cannot be copied, and attacks work on a copy ({type(error).__name__}: {error}): keep "
+            "no files or locks in it, and no tensors computed from parameters; what torch.nn.utils.prune "
+            "changed is plain again after torch.nn.utils.prune.remove(layer, 'weight')"
+        ) from error
 
 
 def _trace(net: nn.Module) -> fx.Graph | None:

@@ -28,15 +28,20 @@ def imported(name: str) -> Make:
         sys.path.insert(0, here)
     try:
         found = importlib.import_module(module_name)
-    except Exception as error:  # a module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a module may raise anything while it is imported, or exit
         raise InputError(
             f"{name} cannot be used: importing {module_name} failed ({type(error).__name__}: {error}); run "
             "from the folder that holds it, or mend it"
         ) from None
     make: object = found
     for part in path.split("."):
-        if not hasattr(make, part):
-            raise InputError(f"{name} cannot be used: {module_name} has no {path}; check the name")
+        if not part or not hasattr(make, part):
+            # its place, as another module of that name may stand before the one that was meant
+            place = getattr(found, "__file__", None) or "a module of Python's own"
+            raise InputError(
+                f"{name} cannot be used: {module_name} ({place}) has no {path or 'function named'}; check "
+                "the name, as module:function"
+            )
         make = getattr(make, part)
     if isinstance(make, nn.Module) or not callable(make):
         raise InputError(
@@ -48,13 +53,16 @@ def imported(name: str) -> Make:
 def build_own(make: Make, spec: ModelSpec, *, seed: int) -> nn.Module:
     """A fresh net of the user's own; the same seed gives the same weights.
 
-    Raises InputError where the function fails, gives no net, or one whose logits do not fit the classes.
+    Raises InputError where the function fails, gives no net, or one that cannot be trained or whose logits
+    do not fit the classes.
     """
     # layers draw from the global generator: borrow it, and give it back as it was
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:
             net = make()
+        except InputError:
+            raise
         except Exception as error:  # the user's code may raise anything
             raise InputError(
                 f"{spec.name} failed to make a net ({type(error).__name__}: {error}): it is called without "
@@ -64,15 +72,43 @@ def build_own(make: Make, spec: ModelSpec, *, seed: int) -> nn.Module:
             raise InputError(
                 f"{spec.name} returned a {type(net).__name__}, expected an nn.Module: return the net itself"
             )
+        _check_weights(net, spec.name)
+        check_logits(net, spec)  # first, and in here: lazy layers draw their weights when they are first run
         initialise(net, spec.init)
-    _check_logits(net, spec)
-    return net
+        return net
+
+
+def _check_weights(net: nn.Module, name: str) -> None:
+    """Raise InputError for a net with nothing to train, weights set by hooks, or a state of non-tensors."""
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise InputError(
+            f"{name} gives a net without a parameter to train: let requires_grad be True for some of them"
+        )
+    for key, value in net.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise InputError(
+                f"{name} gives a net whose state dict has a {type(value).__name__} ({key}), and files hold "
+                "tensors alone: keep it out of the state dict, or make it a buffer"
+            )
+    for layer, module in net.named_modules():
+        computed = [key for key, value in vars(module).items() if isinstance(value, torch.Tensor)]
+        if module._forward_pre_hooks and computed:  # parametrisations need no hook, and can be worked with
+            raise InputError(
+                f"{name} gives a net in which the {computed[0]} of {layer or 'the net'!r} is computed by a "
+                "hook, as torch.nn.utils.prune does it: make it a parameter again, by "
+                f"torch.nn.utils.prune.remove(layer, {computed[0]!r}), before the net is returned"
+            )
 
 
 @torch.no_grad()
-def _check_logits(net: nn.Module, spec: ModelSpec) -> None:
+def check_logits(net: nn.Module, spec: ModelSpec) -> None:
+    """Raise InputError unless the net gives logits (N, classes) for images (N, C, H, W) of the spec.
+
+    The net is left as it was, but for what its own code counts in eval mode.
+    """
     modes = [(module, module.training) for module in net.modules()]
-    images = torch.zeros((2, *spec.shape))
+    device = next((parameter.device for parameter in net.parameters()), None)
+    images = torch.zeros((2, *spec.shape), device=device)
     try:
         logits = net.eval()(images)
     except Exception as error:  # the user's code may raise anything
@@ -84,7 +120,7 @@ def _check_logits(net: nn.Module, spec: ModelSpec) -> None:
         for module, mode in modes:
             module.training = mode
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, spec.classes):
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
         raise InputError(
             f"{spec.name} gives {got} for two images, expected logits of shape (2, {spec.classes}): the data "
             f"have {spec.classes} classes, so let the last layer have as many outputs"
@@ -94,6 +130,9 @@ def _check_logits(net: nn.Module, spec: ModelSpec) -> None:
 def own_name(net: nn.Module | Make) -> str:
     """What records call a net of the user's own: module:function, or module:class for a module."""
     what = type(net) if isinstance(net, nn.Module) else net
-    name = f"{getattr(what, '__module__', None)}:{getattr(what, '__qualname__', None)}"
+    module, path = getattr(what, "__module__", None), getattr(what, "__qualname__", None)
     # a lambda, a local function or a partial has no name that could be imported
-    return name if name.replace(".", "").replace(":", "").replace("_", "").isalnum() else "own:net"
+    if not isinstance(module, str) or not isinstance(path, str):
+        return "own:net"
+    words = [*module.split("."), *path.split(".")]
+    return f"{module}:{path}" if all(word.isidentifier() for word in words) else "own:net"

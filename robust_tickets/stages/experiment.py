@@ -48,10 +48,11 @@ class Experiment:
 
     def fresh_net(self, seed: int, machine: Machine) -> nn.Module:
         """The net, initialised by the seed, on the device and in the recipe's memory format."""
-        spec = self.model_spec(machine)
-        make = self.make
-        net = models.build(spec, seed=seed) if make is None else models.build_own(make, spec, seed=seed)
-        return placed(net, self.recipe.compute, machine)
+        return placed(self._built(seed, machine), self.recipe.compute, machine)
+
+    def _built(self, seed: int, machine: Machine) -> nn.Module:
+        spec, make = self.model_spec(machine), self.make
+        return models.build(spec, seed=seed) if make is None else models.build_own(make, spec, seed=seed)
 
     @property
     def threat(self) -> ThreatModel:
@@ -69,7 +70,7 @@ class Experiment:
         if self.images:
             prints["images"] = self.images.fingerprint
         if self.make is not None:
-            prints[f"net of seed {seed}"] = fingerprint(self.fresh_net(seed, machine))
+            prints[f"net of seed {seed}"] = fingerprint(self._built(seed, machine))
         return prints
 
 

@@ -1,4 +1,6 @@
-"""What a net has that is left as it is: said, so that nobody takes it for pruned or folded."""
+"""What a net has that is left as it is: said, so that nobody takes it for pruned, trained or folded."""
+
+from collections.abc import Mapping
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -8,16 +10,30 @@ from robust_tickets.pruning import prunable
 
 
 def left_alone(net: nn.Module) -> list[str]:
-    """A line for the weights that cannot be pruned, and one for the BatchNorms that cannot be folded."""
+    """A line each for weights that cannot be pruned, those that are frozen, and BatchNorms not folded."""
     lines = []
+    all_ = sum(p.numel() for p in net.parameters())
     may = {id(weight) for weight in prunable(net).values()}
     # vectors are biases and norms, which no mask of ours counts
     others = {n: p for n, p in net.named_parameters() if p.ndim > 1 and id(p) not in may}
-    if others:
-        count, all_ = sum(p.numel() for p in others.values()), sum(p.numel() for p in net.parameters())
-        named = ", ".join(list(others)[:3]) + (", ..." if len(others) > 3 else "")
+    computed = {n: p for n, p in others.items() if "parametrizations" in n.split(".")}
+    frozen = {n: p for n, p in net.named_parameters() if not p.requires_grad}
+    if others.keys() - computed.keys():
+        rest = {n: p for n, p in others.items() if n not in computed}
         lines.append(
-            f"not pruned: {count:,} of {all_:,} parameters belong to no convolution or linear layer ({named})"
+            f"not pruned: {_size(rest)} of {all_:,} parameters belong to no convolution or linear layer "
+            f"({_named(rest)})"
+        )
+    if computed:
+        lines.append(
+            f"not pruned: {_size(computed)} of {all_:,} parameters only go into weights that are computed "
+            f"({_named(computed)}); torch.nn.utils.parametrize.remove_parametrizations makes these weights "
+            "parameters again"
+        )
+    if frozen:
+        lines.append(
+            f"not trained: {_size(frozen)} of {all_:,} parameters are frozen ({_named(frozen)}); where they "
+            "are weights, a search still prunes them, unless search.spare names them"
         )
     norms = sum(isinstance(module, _BatchNorm) for module in net.modules())
     folded = len(norms_after(net))
@@ -27,3 +43,11 @@ def left_alone(net: nn.Module) -> list[str]:
             "known to stand right before"
         )
     return lines
+
+
+def _size(parameters: Mapping[str, nn.Parameter]) -> str:
+    return f"{sum(p.numel() for p in parameters.values()):,}"
+
+
+def _named(parameters: Mapping[str, nn.Parameter]) -> str:
+    return ", ".join(list(parameters)[:3]) + (", ..." if len(parameters) > 3 else "")

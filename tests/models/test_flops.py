@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from robust_tickets.models import ModelSpec, build, fold, forward_flops
@@ -72,6 +74,78 @@ def test_forward_flops_grow_with_the_image():
     head = 2 * net.linear.weight.numel()
     small, large = (forward_flops(net, (3, side, side)) - head for side in (8, 16))
     assert large == 4 * small
+
+
+def transformer() -> nn.Module:
+    """16 patches of 8 x 8 and a class token, width 32, 2 heads, 2 layers."""
+    return torchvision.models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=32, mlp_dim=64, num_classes=10
+    )
+
+
+TOKENS, WIDTH = 17, 32
+PROJECTIONS = 2 * TOKENS * WIDTH * 4 * WIDTH
+"""FLOPs that make queries, keys and values, and the outputs."""
+PRODUCTS = 2 * (2 * TOKENS**2 * WIDTH)
+"""FLOPs of queries with keys, and of weights with values; all heads together."""
+
+
+class Attending(nn.Module):
+    """One way to attend, over tokens that are the image's rows, and the mean of them."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.parts = nn.Linear(WIDTH, 4 * WIDTH, bias=False)
+        self.attention = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(WIDTH, 2, 2 * WIDTH, batch_first=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images[:, 0]
+        if self.way == "module":
+            y = self.attention(x, x, x, need_weights=False)[0]
+        elif self.way == "layer":
+            y = self.layer(x)
+        else:
+            query, key, value, _ = self.parts(x).unflatten(-1, (8, 16)).transpose(1, 2).chunk(4, 1)
+            y = F.scaled_dot_product_attention(query, key, value)
+        return y.flatten(1)
+
+
+ATTENTION = {
+    "module": PROJECTIONS + PRODUCTS,
+    "layer": PROJECTIONS + PRODUCTS + 2 * 2 * TOKENS * WIDTH * 2 * WIDTH,
+    "function": PROJECTIONS + PRODUCTS,
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("way", ATTENTION)
+def test_attention_counts_as_its_matrix_products(way, training):
+    net = Attending(way).train(training)
+    assert forward_flops(net, (1, TOKENS, WIDTH)) == ATTENTION[way]
+    assert forward_flops(fold(net), (1, TOKENS, WIDTH)) == ATTENTION[way]
+
+
+def test_forward_flops_of_a_transformer_are_those_counted_by_hand():
+    patches = 2 * 3 * 8 * 8 * WIDTH * 16
+    layer = PROJECTIONS + PRODUCTS + 2 * 2 * TOKENS * WIDTH * 64
+    assert forward_flops(transformer(), (3, 32, 32)) == patches + 2 * layer + 2 * WIDTH * 10
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_counting_leaves_the_ways_of_attention_as_they_were(fast):
+    before = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        forward_flops(transformer(), (3, 32, 32))
+        with pytest.raises(AssertionError, match="Wrong image"):
+            forward_flops(transformer(), (3, 8, 8))
+        assert torch.backends.mha.get_fastpath_enabled() is fast
+        assert torch.backends.cuda.flash_sdp_enabled()
+        assert torch.backends.cuda.mem_efficient_sdp_enabled()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def test_a_backward_to_the_input_costs_one_forward(spec, net, images):

@@ -1,0 +1,275 @@
+"""Nets of the user's own: found, made, checked, and each mistake answered with its name and a mend."""
+
+import copy
+import sys
+import threading
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
+from torch.nn.utils.parametrize import remove_parametrizations
+
+from robust_tickets.errors import InputError
+from robust_tickets.models import ModelSpec, build_own, fold, imported, norms_after, own_name
+from robust_tickets.models.fold import copied
+from robust_tickets.stages.limits import left_alone
+
+SPEC = ModelSpec("my_nets:small", 1.0, (3, 8, 8), 5, (0.5,) * 3, (0.2,) * 3)
+
+MODULE = """
+import torch
+from torch import nn
+
+def small():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
+
+class Nets:
+    @staticmethod
+    def inside():
+        return small()
+
+net = small()
+number = 3
+"""
+
+
+def small() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory with modules in it, forgotten afterwards."""
+    (tmp_path / "my_nets.py").write_text(MODULE)
+    (tmp_path / "broken_nets.py").write_text("raise RuntimeError('no luck')\n")
+    (tmp_path / "script_nets.py").write_text("import sys\nsys.exit(3)\n")
+    (tmp_path / "wrong_nets.py").write_text("def net(:\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    known = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        if name.endswith("_nets"):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", ["my_nets:small", "my_nets:Nets.inside"])
+def test_a_function_in_the_working_directory_is_found(here, name):
+    assert build_own(imported(name), SPEC, seed=0)(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
+
+
+WRONG_NAMES = {
+    "no_such_nets:small": "no_such_nets failed; ModuleNotFoundError; run from the folder that holds it",
+    "broken_nets:small": "importing broken_nets failed; RuntimeError: no luck; mend it",
+    "script_nets:small": "importing script_nets failed; SystemExit: 3; mend it",
+    "wrong_nets:small": "importing wrong_nets failed; SyntaxError",
+    "my_nets:smal": "has no smal; my_nets.py; check the name",
+    "my_nets:Nets.outside": "has no Nets.outside; check the name",
+    "my_nets": "has no function named; module:function",
+    "sys:small": "sys (a module of Python's own) has no small",
+    "my_nets:number": "is a int, expected a function",
+    "my_nets:net": "is a Sequential, expected a function that returns the net",
+}
+
+
+@pytest.mark.parametrize("name", WRONG_NAMES)
+def test_a_name_that_is_no_function_is_answered(here, name):
+    with pytest.raises(InputError) as raised:
+        imported(name)
+    for words in [f"{name} cannot be used", *WRONG_NAMES[name].split("; ")]:
+        assert words in str(raised.value)
+
+
+def test_one_seed_gives_one_net_another_another_and_the_global_generator_is_left_alone():
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    one, same, other = (build_own(small, SPEC, seed=seed).state_dict() for seed in (5, 5, 6))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(tensor, same[name]) for name, tensor in one.items())
+    assert all((one[name] != other[name]).all() for name in ("0.weight", "0.bias", "4.weight", "4.bias"))
+
+
+def test_lazy_layers_are_drawn_by_the_seed_too():
+    def lazy() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(16), nn.ReLU(), nn.LazyLinear(5))
+
+    before = torch.get_rng_state()
+    for init in ("default", "kaiming-normal"):
+        spec = ModelSpec(**{**vars(SPEC), "init": init})
+        one, same, other = (build_own(lazy, spec, seed=seed)[1].weight for seed in (5, 5, 6))
+        assert one.shape == (16, 192)
+        assert torch.equal(one, same)
+        assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_generator_is_left_alone_by_a_function_that_seeds_or_fails():
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+
+    def seeding() -> nn.Module:
+        torch.default_generator.manual_seed(0)
+        return small()
+
+    build_own(seeding, SPEC, seed=1)
+    with pytest.raises(InputError):
+        build_own(lambda: torch.rand(3), SPEC, seed=1)  # type: ignore[arg-type, return-value]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("init", "variance"), [("glorot-normal", 2 / (288 + 5)), ("kaiming-normal", 2 / 288)]
+)
+def test_inits_apply(init, variance):
+    spec = ModelSpec(**{**vars(SPEC), "init": init})
+    net = build_own(small, spec, seed=0)
+    assert float(net[4].weight.detach().var()) == pytest.approx(variance, rel=0.15)
+    assert not net[0].bias.any()
+    assert not net[4].bias.any()
+    own = build_own(small, SPEC, seed=0)  # PyTorch's: uniform up to 1 / sqrt(288)
+    assert float(own[4].weight.detach().var()) == pytest.approx(1 / (3 * 288), rel=0.15)
+
+
+def test_modes_stay_as_the_function_left_them_and_statistics_too():
+    def made() -> nn.Module:
+        net = small()
+        net[1].eval()
+        return net
+
+    net = build_own(made, SPEC, seed=0)
+    assert [m.training for m in net.children()] == [True, False, True, True, True]
+    assert torch.equal(net[1].running_mean, torch.zeros(8))
+
+
+def needing(width: int) -> nn.Module:
+    raise AssertionError
+
+
+def failing() -> nn.Module:
+    raise OSError("no weights on disk")
+
+
+def pruned() -> nn.Module:
+    net = small()
+    prune.l1_unstructured(net[0], "weight", amount=0.5)
+    return net
+
+
+class Noting(nn.Flatten):
+    """A layer whose state is no tensor."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": 3}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        pass
+
+
+def frozen() -> nn.Module:
+    return small().requires_grad_(False)
+
+
+WRONG_FUNCTIONS = {
+    "raises": (failing, "failed to make a net (OSError: no weights on disk); without arguments"),
+    "needs arguments": (needing, "failed to make a net (TypeError; width; without arguments"),
+    "returns nothing": (lambda: None, "returned a NoneType, expected an nn.Module; return the net itself"),
+    "returns the class": (lambda: nn.Linear, "returned a type, expected an nn.Module"),
+    "other classes": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 7)),
+        "gives (2, 7) for two images; (2, 5); last layer",
+    ),
+    "no logits": (lambda: nn.Conv2d(3, 5, 3), "gives (2, 5, 6, 6); (2, 5)"),
+    "several outputs": (lambda: nn.LSTM(8, 5), "fails on images|gives a tuple"),
+    "other images": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(27, 5)),
+        "fails on images of shape (2, 3, 8, 8); RuntimeError; (N, C, H, W) in [0, 1]",
+    ),
+    "other type": (lambda: small().double(), "fails on images; RuntimeError"),
+    "a state of other things": (
+        lambda: nn.Sequential(Noting(), nn.Linear(192, 5)),
+        "state dict has a dict (0._extra_state); buffer",
+    ),
+    "nothing to train": (frozen, "without a parameter to train; requires_grad"),
+    "no parameters": (lambda: nn.Flatten(), "without a parameter to train"),
+    "pruned by torch": (pruned, "the weight of '0'; torch.nn.utils.prune.remove(layer, 'weight')"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_FUNCTIONS)
+def test_a_function_that_makes_no_fitting_net_is_answered(case):
+    make, expected = WRONG_FUNCTIONS[case]
+    with pytest.raises(InputError) as raised:
+        build_own(make, SPEC, seed=0)
+    assert str(raised.value).startswith("my_nets:small ")
+    for words in expected.split("; "):
+        assert any(choice in str(raised.value) for choice in words.split("|")), raised.value
+
+
+def test_what_torch_pruned_is_taken_once_its_weight_is_a_parameter_again():
+    def made() -> nn.Module:
+        net = pruned()
+        prune.remove(net[0], "weight")
+        return net
+
+    net = build_own(made, SPEC, seed=0)
+    assert int((net[0].weight == 0).sum()) == 108  # half of 8 * 3 * 3 * 3
+    assert norms_after(net) == {"0": "1"}
+
+
+@pytest.mark.parametrize("view", [fold, norms_after, left_alone])
+def test_a_net_that_cannot_be_copied_is_answered(view):
+    locked, masked = small(), pruned()
+    locked.lock = threading.Lock()
+    masked(torch.zeros(2, 3, 8, 8))  # the weight is a product now, which only its graph knows
+    for net, reason in ((locked, "lock"), (masked, "Only Tensors created explicitly")):
+        with pytest.raises(InputError, match=f"cannot be copied.*{reason}.*prune.remove"):
+            view(net)
+
+
+def test_a_module_that_cannot_be_copied_is_answered_in_the_same_words():
+    locked = small()
+    locked.lock = threading.Lock()
+    with pytest.raises(InputError, match=r"^the net cannot be copied"):
+        build_own(partial(copied, locked), SPEC, seed=0)
+
+
+def test_what_is_parametrised_is_left_alone_and_so_is_said():
+    net = small()
+    parametrizations.weight_norm(net[0])
+    (pruning, folding) = left_alone(net)
+    assert pruning.startswith("not pruned: 224 of 1,693 parameters only go into weights that are computed")
+    assert "0.parametrizations.weight.original1" in pruning
+    assert "remove_parametrizations" in pruning
+    assert folding.startswith("not folded for the attack: 1 of 1 BatchNorms")
+    remove_parametrizations(net[0], "weight")
+    assert left_alone(net) == []
+
+
+def test_what_is_frozen_or_no_layer_is_said_and_nothing_else():
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.ones(3, 8, 8))
+            self.body = small()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x * self.table)
+
+    net = Scaled()
+    net.body[0].requires_grad_(False)
+    pruning, training = left_alone(net)
+    assert pruning.startswith("not pruned: 192 of 1,877 parameters belong to no convolution")
+    assert "(table)" in pruning
+    assert training.startswith("not trained: 224 of 1,877 parameters are frozen (body.0.weight, body.0.bias)")
+    assert left_alone(small()) == []
+
+
+def test_names_are_those_that_could_be_imported():
+    module = __name__
+    assert own_name(small) == f"{module}:small"
+    assert own_name(nn.Flatten) == own_name(nn.Flatten()) == "torch.nn.modules.flatten:Flatten"
+    for nameless in (lambda: small(), partial(small), partial(copy.deepcopy, small()), frozen().forward):
+        assert own_name(nameless) in ("own:net", "torch.nn.modules.container:Sequential.forward")
+    assert own_name(partial(small)) == own_name(lambda: small()) == "own:net"

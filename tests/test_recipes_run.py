@@ -1,0 +1,171 @@
+"""Every shipped recipe runs: its full-size net, its search, its cut, its training, and its estimate."""
+
+import math
+import re
+
+import pytest
+import torch
+
+import robust_tickets
+from robust_tickets import estimate, models, recipe
+from robust_tickets.cli import main
+from robust_tickets.data import SPECS, Dataset
+from robust_tickets.data.dataset import Split, numbered
+from robust_tickets.settings import DataName, Search, Training
+from robust_tickets.stages import Experiment
+from robust_tickets.tickets import Ticket
+
+STEPS, BATCH = 3, 2
+
+
+def made_up(name: DataName) -> Dataset:
+    """A few images of noise, of the shape and classes of a data set."""
+    spec = SPECS[name]
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(n: int) -> Split:
+        images = torch.randint(256, (n, *spec.shape), generator=generator, dtype=torch.uint8)
+        return numbered(images, torch.arange(n) % spec.classes)
+
+    return Dataset(spec, spec.title, noise(STEPS * BATCH), noise(2), noise(2), "0" * 16)
+
+
+def kept_by_hand(ticket: Ticket, search: Search) -> int:
+    """Weights kept after one round, from the recipe's ratios and the layers' sizes alone."""
+    spare = re.compile(
+        "|".join(p.replace(".", r"\.").replace("*", ".*") for p in search.spare.split()) or "$^"
+    )
+    sizes = {name: bits.numel() for name, bits in ticket.mask.items()}
+    convolutions = [name for name, bits in ticket.mask.items() if bits.ndim == 4]
+    *_, output = ticket.mask
+    pruned = {
+        name: size
+        for name, size in sizes.items()
+        if not spare.fullmatch(name)
+        and (search.prune_output or name != output)
+        and (search.prune_first_conv or name != convolutions[0])
+    }
+    if search.scope == "global":
+        return sum(sizes.values()) - round(search.ratio * sum(pruned.values()))
+    ratios = dict.fromkeys(sizes, search.fc_ratio) | dict.fromkeys(convolutions, search.ratio)
+    ratios[output] = search.output_ratio
+    return sum(sizes.values()) - sum(round(ratios[name] * size) for name, size in pruned.items())
+
+
+def passes(method: str, pgd_steps: int, steps: int) -> int:
+    """Passes of training steps: a forward and a backward each for an attack's step and for the update."""
+    attack = {"natural": 0, "fgsm": 1, "pgd": pgd_steps}[method]
+    return steps * BATCH * 2 * (attack + 1)
+
+
+def cheap(training: Training) -> dict[str, object]:
+    """One step of PGD, where that is the method, and as few images as BatchNorm bears."""
+    return {"batch": BATCH, "pgd": {"steps": 1}, "warmup": 0.0, "warmup_lr": 0.0} | (
+        {"drops": training.drops} if training.schedule == "step" else {}
+    )
+
+
+@pytest.mark.parametrize("name", recipe.shipped())
+def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
+    whole, images = recipe.load(name), made_up(recipe.load(name).data.name)
+    own = {
+        "recipe": name,
+        "quiet": True,
+        "compute": {"threads": 1},
+        "evaluate": {"val_steps": 1, "images": 0},
+    }
+    search = cheap(whole.search) | {"iterations": STEPS, "rounds": 1}
+    ticket = robust_tickets.find_ticket(data=images, search=search, **own)
+    assert ticket.model == models.ModelSpec(
+        whole.model.name,
+        whole.model.width,
+        images.spec.shape,
+        images.spec.classes,
+        images.spec.mean,
+        images.spec.std,
+        init=whole.model.init,
+        dropout=whole.model.dropout,
+    )
+    assert ticket.passes == passes(whole.search.method, 1, STEPS)
+    assert ticket.mask.kept == kept_by_hand(ticket, whole.search)
+    assert ticket.mask.kept < ticket.mask.size
+
+    training = cheap(whole.train) | {"iterations": 1, "ticket_iterations": 1}
+    trained = robust_tickets.train(data=images, ticket=ticket, train=training, **own)
+    (row,) = trained.history.to_dict("records")
+    assert math.isfinite(row["train_loss"])
+    assert row["passes"] == passes(whole.train.method, 1, 1)
+    state = trained.last
+    assert all(not state[weight][~kept].any() for weight, kept in ticket.mask.items())
+    assert all((state[weight] != ticket.init[weight])[kept].any() for weight, kept in ticket.mask.items())
+
+
+# name -> epochs and passes, by hand from the TOML's own numbers. 49,000 images make 382 batches of 128;
+# natural, FGSM and PGD-10 training take 2, 4 and 22 passes a sample, which cost 3, 5 and 23 forward passes
+BY_HAND = {
+    "paper-resnet18": {
+        "dense": ("100", 100 * 382 * 128 * 22),
+        "dense-short": ("40", 40 * 382 * 128 * 22),
+        "dense-equal-cost": ("62", 62 * 382 * 128 * 22),  # (100 * 5 + 40 * 23) / 23 = 61.7
+        "dense-search-lr": ("100", 100 * 382 * 128 * 22),
+        "search": ("100", 100 * 382 * 128 * 4),
+        "ticket": ("40", 40 * 382 * 128 * 22),
+        # after 442 epochs 1,000 images, clean and PGD-10 with a last look; two nets an arm on 10,000: clean,
+        # FGSM with a last look, and PGD-20 with one
+        "validation and evaluation, at most": (
+            None,
+            442 * 1000 * (1 + 21) + 5 * 2 * 10_000 * (1 + 3 + 41),
+        ),
+    },
+    "strong-resnet18": {
+        "dense": ("66", 66 * 382 * 128 * 22),
+        "dense-short": ("33", 33 * 382 * 128 * 22),
+        "dense-equal-cost": ("38", 38 * 382 * 128 * 22),  # (20 * 5 + 33 * 23) / 23 = 37.3
+        "search": ("20", 20 * 382 * 128 * 4),
+        "ticket": ("33", 33 * 382 * 128 * 22),
+    },
+    # 55,000 images make 916 batches of 60
+    "frankle-lenet": {
+        "dense": ("54.59", 50_000 * 60 * 2),
+        "search": ("382.1", 7 * 50_000 * 60 * 2),
+        "ticket": ("54.59", 50_000 * 60 * 2),
+    },
+    # 45,000 images make 351 batches of 128
+    "frankle-resnet20": {
+        "dense": ("85.47", 30_000 * 128 * 2),
+        "search": ("512.8", 6 * 30_000 * 128 * 2),
+        "ticket": ("85.47", 30_000 * 128 * 2),
+    },
+}
+
+
+@pytest.mark.parametrize("name", recipe.shipped())
+def test_a_dry_run_says_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(estimate, "_seconds_a_cost", lambda *arguments: 1e-6)
+    main(["compare", "--recipe", name, "--dry-run", "--runs", str(tmp_path), "--compute.threads", "1"])
+    lines = capsys.readouterr().out.splitlines()
+    rows = {}
+    for line in lines[1:-1]:
+        arm, epochs, passed, tera, _, seconds = re.fullmatch(
+            r"\s*(\S.*?)\s+([\d.]*)\s+(\d+)\s+([\d.]+) (T)\s+([\d.]+)", line
+        ).groups()
+        rows[arm] = (epochs, int(passed), float(tera), float(seconds))
+    whole = recipe.load(name)
+    assert list(rows) == [
+        row for arm in whole.compare.arms for row in (["search", arm] if arm == "ticket" else [arm])
+    ] + ["validation and evaluation, at most"]
+    assert re.fullmatch(r"all seeds, on this machine: about [\d,.]+ (minutes|hours|days)", lines[-1])
+    assert not list(tmp_path.iterdir())
+    for arm, (epochs, passed) in BY_HAND.get(name, {}).items():
+        assert rows[arm][1] == passed
+        if epochs is not None:
+            assert rows[arm][0] == epochs
+
+
+def test_flops_and_seconds_of_a_dry_run_are_passes_at_their_cost(monkeypatch, machine):
+    monkeypatch.setattr(estimate, "_seconds_a_cost", lambda *arguments: 1e-6)
+    rows = estimate.estimate(Experiment(recipe.load("frankle-lenet")), 1, machine).rows.set_index("arm")
+    forward = 2 * 266_200  # LeNet-300-100's weights, a multiply and an add each
+    assert rows.flops["search"] == 7 * 50_000 * 60 * 3 * forward
+    assert rows.flops["dense"] == rows.flops["ticket"] == 50_000 * 60 * 3 * forward
+    assert rows.estimated_seconds["search"] == 7 * 50_000 * 60 * 3 / 1e6
