@@ -23,7 +23,7 @@ def prune(
     single weight.
     """
     names = [name for name in mask if name not in spare]
-    flat = torch.cat([scores[name].flatten().to(torch.float64) for name in names])
+    flat = torch.cat([scores[name].flatten() for name in names])
     kept = torch.cat([mask[name].flatten() for name in names])
     if not bool(flat[kept].isfinite().all()):
         raise InputError(
@@ -31,9 +31,13 @@ def prune(
         )
     candidates = kept.nonzero()[:, 0]
     remove = round(ratio * len(candidates))
-    # candidates are in order of position, and a stable sort leaves ties so
-    lowest = torch.sort(flat[candidates], stable=True).indices[:remove]
-    kept[candidates[lowest]] = False
+    if remove:
+        found = flat[candidates]
+        highest = torch.kthvalue(found, remove).values  # the highest score that goes; others may share it
+        below = found < highest
+        ties = (found == highest).nonzero()[:, 0]  # in order of position
+        kept[candidates[below]] = False
+        kept[candidates[ties[: remove - int(below.sum())]]] = False
     parts = torch.split(kept, [mask[name].numel() for name in names])
     cut = {name: part.reshape(mask[name].shape) for name, part in zip(names, parts, strict=True)}
     for name in names:
