@@ -8,6 +8,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from attacks import inspected
+
 
 def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
     """FLOPs of one image (C, H, W) through the net, as PyTorch counts them.
@@ -15,16 +17,11 @@ def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
     A multiply and an add are two; convolutions and matrix products count, what is done element by element
     does not. Attention counts as the matrix products that it is made of. The net is left as it was.
     """
-    modes = [(module, module.training) for module in net.modules()]
     like = next(net.parameters())
     image = torch.zeros((1, *shape), dtype=like.dtype, device=like.device)
-    try:
-        net.eval()  # one image has no batch statistics
-        with torch.no_grad(), _attention_in_parts(), FlopCounterMode(display=False) as counter:
-            net(image)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    # in eval mode, as one image has no batch statistics
+    with inspected(net), torch.no_grad(), _attention_in_parts(), FlopCounterMode(display=False) as counter:
+        net(image)
     return int(counter.get_total_flops())
 
 

@@ -106,11 +106,11 @@ def check_logits(net: nn.Module, spec: ModelSpec) -> None:
 
     The net is left as it was, but for what its own code counts in eval mode.
     """
-    modes = [(module, module.training) for module in net.modules()]
     device = next((parameter.device for parameter in net.parameters()), None)
     images = torch.zeros((2, *spec.shape), device=device)
+    modes = [(module, module.training) for module in net.modules()]
     try:
-        logits = net.eval()(images)
+        logits = net.eval()(images)  # not as attacks look at a net: lazy layers have no parameters yet
     except Exception as error:  # the user's code may raise anything
         raise InputError(
             f"{spec.name} fails on images of shape {tuple(images.shape)} ({type(error).__name__}: {error}): "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from attacks import inspected
 from robust_tickets.errors import InputError
 from robust_tickets.pruning.mask import prunable
 
@@ -38,16 +39,13 @@ def roles(net: nn.Module, shape: tuple[int, int, int]) -> Roles:
 
     layers = [m for m in net.modules() if id(getattr(m, "weight", None)) in weights]
     hooks = [layer.register_forward_hook(note) for layer in layers]
-    modes = [(module, module.training) for module in net.modules()]
     like = next(net.parameters())
     try:
-        with torch.no_grad():
-            net.eval()(torch.zeros((1, *shape), dtype=like.dtype, device=like.device))
+        with inspected(net), torch.no_grad():
+            net(torch.zeros((1, *shape), dtype=like.dtype, device=like.device))
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes:
-            module.training = mode
     if not order:
         raise InputError(
             "an image passes through no convolution and no linear layer of the net, so there is nothing to "

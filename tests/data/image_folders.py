@@ -1,0 +1,84 @@
+"""Folders and archives of made-up images."""
+
+import io
+import tarfile
+import zipfile
+
+import numpy as np
+import torch
+from PIL import Image
+
+from robust_tickets import data
+from robust_tickets.settings import Data
+
+CLASSES = ("ant", "bee", "cat")
+
+
+def picture(seed, size=(12, 9), mode="RGB", kind="PNG"):
+    """A smooth picture in a file."""
+    values = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(values).resize(size, Image.Resampling.BILINEAR).convert(mode).save(file, kind)
+    return file.getvalue()
+
+
+def contents(parts=("train/", "test/"), each=5, **how):
+    """Names and contents of a tree, `each` images a class and part."""
+    names = [f"{part}{label}/{i}.png" for part in parts for label in CLASSES for i in range(each)]
+    return {name: picture(number, **how) for number, name in enumerate(names)}
+
+
+def as_tree(root, files):
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def as_tar(path, files, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def as_zip(path, files):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+PACKED = {
+    "tree": as_tree,
+    "tar": as_tar,
+    "tar.gz": lambda path, files: as_tar(path, files, "w:gz"),
+    "tar.bz2": lambda path, files: as_tar(path, files, "w:bz2"),
+    "tar.xz": lambda path, files: as_tar(path, files, "w:xz"),
+    "zip": as_zip,
+}
+
+
+def load(root, lines=None, **more):
+    say = (lambda line: None) if lines is None else lines.append
+    return data.load(Data("folder", root=root, **{"val_images": 3, **more}), say)
+
+
+def same(ours, theirs):
+    return (ours.title, ours.spec, ours.fingerprint) == (theirs.title, theirs.spec, theirs.fingerprint)
+
+
+def whole(dataset):
+    """The training images, with those held out, in order of their ids."""
+    ids = torch.cat([dataset.train.ids, dataset.val.ids])
+    order = ids.argsort()
+    return (
+        torch.cat([dataset.train.images, dataset.val.images])[order],
+        torch.cat([dataset.train.labels, dataset.val.labels])[order],
+    )
+
+
+def without(files, start):
+    return {name: content for name, content in files.items() if not name.startswith(start)}
