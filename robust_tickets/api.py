@@ -7,7 +7,7 @@
 `net` is a function that returns a fresh nn.Module, or a module, which is copied and never changed; None
 means the recipe's own. `data` comes from `images`, or is a table of the recipe's fields on data; None means
 the recipe's own data set. `recipe` is a shipped name, a TOML file or a Recipe; keyword arguments named like
-its concerns override its fields.
+its concerns override its fields. PyTorch's number of threads is set to `compute.threads`, and stays so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,9 +32,9 @@ from robust_tickets.models.own import check_logits
 from robust_tickets.progress import Progress, Silent, for_stderr
 from robust_tickets.recipe import Recipe
 from robust_tickets.stages import Experiment, Machine
+from robust_tickets.stages.experiment import search_part
 from robust_tickets.stages.limits import left_alone
 from robust_tickets.stages.place import placed
-from robust_tickets.stages.search import search_part
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import fit
 from robust_tickets.training.checkpoint import plant
@@ -93,7 +93,7 @@ def find_ticket(
         model=what.model_spec(machine),
         init=found.init,
         mask=found.mask,
-        search=search_part(what.recipe),
+        search=search_part(what.recipe, what.recipe.search.rounds),
         data=dataset.fingerprint,
         seed=seed,
         passes=ledger.charged_passes,

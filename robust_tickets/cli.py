@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import tyro
 
 from robust_tickets import recipe, schema
+from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError, unknown
 from robust_tickets.verbs import (
     REGISTRY,
@@ -156,9 +157,9 @@ def _evaluate(verb: Evaluate) -> None:
         split=verb.split,
         limit=verb.limit,
         seed=verb.seed,
-        name=verb.data.name,
-        root=verb.data.root,
-        download=verb.data.download,
+        source=stages.Source(verb.data.name, verb.data.root, verb.data.download, verb.data.resize),
+        eps=None if verb.threat.eps is None else Eps(verb.threat.eps),
+        norm=verb.threat.norm,
         model=stages.Named(verb.model.name, verb.model.width, verb.model.normalise),
         elsewhere=verb.runs,
         pictures=verb.save_images,

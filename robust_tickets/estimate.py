@@ -1,6 +1,5 @@
 """What a comparison would cost, before it is run."""
 
-import math
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -51,19 +50,18 @@ def estimate(what: Experiment, seeds: int, machine: Machine) -> Estimate:
     searching, training = recipe.search, recipe.train
     rate = {t: _seconds_a_cost(what, net, t, flops, machine) for t in {searching, training}}
     rows = []
-    validated = 0.0
+    validated = 0
     for arm in recipe.compare.arms:
         plan = arms.plan(recipe, arm, spec)
         if plan.from_ticket:
             search = arms.search_plan(recipe, spec)
             passes = arms.search_passes(recipe, spec)
-            epochs = search.steps / search.per_epoch
-            validated += epochs
-            rows.append(("search", epochs, passes, passes.cost * rate[searching]))
+            validated += -(-search.round_steps // search.per_epoch) * search.rounds
+            rows.append(("search", search.steps / search.per_epoch, passes, passes.cost * rate[searching]))
         passes = arms.training_passes(plan.training, plan.steps)
-        validated += plan.epochs
+        validated += -(-plan.steps // plan.per_epoch)
         rows.append((arm, plan.epochs, passes, passes.cost * rate[training]))
-    looking = _looking(what, spec, math.ceil(validated))
+    looking = _looking(what, spec, validated)
     dearest = max(rate.values())
     table = pd.DataFrame(
         [(arm, f"{n:.4g}", p.total, p.cost * flops, round(s, 1)) for arm, n, p, s in rows]
@@ -92,6 +90,8 @@ def _seconds_a_cost(
     generator = torch.Generator().manual_seed(0)
     step = arms.training_passes(replace(training, batch=1), 1).cost * flops
     batch = min(training.batch, max(_LEAST_BATCH, int(_TIMED_FLOPS / (step * _TIMED_STEPS))))
+    if machine.device != "cpu":
+        batch = training.batch  # a GPU is not filled by less, and soon done with it
     n = batch * _TIMED_STEPS
 
     def noise(count: int) -> Split:
@@ -105,9 +105,8 @@ def _seconds_a_cost(
         ledger = Ledger("train", clock_for(machine.device))
         with ledger.running(), Silent().stage("", 1) as meter:
             fit(net, None, data, how, ledger, meter)
-    charged = ledger.report()
-    cost = sum(ledger.passes[p].cost for p in ("attack", "update"))
-    return float(charged["charged_seconds"]) / cost
+    cost = sum(ledger.passes[phase].cost for phase in ledger.passes if phase in ("attack", "update"))
+    return sum(ledger.seconds[phase] for phase in ("data", "attack", "update")) / cost
 
 
 def _spoken(seconds: float) -> str:

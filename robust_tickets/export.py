@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robust_tickets import runs
 from robust_tickets.errors import InputError
-from robust_tickets.models import Make, ModelSpec, build, build_own
+from robust_tickets.models import Make, ModelSpec, made
 from robust_tickets.training import Checkpoint
 
 Format = Literal["torch", "onnx", "safetensors"]
@@ -46,7 +46,17 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: Make |
     differences: list[float] = []
 
     def save(part: Path) -> None:
-        differences.append(_difference(_EXPORTERS[form](net, spec, part, make), net, spec))
+        try:
+            exported = _EXPORTERS[form](net, spec, part, make)
+            differences.append(_difference(exported, net, spec))
+        except InputError:
+            raise
+        except Exception as error:  # exporters raise whatever the net's own code leads them to
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"the net cannot be exported as {form} ({reason}): try another --format; safetensors can "
+                "always be had"
+            ) from error
         if not differences[0] <= TOLERANCE:
             raise InputError(
                 f"the {form} net's logits differ from the original's by {differences[0]:.1e}, more than "
@@ -99,7 +109,7 @@ def _onnx(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net
 def _safetensors(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net:
     # layers may share a weight, which safetensors would refuse
     save_file({name: tensor.clone().contiguous() for name, tensor in net.state_dict().items()}, file)
-    fresh = build(spec, seed=1) if make is None else build_own(make, spec, seed=1)
+    fresh = made(spec, make, seed=1)
     fresh.load_state_dict(load_file(file))
     return fresh.eval()
 

@@ -1,5 +1,6 @@
 """What lies in a folder of run directories, and how it is cleared away."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def listed(folder: Path) -> str:
             continue
         arms = run.recipe.compare.arms
         seeds = run.seeds()
-        done = sum((run.arm(seed, arm) / "ledger.json").is_file() for seed in seeds for arm in arms)
+        done = sum((run.arm(seed, arm) / "robustness.csv").is_file() for seed in seeds for arm in arms)
         rows.append(
             (
                 file.parent.name,
@@ -40,7 +41,11 @@ def listed(folder: Path) -> str:
 
 def remove(run: Path, really: bool) -> str:
     """Remove a run directory, or say what would go. Raises InputError for any other folder."""
-    RunDirectory.open(run)  # nothing else is ever removed
+    found = RunDirectory.open(run)
+    if not re.fullmatch(r".+-[0-9a-f]{8}", run.resolve().name) or not (
+        (run / "env.json").is_file() or found.seeds()
+    ):
+        raise InputError(f"{run} has a recipe but is no run directory: nothing else is ever removed")
     what = f"{run} ({sum(1 for p in run.rglob('*') if p.is_file())} files, {_size(run) / 1e6:.1f} MB)"
     if not really:
         return f"{what} would be removed: add --yes"

@@ -64,11 +64,17 @@ class RunDirectory:
         `inputs` has a fingerprint for each; what was not there before is right.
         """
         begun = self._inputs()
-        for name, print_ in inputs.items():
-            if begun.get(name, print_) != print_:
+        for name, found in inputs.items():
+            if begun.get(name, found) != found:
                 raise InputError(
-                    f"{self.path} was begun with other {name} than this ({begun[name]}, not {print_}): give "
+                    f"{self.path} was begun with other {name} than this ({begun[name]}, not {found}): give "
                     "the same ones (--data.root, --model.name), or choose another folder by --runs"
+                )
+            twin = next((other for other, print_ in begun.items() if print_ == found and other != name), None)
+            if twin is not None:
+                raise InputError(
+                    f"the {name} is bit for bit the {twin}, and several seeds need several inits: let the "
+                    "function draw its weights from PyTorch's generator, or give model.init glorot-normal"
                 )
 
     def begin(self, device: str, inputs: Mapping[str, str]) -> None:

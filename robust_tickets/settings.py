@@ -205,10 +205,9 @@ class Compare:
     """Which arms stand beside each other."""
 
     arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
-    """dense: full schedule; dense-short: the ticket's epochs; dense-equal-cost: as many epochs as the
-    ticket's search and training cost in FLOPs, rounded up; dense-search-lr: full schedule from the
-    search's lr, no warm-up;
-    ticket"""
+    """dense: full schedule; dense-short: the ticket's length; dense-equal-cost: as long as the ticket's
+    search and training cost in FLOPs, rounded up to epochs (or iterations, where the budget is in them);
+    dense-search-lr: full schedule from the search's lr, no warm-up; ticket: its search is charged to it"""
 
 
 @dataclass(frozen=True)

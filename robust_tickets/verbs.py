@@ -80,6 +80,8 @@ class EvaluationData:
     """folder, image tree or tar archive of the data set"""
     download: bool = False
     """let torchvision download it into the root"""
+    resize: CountOrZero = 0
+    """folder: scale and crop every image to a square of this side; 0: as recorded, or as they are"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,16 @@ class ExportModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationThreat:
+    """What the adversary may do; None: as recorded in the checkpoint (published weights: Linf 8/255)."""
+
+    eps: Annotated[str | None, arg(metavar="EPS")] = None
+    """radius of the ball, for pixels in [0, 1]; step sizes move along"""
+    norm: Literal["Linf", "L2"] | None = None
+    """norm of the ball"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Measure a checkpoint's clean and robust accuracy. Prints a table and writes robustness.csv."""
 
@@ -126,6 +138,7 @@ class Evaluate:
     save_images: Annotated[Path | None, arg(metavar="DIR")] = None
     """folder for the attacked images: exact ones in <attack>.npz, pictures in <attack>/*.png"""
     data: EvaluationData = EvaluationData()
+    threat: EvaluationThreat = EvaluationThreat()
     model: EvaluationModel = EvaluationModel()
 
 

@@ -121,3 +121,23 @@ def test_a_net_that_differs_from_the_original_leaves_no_file(tmp_path):
     with pytest.raises(InputError, match=r"logits differ .* more than 1e-05"):
         export.export(file, "safetensors", make=Chance)
     assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]
+
+
+class Branching(Chance):
+    """A net whose way depends on what it sees, which no tracer can follow."""
+
+    def forward(self, images):
+        logits = self.linear(images.flatten(1))
+        return logits if float(logits.sum()) > 0 else -logits
+
+
+@pytest.mark.parametrize("form", ["torch", "onnx"])
+def test_a_net_that_cannot_be_traced_is_said_and_leaves_no_file(form, tmp_path):
+    file = tmp_path / "best.safetensors"
+    spec = replace(SPECS["lenet-300-100"], name="mine:Branching")
+    state = snapshot(Branching())
+    Checkpoint(state, spec, recipe.record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
+    with pytest.raises(InputError, match=f"cannot be exported as {form} .*--format; safetensors"):
+        export.export(file, form, make=Branching)
+    assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]
+    assert export.export(file, "safetensors", make=Branching).file.is_file()

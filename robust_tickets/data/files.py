@@ -136,3 +136,11 @@ def _link(name: str, root: Path) -> InputError:
         f"{name} in {root} is a link and no file: pack the archive with the files themselves "
         "(tar --dereference --hard-dereference), or unpack it and give the folder"
     )
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file is one that systems leave in folders: .DS_Store, ._1.png, Thumbs.db."""
+    parts = PurePosixPath(name).parts
+    return parts[-1].lower() in ("thumbs.db", "desktop.ini") or any(
+        part == "__MACOSX" or (part.startswith(".") and part != "..") for part in parts
+    )

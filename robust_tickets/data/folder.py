@@ -100,7 +100,7 @@ def _survey(root: Path) -> tuple[dict[str, Header | InputError], list[str]]:
     headers: dict[str, Header | InputError] = {}
     strangers = []
     for entry in files.entries(root):
-        if _hidden(entry.name):
+        if files.is_hidden(entry.name):
             continue
         if not pixels.is_image(entry.name):
             strangers.append(entry.name)
@@ -112,13 +112,6 @@ def _survey(root: Path) -> tuple[dict[str, Header | InputError], list[str]]:
                 raise  # such a path says nothing of part and class
             headers[entry.name] = error  # it may lie in no class folder, and then does no harm
     return headers, strangers
-
-
-def _hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return parts[-1].lower() in ("thumbs.db", "desktop.ini") or any(
-        part == "__MACOSX" or (part.startswith(".") and part != "..") for part in parts
-    )
 
 
 def _say_left_out(found: Layout, strangers: list[str], say: Say) -> None:

@@ -123,7 +123,7 @@ def _images(images: Tensor | NDArray[Any], part: str) -> Tensor:
         tensor = (tensor.double() * 255).round().to(torch.uint8)
     if tensor.dtype != torch.uint8:
         raise InputError(f"the {part} images are of {tensor.dtype}: expected uint8, or floats in [0, 1]")
-    return tensor.contiguous()
+    return tensor.contiguous().clone()  # what is done to the caller's later changes nothing here
 
 
 def _labels(pair: Pair, part: str) -> Tensor:

@@ -1,10 +1,10 @@
 """The nets by name, and the net as attacks see it."""
 
 from robust_tickets.models.flops import forward_flops
-from robust_tickets.models.fold import Folded, fold, norms_after
+from robust_tickets.models.fold import Folded, copied, fold, norms_after
 from robust_tickets.models.init import INITS, initialise
 from robust_tickets.models.normalise import Normalise
-from robust_tickets.models.own import Make, build_own, imported, own_name
+from robust_tickets.models.own import Make, build_own, imported, made, own_name
 from robust_tickets.models.registry import ModelSpec, build, names
 
 __all__ = [
@@ -15,10 +15,12 @@ __all__ = [
     "Normalise",
     "build",
     "build_own",
+    "copied",
     "fold",
     "forward_flops",
     "imported",
     "initialise",
+    "made",
     "names",
     "norms_after",
     "own_name",

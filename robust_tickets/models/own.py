@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from robust_tickets.chance import seeded
 from robust_tickets.errors import InputError
 from robust_tickets.models.init import initialise
-from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.registry import ModelSpec, build
 
 Make = Callable[[], nn.Module]
 """A function that makes a net: images (N, C, H, W) in [0, 1] to logits (N, classes)."""
@@ -50,15 +51,18 @@ def imported(name: str) -> Make:
     return make
 
 
+def made(spec: ModelSpec, make: Make | None, *, seed: int) -> nn.Module:
+    """A fresh net: the registry's that the spec names, or the user's own where `make` makes it."""
+    return build(spec, seed=seed) if make is None else build_own(make, spec, seed=seed)
+
+
 def build_own(make: Make, spec: ModelSpec, *, seed: int) -> nn.Module:
     """A fresh net of the user's own; the same seed gives the same weights.
 
     Raises InputError where the function fails, gives no net, or one that cannot be trained or whose logits
     do not fit the classes.
     """
-    # layers draw from the global generator: borrow it, and give it back as it was
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         try:
             net = make()
         except InputError:

@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
+from robust_tickets.chance import seeded
 from robust_tickets.errors import InputError, unknown
 from robust_tickets.models.conv import CONV6, ConvN
 from robust_tickets.models.init import initialise
@@ -58,9 +58,7 @@ def build(spec: ModelSpec, *, seed: int) -> nn.Module:
         raise InputError(
             f"{spec.name} has no dropout, got {spec.dropout!r}: set it to 0, or choose of {able}"
         )
-    # layers draw from the global generator: borrow it, and give it back as it was
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU too
+    with seeded(seed):
         built = net.build(spec)
         initialise(built, spec.init)
         return built

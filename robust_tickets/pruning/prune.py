@@ -43,8 +43,8 @@ def prune(
     for name in names:
         if not bool(cut[name].any()):
             raise InputError(
-                f"pruning a share of {ratio:g} leaves nothing of {name}: lower search.ratio, or let "
-                "search.scores be magnitude-over-layer-mean"
+                f"pruning a share of {ratio:g} leaves nothing of {name}: lower search.ratio or "
+                f"search.rounds, or leave the layer out by search.spare {name}"
             )
     return Mask({name: cut.get(name, mask[name]) for name in mask})
 

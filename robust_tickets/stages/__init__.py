@@ -2,9 +2,19 @@
 
 from robust_tickets.stages.evaluate import evaluate, evaluate_file, pretty
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.stages.named import Named
+from robust_tickets.stages.named import Named, Source
 from robust_tickets.stages.place import Machine
 from robust_tickets.stages.search import search
 from robust_tickets.stages.train import train
 
-__all__ = ["Experiment", "Machine", "Named", "evaluate", "evaluate_file", "pretty", "search", "train"]
+__all__ = [
+    "Experiment",
+    "Machine",
+    "Named",
+    "Source",
+    "evaluate",
+    "evaluate_file",
+    "pretty",
+    "search",
+    "train",
+]

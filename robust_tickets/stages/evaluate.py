@@ -1,22 +1,25 @@
 """The stage that judges a checkpoint."""
 
 import hashlib
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
-from robust_tickets import data, evaluation, runs
+from robust_tickets import evaluation, runs
 from robust_tickets.data import Dataset
+from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError
 from robust_tickets.evaluation import Row, attack_named
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.models import Make, fold, forward_flops
-from robust_tickets.recipe import Recipe
+from robust_tickets.recipe import Recipe, check
 from robust_tickets.report.read import TABLE_ATTACKS
-from robust_tickets.settings import DataName
+from robust_tickets.settings import Threat
 from robust_tickets.stages.experiment import Experiment, threat_model
-from robust_tickets.stages.named import Named
+from robust_tickets.stages.named import Named, Source
 from robust_tickets.stages.pictures import Pictures
 from robust_tickets.stages.place import Machine, placed
 
@@ -39,8 +42,7 @@ def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
         attacks=tuple(TABLE_ATTACKS),
         split="test",
         limit=recipe.evaluate.images,
-        root=recipe.data.root,
-        download=recipe.data.download,
+        source=Source(None, recipe.data.root, recipe.data.download),
         make=what.make,
         images=what.images,
     )[0]
@@ -54,9 +56,9 @@ def evaluate_file(
     split: str,
     limit: int,
     seed: int = 0,
-    name: DataName | None = None,
-    root: Path | None = None,
-    download: bool = False,
+    source: Source = Source(),
+    eps: Eps | None = None,
+    norm: Literal["Linf", "L2"] | None = None,
     model: Named = Named(),
     make: Make | None = None,
     images: Dataset | None = None,
@@ -65,26 +67,31 @@ def evaluate_file(
 ) -> tuple[Path, pd.DataFrame]:
     """Judge any checkpoint; gives the table's file and the rows just made.
 
-    name, root, download: the images, as in a recipe; by default the set that the checkpoint was trained on.
-    model: the net as the user names it, for published weights and nets of their own. make: the function that
-    makes a net of the user's own. images: the user's own. limit: images, balanced
-    over the classes; 0 means all. The rows are merged into `robustness.csv` beside a checkpoint that lies in
-    a run directory, and otherwise into one under `elsewhere`; the attacked images are written to `pictures`.
-    Raises InputError for what cannot be evaluated.
+    source: the images; by default of the set that the checkpoint was trained on. eps, norm: by default those
+    that it was trained against. model: the net as the user names it, for published weights and nets of their
+    own. make: the function that makes a net of the user's own. images: the user's own. limit: images,
+    balanced over the classes; 0 means all. The rows are merged into `robustness.csv` beside a checkpoint that
+    lies in a run directory, and otherwise into one under `elsewhere`; the attacked images are written to
+    `pictures`. Raises InputError for what cannot be evaluated.
     """
     file = file.resolve()  # a link stands for the file that it names
     make = model.make if make is None else make
-    checkpoint = model.checkpoint(file, name, root, download, machine)
-    what = checkpoint.resolved_recipe()
+    checkpoint = model.checkpoint(file, source, split, machine)
+    recorded = checkpoint.resolved_recipe()
+    place = source.data(recorded.data, split)
+    what = replace(
+        recorded, data=place, threat=Threat(eps or recorded.threat.eps, norm or recorded.threat.norm)
+    )
+    check(what)
     attacks = tuple(dict.fromkeys((evaluation.CLEAN, *attacks)))  # robust accuracy needs the clean verdicts
     for attack in attacks:
         attack_named(attack, threat_model(what), what.evaluate.rel_step)  # complain before the data are read
-    source = replace(what.data, name=name or what.data.name, root=root, download=download)
-    experiment = Experiment(replace(what, data=source), images=images)
-    spec = images.spec if images else data.spec_of(source, machine.progress.say)
+    experiment = Experiment(what, images=images)
+    spec = experiment.spec(machine)
     if (spec.shape, spec.classes) != (checkpoint.model.shape, checkpoint.model.classes):
         raise InputError(
-            f"{file} is a net for {what.data.name}, which {source.name} does not fit: leave out --data.name"
+            f"{file} is a net for {recorded.data.name}, which {place.name} does not fit: leave out "
+            "--data.name, or name a set of its shape and classes"
         )
     machine.prepare(what.compute)
     album = Pictures(pictures) if pictures is not None else None
@@ -126,7 +133,8 @@ def evaluate_file(
     inside = (file.parent.parent.parent / "recipe.toml").is_file()
     if elsewhere is not None and not (inside and dataset.fingerprint == checkpoint.data):
         # figures on other images than the run's do not belong into its table
-        digest = hashlib.sha256(file.read_bytes() + dataset.fingerprint.encode()).hexdigest()[:8]
+        told = json.dumps([dataset.fingerprint, asdict(checkpoint.model)])
+        digest = hashlib.sha256(file.read_bytes() + told.encode()).hexdigest()[:8]
         folder = elsewhere / f"evaluate-{digest}"
     target = folder / "robustness.csv"
     known = rows_of(target)

@@ -1,15 +1,20 @@
 """What is run: a recipe, and what the user hands over beside it."""
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
+import torch
 from torch import nn
 
 from attacks import ThreatModel
-from robust_tickets import artefact, data, models
+from robust_tickets import artefact, data, models, recipe
+from robust_tickets.chance import seeded
 from robust_tickets.data import Dataset, Spec
 from robust_tickets.models import Make, ModelSpec
+from robust_tickets.progress import Progress
 from robust_tickets.recipe import Recipe
 from robust_tickets.settings import Data, Training
 from robust_tickets.stages.place import Machine, placed
@@ -28,8 +33,10 @@ class Experiment:
     images: Dataset | None = None
 
     def spec(self, machine: Machine) -> Spec:
-        """What is known of the images before training."""
-        return self.images.spec if self.images else data.spec_of(self.recipe.data, machine.progress.say)
+        """What is known of the images before training; of a folder, that takes reading them."""
+        if self.images:
+            return self.images.spec
+        return data.SPECS.get(self.recipe.data.name) or _read(self.recipe.data, machine.progress).spec
 
     def load(self, machine: Machine) -> Dataset:
         """The images, in the memory of the machine's device."""
@@ -51,8 +58,7 @@ class Experiment:
         return placed(self._built(seed, machine), self.recipe.compute, machine)
 
     def _built(self, seed: int, machine: Machine) -> nn.Module:
-        spec, make = self.model_spec(machine), self.make
-        return models.build(spec, seed=seed) if make is None else models.build_own(make, spec, seed=seed)
+        return models.made(self.model_spec(machine), self.make, seed=seed)
 
     @property
     def threat(self) -> ThreatModel:
@@ -70,13 +76,33 @@ class Experiment:
         if self.images:
             prints["images"] = self.images.fingerprint
         if self.make is not None:
-            prints[f"net of seed {seed}"] = fingerprint(self._built(seed, machine))
+            prints[f"net of seed {seed}"] = fingerprint(self._built(seed, machine), self.spec(machine).shape)
         return prints
 
 
-def fingerprint(net: nn.Module) -> str:
-    """Sixteen hex digits of a net's layers and of its weights as they are."""
-    layers = hashlib.sha256(repr(net).encode()).hexdigest()
+def search_part(what: Recipe, rounds: int) -> dict[str, Any]:
+    """The part of a recipe that decides which ticket so many rounds find."""
+    whole = recipe.record(what)
+    part = {concern: whole[concern] for concern in ("data", "model", "threat", "search", "compute")}
+    part["search"]["rounds"] = rounds
+    return part
+
+
+def fingerprint(net: nn.Module, shape: tuple[int, int, int]) -> str:
+    """Sixteen hex digits of a net's layers, of its weights as they are, and of its logits on noise.
+
+    The logits are those in float64 to six digits, so that rounding does not make another net of it; a net
+    that computes in no other type than its own goes without.
+    """
+    layers = re.sub(r" at 0x[0-9a-f]+", "", repr(net))  # where an object lies differs from run to run
+    noise = torch.rand((4, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    try:
+        with seeded(0), torch.no_grad():
+            logits = models.copied(net).cpu().double().eval()(noise)
+        layers += str([f"{value:.6e}" for value in logits.flatten().tolist()])
+    except (RuntimeError, TypeError):
+        layers += "no logits"
+    layers = hashlib.sha256(layers.encode()).hexdigest()
     return artefact.content_hash({n: t.detach().cpu() for n, t in net.state_dict().items()}, {"net": layers})
 
 
@@ -101,9 +127,15 @@ def threat_model(recipe: Recipe) -> ThreatModel:
 
 
 @lru_cache(maxsize=1)
+def _read(which: Data, progress: Progress) -> Dataset:
+    """The data set in host memory; read once for all stages of a process."""
+    return data.load(which, progress.say)
+
+
+@lru_cache(maxsize=1)
 def _load(which: Data, machine: Machine) -> Dataset:
-    """The data set on the machine's device; read once for all stages of a process."""
-    return _placed_data(data.load(which, machine.progress.say), machine)
+    """The data set on the machine's device."""
+    return _placed_data(_read(which, machine.progress), machine)
 
 
 def _placed_data(dataset: Dataset, machine: Machine) -> Dataset:

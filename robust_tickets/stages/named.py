@@ -1,4 +1,4 @@
-"""A net that the user names beside a file: published weights have no word on theirs, ours are not trusted."""
+"""What the user names beside a checkpoint: where the images are, and what its net is."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,27 @@ from robust_tickets.settings import Data, DataName, Model
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.stages.place import Machine
 from robust_tickets.training import Checkpoint, normalisation, published
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the images of an evaluation are; a name of None is the set that the checkpoint was trained on."""
+
+    name: DataName | None = None
+    root: Path | None = None
+    download: bool = False
+    resize: int = 0
+
+    def data(self, recorded: Data, split: str) -> Data:
+        """The images to judge on, where `recorded` are those that the checkpoint was trained on."""
+        resize = self.resize or recorded.resize
+        here = replace(recorded, root=self.root, download=self.download, resize=resize)
+        if self.name in (None, recorded.name):
+            return here
+        resize = resize if self.name == "folder" else 0
+        other = replace(here, name=self.name, resize=resize, flip=False, train_images=0)
+        # how another set was divided for training says nothing of this one
+        return replace(other, val_images=1) if split == "test" else other
 
 
 @dataclass(frozen=True)
@@ -29,9 +50,7 @@ class Named:
         """The function that makes a net of the user's own; None where it is one of ours."""
         return models.imported(self.name) if self.name is not None and ":" in self.name else None
 
-    def checkpoint(
-        self, file: Path, name: DataName | None, root: Path | None, download: bool, machine: Machine
-    ) -> Checkpoint:
+    def checkpoint(self, file: Path, source: Source, split: str, machine: Machine) -> Checkpoint:
         """The checkpoint in a file: ours, or published weights for the net and the data set named.
 
         Raises InputError for published weights without those two names, for a checkpoint of ours whose own
@@ -47,9 +66,9 @@ class Named:
                 return Checkpoint.load(file)
             except InputError as error:
                 raise InputError(f"{error}; {hint}") from None
-        if name is None:
+        if source.name is None:
             raise InputError(f"{file} does not say what it was trained on: {hint}")
-        where = Data(name=name, root=root, download=download)
+        where = source.data(Data(), split)
         what = replace(Recipe(), data=where, model=Model(name=self.name, width=self.width))
         recipe.check(what)
         spec = data.spec_of(where, machine.progress.say)
@@ -61,7 +80,9 @@ class Named:
             raise InputError(
                 f"{file} says itself what net it is of: leave out --model.width and --model.normalise"
             )
-        if self.name is not None and self.name != checkpoint.model.name:
+        theirs, mine = (name is not None and ":" in name for name in (checkpoint.model.name, self.name))
+        # of nets of the user's own, only whether the weights fit can be known: a name may have moved
+        if self.name is not None and self.name != checkpoint.model.name and not (theirs and mine):
             raise InputError(
                 f"{file} is a checkpoint of {checkpoint.model.name}, not of {self.name}: leave out "
                 "--model.name, or name that"

@@ -28,6 +28,8 @@ class Pictures:
             raise InputError(
                 f"cannot write images to {folder} ({error.strerror}): choose another --save-images"
             ) from None
+        if any(folder.iterdir()):
+            raise InputError(f"{folder} is not empty: choose another --save-images, so that nothing is mixed")
         self._folder = folder
         self._parts: dict[str, list[tuple[Split, Tensor, Tensor]]] = {}
 
@@ -58,13 +60,12 @@ class Pictures:
                 arrays["images"], arrays["labels"], arrays["ids"], arrays["broken"], strict=True
             ):
                 name = f"{int(number):06}-label-{int(label)}{'-broken' if broken else ''}.png"
-                runs.write_bytes(self._folder / attack / name, _png(image))
+                _png(image, self._folder / attack / name)
             count += len(arrays["labels"])
         return f"{count:,} attacked images are in {self._folder}"
 
 
-def _png(image: Tensor) -> bytes:
+def _png(image: Tensor, file: Path) -> None:
     pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    file = io.BytesIO()
+    file.parent.mkdir(exist_ok=True)
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, format="PNG")
-    return file.getvalue()

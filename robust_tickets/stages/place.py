@@ -36,6 +36,8 @@ class Machine:
             )
         if torch.device(self.device).index is not None:
             torch.cuda.set_device(self.device)  # where the ledger's events are recorded
+        if kind == "cuda":
+            torch.backends.cudnn.deterministic = True  # the same recipe gives the same bits
         torch.set_num_threads(compute.threads)
         _start(self.device)
 

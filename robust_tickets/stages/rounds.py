@@ -11,7 +11,7 @@ from robust_tickets.errors import InputError
 from robust_tickets.ledger import Ledger
 from robust_tickets.recipe import Recipe
 from robust_tickets.runs import RunDirectory
-from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.experiment import Experiment, search_part
 from robust_tickets.stages.place import Machine
 from robust_tickets.tickets import Found, Ticket
 
@@ -40,16 +40,20 @@ def earlier_rounds(
         for rounds, folder in _rounds(other, seed)
         if rounds <= wanted and _same_place(other, machine, inputs)
     ]
+    model = what.model_spec(machine)
     for rounds, folder in sorted(candidates, key=lambda item: item[0], reverse=True):
         try:
-            return _read(folder, rounds)
+            return _read(folder, rounds, (search_part(what.recipe, rounds), inputs["images"], model, seed))
         except InputError as error:
             machine.progress.say(f"passed over: {error}")
     return None
 
 
-def _read(folder: Path, rounds: int) -> Earlier:
-    """So many rounds from a folder. Raises InputError for files that are damaged or not of one search."""
+def _read(folder: Path, rounds: int, origin: tuple[Any, ...]) -> Earlier:
+    """So many rounds from a folder, of a search with this part of the recipe, images, net and seed.
+
+    Raises InputError for files that are damaged or not of that search.
+    """
     ticket = Ticket.load(folder / "ticket.safetensors")
     account = runs.read_json(folder / "ledger.json")
     try:
@@ -57,15 +61,16 @@ def _read(folder: Path, rounds: int) -> Earlier:
         found = Found(ticket.init, ticket.mask, [json.loads(line) for line in lines])
         Ledger("search").carry(account)  # complain now, not when the search goes on from it
         belong = (found.rounds, ticket.passes) == (rounds, account["charged_passes"])
+        belong = belong and (ticket.search, ticket.data, ticket.model, ticket.seed) == origin
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{folder} is damaged ({type(error).__name__}: {error}): remove it") from None
     if not belong:
-        raise InputError(f"{folder} holds files of another search than one of {rounds} rounds: remove it")
+        raise InputError(f"{folder} holds files of another search than this one with {rounds} rounds")
     return Earlier(found, account, folder)
 
 
 def _alike(what: Recipe, run: RunDirectory) -> Iterator[RunDirectory]:
-    """The run directory itself, and those beside it whose search differs in the number of rounds alone."""
+    """The run directory itself, and those beside it that search alike but for the number of rounds."""
     yield run
     for file in sorted(run.path.parent.glob("*/recipe.toml")):
         if file.parent == run.path:
@@ -97,6 +102,8 @@ def _rounds(run: RunDirectory, seed: int) -> Iterator[tuple[int, Path]]:
 
 
 def _same_place(run: RunDirectory, machine: Machine, inputs: Mapping[str, str]) -> bool:
+    if not (run.path / "env.json").is_file():
+        return False
     try:
         run.check(machine.device)
         run.check_inputs(inputs)

@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from robust_tickets import arms, recipe, runs
+from robust_tickets import arms, runs
 from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.recipe import Recipe
 from robust_tickets.runs import RunDirectory
-from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.experiment import Experiment, search_part
 from robust_tickets.stages.limits import left_alone
 from robust_tickets.stages.place import Machine, write_lines
 from robust_tickets.stages.rounds import earlier_rounds
@@ -21,7 +19,7 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     """Find the ticket of one seed: `seed-<n>/search/ticket.safetensors`, metrics and ledger beside it.
 
     Each round but the last leaves the same three files in `round-<k>/`. A search goes on from the last round
-    that is there, in this run directory or in one beside it that differs in the number of rounds alone.
+    that is there, in this run directory or in one beside it that searches alike but for the number of rounds.
     """
     folder = run.arm(seed, FOLDER)
     inputs = what.inputs(seed, machine)
@@ -38,22 +36,21 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     with ledger.running():
         with ledger.phase("load"):
             dataset = what.load(machine)
-        inputs["images"] = dataset.fingerprint
-        run.check_inputs(inputs)
-        plan = arms.search_plan(what.recipe, dataset.spec)
-        spec = what.model_spec(machine)
+            inputs["images"] = dataset.fingerprint
+            run.check_inputs(inputs)
+            plan = arms.search_plan(what.recipe, dataset.spec)
+            run.begin(machine.device, inputs)
+            earlier = earlier_rounds(what, seed, run, machine, inputs)
 
         def save(found: Found) -> None:
             """Write the rounds so far: into the search's folder, or that of the round."""
             target = folder if found.rounds == plan.rounds else folder / f"round-{found.rounds}"
-            part = search_part(what.recipe)
-            part["search"]["rounds"] = found.rounds
             with ledger.phase("checkpoint"):
                 Ticket(
-                    model=spec,
+                    model=what.model_spec(machine),
                     init=found.init,
                     mask=found.mask,
-                    search=part,
+                    search=search_part(what.recipe, found.rounds),
                     data=dataset.fingerprint,
                     seed=seed,
                     passes=ledger.charged_passes,
@@ -64,8 +61,6 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
             # last of all: it says that the folder is whole
             runs.write_json(target / "ledger.json", ledger.report())
 
-        run.begin(machine.device, inputs)
-        earlier = earlier_rounds(what, seed, run, machine, inputs)
         if earlier is not None:
             machine.progress.say(f"going on from round {earlier.found.rounds} in {earlier.folder}")
             ledger.carry(earlier.ledger)
@@ -87,9 +82,3 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
                 each_round=save,
             )
     return folder / "ticket.safetensors"
-
-
-def search_part(what: Recipe) -> dict[str, Any]:
-    """The part of a recipe that decides which ticket is found."""
-    whole = recipe.record(what)
-    return {concern: whole[concern] for concern in ("data", "model", "threat", "search", "compute")}

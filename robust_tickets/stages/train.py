@@ -44,9 +44,9 @@ def train(
     with ledger.running():
         with ledger.phase("load"):
             dataset = what.load(machine)
-        inputs["images"] = dataset.fingerprint
-        run.check_inputs(inputs)
-        run.begin(machine.device, inputs)
+            inputs["images"] = dataset.fingerprint
+            run.check_inputs(inputs)
+            run.begin(machine.device, inputs)
         how = what.fit(plan.training, plan.steps, seed)
         with machine.progress.stage(f"{plan.arm}, seed {seed}", how.steps) as meter:
             fitted = fit(net, ticket.mask if ticket else None, dataset, how, ledger, meter)
@@ -69,7 +69,7 @@ def train(
                 )
                 checkpoint.save(folder / f"{name}.safetensors")
             write_lines(folder / "metrics.jsonl", fitted.history)
-            runs.write_json(folder / "arm.json", describe(net, plan, fitted.best_epoch, ticket, dataset))
+    runs.write_json(folder / "arm.json", describe(net, plan, fitted.best_epoch, ticket, dataset))
     # last of all: it says that the folder is whole
     runs.write_json(folder / "ledger.json", ledger.report())
     return folder

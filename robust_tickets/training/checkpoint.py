@@ -1,6 +1,6 @@
 """A trained net on disk."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robust_tickets import artefact, recipe, schema
 from robust_tickets.errors import InputError
-from robust_tickets.models import Make, ModelSpec, build, build_own
+from robust_tickets.models import Make, ModelSpec, made, own_name
 from robust_tickets.recipe import Recipe
 
 KIND = "checkpoint"
@@ -75,10 +75,12 @@ class Checkpoint:
         name = self.model.name
         if make is None and ":" in name:
             raise InputError(
-                f"the checkpoint is one of {name}, and no code is run because a file names it: give it "
-                f"yourself by --model.name {name}"
+                f"the checkpoint is one of {name}, and no code is run because a file names it: name the "
+                f"function that makes the net yourself, --model.name {name}"
             )
-        net = build(self.model, seed=0) if make is None else build_own(make, self.model, seed=0)
+        # messages name the function that was given, which need not be called as the file says
+        spec = self.model if make is None else replace(self.model, name=own_name(make))
+        net = made(spec, make, seed=0)
         plant(net, self.state, "checkpoint")
         return net.eval()
 

@@ -1,8 +1,6 @@
 """The one training loop, in the order of the algorithm."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -13,6 +11,7 @@ from torch.nn import functional as F
 
 from attacks import ThreatModel
 from robust_tickets import evaluation
+from robust_tickets.chance import seeded
 from robust_tickets.data import Dataset, batches, steps_per_epoch
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Ledger, Passes
@@ -75,7 +74,8 @@ def fit(
     """Train `net` in place on the images that the method makes; `mask` None trains it dense.
 
     Validation is the accuracy on the held-out images, clean and under PGD, after every epoch; the first epoch
-    where the one that chooses is highest is the best. Raises InputError where the loss is no longer finite.
+    where the one that chooses is highest is the best. The state before step `keep` is given back too. Raises
+    InputError where the loss is no longer finite, or a batch is larger than the training set.
     """
     settings = how.settings
     attack = training_attack(settings, how.threat)
@@ -106,7 +106,7 @@ def fit(
             if step == keep:
                 early = snapshot(net)
             lr = learning_rate(settings, step, how.steps)
-            passes = 2 * len(images)
+            passes = UPDATE_PASSES.times(len(images)).total
 
             if attack is not None:
                 with ledger.phase("attack"):
@@ -130,7 +130,7 @@ def fit(
                 for group in optimiser.param_groups:
                     group["lr"] = lr
                 optimiser.zero_grad(set_to_none=True)
-                with own_chance(images.device, _spread(how.seed, step)):
+                with seeded(_spread(how.seed, step)):  # dropout and the like
                     logits = net(images)
                 loss = F.cross_entropy(logits, labels)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -147,7 +147,7 @@ def fit(
         if not math.isfinite(train_loss):
             raise InputError(
                 f"the {ledger.stage} diverged in epoch {epoch} (loss {train_loss}) at a learning rate of "
-                f"{settings.lr:g}: lower the learning rate, {ledger.stage}.lr"
+                f"{settings.lr:g}: lower the learning rate, search.lr or train.lr"
             )
         with ledger.phase("validate"):
             clean, robust = _validate(folded, data, how, ledger, flops)
@@ -185,19 +185,6 @@ def optimiser_of(net: nn.Module, settings: Training) -> torch.optim.Optimizer:
     return torch.optim.SGD(
         net.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
     )
-
-
-@contextmanager
-def own_chance(device: torch.device, seed: int) -> Iterator[None]:
-    """Let layers such as dropout, which draw from PyTorch's global generator, draw from one of this seed.
-
-    So a step can be had again by itself. The global generator is afterwards as it was.
-    """
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU
-        if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        yield
 
 
 def snapshot(net: nn.Module) -> State:

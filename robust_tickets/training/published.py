@@ -13,7 +13,7 @@ from torch import Tensor
 from robust_tickets import recipe
 from robust_tickets.data import SPECS, Spec
 from robust_tickets.errors import InputError, unknown
-from robust_tickets.models import Make, ModelSpec, build, build_own
+from robust_tickets.models import Make, ModelSpec, made
 from robust_tickets.recipe import Recipe
 from robust_tickets.training.checkpoint import Checkpoint
 
@@ -29,7 +29,7 @@ def published(path: Path, model: ModelSpec, what: Recipe, make: Make | None = No
     for a file that cannot be read, and with each key that does not fit the net.
     """
     state = _stripped(_unwrapped(_read(path), path))
-    net = build(model, seed=0) if make is None else build_own(make, model, seed=0)
+    net = made(model, make, seed=0)
     own = net.state_dict()
     # what our nets have besides: normalisation, and a count that old files lack
     state = {n: t for n, t in own.items() if n.startswith("normalise.") or "num_batches_tracked" in n} | state

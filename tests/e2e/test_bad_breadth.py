@@ -78,7 +78,7 @@ ROWS = {
     ),
     "own checkpoint, other function": (
         "evaluate {own_checkpoint} --model.name nets_of_mine:ten",
-        "nets_of_mine:net, not of nets_of_mine:ten",
+        "nets_of_mine:ten fails on images; (2, 1, 8, 8)",
     ),
     "export of an untrusted net": ("export {own_checkpoint}", "--model.name nets_of_mine:net"),
     "no such wide net": ("search --recipe demo --model.name wrn35-10", "wrn35-10; 6n"),

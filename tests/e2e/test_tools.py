@@ -57,10 +57,26 @@ def test_an_attack_in_either_norm_stays_in_its_ball_and_says_so(norm, tiny_recip
         assert found["images"].max() <= 1
 
 
+def test_a_checkpoint_is_judged_in_another_ball_when_asked(run, tmp_path, capsys):
+    file = str(run / "seed-0" / "dense" / "best.safetensors")
+    found = {}
+    for eps in ("1/255", "100/255"):
+        main(["evaluate", file, "--threat.eps", eps, "--limit", "60", "--attacks", "pgd-5"])
+        rows = pd.read_csv(out(capsys)[-1], dtype={"eps": str})
+        found[eps] = rows[(rows.eps == eps) & (rows.attack == "pgd-5")].accuracy.item()
+    assert found["1/255"] > found["100/255"]
+    before = (run / "timing.md").read_text()
+    main(["table", str(run)])  # which keeps to the run's own threat model
+    assert capsys.readouterr().out == before
+
+
 def test_saved_images_are_those_that_the_verdict_is_about(run, tmp_path, capsys):
     file = run / "seed-0" / "dense" / "best.safetensors"
     words = ["--save-images", str(tmp_path / "images"), "--runs", str(tmp_path), "--limit", "40"]
     main(["evaluate", str(file), *words])
+    with pytest.raises(SystemExit, match="2"):  # pictures of two evaluations would be mixed
+        main(["evaluate", str(file), *words])
+    assert "not empty" in capsys.readouterr().err
     net = Checkpoint.load(file).net()
     rows = pd.read_csv(run / "seed-0" / "dense" / "robustness.csv")
     accuracy = rows[(rows.checkpoint == "best") & (rows.n == 40)].set_index("attack").accuracy
@@ -90,7 +106,12 @@ def test_published_weights_are_judged_by_the_names_given(tiny_recipe, tmp_path, 
     words = "--model.name lenet-300-100 --model.width 0.2 --model.normalise digits --data.name digits"
     words += " --attacks clean"
     main(["evaluate", str(tmp_path / "theirs.pt"), *words.split(), "--runs", str(tmp_path)])
-    rows = pd.read_csv(out(capsys)[-1])
+    file = out(capsys)[-1]
+    rows = pd.read_csv(file)
+    main(["evaluate", str(tmp_path / "theirs.pt"), *words.split()[:-2], "--runs", str(tmp_path)])
+    raw = words.replace("--model.normalise digits ", "")
+    main(["evaluate", str(tmp_path / "theirs.pt"), *raw.split(), "--runs", str(tmp_path)])
+    assert out(capsys)[-1] != file  # another net, as it sees other images
     test = load(Data("digits")).test
     right = net.eval()(test.images / 255).argmax(1) == test.labels
     assert rows.accuracy[0] == pytest.approx(float(right.double().mean()))
@@ -118,6 +139,13 @@ def test_runs_are_listed_and_removed_only_when_really_meant(run, tmp_path, capsy
     assert len(said) == 2
     assert said[1].split()[:2] == [run.name, "0"]
     assert "2 of 2 arms" in said[1]
+    mine = tmp_path / "mine"  # a recipe of the user's own in a folder of theirs
+    mine.mkdir()
+    shutil.copy(run / "recipe.toml", mine)
+    with pytest.raises(SystemExit, match="2"):
+        main(["runs", "rm", str(mine), "--yes"])
+    assert "no run directory" in capsys.readouterr().err
+    assert (mine / "recipe.toml").is_file()
     main(["runs", "rm", str(tmp_path / "runs" / run.name)])
     assert "--yes" in out(capsys)[-1]
     assert (tmp_path / "runs" / run.name / "timing.csv").is_file()

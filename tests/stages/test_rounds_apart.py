@@ -99,6 +99,17 @@ def test_rounds_on_other_images_are_left_alone(of, search, tiny_data, tmp_path):
     assert search(of(4, **own), tmp_path, images=images)[1] == 2
 
 
+def test_a_run_without_a_record_of_its_inputs_is_asked_for_its_tickets(of, search, tiny_data, tmp_path):
+    own = {"data": Data("own", val_images=40)}
+    train, test = ((part.images, part.labels) for part in (tiny_data.train, tiny_data.test))
+    images = from_tensors(train, test, val_images=40)
+    others = from_tensors((255 - train[0], train[1]), test, val_images=40)
+    search(of(2, **own), tmp_path, images=images)
+    for record in tmp_path.glob("*/inputs.json"):
+        record.unlink()
+    assert search(of(3, **own), tmp_path, images=others)[1] == 3
+
+
 def test_a_folder_that_is_no_run_of_ours_is_no_hindrance(of, search, tmp_path):
     search(of(2), tmp_path)
     for name, text in (("stray", "no = [toml"), ("later", 'name = "x"\n[search]\nfrom_the_future = 1\n')):
