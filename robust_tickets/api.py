@@ -175,7 +175,7 @@ def evaluate(
     rows = evaluation.evaluate(
         folded,
         what.load(machine).test.first(limit),
-        attacks,
+        [attacks] if isinstance(attacks, str) else attacks,
         what.threat,
         rel_step=settings.rel_step,
         batch=settings.batch,
@@ -204,8 +204,8 @@ def compare(
 
     What is finished is not done again. Raises InputError for a module with several seeds: it has one init.
     """
-    if seeds < 1:
-        raise InputError(f"seeds must be at least 1, got {seeds}")
+    if type(seeds) is not int or seeds < 1:
+        raise InputError(f"seeds must be a whole number of at least 1, got {seeds!r}")
     _check_seed(seed)
     what = _experiment(net, data, recipe, fields)
     if isinstance(net, nn.Module) and seeds > 1 and what.recipe.model.init == "default":
@@ -234,8 +234,13 @@ def _experiment(
     if isinstance(data, Dataset):
         counts = {"val_images": len(data.val), "train_images": len(data.train)}
         table["data"] = {"name": "own", "flip": data.spec.flip, "resize": 0} | counts
-    elif data is not None:
+    elif isinstance(data, Mapping):
         table["data"] = data
+    elif data is not None:
+        raise InputError(
+            "data must be what robust_tickets.images gives, or a table of fields, got a "
+            f"{type(data).__name__}"
+        )
     whole = recipes.read(table, whole)
     make = partial(copied, net) if isinstance(net, nn.Module) else net
     return Experiment(whole, make, data if isinstance(data, Dataset) else None)

@@ -89,6 +89,11 @@ def check(recipe: Recipe) -> None:
             f"threat.eps: eps {recipe.threat.eps} is out of range: images lie in [0, 1], so use "
             "0 < eps <= 1 with norm Linf, as 8/255"
         )
+    if recipe.threat == Threat(norm="L2"):
+        raise InputError(
+            f"threat.eps {recipe.threat.eps} is the usual radius in Linf and next to nothing in L2: give "
+            "threat.eps too, as 0.5 or 128/255"
+        )
     _check_training("search", recipe.search)
     _check_training("train", recipe.train)
     _check_search(recipe.search)
@@ -133,7 +138,9 @@ def _check_training(concern: str, training: Training) -> None:
             "a warm-up rises, so choose it smaller"
         )
     if training.warmup_lr and not training.warmup:
-        raise InputError(f"{concern}.warmup_lr does nothing without {concern}.warmup: set both or none")
+        raise InputError(
+            f"{concern}.warmup_lr does nothing without {concern}.warmup: set it to 0, or give both"
+        )
     if list(training.drops) != sorted(set(training.drops)):
         given = " ".join(f"{drop:g}" for drop in training.drops)
         raise InputError(f"{concern}.drops must rise, got {given}: write them as 0.5 0.75")

@@ -171,7 +171,7 @@ other_net.__name__, other_net.__qualname__, other_net.__module__ = "build_net", 
 
 def test_another_net_or_other_images_in_the_same_run_are_refused(run, images):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
-    for net, data, what in ((other_net, images, "net of seed 0"), (build_net, made(1), "images")):
+    for net, data, what in ((other_net, images, "net"), (build_net, made(1), "images")):
         with pytest.raises(InputError, match=f"was begun with other {what} than this .*another folder"):
             robust_tickets.compare(net, data, RECIPE, runs=run.parent, quiet=True)
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
@@ -281,7 +281,7 @@ WRONG = {
     "seed": ({"seed": -1}, "seed must be a whole number of at least 0; -1"),
     "net's name": ({"net": "resnet20"}, "net is a str; function; model={'name': 'resnet20'}"),
     "no net": ({"net": lambda: None}, "own:net returned a NoneType, expected an nn.Module"),
-    "no images": ({"data": 3}, "data must be a table of fields, got 3"),
+    "no images": ({"data": 3}, "or a table of fields, got a int"),
     "images' field": ({"data": {"val": 3}}, "unknown field 'data.val'; val_images"),
     "batch": ({"search": {"batch": 49}, "train": {"batch": 49}}, "batch of 49; 48 training images"),
 }
@@ -310,7 +310,10 @@ WRONG_JUDGED = {
     "attack": (lambda: robust_tickets.evaluate(build_net(), made(), attacks=["fgms"]), "'fgms'; 'fgsm'"),
     "limit": (lambda: robust_tickets.evaluate(build_net(), made(), limit=31), "31; 30; fewer"),
     "limit below nought": (lambda: robust_tickets.evaluate(build_net(), made(), limit=-1), "limit; 0; -1"),
-    "seeds": (lambda: robust_tickets.compare(build_net, made(), seeds=0), "seeds must be at least 1, got 0"),
+    "seeds": (
+        lambda: robust_tickets.compare(build_net, made(), seeds=0),
+        "seeds must be a whole number of at least 1, got 0",
+    ),
     "ticket's name": (
         lambda: robust_tickets.train(build_net, made(), "ticket.safetensors", RECIPE),
         "ticket is a str; Ticket.load(path)",

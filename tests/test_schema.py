@@ -28,6 +28,7 @@ BASE = recipe.read(
 SPECIAL = recipe.read(
     {
         "data": {"name": "folder", "resize": 32},
+        "threat": {"eps": "0.5"},
         "model": {"name": "conv-2", "dropout": 0.5},
         "search": {"scope": "layer", "fc_ratio": 0.5, "output_ratio": 0.25},
         "train": {"iterations": 100, "ticket_iterations": 50},

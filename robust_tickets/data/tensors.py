@@ -108,7 +108,7 @@ def _images(images: Tensor | NDArray[Any], part: str) -> Tensor:
     shape = tuple(tensor.shape)
     if tensor.ndim != 4 or 0 in shape:
         raise InputError(f"the {part} images are of shape {shape}: expected (N, C, H, W) or (N, H, W)")
-    if shape[1] not in (1, 3) and shape[3] in (1, 3):
+    if shape[1] not in (1, 3) and shape[3] in (1, 3, 4):
         raise InputError(
             f"the {part} images are of shape {shape}, with the channels last: give (N, C, H, W), as by "
             "images.permute(0, 3, 1, 2)"
@@ -123,6 +123,11 @@ def _images(images: Tensor | NDArray[Any], part: str) -> Tensor:
         tensor = (tensor.double() * 255).round().to(torch.uint8)
     if tensor.dtype != torch.uint8:
         raise InputError(f"the {part} images are of {tensor.dtype}: expected uint8, or floats in [0, 1]")
+    if int(tensor.max()) <= 1:
+        raise InputError(
+            f"the {part} images are uint8 from 0 to {int(tensor.max())}, next to black: uint8 goes to 255; "
+            "multiply them by 255, or give floats in [0, 1]"
+        )
     return tensor.contiguous().clone()  # what is done to the caller's later changes nothing here
 
 

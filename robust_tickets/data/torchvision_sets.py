@@ -35,6 +35,12 @@ KEPT: dict[DataName, Kept] = {
     "fashion-mnist": Kept("FashionMNIST", ("FashionMNIST", "raw"), "none"),
 }
 
+FIRST_LABELS: dict[DataName, tuple[int, ...]] = {
+    "mnist": (5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7),
+    "fashion-mnist": (9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9, 5, 5, 7, 9),
+}
+"""How the training labels begin of the two sets whose files have the same names and sizes."""
+
 
 def read(name: DataName, place: Path, *, download: bool, say: Callable[[str], None]) -> tuple[Split, Split]:
     """Training and test images of a set, from torchvision's root, the folder in it, or one with idx files.
@@ -109,6 +115,12 @@ def _idx(
                 f"{folder} has a label {int(labels.max())} among its {part} images, and {spec.title} has "
                 f"{spec.classes} classes: it is of another set or damaged; fetch it again"
             )
+        for other, labels_of in FIRST_LABELS.items():
+            if part == "train" and other != name and bytes(labels[: len(labels_of)]) == bytes(labels_of):
+                raise InputError(
+                    f"{folder} holds {SPECS[other].title}, with files named like those of {spec.title}: use "
+                    f"--data.name {other}"
+                )
         arrays.append((torch.from_numpy(images)[:, None], torch.from_numpy(labels.astype(np.int64))))
     return arrays
 

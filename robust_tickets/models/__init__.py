@@ -1,5 +1,6 @@
 """The nets by name, and the net as attacks see it."""
 
+from robust_tickets.models.fingerprint import function_print, weights_print
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import Folded, copied, fold, norms_after
 from robust_tickets.models.init import INITS, initialise
@@ -18,10 +19,12 @@ __all__ = [
     "copied",
     "fold",
     "forward_flops",
+    "function_print",
     "imported",
     "initialise",
     "made",
     "names",
     "norms_after",
     "own_name",
+    "weights_print",
 ]

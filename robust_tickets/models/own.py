@@ -10,6 +10,7 @@ from torch import nn
 
 from robust_tickets.chance import seeded
 from robust_tickets.errors import InputError
+from robust_tickets.models.fold import copied
 from robust_tickets.models.init import initialise
 from robust_tickets.models.registry import ModelSpec, build
 
@@ -79,12 +80,13 @@ def build_own(make: Make, spec: ModelSpec, *, seed: int) -> nn.Module:
         _check_weights(net, spec.name)
         check_logits(net, spec)  # first, and in here: lazy layers draw their weights when they are first run
         initialise(net, spec.init)
+        _check_trains(net, spec)
         return net
 
 
 def _check_weights(net: nn.Module, name: str) -> None:
     """Raise InputError for a net with nothing to train, weights set by hooks, or a state of non-tensors."""
-    if not any(parameter.requires_grad for parameter in net.parameters()):
+    if not trainable(net):
         raise InputError(
             f"{name} gives a net without a parameter to train: let requires_grad be True for some of them"
         )
@@ -129,6 +131,37 @@ def check_logits(net: nn.Module, spec: ModelSpec) -> None:
             f"{spec.name} gives {got} for two images, expected logits of shape (2, {spec.classes}): the data "
             f"have {spec.classes} classes, so let the last layer have as many outputs"
         )
+
+
+def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
+    """Raise InputError unless a step of training gives logits, and gradients to images and weights."""
+    view = copied(net).train()
+    images = torch.rand((2, *spec.shape)).requires_grad_()
+    try:
+        logits = view(images)
+        if not isinstance(logits, torch.Tensor):
+            raise InputError(
+                f"{spec.name} gives a {type(logits).__name__} in training mode, expected logits (N, "
+                "classes): switch auxiliary outputs off"
+            )
+        gradient = torch.autograd.grad(logits.sum(), [images, *trainable(view)], allow_unused=True)
+    except InputError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(
+            f"{spec.name} cannot take a step of training ({type(error).__name__}: {error}): it must run in "
+            "training mode, and let gradients through from logits to images and weights"
+        ) from error
+    if gradient[0] is None or all(found is None for found in gradient[1:]):
+        lacking = "the images" if gradient[0] is None else "its weights"
+        raise InputError(
+            f"{spec.name} gives no gradient to {lacking}: leave detach() and no_grad() out of its forward"
+        )
+
+
+def trainable(net: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are not frozen."""
+    return [parameter for parameter in net.parameters() if parameter.requires_grad]
 
 
 def own_name(net: nn.Module | Make) -> str:

@@ -1,17 +1,13 @@
 """What is run: a recipe, and what the user hands over beside it."""
 
-import hashlib
-import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import nn
 
 from attacks import ThreatModel
-from robust_tickets import artefact, data, models, recipe
-from robust_tickets.chance import seeded
+from robust_tickets import data, models, recipe
 from robust_tickets.data import Dataset, Spec
 from robust_tickets.models import Make, ModelSpec
 from robust_tickets.progress import Progress
@@ -75,8 +71,12 @@ class Experiment:
         prints = {}
         if self.images:
             prints["images"] = self.images.fingerprint
+        elif self.recipe.data.name == "folder":
+            prints["images"] = _read(self.recipe.data, machine.progress).fingerprint
         if self.make is not None:
-            prints[f"net of seed {seed}"] = fingerprint(self._built(seed, machine), self.spec(machine).shape)
+            net = self._built(seed, machine)
+            prints["net"] = models.function_print(net, self.spec(machine).shape)
+            prints[f"net of seed {seed}"] = models.weights_print(net)
         return prints
 
 
@@ -86,24 +86,6 @@ def search_part(what: Recipe, rounds: int) -> dict[str, Any]:
     part = {concern: whole[concern] for concern in ("data", "model", "threat", "search", "compute")}
     part["search"]["rounds"] = rounds
     return part
-
-
-def fingerprint(net: nn.Module, shape: tuple[int, int, int]) -> str:
-    """Sixteen hex digits of a net's layers, of its weights as they are, and of its logits on noise.
-
-    The logits are those in float64 to six digits, so that rounding does not make another net of it; a net
-    that computes in no other type than its own goes without.
-    """
-    layers = re.sub(r" at 0x[0-9a-f]+", "", repr(net))  # where an object lies differs from run to run
-    noise = torch.rand((4, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    try:
-        with seeded(0), torch.no_grad():
-            logits = models.copied(net).cpu().double().eval()(noise)
-        layers += str([f"{value:.6e}" for value in logits.flatten().tolist()])
-    except (RuntimeError, TypeError):
-        layers += "no logits"
-    layers = hashlib.sha256(layers.encode()).hexdigest()
-    return artefact.content_hash({n: t.detach().cpu() for n, t in net.state_dict().items()}, {"net": layers})
 
 
 def model_spec(recipe: Recipe, spec: Spec) -> ModelSpec:

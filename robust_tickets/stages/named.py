@@ -65,7 +65,7 @@ class Named:
             try:
                 return Checkpoint.load(file)
             except InputError as error:
-                raise InputError(f"{error}; {hint}") from None
+                raise InputError(f"{hint}; as a checkpoint of ours, {error}") from None
         if source.name is None:
             raise InputError(f"{file} does not say what it was trained on: {hint}")
         where = source.data(Data(), split)

@@ -66,6 +66,7 @@ def train(
                     epoch,
                     val_clean=record["val_clean"],
                     val_robust=record["val_robust"],
+                    function=inputs.get("net", ""),
                 )
                 checkpoint.save(folder / f"{name}.safetensors")
             write_lines(folder / "metrics.jsonl", fitted.history)

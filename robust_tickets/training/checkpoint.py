@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robust_tickets import artefact, recipe, schema
 from robust_tickets.errors import InputError
-from robust_tickets.models import Make, ModelSpec, made, own_name
+from robust_tickets.models import Make, ModelSpec, function_print, made, own_name
 from robust_tickets.recipe import Recipe
 
 KIND = "checkpoint"
@@ -20,7 +20,8 @@ class Checkpoint:
     """Weights and all that is needed to use them: the net, the recipe, which arm, seed and epoch.
 
     `state` is the net's state dict, pruned weights being 0.0 in it; `data` the fingerprint of the images it
-    was trained on; `val_clean` and `val_robust` are fractions.
+    was trained on; `val_clean` and `val_robust` are fractions. `function` is the fingerprint of what a net of
+    the user's own computes; empty for the registry's.
     """
 
     state: dict[str, Tensor]
@@ -32,6 +33,7 @@ class Checkpoint:
     epoch: int
     val_clean: float
     val_robust: float
+    function: str = ""
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -45,6 +47,8 @@ class Checkpoint:
             "val_clean": self.val_clean,
             "val_robust": self.val_robust,
         }
+        if self.function:
+            meta["function"] = self.function
         artefact.save(path, KIND, self.state, meta)
 
     @classmethod
@@ -62,6 +66,7 @@ class Checkpoint:
                 epoch=meta["epoch"],
                 val_clean=meta["val_clean"],
                 val_robust=meta["val_robust"],
+                function=meta.get("function", ""),
             )
         except (KeyError, InputError) as error:
             raise InputError(f"{path} is no whole checkpoint: {error}") from None
@@ -81,6 +86,11 @@ class Checkpoint:
         # messages name the function that was given, which need not be called as the file says
         spec = self.model if make is None else replace(self.model, name=own_name(make))
         net = made(spec, make, seed=0)
+        if self.function and function_print(net, spec.shape) != self.function:
+            raise InputError(
+                f"{spec.name} makes another net than the checkpoint is of: its layers, or what it computes "
+                "with them, have changed since; use the code that it was trained with"
+            )
         plant(net, self.state, "checkpoint")
         return net.eval()
 

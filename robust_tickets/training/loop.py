@@ -147,7 +147,8 @@ def fit(
         if not math.isfinite(train_loss):
             raise InputError(
                 f"the {ledger.stage} diverged in epoch {epoch} (loss {train_loss}) at a learning rate of "
-                f"{settings.lr:g}: lower the learning rate, search.lr or train.lr"
+                f"{settings.lr:g}: lower the learning rate, search.lr or train.lr, or "
+                "look for what makes the net's own values infinite"
             )
         with ledger.phase("validate"):
             clean, robust = _validate(folded, data, how, ledger, flops)

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from robust_tickets.recipe import Recipe
 from robust_tickets.training.checkpoint import Checkpoint
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-_PREFIXES = ("module.", "model.")
+_PREFIXES = ("_orig_mod.", "module.", "model.")
 _UNUSED = ("sub_block1.",)  # in TRADES's WideResNets, where no forward pass reaches it
 
 
@@ -44,6 +45,11 @@ def published(path: Path, model: ModelSpec, what: Recipe, make: Make | None = No
         raise InputError(
             f"{path} does not fit {model.name} at width {model.width:g} for {model.classes} classes, choose "
             f"another --model.name: {'; '.join(wrong)}"
+        )
+    odd = next((n for n in own if not bool(torch.isfinite(state[n].float()).all())), None)
+    if odd is not None:
+        raise InputError(
+            f"{path} has values in {odd} that are not finite: the training diverged; use another"
         )
     return Checkpoint(
         state={name: state[name] for name in own},
@@ -108,7 +114,8 @@ def _read(path: Path) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:100]}"
 
 
 def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:

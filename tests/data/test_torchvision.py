@@ -317,3 +317,5 @@ def test_the_real_fashion_mnist_is_what_is_known_of_it_beforehand(monkeypatch):
     pixels = torch.cat([fashion.train.images, fashion.val.images]).double() / 255
     assert round(float(pixels.mean()), 4) == spec.mean[0]
     assert round(float(pixels.std()), 4) == spec.std[0]
+    with pytest.raises(InputError, match=r"holds Fashion-MNIST.* use --data\.name fashion-mnist"):
+        data.load(Data("mnist", root=Path(REAL)))

@@ -34,6 +34,21 @@ def other_size():
 def nothing():
     pass
 
+class Aux(nn.Linear):
+    def forward(self, x):
+        logits = super().forward(x.flatten(1))
+        return (logits, logits) if self.training else logits
+
+def aux():
+    return Aux(192, 2)
+
+class Blind(nn.Linear):
+    def forward(self, x):
+        return super().forward(x.detach().flatten(1))
+
+def blind():
+    return Blind(192, 2)
+
 def needy(classes):
     return nn.Linear(192, classes)
 
@@ -70,6 +85,14 @@ ROWS = {
     "wants arguments": (f"{OWN} nets_of_mine:needy", "nets_of_mine:needy; without arguments"),
     "other classes": (f"{OWN} nets_of_mine:ten", "nets_of_mine:ten; (2, 10); (2, 2); 2 classes"),
     "other images": (f"{OWN} nets_of_mine:other_size", "nets_of_mine:other_size; (2, 3, 8, 8)"),
+    "auxiliary outputs": (
+        f"{OWN} nets_of_mine:aux",
+        "nets_of_mine:aux gives a tuple in training mode; auxiliary",
+    ),
+    "no gradient to images": (
+        f"{OWN} nets_of_mine:blind",
+        "nets_of_mine:blind gives no gradient to the images",
+    ),
     "half a name": ("search --recipe demo --model.name nets_of_mine:", "'nets_of_mine:'; module:function"),
     "width of an own net": (f"{OWN} nets_of_mine:net --model.width 2", "model.width; nets_of_mine:net"),
     "own checkpoint untrusted": (
@@ -140,6 +163,10 @@ ROWS = {
         "{text}/x; cannot write; --save-images",
     ),
     "l2 in small letters": ("search --recipe demo --threat.norm l2", "--threat.norm; 'l2'; 'L2'"),
+    "l2 with the radius of linf": (
+        "search --recipe cifar10-cpu --threat.norm L2",
+        "threat.eps 8/255; next to nothing in L2; 0.5",
+    ),
     "linf beyond the box": ("search --recipe demo --threat.eps 8", "threat.eps; eps 8; out of range"),
 }
 

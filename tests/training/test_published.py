@@ -27,7 +27,7 @@ def logits(net):
     return net.eval()(torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.model."])
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "module.", "model.", "module.model."])
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "net"])
 @pytest.mark.parametrize("kind", ["pt", "safetensors"])
 def test_any_usual_wrapping_gives_the_same_net(prefix, wrapper, kind, tmp_path):
@@ -62,6 +62,14 @@ def test_each_key_that_does_not_fit_is_named(tmp_path):
     assert "conv1.weight is (3, 3, 3, 3), in the net (8, 3, 3, 3)" in said
     assert "choose another --model.name" in said
     assert "layer1.0.conv1.weight" not in said
+
+
+def test_values_that_are_not_finite_are_named(tmp_path):
+    state = weights()
+    state["layer2.0.bn1.running_var"][3] = torch.nan
+    torch.save(state, tmp_path / "nan.pt")
+    with pytest.raises(InputError, match=r"values in layer2\.0\.bn1\.running_var that are not finite"):
+        published(tmp_path / "nan.pt", SPEC, Recipe())
 
 
 class Harmful:
