@@ -26,14 +26,13 @@ from robust_tickets.data import Dataset
 from robust_tickets.data import from_tensors as images
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.models import Make, fold, own_name
-from robust_tickets.models.fold import copied
+from robust_tickets.models import Make, copied, fold, own_name
 from robust_tickets.models.own import check_logits
 from robust_tickets.progress import Progress, Silent, for_stderr
 from robust_tickets.recipe import Recipe
 from robust_tickets.stages import Experiment, Machine
-from robust_tickets.stages.experiment import search_part
-from robust_tickets.stages.limits import left_alone
+from robust_tickets.stages.experiment import ticket_of
+from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import placed
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import fit
@@ -77,9 +76,7 @@ def find_ticket(
     what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet)
     _check_seed(seed)
     machine.prepare(what.recipe.compute)
-    module = what.fresh_net(seed, machine)
-    for line in left_alone(module):
-        machine.progress.say(line)
+    module = said(what.fresh_net(seed, machine), machine.progress.say)
     ledger = Ledger("search", clock_for(device))
     with ledger.running():
         with ledger.phase("load"):
@@ -89,16 +86,7 @@ def find_ticket(
         with machine.progress.stage(f"search, seed {seed}", plan.steps) as meter:
             how = what.fit(search, plan.round_steps, seed)
             found = ticketing.find_ticket(module, dataset, search, how, ledger, meter, rewind=plan.rewind)
-    return Ticket(
-        model=what.model_spec(machine),
-        init=found.init,
-        mask=found.mask,
-        search=search_part(what.recipe, what.recipe.search.rounds),
-        data=dataset.fingerprint,
-        seed=seed,
-        passes=ledger.charged_passes,
-        flops=ledger.charged_flops,
-    )
+    return ticket_of(what, found, dataset, seed, ledger)
 
 
 def train(
@@ -124,9 +112,7 @@ def train(
             "robust_tickets.tickets"
         )
     machine.prepare(what.recipe.compute)
-    module = what.fresh_net(seed, machine)
-    for line in left_alone(module):
-        machine.progress.say(line)
+    module = said(what.fresh_net(seed, machine), machine.progress.say)
     if ticket is not None:
         ticket.plant(module)
     ledger = Ledger("train", clock_for(device))

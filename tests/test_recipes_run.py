@@ -11,8 +11,10 @@ from robust_tickets import estimate, models, recipe
 from robust_tickets.cli import main
 from robust_tickets.data import SPECS, Dataset
 from robust_tickets.data.dataset import Split, numbered
+from robust_tickets.pruning import Mask, cut_of_round, roles
 from robust_tickets.settings import DataName, Search, Training
 from robust_tickets.stages import Experiment
+from robust_tickets.stages.experiment import model_spec
 from robust_tickets.tickets import Ticket
 
 STEPS, BATCH = 3, 2
@@ -169,3 +171,18 @@ def test_flops_and_seconds_of_a_dry_run_are_passes_at_their_cost(monkeypatch, ma
     assert rows.flops["search"] == 7 * 50_000 * 60 * 3 * forward
     assert rows.flops["dense"] == rows.flops["ticket"] == 50_000 * 60 * 3 * forward
     assert rows.estimated_seconds["search"] == 7 * 50_000 * 60 * 3 / 1e6
+
+
+@pytest.mark.parametrize("name", [n for n in recipe.shipped() if n.startswith("frankle-")])
+def test_rounds_leave_the_share_of_weights_that_the_summary_names(name):
+    """By the rule of each round alone: which weights go does not matter to how many."""
+    what = recipe.load(name)
+    spec = SPECS[what.data.name]
+    net = models.build(model_spec(what, spec), seed=0)
+    layers, mask = roles(net, spec.shape), Mask.full(net)
+    for _ in range(what.search.rounds):
+        mask = cut_of_round(
+            what.search, {n: torch.rand(kept.shape) for n, kept in mask.items()}, mask, layers
+        )
+    said = float(re.search(r"([\d.]+) % of the weights left", what.summary)[1])
+    assert round(100 * mask.density, 1) == said

@@ -2,7 +2,7 @@
 
 from robust_tickets.data.batches import batches, floats, steps_per_epoch
 from robust_tickets.data.dataset import SPECS, Dataset, Spec, Split, training_images
-from robust_tickets.data.load import load, spec_of
+from robust_tickets.data.load import load
 from robust_tickets.data.places import check_place
 from robust_tickets.data.tensors import from_tensors
 
@@ -16,7 +16,6 @@ __all__ = [
     "floats",
     "from_tensors",
     "load",
-    "spec_of",
     "steps_per_epoch",
     "training_images",
 ]

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robust_tickets.data import cache, files, pixels
-from robust_tickets.data.dataset import Dataset, Spec, Split, balanced_order, numbered
+from robust_tickets.data.dataset import Dataset, balanced_order, numbered
 from robust_tickets.data.layout import Classes, Layout, layout
 from robust_tickets.data.pixels import Header
 from robust_tickets.data.places import place
@@ -24,33 +23,15 @@ LARGEST = 16 << 30
 
 Say = Callable[[str], None]
 
-_read: dict[tuple[str, int], tuple[Spec, Split, Split]] = {}  # the folder read last, by key and size
-
 
 def load(data: Data, say: Say) -> Dataset:
     """The images of a folder, split. Raises InputError where they are missing, damaged or do not fit."""
-    spec, train, test = _images(data, say)
-    return of_images(data, spec, train, test)
-
-
-def spec_of(data: Data, say: Say) -> Spec:
-    """What is known of the folder's images, which takes reading them."""
-    return _images(data, say)[0]
-
-
-def _images(data: Data, say: Say) -> tuple[Spec, Split, Split]:
-    """The decoded folder: from this process, from the cache, or read now."""
     root = place(data)
-    kept = (cache.key(root), data.resize)
-    if kept not in _read:
-        arrays = cache.cached(f"folder-{data.resize}", root, lambda: decode(root, data.resize, say), say)
-        train = numbered(arrays["train_images"], arrays["train_labels"])
-        test = numbered(arrays["test_images"], arrays["test_labels"], len(train))
-        names = tuple(json.loads(arrays["classes"].numpy().tobytes()))
-        _read.clear()
-        _read[kept] = described(train, test, names, flip=False), train, test
-    spec, train, test = _read[kept]
-    return replace(spec, flip=data.flip), train, test
+    arrays = cache.cached(f"folder-{data.resize}", root, lambda: decode(root, data.resize, say), say)
+    train = numbered(arrays["train_images"], arrays["train_labels"])
+    test = numbered(arrays["test_images"], arrays["test_labels"], len(train))
+    names = tuple(json.loads(arrays["classes"].numpy().tobytes()))
+    return of_images(data, described(train, test, names, data.flip), train, test)
 
 
 def decode(root: Path, resize: int, say: Say) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robust_tickets.data import cache, folder, images, torchvision_sets
-from robust_tickets.data.dataset import SPECS, Dataset, Spec, balanced_order, numbered, split
+from robust_tickets.data.dataset import SPECS, Dataset, balanced_order, numbered, split
 from robust_tickets.data.places import check_place, place
 from robust_tickets.errors import InputError
 from robust_tickets.settings import Data
@@ -23,7 +23,11 @@ def load(data: Data, say: Callable[[str], None] = lambda line: None) -> Dataset:
     is first read, of what was left out of it.
     """
     check_place(data)
-    _check_not_own(data)
+    if data.name == "own":
+        raise InputError(
+            "own images are handed over in Python (robust_tickets.data.from_tensors): to name a place, put "
+            "image files into folders by class and use --data.name folder"
+        )
     if data.name == "digits":
         return _digits(data)
     if data.name == "folder":
@@ -33,23 +37,6 @@ def load(data: Data, say: Callable[[str], None] = lambda line: None) -> Dataset:
         return _cifar10_images(data, root, say)
     train, test = torchvision_sets.read(data.name, root, download=data.download, say=say)
     return split(data, SPECS[data.name], SPECS[data.name].title, train, test)
-
-
-def spec_of(data: Data, say: Callable[[str], None] = lambda line: None) -> Spec:
-    """What is known of a data set before training; of a folder, that takes reading it.
-
-    Raises InputError as `load` does.
-    """
-    _check_not_own(data)
-    return folder.spec_of(data, say) if data.name == "folder" else SPECS[data.name]
-
-
-def _check_not_own(data: Data) -> None:
-    if data.name == "own":
-        raise InputError(
-            "own images are handed over in Python (robust_tickets.data.from_tensors): to name a place, put "
-            "image files into folders by class and use --data.name folder"
-        )
 
 
 def _digits(data: Data) -> Dataset:

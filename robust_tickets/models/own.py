@@ -2,7 +2,8 @@
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -64,15 +65,10 @@ def build_own(make: Make, spec: ModelSpec, *, seed: int) -> nn.Module:
     do not fit the classes.
     """
     with seeded(seed):
-        try:
+        with _answered(
+            f"{spec.name} failed to make a net", "it is called without arguments and returns an nn.Module"
+        ):
             net = make()
-        except InputError:
-            raise
-        except Exception as error:  # the user's code may raise anything
-            raise InputError(
-                f"{spec.name} failed to make a net ({type(error).__name__}: {error}): it is called without "
-                "arguments and returns an nn.Module"
-            ) from error
         if not isinstance(net, nn.Module):
             raise InputError(
                 f"{spec.name} returned a {type(net).__name__}, expected an nn.Module: return the net itself"
@@ -82,6 +78,17 @@ def build_own(make: Make, spec: ModelSpec, *, seed: int) -> nn.Module:
         initialise(net, spec.init)
         _check_trains(net, spec)
         return net
+
+
+@contextmanager
+def _answered(failed: str, mend: str) -> Iterator[None]:
+    """Turn whatever the user's code raises into an InputError: what failed, why, and how to mend it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{failed} ({type(error).__name__}: {error}): {mend}") from error
 
 
 def _check_weights(net: nn.Module, name: str) -> None:
@@ -115,13 +122,10 @@ def check_logits(net: nn.Module, spec: ModelSpec) -> None:
     device = next((parameter.device for parameter in net.parameters()), None)
     images = torch.zeros((2, *spec.shape), device=device)
     modes = [(module, module.training) for module in net.modules()]
+    failed = f"{spec.name} fails on images of shape {tuple(images.shape)}"
     try:
-        logits = net.eval()(images)  # not as attacks look at a net: lazy layers have no parameters yet
-    except Exception as error:  # the user's code may raise anything
-        raise InputError(
-            f"{spec.name} fails on images of shape {tuple(images.shape)} ({type(error).__name__}: {error}): "
-            "the net must take images (N, C, H, W) in [0, 1] of this data set"
-        ) from error
+        with _answered(failed, "the net must take images (N, C, H, W) in [0, 1] of this data set"):
+            logits = net.eval()(images)  # not as attacks look at a net: lazy layers have no parameters yet
     finally:
         for module, mode in modes:
             module.training = mode
@@ -137,7 +141,10 @@ def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
     """Raise InputError unless a step of training gives logits, and gradients to images and weights."""
     view = copied(net).train()
     images = torch.rand((2, *spec.shape)).requires_grad_()
-    try:
+    with _answered(
+        f"{spec.name} cannot take a step of training",
+        "it must run in training mode, and let gradients through from logits to images and weights",
+    ):
         logits = view(images)
         if not isinstance(logits, torch.Tensor):
             raise InputError(
@@ -145,13 +152,6 @@ def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
                 "classes): switch auxiliary outputs off"
             )
         gradient = torch.autograd.grad(logits.sum(), [images, *trainable(view)], allow_unused=True)
-    except InputError:
-        raise
-    except Exception as error:  # the user's code may raise anything
-        raise InputError(
-            f"{spec.name} cannot take a step of training ({type(error).__name__}: {error}): it must run in "
-            "training mode, and let gradients through from logits to images and weights"
-        ) from error
     if gradient[0] is None or all(found is None for found in gradient[1:]):
         lacking = "the images" if gradient[0] is None else "its weights"
         raise InputError(

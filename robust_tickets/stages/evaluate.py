@@ -22,6 +22,7 @@ from robust_tickets.stages.experiment import Experiment, threat_model
 from robust_tickets.stages.named import Named, Source
 from robust_tickets.stages.pictures import Pictures
 from robust_tickets.stages.place import Machine, placed
+from robust_tickets.training import Checkpoint
 
 _KEY = ["checkpoint", "split", "attack", "eps", "norm", "n", "seed"]
 
@@ -128,20 +129,24 @@ def evaluate_file(
         for row in rows:
             ledger.count("attack", row.passes, flops)
     table = _table(rows, file.stem, split, what, seed)
-    folder = file.parent
-    # runs/<recipe>-<hex>/seed-<n>/<arm>/<file>
-    inside = (file.parent.parent.parent / "recipe.toml").is_file()
-    if elsewhere is not None and not (inside and dataset.fingerprint == checkpoint.data):
-        # figures on other images than the run's do not belong into its table
-        told = json.dumps([dataset.fingerprint, asdict(checkpoint.model)])
-        digest = hashlib.sha256(file.read_bytes() + told.encode()).hexdigest()[:8]
-        folder = elsewhere / f"evaluate-{digest}"
+    folder = _folder(file, checkpoint, dataset.fingerprint, elsewhere)
     target = folder / "robustness.csv"
     known = rows_of(target)
     merged = pd.concat([known, table]).drop_duplicates(_KEY, keep="last") if len(known) else table
     runs.write_text(target, merged.to_csv(index=False))
     runs.write_json(folder / f"evaluate-{file.stem}.ledger.json", ledger.report())
     return target, table
+
+
+def _folder(file: Path, checkpoint: Checkpoint, images: str, elsewhere: Path | None) -> Path:
+    """Where the rows go: beside a checkpoint of a run, but for figures on other images than the run's."""
+    # runs/<recipe>-<hex>/seed-<n>/<arm>/<file>
+    inside = (file.parent.parent.parent / "recipe.toml").is_file()
+    if elsewhere is None or (inside and images == checkpoint.data):
+        return file.parent
+    told = json.dumps([images, asdict(checkpoint.model)])
+    digest = hashlib.sha256(file.read_bytes() + told.encode()).hexdigest()[:8]
+    return elsewhere / f"evaluate-{digest}"
 
 
 def rows_of(file: Path) -> pd.DataFrame:

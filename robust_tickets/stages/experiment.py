@@ -9,11 +9,13 @@ from torch import nn
 from attacks import ThreatModel
 from robust_tickets import data, models, recipe
 from robust_tickets.data import Dataset, Spec
+from robust_tickets.ledger import Ledger
 from robust_tickets.models import Make, ModelSpec
 from robust_tickets.progress import Progress
 from robust_tickets.recipe import Recipe
 from robust_tickets.settings import Data, Training
 from robust_tickets.stages.place import Machine, placed
+from robust_tickets.tickets import Found, Ticket
 from robust_tickets.training import Fit
 
 
@@ -78,6 +80,20 @@ class Experiment:
             prints["net"] = models.function_print(net, self.spec(machine).shape)
             prints[f"net of seed {seed}"] = models.weights_print(net)
         return prints
+
+
+def ticket_of(what: Experiment, found: Found, images: Dataset, seed: int, ledger: Ledger) -> Ticket:
+    """The ticket that a search found on these images, at the cost its ledger has so far."""
+    return Ticket(
+        model=model_spec(what.recipe, images.spec),
+        init=found.init,
+        mask=found.mask,
+        search=search_part(what.recipe, found.rounds),
+        data=images.fingerprint,
+        seed=seed,
+        passes=ledger.charged_passes,
+        flops=ledger.charged_flops,
+    )
 
 
 def search_part(what: Recipe, rounds: int) -> dict[str, Any]:

@@ -1,12 +1,19 @@
 """What a net has that is left as it is: said, so that nobody takes it for pruned, trained or folded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robust_tickets.models import norms_after
 from robust_tickets.pruning import prunable
+
+
+def said(net: nn.Module, say: Callable[[str], None]) -> nn.Module:
+    """The net, once it is said what of it is left alone."""
+    for line in left_alone(net):
+        say(line)
+    return net
 
 
 def left_alone(net: nn.Module) -> list[str]:

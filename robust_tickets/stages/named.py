@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robust_tickets import artefact, data, models, recipe
+from robust_tickets import artefact, models, recipe
 from robust_tickets.errors import InputError
 from robust_tickets.models import Make
 from robust_tickets.recipe import Recipe
 from robust_tickets.settings import Data, DataName, Model
-from robust_tickets.stages.experiment import model_spec
+from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.stages.place import Machine
 from robust_tickets.training import Checkpoint, normalisation, published
 
@@ -71,7 +71,7 @@ class Named:
         where = source.data(Data(), split)
         what = replace(Recipe(), data=where, model=Model(name=self.name, width=self.width))
         recipe.check(what)
-        spec = data.spec_of(where, machine.progress.say)
+        spec = Experiment(what).spec(machine)
         mean, std = normalisation(self.normalise, spec)
         return published(file, replace(model_spec(what, spec), mean=mean, std=std), what, self.make)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from robust_tickets import arms, runs
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.runs import RunDirectory
-from robust_tickets.stages.experiment import Experiment, search_part
-from robust_tickets.stages.limits import left_alone
+from robust_tickets.stages.experiment import Experiment, ticket_of
+from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import Machine, write_lines
 from robust_tickets.stages.rounds import earlier_rounds
-from robust_tickets.tickets import Found, Ticket, find_ticket
+from robust_tickets.tickets import Found, find_ticket
 
 FOLDER = "search"
 
@@ -29,9 +29,7 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
         return folder / "ticket.safetensors"
     machine.prepare(what.recipe.compute)
     run.check(machine.device)
-    net = what.fresh_net(seed, machine)
-    for line in left_alone(net):
-        machine.progress.say(line)
+    net = said(what.fresh_net(seed, machine), machine.progress.say)
     ledger = Ledger("search", clock_for(machine.device))
     with ledger.running():
         with ledger.phase("load"):
@@ -46,16 +44,7 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
             """Write the rounds so far: into the search's folder, or that of the round."""
             target = folder if found.rounds == plan.rounds else folder / f"round-{found.rounds}"
             with ledger.phase("checkpoint"):
-                Ticket(
-                    model=what.model_spec(machine),
-                    init=found.init,
-                    mask=found.mask,
-                    search=search_part(what.recipe, found.rounds),
-                    data=dataset.fingerprint,
-                    seed=seed,
-                    passes=ledger.charged_passes,
-                    flops=ledger.charged_flops,
-                ).save(target / "ticket.safetensors")
+                ticket_of(what, found, dataset, seed, ledger).save(target / "ticket.safetensors")
                 write_lines(target / "metrics.jsonl", found.history)
             ledger.settle()
             # last of all: it says that the folder is whole

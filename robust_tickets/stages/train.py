@@ -13,7 +13,7 @@ from robust_tickets.models import norms_after
 from robust_tickets.pruning import Masking
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.stages.limits import left_alone
+from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import Machine, write_lines
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import Checkpoint, fit
@@ -35,11 +35,9 @@ def train(
         return folder
     machine.prepare(what.recipe.compute)
     run.check(machine.device)
-    net = what.fresh_net(seed, machine)
+    net = said(what.fresh_net(seed, machine), machine.progress.say)
     if ticket is not None:
         ticket.plant(net)
-    for line in left_alone(net):
-        machine.progress.say(line)
     ledger = Ledger("train", clock_for(machine.device))
     with ledger.running():
         with ledger.phase("load"):

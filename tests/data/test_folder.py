@@ -11,10 +11,8 @@ from image_folders import CLASSES, PACKED, as_tar, as_tree, contents, load, pict
 from PIL import Image
 from torchvision.transforms import functional as transforms
 
-from robust_tickets import data
 from robust_tickets.data import folder
 from robust_tickets.data.layout import layout
-from robust_tickets.settings import Data
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -37,7 +35,6 @@ def test_what_is_known_of_a_folder_is_what_its_training_images_are(tmp_path):
     root = as_tree(tmp_path / "tree", contents(each=7))
     dataset = load(root)
     spec = dataset.spec
-    assert spec == data.spec_of(Data("folder", root=root, val_images=3))
     assert (spec.title, spec.classes, spec.labels) == ("own images (3 classes)", 3, CLASSES)
     assert (spec.shape, spec.train_images, spec.test_images) == ((3, 9, 12), 21, 21)
     assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (18, 3, 21)
@@ -167,10 +164,7 @@ def test_a_folder_is_decoded_once_a_size_and_anew_where_it_changed(tmp_path, mon
     assert len(list(cache.iterdir())) == 2
     with monkeypatch.context() as patch:
         patch.setattr(folder, "decode", None)
-        folder._read.clear()
         assert same(load(root), first)
-        patch.setattr("robust_tickets.data.cache.cached", None)
-        assert same(load(root), first)  # of this process
     for change in (
         lambda: (root / "train/ant/0.png").write_bytes(picture(99)),
         lambda: (root / "train/ant/9.png").write_bytes(picture(98)),
@@ -198,7 +192,6 @@ def test_what_is_left_out_is_said_and_hidden_files_are_not(tmp_path):
     for packed in PACKED:
         lines = []
         assert same(load(PACKED[packed](tmp_path / f"more.{packed}", files | more | hidden), lines), expected)
-        folder._read.clear()
         if packed == "tree":
             left = [line for line in lines if "left out" in line]
             assert left == [

@@ -76,7 +76,6 @@ def test_too_many_pixels_for_the_memory_are_refused_before_decoding(tmp_path, mo
     size = 30 * 3 * 9 * 12
     monkeypatch.setattr(folder, "LARGEST", size)
     load(root)
-    folder._read.clear()
     monkeypatch.setattr(folder, "LARGEST", size - 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
     monkeypatch.setattr(pixels, "fill", None)

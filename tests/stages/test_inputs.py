@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from robust_tickets.cli import main
 from robust_tickets.errors import InputError
 from robust_tickets.models import function_print, weights_print
 from robust_tickets.runs import RunDirectory
+from robust_tickets.settings import Data
+from robust_tickets.stages import Experiment
 
 SHAPE = (1, 8, 8)
 
@@ -128,3 +131,14 @@ def test_seeds_that_share_an_init_are_no_seeds(tiny_recipe, tmp_path):
     run.check_inputs({"net of seed 1": "b" * 16})
     with pytest.raises(InputError, match=r"net of seed 1 is bit for bit the net of seed 0.*several inits"):
         run.check_inputs({"net of seed 1": "a" * 16})
+
+
+def test_a_folder_is_read_once_for_all_that_stages_ask_of_it(tiny_recipe, tiny_data, machine, monkeypatch):
+    reads = []
+    monkeypatch.setattr("robust_tickets.data.load", lambda which, say: reads.append(which) or tiny_data)
+    folder = Data("folder", train_images=100, val_images=3)  # read by no other test of this process
+    what = Experiment(replace(tiny_recipe, data=folder))
+    assert what.spec(machine) == tiny_data.spec
+    assert what.inputs(0, machine)["images"] == what.load(machine).fingerprint == tiny_data.fingerprint
+    assert what.load(machine).spec == what.spec(machine)
+    assert reads == [folder]

@@ -1,4 +1,4 @@
-"""The Python interface: the same numbers as the stages, the user's things left alone, mistakes answered."""
+"""The Python interface: the same numbers as the stages, and the user's things left alone."""
 
 import re
 from dataclasses import replace
@@ -6,85 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from own_case import ARMS, RECIPE, build_net, equal, pair, state_of
+from torch import nn
 from torch.nn.utils import parametrizations
 
 import robust_tickets
 from robust_tickets import recipe, stages
-from robust_tickets.data import Dataset
-from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError
-from robust_tickets.recipe import Recipe
 from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Compute, Evaluate, Search, Threat, Train
 from robust_tickets.stages import Experiment
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import Checkpoint
-
-RECIPE = Recipe(
-    name="own",
-    threat=Threat(Eps("0.1")),
-    search=Search(method="fgsm", epochs=1, batch=16, lr=0.05, rounds=2, ratio=0.4),
-    train=Train(method="fgsm", epochs=2, ticket_epochs=1, batch=16, lr=0.05),
-    evaluate=Evaluate(batch=20, val_steps=1),
-    compute=Compute(threads=1),
-)
-ARMS = ["dense", "dense-short", "dense-equal-cost", "ticket"]
-
-
-def build_net() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(128, 3),
-    )
-
-
-def pair(n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images of three classes, each with a bright third of its own."""
-    generator = torch.Generator().manual_seed(seed)
-    images, labels = torch.rand(n, 1, 8, 8, generator=generator) * 0.6, torch.arange(n) % 3
-    for label in range(3):
-        images[labels == label, :, 2 * label + 1 : 2 * label + 3] += 0.4
-    return images, labels
-
-
-def made(seed: int = 0) -> Dataset:
-    return robust_tickets.images(pair(60, seed), pair(30, 9), val_images=12)
-
-
-@pytest.fixture(scope="module")
-def images() -> Dataset:
-    return made()
-
-
-@pytest.fixture(scope="module")
-def run(images, tmp_path_factory) -> Path:
-    runs = tmp_path_factory.mktemp("runs")
-    return robust_tickets.compare(build_net, images, RECIPE, runs=runs, quiet=True)
-
-
-@pytest.fixture(scope="module")
-def ticket(images) -> Ticket:
-    return robust_tickets.find_ticket(build_net, images, RECIPE, quiet=True)
-
-
-@pytest.fixture(scope="module")
-def trained(images, ticket) -> robust_tickets.Trained:
-    return robust_tickets.train(build_net, images, ticket, RECIPE, quiet=True)
-
-
-def state_of(net: nn.Module) -> tuple[list[object], dict[str, Tensor]]:
-    same = [(id(m), m.training, len(m._forward_hooks)) for m in net.modules()]
-    same += [(id(p), p.requires_grad, p.grad is None, p.stride()) for p in net.parameters()]
-    return same, {name: tensor.clone() for name, tensor in net.state_dict().items()}
-
-
-def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_ticket_is_the_one_that_the_stage_finds(run, ticket, tmp_path):
@@ -160,27 +92,6 @@ def test_a_comparison_leaves_all_its_files_and_a_second_trains_nothing(run, imag
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.parent != run}
     assert robust_tickets.compare(build_net, images, RECIPE, runs=run.parent, quiet=True) == run
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.parent != run} == before
-
-
-def other_net() -> nn.Module:
-    return nn.Sequential(*build_net(), nn.Linear(3, 3))
-
-
-other_net.__name__, other_net.__qualname__, other_net.__module__ = "build_net", "build_net", __name__
-
-
-def test_another_net_or_other_images_in_the_same_run_are_refused(run, images):
-    before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
-    for net, data, what in ((other_net, images, "net"), (build_net, made(1), "images")):
-        with pytest.raises(InputError, match=f"was begun with other {what} than this .*another folder"):
-            robust_tickets.compare(net, data, RECIPE, runs=run.parent, quiet=True)
-    assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
-
-
-def test_a_module_has_one_init_so_several_seeds_are_refused(images, tmp_path):
-    with pytest.raises(InputError, match=r"2 seeds need as many inits.*function.*glorot-normal"):
-        robust_tickets.compare(build_net(), images, RECIPE, seeds=2, runs=tmp_path)
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_module_may_stand_for_the_function(images):
@@ -268,76 +179,9 @@ def test_the_run_is_named_by_the_recipe_or_by_hand(images, tmp_path):
     assert run.name.startswith("mine-")
 
 
-WRONG = {
-    "unknown concern": ({"serach": {"lr": 1}}, "'serach'; did you mean 'search'"),
-    "unknown field": ({"search": {"lrr": 1}}, "'search.lrr'; did you mean 'lr'"),
-    "no table": ({"search": 3}, "search must be a table of fields, got 3"),
-    "no table of the net's": ({"model": "resnet20"}, "model must be a table of fields, got 'resnet20'"),
-    "no value": ({"search": {"lr": -1}}, "search.lr must be above 0, got -1"),
-    "another type": ({"search": {"epochs": 1.5}}, "search.epochs must be a whole number, got 1.5"),
-    "wide": ({"model": {"width": 2}}, "model.width does nothing; leave it out"),
-    "recipe unknown": ({"recipe": "dmeo"}, "unknown recipe 'dmeo'; did you mean 'demo'"),
-    "device": ({"device": "nonsense"}, "device 'nonsense'"),
-    "seed": ({"seed": -1}, "seed must be a whole number of at least 0; -1"),
-    "net's name": ({"net": "resnet20"}, "net is a str; function; model={'name': 'resnet20'}"),
-    "no net": ({"net": lambda: None}, "own:net returned a NoneType, expected an nn.Module"),
-    "no images": ({"data": 3}, "or a table of fields, got a int"),
-    "images' field": ({"data": {"val": 3}}, "unknown field 'data.val'; val_images"),
-    "batch": ({"search": {"batch": 49}, "train": {"batch": 49}}, "batch of 49; 48 training images"),
-}
-
-
-@pytest.mark.parametrize("verb", ["find_ticket", "train", "compare"])
-@pytest.mark.parametrize("case", WRONG)
-def test_wrong_fields_are_answered_by_name(verb, case, images, tmp_path):
-    fields, expected = WRONG[case]
-    given = {"net": build_net, "data": images, "recipe": RECIPE, "quiet": True, **fields}
-    given |= {"runs": tmp_path} if verb == "compare" else {}
-    with pytest.raises(InputError) as raised:
-        getattr(robust_tickets, verb)(**given)
-    for words in expected.split("; "):
-        assert words in str(raised.value)
-    assert not list(tmp_path.iterdir())
-
-
-WRONG_JUDGED = {
-    "a function": (lambda: robust_tickets.evaluate(build_net, made()), "net is a function; nn.Module itself"),
-    "other classes": (
-        lambda: robust_tickets.evaluate(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), made(), RECIPE),
-        "gives (2, 4); (2, 3)",
-    ),
-    "other images": (lambda: robust_tickets.evaluate(nn.Linear(5, 3), made(), RECIPE), "fails on images"),
-    "attack": (lambda: robust_tickets.evaluate(build_net(), made(), attacks=["fgms"]), "'fgms'; 'fgsm'"),
-    "limit": (lambda: robust_tickets.evaluate(build_net(), made(), limit=31), "31; 30; fewer"),
-    "limit below nought": (lambda: robust_tickets.evaluate(build_net(), made(), limit=-1), "limit; 0; -1"),
-    "seeds": (
-        lambda: robust_tickets.compare(build_net, made(), seeds=0),
-        "seeds must be a whole number of at least 1, got 0",
-    ),
-    "ticket's name": (
-        lambda: robust_tickets.train(build_net, made(), "ticket.safetensors", RECIPE),
-        "ticket is a str; Ticket.load(path)",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WRONG_JUDGED)
-def test_wrong_arguments_are_answered(case):
-    call, expected = WRONG_JUDGED[case]
-    with pytest.raises(InputError) as raised:
-        call()
-    for words in expected.split("; "):
-        assert words in str(raised.value)
-
-
-def test_another_net_s_ticket_is_refused(images, ticket):
-    with pytest.raises(InputError, match=r"ticket does not fit the net: it has nothing for 6\.weight"):
-        robust_tickets.train(other_net, images, ticket, RECIPE, quiet=True)
-
-
 def test_the_example_in_the_readme_runs(tmp_path, monkeypatch):
     """What it names without making it stands for the reader's own: a net, and images."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     _, found, section = readme.partition("\n## From Python\n")
     assert found
     (block, *_) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
