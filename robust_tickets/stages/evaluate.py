@@ -169,7 +169,7 @@ def pretty(rows: pd.DataFrame) -> str:
     shown = rows.assign(
         accuracy=[f"{100 * a:.2f} %" for a in rows.accuracy], passes=rows.forwards + rows.backwards
     )
-    return str(shown[["attack", "eps", "n", "accuracy", "seconds", "passes"]].to_string(index=False))
+    return str(shown[["attack", "norm", "eps", "n", "accuracy", "seconds", "passes"]].to_string(index=False))
 
 
 _COLUMNS = [
