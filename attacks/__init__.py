@@ -7,7 +7,8 @@ An attack is built without a net and then called on one: any callable that maps 
 [0, 1] to logits (N, K).
 """
 
-from attacks.attack import Attack, AttackResult, InputError, inspected, misclassified
+from attacks.attack import Attack, AttackResult, inspected, misclassified
+from attacks.blocks import InputError
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
 from attacks.threat import ThreatModel

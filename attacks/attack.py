@@ -1,20 +1,16 @@
 """What every attack is: settings first, then a call on a net, images and labels."""
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from attacks.blocks import Blocks, InputError, Net
 from attacks.threat import ThreatModel
-
-Net = Callable[[Tensor], Tensor]
-
-
-class InputError(ValueError):
-    """The images, labels or net handed to an attack cannot be what the caller meant."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +21,37 @@ class AttackResult:
     and `stop_when_broken` is set: the iterate that broke it). `broken` (N,) is True where an iterate inside
     ball and box was misclassified; it is None where no verdict was asked for. `forwards` and `backwards`
     count samples through the net; every backward is to the input only.
+
+    `by` (N,) is which attack of an ensemble broke a sample, -1 where none did; None for other attacks.
+    `outside` counts the samples for which a foreign attack gave an image outside ball or box.
     """
 
     images: Tensor
     broken: Tensor | None
     forwards: int
     backwards: int
+    by: Tensor | None = None
+    outside: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an attack is run on: see `Attack.run`."""
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    seed: int = 0
+    start: Tensor | None = None
+    stop: bool = False
+    verdict: bool = True
+
+    def take(self, rows: Tensor) -> "Task":
+        """The task on the samples at these places."""
+        start = None if self.start is None else self.start[rows]
+        return Task(
+            self.images[rows], self.labels[rows], self.ids[rows], self.seed, start, self.stop, self.verdict
+        )
 
 
 class Attack(ABC):
@@ -54,6 +75,7 @@ class Attack(ABC):
         stop_when_broken: bool = False,
         verdict: bool = True,
         check: bool = True,
+        block: int | None = None,
     ) -> AttackResult:
         """Attack a batch.
 
@@ -62,31 +84,33 @@ class Attack(ABC):
         stop_when_broken: a sample that is misclassified leaves the batch, and costs nothing more.
         verdict: False saves the last forward pass, where only the images are wanted, as in training.
         check: False skips the checks of the input, which make a GPU wait.
+        block: at most so many images go through the net at once (see `Blocks`); None: all that are left.
 
         The net is run in eval mode without gradients to its parameters; afterwards its modes, gradients,
-        `requires_grad` and buffers are as they were. Raises InputError where the input makes no sense.
+        `requires_grad` and buffers are as they were. Raises InputError where the input makes no sense, where
+        the net gives NaN, and for a net without gradients where the attack needs them.
         """
         if check:
             _check(images, labels, start, sample_ids, self.threat)
         if sample_ids is None:
             sample_ids = torch.arange(len(images), device=images.device)
+        task = Task(images.detach(), labels, sample_ids, seed, start, stop_when_broken, verdict)
         with inspected(net):
-            if check:
-                net = _checked(net, labels)
-            return self._run(net, images.detach(), labels, start, sample_ids, seed, stop_when_broken, verdict)
+            return self._run(Blocks(net, block, labels if check else None), task)
 
     @abstractmethod
-    def _run(
-        self,
-        net: Net,
-        images: Tensor,
-        labels: Tensor,
-        start: Tensor | None,
-        sample_ids: Tensor,
-        seed: int,
-        stop_when_broken: bool,
-        verdict: bool,
-    ) -> AttackResult: ...
+    def _run(self, net: Blocks, task: Task) -> AttackResult: ...
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What the attack was built with, defaults included, by the names of its arguments."""
+        names = list(inspect.signature(type(self)).parameters)[1:]
+        return {name: getattr(self, name) for name in names}
+
+    def __repr__(self) -> str:
+        """As it is built."""
+        settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
+        return f"{type(self).__name__}({self.threat}{settings})"
 
 
 @contextmanager
@@ -112,6 +136,11 @@ def inspected(net: Net) -> Iterator[None]:
             parameter.requires_grad_(True)
         for module, mode in modes:
             module.training = mode
+
+
+def misclassified(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether each sample is classified wrongly, bool (N,); logits that are no numbers classify nothing."""
+    return (logits.argmax(1) != labels) | logits.isnan().any(1)
 
 
 def _check(
@@ -143,37 +172,4 @@ def _check(
         raise InputError(
             f"expected {len(images)} sample ids of type int64, got {sample_ids.dtype} of shape "
             f"{tuple(sample_ids.shape)}"
-        )
-
-
-def misclassified(logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether each sample is classified wrongly, bool (N,); logits that are no numbers classify nothing."""
-    return (logits.argmax(1) != labels) | logits.isnan().any(1)
-
-
-def _checked(net: Net, labels: Tensor) -> Net:
-    """The net, with a look at the shape of its first logits: a pass of its own for that would not be free."""
-    seen = False
-
-    def forward(images: Tensor) -> Tensor:
-        nonlocal seen
-        logits = net(images)
-        if not seen:
-            _check_logits(logits, len(images), labels)
-            seen = True
-        return logits
-
-    return forward
-
-
-def _check_logits(logits: Tensor, n: int, labels: Tensor) -> None:
-    if logits.ndim != 2 or len(logits) != n:
-        raise InputError(
-            f"the net gave shape {tuple(logits.shape)} for {n} images, expected logits (N, classes)"
-        )
-    classes = logits.shape[1]
-    lowest, highest = int(labels.min()), int(labels.max())
-    if lowest < 0 or highest >= classes:
-        raise InputError(
-            f"labels lie in {lowest} to {highest}, but the net has {classes} classes (0 to {classes - 1})"
         )

@@ -239,9 +239,21 @@ def test_half_precision_logits_are_fine(net, batch):  # what a net with autocast
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_logits_that_are_nan_are_never_robust(label, net, batch):
+def test_logits_that_are_nan_are_refused_and_never_robust(label, net, batch):
     labels = torch.full_like(batch[1], label)
-    assert PGD(THREAT, steps=2).run(lambda x: net(x) * float("nan"), batch[0], labels).broken.all()
+
+    def broken(images: Tensor) -> Tensor:
+        return net(images) * float("nan")
+
+    with pytest.raises(InputError, match=r"no numbers \(NaN\) for 5 of 5 images: its weights are damaged"):
+        PGD(THREAT, steps=2).run(broken, batch[0], labels)
+    assert PGD(THREAT, steps=2).run(broken, batch[0], labels, check=False).broken.all()
+
+
+@pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: torch.zeros_like(z).requires_grad_()])
+def test_a_net_without_gradients_is_refused_in_words(cut, net, batch):
+    with pytest.raises(InputError, match=r"the net has no gradient to its images.*black-box attack, square"):
+        PGD(THREAT, steps=2).run(lambda x: cut(net(x)), *batch)
 
 
 REFUSED = {

@@ -1,0 +1,125 @@
+"""The net as attacks ask it: in blocks of a few fixed sizes, every pass counted."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+Net = Callable[[Tensor], Tensor]
+
+
+class InputError(ValueError):
+    """The images, labels or net handed to an attack cannot be what the caller meant."""
+
+
+class Blocks:
+    """A net that is asked for the logits and gradients of any number of images.
+
+    size: at most so many images go through the net at once. What remains of a call goes in halves, quarters
+    and eighths of the size, the last of them padded: attacks drop the samples that they broke, and kernels
+    that meet new sizes all the time pay for each of them. None: all images of a call at once.
+
+    labels: those of the images, int64; with them all logits are looked at, and InputError is raised for
+    logits that are no matrix (N, classes) or NaN, and for labels that are no class of the net.
+
+    `forwards` and `backwards` count the samples that went through the net, padding included.
+    """
+
+    def __init__(self, net: Net, size: int | None = None, labels: Tensor | None = None) -> None:
+        if size is not None and size < 1:
+            raise ValueError(f"block must be at least 1, got {size}")
+        self.net = net
+        self.size = size
+        self._labels = None if labels is None else (int(labels.min()), int(labels.max()))
+        self.forwards = 0
+        self.backwards = 0
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (N, K), without a graph."""
+        return torch.cat([self._forward(block)[:n] for block, n, _ in self._blocks(images)])
+
+    def gradient(
+        self, images: Tensor, loss: Callable[..., Tensor], *beside: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (N, K), losses (N,), and the gradient of each sample's loss to its image (N, C, H, W).
+
+        loss: takes a block's logits, and what of `beside` (each (N,)) belongs to the block. Raises InputError
+        for a net that has no gradient to its images.
+        """
+        logits, losses, gradients = [], [], []
+        for block, n, rows in self._blocks(images):
+            point = block.detach().requires_grad_(True)
+            with torch.enable_grad():
+                found = self._forward(point)
+                values = loss(found[:n], *(values[rows] for values in beside))
+                (gradient,) = _gradient(values.sum(), point)
+            self.backwards += len(block)
+            logits.append(found[:n].detach())
+            losses.append(values.detach())
+            gradients.append(gradient[:n])
+        if len(gradients) == 1:
+            return logits[0], losses[0], gradients[0]
+        return torch.cat(logits), torch.cat(losses), torch.cat(gradients)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        logits = self.net(images)
+        self.forwards += len(images)
+        if self._labels is not None:
+            _check_logits(logits, len(images), *self._labels)
+        return logits
+
+    def _blocks(self, images: Tensor) -> Iterator[tuple[Tensor, int, slice]]:
+        """Images of a fixed number, how many of them are real, and where they stand."""
+        if self.size is None:
+            yield images, len(images), slice(None)
+            return
+        for first, size in _cut(len(images), self.size):
+            block = images[first : first + size]
+            n = len(block)
+            if n < size:
+                padded = torch.empty_like(images[:1].expand(size, *images.shape[1:]))
+                padded[:n], padded[n:] = block, block[-1]
+                block = padded
+            yield block, n, slice(first, first + n)
+
+
+def _cut(n: int, size: int) -> Iterator[tuple[int, int]]:
+    """First place and size of the blocks that cover n samples."""
+    sizes = [max(1, size >> halvings) for halvings in range(4)]
+    first = 0
+    for size in sizes:
+        while n - first >= size or (size == sizes[-1] and first < n):
+            yield first, size
+            first += size
+
+
+def _gradient(loss: Tensor, point: Tensor) -> tuple[Tensor]:
+    try:
+        return torch.autograd.grad(loss, point)  # type: ignore[return-value]
+    except RuntimeError as error:
+        if "does not require grad" in str(error) or "not have been used in the graph" in str(error):
+            raise InputError(NO_GRADIENT) from None
+        raise
+
+
+NO_GRADIENT = (
+    "the net has no gradient to its images (it detaches them, or computes without torch): attack it with a "
+    "black-box attack, square, or hand over the net before what cuts the gradient"
+)
+
+
+def _check_logits(logits: Tensor, n: int, lowest: int, highest: int) -> None:
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
+        what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise InputError(f"the net gave {what} for {n} images, expected logits (N, classes)")
+    classes = logits.shape[1]
+    if lowest < 0 or highest >= classes:
+        raise InputError(
+            f"labels lie in {lowest} to {highest}, but the net has {classes} classes (0 to {classes - 1})"
+        )
+    if bool(logits.isnan().any()):
+        raise InputError(
+            f"the net gave logits that are no numbers (NaN) for {int(logits.isnan().any(1).sum())} of {n} "
+            "images: its weights are damaged, or it divides by zero on some images"
+        )

@@ -1,0 +1,50 @@
+"""What an attack has found so far, sample by sample."""
+
+import torch
+from torch import Tensor
+
+from attacks.attack import AttackResult, Task
+from attacks.blocks import Blocks
+
+
+class Found:
+    """The verdicts and images of a task while its attack runs; over restarts the image of highest loss stays.
+
+    `rows` are places in the task's batch, int64.
+    """
+
+    def __init__(self, task: Task) -> None:
+        n, device = len(task.images), task.images.device
+        self._task = task
+        self.images = task.images.clone()
+        self.broken = torch.zeros(n, dtype=torch.bool, device=device)
+        self._losses = torch.full((n,), -torch.inf, dtype=task.images.dtype, device=device)
+
+    def left(self) -> Tensor:
+        """The samples that are still attacked, as rows."""
+        if self._task.stop:
+            return (~self.broken).nonzero()[:, 0]
+        return torch.arange(len(self.images), device=self.images.device)
+
+    def look(self, rows: Tensor, images: Tensor, wrong: Tensor) -> Tensor:
+        """Note which of the images, which lie inside ball and box, are misclassified: bool, as `rows`.
+
+        Gives the places within `rows` that go on: all of them, or those that are not broken.
+        """
+        self.broken[rows] |= wrong
+        if not self._task.stop:
+            return torch.arange(len(rows), device=rows.device)
+        self.images[rows[wrong]] = images[wrong]
+        return (~wrong).nonzero()[:, 0]
+
+    def offer(self, rows: Tensor, images: Tensor, losses: Tensor) -> None:
+        """The end of a restart: its images stay where their losses are the highest so far."""
+        losses = losses.to(self._losses.dtype)  # a net may compute in another type than its images have
+        better = losses > self._losses[rows]
+        self.images[rows[better]] = images[better]
+        self._losses[rows[better]] = losses[better]
+
+    def result(self, net: Blocks) -> AttackResult:
+        """All that was found, and what it took."""
+        broken = self.broken if self._task.verdict else None
+        return AttackResult(self.images, broken, net.forwards, net.backwards)
