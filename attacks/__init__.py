@@ -7,10 +7,22 @@ An attack is built without a net and then called on one: any callable that maps 
 [0, 1] to logits (N, K).
 """
 
+from attacks.apgd import APGD, APGDTargeted
 from attacks.attack import Attack, AttackResult, inspected, misclassified
 from attacks.blocks import InputError
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
 from attacks.threat import ThreatModel
 
-__all__ = ["FGSM", "PGD", "Attack", "AttackResult", "InputError", "ThreatModel", "inspected", "misclassified"]
+__all__ = [
+    "APGD",
+    "FGSM",
+    "PGD",
+    "APGDTargeted",
+    "Attack",
+    "AttackResult",
+    "InputError",
+    "ThreatModel",
+    "inspected",
+    "misclassified",
+]

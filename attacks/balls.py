@@ -23,8 +23,10 @@ class Ball(ABC):
         """A point of ball and box for each candidate; what lies inside stays where it is."""
 
     @abstractmethod
-    def step(self, current: Tensor, gradient: Tensor, size: float) -> Tensor:
-        """Each point moved by `size` along the norm's steepest ascent, then projected.
+    def step(self, current: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
+        """Each point moved along the norm's steepest ascent, then projected.
+
+        size: how far, one for all or (N, 1, 1, 1).
 
         Of the gradient only the direction counts, however small it is. Where it is zero or no number, nothing
         moves.
@@ -61,7 +63,7 @@ class LinfBall(Ball):
         """The nearest point."""
         return torch.minimum(torch.maximum(candidates, self.lowest), self.highest)
 
-    def step(self, current: Tensor, gradient: Tensor, size: float) -> Tensor:
+    def step(self, current: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
         """By the sign of the gradient."""
         return self.project(current + size * gradient.sign())
 
@@ -102,7 +104,7 @@ class L2Ball(Ball):
         scaled = self.images + shift * (self.eps / length)  # NaN at length 0, and not taken there
         return torch.where(length > self.eps, scaled, candidates).clamp_(*self.bounds)
 
-    def step(self, current: Tensor, gradient: Tensor, size: float) -> Tensor:
+    def step(self, current: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
         """By the gradient at length 1."""
         # Over its largest entry first: a confident net's gradient is so small that its square is zero.
         gradient = gradient.nan_to_num()

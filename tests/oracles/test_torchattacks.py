@@ -63,3 +63,10 @@ def test_final_losses_are_theirs_within_a_thousandth_in_float32(folded, name):
         clean, theirs, own = (float(F.cross_entropy(net(x), labels)) for x in (images, oracle, adversarial))
     assert theirs > 1.05 * clean  # the law is not about the clean loss
     assert own == pytest.approx(theirs, rel=1e-3)
+
+
+def test_pgd_with_momentum_is_their_mi_fgsm_in_float64(name, net, ours):
+    images, labels = batch(name, torch.float64)
+    oracle = torchattacks.MIFGSM(net, eps=EPS, alpha=STEP, steps=6, decay=0.9)(images, labels)
+    attack = PGD(THREAT, steps=6, step_size=STEP, random_start=False, momentum=0.9)
+    assert_same(attack(ours, images, labels), oracle, images)
