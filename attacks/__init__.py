@@ -7,11 +7,15 @@ An attack is built without a net and then called on one: any callable that maps 
 [0, 1] to logits (N, K).
 """
 
+from attacks.adapter import TorchAttack
 from attacks.apgd import APGD, APGDTargeted
 from attacks.attack import Attack, AttackResult, inspected, misclassified
 from attacks.blocks import InputError
+from attacks.ensemble import Ensemble, autoattack
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
+from attacks.square import Square
+from attacks.text import parse
 from attacks.threat import ThreatModel
 
 __all__ = [
@@ -21,8 +25,13 @@ __all__ = [
     "APGDTargeted",
     "Attack",
     "AttackResult",
+    "Ensemble",
     "InputError",
+    "Square",
     "ThreatModel",
+    "TorchAttack",
+    "autoattack",
     "inspected",
     "misclassified",
+    "parse",
 ]

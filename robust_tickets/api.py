@@ -10,6 +10,7 @@ the recipe's own data set. `recipe` is a shipped name, a TOML file or a Recipe; 
 its concerns override its fields. PyTorch's number of threads is set to `compute.threads`, and stays so.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,8 @@ from robust_tickets import recipe as recipes
 from robust_tickets import tickets as ticketing
 from robust_tickets.data import Dataset
 from robust_tickets.data import from_tensors as images
-from robust_tickets.errors import InputError
+from robust_tickets.errors import InputError, RobustnessWarning
+from robust_tickets.evaluation import Judging
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.models import Make, copied, fold, own_name
 from robust_tickets.models.own import check_logits
@@ -141,8 +143,10 @@ def evaluate(
 ) -> pd.DataFrame:
     """Accuracy of a net, fractions of the test images, a row an attack, and their worst case last.
 
-    limit: test images, balanced over the classes; 0 means all. Passes are samples through the net. Raises
-    InputError for an unknown attack, or a net that does not fit the images.
+    attacks: names, as on the command line. limit: test images, balanced over the classes; 0 means all.
+    `low` and `high` are the 95 % interval; passes are samples through the net. Warns (RobustnessWarning) of
+    each sanity check that does not pass. Raises InputError for an unknown attack, or a net that does not fit
+    the images.
     """
     if not isinstance(net, nn.Module):
         raise InputError(
@@ -158,19 +162,15 @@ def evaluate(
     ours = placed(copied(net), compute, machine)
     check_logits(ours, what.model_spec(machine))
     folded = fold(ours)
-    rows = evaluation.evaluate(
-        folded,
-        what.load(machine).test.first(limit),
-        [attacks] if isinstance(attacks, str) else attacks,
-        what.threat,
-        rel_step=settings.rel_step,
-        batch=settings.batch,
-        seed=seed,
-        channels_last=compute.channels_last,
-    )
+    split = what.load(machine).test.first(limit)
+    how = Judging(what.threat, settings.rel_step, settings.batch, seed, compute.channels_last)
+    rows = list(evaluation.evaluate(folded, split, [attacks] if isinstance(attacks, str) else attacks, how))
+    checks = evaluation.sanity_checks(folded, split, how).also(evaluation.order_of_attacks(rows))
+    for warning in checks.warnings:
+        warnings.warn(f"this robust accuracy may mislead: {warning}", RobustnessWarning, stacklevel=2)
     rows = [*rows, evaluation.worst_case(rows)] if len(rows) > 1 else rows
-    columns = ["attack", "n", "accuracy", "seconds", "passes"]
-    values = [(r.attack, len(r.standing), r.accuracy, r.seconds, r.passes.total) for r in rows]
+    columns = ["attack", "n", "accuracy", "low", "high", "seconds", "passes"]
+    values = [(r.attack, len(r.standing), r.accuracy, *r.interval, r.seconds, r.passes.total) for r in rows]
     return pd.DataFrame(values, columns=columns)
 
 

@@ -150,22 +150,21 @@ def _run_recipe(verb: Running) -> None:
 def _evaluate(verb: Evaluate) -> None:
     from robust_tickets import stages
 
-    file, rows = stages.evaluate_file(
+    eps = tuple(Eps(text) for text in verb.threat.eps or ())
+    done = stages.evaluate_file(
         verb.checkpoint,
         _machine(verb.device),
-        attacks=verb.attacks,
-        split=verb.split,
-        limit=verb.limit,
-        seed=verb.seed,
+        stages.Asked(verb.attacks, verb.split, verb.limit, verb.seed, eps, verb.threat.norm, verb.source),
         source=stages.Source(verb.data.name, verb.data.root, verb.data.download, verb.data.resize),
-        eps=None if verb.threat.eps is None else Eps(verb.threat.eps),
-        norm=verb.threat.norm,
         model=stages.Named(verb.model.name, verb.model.width, verb.model.normalise),
         elsewhere=verb.runs,
         pictures=verb.save_images,
     )
-    print(stages.pretty(rows))
-    print(file)
+    print(stages.pretty(done.rows))
+    print(f"\nsanity checks, on {done.sanity.samples} of the images:\n{done.sanity}\n")
+    if done.curve is not None:
+        print(done.curve)
+    print(done.file)
 
 
 def _export(verb: Export) -> None:

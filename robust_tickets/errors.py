@@ -8,6 +8,10 @@ class InputError(ValueError):
     """What was given cannot be right. The message says what, what was expected and how to mend it."""
 
 
+class RobustnessWarning(UserWarning):
+    """A sanity check says that a robust accuracy cannot be trusted."""
+
+
 def unknown(kind: str, word: object, known: Iterable[str], *, shown: str | None = None) -> InputError:
     """An InputError for a name (`shown`, if it has a longer form) not in `known`, the nearest first."""
     names = sorted(known)

@@ -93,7 +93,7 @@ class EvaluationModel:
     function that makes it, as a file's own word is not trusted with code"""
     width: Annotated[float, Range(above=0, most=64)] = 1.0
     """published weights: factor on the net's hidden widths"""
-    normalise: Annotated[str, arg(metavar="none|DATA|MEAN,STD")] = "none"
+    normalise: Annotated[str, arg(metavar="none|DATA|MEAN,STD", aliases=["--normalise"])] = "none"
     """published weights: what the net was trained on: none for images in [0, 1], or images from which the
     mean was taken and that were divided by the std, a data set's or numbers"""
 
@@ -108,29 +108,38 @@ class ExportModel:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationThreat:
-    """What the adversary may do; None: as recorded in the checkpoint (published weights: Linf 8/255)."""
+    """What the adversary may do; by default as recorded in the checkpoint (published weights: Linf 8/255)."""
 
-    eps: Annotated[str | None, arg(metavar="EPS")] = None
-    """radius of the ball, for pixels in [0, 1]; step sizes move along"""
+    eps: Annotated[tuple[str, ...] | None, arg(metavar="EPS...", aliases=["--eps"])] = None
+    """radius of the ball, for pixels in [0, 1]; step sizes move along; several (2/255 4/255 8/255) give a
+    curve, robustness-<checkpoint>.svg"""
     norm: Literal["Linf", "L2"] | None = None
     """norm of the ball"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Measure a checkpoint's clean and robust accuracy. Prints a table and writes robustness.csv."""
+    """Measure a checkpoint's clean and robust accuracy. Prints a table and writes robustness.csv.
+
+    Sanity checks say whether the figures can be trusted. An evaluation that was stopped goes on where it was.
+    """
 
     checkpoint: Positional[Path]
     """a best.safetensors or last.safetensors; or published weights (.pt, .safetensors), with --model.name and
     --data.name"""
-    attacks: tuple[str, ...] = ("clean", "fgsm", "pgd-20")
-    """attacks: clean, fgsm, or pgd-N for N steps from a random start"""
+    attacks: Annotated[tuple[str, ...], arg(metavar="ATTACK...")] = ("quick",)
+    """attacks, and sets of them: quick (clean fgsm pgd-20), standard (quick and restarts, the margin loss,
+    APGD), autoattack (apgd, apgd-t, fab-t and square, each on what still stands); pgd-N has N steps from a
+    random start; settings go in brackets, as "pgd(steps=20, restarts=5, loss='margin')" or "square(queries=
+    1000)"; "torchattacks:CW(c=1, steps=50)" is one of torchattacks'"""
     split: Literal["train", "val", "test"] = "test"
     """which images"""
     limit: CountOrZero = 0
     """how many images, balanced over the classes, always the same ones; 0: all"""
+    source: Annotated[Path | None, arg(name="from", metavar="CHECKPOINT")] = None
+    """another checkpoint: the attacks are run on its net, and this one is judged on their images"""
     seed: Seed = 0
-    """seed of the attacks' random starts"""
+    """seed of the attacks' random numbers"""
     device: str = "cpu"
     """torch device: cpu, cuda or cuda:N"""
     runs: Path = Path("runs")

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import pandas as pd
 from matplotlib.figure import Figure
 
+from robust_tickets.eps import Eps
 from robust_tickets.report.read import ArmResult
 from robust_tickets.report.tables import data_title, results
 from robust_tickets.runs import RunDirectory
@@ -18,6 +20,8 @@ COLOURS = {
     "dense-search-lr": "#CC79A7",
     "ticket": "#D55E00",
 }
+
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 
 
 def curves(run: RunDirectory, file: Path) -> None:
@@ -66,3 +70,39 @@ def _percent(result: ArmResult, key: str) -> list[float]:
 def _flops(result: ArmResult) -> list[float]:
     before = result.search["charged_flops"] if result.search else 0
     return [(before + record["flops"]) / 1e12 for record in result.history]
+
+
+def robustness_curve(rows: pd.DataFrame, file: Path) -> None:
+    """Draw robust accuracy over eps as SVG, a line an attack with its 95 % intervals.
+
+    rows: those of a robustness.csv, of one checkpoint. The same rows give the same bytes.
+    """
+    rows = rows.assign(value=[Eps(text).value for text in rows.eps])
+    with matplotlib.rc_context({"svg.hashsalt": "robust-tickets", "font.size": 9, "svg.fonttype": "none"}):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        ax = figure.subplots()
+        for number, (attack, found) in enumerate(rows.groupby("attack", sort=False)):
+            found = found.sort_values("value")
+            worst = str(attack).startswith("worst-case")
+            ax.errorbar(
+                found.value,
+                100 * found.accuracy,
+                yerr=[100 * (found.accuracy - found.low), 100 * (found.high - found.accuracy)],
+                label="worst case" if worst else attack,
+                color="#000000" if worst else _LINES[number % len(_LINES)],
+                linestyle="--" if worst else "-",
+                linewidth=1.4,
+                marker="o",
+                markersize=3,
+                capsize=2,
+            )
+        ticks = rows.drop_duplicates("eps")
+        ax.set_xticks(ticks.value, ticks.eps)
+        ax.set_xlim(left=0)
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel(f"eps, {rows.norm.iloc[0]}")
+        ax.set_ylabel(f"accuracy on {rows.n.iloc[0]:,} {rows.split.iloc[0]} images, %")
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False, fontsize=8)
+        figure.savefig(file, format="svg", metadata={"Date": None})

@@ -1,13 +1,17 @@
 """The stages: search, train, evaluate. Each asks whether its artefact is there, and else makes it, whole."""
 
-from robust_tickets.stages.evaluate import evaluate, evaluate_file, pretty
+from robust_tickets.stages.evaluate import Evaluated, evaluate, evaluate_file
 from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.judge import Asked
 from robust_tickets.stages.named import Named, Source
 from robust_tickets.stages.place import Machine
+from robust_tickets.stages.robustness import pretty
 from robust_tickets.stages.search import search
 from robust_tickets.stages.train import train
 
 __all__ = [
+    "Asked",
+    "Evaluated",
     "Experiment",
     "Machine",
     "Named",

@@ -1,6 +1,8 @@
 """Attacked images on disk: exact ones for programs, pictures for people."""
 
 import io
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,19 @@ from torch import Tensor
 from robust_tickets import runs
 from robust_tickets.data import Split
 from robust_tickets.errors import InputError
+from robust_tickets.evaluation.robustness import Attacked
 
 
 class Pictures:
     """The images that attacks made in one evaluation, to be written under a folder.
 
+    apart: in a folder for each eps.
+
     Samples that were wrong without an attack were not attacked, and have none. Raises InputError for a folder
     that cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, apart: bool = False) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)  # now, rather than when the attacks are done
         except OSError as error:
@@ -31,11 +36,15 @@ class Pictures:
         if any(folder.iterdir()):
             raise InputError(f"{folder} is not empty: choose another --save-images, so that nothing is mixed")
         self._folder = folder
-        self._parts: dict[str, list[tuple[Split, Tensor, Tensor]]] = {}
+        self._apart = apart
+        self._parts: dict[Path, list[tuple[Split, Tensor, Tensor]]] = {}
 
-    def add(self, attack: str, samples: Split, images: Tensor, broken: Tensor) -> None:
-        """Keep attacked images (N, C, H, W) in [0, 1], and whether each is misclassified."""
-        self._parts.setdefault(attack, []).append((samples.to("cpu"), images, broken))
+    def at(self, eps: str) -> Attacked:
+        """What takes the images of attacks at that eps: float (N, C, H, W) in [0, 1], and which broke."""
+        return partial(self._add, self._folder / f"eps-{_plain(eps)}" if self._apart else self._folder)
+
+    def _add(self, folder: Path, attack: str, samples: Split, images: Tensor, broken: Tensor) -> None:
+        self._parts.setdefault(folder / _plain(attack), []).append((samples.to("cpu"), images, broken))
 
     def write(self) -> str:
         """Write each attack's images; gives a line that says so.
@@ -44,7 +53,7 @@ class Pictures:
         `<attack>/<id>-label-<k>[-broken].png` are for the eye: rounding to 8 bits may undo an attack.
         """
         count = 0
-        for attack, parts in self._parts.items():
+        for place, parts in self._parts.items():
             arrays = {
                 "images": torch.cat([images for _, images, _ in parts]).float(),
                 "originals": torch.cat([samples.images for samples, _, _ in parts]),
@@ -55,17 +64,22 @@ class Pictures:
             file = io.BytesIO()
             plain: dict[str, Any] = {key: tensor.contiguous().numpy() for key, tensor in arrays.items()}
             np.savez_compressed(file, **plain)
-            runs.write_bytes(self._folder / f"{attack}.npz", file.getvalue())
+            runs.write_bytes(place.with_name(f"{place.name}.npz"), file.getvalue())
             for image, label, number, broken in zip(
                 arrays["images"], arrays["labels"], arrays["ids"], arrays["broken"], strict=True
             ):
                 name = f"{int(number):06}-label-{int(label)}{'-broken' if broken else ''}.png"
-                _png(image, self._folder / attack / name)
+                _png(image, place / name)
             count += len(arrays["labels"])
         return f"{count:,} attacked images are in {self._folder}"
 
 
+def _plain(words: str) -> str:
+    """A name for files: letters, digits, dots and hyphens."""
+    return re.sub(r"[^\w.]+", "-", words).strip("-.")
+
+
 def _png(image: Tensor, file: Path) -> None:
     pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, format="PNG")

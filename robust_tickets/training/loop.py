@@ -14,6 +14,7 @@ from robust_tickets import evaluation
 from robust_tickets.chance import seeded
 from robust_tickets.data import Dataset, batches, steps_per_epoch
 from robust_tickets.errors import InputError
+from robust_tickets.evaluation import Judging
 from robust_tickets.ledger import Ledger, Passes
 from robust_tickets.models import Folded, fold, forward_flops, norms_after
 from robust_tickets.progress import Meter
@@ -199,16 +200,9 @@ def snapshot(net: nn.Module) -> State:
 def _validate(folded: Folded, data: Dataset, how: Fit, ledger: Ledger, flops: int) -> tuple[float, float]:
     """Clean accuracy, and robust accuracy under a PGD that is the same for every epoch and seed."""
     folded.refresh()
-    clean, robust = evaluation.evaluate(
-        folded,
-        data.val,
-        ["clean", f"pgd-{how.evaluate.val_steps}"],
-        how.threat,
-        rel_step=how.evaluate.rel_step,
-        batch=how.evaluate.batch,
-        seed=0,
-        channels_last=how.compute.channels_last,
-    )
+    judged = how.evaluate
+    judging = Judging(how.threat, judged.rel_step, judged.batch, channels_last=how.compute.channels_last)
+    clean, robust = evaluation.evaluate(folded, data.val, [f"pgd-{judged.val_steps}"], judging)
     for row in (clean, robust):
         ledger.count("validate", row.passes, flops)
     return clean.accuracy, robust.accuracy

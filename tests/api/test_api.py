@@ -58,17 +58,13 @@ def test_accuracies_are_those_of_the_stage(run, images, trained, machine):
     rows = robust_tickets.evaluate(
         trained.net, images, RECIPE, attacks=["fgsm", "pgd-3"], limit=20, seed=2
     ).set_index("attack")
-    _, theirs = stages.evaluate_file(
+    theirs = stages.evaluate_file(
         run / "seed-0" / "ticket" / "best.safetensors",
         machine,
-        attacks=("fgsm", "pgd-3"),
-        split="test",
-        limit=20,
-        seed=2,
+        stages.Asked(("fgsm", "pgd-3"), limit=20, seed=2),
         make=build_net,
         images=images,
-    )
-    theirs = theirs.set_index("attack")
+    ).rows.set_index("attack")
     assert (
         list(rows.index) == list(theirs.index) == ["clean", "fgsm", "pgd-3", "worst-case(clean fgsm pgd-3)"]
     )
@@ -85,9 +81,11 @@ def test_a_comparison_leaves_all_its_files_and_a_second_trains_nothing(run, imag
     }  # fmt: skip
     assert {p.name for p in (run / "seed-0").iterdir()} == {*ARMS, "search"}
     for arm in ARMS:
-        assert {p.name for p in (run / "seed-0" / arm).iterdir()} == {
+        names = {re.sub(r"-[0-9a-f]{8}\.", "-HEX.", p.name) for p in (run / "seed-0" / arm).iterdir()}
+        assert names == {
             "best.safetensors", "last.safetensors", "metrics.jsonl", "ledger.json", "arm.json",
             "robustness.csv", "evaluate-best.ledger.json", "evaluate-last.ledger.json",
+            "verdicts-best-HEX.npz", "verdicts-last-HEX.npz", "sanity-best-HEX.json", "sanity-last-HEX.json",
         }  # fmt: skip
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.parent != run}
     assert robust_tickets.compare(build_net, images, RECIPE, runs=run.parent, quiet=True) == run

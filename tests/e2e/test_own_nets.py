@@ -150,6 +150,7 @@ def make(request):
     return request.param
 
 
+@pytest.mark.filterwarnings("ignore::robust_tickets.errors.RobustnessWarning")  # nets of two steps
 def test_a_net_goes_the_whole_way_by_python(make, images, capsys):
     parameters, prunable, _, said = NETS[make]
     ticket = robust_tickets.find_ticket(make, images, **FIELDS)

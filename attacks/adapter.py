@@ -1,0 +1,281 @@
+"""Any attack of torchattacks under our interface: its passes counted, its images judged by us."""
+
+import difflib
+import inspect
+import io
+import random
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from attacks.attack import Attack, AttackResult, Task, misclassified
+from attacks.blocks import NO_GRADIENT, Blocks, InputError
+from attacks.noise import uniform
+from attacks.threat import ThreatModel
+
+
+class TorchAttack(Attack):
+    """An attack of torchattacks (Kim 2020, "Torchattacks: A PyTorch Repository for Adversarial Attacks",
+    arXiv 2010.01950).
+
+    threat: the ball that counts; its bounds must be (0, 1), torchattacks knows no others. name: the class in
+    torchattacks. arguments: those of the class, without the net. What the class takes and nobody gives comes
+    from here: `eps` (also called `max_epsilon` there) and `norm` are the threat's, `n_classes` is the net's
+    (a larger one that is given is lowered to it), `seed` follows from the run's. Steps and step sizes keep
+    the defaults of torchattacks. Raises ValueError for an unknown class or argument, for arguments that the
+    class refuses, and for classes that need more than a net and settings (MultiAttack, LGV).
+
+    Many classes know one norm, or minimise a distance and take no eps at all (CW, DeepFool). Nothing is
+    projected: a sample whose returned image is outside ball or box, or NaN, keeps its own image, and
+    `AttackResult.outside` counts it. `broken` is whether the image in the result is misclassified, asked once
+    after the attack.
+
+    The samples are attacked in their order in blocks (see `Attack.run`), all generators seeded for each block
+    from the run's seed and the id of its first sample, and put back afterwards: other blocks, other numbers.
+    `stop_when_broken` saves nothing. What the attack prints is dropped. `run` raises InputError for a
+    `start`, and where the attack fails.
+
+        attack = TorchAttack(ThreatModel("L2", 0.5), "CW", c=1, steps=50)
+        result = attack.run(net, images, labels)
+    """
+
+    def __init__(self, threat: ThreatModel, name: str, **arguments: object) -> None:
+        if tuple(threat.bounds) != (0, 1):
+            low, high = threat.bounds
+            raise ValueError(
+                f"torchattacks attacks images within [0, 1] only, the bounds are [{low:g}, {high:g}]: "
+                "scale the images, and make scaling back the net's first layer"
+            )
+        self.threat = threat
+        self.name = name
+        self.arguments = arguments
+        self._class = _class_named(name)
+        self._takes = _arguments(name, self._class)
+        for argument, value in arguments.items():
+            _check_argument(name, argument, value, self._takes)
+        try:
+            with _quiet():
+                self._build(_Model(Blocks(nn.Identity()), torch.zeros(1, 1, 1, 1)), 10, seed=0)
+        except Exception as error:
+            raise ValueError(f"torchattacks.{name} refuses its arguments: {_first_line(error)}") from error
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The name and the arguments that were given."""
+        return {"name": self.name, **self.arguments}
+
+    def _run(self, net: Blocks, task: Task) -> AttackResult:
+        if task.start is not None:
+            raise InputError(
+                f"torchattacks.{self.name} has a start of its own: leave out start, or use attacks.PGD"
+            )
+        classes = net.logits(task.images[:1]).shape[1]  # says in words what is wrong with net or labels
+        n = len(task.images)
+        rows = torch.split(torch.arange(n, device=task.images.device), net.size or n)
+        returned = torch.cat([self._attack(net, task.take(block), classes) for block in rows])
+        allowed = self.threat.allows(returned, task.images)
+        images = torch.where(allowed.reshape(-1, *[1] * (returned.ndim - 1)), returned, task.images)
+        broken = misclassified(net.logits(images), task.labels) if task.verdict else None
+        return AttackResult(images, broken, net.forwards, net.backwards, outside=int((~allowed).sum()))
+
+    def _attack(self, net: Blocks, block: Task, classes: int) -> Tensor:
+        """What the attack returns for one block, of its images' shape and type."""
+        model = _Model(net, block.images)
+        seed = int(uniform((1,), block.ids[:1], seed=block.seed) * 2**32)
+        # A copy, for what it might overwrite, and row-major, for it takes views of images and gradients.
+        images = block.images.clone(memory_format=torch.contiguous_format)
+        try:
+            with _seeded(seed), _quiet(), torch.enable_grad():
+                returned = self._build(model, classes, seed)(images, block.labels.clone())
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if error is model.error:  # the net's own, not the attack's
+                raise
+            raise InputError(self._failure(error, images.dtype)) from error
+        if not isinstance(returned, Tensor) or returned.shape != images.shape:
+            got = (
+                f"shape {tuple(returned.shape)}"
+                if isinstance(returned, Tensor)
+                else f"a {type(returned).__name__}"
+            )
+            raise InputError(
+                f"torchattacks.{self.name} gave {got} for images of shape {tuple(images.shape)}, expected "
+                "the same shape: it does not fit these images"
+            )
+        return returned.detach().to(block.images)
+
+    def _build(self, model: nn.Module, classes: int, seed: int) -> Any:
+        eps = self.threat.eps
+        known = {"eps": eps, "max_epsilon": eps, "norm": self.threat.norm, "n_classes": classes, "seed": seed}
+        arguments: dict[str, Any] = {name: value for name, value in known.items() if name in self._takes}
+        arguments |= self.arguments
+        if "n_classes" in arguments:
+            arguments["n_classes"] = min(arguments["n_classes"], classes)
+        return self._class(model, **arguments)
+
+    def _failure(self, error: Exception, dtype: torch.dtype) -> str:
+        message = f"torchattacks.{self.name} failed: {_first_line(error)}"
+        if dtype == torch.float32:
+            return message
+        return (
+            f"{message} (the images are {dtype}, and parts of torchattacks compute in float32 whatever they "
+            "are given: hand over net and images in float32)"
+        )
+
+
+def fab_t(threat: ThreatModel, *, steps: int = 100) -> TorchAttack:
+    """FAB, targeted at the 9 classes next to the label, as in AutoAttack's standard set; fewer for a net of
+    fewer classes.
+
+    Croce & Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack"; the
+    targets are those of Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks". steps: for each target, at least 1. Raises ValueError for fewer.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    # torchattacks aims at n_classes - 1 targets
+    return TorchAttack(threat, "FAB", steps=steps, multi_targeted=True, n_restarts=1, n_classes=10)
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`: did you mean 'x'?` with the nearest of the known names, or nothing where none is near."""
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(given.lower(), names, n=3, cutoff=0.6)
+    return f": did you mean {' or '.join(repr(names[name]) for name in near)}?" if near else ":"
+
+
+class _Model(nn.Module):
+    """The net as torchattacks wants it: a module with modes and a parameter that says where it is.
+
+    The net hides behind it, so that modes are changed and gradients left here alone. A gradient to anything
+    but the images is never computed, though torchattacks calls `backward`. Passes are added to `blocks`.
+    """
+
+    def __init__(self, blocks: Blocks, images: Tensor) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.place = nn.Parameter(images.new_empty(0), requires_grad=False)
+        self.error: Exception | None = None
+        self._sample = images.dtype, images.shape[1:]
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and images.requires_grad:
+            logits: Tensor = _ToImages.apply(images, self)
+            return logits
+        with torch.no_grad():
+            return self.ask(images)
+
+    def ask(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of the images' type, counted; `error` is what the net raised on images like ours."""
+        try:
+            logits = self.blocks.net(images)
+        except Exception as error:
+            if (images.dtype, images.shape[1:]) == self._sample:
+                self.error = error
+            raise
+        self.blocks.forwards += len(images)
+        return logits.to(images.dtype)
+
+
+class _ToImages(torch.autograd.Function):
+    """Logits whose backward goes through the net to the images, and to nothing else."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, model: _Model) -> Tensor:
+        point = images.detach().requires_grad_(True)
+        with torch.enable_grad():
+            logits = model.ask(point)
+        ctx.point, ctx.logits, ctx.blocks = point, logits, model.blocks
+        return logits.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        found = None
+        if ctx.logits.requires_grad:  # kept, since FAB and DeepFool go back through one graph several times
+            (found,) = torch.autograd.grad(
+                ctx.logits, ctx.point, gradients, retain_graph=True, allow_unused=True
+            )
+        if found is None:
+            raise InputError(NO_GRADIENT)
+        ctx.blocks.backwards += len(found)
+        return found.contiguous(), None
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Within the block all global generators begin at `seed`; then they are as they were."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=devices):
+        try:
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            random.seed(seed)
+            yield
+        finally:
+            np.random.set_state(of_numpy)
+            random.setstate(of_python)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within the block nothing is printed, and torchattacks and what it imports do not warn."""
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(torchattacks|requests)\b")
+        yield
+
+
+def _class_named(name: str) -> Any:
+    with _quiet():
+        import torchattacks
+        from torchattacks.attack import Attack as Base
+    classes = {
+        known: found
+        for known, found in vars(torchattacks).items()
+        if isinstance(found, type) and issubclass(found, Base)
+    }
+    if name not in classes:
+        hint = did_you_mean(name, classes)
+        raise ValueError(f"torchattacks has no attack {name!r}{hint} known: {', '.join(sorted(classes))}")
+    return classes[name]
+
+
+def _arguments(name: str, attack_class: Any) -> dict[str, object]:
+    """The arguments that a class takes beside the net, with their defaults."""
+    taken = dict(inspect.signature(attack_class).parameters)
+    taken.pop("model", None)
+    taken = {k: p for k, p in taken.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    needed = [argument for argument, parameter in taken.items() if parameter.default is parameter.empty]
+    if needed:
+        raise ValueError(
+            f"torchattacks.{name} needs {', '.join(needed)}, which no setting can say: only attacks that "
+            "take a net and settings with defaults can be used here"
+        )
+    return {argument: parameter.default for argument, parameter in taken.items()}
+
+
+def _check_argument(name: str, argument: str, value: object, takes: dict[str, object]) -> None:
+    if argument not in takes:
+        hint = did_you_mean(argument, takes)
+        raise ValueError(
+            f"torchattacks.{name} has no argument {argument!r}{hint} its arguments: "
+            f"{', '.join(takes) or 'none'}"
+        )
+    default = takes[argument]
+    kinds = {bool: (bool,), str: (str,), int: (int, float), float: (int, float)}.get(type(default))
+    if kinds is not None and type(value) not in kinds:
+        raise ValueError(
+            f"torchattacks.{name} expects {argument} to be {' or '.join(kind.__name__ for kind in kinds)}, "
+            f"like its default {default!r}, got {value!r}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,0 +1,69 @@
+"""The worst case over several attacks."""
+
+from collections.abc import Sequence
+
+import torch
+
+from attacks.adapter import fab_t
+from attacks.apgd import APGD, APGDTargeted
+from attacks.attack import Attack, AttackResult, Task
+from attacks.blocks import Blocks
+from attacks.square import Square
+from attacks.threat import ThreatModel
+
+
+class Ensemble(Attack):
+    """Several attacks in turn, each on what still stands, which costs less than each on everything.
+
+    attacks: at least one, all of the same threat; names: what to call them, by default their classes. Raises
+    ValueError for others. The result's `by` says which of them broke a sample. A sample that is broken comes
+    with the image that broke it, the others with that of the last attack.
+
+        attack = Ensemble([PGD(threat, steps=100), Square(threat)])
+        robust = ~attack.run(net, images, labels).broken
+    """
+
+    def __init__(self, attacks: Sequence[Attack], names: Sequence[str] = ()) -> None:
+        if not attacks:
+            raise ValueError("an ensemble needs at least one attack")
+        if len({attack.threat for attack in attacks}) > 1:
+            threats = ", ".join(str(attack.threat) for attack in attacks)
+            raise ValueError(f"the attacks of an ensemble need one threat model, got {threats}")
+        if names and len(names) != len(attacks):
+            raise ValueError(f"expected {len(attacks)} names, got {len(names)}")
+        self.threat = attacks[0].threat
+        self.attacks = tuple(attacks)
+        self.names = tuple(names) or tuple(type(attack).__name__ for attack in attacks)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The settings of each attack, by its name."""
+        return {name: attack.settings for name, attack in zip(self.names, self.attacks, strict=True)}
+
+    def _run(self, net: Blocks, task: Task) -> AttackResult:
+        images = task.images.clone()
+        by = torch.full_like(task.labels, -1)
+        outside = 0
+        for number, attack in enumerate(self.attacks):
+            rows = (by < 0).nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            # an attack here is asked for verdicts alone, so a sample may always leave
+            part = Task(task.images[rows], task.labels[rows], task.ids[rows], task.seed, stop=True)
+            result = attack._run(net, part)
+            assert result.broken is not None
+            images[rows] = result.images
+            by[rows[result.broken]] = number
+            outside += result.outside
+        broken = by >= 0 if task.verdict else None
+        return AttackResult(images, broken, net.forwards, net.backwards, by, outside)
+
+
+def autoattack(threat: ThreatModel) -> Ensemble:
+    """The standard set of AutoAttack (Croce & Hein 2020, section 5), the yardstick of robustness.
+
+    APGD on cross-entropy and on the targeted DLR loss (9 targets), both of 100 steps, FAB-T of 100 steps
+    (torchattacks') and Square of 5,000 queries. Needs 4 classes.
+    """
+    attacks = [APGD(threat), APGDTargeted(threat), fab_t(threat), Square(threat)]
+    return Ensemble(attacks, names=("apgd-ce", "apgd-t", "fab-t", "square"))

@@ -1,0 +1,219 @@
+"""Attacks written as words on a command line: `pgd-20`, `apgd(loss='dlr')`, `torchattacks:CW(c=1)`."""
+
+import ast
+import inspect
+import math
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import UnionType
+from typing import Union, get_args, get_origin
+
+from attacks.adapter import TorchAttack, did_you_mean, fab_t
+from attacks.apgd import APGD, APGDTargeted
+from attacks.attack import Attack
+from attacks.blocks import InputError
+from attacks.ensemble import autoattack
+from attacks.fgsm import FGSM
+from attacks.pgd import PGD
+from attacks.square import Square
+from attacks.threat import ThreatModel
+
+BUILDERS: dict[str, Callable[..., Attack]] = {
+    "fgsm": FGSM,
+    "pgd": PGD,
+    "apgd": APGD,
+    "apgd-t": APGDTargeted,
+    "square": Square,
+    "fab-t": fab_t,
+    "autoattack": autoattack,
+}
+"""What builds the attack of each name: called with the threat model, and the arguments as keywords."""
+
+FOREIGN = "torchattacks:"
+"""Before the name of a class of torchattacks."""
+
+Value = int | float | str | bool | None | tuple["Value", ...]
+
+_HOW = "write an attack like pgd-20, apgd(loss='dlr') or torchattacks:CW(c=1, steps=50)"
+_LONGEST = 1000  # characters; parsers of Python can be made to fall over with long texts
+_LARGEST = 2**63 - 1
+
+
+def parse(text: str, threat: ThreatModel, *, rel_step: float = 0.25) -> Attack:
+    """The attack that a text names, in the ball of `threat`.
+
+    text: a name of `BUILDERS` or `torchattacks:` and a class of torchattacks, then, if need be, arguments in
+    brackets: `square(queries=1000)`. Arguments go by name; their values are numbers, fractions of two numbers
+    (`2/255`), strings, True, False, None and tuples of those. Nothing is evaluated. `pgd-20` is
+    `pgd(steps=20)`. rel_step: the step size of pgd as a share of eps, where the text gives none.
+
+    Raises InputError for anything else, for unknown names and arguments, and for values that the attack
+    refuses.
+    """
+    words = _read(text)
+    arguments = dict(words.arguments)
+    if words.name.startswith(FOREIGN):
+        build: Callable[..., Attack] = partial(TorchAttack, name=words.name.removeprefix(FOREIGN))
+        clash = {"threat", "name"} & arguments.keys()  # arguments of ours, which no class there has
+        if clash:
+            raise InputError(f"attack {_shown(text)}: torchattacks' attacks take no {' or '.join(clash)}")
+    else:
+        build = _builder(words, text)
+        if words.steps is not None:
+            arguments["steps"] = words.steps
+        _check(words.name, arguments, build, text)
+        if build is PGD and arguments.get("step_size") is None and arguments.get("rel_step") is None:
+            arguments["rel_step"] = rel_step
+    try:
+        return build(threat, **arguments)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"attack {_shown(text)}: {error}") from None
+
+
+def canonical(text: str) -> str:
+    """The text in its one way of writing, a name for tables: arguments in their order, spaces after commas.
+
+    `parse` gives the same attack for both. Raises InputError where the text is no name with arguments.
+    """
+    words = _read(text)
+    name = words.name if words.steps is None else f"{words.name}-{words.steps}"
+    return f"{name}({', '.join(words.written)})" if words.written else name
+
+
+@dataclass(frozen=True)
+class _Words:
+    """A text, read: `steps` is the number in pgd-20, `written` each argument in its one way of writing."""
+
+    name: str
+    steps: int | None
+    arguments: dict[str, Value]
+    written: list[str]
+
+
+def _read(text: str) -> _Words:
+    match = re.fullmatch(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", text) if len(text) <= _LONGEST else None
+    if match is None:
+        raise _unreadable(text, "is no name with arguments in brackets")
+    name, inside = match.groups()
+    arguments: dict[str, Value] = {}
+    written = []
+    for keyword in _keywords(text, inside or ""):
+        argument = keyword.arg
+        if argument is None:
+            raise _unreadable(text, "has ** in it: each argument goes by name")
+        if argument in arguments:
+            raise _unreadable(text, f"gives {argument} twice")
+        arguments[argument], value = _literal(text, keyword.value)
+        written.append(f"{argument}={value}")
+    kind, hyphen, number = name.partition("-")
+    if kind == "pgd" and hyphen:
+        if not re.fullmatch(r"[0-9]{1,18}", number) or int(number) < 1:
+            raise InputError(f"attack {_shown(name)} has no number of steps: write pgd-20 for 20 steps")
+        if "steps" in arguments:
+            raise _unreadable(text, "gives steps twice")
+        return _Words(kind, int(number), arguments, written)
+    return _Words(name, None, arguments, written)
+
+
+def _keywords(text: str, inside: str) -> list[ast.keyword]:
+    """The arguments of a call, parsed and not evaluated."""
+    source = f"f({inside})"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd escapes in strings
+            call = ast.parse(source, mode="eval").body
+        whole = call.end_col_offset == len(source.encode())  # no comment behind a bracket of the text's own
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _unreadable(text, "has arguments that cannot be read") from None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or not whole:
+        raise _unreadable(text, "has more behind its arguments")
+    if call.args:
+        raise _unreadable(text, "has an argument without a name: arguments go by name, as in pgd(steps=20)")
+    return call.keywords
+
+
+def _literal(text: str, node: ast.expr) -> tuple[Value, str]:
+    """The value of a node that is a literal, and how it is written."""
+    if isinstance(node, ast.Tuple):
+        parts = [_literal(text, part) for part in node.elts]
+        inside = ", ".join(written for _, written in parts)
+        return tuple(value for value, _ in parts), f"({inside},)" if len(parts) == 1 else f"({inside})"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        above, below = _number(text, node.left), _number(text, node.right)
+        if below == 0:
+            raise _unreadable(text, f"divides {above!r} by zero")
+        value = above / below
+        if not math.isfinite(value):
+            raise _unreadable(text, "has a number that is too large")
+        return value, f"{above!r}/{below!r}"
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | bool | None):
+        return node.value, repr(node.value)
+    number = _number(text, node)
+    return number, repr(number)
+
+
+def _number(text: str, node: ast.expr) -> int | float:
+    sign = 1
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        sign = -1 if isinstance(node.op, ast.USub) else 1
+        node = node.operand
+    if not isinstance(node, ast.Constant) or type(node.value) not in (int, float):
+        raise _unreadable(
+            text,
+            "has a value that is none of: a number, a fraction of two numbers as 2/255, a string in quotes, "
+            "True, False, None, a tuple of those",
+        )
+    value = node.value
+    assert isinstance(value, int | float)
+    if abs(value) > (_LARGEST if isinstance(value, int) else 1e300):
+        raise _unreadable(text, "has a number that is too large")
+    return sign * value
+
+
+def _builder(words: _Words, text: str) -> Callable[..., Attack]:
+    if words.name not in BUILDERS:
+        known = ", ".join(["pgd-20", *(name for name in BUILDERS if name != "pgd"), f"{FOREIGN}CW"])
+        hint = did_you_mean(words.name.rstrip("0123456789").rstrip("-")[:40], BUILDERS)
+        raise InputError(f"unknown attack {_shown(words.name)}{hint} known: {known}")
+    if words.name == "pgd" and words.steps is None and "steps" not in words.arguments:
+        hint = "" if not words.arguments else ", and in brackets: pgd(steps=20, loss='margin')"
+        raise InputError(f"attack {_shown(text)} has no number of steps: write pgd-20 for 20 steps{hint}")
+    return BUILDERS[words.name]
+
+
+def _check(name: str, arguments: dict[str, Value], build: Callable[..., Attack], text: str) -> None:
+    """That an attack takes these arguments, of these types."""
+    takes = dict(list(inspect.signature(build, eval_str=True).parameters.items())[1:])  # the first: threat
+    for argument, value in arguments.items():
+        if argument not in takes:
+            if not takes:
+                raise InputError(f"attack {_shown(text)}: {name} takes no arguments, got {argument}")
+            hint = did_you_mean(argument, takes)
+            raise InputError(
+                f"attack {_shown(text)}: {name} has no argument {argument!r}{hint} its arguments: "
+                f"{', '.join(takes)}"
+            )
+        annotation = takes[argument].annotation
+        if not _fits(value, annotation):
+            expected = getattr(annotation, "__name__", None) or str(annotation)
+            raise InputError(f"attack {_shown(text)}: expected {argument} to be {expected}, got {value!r}")
+
+
+def _fits(value: Value, annotation: object) -> bool:
+    if get_origin(annotation) in (Union, UnionType):
+        return any(_fits(value, part) for part in get_args(annotation))
+    if annotation is float:
+        return type(value) in (int, float)
+    return type(value) is annotation if isinstance(annotation, type) else True
+
+
+def _unreadable(text: str, what: str) -> InputError:
+    return InputError(f"attack {_shown(text)} {what}; {_HOW}")
+
+
+def _shown(text: str) -> str:
+    """The text in quotes, its beginning where it is long."""
+    return repr(text) if len(text) <= 80 else f"{text[:80]!r}..."

@@ -1,0 +1,133 @@
+"""The verdicts of an evaluation, sample by attack, kept on disk while it goes on."""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robust_tickets import runs
+from robust_tickets.errors import InputError
+from robust_tickets.evaluation.rows import Row
+
+STANDS, FELL, OPEN = 1, 0, -1
+"""A verdict: right on the clean image and at every iterate; not so; not judged yet."""
+
+
+@dataclass
+class Column:
+    """One attack's verdicts so far, int8 (N,), and what they took.
+
+    `by` (N,) is which of the `members` of an ensemble broke a sample, -1 where none did.
+    """
+
+    attack: str
+    settings: str
+    verdicts: Tensor
+    by: Tensor
+    members: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    forwards: int = 0
+    backwards: int = 0
+    outside: int = 0
+
+    @property
+    def open(self) -> Tensor:
+        """The samples without a verdict, as places."""
+        return (self.verdicts == OPEN).nonzero()[:, 0]
+
+    def row(self) -> Row:
+        """What the attack did, when no sample is open."""
+        counts = {name: int((self.by == number).sum()) for number, name in enumerate(self.members)}
+        return Row(
+            self.attack,
+            self.verdicts == STANDS,
+            self.seconds,
+            self.forwards,
+            self.backwards,
+            self.settings,
+            counts,
+            self.outside,
+        )
+
+
+class Verdicts:
+    """The verdict matrix of some samples, ids and labels int64 (N,), a column an attack.
+
+    file: an npz that is read if it is there and written by `save`; None: nothing is kept. about: what the
+    verdicts hang on besides the attack; a file that says otherwise is refused. The npz holds `ids` and
+    `labels` (N,), `attacks` and `settings` (A,), `verdicts` int8 (N, A), `broken_by` int8 (N, A) with
+    `members`, `seconds`, `forwards`, `backwards` and `outside` (A,), and `about`.
+    """
+
+    def __init__(
+        self, ids: Tensor, labels: Tensor, file: Path | None = None, about: dict[str, Any] | None = None
+    ) -> None:
+        self.ids, self.labels = ids.cpu(), labels.cpu()
+        self.file = file
+        self.about = about or {}
+        self.columns: dict[str, Column] = {}
+        if file is not None and file.is_file():
+            self._read(file)
+
+    def column(self, attack: str, settings: str = "", members: list[str] | None = None) -> Column:
+        """The attack's column: as it was left, or empty where it is new or was built differently then."""
+        known = self.columns.get(attack)
+        if known is None or known.settings != settings:
+            empty = torch.full((len(self.ids),), OPEN, dtype=torch.int8)
+            known = Column(attack, settings, empty, torch.full_like(empty, -1), members or [])
+            self.columns[attack] = known
+        return known
+
+    def save(self) -> None:
+        """Write the file, whole or not at all."""
+        if self.file is None:
+            return
+        columns = list(self.columns.values())
+        arrays: dict[str, Any] = {
+            "ids": self.ids.numpy(),
+            "labels": self.labels.numpy(),
+            "attacks": np.array([c.attack for c in columns]),
+            "settings": np.array([c.settings for c in columns]),
+            "verdicts": torch.stack([c.verdicts for c in columns], 1).numpy(),
+            "broken_by": torch.stack([c.by for c in columns], 1).numpy(),
+            "members": np.array([json.dumps(c.members) for c in columns]),
+            "seconds": np.array([c.seconds for c in columns]),
+            "forwards": np.array([c.forwards for c in columns]),
+            "backwards": np.array([c.backwards for c in columns]),
+            "outside": np.array([c.outside for c in columns]),
+            "about": np.array(json.dumps(self.about, sort_keys=True)),
+        }
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)
+        runs.write_bytes(self.file, content.getvalue())
+
+    def _read(self, file: Path) -> None:
+        try:
+            with np.load(file, allow_pickle=False) as found:
+                whole = {name: found[name] for name in found.files}
+            n, about = len(self.ids), json.loads(str(whole["about"]))
+            if not np.array_equal(whole["ids"], self.ids.numpy()) or about != self.about:
+                raise ValueError("it is of another evaluation")
+            for place, attack in enumerate(whole["attacks"].tolist()):
+                verdicts, by = whole["verdicts"][:, place], whole["broken_by"][:, place]
+                if verdicts.shape != (n,) or verdicts.dtype != np.int8 or by.dtype != np.int8:
+                    raise ValueError("its matrix has another shape")
+                self.columns[str(attack)] = Column(
+                    str(attack),
+                    str(whole["settings"][place]),
+                    torch.from_numpy(verdicts.copy()),
+                    torch.from_numpy(by.copy()),
+                    [str(member) for member in json.loads(str(whole["members"][place]))],
+                    float(whole["seconds"][place]),
+                    int(whole["forwards"][place]),
+                    int(whole["backwards"][place]),
+                    int(whole["outside"][place]),
+                )
+        except (ValueError, KeyError, IndexError, TypeError, OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None

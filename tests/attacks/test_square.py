@@ -1,0 +1,516 @@
+"""Laws of the Square attack: its windows, its search, its queries."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attacks import InputError, ThreatModel
+from attacks.losses import margin
+from attacks.noise import uniform
+from attacks.square import L2Windows, LinfWindows, Square, bumps, share
+
+THREATS = {"Linf": ThreatModel("Linf", 0.03), "L2": ThreatModel("L2", 0.3)}
+N, SHAPE = 24, (3, 9, 7)
+QUERIES = 40
+
+
+class Watched(nn.Module):
+    """Keeps all images that are asked, counts them, and has no gradients."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.asked: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.asked.append(images)
+        return self.net(images.detach()).detach()
+
+    @property
+    def forwards(self) -> int:
+        return sum(len(images) for images in self.asked)
+
+
+@pytest.fixture(params=THREATS)
+def threat(request) -> ThreatModel:
+    return THREATS[request.param]
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(6 * 7 * 5, 5)
+        return nn.Sequential(*layers).double()
+
+
+@pytest.fixture(scope="module")
+def batch(net) -> tuple[Tensor, Tensor]:
+    """Images up to the edges of the box; labels are what the net says, so that some break and some do not."""
+    generator = torch.Generator().manual_seed(7)
+    images = (torch.rand(N, *SHAPE, generator=generator, dtype=torch.float64) * 1.4 - 0.2).clamp(0, 1)
+    with torch.no_grad():
+        return images, net(images).argmax(1)
+
+
+def losses(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    with torch.no_grad():
+        return margin(net(images), labels)
+
+
+def queried(attack: Square, net: nn.Module, batch: tuple[Tensor, Tensor], **settings) -> tuple:
+    """All that was asked in a run without stops, its losses, both by query, and the run's result."""
+    watched = Watched(net)
+    result = attack.run(watched, *batch, **settings)
+    values = torch.stack([losses(net, images, batch[1]) for images in watched.asked])
+    return torch.stack(watched.asked), values, result
+
+
+def every(numbers: list[float], n: int = 1):
+    """Draws these numbers for each of n samples, and says where a window wants another count of them."""
+
+    def draw(size: int) -> Tensor:
+        assert size == len(numbers)
+        return torch.tensor(numbers, dtype=torch.float64).expand(n, -1)
+
+    return draw
+
+
+# The search
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_all_that_is_asked_and_returned_lies_in_ball_and_box(restarts, threat, net, batch):
+    asked, _, result = queried(Square(threat, queries=QUERIES, restarts=restarts), net, batch)
+    assert len(asked) == restarts * QUERIES
+    for images in (*asked, result.images):
+        assert threat.allows(images, batch[0]).all()
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+@pytest.mark.parametrize("verdict", [False, True])
+def test_the_best_of_all_queries_is_returned(verdict, restarts, threat, net, batch):
+    attack = Square(threat, queries=QUERIES, restarts=restarts)
+    asked, values, result = queried(attack, net, batch, verdict=verdict, seed=3)
+    highest, place = values.max(0)
+    assert torch.equal(result.images, asked[place, torch.arange(N)])
+    torch.testing.assert_close(losses(net, result.images, batch[1]), highest, rtol=0, atol=1e-12)
+    assert len(place.unique()) > 5
+    if verdict:
+        assert torch.equal(result.broken, (values > 0).any(0))
+        assert 0 < int(result.broken.sum()) < N
+    else:
+        assert result.broken is None
+
+
+def test_a_candidate_is_the_best_so_far_changed_within_a_square(net, batch):
+    """In Linf: every pixel of the window goes eps away, in a channel all to one side, as the box allows."""
+    threat, images = THREATS["Linf"], batch[0]
+    asked, values, _ = queried(Square(threat, queries=QUERIES), net, batch)
+    best, highest = asked[0].clone(), values[0].clone()
+    edges = torch.stack([(images + sign * threat.eps).clamp(0, 1) for sign in (-1, 1)])
+    accepted = 0
+    for query in range(1, QUERIES):
+        side = min(max(round(math.sqrt(share(0.8, query) * 63)), 1), 7)
+        for i in range(N):
+            matches = 0
+            for top, left in itertools.product(range(9 - side + 1), range(7 - side + 1)):
+                within = (slice(None), slice(top, top + side), slice(left, left + side))
+                rest = asked[query, i].clone()
+                rest[within] = best[i][within]
+                to_one_side = (asked[query, i][within] == edges[:, i][:, *within]).flatten(2).all(2).any(0)
+                matches += bool(torch.equal(rest, best[i]) and to_one_side.all())
+            assert matches >= 1
+        better = values[query] > highest
+        accepted += int(better.sum())
+        best[better], highest[better] = asked[query][better], values[query][better]
+    assert accepted > 2 * N  # else nothing was said about the search
+
+
+def test_a_candidate_keeps_the_ball_full_and_all_but_two_windows(net, batch):
+    """In L2, on grey images, where nothing is clipped."""
+    threat, images = THREATS["L2"], torch.full_like(batch[0], 0.5)
+    with torch.no_grad():
+        grey = images, net(images).argmax(1)
+    asked, values, _ = queried(Square(threat, queries=QUERIES), net, grey)
+    lengths = (asked - images).flatten(2).norm(dim=2)
+    torch.testing.assert_close(lengths, torch.full_like(lengths, threat.eps), rtol=1e-12, atol=0)
+    best, highest = asked[0].clone(), values[0].clone()
+    for query in range(1, QUERIES):
+        side = L2Windows(images, threat.eps).side(share(0.8, query))
+        changed = ((asked[query] - best).abs() > 1e-12).any(1)
+        assert (changed.flatten(1).sum(1) <= 2 * side**2).all()
+        assert changed.flatten(1).any(1).all()
+        better = values[query] > highest
+        best[better], highest[better] = asked[query][better], values[query][better]
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_the_loss_never_falls_with_more_queries(restarts, threat, net, batch):
+    short, long = (Square(threat, queries=q, restarts=restarts).run(net, *batch, seed=1) for q in (50, 200))
+    before, after = (losses(net, result.images, batch[1]) for result in (short, long))
+    assert (after >= before).all()
+    assert (after > before).any()
+    assert (long.broken | ~short.broken).all()
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_more_restarts_never_break_less(stop, threat, net, batch):
+    runs = [
+        Square(threat, queries=2, restarts=r).run(net, *batch, seed=1, stop_when_broken=stop).broken
+        for r in range(1, 9)
+    ]
+    for fewer, more in itertools.pairwise(runs):
+        assert (more | ~fewer).all()
+    assert int(runs[-1].sum()) > int(runs[0].sum())
+
+
+def test_a_longer_search_begins_as_a_shorter_one_in_every_restart(threat, net, batch):
+    short, long = (queried(Square(threat, queries=q, restarts=2), net, batch)[0] for q in (5, 9))
+    assert torch.equal(short[:5], long[:5])
+    assert torch.equal(short[5:], long[9:14])
+
+
+def test_restarts_draw_other_numbers(threat, net, batch):
+    asked, _, _ = queried(Square(threat, queries=2, restarts=3), net, batch)
+    for one, other in itertools.combinations(asked[::2], 2):
+        assert (one != other).flatten(1).any(1).all()
+
+
+# What it costs, and who pays
+
+
+@pytest.mark.parametrize("stop", [False, True])
+@pytest.mark.parametrize("verdict", [False, True])
+@pytest.mark.parametrize("restarts", [1, 3])
+@pytest.mark.parametrize("block", [None, 5])
+def test_reported_passes_are_those_of_the_net(block, stop, verdict, restarts, threat, net, batch):
+    watched = Watched(net)
+    attack = Square(threat, queries=7, restarts=restarts)
+    result = attack.run(watched, *batch, stop_when_broken=stop, verdict=verdict, block=block)
+    assert (result.forwards, result.backwards) == (watched.forwards, 0)
+    if not stop and block is None:
+        assert result.forwards == restarts * 7 * N
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, threat, net, batch):
+    attack = Square(threat, queries=QUERIES, restarts=restarts)
+    asked, values, whole = queried(attack, net, batch, seed=3)
+    short = attack.run(net, *batch, seed=3, stop_when_broken=True)
+    assert torch.equal(short.broken, whole.broken)
+    assert 0 < int(whole.broken.sum()) < N
+    wrong = values > 0
+    first = torch.where(wrong.any(0), wrong.int().argmax(0), len(asked) - 1)
+    assert short.forwards == int((first + 1).sum()) < whole.forwards
+    broken = short.broken
+    torch.testing.assert_close(short.images[~broken], whole.images[~broken], rtol=0, atol=1e-12)
+    breaks = asked[first, torch.arange(N)]
+    torch.testing.assert_close(short.images[broken], breaks[broken], rtol=0, atol=1e-12)
+    assert torch.equal(losses(net, short.images, batch[1]) > 0, broken)
+
+
+def test_what_is_broken_from_the_start_costs_one_query(threat, net, batch):
+    images, labels = batch
+    result = Square(threat, queries=9, restarts=2).run(
+        net, images, (labels + 1) % 5, start=images, stop_when_broken=True
+    )
+    assert result.broken.all()
+    assert result.forwards == N
+    assert torch.equal(result.images, images)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+@pytest.mark.parametrize("block", [None, 5])
+def test_a_sample_does_not_feel_its_batch(block, stop, threat, net, batch):
+    images, labels = batch
+    attack, ids = Square(threat, queries=QUERIES, restarts=2), torch.arange(N) + 2**34
+    settings = {"seed": 9, "stop_when_broken": stop}
+    whole = attack.run(net, images, labels, sample_ids=ids, **settings)
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    for rows in order.split(7):
+        part = attack.run(net, images[rows], labels[rows], sample_ids=ids[rows], block=block, **settings)
+        torch.testing.assert_close(part.images, whole.images[rows], rtol=0, atol=1e-12)
+        assert torch.equal(part.broken, whole.broken[rows])
+
+
+def test_a_seed_decides_all_and_the_global_generator_nothing(threat, net, batch):
+    attack = Square(threat, queries=10, restarts=2)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first = attack(net, *batch, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    assert torch.equal(attack(net, *batch, seed=1), first)
+    assert torch.equal(attack.run(net, *batch, seed=1, sample_ids=torch.arange(N)).images, first)
+    for other in (
+        attack(net, *batch, seed=2),
+        attack.run(net, *batch, seed=1, sample_ids=torch.arange(N) + 1).images,
+    ):
+        assert (other != first).flatten(1).any(1).all()
+
+
+def test_a_given_start_replaces_the_first_restart_alone(threat, net, batch):
+    attack, start = Square(threat, queries=3, restarts=2), threat.project(batch[0].flip(0), batch[0])
+    own, _, _ = queried(attack, net, batch)
+    given, _, _ = queried(attack, net, batch, start=start)
+    assert torch.equal(given[0], start)
+    assert torch.equal(given[3], own[3])
+
+
+# Where it begins
+
+
+def test_the_start_in_linf_is_stripes(net, batch):
+    """One column, one channel, one sign: half of them up, as far as the box allows."""
+    images, eps = batch[0], THREATS["Linf"].eps
+    start = queried(Square(THREATS["Linf"], queries=1), net, batch)[0][0]
+    up = (start == (images + eps).clamp(0, 1)).all(2)
+    down = (start == (images - eps).clamp(0, 1)).all(2)
+    assert (up ^ down).all()
+    assert float(up.double().mean()) == pytest.approx(0.5, abs=0.1)  # 504 stripes
+    assert len(up.flatten(1).unique(dim=0)) == N
+    for dim in (1, 2):  # neither channels nor columns share theirs
+        assert (up.double().mean(dim) % 1 > 0).any()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side"),
+    [(32, 32, 6), (28, 28, 5), (8, 8, 1), (10, 10, 2), (9, 12, 1), (12, 21, 2), (3, 4, 1), (1, 1, 1)],
+)
+def test_the_start_in_l2_is_tiles_of_bumps(height, width, side):
+    eps, images = 0.4, torch.full((6, 2, height, width), 0.5, dtype=torch.float64)
+
+    def draw(size: int) -> Tensor:
+        return uniform((size,), torch.arange(6), seed=0)
+
+    start = L2Windows(images, eps).start(images, draw) - images
+    torch.testing.assert_close(start.flatten(1).norm(dim=1), torch.full((6,), eps, dtype=torch.float64))
+    down, across = height // side, width // side
+    top, left = (height - down * side) // 2, (width - across * side) // 2
+    bump = bumps(side) * eps / math.sqrt(2 * down * across)
+    kinds = set()
+    covered = torch.zeros_like(start)
+    for i, c, row, column in itertools.product(range(6), range(2), range(down), range(across)):
+        rows = slice(top + row * side, top + (row + 1) * side)
+        columns = slice(left + column * side, left + (column + 1) * side)
+        tile = start[i, c, rows, columns]
+        options = [sign * shape for shape in (bump, bump.T) for sign in (1, -1)]
+        fits = [k for k, option in enumerate(options) if torch.allclose(tile, option, rtol=0, atol=1e-14)]
+        assert fits
+        kinds.update(fits)
+        covered[i, c, rows, columns] = 1
+    assert not start[covered == 0].any()
+    if down * across >= 25:
+        assert kinds == {0, 1, 2, 3}
+
+
+# Windows
+
+
+LAST_BEFORE_HALVING = [11, 51, 201, 501, 1001, 2001, 4001, 6001, 8001]
+
+
+def test_windows_shrink_on_the_published_schedule():
+    """Query 1 is the reference's iteration 0; it halves where the iteration is above 10, 50, ..."""
+    assert share(0.8, 1) == 0.8
+    for halvings, query in enumerate(LAST_BEFORE_HALVING):
+        assert share(0.8, query) == 0.8 / 2**halvings
+        assert share(0.8, query + 1) == 0.8 / 2 ** (halvings + 1)
+    assert share(0.8, 50_000) == 0.8 / 512
+
+
+@pytest.mark.parametrize(
+    ("shape", "share_of_image", "linf", "l2"),
+    [
+        ((3, 32, 32), 0.8, 29, 29),  # 28.62
+        ((3, 32, 32), 0.4, 20, 21),  # 20.24
+        ((3, 32, 32), 0.2, 14, 15),  # 14.31
+        ((3, 32, 32), 0.1, 10, 11),  # 10.12
+        ((3, 32, 32), 0.05, 7, 7),  # 7.16
+        ((3, 32, 32), 0.00625, 3, 3),  # 2.53
+        ((3, 32, 32), 0.0015625, 1, 3),  # 1.26
+        ((1, 28, 28), 0.8, 25, 25),  # 25.04
+        ((3, 224, 224), 0.8, 200, 201),  # 200.35
+        ((1, 8, 8), 0.8, 7, 7),  # 7.16
+        ((1, 8, 8), 0.0015625, 1, 3),  # 0.32
+        ((1, 8, 8), 1.0, 8, 8),  # 9 would not fit
+        ((3, 5, 20), 0.8, 5, 5),  # 8.94
+        ((3, 20, 5), 0.8, 5, 5),
+        ((1, 2, 9), 0.8, 2, 2),
+        ((2, 1, 6), 0.001, 1, 1),
+    ],
+)
+def test_sides_are_the_published_ones(shape, share_of_image, linf, l2):
+    images = torch.zeros(1, *shape)
+    assert LinfWindows(images, 0.1).side(share_of_image) == linf
+    assert L2Windows(images, 0.1).side(share_of_image) == l2
+
+
+LAST = 1 - 2.0**-32
+
+
+@pytest.mark.parametrize(
+    ("vertical", "horizontal", "top", "left"),
+    [(0.0, 0.0, 0, 0), (LAST, LAST, 3, 5), (0.3, 0.7, 1, 4), (0.25, LAST, 1, 5), (0.2499, 0.0, 0, 0)],
+)
+def test_a_change_in_linf_is_a_square_at_the_edge(vertical, horizontal, top, left):
+    images = torch.rand(1, 3, 7, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    best = images + 0.01
+    changed = LinfWindows(images, 0.1).change(images, best, 4, every([vertical, horizontal, 0.2, 0.5, 0.7]))
+    expected = best.clone()
+    for channel, sign in enumerate((-1, 1, 1)):
+        window = (0, channel, slice(top, top + 4), slice(left, left + 4))
+        expected[window] = images[window] + sign * 0.1
+    assert torch.equal(changed, expected)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("full", [True, False], ids=["full ball", "mass left"])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [((0, 0), (4, 6)), ((4, 6), (0, 0)), ((1, 2), (2, 3)), ((2, 2), (2, 2))],
+    ids=["apart", "apart too", "overlapping", "the same"],
+)
+def test_a_change_in_l2_is_algorithm_3(first, second, full, turned):
+    """Window by window and channel by channel, as it is written down."""
+    eps, side, signs = 0.5, 3, (1, -1)
+    generator = torch.Generator().manual_seed(3)
+    images = torch.full((1, 2, 7, 9), 0.5, dtype=torch.float64)
+    shift = torch.randn(2, 7, 9, generator=generator, dtype=torch.float64)
+    shift *= (eps if full else eps / 2) / shift.norm()
+    at = [(place + 0.5) / room for corner in (first, second) for place, room in zip(corner, (5, 7))]  # noqa: B905
+    numbers = [*at, 0.3 if turned else 0.7, *(0.9 if sign == 1 else 0.1 for sign in signs)]
+
+    one, two = (torch.zeros(7, 9, dtype=torch.bool) for _ in range(2))
+    for mask, (top, left) in ((one, first), (two, second)):
+        mask[top : top + side, left : left + side] = True
+    expected = shift.clone()
+    for c in range(2):
+        left_over = max(eps**2 - float(shift.square().sum()), 0) / 2
+        mass = left_over + float(shift[c][one | two].square().sum())
+        eta = bumps(side).T if turned else bumps(side)
+        new = signs[c] * eta.flatten() + shift[c][one] / shift[c][one].norm()
+        expected[c][two] = 0
+        expected[c][one] = new / new.norm() * math.sqrt(mass)
+    changed = L2Windows(images, eps).change(images, images + shift, side, every(numbers)) - images
+    torch.testing.assert_close(changed[0], expected, rtol=0, atol=1e-14)
+    assert float(changed.norm()) == pytest.approx(eps, rel=1e-12)
+
+
+def test_bumps_are_the_published_ones():
+    """Section 3.3: the sum of 1 / (k + 1)^2 over the rings, each half at the same length, turned round."""
+    a, b = 1 + 1 / 4, 1 / 4  # upper half of 3: one row of three pixels, the middle one in both rings
+    upper = torch.tensor([[b, a, b]], dtype=torch.float64)
+    # The middle of two rows is the second one.
+    lower = torch.tensor([[b, b, b], [b, a, b]], dtype=torch.float64)
+    expected = torch.cat([upper / upper.norm(), -lower / lower.norm()]) / math.sqrt(2)
+    torch.testing.assert_close(bumps(3), expected, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 1, 1), (3, 2, 9), (2, 12, 3), (1, 4, 4), (3, 1, 5)])
+def test_any_image_will_do(shape, threat):
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(6, *shape, generator=generator)
+    weights = torch.randn(images[0].numel(), 4, generator=generator)
+    result = Square(threat, queries=30).run(lambda x: x.flatten(1) @ weights, images, torch.arange(6) % 4)
+    assert result.images.dtype == torch.float32
+    assert threat.allows(result.images, images).all()
+    moved = (result.images != images).flatten(1).any(1)
+    assert moved.all()
+
+
+# What it asks of nets, images and settings
+
+
+def test_a_net_without_gradients_will_do(threat, net, batch):
+    attack = Square(threat, queries=10)
+    assert torch.equal(attack(lambda x: net(x).detach(), *batch), attack(net, *batch))
+
+
+def test_logits_of_another_type_are_fine(threat, net, batch):
+    result = Square(threat, queries=10).run(lambda x: net(x).bfloat16(), *batch)
+    assert result.images.dtype == torch.float64
+    assert threat.allows(result.images, batch[0]).all()
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_a_tie_that_is_misclassified_is_broken(stop, threat):
+    """Both logits are 0, and the first one wins; label 1 is wrong though its margin is 0."""
+    images = torch.full((2, 1, 4, 4), 0.5)
+    result = Square(threat, queries=3).run(
+        lambda x: torch.zeros(len(x), 2), images, torch.tensor([0, 1]), stop_when_broken=stop
+    )
+    assert result.broken.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_a_tie_that_is_misclassified_replaces_one_that_is_not(stop):
+    """Two logits that tie from the start; a third one, that the first pixel raises, ties with them later."""
+    threat, images = THREATS["Linf"], torch.full((8, 1, 4, 4), 0.5, dtype=torch.float64)
+
+    def ties(x: Tensor) -> Tensor:
+        up = (x[:, 0, 0, 0] > 0.5).double()
+        return torch.stack([up - 1, torch.zeros_like(up), torch.zeros_like(up)], 1)
+
+    labels = torch.ones(8, dtype=torch.int64)
+    result = Square(threat, queries=60).run(ties, images, labels, stop_when_broken=stop)
+    assert result.broken.all()
+    assert (ties(result.images).argmax(1) != labels).all()
+
+
+def test_logits_that_are_nan_are_never_robust(threat, net, batch):
+    result = Square(threat, queries=3).run(lambda x: net(x) * float("nan"), *batch, check=False)
+    assert result.broken.all()
+
+
+@pytest.mark.parametrize("shape", [(N, 12), (N, 3, 4), (N, 3, 2, 2, 2)])
+def test_images_without_rows_and_columns_are_refused(shape, threat):
+    with pytest.raises(InputError, match=r"square changes windows of pixels: expected images \(N, C, H, W\)"):
+        Square(threat).run(lambda x: x.flatten(1), torch.rand(*shape), torch.zeros(N, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"queries": 0}, "queries must be at least 1, got 0"),
+        ({"restarts": 0}, "restarts must be at least 1, got 0"),
+        ({"p": 0.0}, r"p is a share of the image, above 0 and at most 1, got 0\.0"),
+        ({"p": 1.01}, r"at most 1, got 1\.01"),
+        ({"p": float("nan")}, "at most 1, got nan"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_words(settings, message, threat):
+    with pytest.raises(ValueError, match=message):
+        Square(threat, **settings)
+
+
+def test_settings_are_those_of_the_standard_set_by_default(threat):
+    assert Square(threat).settings == {"queries": 5000, "p": 0.8, "restarts": 1}
+
+
+# Its strength
+
+
+@pytest.mark.parametrize("threat", [ThreatModel("Linf", 0.02), ThreatModel("L2", 0.2)], ids=["Linf", "L2"])
+def test_it_is_as_strong_as_torchattacks(threat):
+    """Another implementation, which draws one window for the whole batch: about as many of 100 images."""
+    import torchattacks
+
+    images = torch.rand(100, 3, 10, 10, generator=torch.Generator().manual_seed(5))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(2)
+        layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten()
+        net = nn.Sequential(*layers, nn.Linear(8 * 6 * 6, 6)).eval()
+        net[-1].bias -= net(images).mean(0)  # else one class wins everywhere
+        labels = net(images).argmax(1)
+        oracle = torchattacks.Square(
+            net, norm=threat.norm, eps=threat.eps, n_queries=300, resc_schedule=False
+        )
+        theirs = float((net(oracle(images, labels)).argmax(1) != labels).double().mean())
+    result = Square(threat, queries=301).run(net, images, labels, stop_when_broken=True)
+    assert 0.2 < theirs < 0.8
+    assert float(result.broken.double().mean()) == pytest.approx(theirs, abs=0.1)
