@@ -1,10 +1,11 @@
-# make demo: the whole job on digits; make test: lint, types and tests; make wheel: a wheel in dist/.
+# make demo: the whole job on digits; make test: lint, types and tests; make wheel: a wheel in dist/;
+# make oracle: Auto-PGD and Square against their authors' code (fetches 42 MB).
 # Each makes .venv once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format wheel clean
+.PHONY: demo test lint types format oracle wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo
@@ -22,6 +23,10 @@ types: $(VENV)/installed-test
 format: $(VENV)/installed-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+oracle: $(VENV)/installed-test
+	$(BIN)/python -m pip install --editable '.[oracle]'
+	$(BIN)/pytest tests/oracles/test_pyautoattack.py
 
 wheel: $(VENV)/installed
 	rm -rf build  # what was removed must not come back

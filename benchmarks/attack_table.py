@@ -1,0 +1,48 @@
+"""The table of benchmarks/attacks.py, from its measurements alone."""
+
+from measuring import Records, machine, medians, spread
+
+
+def table(records: Records, threads: int) -> str:
+    """Medians, spread, and how many times torchattacks' speed; then memory and agreement, in sentences."""
+    found = [record for record in records.all() if "seconds" in record]
+    lines = [
+        "| net | attack | library | images | accuracy % | seconds | spread | forwards | backwards | speed |",
+        "| --- | --- | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
+    ]
+    for net, attack in dict.fromkeys((record["net"], record["attack"]) for record in found):
+        group = [record for record in found if (record["net"], record["attack"]) == (net, attack)]
+        libraries = dict.fromkeys(record["library"] for record in group)
+        by = {library: [r for r in group if r["library"] == library] for library in libraries}
+        base = medians(by["torchattacks"], "seconds")
+        for library, rows in by.items():
+            seconds, first = medians(rows, "seconds"), rows[0]
+            accuracy = f"{100 * first['accuracy']:.1f}" if "accuracy" in first else ""
+            lines.append(
+                f"| {net} | {attack} | {library} | {first['n']} | {accuracy} | {seconds:.2f} | "
+                f"{spread(rows, 'seconds')} | {first['forwards']:,} | {first['backwards']:,} | "
+                f"{base / seconds:.2f} |"
+            )
+    notes = [
+        "Seconds are medians, the spread is from smallest to largest; the libraries were measured in turn. "
+        "Speed is how many times torchattacks'. *images*: all samples to the last step, as training wants "
+        "them; *accuracy*: verdicts, where ours lets broken samples leave.",
+        f"Linf 8/255, step 2/255, batches of 250. Machine: {machine(threads)}.",
+        *(_memory(record) for record in records.all() if record.get("kind") == "memory"),
+        *(_agreement(record) for record in records.all() if record.get("kind") == "agreement"),
+    ]
+    return "\n".join([*lines, "", "\n\n".join(notes), ""])
+
+
+def _memory(record: dict[str, object]) -> str:
+    return (
+        f"{record['net']}, memory at the peak of PGD-20 on {record['n']} images, beyond net and images: "
+        f"ours {record['ours']:.0f} MiB, torchattacks {record['torchattacks']:.0f} MiB."
+    )
+
+
+def _agreement(record: dict[str, object]) -> str:
+    return (
+        f"{record['net']}, PGD-20 with 5 restarts from the same starts, {record['n']} images: "
+        f"{record['ours alone']} fall to ours alone, {record['torchattacks alone']} to torchattacks alone."
+    )

@@ -1,0 +1,122 @@
+"""Measuring side by side: ways to do one thing alternate, and each measurement is kept as it is made."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Records:
+    """Measurements in a JSON-lines file; a key that is there is not measured again."""
+
+    file: Path
+
+    def all(self) -> list[dict[str, Any]]:
+        """What was measured so far."""
+        if not self.file.is_file():
+            return []
+        return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Keep one more."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def has(self, **key: object) -> bool:
+        """Whether a measurement with these values is there."""
+        return any(key.items() <= record.items() for record in self.all())
+
+
+def alternate(
+    records: Records, ways: Mapping[str, Callable[[], dict[str, Any]]], repeats: int, **key: object
+) -> None:
+    """Run each of the ways once unmeasured and then `repeats` times in turn, and keep seconds and results.
+
+    The unmeasured run is left out with one repeat: such runs are long, and what a first run pays is nothing
+    to them. What was measured earlier counts, so that a run that was stopped goes on.
+    """
+    for repeat in range(repeats):
+        for library, way in ways.items():
+            if records.has(library=library, repeat=repeat, **key):
+                continue
+            if repeat == 0 and repeats > 1:
+                way()
+            begin = time.perf_counter()
+            found = way()
+            seconds = time.perf_counter() - begin
+            records.add({"library": library, "repeat": repeat, **key, "seconds": round(seconds, 4), **found})
+            said = "  ".join(f"{name} {value}" for name, value in {**key, **found}.items())
+            print(f"{library:<12} {seconds:8.2f} s  {said}", flush=True)
+
+
+class Counted(nn.Module):
+    """A net that counts the samples that go forward through it, and those whose gradient comes back."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.forwards = self.backwards = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        self.forwards += len(images)
+        logits: Tensor = self.net(images)
+        if logits.requires_grad:
+            logits.register_hook(self._back)
+        return logits
+
+    def _back(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+    def take(self) -> tuple[int, int]:
+        """Forwards and backwards since the last call."""
+        taken = self.forwards, self.backwards
+        self.forwards = self.backwards = 0
+        return taken
+
+
+def peak_memory(script: Path, arguments: list[str]) -> float:
+    """MiB that a process of its own took at its peak beyond what it had before: what `report_peak` prints."""
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout.splitlines()[-1])
+
+
+def report_peak(work: Callable[[], object]) -> None:
+    """Do the work and print by how much the resident memory rose above what it was before, in MiB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    before = pages * resource.getpagesize()
+    work()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"{(peak - before) / 2**20:.1f}")
+
+
+def medians(records: list[dict[str, Any]], name: str) -> float:
+    """The median of a value over repeats."""
+    return median(record[name] for record in records)
+
+
+def spread(records: list[dict[str, Any]], name: str) -> str:
+    """Smallest to largest, where there are several."""
+    values = [record[name] for record in records]
+    return "" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}"
+
+
+def machine(threads: int) -> str:
+    """The machine in a line."""
+    from robust_tickets.runs import machine as about
+
+    told = about("cpu", threads)
+    return f"{told['cpu']}, {told['cores']} cores, {threads} threads, torch {torch.__version__}"

@@ -1,0 +1,120 @@
+"""Robust accuracy under our Auto-PGD and Square, and under those of their authors (package pyautoattack).
+
+    python benchmarks/oracle.py CHECKPOINT --out runs/bench/attacks [--data DIR]
+
+Needs `pip install pyautoattack`. Writes oracle.jsonl as it goes and oracle.md. Seconds are those of one run
+each and no comparison of speed: see attacks.py for that.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from measuring import Records, machine
+from torch import Tensor, nn
+from tyro.conf import Positional
+
+from attacks import APGD, APGDTargeted, Attack, Square, ThreatModel
+from robust_tickets import data
+from robust_tickets.models import fold
+from robust_tickets.runs import write_text
+from robust_tickets.settings import Data
+from robust_tickets.training import Checkpoint
+
+THREAT = ThreatModel("Linf", 8 / 255)
+OURS: dict[str, Attack] = {
+    "apgd-ce": APGD(THREAT),
+    "apgd-dlr": APGD(THREAT, loss="dlr"),
+    "apgd-t": APGDTargeted(THREAT),
+    "square": Square(THREAT),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured."""
+
+    checkpoint: Positional[Path]
+    """a trained net for CIFAR-10"""
+    out: Path = Path("runs/bench/attacks")
+    """folder of the measurements and the table"""
+    data: Path | None = None
+    """CIFAR-10; None: as ROBUST_TICKETS_CIFAR10 says"""
+    images: int = 500
+    """test images, balanced over the classes"""
+    threads: int = 2
+    """CPU threads"""
+
+
+def ours(attack: Attack, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Which samples stand, bool (N,)."""
+    folded = fold(net)
+    images = images.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        stands = folded(images).argmax(1) == labels
+    rows = stands.nonzero()[:, 0]
+    result = attack.run(folded, images[rows], labels[rows], sample_ids=rows, stop_when_broken=True, block=250)
+    assert result.broken is not None
+    stands[rows] = ~result.broken
+    return stands
+
+
+def theirs(name: str, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """The same by pyautoattack, each attack alone, with one restart as in the standard set."""
+    from pyautoattack import AutoAttack
+
+    suite = AutoAttack(net, attacks=[name], version="custom", norm="Linf", eps=THREAT.eps, seed=0)
+    suite.apgd.n_restarts = 1
+    attacked, _ = suite.run_standard_evaluation(images, labels, batch_size=250)
+    with torch.no_grad():
+        return net(attacked).argmax(1) == labels
+
+
+def table(records: Records, threads: int) -> str:
+    """The measurements as a table."""
+    lines = [
+        "| net | attack | images | ours % | pyautoattack % | ours alone breaks | pyautoattack alone breaks |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in records.all():
+        lines.append(
+            f"| {r['net']} | {r['attack']} | {r['n']} | {100 * r['ours']:.1f} | {100 * r['theirs']:.1f} | "
+            f"{r['ours alone']} | {r['theirs alone']} |"
+        )
+    note = f"Robust accuracy, Linf 8/255, each attack alone. Machine: {machine(threads)}."
+    return "\n".join([*lines, "", note, ""])
+
+
+def main(settings: Settings) -> None:
+    """Measure what is not measured yet, and write the table."""
+    torch.set_num_threads(settings.threads)
+    part = data.load(Data("cifar10", root=settings.data)).test.first(settings.images)
+    images, labels = part.images.float() / 255, part.labels
+    checkpoint = Checkpoint.load(settings.checkpoint)
+    net = checkpoint.net().eval()
+    name = f"{checkpoint.model.name} x{checkpoint.model.width:g}"
+    records = Records(settings.out / "oracle.jsonl")
+    for attack, mine in OURS.items():
+        if records.has(attack=attack, net=name, n=len(labels)):
+            continue
+        begin = time.perf_counter()
+        a, b = ours(mine, net, images, labels), theirs(attack, net, images, labels)
+        record = {
+            "net": name,
+            "attack": attack,
+            "n": len(labels),
+            "ours": float(a.double().mean()),
+            "theirs": float(b.double().mean()),
+            "ours alone": int((b & ~a).sum()),
+            "theirs alone": int((a & ~b).sum()),
+        }
+        records.add(record)
+        print(f"{time.perf_counter() - begin:6.0f} s  {record}", flush=True)
+    write_text(settings.out / "oracle.md", table(records, settings.threads))
+    print(settings.out / "oracle.md")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
