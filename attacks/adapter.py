@@ -4,6 +4,7 @@ import difflib
 import inspect
 import io
 import random
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -30,10 +31,10 @@ class TorchAttack(Attack):
     the defaults of torchattacks. Raises ValueError for an unknown class or argument, for arguments that the
     class refuses, and for classes that need more than a net and settings (MultiAttack, LGV).
 
-    Many classes know one norm, or minimise a distance and take no eps at all (CW, DeepFool). Nothing is
-    projected: a sample whose returned image is outside ball or box, or NaN, keeps its own image, and
-    `AttackResult.outside` counts it. `broken` is whether the image in the result is misclassified, asked once
-    after the attack.
+    Classes that search a ball of another norm are refused (ValueError); others minimise a distance and take
+    no eps at all (CW, DeepFool). Nothing is projected: a sample whose returned image is outside ball or box,
+    or NaN, keeps its own image, and `AttackResult.outside` counts it. `broken` is whether the image in the
+    result is misclassified, asked once after the attack.
 
     The samples are attacked in their order in blocks (see `Attack.run`), all generators seeded for each block
     from the run's seed and the id of its first sample, and put back afterwards: other blocks, other numbers.
@@ -56,6 +57,7 @@ class TorchAttack(Attack):
         self.arguments = arguments
         self._class = _class_named(name)
         self._takes = _arguments(name, self._class)
+        _check_norm(name, self._class, self._takes, threat.norm)
         for argument, value in arguments.items():
             _check_argument(name, argument, value, self._takes)
         try:
@@ -259,6 +261,17 @@ def _arguments(name: str, attack_class: Any) -> dict[str, object]:
             "take a net and settings with defaults can be used here"
         )
     return {argument: parameter.default for argument, parameter in taken.items()}
+
+
+def _check_norm(name: str, attack_class: Any, takes: dict[str, object], norm: str) -> None:
+    """Raise ValueError for an attack that searches a ball of other norms, by what its own docstring says."""
+    said = re.search(r"Distance Measure\s*:\s*(.+)", attack_class.__doc__ or "")
+    norms = re.findall(r"L(?:inf|\d)", said.group(1)) if said else []
+    if norms and norm not in norms and {"eps", "max_epsilon"} & takes.keys():
+        raise ValueError(
+            f"torchattacks.{name} attacks within {' or '.join(norms)} balls, the threat model is {norm}: "
+            "choose an attack of that norm"
+        )
 
 
 def _check_argument(name: str, argument: str, value: object, takes: dict[str, object]) -> None:

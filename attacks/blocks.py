@@ -112,7 +112,9 @@ NO_GRADIENT = (
 def _check_logits(logits: Tensor, n: int, lowest: int, highest: int) -> None:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
         what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise InputError(f"the net gave {what} for {n} images, expected logits (N, classes)")
+        raise InputError(
+            f"the net gave {what} for {n} images, expected logits (N, classes): let it return them alone"
+        )
     classes = logits.shape[1]
     if lowest < 0 or highest >= classes:
         raise InputError(

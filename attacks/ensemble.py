@@ -1,6 +1,7 @@
 """The worst case over several attacks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -17,7 +18,7 @@ class Ensemble(Attack):
 
     attacks: at least one, all of the same threat; names: what to call them, by default their classes. Raises
     ValueError for others. The result's `by` says which of them broke a sample. A sample that is broken comes
-    with the image that broke it, the others with that of the last attack.
+    with the image that broke it, the others with that of the last attack. A given start is every attack's.
 
         attack = Ensemble([PGD(threat, steps=100), Square(threat)])
         robust = ~attack.run(net, images, labels).broken
@@ -49,8 +50,7 @@ class Ensemble(Attack):
             if len(rows) == 0:
                 break
             # an attack here is asked for verdicts alone, so a sample may always leave
-            part = Task(task.images[rows], task.labels[rows], task.ids[rows], task.seed, stop=True)
-            result = attack._run(net, part)
+            result = attack._run(net, replace(task.take(rows), stop=True, verdict=True))
             assert result.broken is not None
             images[rows] = result.images
             by[rows[result.broken]] = number

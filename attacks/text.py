@@ -61,10 +61,13 @@ def parse(text: str, threat: ThreatModel, *, rel_step: float = 0.25) -> Attack:
         if clash:
             raise InputError(f"attack {_shown(text)}: torchattacks' attacks take no {' or '.join(clash)}")
     else:
-        build = _builder(words, text)
+        build = _builder(words)
         if words.steps is not None:
             arguments["steps"] = words.steps
         _check(words.name, arguments, build, text)
+        if build is PGD and "steps" not in arguments:
+            hint = "" if not arguments else ", and in brackets: pgd(steps=20, loss='margin')"
+            raise InputError(f"attack {_shown(text)} has no number of steps: write pgd-20 for 20 steps{hint}")
         if build is PGD and arguments.get("step_size") is None and arguments.get("rel_step") is None:
             arguments["rel_step"] = rel_step
     try:
@@ -173,14 +176,11 @@ def _number(text: str, node: ast.expr) -> int | float:
     return sign * value
 
 
-def _builder(words: _Words, text: str) -> Callable[..., Attack]:
+def _builder(words: _Words) -> Callable[..., Attack]:
     if words.name not in BUILDERS:
         known = ", ".join(["pgd-20", *(name for name in BUILDERS if name != "pgd"), f"{FOREIGN}CW"])
         hint = did_you_mean(words.name.rstrip("0123456789").rstrip("-")[:40], BUILDERS)
         raise InputError(f"unknown attack {_shown(words.name)}{hint} known: {known}")
-    if words.name == "pgd" and words.steps is None and "steps" not in words.arguments:
-        hint = "" if not words.arguments else ", and in brackets: pgd(steps=20, loss='margin')"
-        raise InputError(f"attack {_shown(text)} has no number of steps: write pgd-20 for 20 steps{hint}")
     return BUILDERS[words.name]
 
 

@@ -99,6 +99,18 @@ class EvaluationModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceModel:
+    """The net of --from, where its file cannot say or must not; by default as --model says."""
+
+    name: Annotated[str | None, arg(metavar="NET|MODULE:FUNCTION")] = None
+    """as --model.name"""
+    width: Annotated[float, Range(above=0, most=64)] = 1.0
+    """as --model.width"""
+    normalise: Annotated[str, arg(metavar="none|DATA|MEAN,STD")] = "none"
+    """as --model.normalise"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportModel:
     """The net, where the file must not say."""
 
@@ -145,10 +157,12 @@ class Evaluate:
     runs: Path = Path("runs")
     """where robustness.csv goes if the checkpoint lies in no run directory; else it goes beside it"""
     save_images: Annotated[Path | None, arg(metavar="DIR")] = None
-    """folder for the attacked images: exact ones in <attack>.npz, pictures in <attack>/*.png"""
+    """folder for the attacked images: exact ones in <attack>.npz, pictures in <attack>/*.png; of several eps,
+    in a folder for each"""
     data: EvaluationData = EvaluationData()
     threat: EvaluationThreat = EvaluationThreat()
     model: EvaluationModel = EvaluationModel()
+    from_model: SourceModel = SourceModel()
 
 
 @dataclass(frozen=True, kw_only=True)

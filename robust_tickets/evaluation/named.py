@@ -1,11 +1,12 @@
 """Attacks by the names that people give them."""
 
+import re
 from collections.abc import Sequence
 
 import attacks
 from attacks import Attack, ThreatModel
-from attacks.text import canonical, parse
-from robust_tickets.errors import InputError
+from attacks.text import BUILDERS, FOREIGN, canonical, parse
+from robust_tickets.errors import InputError, unknown
 
 CLEAN = "clean"
 
@@ -23,6 +24,8 @@ SETS = {
 }
 """Names for several attacks at once; `autoattack` is one attack, an ensemble."""
 
+_NAMES = (CLEAN, *SETS, *BUILDERS)
+
 
 def attacks_named(names: Sequence[str]) -> tuple[str, ...]:
     """The attacks of a list in which sets may stand, each once, "clean" first: robust accuracy needs it.
@@ -30,6 +33,9 @@ def attacks_named(names: Sequence[str]) -> tuple[str, ...]:
     Raises InputError for what is no attack.
     """
     listed = [name for word in names for name in SETS.get(word, (word,))]
+    for name in listed:
+        if re.fullmatch(r"[\w-]+", name) and name.partition("-")[0] != "pgd" and name not in _NAMES:
+            raise unknown("attack", name, [*_NAMES, "pgd-20", f"{FOREIGN}NAME"])
     try:
         return tuple(dict.fromkeys((CLEAN, *(canonical(name) for name in listed if name != CLEAN))))
     except attacks.InputError as error:

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,20 @@ from robust_tickets.evaluation.rows import Row
 
 STANDS, FELL, OPEN = 1, 0, -1
 """A verdict: right on the clean image and at every iterate; not so; not judged yet."""
+
+_DAMAGE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and its zip files raise where bytes are missing or others."""
 
 
 @dataclass
@@ -109,15 +124,20 @@ class Verdicts:
 
     def _read(self, file: Path) -> None:
         try:
-            with np.load(file, allow_pickle=False) as found:
+            # its bytes, since numpy does not close the file of a damaged archive
+            with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as found:
                 whole = {name: found[name] for name in found.files}
             n, about = len(self.ids), json.loads(str(whole["about"]))
-            if not np.array_equal(whole["ids"], self.ids.numpy()) or about != self.about:
+            samples = (("ids", self.ids), ("labels", self.labels))
+            same = all(np.array_equal(whole[name], values.numpy()) for name, values in samples)
+            if not same or about != self.about:
                 raise ValueError("it is of another evaluation")
             for place, attack in enumerate(whole["attacks"].tolist()):
                 verdicts, by = whole["verdicts"][:, place], whole["broken_by"][:, place]
-                if verdicts.shape != (n,) or verdicts.dtype != np.int8 or by.dtype != np.int8:
-                    raise ValueError("its matrix has another shape")
+                if any(part.shape != (n,) or part.dtype != np.int8 for part in (verdicts, by)):
+                    raise ValueError("its matrix has another shape or type")
+                if not np.isin(verdicts, (STANDS, FELL, OPEN)).all():
+                    raise ValueError(f"its matrix holds other numbers than {STANDS}, {FELL} and {OPEN}")
                 self.columns[str(attack)] = Column(
                     str(attack),
                     str(whole["settings"][place]),
@@ -129,5 +149,5 @@ class Verdicts:
                     int(whole["backwards"][place]),
                     int(whole["outside"][place]),
                 )
-        except (ValueError, KeyError, IndexError, TypeError, OSError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None

@@ -53,16 +53,16 @@ def imported(name: str) -> Make:
     return make
 
 
-def made(spec: ModelSpec, make: Make | None, *, seed: int) -> nn.Module:
+def made(spec: ModelSpec, make: Make | None, *, seed: int, train: bool = True) -> nn.Module:
     """A fresh net: the registry's that the spec names, or the user's own where `make` makes it."""
-    return build(spec, seed=seed) if make is None else build_own(make, spec, seed=seed)
+    return build(spec, seed=seed) if make is None else build_own(make, spec, seed=seed, train=train)
 
 
-def build_own(make: Make, spec: ModelSpec, *, seed: int) -> nn.Module:
+def build_own(make: Make, spec: ModelSpec, *, seed: int, train: bool = True) -> nn.Module:
     """A fresh net of the user's own; the same seed gives the same weights.
 
-    Raises InputError where the function fails, gives no net, or one that cannot be trained or whose logits
-    do not fit the classes.
+    train: whether it is to be trained. Raises InputError where the function fails, gives no net, or one whose
+    logits do not fit the classes, or that cannot be trained where it is to be.
     """
     with seeded(seed):
         with _answered(
@@ -76,7 +76,8 @@ def build_own(make: Make, spec: ModelSpec, *, seed: int) -> nn.Module:
         _check_weights(net, spec.name)
         check_logits(net, spec)  # first, and in here: lazy layers draw their weights when they are first run
         initialise(net, spec.init)
-        _check_trains(net, spec)
+        if train:
+            _check_trains(net, spec)
         return net
 
 

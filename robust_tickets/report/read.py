@@ -75,6 +75,8 @@ def _accuracy(folder: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
         rows = pd.read_csv(file, dtype={"eps": str})
         if "norm" in rows.columns:  # files from before there was another have none
             rows = rows[rows.norm == run.recipe.threat.norm]
+        if "source" in rows.columns:  # images made on another net say how attacks transfer, and no more
+            rows = rows[rows.source.isna()]
         rows = rows[(rows.split == "test") & (rows.eps == str(run.recipe.threat.eps)) & (rows.seed == 0)]
         rows = rows[rows.n == judged]
         return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}

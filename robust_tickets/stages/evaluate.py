@@ -9,6 +9,7 @@ import pandas as pd
 
 from robust_tickets import evaluation, runs
 from robust_tickets.data import Dataset
+from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError
 from robust_tickets.evaluation import Sanity, attack_named
 from robust_tickets.ledger import Ledger, clock_for
@@ -41,10 +42,11 @@ def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
     recipe = what.recipe
     known = robustness.rows_of(file.parent / "robustness.csv")
     n = recipe.evaluate.images or what.spec(machine).test_images
-    done = known[
-        (known.checkpoint == file.stem) & (known.split == "test") & (known.n == n) & (known.seed == 0)
-    ]
-    if set(TABLE_ATTACKS) <= set(done.attack):
+    done = {"checkpoint": file.stem, "split": "test", "n": n, "seed": 0, "source": ""}
+    done |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
+    for column, value in done.items():
+        known = known[known[column] == value]
+    if set(TABLE_ATTACKS) <= set(known.attack):
         return file.parent / "robustness.csv"
     return evaluate_file(
         file,
@@ -63,6 +65,7 @@ def evaluate_file(
     *,
     source: Source = Source(),
     model: Named = Named(),
+    source_model: Named | None = None,
     make: Make | None = None,
     images: Dataset | None = None,
     elsewhere: Path | None = None,
@@ -71,25 +74,32 @@ def evaluate_file(
     """Judge any checkpoint.
 
     source: the images; by default of the set that the checkpoint was trained on. model: the net as the user
-    names it, for published weights and nets of their own. make: the function that makes a net of the user's
-    own. images: the user's own. The rows are merged into `robustness.csv` beside a checkpoint that lies in a
-    run directory, and otherwise into one under `elsewhere`, as each attack is done; so are the verdicts, as
-    each block is. The attacked images are written to `pictures`. Raises InputError for what cannot be
-    evaluated.
+    names it, for published weights and nets of their own. source_model: the same of the net that is attacked
+    instead; by default as `model`, where its file cannot say. make: the function that makes a net of the
+    user's own. images: the user's own. The rows are merged into `robustness.csv` beside a checkpoint that
+    lies in a run directory, and otherwise into one under `elsewhere`, as each attack is done; so are the
+    verdicts, as each block is. The attacked images are written to `pictures`. Raises InputError for what
+    cannot be evaluated.
     """
     file = file.resolve()  # a link stands for the file that it names
     make = model.make if make is None else make
     checkpoint = model.checkpoint(file, source, asked.split, machine)
-    other = None if asked.source is None else model.checkpoint(asked.source, source, asked.split, machine)
+    other = None
+    if asked.source is not None:
+        theirs = model.of_source(asked.source) if source_model is None else source_model
+        other = theirs.checkpoint(asked.source, source, asked.split, machine)
+    elif source_model is not None:
+        raise InputError(f"{source_model.flags} says what net --from is of: give --from too, or leave it out")
     whats = _whats(asked, checkpoint, source)
     what = whats[0]
     experiment = Experiment(what, images=images)
     spec = experiment.spec(machine)
     for named, net_of in ((file, checkpoint), (asked.source, other)):
         if net_of is not None and (spec.shape, spec.classes) != (net_of.model.shape, net_of.model.classes):
+            mend = "leave out --data.name, or name a set of its shape and classes"
             raise InputError(
                 f"{named} is a net for {net_of.resolved_recipe().data.name}, which {what.data.name} does not "
-                "fit: leave out --data.name, or name a set of its shape and classes"
+                f"fit: {mend if net_of is checkpoint else 'choose another --from, of the same images'}"
             )
     machine.prepare(what.compute)
     album = Pictures(pictures, apart=len(whats) > 1) if pictures is not None else None
@@ -104,14 +114,18 @@ def evaluate_file(
             )
         folder = _folder(file, checkpoint, dataset.fingerprint, elsewhere)
         net = fold(placed(checkpoint.net(make), what.compute, machine))
-        attacked = None if other is None else fold(placed(other.net(make), what.compute, machine))
+        attacked = None if other is None else fold(placed(other.net(theirs.make), what.compute, machine))
         judge = Judge(file, asked, machine, net, attacked, dataset, folder, ledger, album)
         found = {str(each.threat.eps): judge.judge(each) for each in whats}
-        first = next(iter(found.values()))[1]
         worst = {eps: evaluation.worst_case(rows).accuracy for eps, (_, rows) in found.items()}
-        sanity = (
-            judge.check(what).also(evaluation.order_of_attacks(first)).also(evaluation.order_of_eps(worst))
-        )
+        # where the net was trained, if that is among them: a curve's ends say little
+        recorded = checkpoint.resolved_recipe().threat.eps.value
+        sanity = judge.check(next((w for w in whats if w.threat.eps.value == recorded), what))
+        for eps, (_, rows_there) in found.items():
+            at = f" at {eps}" if len(found) > 1 else ""
+            order = evaluation.order_of_attacks(rows_there)
+            sanity = sanity.also(replace(check, name=check.name + at) for check in order)
+        sanity = sanity.also(evaluation.order_of_eps(worst))
     account = folder / f"evaluate-{file.stem}.ledger.json"
     if ledger.passes["attack"].total or not account.exists():  # not where all was known already
         runs.write_json(account, ledger.report())
@@ -131,9 +145,11 @@ def _whats(asked: Asked, checkpoint: Checkpoint, source: Source) -> list[Recipe]
     """
     recorded = checkpoint.resolved_recipe()
     place = source.data(recorded.data, asked.split)
-    radii = sorted(dict.fromkeys(asked.eps or (recorded.threat.eps,)), key=lambda eps: eps.value)
+    written: dict[float, Eps] = {}
+    for eps in asked.eps or (recorded.threat.eps,):
+        written.setdefault(eps.value, eps)  # 0.5 and 1/2 are one point of the curve
     whats = []
-    for eps in radii:
+    for _, eps in sorted(written.items()):
         what = replace(recorded, data=place, threat=Threat(eps, asked.norm or recorded.threat.norm))
         check(what)
         for attack in evaluation.attacks_named(asked.attacks):

@@ -63,9 +63,11 @@ class Judge:
         asked, flops = self.asked, forward_flops(self.net, self.data.spec.shape)
         about = self._about(what)
         verdicts = Verdicts(self.split.ids, self.split.labels, self._named("verdicts", about, "npz"), about)
-        if self.album is not None:
-            verdicts.columns.clear()  # what is known already would have no images
         names = evaluation.attacks_named(asked.attacks)
+        for name in names:
+            if self.album is not None and name != evaluation.CLEAN:
+                verdicts.columns.pop(name, None)  # what is known already would have no images
+        robustness.rows_of(self.folder / "robustness.csv")  # whether it is damaged is better known now
         title = f"evaluate {self.file.stem}" + (f" at {what.threat.eps}" if len(asked.eps) > 1 else "")
         rows: list[Row] = []
 

@@ -12,6 +12,9 @@ from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.stages.place import Machine
 from robust_tickets.training import Checkpoint, normalisation, published
 
+SOURCE_FLAGS = "--from-model"
+"""What the command line calls the flags of the net that is attacked instead."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -38,12 +41,20 @@ class Source:
 class Named:
     """What the user says of a checkpoint's net.
 
-    Its name (a net of ours, or module:function) and, for published weights, width and normalisation.
+    Its name (a net of ours, or module:function) and, for published weights, width and normalisation. flags:
+    what the command line calls these, for messages.
     """
 
     name: str | None = None
     width: float = 1.0
     normalise: str = "none"
+    flags: str = "--model"
+
+    def of_source(self, file: Path) -> "Named":
+        """The same for another file, as far as that cannot say itself what net it is of."""
+        if artefact.is_ours(file) and ":" not in Checkpoint.load(file).model.name:
+            return Named(flags=SOURCE_FLAGS)
+        return replace(self, flags=SOURCE_FLAGS)
 
     @property
     def make(self) -> Make | None:
@@ -60,7 +71,9 @@ class Named:
             checkpoint = Checkpoint.load(file)
             self._check_agrees(file, checkpoint)
             return checkpoint
-        hint = "published weights need the name of their net, --model.name, and of a data set, --data.name"
+        hint = (
+            f"published weights need the name of their net, {self.flags}.name, and of a data set, --data.name"
+        )
         if self.name is None:
             try:
                 return Checkpoint.load(file)
@@ -78,12 +91,18 @@ class Named:
     def _check_agrees(self, file: Path, checkpoint: Checkpoint) -> None:
         if (self.width, self.normalise) != (1.0, "none"):
             raise InputError(
-                f"{file} says itself what net it is of: leave out --model.width and --model.normalise"
+                f"{file} says itself what net it is of: leave out {self.flags}.width and "
+                f"{self.flags}.normalise"
+            )
+        if self.name is None and ":" in checkpoint.model.name and self.flags == SOURCE_FLAGS:
+            raise InputError(
+                f"{file} is a checkpoint of {checkpoint.model.name}, and no code is run because a file names "
+                f"it: name the function that makes the net, {self.flags}.name {checkpoint.model.name}"
             )
         theirs, mine = (name is not None and ":" in name for name in (checkpoint.model.name, self.name))
         # of nets of the user's own, only whether the weights fit can be known: a name may have moved
         if self.name is not None and self.name != checkpoint.model.name and not (theirs and mine):
             raise InputError(
                 f"{file} is a checkpoint of {checkpoint.model.name}, not of {self.name}: leave out "
-                "--model.name, or name that"
+                f"{self.flags}.name, or name that"
             )

@@ -3,6 +3,7 @@
 import io
 import re
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,9 @@ class Pictures:
 
 
 def _plain(words: str) -> str:
-    """A name for files: letters, digits, dots and hyphens."""
-    return re.sub(r"[^\w.]+", "-", words).strip("-.")
+    """A name for files: letters, digits, dots, underscores and hyphens, cut where it is long."""
+    name = re.sub(r"[^\w.]+", "-", words).strip("-.")
+    return name if len(name) <= 100 else f"{name[:80]}-{sha256(words.encode()).hexdigest()[:8]}"
 
 
 def _png(image: Tensor, file: Path) -> None:

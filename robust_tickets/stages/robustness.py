@@ -36,7 +36,19 @@ COLUMNS = [
 ]
 """Fractions, seconds, samples through the net; `low` and `high` are the 95 % interval of `accuracy`."""
 
+_OUTSIDE = "outside: images that a foreign attack left outside ball or box, which do not count as broken"
 _FIRST = COLUMNS[:11]  # what the first files had; then came the norm, then all that follows it
+_TEXTS = (
+    "checkpoint",
+    "split",
+    "attack",
+    "eps",
+    "norm",
+    "by_class",
+    "settings",
+    "broken_by",
+    "source",
+)
 _KEY = ["checkpoint", "split", "attack", "eps", "norm", "n", "seed", "source"]
 
 
@@ -88,38 +100,50 @@ def table(
 def merge(file: Path, rows: pd.DataFrame) -> None:
     """Write the rows to a robustness.csv, over those of the same attack on the same images."""
     known = rows_of(file)
-    merged = pd.concat([known, rows]).drop_duplicates(_KEY, keep="last") if len(known) else rows
-    runs.write_text(file, merged.to_csv(index=False))
+    if len(known):
+        both = pd.concat([known.astype(object), rows.astype(object)])  # as they are, whatever is missing
+        rows = both.drop_duplicates(_KEY, keep="last")
+    runs.write_text(file, rows.to_csv(index=False))
 
 
 def rows_of(file: Path) -> pd.DataFrame:
     """The rows of a robustness.csv; none where there is no file. Raises InputError for a damaged one."""
     if not file.is_file():
         return pd.DataFrame(columns=COLUMNS)
-    texts = dict.fromkeys(("eps", "by_class", "settings", "broken_by", "source"), str)
     try:
-        rows = pd.read_csv(file, dtype=texts)
+        # a checkpoint may be called 1 or NA
+        rows = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=[""])
         if list(rows.columns) == _FIRST:
             rows["norm"] = "Linf"  # written before there was another
         if list(rows.columns) == [*_FIRST, "norm"]:
-            rows = rows.reindex(columns=COLUMNS)
+            rows = rows.reindex(columns=COLUMNS).assign(outside=0)  # no foreign attacks then
         if list(rows.columns) != COLUMNS:
             raise ValueError(f"columns {list(rows.columns)}")
+        if rows[_FIRST].isna().any(axis=None):
+            raise ValueError("a row of it is cut short")
+        for column in set(_FIRST) - set(_TEXTS):
+            pd.to_numeric(rows[column])
     except (ValueError, OSError) as error:
-        raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None
-    return rows.fillna(dict.fromkeys(texts, ""))
+        said = " ".join(str(error).split())
+        raise InputError(f"cannot read {file} ({said}): remove it and evaluate again") from None
+    # where a column is missing, pandas takes it for one of numbers
+    return rows.astype(dict.fromkeys(_TEXTS, object)).fillna(dict.fromkeys(_TEXTS, ""))
 
 
 def pretty(rows: pd.DataFrame) -> str:
-    """The rows for people: accuracy in percent."""
+    """The rows for people: accuracy in percent, the worst case without the names above it."""
+    names = ["worst case" if name.startswith("worst-case(") else name for name in rows.attack]
+    width = max(map(len, names), default=0)
     shown = rows.assign(
+        attack=[name.ljust(width) for name in names],
         accuracy=[f"{100 * a:.2f} %" for a in rows.accuracy],
         interval=[
             f"{100 * low:.1f} to {100 * high:.1f}" for low, high in zip(rows.low, rows.high, strict=True)
         ],
         passes=rows.forwards + rows.backwards,
-    ).rename(columns={"interval": "95 % interval"})
-    names = ["attack", "norm", "eps", "n", "accuracy", "95 % interval", "seconds", "passes"]
+    ).rename(columns={"attack": "attack".ljust(width), "interval": "95 % interval"})
+    columns = ["attack".ljust(width), "norm", "eps", "n", "accuracy", "95 % interval", "seconds", "passes"]
     if rows.outside.any():
-        names.append("outside")
-    return str(shown[names].to_string(index=False))
+        columns.append("outside")
+    table = str(shown[columns].to_string(index=False))
+    return f"{table}\n{_OUTSIDE}" if rows.outside.any() else table

@@ -85,7 +85,7 @@ class Checkpoint:
             )
         # messages name the function that was given, which need not be called as the file says
         spec = self.model if make is None else replace(self.model, name=own_name(make))
-        net = made(spec, make, seed=0)
+        net = made(spec, make, seed=0, train=False)
         if self.function and function_print(net, spec.shape) != self.function:
             raise InputError(
                 f"{spec.name} makes another net than the checkpoint is of: its layers, or what it computes "

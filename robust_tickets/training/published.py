@@ -30,7 +30,7 @@ def published(path: Path, model: ModelSpec, what: Recipe, make: Make | None = No
     for a file that cannot be read, and with each key that does not fit the net.
     """
     state = _stripped(_unwrapped(_read(path), path))
-    net = made(model, make, seed=0)
+    net = made(model, make, seed=0, train=False)
     own = net.state_dict()
     # what our nets have besides: normalisation, and a count that old files lack
     state = {n: t for n, t in own.items() if n.startswith("normalise.") or "num_batches_tracked" in n} | state
@@ -44,7 +44,7 @@ def published(path: Path, model: ModelSpec, what: Recipe, make: Make | None = No
     if wrong:
         raise InputError(
             f"{path} does not fit {model.name} at width {model.width:g} for {model.classes} classes, choose "
-            f"another --model.name: {'; '.join(wrong)}"
+            f"another net by --model.name: {'; '.join(wrong)}"
         )
     odd = next((n for n in own if not bool(torch.isfinite(state[n].float()).all())), None)
     if odd is not None:

@@ -8,17 +8,39 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attacks import FGSM, PGD, InputError, ThreatModel, inspected
+from attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    APGDTargeted,
+    Ensemble,
+    InputError,
+    Square,
+    ThreatModel,
+    TorchAttack,
+    inspected,
+)
 
 CLASSES = 4
 THREAT = ThreatModel("Linf", 0.1)
+L2 = ThreatModel("L2", 0.6)
 ATTACKS = {
     "fgsm": FGSM(THREAT),
     "pgd": PGD(THREAT, steps=3),
     "pgd with restarts": PGD(THREAT, steps=2, restarts=2),
-    "fgm in L2": FGSM(ThreatModel("L2", 0.6)),
-    "pgd in L2": PGD(ThreatModel("L2", 0.6), steps=3, restarts=2),
+    "fgm in L2": FGSM(L2),
+    "pgd in L2": PGD(L2, steps=3, restarts=2),
+    "apgd": APGD(THREAT, steps=3, restarts=2),
+    "apgd in L2": APGD(L2, steps=3, loss="dlr"),
+    "targeted apgd": APGDTargeted(THREAT, steps=2, targets=2),
+    "square": Square(THREAT, queries=4, restarts=2),
+    "square in L2": Square(L2, queries=4),
+    "ensemble": Ensemble([FGSM(THREAT), Square(THREAT, queries=3), APGD(THREAT, steps=2)]),
+    "fgsm of torchattacks": TorchAttack(THREAT, "FGSM"),
+    "pgd of torchattacks": TorchAttack(THREAT, "PGD", steps=3),
 }
+BLACK_BOXES = ("square", "square in L2")
+WITHOUT_START = ("fgsm of torchattacks", "pgd of torchattacks")
 
 
 class Net(nn.Module):
@@ -64,6 +86,14 @@ def net(batch) -> Net:
     return net
 
 
+def right(net: Net, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The images with labels that the net gives them, so that no attack is done at its first look."""
+    with inspected(net), torch.no_grad():
+        labels = net(batch[0]).argmax(1)
+    net.passes = 0
+    return batch[0], labels
+
+
 def state(net: nn.Module) -> dict[str, object]:
     """All that an attack must leave alone, copied."""
     return {
@@ -99,12 +129,13 @@ def test_the_net_is_left_as_it_was(name, net, batch):
     assert_same_state(net, before)
 
 
-@pytest.mark.parametrize("raise_at", [0, 2])
-def test_the_net_is_left_as_it_was_when_it_raises(raise_at, net, batch):
+@pytest.mark.parametrize("raise_at", [0, 1])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_net_is_left_as_it_was_when_it_raises(name, raise_at, net, batch):
     before = state(net)
     net.raise_at = raise_at
     with pytest.raises(RuntimeError, match="the net broke down"):
-        PGD(THREAT, steps=5).run(net, *batch)
+        ATTACKS[name].run(net, *right(net, batch))
     assert net.passes == raise_at
     assert_same_state(net, before)
 
@@ -132,16 +163,17 @@ def test_every_pass_runs_in_eval_mode_without_trainable_parameters(name, net, ba
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["module", "function"])
-def test_no_parameter_gradient_is_computed(wrapped, net, batch):
+@pytest.mark.parametrize("name", ATTACKS)
+def test_no_parameter_gradient_is_computed(name, wrapped, net, batch):
     fired = []
-    for name, parameter in net.named_parameters():
+    for called, parameter in net.named_parameters():
         if parameter.requires_grad:
-            parameter.register_hook(lambda _, name=name: fired.append(name))
+            parameter.register_hook(lambda _, called=called: fired.append(called))
     net(batch[0]).sum().backward()
     assert fired  # the hooks work
     fired.clear()
     before = state(net.eval())
-    PGD(THREAT, steps=3).run((lambda x: net(x)) if wrapped else net, *batch)
+    ATTACKS[name].run((lambda x: net(x)) if wrapped else net, *batch)
     assert not fired
     assert_same_state(net, before)
 
@@ -160,13 +192,15 @@ class WeightGradients(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["module", "function"])
-def test_a_backward_goes_to_the_input_alone(wrapped, net, batch):
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_backward_goes_to_the_input_alone(name, wrapped, net, batch):
     with WeightGradients() as seen:
         net(batch[0]).sum().backward()
     assert any(seen.computed)  # the witness sees
     with WeightGradients() as seen:
-        PGD(THREAT, steps=3).run((lambda x: net(x)) if wrapped else net, *batch)
-    assert seen.computed == [False] * 6
+        ATTACKS[name].run((lambda x: net(x)) if wrapped else net, *batch)
+    assert bool(seen.computed) == (name not in BLACK_BOXES)
+    assert not any(seen.computed)
 
 
 def test_inspected_restores_modes_and_gradients_on_errors_too(net):
@@ -188,7 +222,7 @@ def test_images_labels_and_start_are_left_alone(name, net, batch):
     images, labels = batch
     start = (images + 0.05).clamp(0, 1)
     before = images.clone(), labels.clone(), start.clone()
-    result = ATTACKS[name].run(net, images, labels, start=start)
+    result = ATTACKS[name].run(net, images, labels, start=None if name in WITHOUT_START else start)
     for now, then in zip((images, labels, start), before, strict=True):
         assert torch.equal(now, then)
     assert result.images.data_ptr() not in (images.data_ptr(), start.data_ptr())
@@ -215,45 +249,66 @@ def test_images_that_want_gradients_get_none(name, net, batch):
     assert torch.equal(adversarial, plain)
 
 
-def test_an_attack_works_where_gradients_are_off(net, batch):
-    expected = PGD(THREAT, steps=3)(net, *batch)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_works_where_gradients_are_off(name, net, batch):
+    expected = ATTACKS[name](net, *batch)
     with torch.no_grad():
-        assert torch.equal(PGD(THREAT, steps=3)(net, *batch), expected)
+        assert torch.equal(ATTACKS[name](net, *batch), expected)
 
 
-def test_the_global_generator_is_neither_read_nor_moved(net, batch):
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_global_generator_is_neither_read_nor_moved(name, net, batch):
     torch.manual_seed(0)
-    first = PGD(THREAT, steps=2)(net, *batch)
+    first = ATTACKS[name](net, *batch)
     state = torch.get_rng_state()
     torch.manual_seed(1)
-    assert torch.equal(PGD(THREAT, steps=2)(net, *batch), first)
+    assert torch.equal(ATTACKS[name](net, *batch), first)
     torch.manual_seed(0)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_half_precision_logits_are_fine(net, batch):  # what a net with autocast inside gives
+@pytest.mark.parametrize("name", ATTACKS)
+def test_half_precision_logits_are_fine(name, net, batch):  # what a net with autocast inside gives
     net.eval()
-    result = PGD(THREAT, steps=3).run(lambda x: net(x).bfloat16(), *batch)
+    attack = ATTACKS[name]
+    result = attack.run(lambda x: net(x).bfloat16(), *batch)
     assert result.images.dtype == batch[0].dtype
-    assert THREAT.allows(result.images, batch[0]).all()
+    assert attack.threat.allows(result.images, batch[0]).all()
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_logits_that_are_nan_are_refused_and_never_robust(label, net, batch):
+@pytest.mark.parametrize("name", ATTACKS)
+def test_logits_that_are_nan_are_refused_and_never_robust(name, label, net, batch):
     labels = torch.full_like(batch[1], label)
 
     def broken(images: Tensor) -> Tensor:
         return net(images) * float("nan")
 
-    with pytest.raises(InputError, match=r"no numbers \(NaN\) for 5 of 5 images: its weights are damaged"):
-        PGD(THREAT, steps=2).run(broken, batch[0], labels)
-    assert PGD(THREAT, steps=2).run(broken, batch[0], labels, check=False).broken.all()
+    message = r"no numbers \(NaN\) for (5 of 5|1 of 1) images: its weights are damaged"
+    with pytest.raises(InputError, match=message):
+        ATTACKS[name].run(broken, batch[0], labels)
+    assert ATTACKS[name].run(broken, batch[0], labels, check=False).broken.all()
 
 
 @pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: torch.zeros_like(z).requires_grad_()])
-def test_a_net_without_gradients_is_refused_in_words(cut, net, batch):
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in BLACK_BOXES])
+def test_a_net_without_gradients_is_refused_in_words(name, cut, net, batch):
     with pytest.raises(InputError, match=r"the net has no gradient to its images.*black-box attack, square"):
-        PGD(THREAT, steps=2).run(lambda x: cut(net(x)), *batch)
+        ATTACKS[name].run(lambda x: cut(net(x)), *batch)
+
+
+@pytest.mark.parametrize("name", BLACK_BOXES)
+def test_a_black_box_needs_no_gradients(name, net, batch):
+    net.eval()
+    result = ATTACKS[name].run(lambda x: net(x).detach(), *batch)
+    assert result.backwards == 0
+    assert torch.equal(result.images, ATTACKS[name](net, *batch))
+
+
+@pytest.mark.parametrize("name", WITHOUT_START)
+def test_a_start_that_an_attack_cannot_take_is_refused(name, net, batch):
+    with pytest.raises(InputError, match="has a start of its own: leave out start"):
+        ATTACKS[name].run(net, *batch, start=batch[0])
 
 
 REFUSED = {

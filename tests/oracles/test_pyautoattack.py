@@ -56,7 +56,7 @@ def standing(attack: Attack, net: nn.Module, images: Tensor, labels: Tensor) -> 
 
 
 def anywhere(low: int = 0, high: int = 1, shape: tuple[int, ...] = (1,)) -> Tensor:
-    """Places for squares: theirs never reach the last one, so that 5 to 7 points more of 8 x 8 images stand."""
+    """Places for squares: theirs never reach the last one, and 5 to 7 points more of 8 x 8 images stand."""
     return torch.randint(low, high + 1, shape)
 
 

@@ -1,0 +1,295 @@
+"""Laws of the ensemble: the union of its members, each asked about what still stands alone."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    APGDTargeted,
+    Attack,
+    Ensemble,
+    InputError,
+    Square,
+    ThreatModel,
+    autoattack,
+)
+from attacks.adapter import TorchAttack, fab_t
+from attacks.attack import AttackResult, Task
+from attacks.blocks import Blocks
+
+N, SHAPE, K = 30, (3, 6, 6), 5
+THREATS = {"Linf": ThreatModel("Linf", 0.03), "L2": ThreatModel("L2", 0.2)}
+
+
+class Counted(nn.Module):
+    """Counts the samples that go forward through it, and those whose gradient comes back."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.forwards = self.backwards = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.forwards += len(images)
+        logits = self.net(images)
+        if logits.requires_grad:
+            logits.register_hook(self._back)
+        return logits
+
+    def _back(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+@pytest.fixture(params=THREATS)
+def threat(request) -> ThreatModel:
+    return THREATS[request.param]
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(96, K)
+        return nn.Sequential(*layers).double()
+
+
+@pytest.fixture(scope="module")
+def batch(net) -> tuple[Tensor, Tensor]:
+    """Labels are what the net says, but for the first three, which it gets wrong."""
+    images = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    labels = net(images).argmax(1)
+    labels[:3] = (labels[:3] + 1) % K
+    return images, labels
+
+
+def members(threat: ThreatModel) -> list[Attack]:
+    """Weak ones first; the later ones break more, and not the same."""
+    return [
+        Square(threat, queries=2),
+        PGD(threat, steps=1, rel_step=0.5),
+        APGD(threat, steps=4, loss="dlr"),
+        APGDTargeted(threat, steps=6, targets=3),
+    ]
+
+
+def own(threat: ThreatModel, net: nn.Module, batch: tuple[Tensor, Tensor], **more: object) -> Tensor:
+    """What each member breaks by itself, on all samples and to its end: bool (members, N)."""
+    return torch.stack([attack.run(net, *batch, **more).broken for attack in members(threat)])
+
+
+def test_what_an_ensemble_breaks_is_what_its_members_break_together(threat, net, batch):
+    alone = own(threat, net, batch, seed=3)
+    assert len({int(broken.sum()) for broken in alone}) > 2  # the members differ
+    result = Ensemble(members(threat)).run(net, *batch, seed=3)
+    assert 0 < int(result.broken.sum()) < N
+    assert torch.equal(result.broken, alone.any(0))
+
+
+def test_by_names_the_first_member_that_breaks_a_sample(threat, net, batch):
+    alone = own(threat, net, batch, seed=3)
+    first = torch.where(alone.any(0), alone.int().argmax(0), -1)
+    assert len(first.unique()) > 2
+    assert torch.equal(Ensemble(members(threat)).run(net, *batch, seed=3).by, first)
+
+
+def test_the_order_of_the_members_changes_who_breaks_and_not_what(threat, net, batch):
+    there = Ensemble(members(threat)).run(net, *batch, seed=3)
+    back = Ensemble(members(threat)[::-1]).run(net, *batch, seed=3)
+    assert torch.equal(there.broken, back.broken)
+    assert not torch.equal(there.by, 3 - back.by)
+
+
+def test_a_broken_sample_comes_with_an_image_that_breaks_it(threat, net, batch):
+    images, labels = batch
+    result = Ensemble(members(threat)).run(net, images, labels, seed=3)
+    assert threat.allows(result.images, images).all()
+    assert torch.equal(net(result.images).argmax(1) != labels, result.broken)
+
+
+def test_what_stands_comes_with_the_image_of_the_last_member(threat, net, batch):
+    result = Ensemble(members(threat)).run(net, *batch, seed=3)
+    last = members(threat)[-1].run(net, *batch, seed=3).images
+    stands = ~result.broken
+    torch.testing.assert_close(result.images[stands], last[stands], rtol=0, atol=1e-9)
+
+
+class Noted(Attack):
+    """Breaks the samples of some ids, and notes which it was given."""
+
+    def __init__(self, threat: ThreatModel, breaks: list[int]) -> None:
+        self.threat, self.breaks, self.given = threat, torch.tensor(breaks), []
+
+    def _run(self, net: Blocks, task: Task) -> AttackResult:
+        self.given.append(task)
+        broken = torch.isin(task.ids, self.breaks)
+        return AttackResult(task.images, broken, net.forwards, net.backwards, outside=2)
+
+
+def test_each_member_is_given_what_still_stands(threat, net, batch):
+    images, labels = batch
+    noted = [Noted(threat, breaks) for breaks in ([1, 2], [2, 5], [7], [])]
+    ids = torch.arange(N)
+    result = Ensemble(noted).run(net, images, labels, sample_ids=ids, seed=11)
+    gone: set[int] = set()
+    for attack in noted:
+        (task,) = attack.given
+        assert task.ids.tolist() == [i for i in range(N) if i not in gone]
+        assert torch.equal(task.images, images[task.ids])
+        assert torch.equal(task.labels, labels[task.ids])
+        assert (task.seed, task.stop, task.verdict) == (11, True, True)
+        gone |= set(attack.breaks.tolist())
+    assert {i: int(result.by[i]) for i in range(N) if result.by[i] >= 0} == {1: 0, 2: 0, 5: 1, 7: 2}
+    assert result.outside == 4 * 2
+
+
+def test_where_nothing_stands_the_later_members_are_not_asked(threat, net, batch):
+    never = Noted(threat, [])
+    result = Ensemble([Noted(threat, list(range(N))), never]).run(net, *batch)
+    assert result.broken.all()
+    assert never.given == []
+
+
+def test_passes_are_the_nets_and_fewer_than_those_of_the_members_apart(threat, net, batch):
+    counted = Counted(net)
+    result = Ensemble(members(threat)).run(counted, *batch, seed=3)
+    assert (result.forwards, result.backwards) == (counted.forwards, counted.backwards)
+    apart = [a.run(net, *batch, seed=3, stop_when_broken=True) for a in members(threat)]
+    assert result.forwards < sum(r.forwards for r in apart)
+    assert result.backwards < sum(r.backwards for r in apart)
+
+
+def test_a_sample_that_stands_under_one_member_pays_for_all(threat, net, batch):
+    images, labels = batch
+    safe = [ThreatModel(threat.norm, 1e-9)] * 2
+    attack = Ensemble([PGD(safe[0], steps=3), PGD(safe[1], steps=5, restarts=2)])
+    result = attack.run(net, images[3:], labels[3:])
+    assert not result.broken.any()
+    assert result.forwards == (4 + 2 * 6) * (N - 3)
+    assert result.backwards == (3 + 2 * 5) * (N - 3)
+
+
+def test_neither_order_nor_blocks_change_a_verdict(threat, net, batch):
+    images, labels = batch
+    attack, ids = Ensemble(members(threat)), torch.arange(N) + 2**33
+    whole = attack.run(net, images, labels, sample_ids=ids, seed=9)
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    turned = attack.run(net, images[order], labels[order], sample_ids=ids[order], seed=9, block=8)
+    assert torch.equal(turned.broken, whole.broken[order])
+    assert torch.equal(turned.by, whole.by[order])
+    torch.testing.assert_close(turned.images, whole.images[order], rtol=0, atol=1e-9)
+    for rows in order.split(7):
+        part = attack.run(net, images[rows], labels[rows], sample_ids=ids[rows], seed=9)
+        assert torch.equal(part.by, whole.by[rows])
+
+
+def test_stopping_changes_nothing_and_without_a_verdict_there_is_none(threat, net, batch):
+    attack = Ensemble(members(threat))
+    plain = attack.run(net, *batch, seed=3)
+    stopped = attack.run(net, *batch, seed=3, stop_when_broken=True)
+    unjudged = attack.run(net, *batch, seed=3, verdict=False)
+    for other in (stopped, unjudged):
+        assert torch.equal(other.images, plain.images)
+        assert other.forwards == plain.forwards
+    assert torch.equal(stopped.broken, plain.broken)
+    assert unjudged.broken is None
+
+
+def test_a_given_start_is_that_of_every_member(threat, net, batch):
+    images, labels = batch
+    start = threat.project(images.flip(0), images)
+    for first, second in ((FGSM(threat), PGD(threat, steps=2)), (Square(threat, queries=3), FGSM(threat))):
+        alone = [a.run(net, images, labels, start=start, seed=1).broken for a in (first, second)]
+        result = Ensemble([first, second]).run(net, images, labels, start=start, seed=1)
+        assert torch.equal(result.broken, alone[0] | alone[1])
+        assert not torch.equal(
+            result.images, Ensemble([first, second]).run(net, images, labels, seed=1).images
+        )
+
+
+def test_an_ensemble_of_ensembles_is_one(threat, net, batch):
+    flat = Ensemble(members(threat)).run(net, *batch, seed=3)
+    deep = Ensemble([Ensemble(members(threat)[:2]), Ensemble(members(threat)[2:])]).run(net, *batch, seed=3)
+    assert torch.equal(deep.broken, flat.broken)
+    assert (deep.forwards, deep.backwards) == (flat.forwards, flat.backwards)
+
+
+def test_foreign_attacks_are_members_too(net, batch):
+    images, labels = batch[0].float(), batch[1]
+    threat, net32 = ThreatModel("Linf", 0.02), copy.deepcopy(net).float()
+    foreign = TorchAttack(threat, "CW", c=1, steps=5, lr=0.2)
+    alone = foreign.run(net32, images, labels)
+    result = Ensemble([foreign, PGD(threat, steps=3)], names=("cw", "pgd")).run(net32, images, labels)
+    assert result.outside == alone.outside > 0
+    assert torch.equal(result.by == 0, alone.broken)
+
+
+MISTAKES = {
+    "no attack": (([],), "an ensemble needs at least one attack"),
+    "two norms": (
+        ([FGSM(THREATS["Linf"]), FGSM(THREATS["L2"])],),
+        r"need one threat model, got .*'Linf', eps=0\.03.*'L2', eps=0\.2",
+    ),
+    "two eps": (
+        ([FGSM(THREATS["Linf"]), FGSM(ThreatModel("Linf", 0.04))],),
+        r"need one threat model, got .*0\.03.*0\.04",
+    ),
+    "too many names": (([FGSM(THREATS["L2"])], ("a", "b")), "expected 1 names, got 2"),
+    "too few names": (([FGSM(THREATS["L2"])] * 2, ("a",)), "expected 2 names, got 1"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_what_is_no_ensemble_is_refused_in_words(case):
+    arguments, message = MISTAKES[case]
+    with pytest.raises(ValueError, match=message):
+        Ensemble(*arguments)
+
+
+def test_members_are_called_by_their_classes_where_no_names_are_given(threat):
+    attack = Ensemble([FGSM(threat), PGD(threat, steps=3)])
+    assert attack.names == ("FGSM", "PGD")
+    assert attack.settings["PGD"]["steps"] == 3
+    assert Ensemble(attack.attacks, ("a", "b")).settings.keys() == {"a", "b"}
+
+
+def test_autoattack_is_the_standard_set(threat):
+    attack = autoattack(threat)
+    assert attack.threat == threat
+    assert attack.names == ("apgd-ce", "apgd-t", "fab-t", "square")
+    assert [type(member) for member in attack.attacks] == [APGD, APGDTargeted, TorchAttack, Square]
+    assert all(member.threat == threat for member in attack.attacks)
+    assert attack.settings["apgd-ce"] == {"steps": 100, "loss": "ce", "restarts": 1, "rho": 0.75}
+    assert attack.settings["apgd-t"] == {"steps": 100, "targets": 9, "rho": 0.75}
+    fab = attack.settings["fab-t"]
+    assert fab == {"name": "FAB", "steps": 100, "multi_targeted": True, "n_restarts": 1, "n_classes": 10}
+    assert attack.settings["square"] == {"queries": 5000, "p": 0.8, "restarts": 1}
+
+
+def test_a_small_autoattack_runs(threat, net, batch):
+    images, labels, net32 = batch[0].float(), batch[1], copy.deepcopy(net).float()
+    attack = Ensemble(
+        [
+            APGD(threat, steps=2),
+            APGDTargeted(threat, steps=2),
+            fab_t(threat, steps=3),
+            Square(threat, queries=10),
+        ],
+        names=autoattack(threat).names,
+    )
+    counted = Counted(net32)
+    result = attack.run(counted, images, labels, block=16)
+    assert (result.forwards, result.backwards) == (counted.forwards, counted.backwards)
+    assert threat.allows(result.images, images).all()
+    assert result.broken[:3].all()
+    assert (result.by[:3] == 0).all()
+
+
+def test_the_standard_set_needs_four_classes(batch):
+    threat = THREATS["Linf"]
+    with pytest.raises(InputError, match="needs 4 classes, the net has 3"):
+        autoattack(threat).run(lambda x: 1e3 * x.flatten(1)[:, :3], batch[0], batch[1] * 0)

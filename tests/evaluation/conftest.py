@@ -1,0 +1,111 @@
+"""A small net, images that it gets right but for a few, and a net that counts who passes."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robust_tickets.data import Split
+
+N, K = 45, 5
+
+
+class Counted(nn.Module):
+    """Counts the samples that go forward through it, and those whose gradient comes back; notes the sizes."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.forwards = self.backwards = 0
+        self.sizes: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.forwards += len(images)
+        self.sizes.append(len(images))
+        logits = self.net(images)
+        if logits.requires_grad:
+            logits.register_hook(self._back)
+        return logits
+
+    def _back(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Both."""
+        return self.forwards, self.backwards
+
+
+class Exact(nn.Module):
+    """A small net in float64 behind images in float32."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(96, K)
+            self.layers = nn.Sequential(*layers).double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images.double())
+
+
+def samples(net: nn.Module, n: int, wrong: int) -> Split:
+    """Images whose labels are what the net says, but for every ninth of the first ones; ids out of order."""
+    generator = torch.Generator().manual_seed(7)
+    images = torch.randint(256, (n, 3, 6, 6), generator=generator, dtype=torch.uint8)
+    with torch.no_grad():
+        labels = net(images.float() / 255).argmax(1)
+    labels[: 9 * wrong : 9] = (labels[: 9 * wrong : 9] + 1) % K
+    return Split(images, labels, torch.randperm(n, generator=generator) + 2**33)
+
+
+@pytest.fixture(scope="session")
+def net() -> Exact:
+    return Exact().eval()
+
+
+@pytest.fixture(scope="session")
+def split(net) -> Split:
+    return samples(net, N, wrong=4)
+
+
+@pytest.fixture
+def counted():
+    """Puts a counter before a net."""
+    return Counted
+
+
+class Colours(nn.Module):
+    """Which of four colours, or in grey which of four patterns, an image leans to: linear, so that each
+    sample stands until eps is what its image leans by, which gradients and random search both find.
+    """
+
+    def __init__(self, channels: int = 3, side: int = 8) -> None:
+        super().__init__()
+        signs = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+        if channels == 3:
+            patterns = signs[:, :, None, None].expand(-1, -1, side, side)
+        else:
+            half = torch.where(torch.arange(side) < side // 2, 1, -1)
+            down, across = half[:, None].expand(side, side), half.expand(side, side)
+            patterns = torch.stack([down, -down, across, -across])[:, None]
+        self.register_buffer("patterns", patterns.float().contiguous())
+
+    def forward(self, images: Tensor) -> Tensor:
+        shares = (images[:, None] - 0.5) * self.patterns
+        return 20 * shares.mean((2, 3, 4))
+
+    def split(self, n: int = 100, least: int = 2, most: int = 40) -> Split:
+        """Images that lean by so many of 255 levels, all four classes in turn."""
+        generator = torch.Generator().manual_seed(5)
+        labels = torch.arange(n) % 4
+        by = torch.randint(least, most, (n, 1, 1, 1), generator=generator)
+        images = 128 + by * self.patterns[labels]
+        images += torch.randint(-1, 2, images.shape, generator=generator)
+        return Split(images.to(torch.uint8), labels, torch.arange(n) + 10)
+
+
+@pytest.fixture
+def colours():
+    """Makes such a net."""
+    return Colours

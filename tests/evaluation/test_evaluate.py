@@ -1,0 +1,259 @@
+"""Laws of an evaluation: verdicts are the attacks' own, whatever the batches; what breaks early is cheap."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import attacks
+from attacks import ThreatModel
+from attacks.text import parse
+from robust_tickets.data import floats
+from robust_tickets.errors import InputError
+from robust_tickets.evaluation import SETS, Judging, Verdicts, attacks_named, evaluate, worst_case
+from robust_tickets.ledger import Passes
+
+THREAT = ThreatModel("Linf", 0.03)
+THREATS = {"Linf": THREAT, "L2": ThreatModel("L2", 0.2)}
+NAMES = ["fgsm", "pgd-4", "pgd(steps=2, restarts=3)", "apgd(steps=6, loss='dlr')", "square(queries=12)"]
+
+
+def rows_of(net, split, names, how=None, **more):
+    return list(evaluate(net, split, names, how or Judging(THREAT, batch=16), **more))
+
+
+def images_of(split) -> Tensor:
+    return floats(split.images, channels_last=False)
+
+
+def right(net, split) -> Tensor:
+    with torch.no_grad():
+        return net(images_of(split)).argmax(1) == split.labels
+
+
+@pytest.mark.parametrize("norm", THREATS)
+def test_verdicts_are_those_of_each_attack_run_to_its_end(norm, net, split):
+    threat = THREATS[norm]
+    rows = rows_of(net, split, NAMES, Judging(threat, batch=16, seed=3))
+    clean = right(net, split)
+    assert torch.equal(rows[0].standing, clean)
+    assert [row.attack for row in rows] == ["clean", *NAMES]
+    for row, name in zip(rows[1:], NAMES, strict=True):
+        attack = parse(name, threat, rel_step=0.25)
+        whole = attack.run(net, images_of(split), split.labels, sample_ids=split.ids, seed=3)
+        assert torch.equal(row.standing, clean & ~whole.broken), name
+        assert 0 < int(row.standing.sum()) < int(clean.sum()), name
+
+
+@pytest.mark.parametrize("batch", [1, 7, 16, 250])
+def test_the_batch_changes_no_verdict(batch, net, split):
+    rows = rows_of(net, split, NAMES)
+    for row, other in zip(rows, rows_of(net, split, NAMES, Judging(THREAT, batch=batch)), strict=True):
+        assert torch.equal(row.standing, other.standing)
+
+
+def test_the_order_of_the_samples_changes_no_verdict(net, split):
+    rows = rows_of(net, split, NAMES)
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(1))
+    for row, other in zip(rows, rows_of(net, split.take(order), NAMES), strict=True):
+        assert torch.equal(row.standing[order], other.standing)
+
+
+def test_seed_and_step_size_reach_the_attacks(net, split):
+    how = Judging(THREAT, batch=16)
+    found = [
+        rows_of(net, split, ["pgd-1"], each)[1].standing
+        for each in (how, replace(how, seed=1), replace(how, rel_step=1.0))
+    ]
+    assert not torch.equal(found[0], found[1])
+    assert int(found[2].sum()) < int(found[0].sum())
+
+
+def test_the_layout_of_the_images_changes_no_verdict(net, split):
+    rows = [rows_of(net, split, ["pgd-4"], Judging(THREAT, channels_last=last)) for last in (False, True)]
+    assert torch.equal(rows[0][1].standing, rows[1][1].standing)
+
+
+def test_in_float32_hardly_a_verdict_hangs_on_the_batch(net, split):
+    """Kernels round differently in other blocks; what changes its verdict is at the edge of its class."""
+    small = copy.deepcopy(net.layers).float()
+    generator = torch.Generator().manual_seed(3)
+    many = replace(split, images=torch.randint(256, (1000, 3, 6, 6), generator=generator, dtype=torch.uint8))
+    with torch.no_grad():
+        logits = small(images_of(many))
+    many = replace(many, labels=logits.argmax(1), ids=torch.arange(1000))
+    standing = {}
+    for batch in (250, 64, 32, 7):
+        rows = rows_of(small, many, ["pgd-4", "apgd(steps=4)"], Judging(THREAT, batch=batch))
+        standing[batch] = torch.stack([row.standing for row in rows])
+    two = logits.topk(2, dim=1).values
+    assert 0.1 < float(standing[250][1].double().mean()) < 0.9
+    for batch, found in standing.items():
+        other = (found != standing[250]).any(0)
+        margins = (two[:, 0] - two[:, 1])[other].tolist()
+        assert int(other.sum()) <= 2, f"batch {batch}: clean margins of the samples that differ: {margins}"
+
+
+def test_passes_are_the_nets_and_told_as_they_are_done(net, split, counted):
+    watched, told, samples = counted(net), Passes(), []
+
+    def advance(n: int, passes: Passes) -> None:
+        samples.append(n)
+        told.add(passes)
+
+    rows = rows_of(watched, split, NAMES, advance=advance)
+    total = (sum(r.forwards for r in rows), sum(r.backwards for r in rows))
+    assert total == watched.passes == (told.forward, told.input_backward)
+    assert sum(samples) == len(split) * len(rows)
+    assert worst_case(rows).passes == told
+
+
+def test_a_net_that_breaks_everywhere_costs_far_less(net, split, counted):
+    costs = []
+    for eps in (1e-6, 0.03, 0.5):
+        watched = counted(net)
+        rows = rows_of(watched, split, ["pgd-10"], Judging(ThreatModel("Linf", eps), batch=4))
+        costs.append((rows[1].accuracy, rows[1].passes.total))
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1][0] == 0
+    assert costs[0][1] > 5 * costs[-1][1]
+
+
+@pytest.mark.parametrize("batch", [16, 6, 1])
+def test_only_few_sizes_of_blocks_go_through_the_net(batch, net, split, counted):
+    watched = counted(net)
+    rows_of(watched, split, NAMES, Judging(THREAT, batch=batch))
+    allowed = {max(1, batch >> halvings) for halvings in range(4)}
+    assert set(watched.sizes) <= allowed
+    assert batch in watched.sizes
+
+
+def test_what_is_wrong_when_clean_is_never_attacked(net, split):
+    wrong = ~right(net, split)
+    assert 0 < int(wrong.sum()) < len(split)
+    given = []
+    rows = rows_of(net, split, NAMES, attacked=lambda name, part, images, broken: given.append(part.ids))
+    ids = torch.cat(given)
+    assert not torch.isin(split.ids[wrong], ids).any()
+    assert all(int((ids == i).sum()) == len(NAMES) for i in split.ids[~wrong])
+    assert not any(row.standing[wrong].any() for row in rows)
+
+
+def test_where_all_is_wrong_no_attack_asks_the_net(net, split, counted):
+    watched = counted(net)
+    rows = rows_of(watched, replace(split, labels=(net(images_of(split)).argmax(1) + 1) % 5), NAMES)
+    assert watched.backwards == 0
+    assert all(row.accuracy == 0 for row in rows)
+    assert [row.forwards for row in rows[1:]] == [0] * len(NAMES)
+
+
+def test_the_images_told_of_are_those_that_break(net, split):
+    seen = {}
+
+    def attacked(name, part, images, broken):
+        assert THREAT.allows(images, images_of(part)).all()
+        assert torch.equal(net(images).argmax(1) != part.labels, broken)
+        seen.setdefault(name, []).append((part.ids, broken))
+
+    rows = rows_of(net, split, NAMES, attacked=attacked)
+    assert list(seen) == NAMES
+    for row in rows[1:]:
+        ids, broken = (torch.cat(parts) for parts in zip(*seen[row.attack], strict=True))
+        assert set(ids[~broken].tolist()) == set(split.ids[row.standing].tolist())
+
+
+def test_sets_are_expanded_and_each_attack_stands_once():
+    assert attacks_named(["quick"]) == SETS["quick"] == ("clean", "fgsm", "pgd-20")
+    assert attacks_named(["pgd-20", "standard", "fgsm", "quick", "clean"]) == (
+        "clean",
+        "pgd-20",
+        "fgsm",
+        "pgd(steps=20, restarts=5)",
+        "pgd(steps=100, loss='margin')",
+        "apgd",
+        "apgd(loss='dlr')",
+    )
+    assert set(attacks_named(["standard"])) == set(SETS["standard"])
+    assert attacks_named([]) == ("clean",)
+    assert attacks_named(['pgd( steps = 5,loss="dlr")', "pgd(steps=5, loss='dlr')"]) == (
+        "clean",
+        "pgd(steps=5, loss='dlr')",
+    )
+
+
+def test_rows_are_those_of_the_names_in_their_one_way_of_writing(net, split):
+    some = split.take(torch.arange(4))
+    rows = rows_of(net, some, [" fgsm ", "clean", "apgd( steps=1 )", "fgsm()"])
+    assert [row.attack for row in rows] == ["clean", "fgsm", "apgd(steps=1)"]
+    assert rows[2].settings == "steps=1 loss='ce' restarts=1 rho=0.75"
+
+
+def test_an_unknown_attack_is_refused_before_the_net_is_asked(net, split, counted):
+    watched = counted(net)
+    for names, message in ((["fgsm", "pdg-3"], "unknown attack 'pdg-3'"), (["apgd(steps=0)"], "at least 1")):
+        with pytest.raises(InputError, match=message):
+            rows_of(watched, split, names)
+    assert watched.sizes == []
+
+
+def test_a_net_that_gives_nan_is_refused_and_what_was_done_is_kept(net, split):
+    left = [3]
+
+    class Dying(nn.Module):
+        """Gives NaN under its fourth attack's chunk."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return net(images) * (float("nan") if images.requires_grad and not left[0] else 1)
+
+    def advance(samples: int, passes: Passes) -> None:
+        left[0] -= passes.input_backward > 0
+
+    verdicts = Verdicts(split.ids, split.labels)
+    with pytest.raises(attacks.InputError, match=r"no numbers \(NaN\)"):
+        rows_of(
+            Dying(), split, ["fgsm", "pgd-4"], Judging(THREAT, batch=8), verdicts=verdicts, advance=advance
+        )
+    whole = rows_of(net, split, ["fgsm", "pgd-4"], Judging(THREAT, batch=8))
+    fgsm, pgd = verdicts.columns["fgsm"], verdicts.columns["pgd-4"]
+    assert len(fgsm.open) == 0
+    assert torch.equal(fgsm.row().standing, whole[1].standing)
+    assert torch.equal(pgd.verdicts == -1, whole[0].standing)  # no chunk of it was done
+
+
+def test_a_net_that_is_nan_when_clean_is_never_robust(net, split):
+    verdicts = Verdicts(split.ids, split.labels)
+    with pytest.raises(attacks.InputError, match=r"no numbers \(NaN\)"):
+        rows_of(lambda x: net(x) * float("nan"), split, ["fgsm"], verdicts=verdicts)
+    assert len(verdicts.columns["clean"].open) == len(split)
+
+
+def test_images_outside_the_ball_are_counted_in_the_row_and_break_nothing(net, split):
+    small = copy.deepcopy(net.layers).float()
+    name = "torchattacks:CW(c=10, steps=20, lr=0.1)"
+    threat = ThreatModel("Linf", 1e-4)
+    clean, row = rows_of(small, split, [name], Judging(threat, batch=4))
+    taken = split.take(clean.standing.nonzero()[:, 0])
+    direct = parse(name, threat).run(small, images_of(taken), taken.labels)
+    assert row.attack == name
+    assert row.outside == direct.outside > 8  # of several chunks
+    assert torch.equal(row.standing, clean.standing)
+    assert row.settings == "name='CW' c=10 steps=20 lr=0.1"
+
+
+def test_an_ensemble_says_who_broke_how_many(net, split, monkeypatch):
+    def two(text, threat, rel_step):
+        square = attacks.Square(threat, queries=2)
+        return attacks.Ensemble([square, attacks.PGD(threat, steps=4)], ("box", "white"))
+
+    monkeypatch.setattr("robust_tickets.evaluation.named.parse", two)
+    clean, row = rows_of(net, split, ["autoattack"])
+    apart = [
+        a.run(net, images_of(split), split.labels, sample_ids=split.ids).broken & clean.standing
+        for a in two("", THREAT, 0.25).attacks
+    ]
+    later = int((apart[1] & ~apart[0]).sum())
+    assert 0 < later < int(apart[1].sum())
+    assert row.broken_by == {"box": int(apart[0].sum()), "white": later}
+    assert torch.equal(row.standing, clean.standing & ~apart[0] & ~apart[1])

@@ -1,0 +1,90 @@
+"""Laws of a row: its accuracy, how sure that is, its classes, and the worst of several rows."""
+
+import math
+from statistics import NormalDist
+
+import pytest
+import torch
+
+from robust_tickets.evaluation import Row, worst_case
+
+
+def row(standing: list[bool], name: str = "pgd-20", seconds: float = 1.0, **more: object) -> Row:
+    return Row(name, torch.tensor(standing), seconds, 10, 7, **more)
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference", solved."""
+    z, p = NormalDist().inv_cdf(0.975), right / n
+    middle = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 40), (40, 40), (1, 40), (13, 40), (510, 1000)])
+def test_the_interval_is_wilsons(right, n):
+    found = row([True] * right + [False] * (n - right))
+    assert found.accuracy == right / n
+    assert found.interval == pytest.approx(wilson(right, n), abs=1e-12)
+    assert 0 <= found.interval[0] <= found.accuracy <= found.interval[1] <= 1
+
+
+def test_the_interval_of_all_or_none_has_a_known_end():
+    square = NormalDist().inv_cdf(0.975) ** 2
+    assert row([False] * 20).interval == pytest.approx((0, square / (20 + square)), abs=1e-12)
+    assert row([True] * 20).interval == pytest.approx((20 / (20 + square), 1), abs=1e-12)
+
+
+def test_the_interval_narrows_with_more_images():
+    widths = [high - low for low, high in (row([True, False] * n).interval for n in (5, 50, 500))]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_classes_are_counted_apart_and_one_without_images_is_nan():
+    found = row([True, False, True, True, False]).by_class(torch.tensor([0, 0, 3, 3, 1]), 4)
+    assert found[:2] == [0.5, 0.0]
+    assert math.isnan(found[2])
+    assert found[3] == 1.0
+    assert len(found) == 4
+
+
+def test_the_classes_together_are_the_accuracy():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (50,), generator=generator)
+    found = Row("fgsm", torch.rand(50, generator=generator) < 0.6, 0.0, 0, 0)
+    shares = found.by_class(labels, 3)
+    assert sum(s * int((labels == k).sum()) for k, s in enumerate(shares)) / 50 == pytest.approx(
+        found.accuracy
+    )
+
+
+def test_passes_are_forwards_and_backwards_to_the_input():
+    passes = row([True]).passes
+    assert (passes.forward, passes.input_backward, passes.full_backward) == (10, 7, 0)
+
+
+def test_the_worst_case_is_what_stands_everywhere_and_costs_what_all_cost():
+    rows = [
+        Row("clean", torch.tensor([True, True, True, False]), 1.0, 4, 0),
+        Row("fgsm", torch.tensor([True, False, True, False]), 2.0, 8, 3),
+        Row("square", torch.tensor([False, True, True, False]), 0.5, 70, 0, outside=1),
+    ]
+    worst = worst_case(rows)
+    assert worst.standing.tolist() == [False, False, True, False]
+    assert worst.attack == "worst-case(clean fgsm square)"
+    assert (worst.seconds, worst.forwards, worst.backwards) == (3.5, 82, 3)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_the_worst_case_leaves_its_rows_as_they_were(n):
+    rows = [row([True, True, False]), row([False, True, True]), row([False, False, False])][:n]
+    before = [r.standing.clone() for r in rows]
+    worst = worst_case(rows)
+    worst.standing.fill_(True)
+    assert all(torch.equal(r.standing, b) for r, b in zip(rows, before, strict=True))
+
+
+def test_the_worst_case_of_one_row_is_that_row():
+    only = row([True, False])
+    assert torch.equal(worst_case([only]).standing, only.standing)
+    assert worst_case([only]).accuracy == only.accuracy

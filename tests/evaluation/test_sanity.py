@@ -1,0 +1,257 @@
+"""Laws of the checks: an honest net passes them all, and each fails for a net that was built to fail it."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import attacks
+from attacks import ThreatModel
+from robust_tickets.evaluation import Judging, Sanity, sanity_checks
+from robust_tickets.ledger import Passes
+
+THREAT = ThreatModel("Linf", 8 / 255)
+HOW = Judging(THREAT, batch=50)
+DETERMINISTIC = "the net is deterministic"
+NOISE = "random noise hardly hurts"
+GRADIENT = "every sample has a gradient"
+LARGER = "a larger eps breaks more"
+NOTHING = "about nothing stands at eps 64/255"
+STRONGER = "stronger attacks break more"
+BLACK_BOX = "a black box is no stronger than a white box"
+ALL = [DETERMINISTIC, NOISE, GRADIENT, LARGER, NOTHING, STRONGER, BLACK_BOX]
+
+
+def failed(sanity: Sanity) -> list[str]:
+    return [check.name for check in sanity.checks if not check.passed]
+
+
+def figure(sanity: Sanity, name: str) -> str:
+    return next(check.figure for check in sanity.checks if check.name == name)
+
+
+def behind(change: Callable[[Tensor], Tensor], net: nn.Module) -> nn.Module:
+    """A net that sees changed images."""
+
+    class Behind(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return net(change(images))
+
+    return Behind()
+
+
+def roughness(images: Tensor) -> Tensor:
+    """The mean square of the steps from pixel to pixel, (N, 1)."""
+    return (images[..., 1:] - images[..., :-1]).square().flatten(1).mean(1, keepdim=True)
+
+
+def test_an_honest_net_passes_every_check(colours):
+    net = colours()
+    sanity = sanity_checks(net, net.split(), HOW)
+    assert [check.name for check in sanity.checks] == ALL
+    assert failed(sanity) == []
+    assert sanity.warnings == []
+    assert sanity.samples == 100
+    assert figure(sanity, NOISE).startswith("100.0 % right without, 100.0 % with")
+    assert figure(sanity, GRADIENT) == "0 all-zero, 0 not finite, of 100"
+    assert figure(sanity, NOTHING) == "0.0 % stand"
+
+
+def test_a_small_trained_net_passes_every_check(colours):
+    """Not linear, and with the margins that training on noisy images gives."""
+    split = colours().split()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(192, 12), nn.Tanh(), nn.Linear(12, 4))
+        optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+        for _ in range(80):
+            images = split.images / 255 + (torch.rand(split.images.shape) - 0.5) / 6
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(net(images), split.labels).backward()
+            optimiser.step()
+    assert failed(sanity_checks(net, split, HOW)) == []
+
+
+def test_a_net_that_rounds_has_no_gradient_to_climb(colours):
+    net = colours()
+    sanity = sanity_checks(behind(lambda x: (x * 64).round() / 64, net), net.split(), HOW)
+    assert figure(sanity, GRADIENT) == "100 all-zero, 0 not finite, of 100"
+    assert failed(sanity) == [GRADIENT, NOTHING, BLACK_BOX]
+
+
+def test_a_net_that_is_too_sure_has_no_gradient_to_climb(colours):
+    net = colours()
+    sanity = sanity_checks(lambda x: 1e5 * net(x), net.split(), HOW)
+    assert failed(sanity) == [GRADIENT, NOTHING, BLACK_BOX]
+
+
+def test_a_net_of_shattered_gradients_is_shown_up_by_a_black_box(colours):
+    """Gradients point anywhere, and are there and finite."""
+    net, split = colours(), colours().split()
+    shattered = behind(lambda x: x + 0.01 * torch.sin(1e4 * x), net)
+    sanity = sanity_checks(shattered, split, HOW)
+    assert failed(sanity) == [NOTHING, BLACK_BOX]
+
+
+@pytest.mark.parametrize("size", [1e-2, 1.0])
+def test_a_net_that_draws_numbers_is_not_deterministic(size, colours):
+    net, split = colours(), colours().split()
+    torch.manual_seed(0)
+    sanity = sanity_checks(lambda x: net(x) + size * torch.randn(len(x), 4), split, HOW)
+    assert failed(sanity) == [DETERMINISTIC]
+
+
+def test_a_net_whose_rounding_alone_differs_is_deterministic(colours):
+    net, split = colours(), colours().split()
+    sanity = sanity_checks(lambda x: net(x) * (1 + 1e-6 * torch.rand(())), split, HOW)
+    assert failed(sanity) == []
+
+
+def test_a_net_that_excludes_a_class_is_deterministic(colours):
+    net, split = colours(), colours().split()
+    never = torch.full((1, 1), -math.inf)
+    sanity = sanity_checks(lambda x: torch.cat([net(x), never.expand(len(x), 1)], 1), split, HOW)
+    assert failed(sanity) == []
+
+
+def test_a_constant_net_stands_at_any_eps(colours):
+    split = colours().split()
+    bias = torch.tensor([0.0, 0.0, 1.0, 0.0])
+    flat = sanity_checks(lambda x: bias + 0 * x.flatten(1)[:, :4], split, HOW)
+    assert failed(flat) == [GRADIENT, NOTHING]
+    tilted = sanity_checks(lambda x: bias + 1e-3 * x.flatten(1)[:, :4], split, HOW)
+    assert failed(tilted) == [NOTHING]
+    assert figure(tilted, NOTHING) == "25.0 % stand"
+
+
+def test_a_net_that_noise_alone_breaks_is_named(colours):
+    net, split = colours(), colours().split()
+    sanity = sanity_checks(lambda x: net(x) * (1 - 1e4 * roughness(x)), split, HOW)
+    assert failed(sanity) == [NOISE]
+
+
+def test_a_net_whose_gradient_is_right_on_the_images_alone_falls_to_fgsm_more_than_to_pgd(colours):
+    net, split = colours(), colours().split()
+    turn = 2 * math.pi * 255  # at whole levels the gradient is right, in between it points anywhere
+    grid = behind(lambda x: x + 30 / turn * torch.sin(turn * x), net)
+    sanity = sanity_checks(grid, split, Judging(ThreatModel("Linf", 0.03)))  # no step ends on a level
+    assert failed(sanity) == [STRONGER, BLACK_BOX]
+
+
+def test_a_net_that_hides_its_gradient_from_larger_steps_is_named(colours):
+    """Its gradient ends where images are rough, as they are at the random start of a larger ball."""
+    net = colours()
+
+    def blinded(images: Tensor) -> Tensor:
+        rough = roughness(images) > 3 * (4 / 255) ** 2 / 3
+        return net(torch.where(rough[:, :, None, None], images.detach(), images))
+
+    split = net.split(least=2, most=4)
+    sanity = sanity_checks(blinded, split, HOW)
+    assert failed(sanity) == [LARGER, NOTHING, STRONGER, BLACK_BOX]
+
+
+@pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: torch.zeros_like(z).requires_grad_()])
+def test_a_net_without_gradients_is_named_and_not_attacked(cut, colours, counted):
+    net = colours()
+    watched = counted(net)
+    sanity = sanity_checks(lambda x: cut(watched(x)), net.split(), HOW)
+    assert [check.name for check in sanity.checks] == [DETERMINISTIC, NOISE, GRADIENT]
+    assert failed(sanity) == [GRADIENT]
+    assert figure(sanity, GRADIENT) == "none has"
+    assert sanity.passes.forward == watched.forwards
+
+
+def test_gradients_that_are_not_finite_are_counted(colours):
+    net, split = colours(), colours().split()
+    split.images[:7, :, 0, 0] = 0  # black, where the root's slope has no end
+
+    def rooted(images: Tensor) -> Tensor:
+        root = images[:, :1, 0, 0].sqrt()
+        return net(images) + 1e-3 * torch.cat([root, 0 * root, 0 * root, 0 * root], 1)
+
+    sanity = sanity_checks(rooted, split, HOW)
+    assert failed(sanity) == [GRADIENT]
+    assert figure(sanity, GRADIENT) == "0 all-zero, 7 not finite, of 100"
+
+
+def test_a_net_that_gives_nan_is_refused(colours):
+    net = colours()
+    with pytest.raises(attacks.InputError, match=r"no numbers \(NaN\)"):
+        sanity_checks(lambda x: net(x) * float("nan"), net.split(), HOW)
+
+
+def test_errors_of_the_net_stay_its_own(colours):
+    net = colours()
+
+    def broken(images: Tensor) -> Tensor:
+        if images.requires_grad:
+            raise ZeroDivisionError("the net broke down")
+        return net(images)
+
+    with pytest.raises(ZeroDivisionError, match="the net broke down"):
+        sanity_checks(broken, net.split(), HOW)
+
+
+@pytest.mark.parametrize("batch", [1, 30, 250])
+def test_passes_are_the_nets(batch, colours, counted):
+    net = colours()
+    watched = counted(net)
+    sanity = sanity_checks(watched, net.split(20), Judging(THREAT, batch=batch))
+    assert sanity.passes == Passes(*watched.passes)
+    assert max(watched.sizes) <= batch
+
+
+def test_a_net_is_left_as_it_was_and_checked_in_eval_mode(colours):
+    net = nn.Sequential(colours(), nn.Dropout(0.9), nn.BatchNorm1d(4, affine=False)).train()
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    sanity = sanity_checks(net, colours().split(), HOW)
+    assert failed(sanity) == []
+    assert all(module.training for module in net.modules())
+    assert all(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
+
+
+def test_at_most_a_hundred_samples_are_looked_at(colours):
+    net = colours()
+    many, first = net.split(130), net.split(130).take(torch.arange(100))
+    assert sanity_checks(net, many, HOW) == sanity_checks(net, first, HOW)
+
+
+@pytest.mark.parametrize("n", [1, 3, 60])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("threat", [THREAT, ThreatModel("L2", 0.4), ThreatModel("Linf", 0.3)], ids=repr)
+def test_an_honest_net_passes_on_few_samples_in_grey_and_in_both_balls(threat, channels, n, colours):
+    net = colours(channels)
+    sanity = sanity_checks(net, net.split(n), Judging(threat, batch=8, channels_last=True))
+    assert failed(sanity) == []
+    assert sanity.samples == n
+
+
+def test_a_class_may_be_missing(colours):
+    net = colours()
+    split = net.split()
+    assert failed(sanity_checks(net, split.take((split.labels != 2).nonzero()[:, 0]), HOW)) == []
+
+
+def test_a_net_that_is_wrong_everywhere_is_checked_without_a_crash(colours):
+    net, split = colours(), colours().split()
+    sanity = sanity_checks(lambda x: net(x).roll(1, dims=1), split, HOW)
+    assert figure(sanity, NOISE).startswith("0.0 % right without")
+    assert [check.name for check in sanity.checks] == ALL
+
+
+@pytest.mark.parametrize(
+    ("threat", "channels", "name"),
+    [
+        (THREAT, 3, "about nothing stands at eps 64/255"),
+        (THREAT, 1, "about nothing stands at eps 0.5"),
+        (ThreatModel("Linf", 0.3), 3, "about nothing stands at eps 0.6"),
+        (ThreatModel("L2", 0.5), 3, "about nothing stands at eps 4"),
+    ],
+)
+def test_the_large_eps_suits_norm_and_images(threat, channels, name, colours):
+    net = colours(channels)
+    sanity = sanity_checks(net, net.split(4), Judging(threat))
+    assert name in [check.name for check in sanity.checks]

@@ -1,0 +1,58 @@
+"""Laws of what the checks say: what they measured in a line, and what it means where it is bad."""
+
+import pytest
+import torch
+
+from robust_tickets.evaluation import Check, Row, Sanity, order_of_attacks, order_of_eps
+from robust_tickets.ledger import Passes
+
+
+def row(name: str, right: int, n: int = 200) -> Row:
+    return Row(name, torch.arange(n) < right, 1.0, n, n)
+
+
+def test_fgsm_is_held_against_the_strongest_pgd():
+    rows = [row("clean", 180), row("fgsm", 120), row("pgd-20", 130), row("pgd(steps=100, loss='ce')", 110)]
+    (check,) = order_of_attacks(rows)
+    assert check.passed
+    assert check.figure == "FGSM 60.0 %, PGD 55.0 %, of 200"
+
+
+@pytest.mark.parametrize(("fgsm", "passed"), [(100, True), (99, True), (98, False), (0, False)])
+def test_fgsm_may_be_stronger_than_pgd_by_a_sample_in_two_hundred(fgsm, passed):
+    (check,) = order_of_attacks([row("clean", 180), row("fgsm", fgsm), row("pgd-20", 100)])
+    assert check.passed is passed
+
+
+@pytest.mark.parametrize("names", [["clean"], ["clean", "fgsm"], ["clean", "pgd-20"], ["fgsm", "apgd"]])
+def test_without_both_nothing_is_said(names):
+    assert list(order_of_attacks([row(name, 100) for name in names])) == []
+
+
+@pytest.mark.parametrize(
+    ("worst", "passed"),
+    [
+        ({"2/255": 0.8, "4/255": 0.6, "8/255": 0.6}, True),
+        ({"2/255": 0.8, "4/255": 0.804, "8/255": 0.6}, True),
+        ({"2/255": 0.8, "4/255": 0.81, "8/255": 0.6}, False),
+        ({"2/255": 0.5, "4/255": 0.4, "8/255": 0.45}, False),
+    ],
+)
+def test_robust_accuracy_must_fall_as_eps_grows(worst, passed):
+    (check,) = order_of_eps(worst)
+    assert check.passed is passed
+    assert check.name == "robust accuracy falls as eps grows"
+    assert check.figure.startswith(f"{100 * worst['2/255']:.1f} % at 2/255, ")
+
+
+def test_of_a_single_eps_nothing_is_said():
+    assert list(order_of_eps({"8/255": 0.5})) == []
+
+
+def test_a_warning_says_what_was_measured_and_what_that_means():
+    good, bad = Check("one", "1 of 2", True, "never said"), Check("two", "3 of 4", False, "believe nothing")
+    sanity = Sanity((good,), 4, Passes(1)).also([bad])
+    assert sanity.checks == (good, bad)
+    assert (sanity.samples, sanity.passes) == (4, Passes(1))
+    assert sanity.warnings == ["two: 3 of 4; believe nothing"]
+    assert str(sanity) == "pass  one: 1 of 2\nWARN  two: 3 of 4\n      believe nothing"

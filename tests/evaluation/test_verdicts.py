@@ -1,0 +1,208 @@
+"""Laws of the file of verdicts: it comes back as it was, and a damaged one is refused in words."""
+
+import io
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from robust_tickets.errors import InputError
+from robust_tickets.evaluation import Verdicts
+from robust_tickets.evaluation.verdicts import FELL, OPEN, STANDS
+
+IDS, LABELS = torch.tensor([4, 2**40, 0, 17]), torch.tensor([1, 0, 2, 1])
+ABOUT = {"eps": "8/255", "n": 4, "source": "", "channels_last": False}
+
+
+def filled(file) -> Verdicts:
+    verdicts = Verdicts(IDS, LABELS, file, ABOUT)
+    clean = verdicts.column("clean")
+    clean.verdicts[:] = torch.tensor([STANDS, STANDS, FELL, STANDS])
+    clean.seconds, clean.forwards = 0.5, 4
+    both = verdicts.column("autoattack", "settings='ä' in=(one, line)", ["apgd-ce", "square"])
+    both.verdicts[:] = torch.tensor([STANDS, FELL, FELL, OPEN])
+    both.by[1] = 1
+    both.seconds, both.forwards, both.backwards, both.outside = 1.25, 2**40, 99, 3
+    return verdicts
+
+
+@pytest.fixture
+def file(tmp_path):
+    filled(tmp_path / "v.npz").save()
+    return tmp_path / "v.npz"
+
+
+def read(file) -> Verdicts:
+    return Verdicts(IDS, LABELS, file, ABOUT)
+
+
+def test_what_is_saved_comes_back(file):
+    before, after = filled(None), read(file)
+    assert list(after.columns) == ["clean", "autoattack"]
+    for name, column in after.columns.items():
+        same = before.columns[name]
+        for field in ("attack", "settings", "members", "seconds", "forwards", "backwards", "outside"):
+            assert getattr(column, field) == getattr(same, field), field
+        assert torch.equal(column.verdicts, same.verdicts)
+        assert torch.equal(column.by, same.by)
+        assert column.verdicts.dtype == column.by.dtype == torch.int8
+    row = after.columns["autoattack"].row()
+    assert row.broken_by == {"apgd-ce": 0, "square": 1}
+    assert row.standing.tolist() == [True, False, False, False]
+
+
+def test_what_came_back_can_be_written_to_and_saved_again(file):
+    verdicts = read(file)
+    column = verdicts.columns["autoattack"]
+    assert column.open.tolist() == [3]
+    column.verdicts[3] = FELL
+    column.by[3] = 0
+    verdicts.save()
+    assert read(file).columns["autoattack"].verdicts.tolist() == [1, 0, 0, 0]
+    assert read(file).columns["autoattack"].by.tolist() == [-1, 1, -1, 0]
+
+
+def test_the_file_is_as_documented(file):
+    with np.load(file, allow_pickle=False) as found:
+        whole = dict(found)
+    assert whole["ids"].tolist() == IDS.tolist()
+    assert whole["labels"].tolist() == LABELS.tolist()
+    assert whole["attacks"].tolist() == ["clean", "autoattack"]
+    assert whole["verdicts"].dtype == whole["broken_by"].dtype == np.int8
+    assert whole["verdicts"].tolist() == [[1, 1], [1, 0], [0, 0], [1, -1]]
+    assert whole["broken_by"].tolist() == [[-1, -1], [-1, 1], [-1, -1], [-1, -1]]
+    assert whole.keys() == {
+        "ids", "labels", "attacks", "settings", "verdicts", "broken_by", "members",
+        "seconds", "forwards", "backwards", "outside", "about",
+    }  # fmt: skip
+    assert [whole[name].shape for name in ("settings", "members", "seconds", "outside")] == [(2,)] * 4
+
+
+def test_a_column_is_the_one_there_was_unless_its_settings_differ():
+    verdicts = filled(None)
+    clean = verdicts.columns["clean"]
+    assert verdicts.column("clean") is clean
+    again = verdicts.column("clean", "steps=3")
+    assert again.verdicts.tolist() == [OPEN] * 4
+    assert (again.seconds, again.forwards) == (0, 0)
+    assert list(verdicts.columns) == ["clean", "autoattack"]
+
+
+def test_the_file_is_written_whole_or_not_at_all(file, monkeypatch):
+    content = file.read_bytes()
+    verdicts = read(file)
+    verdicts.columns["clean"].verdicts[:] = FELL
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises((OSError, InputError)):
+        verdicts.save()
+    assert file.read_bytes() == content
+    assert [path.name for path in file.parent.iterdir()] == ["v.npz"]
+
+
+def refused(file, why: str = ".*") -> None:
+    with pytest.raises(InputError, match=why) as raised:
+        read(file)
+    message = str(raised.value)
+    assert message.startswith(f"cannot read {file} (")
+    assert message.endswith("): remove it and evaluate again")
+
+
+def test_a_file_cut_short_anywhere_is_refused(file):
+    content = file.read_bytes()
+    for length in [0, 1, 4, 22, *range(30, len(content) - 1, 97), len(content) - 1]:
+        file.write_bytes(content[:length])
+        refused(file)
+
+
+def said(file) -> str | None:
+    """How the file is refused, if it is."""
+    try:
+        read(file)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def test_a_file_with_other_bytes_is_refused_or_read_as_it_was(file):
+    content = file.read_bytes()
+    for place in range(0, len(content), 11):
+        for mask in (0xFF, 0x01):
+            file.write_bytes(content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
+            found = said(file)
+            if found is None:  # a byte that nobody reads: a time, an attribute
+                known = [column.verdicts.tolist() for column in read(file).columns.values()]
+                assert known == [[1, 1, 0, 1], [1, 0, 0, -1]]
+            else:
+                assert found.startswith(f"cannot read {file} (")
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x00" * 300, bytes(range(256)) * 4, b"PK\x03\x04" + b"\x11" * 200, b"{}"]
+)
+def test_what_is_no_npz_is_refused(content, file):
+    file.write_bytes(content)
+    refused(file)
+
+
+def test_a_plain_array_is_refused(file):
+    content = io.BytesIO()
+    np.save(content, np.arange(4))
+    file.write_bytes(content.getvalue())
+    refused(file)
+
+
+CHANGES = {
+    "no verdicts": lambda w: w.pop("verdicts"),
+    "no about": lambda w: w.pop("about"),
+    "no settings": lambda w: w.pop("settings"),
+    "about that is no json": lambda w: w.update(about=np.array("{")),
+    "fewer samples": lambda w: w.update(verdicts=w["verdicts"][:-1]),
+    "more samples": lambda w: w.update(verdicts=np.repeat(w["verdicts"], 2, 0)),
+    "fewer attacks": lambda w: w.update(verdicts=w["verdicts"][:, :1]),
+    "a flat matrix": lambda w: w.update(verdicts=w["verdicts"].ravel()),
+    "a third axis": lambda w: w.update(verdicts=w["verdicts"][:, :, None]),
+    "another type": lambda w: w.update(verdicts=w["verdicts"].astype(np.int64)),
+    "another type of by": lambda w: w.update(broken_by=w["broken_by"].astype(np.float32)),
+    "by of fewer samples": lambda w: w.update(broken_by=w["broken_by"][:-1]),
+    "another number": lambda w: w["verdicts"].__setitem__((0, 0), 7),
+    "one name for two": lambda w: w.update(attacks=np.array("clean")),
+    "fewer settings": lambda w: w.update(settings=w["settings"][:1]),
+    "members that are no json": lambda w: w.update(members=np.array(["", "["])),
+    "members that are no list": lambda w: w.update(members=np.array(["3", "3"])),
+    "seconds that are words": lambda w: w.update(seconds=np.array(["a", "b"])),
+    "passes without end": lambda w: w.update(forwards=np.array([np.inf, 1])),
+    "passes that are no numbers": lambda w: w.update(forwards=np.array([np.nan, 1])),
+    "no ids": lambda w: w.update(ids=np.zeros(0, np.int64)),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_matrix_of_another_form_is_refused(case, file):
+    with np.load(file, allow_pickle=False) as found:
+        whole = dict(found)
+    CHANGES[case](whole)
+    np.savez_compressed(file, **whole)
+    refused(file)
+
+
+def test_what_is_pickled_inside_is_never_run(file, tmp_path):
+    witness = tmp_path / "witness"
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(witness),)
+
+    with np.load(file, allow_pickle=False) as found:
+        whole = dict(found)
+    whole["seconds"] = np.array([Evil(), Evil()], dtype=object)
+    np.savez(file, **whole)
+    refused(file)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("about.npy", pickle.dumps(Evil()))
+    refused(file)
+    file.write_bytes(pickle.dumps(Evil()))
+    refused(file)
+    assert not witness.exists()

@@ -1,0 +1,251 @@
+"""An evaluation that is stopped goes on where it was, and ends as if nothing had happened."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn import functional as F
+
+import attacks
+from attacks import Attack
+from robust_tickets import data, evaluation, models, recipe, stages
+from robust_tickets.eps import Eps
+from robust_tickets.ledger import Passes
+from robust_tickets.models.fold import Folded
+from robust_tickets.progress import Silent
+from robust_tickets.stages import Asked, Machine
+from robust_tickets.stages.experiment import model_spec
+from robust_tickets.training import Checkpoint
+from robust_tickets.training.loop import snapshot
+
+ATTACKS = ("pgd-3", "square(queries=8)", "torchattacks:CW(c=1, steps=2)")
+ASKED = Asked(ATTACKS, limit=40, eps=(Eps("0.05"), Eps("0.2")))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_recipe, tmp_path_factory) -> bytes:
+    """A net that was trained for a moment, judged in blocks of five: eight parts an attack."""
+    what = replace(tiny_recipe, evaluate=replace(tiny_recipe.evaluate, batch=5))
+    images = data.load(what.data)
+    net = models.build(model_spec(what, images.spec), seed=0)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(60):
+        optimiser.zero_grad()
+        F.cross_entropy(net(images.train.images / 255), images.train.labels).backward()
+        optimiser.step()
+    rest = (recipe.record(what), images.fingerprint, "dense", 0, 1, 0.1, 0.1)
+    file = tmp_path_factory.mktemp("net") / "best.safetensors"
+    Checkpoint(snapshot(net), model_spec(what, images.spec), *rest).save(file)
+    return file.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def sanity(monkeypatch):
+    """Sanity checks that take no time; gives the real ones."""
+    real = evaluation.sanity_checks
+    monkeypatch.setattr(evaluation, "sanity_checks", lambda *_: evaluation.Sanity((), 40, Passes()))
+    return real
+
+
+@pytest.fixture
+def begin(checkpoint, tmp_path):
+    """A folder with the checkpoint alone."""
+
+    def new(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "best.safetensors").write_bytes(checkpoint)
+        return tmp_path / name / "best.safetensors"
+
+    return new
+
+
+def evaluate(file: Path, asked: Asked = ASKED) -> stages.Evaluated:
+    return stages.evaluate_file(file, Machine("cpu", Silent()), asked)
+
+
+def left(folder: Path) -> dict[str, object]:
+    """What an evaluation left, but for seconds: arrays, rows, names of files."""
+    found: dict[str, object] = {}
+    for file in folder.glob("verdicts-*.npz"):
+        with np.load(file) as arrays:
+            found[file.name] = {name: arrays[name].tolist() for name in arrays.files if name != "seconds"}
+    rows = pd.read_csv(folder / "robustness.csv", dtype=str, keep_default_na=False)
+    found["rows"] = rows.drop(columns="seconds").to_dict("records")
+    found["names"] = sorted(path.name for path in folder.iterdir())
+    return found
+
+
+@pytest.fixture
+def whole(begin):
+    """What is left of an evaluation that nothing stops."""
+    file = begin("whole")
+    evaluate(file)
+    return left(file.parent)
+
+
+@pytest.fixture
+def stop(monkeypatch):
+    """Let the net raise KeyboardInterrupt when it is asked for the k-th time; gives how often it was."""
+    asked = [0]
+    real = Folded.forward
+
+    def after(k: int | None) -> list[int]:
+        asked[0] = 0
+
+        def forward(net, images):
+            asked[0] += 1
+            if asked[0] == k:
+                raise KeyboardInterrupt
+            return real(net, images)
+
+        monkeypatch.setattr(Folded, "forward", forward)
+        return asked
+
+    return after
+
+
+def test_whoever_is_stopped_at_any_block_goes_on_and_ends_the_same(begin, stop, whole):
+    count = stop(None)
+    evaluate(begin("counted"))
+    total = count[0]
+    assert total > 200
+    for k in (1, 2, 9, 20, 47, total // 3, total // 2, total - 1):
+        file = begin(f"stopped-at-{k}")
+        stop(k)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(file)
+        again = stop(None)
+        evaluate(file)
+        assert left(file.parent) == whole, k
+        assert again[0] <= total - k + 1 + 40, "at most one part of an attack is done twice"
+
+
+def test_whoever_is_stopped_again_and_again_ends_the_same(begin, stop, whole):
+    file = begin("stopped")
+    stopped = 0
+    while stopped < 60:
+        stop(40)  # more than any part of an attack takes
+        try:
+            evaluate(file)
+        except KeyboardInterrupt:
+            stopped += 1
+            assert not list(file.parent.glob(".*.part"))
+        else:
+            break
+    assert 2 < stopped < 60
+    assert left(file.parent) == whole
+
+
+def test_what_was_killed_goes_on_too(begin, whole, tmp_path):
+    file = begin("killed")
+    code = (
+        "import os, signal, sys; from pathlib import Path; from robust_tickets import stages; "
+        "from robust_tickets.eps import Eps; from robust_tickets.models.fold import Folded; "
+        "from robust_tickets.progress import Silent\n"
+        "real, asked = Folded.forward, [0]\n"
+        "def forward(net, images):\n"
+        "    asked[0] += 1\n"
+        "    if asked[0] == 150: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(net, images)\n"
+        "Folded.forward = forward\n"
+        f"asked_for = stages.Asked({ATTACKS!r}, limit=40, eps=(Eps('0.05'), Eps('0.2')))\n"
+        "stages.evaluate_file(Path(sys.argv[1]), stages.Machine('cpu', Silent()), asked_for)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(file)])
+    assert done.returncode == -signal.SIGKILL
+    assert list(file.parent.glob("verdicts-*.npz"))
+    evaluate(file)
+    found = left(file.parent)
+    found["names"] = [name for name in found["names"] if not name.endswith(".part")]
+    assert found == whole
+
+
+def test_rows_are_on_disk_as_soon_as_their_attack_is_done(begin, monkeypatch, whole):
+    file = begin("failing")
+    real = Attack.run
+
+    def run(attack, net, images, *arguments, **options):
+        if isinstance(attack, attacks.Square) and int(options["sample_ids"][0]) != first[0]:
+            raise attacks.InputError("the net gave up")
+        return real(attack, net, images, *arguments, **options)
+
+    net = Checkpoint.load(file).net()
+    chosen = data.load(Checkpoint.load(file).resolved_recipe().data).test.first(40)
+    standing = (net(chosen.images / 255).argmax(1) == chosen.labels).nonzero()[:, 0]
+    first = [int(chosen.ids[standing[0]])]
+    monkeypatch.setattr(Attack, "run", run)
+    with pytest.raises(attacks.InputError, match="gave up"):
+        evaluate(file)
+    rows = pd.read_csv(file.with_name("robustness.csv"), dtype=str)
+    assert list(rows.attack) == ["clean", "pgd-3"]
+    (matrix,) = file.parent.glob("verdicts-*.npz")
+    with np.load(matrix) as found:
+        assert list(found["attacks"]) == ["clean", "pgd-3", "square(queries=8)"]
+        square = found["verdicts"][:, 2]
+    assert (square == -1).any()  # not judged yet
+    assert (square >= 0).sum() > 40 - len(standing)  # the first part was
+    monkeypatch.setattr(Attack, "run", real)
+    evaluate(file)
+    assert left(file.parent) == whole
+
+
+def test_more_attacks_later_leave_what_is_there(begin, whole):
+    file = begin("later")
+    evaluate(file, replace(ASKED, attacks=ATTACKS[:1]))
+    seconds = pd.read_csv(file.with_name("robustness.csv")).seconds.tolist()
+    evaluate(file)
+    found = left(file.parent)
+    assert {k: v for k, v in found.items() if k.startswith("verdicts")} == {
+        k: v for k, v in whole.items() if k.startswith("verdicts")
+    }
+    rows = pd.read_csv(file.with_name("robustness.csv"))
+    assert rows.seconds[rows.attack.isin(["clean", "pgd-3"])].tolist() == [seconds[i] for i in (0, 1, 3, 4)]
+    assert (rows.attack == "worst-case(clean pgd-3)").sum() == 2
+
+
+def test_an_attack_with_other_settings_is_run_again(begin, monkeypatch):
+    file = begin("settings")
+    before = evaluate(file, replace(ASKED, attacks=("pgd-3",))).rows
+
+    def longer(threat: attacks.ThreatModel, steps: int = 3, rel_step: float = 0.25) -> attacks.PGD:
+        return attacks.PGD(threat, steps=steps, rel_step=1.0)
+
+    monkeypatch.setitem(attacks.text.BUILDERS, "pgd", longer)
+    after = evaluate(file, replace(ASKED, attacks=("pgd-3",))).rows
+    assert not set(after.settings[after.attack == "pgd-3"]) & set(before.settings[before.attack == "pgd-3"])
+
+
+@pytest.mark.parametrize(
+    "other", [{"limit": 30}, {"seed": 1}, {"split": "val"}, {"norm": "L2"}, {"attacks": ("clean",)}], ids=str
+)
+def test_other_images_seeds_and_balls_have_matrices_of_their_own(begin, other):
+    file = begin("others")
+    asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
+    evaluate(file, asked)
+    (first,) = file.parent.glob("verdicts-*.npz")
+    before = first.read_bytes()
+    evaluate(file, replace(asked, **other))
+    expected = 1 if "attacks" in other else 2
+    assert len(list(file.parent.glob("verdicts-*.npz"))) == expected
+    assert first.read_bytes() == before
+
+
+def test_sanity_checks_are_kept_as_they_were_found(begin, stop, sanity, monkeypatch):
+    file = begin("sanity")
+    monkeypatch.setattr(evaluation, "sanity_checks", sanity)
+    stop(60)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(file, replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",)))
+    assert not list(file.parent.glob("sanity-*"))
+    stop(None)
+    asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
+    found = evaluate(file, asked).sanity
+    monkeypatch.setattr(evaluation, "sanity_checks", None)
+    assert evaluate(file, asked).sanity == found
+    assert evaluate(file, replace(asked, source=file)).sanity.checks[:7] == found.checks[:7]
