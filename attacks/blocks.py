@@ -15,9 +15,9 @@ class InputError(ValueError):
 class Blocks:
     """A net that is asked for the logits and gradients of any number of images.
 
-    size: at most so many images go through the net at once. What remains of a call goes in halves, quarters
-    and eighths of the size, the last of them padded: attacks drop the samples that they broke, and kernels
-    that meet new sizes all the time pay for each of them. None: all images of a call at once.
+    size: at most so many images go through the net at once. What remains of a call goes in halves of the
+    size, halves of those and so on, padded where need be: attacks drop the samples that they broke, and
+    kernels that meet new sizes all the time pay for each of them. None: all images of a call at once.
 
     labels: those of the images, int64; with them all logits are looked at, and InputError is raised for
     logits that are no matrix (N, classes) or NaN, and for labels that are no class of the net.
@@ -37,7 +37,7 @@ class Blocks:
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, K), without a graph."""
-        return torch.cat([self._forward(block)[:n] for block, n, _ in self._blocks(images)])
+        return torch.cat([self._forward(block, n) for block, n, _ in self._blocks(images)])
 
     def gradient(
         self, images: Tensor, loss: Callable[..., Tensor], *beside: Tensor
@@ -51,23 +51,24 @@ class Blocks:
         for block, n, rows in self._blocks(images):
             point = block.detach().requires_grad_(True)
             with torch.enable_grad():
-                found = self._forward(point)
-                values = loss(found[:n], *(values[rows] for values in beside))
+                found = self._forward(point, n)
+                values = loss(found, *(values[rows] for values in beside))
                 (gradient,) = _gradient(values.sum(), point)
             self.backwards += len(block)
-            logits.append(found[:n].detach())
+            logits.append(found.detach())
             losses.append(values.detach())
             gradients.append(gradient[:n])
         if len(gradients) == 1:
             return logits[0], losses[0], gradients[0]
         return torch.cat(logits), torch.cat(losses), torch.cat(gradients)
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor, n: int) -> Tensor:
+        """The logits of the first n images: the others are padding."""
         logits = self.net(images)
         self.forwards += len(images)
         if self._labels is not None:
-            _check_logits(logits, len(images), *self._labels)
-        return logits
+            _check_logits(logits, len(images), n, *self._labels)
+        return logits[:n]
 
     def _blocks(self, images: Tensor) -> Iterator[tuple[Tensor, int, slice]]:
         """Images of a fixed number, how many of them are real, and where they stand."""
@@ -84,14 +85,23 @@ class Blocks:
             yield block, n, slice(first, first + n)
 
 
+_SMALL = 32  # a block up to here takes about as long half empty as two of half its size take full
+
+
 def _cut(n: int, size: int) -> Iterator[tuple[int, int]]:
-    """First place and size of the blocks that cover n samples."""
-    sizes = [max(1, size >> halvings) for halvings in range(4)]
+    """First place and size of the blocks that cover n samples: the size or one of its halves' halves.
+
+    The rest of a call is padded where that is cheap, else it is cut further.
+    """
+    sizes = [size >> halvings for halvings in range(size.bit_length())]
     first = 0
-    for size in sizes:
-        while n - first >= size or (size == sizes[-1] and first < n):
-            yield first, size
-            first += size
+    while first < n:
+        left = n - first
+        block = min((s for s in sizes if s >= left), default=size)
+        if block > max(_SMALL, left + block // 8):
+            block = max(s for s in sizes if s <= left)
+        yield first, block
+        first += block
 
 
 def _gradient(loss: Tensor, point: Tensor) -> tuple[Tensor]:
@@ -109,19 +119,20 @@ NO_GRADIENT = (
 )
 
 
-def _check_logits(logits: Tensor, n: int, lowest: int, highest: int) -> None:
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
+def _check_logits(logits: Tensor, size: int, n: int, lowest: int, highest: int) -> None:
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != size:
         what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise InputError(
-            f"the net gave {what} for {n} images, expected logits (N, classes): let it return them alone"
+            f"the net gave {what} for {size} images, expected logits (N, classes): let it return them alone"
         )
     classes = logits.shape[1]
     if lowest < 0 or highest >= classes:
         raise InputError(
             f"labels lie in {lowest} to {highest}, but the net has {classes} classes (0 to {classes - 1})"
         )
-    if bool(logits.isnan().any()):
+    odd = logits[:n].isnan().any(1)
+    if bool(odd.any()):
         raise InputError(
-            f"the net gave logits that are no numbers (NaN) for {int(logits.isnan().any(1).sum())} of {n} "
-            "images: its weights are damaged, or it divides by zero on some images"
+            f"the net gave logits that are no numbers (NaN) for {int(odd.sum())} of {n} images: its weights "
+            "are damaged, or it divides by zero on some images"
         )

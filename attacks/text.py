@@ -42,6 +42,14 @@ _LONGEST = 1000  # characters; parsers of Python can be made to fall over with l
 _LARGEST = 2**63 - 1
 
 
+class UnknownAttackError(InputError):
+    """There is no attack of that name."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 def parse(text: str, threat: ThreatModel, *, rel_step: float = 0.25) -> Attack:
     """The attack that a text names, in the ball of `threat`.
 
@@ -180,7 +188,7 @@ def _builder(words: _Words) -> Callable[..., Attack]:
     if words.name not in BUILDERS:
         known = ", ".join(["pgd-20", *(name for name in BUILDERS if name != "pgd"), f"{FOREIGN}CW"])
         hint = did_you_mean(words.name.rstrip("0123456789").rstrip("-")[:40], BUILDERS)
-        raise InputError(f"unknown attack {_shown(words.name)}{hint} known: {known}")
+        raise UnknownAttackError(words.name, f"unknown attack {_shown(words.name)}{hint} known: {known}")
     return BUILDERS[words.name]
 
 

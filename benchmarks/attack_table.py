@@ -1,6 +1,6 @@
 """The table of benchmarks/attacks.py, from its measurements alone."""
 
-from measuring import Records, machine, medians, spread
+from benchmarks.measuring import Records, machine, medians, spread
 
 
 def table(records: Records, threads: int) -> str:

@@ -86,11 +86,10 @@ class Counted(nn.Module):
         return taken
 
 
-def peak_memory(script: Path, arguments: list[str]) -> float:
+def peak_memory(module: str, arguments: list[str]) -> float:
     """MiB that a process of its own took at its peak beyond what it had before: what `report_peak` prints."""
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments], check=True, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout.splitlines()[-1])
 
 

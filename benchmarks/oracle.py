@@ -1,6 +1,6 @@
 """Robust accuracy under our Auto-PGD and Square, and under those of their authors (package pyautoattack).
 
-    python benchmarks/oracle.py CHECKPOINT --out runs/bench/attacks [--data DIR]
+    python -m benchmarks.oracle CHECKPOINT --out runs/bench/attacks [--data DIR]
 
 Needs `pip install pyautoattack`. Writes oracle.jsonl as it goes and oracle.md. Seconds are those of one run
 each and no comparison of speed: see attacks.py for that.
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 import tyro
-from measuring import Records, machine
 from torch import Tensor, nn
 from tyro.conf import Positional
 
 from attacks import APGD, APGDTargeted, Attack, Square, ThreatModel
+from benchmarks.measuring import Records, machine
 from robust_tickets import data
 from robust_tickets.models import fold
 from robust_tickets.runs import write_text

@@ -9,7 +9,7 @@ from torch import nn
 from attacks import PGD
 from robust_tickets import arms, models
 from robust_tickets.data import Dataset, Spec, Split
-from robust_tickets.evaluation import attack_named
+from robust_tickets.evaluation import attack_named, sanity_passes
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.progress import Silent
 from robust_tickets.report.read import TABLE_ATTACKS
@@ -77,7 +77,8 @@ def _looking(what: Experiment, spec: Spec, epochs: int) -> int:
     attacks = [attack_named(name, what.threat, recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
     steps = [attack.steps if isinstance(attack, PGD) else 0 for attack in attacks]
     judged = recipe.evaluate.images or spec.test_images
-    evaluation = sum(2 * n + 1 for n in steps) * judged * 2 * len(recipe.compare.arms)
+    checkpoints = 2 * len(recipe.compare.arms)
+    evaluation = (sum(2 * n + 1 for n in steps) * judged + sanity_passes(judged)) * checkpoints
     validation = (2 * recipe.evaluate.val_steps + 2) * recipe.data.val_images * epochs
     return evaluation + validation
 

@@ -102,6 +102,10 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
     assert all((state[weight] != ticket.init[weight])[kept].any() for weight, kept in ticket.mask.items())
 
 
+# the sanity checks of a net on 100 images: two calls, one under noise, one with its gradient, PGD-20 at four
+# eps, FGSM, PGD-20 from three starts, and 200 queries
+CHECKS = 100 * (2 + 1 + 2 + 4 * 41 + 3 + 3 * 41 + 200)
+
 # name -> epochs and passes, by hand from the TOML's own numbers. 49,000 images make 382 batches of 128;
 # natural, FGSM and PGD-10 training take 2, 4 and 22 passes a sample, which cost 3, 5 and 23 forward passes
 BY_HAND = {
@@ -116,7 +120,7 @@ BY_HAND = {
         # FGSM with a last look, and PGD-20 with one
         "validation and evaluation, at most": (
             None,
-            442 * 1000 * (1 + 21) + 5 * 2 * 10_000 * (1 + 3 + 41),
+            442 * 1000 * (1 + 21) + 5 * 2 * (10_000 * (1 + 3 + 41) + CHECKS),
         ),
     },
     "strong-resnet18": {

@@ -10,6 +10,7 @@ from robust_tickets.evaluation.sanity import (
     order_of_attacks,
     order_of_eps,
     sanity_checks,
+    sanity_passes,
 )
 from robust_tickets.evaluation.verdicts import Verdicts
 
@@ -28,5 +29,6 @@ __all__ = [
     "order_of_attacks",
     "order_of_eps",
     "sanity_checks",
+    "sanity_passes",
     "worst_case",
 ]

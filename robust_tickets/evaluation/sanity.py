@@ -81,6 +81,14 @@ def sanity_checks(net: Net, split: Split, how: Judging) -> Sanity:
     return _Battery(net, split.take(torch.arange(min(SAMPLES, len(split)))), how).run()
 
 
+def sanity_passes(samples: int) -> int:
+    """How many passes the checks of a split of so many samples take if no sample breaks."""
+    pgd = 2 * _STEPS + 1
+    looks = 2 + 1 + 2  # twice for determinism, once under noise, forward and backward for the gradient
+    each = looks + 4 * pgd + 3 + _RESTARTS * pgd + _QUERIES  # four radii, FGSM, restarts, Square
+    return each * min(SAMPLES, samples)
+
+
 def order_of_attacks(rows: Sequence[Row]) -> Iterator[Check]:
     """FGSM against PGD on all samples, where both were run."""
     weak = next((row for row in rows if row.attack == "fgsm"), None)

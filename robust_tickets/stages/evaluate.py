@@ -2,16 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from robust_tickets import evaluation, runs
-from robust_tickets.data import Dataset
+from robust_tickets.data import Dataset, Spec
 from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError
-from robust_tickets.evaluation import Sanity, attack_named
+from robust_tickets.evaluation import Check, Row, Sanity, attack_named
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.models import Make, fold
 from robust_tickets.recipe import Recipe, check
@@ -94,13 +95,9 @@ def evaluate_file(
     what = whats[0]
     experiment = Experiment(what, images=images)
     spec = experiment.spec(machine)
-    for named, net_of in ((file, checkpoint), (asked.source, other)):
-        if net_of is not None and (spec.shape, spec.classes) != (net_of.model.shape, net_of.model.classes):
-            mend = "leave out --data.name, or name a set of its shape and classes"
-            raise InputError(
-                f"{named} is a net for {net_of.resolved_recipe().data.name}, which {what.data.name} does not "
-                f"fit: {mend if net_of is checkpoint else 'choose another --from, of the same images'}"
-            )
+    _check_fits(file, checkpoint, spec, what, "leave out --data.name, or name a set of its shape and classes")
+    if asked.source is not None and other is not None:
+        _check_fits(asked.source, other, spec, what, "choose another --from, of the same images")
     machine.prepare(what.compute)
     album = Pictures(pictures, apart=len(whats) > 1) if pictures is not None else None
     ledger = Ledger("evaluate", clock_for(machine.device))
@@ -117,15 +114,10 @@ def evaluate_file(
         attacked = None if other is None else fold(placed(other.net(theirs.make), what.compute, machine))
         judge = Judge(file, asked, machine, net, attacked, dataset, folder, ledger, album)
         found = {str(each.threat.eps): judge.judge(each) for each in whats}
-        worst = {eps: evaluation.worst_case(rows).accuracy for eps, (_, rows) in found.items()}
-        # where the net was trained, if that is among them: a curve's ends say little
+        # at the eps of the training, if that is among them: a curve's ends say little
         recorded = checkpoint.resolved_recipe().threat.eps.value
         sanity = judge.check(next((w for w in whats if w.threat.eps.value == recorded), what))
-        for eps, (_, rows_there) in found.items():
-            at = f" at {eps}" if len(found) > 1 else ""
-            order = evaluation.order_of_attacks(rows_there)
-            sanity = sanity.also(replace(check, name=check.name + at) for check in order)
-        sanity = sanity.also(evaluation.order_of_eps(worst))
+        sanity = sanity.also(_order({eps: rows for eps, (_, rows) in found.items()}))
     account = folder / f"evaluate-{file.stem}.ledger.json"
     if ledger.passes["attack"].total or not account.exists():  # not where all was known already
         runs.write_json(account, ledger.report())
@@ -136,6 +128,24 @@ def evaluate_file(
     if album is not None:
         machine.progress.say(album.write())
     return Evaluated(folder / "robustness.csv", rows, sanity, curve)
+
+
+def _check_fits(file: Path, checkpoint: Checkpoint, spec: Spec, what: Recipe, mend: str) -> None:
+    if (spec.shape, spec.classes) != (checkpoint.model.shape, checkpoint.model.classes):
+        raise InputError(
+            f"{file} is a net for {checkpoint.resolved_recipe().data.name}, which {what.data.name} does not "
+            f"fit: {mend}"
+        )
+
+
+def _order(found: dict[str, list[Row]]) -> Iterator[Check]:
+    """The rows of each eps held against one another, and the worst cases of all eps."""
+    for eps, rows in found.items():
+        at = f" at {eps}" if len(found) > 1 else ""
+        yield from (replace(c, name=c.name + at) for c in evaluation.order_of_attacks(rows))
+    yield from evaluation.order_of_eps(
+        {eps: evaluation.worst_case(rows).accuracy for eps, rows in found.items()}
+    )
 
 
 def _whats(asked: Asked, checkpoint: Checkpoint, source: Source) -> list[Recipe]:

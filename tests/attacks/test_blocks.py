@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import FGSM, PGD, InputError, ThreatModel
-from attacks.blocks import Blocks
+from attacks.blocks import Blocks, _cut
 from attacks.losses import cross_entropy
 
 N, SHAPE = 37, (3, 6, 6)
@@ -52,28 +52,34 @@ def test_logits_losses_and_gradients_are_those_of_one_block(size, net, images, l
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("size", [8, 16, 40, 100])
-def test_only_the_size_its_half_quarter_and_eighth_are_met(size, net, images, labels):
+@pytest.mark.parametrize("size", [1, 8, 16, 40, 100])
+def test_only_the_size_and_its_halves_are_met(size, net, images, labels):
     blocks = Blocks(net, size)
     for n in range(1, N + 1):
         blocks.gradient(images[:n], cross_entropy, labels[:n])
-    assert set(net.sizes) <= {size, size // 2, size // 4, size // 8}
+    assert set(net.sizes) <= {size >> halvings for halvings in range(8)}
 
 
-def test_what_is_padded_is_less_than_the_smallest_block(net, images):
-    for n in range(1, N + 1):
-        net.sizes.clear()
-        Blocks(net, 32).logits(images[:n])
-        assert 0 <= sum(net.sizes) - n < 4
+@pytest.mark.parametrize("size", [32, 250, 256])
+def test_little_is_padded_and_less_than_half_of_a_small_rest(size):
+    for n in range(1, 3 * size):
+        blocks = list(_cut(n, size))
+        firsts = [first for first, _ in blocks]
+        assert firsts == [sum(s for _, s in blocks[:i]) for i in range(len(blocks))]  # nothing twice
+        covered = sum(s for _, s in blocks)
+        assert n <= covered
+        last = blocks[-1][1]
+        assert covered - n <= (last // 2 if last <= 32 else last // 8)
+        assert len(blocks) <= n // size + 4
 
 
 def test_passes_are_counted_with_their_padding(net, images, labels):
-    blocks = Blocks(net, 16)  # 37 = 16 + 16 + 4 + 1, the last padded to 2
+    blocks = Blocks(net, 16)  # 37 = 16 + 16 + 5, and the 5 are padded to 8
     blocks.logits(images)
-    assert (blocks.forwards, blocks.backwards) == (38, 0)
+    assert (blocks.forwards, blocks.backwards) == (40, 0)
     blocks.gradient(images, cross_entropy, labels)
-    assert (blocks.forwards, blocks.backwards) == (76, 38)
-    assert sum(net.sizes) == 76
+    assert (blocks.forwards, blocks.backwards) == (80, 40)
+    assert sum(net.sizes) == 80
 
 
 def test_the_memory_format_stays(net, images):

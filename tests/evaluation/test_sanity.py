@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import attacks
 from attacks import ThreatModel
-from robust_tickets.evaluation import Judging, Sanity, sanity_checks
+from robust_tickets.evaluation import Judging, Sanity, sanity_checks, sanity_passes
 from robust_tickets.ledger import Passes
 
 THREAT = ThreatModel("Linf", 8 / 255)
@@ -54,6 +54,7 @@ def test_an_honest_net_passes_every_check(colours):
     assert failed(sanity) == []
     assert sanity.warnings == []
     assert sanity.samples == 100
+    assert sanity.passes.total < sanity_passes(1000) == sanity_passes(100)
     assert figure(sanity, NOISE).startswith("100.0 % right without, 100.0 % with")
     assert figure(sanity, GRADIENT) == "0 all-zero, 0 not finite, of 100"
     assert figure(sanity, NOTHING) == "0.0 % stand"
