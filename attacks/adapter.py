@@ -57,6 +57,7 @@ class TorchAttack(Attack):
         self.arguments = arguments
         self._class = _class_named(name)
         self._takes = _arguments(name, self._class)
+        self.least_classes = 4 if name in ("APGDT", "AutoAttack") else 2
         _check_norm(name, self._class, self._takes, threat.norm)
         for argument, value in arguments.items():
             _check_argument(name, argument, value, self._takes)
@@ -68,8 +69,10 @@ class TorchAttack(Attack):
 
     @property
     def settings(self) -> dict[str, object]:
-        """The name and the arguments that were given."""
-        return {"name": self.name, **self.arguments}
+        """The name and all arguments but those that come from threat, net and seed, defaults included."""
+        known = ("eps", "max_epsilon", "norm", "n_classes", "seed")
+        defaults = {name: value for name, value in self._takes.items() if name not in known}
+        return {"name": self.name, **defaults, **self.arguments}
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         if task.start is not None:

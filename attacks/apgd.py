@@ -12,7 +12,7 @@ from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.balls import Ball
 from attacks.blocks import Blocks, InputError
 from attacks.found import Found
-from attacks.losses import loss_named, targeted_dlr
+from attacks.losses import LEAST_CLASSES, loss_named, targeted_dlr
 from attacks.threat import ThreatModel
 
 _MOMENTUM = 0.75  # the paper's alpha: how much of a step is new; the rest goes on along the last one
@@ -52,6 +52,7 @@ class APGD(Attack):
         self.restarts = restarts
         self.rho = rho
         self._loss = loss_named(loss)
+        self.least_classes = LEAST_CLASSES.get(loss, 2)
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         found = Found(task)
@@ -74,6 +75,8 @@ class APGDTargeted(Attack):
         attack = APGDTargeted(ThreatModel("Linf", 8 / 255))
         adversarial = attack(net, images, labels)
     """
+
+    least_classes = 4
 
     def __init__(self, threat: ThreatModel, *, steps: int = 100, targets: int = 9, rho: float = 0.75) -> None:
         _check_settings(steps, rho)

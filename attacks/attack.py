@@ -58,6 +58,8 @@ class Attack(ABC):
     """An attack on any net whose images live in `threat.bounds`."""
 
     threat: ThreatModel
+    least_classes: int = 2
+    """How many classes a net must have for the attack to make sense."""
 
     def __call__(self, net: Net, images: Tensor, labels: Tensor, *, seed: int = 0) -> Tensor:
         """Adversarial images for `images` (N, C, H, W) with `labels` (N,); short for `run(...).images`."""

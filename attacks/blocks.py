@@ -134,5 +134,5 @@ def _check_logits(logits: Tensor, size: int, n: int, lowest: int, highest: int) 
     if bool(odd.any()):
         raise InputError(
             f"the net gave logits that are no numbers (NaN) for {int(odd.sum())} of {n} images: its weights "
-            "are damaged, or it divides by zero on some images"
+            "are damaged, or it divides by zero on some images: use another checkpoint, or mend the net"
         )

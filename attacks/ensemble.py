@@ -33,6 +33,7 @@ class Ensemble(Attack):
         if names and len(names) != len(attacks):
             raise ValueError(f"expected {len(attacks)} names, got {len(names)}")
         self.threat = attacks[0].threat
+        self.least_classes = max(attack.least_classes for attack in attacks)
         self.attacks = tuple(attacks)
         self.names = tuple(names) or tuple(type(attack).__name__ for attack in attacks)
 

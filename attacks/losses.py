@@ -48,6 +48,9 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
 """The losses by the names that attacks know them by."""
 
+LEAST_CLASSES = {"dlr": 3}
+"""How many classes a loss takes, where that is more than 2."""
+
 _TINY = 1e-12
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.blocks import Blocks
 from attacks.found import Found
-from attacks.losses import loss_named
+from attacks.losses import LEAST_CLASSES, loss_named
 from attacks.threat import ThreatModel
 
 
@@ -64,6 +64,7 @@ class PGD(Attack):
         self.loss = loss
         self.momentum = momentum
         self._loss = loss_named(loss)
+        self.least_classes = LEAST_CLASSES.get(loss, 2)
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         found = Found(task)

@@ -85,13 +85,17 @@ def parse(text: str, threat: ThreatModel, *, rel_step: float = 0.25) -> Attack:
 
 
 def canonical(text: str) -> str:
-    """The text in its one way of writing, a name for tables: arguments in their order, spaces after commas.
+    """The text in its one way of writing, a name for tables: arguments in the attack's order, spaces after
+    commas.
 
     `parse` gives the same attack for both. Raises InputError where the text is no name with arguments.
     """
     words = _read(text)
     name = words.name if words.steps is None else f"{words.name}-{words.steps}"
-    return f"{name}({', '.join(words.written)})" if words.written else name
+    order = list(inspect.signature(BUILDERS[words.name]).parameters) if words.name in BUILDERS else []
+    places = {argument: place for place, argument in enumerate(order)}
+    written = sorted(words.written, key=lambda part: places.get(part.partition("=")[0], len(order)))
+    return f"{name}({', '.join(written)})" if written else name
 
 
 @dataclass(frozen=True)

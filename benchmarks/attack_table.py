@@ -1,10 +1,13 @@
 """The table of benchmarks/attacks.py, from its measurements alone."""
 
-from benchmarks.measuring import Records, machine, medians, spread
+from typing import Any
+
+from benchmarks.measuring import Records, medians, spread
 
 
-def table(records: Records, threads: int) -> str:
+def table(records: Records) -> str:
     """Medians, spread, and how many times torchattacks' speed; then memory and agreement, in sentences."""
+    about = next(record for record in records.all() if record.get("kind") == "about")
     found = [record for record in records.all() if "seconds" in record]
     lines = [
         "| net | attack | library | images | accuracy % | seconds | spread | forwards | backwards | speed |",
@@ -27,22 +30,32 @@ def table(records: Records, threads: int) -> str:
         "Seconds are medians, the spread is from smallest to largest; the libraries were measured in turn. "
         "Speed is how many times torchattacks'. *images*: all samples to the last step, as training wants "
         "them; *accuracy*: verdicts, where ours lets broken samples leave.",
-        f"Linf 8/255, step 2/255, batches of 250. Machine: {machine(threads)}.",
+        f"Linf 8/255, step 2/255, batches of 250. Machine: {about['machine']}.",
         *(_memory(record) for record in records.all() if record.get("kind") == "memory"),
         *(_agreement(record) for record in records.all() if record.get("kind") == "agreement"),
+        *(_shrinking(record) for record in records.all() if record.get("kind") == "shrinking"),
     ]
     return "\n".join([*lines, "", "\n\n".join(notes), ""])
 
 
-def _memory(record: dict[str, object]) -> str:
+def _memory(record: dict[str, Any]) -> str:
     return (
         f"{record['net']}, memory at the peak of PGD-20 on {record['n']} images, beyond net and images: "
         f"ours {record['ours']:.0f} MiB, torchattacks {record['torchattacks']:.0f} MiB."
     )
 
 
-def _agreement(record: dict[str, object]) -> str:
+def _agreement(record: dict[str, Any]) -> str:
     return (
         f"{record['net']}, PGD-20 with 5 restarts from the same starts, {record['n']} images: "
         f"{record['ours alone']} fall to ours alone, {record['torchattacks alone']} to torchattacks alone."
+    )
+
+
+def _shrinking(record: dict[str, Any]) -> str:
+    differ = ", ".join(f"{count} in blocks of {size}" for size, count in record["differ"].items())
+    margins = ", ".join(f"{value:+.3g}" for value in record["margins"].values())
+    return (
+        f"{record['net']}, PGD-20 on {record['n']} images in float32: verdicts with shrinking that differ "
+        f"from those without: {differ}" + (f"; the margins of these samples: {margins}." if margins else ".")
     )

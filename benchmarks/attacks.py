@@ -10,6 +10,7 @@ keeps images channels last, and lets broken samples leave where a verdict is all
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,26 @@ import tyro
 from torch import Tensor, nn
 from tyro.conf import Positional
 
-from attacks import FGSM, PGD, Attack, ThreatModel, autoattack
+from attacks import FGSM, PGD, Attack, autoattack
 from benchmarks.attack_table import table
-from benchmarks.measuring import Counted, Records, alternate, peak_memory, report_peak
+from benchmarks.attack_verdicts import (
+    BATCH,
+    EPS,
+    RESTARTS,
+    STEP,
+    STEPS,
+    THREAT,
+    agreement,
+    shrinking,
+)
+from benchmarks.measuring import Counted, Records, alternate, machine, peak_memory, report_peak
 from robust_tickets import data
 from robust_tickets.models import fold
 from robust_tickets.runs import write_text
 from robust_tickets.settings import Data
 from robust_tickets.training import Checkpoint
 
-EPS, STEP, STEPS, RESTARTS, BATCH = 8 / 255, 2 / 255, 20, 5, 250
 LIBRARIES = ("ours", "torchattacks")  # whose memory is compared
-THREAT = ThreatModel("Linf", EPS)
 
 
 @dataclass(frozen=True)
@@ -226,38 +235,6 @@ def measure(case: Case, few: Case, net: str, records: Records, settings: Setting
     )
 
 
-def agreement(case: Case) -> dict[str, int]:
-    """Verdicts under PGD-20 with restarts from the same starts: how many samples each side alone breaks."""
-    ours, theirs = torch.zeros_like(case.labels) > 0, torch.zeros_like(case.labels) > 0
-    attack = PGD(THREAT, steps=STEPS, step_size=STEP)
-    folded = fold(case.net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-    plain = case.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    import torchattacks
-
-    uniform = Tensor.uniform_
-    for rows in torch.arange(len(case.labels)).split(BATCH):
-        images, labels = case.images[rows], case.labels[rows]
-        for restart in range(RESTARTS):
-            start = THREAT.random_start(images, rows, seed=0, restart=restart)
-            noise = start - images
-            Tensor.uniform_ = lambda made, low, high, noise=noise: made.copy_(noise)  # type: ignore[assignment]
-            try:
-                attacked = torchattacks.PGD(plain, eps=EPS, alpha=STEP, steps=STEPS)(images, labels)
-            finally:
-                Tensor.uniform_ = uniform  # type: ignore[method-assign]
-            with torch.no_grad():
-                theirs[rows] |= plain(attacked).argmax(1) != labels
-            layout = images.to(memory_format=torch.channels_last)
-            result = attack.run(folded, layout, labels, start=start, stop_when_broken=True, block=BATCH)
-            assert result.broken is not None
-            ours[rows] |= result.broken
-    return {
-        "n": len(case.labels),
-        "ours alone": int((ours & ~theirs).sum()),
-        "torchattacks alone": int((theirs & ~ours).sum()),
-    }
-
-
 def measure_memory(case: Case, library: str) -> None:
     """Print the peak of PGD-20 with one library, in this process."""
     if library == "ours":
@@ -272,6 +249,9 @@ def main(settings: Settings) -> None:
     torch.set_num_threads(settings.threads)
     test = data.load(Data("cifar10", root=settings.data)).test
     records = Records(settings.out / "measurements.jsonl")
+    if not settings.memory:
+        digests = [sha256(file.read_bytes()).hexdigest()[:16] for file in settings.checkpoints]
+        records.begin({"machine": machine(settings.threads), "checkpoints": digests})
     for file in settings.checkpoints:
         checkpoint = Checkpoint.load(file)
         name = f"{checkpoint.model.name} x{checkpoint.model.width:g}"
@@ -285,14 +265,16 @@ def main(settings: Settings) -> None:
             return
         last = file == settings.checkpoints[-1]
         measure(whole, few, name, records, settings, last=last)
-        if not records.has(kind="memory", net=name):
+        if not records.has(kind="memory", net=name, n=settings.images):
             told = [str(file), "--images", str(settings.images), "--threads", str(settings.threads)]
             told += [] if settings.data is None else ["--data", str(settings.data)]
             peaks = {lib: peak_memory("benchmarks.attacks", [*told, "--memory", lib]) for lib in LIBRARIES}
             records.add({"kind": "memory", "net": name, "n": settings.images, **peaks})
-        if last and not records.has(kind="agreement", net=name):
-            records.add({"kind": "agreement", "net": name, **agreement(agreed)})
-    write_text(settings.out / "attacks.md", table(records, settings.threads))
+        for kind, compare in (("agreement", agreement), ("shrinking", shrinking)):
+            if last and not records.has(kind=kind, net=name):
+                found = compare(net, agreed.images, agreed.labels)
+                records.add({"kind": kind, "net": name, "n": len(agreed.labels), **found})
+    write_text(settings.out / "attacks.md", table(records))
     print(settings.out / "attacks.md")
 
 

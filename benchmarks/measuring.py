@@ -1,7 +1,6 @@
 """Measuring side by side: ways to do one thing alternate, and each measurement is kept as it is made."""
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -33,6 +32,14 @@ class Records:
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
+    def begin(self, about: dict[str, Any]) -> None:
+        """Say what the measurements are taken on, or stop where they were begun on something else."""
+        known = [record for record in self.all() if record.get("kind") == "about"]
+        if not known:
+            self.add({"kind": "about", **about})
+        elif known[0] != {"kind": "about", **about}:
+            sys.exit(f"{self.file} was begun with {known[0]}, this is {about}: choose another --out")
+
     def has(self, **key: object) -> bool:
         """Whether a measurement with these values is there."""
         return any(key.items() <= record.items() for record in self.all())
@@ -46,12 +53,14 @@ def alternate(
     The unmeasured run is left out with one repeat: such runs are long, and what a first run pays is nothing
     to them. What was measured earlier counts, so that a run that was stopped goes on.
     """
+    warm = set()
     for repeat in range(repeats):
         for library, way in ways.items():
             if records.has(library=library, repeat=repeat, **key):
                 continue
-            if repeat == 0 and repeats > 1:
+            if library not in warm and repeats > 1:
                 way()
+                warm.add(library)
             begin = time.perf_counter()
             found = way()
             seconds = time.perf_counter() - begin
@@ -94,12 +103,17 @@ def peak_memory(module: str, arguments: list[str]) -> float:
 
 
 def report_peak(work: Callable[[], object]) -> None:
-    """Do the work and print by how much the resident memory rose above what it was before, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    before = pages * resource.getpagesize()
+    """Do the work and print by how much the resident memory rose above what it was before, in MiB (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak of what came before
+    before = _status("VmRSS")
     work()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"{(peak - before) / 2**20:.1f}")
+    print(f"{(_status('VmHWM') - before) / 1024:.1f}")
+
+
+def _status(name: str) -> int:
+    """A size of this process, in KiB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
 
 
 def medians(records: list[dict[str, Any]], name: str) -> float:

@@ -8,6 +8,7 @@ each and no comparison of speed: see attacks.py for that.
 
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -72,18 +73,19 @@ def theirs(name: str, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return net(attacked).argmax(1) == labels
 
 
-def table(records: Records, threads: int) -> str:
+def table(records: Records) -> str:
     """The measurements as a table."""
     lines = [
         "| net | attack | images | ours % | pyautoattack % | ours alone breaks | pyautoattack alone breaks |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for r in records.all():
+    about, *found = records.all()
+    for r in found:
         lines.append(
             f"| {r['net']} | {r['attack']} | {r['n']} | {100 * r['ours']:.1f} | {100 * r['theirs']:.1f} | "
             f"{r['ours alone']} | {r['theirs alone']} |"
         )
-    note = f"Robust accuracy, Linf 8/255, each attack alone. Machine: {machine(threads)}."
+    note = f"Robust accuracy, Linf 8/255, each attack alone. Machine: {about['machine']}."
     return "\n".join([*lines, "", note, ""])
 
 
@@ -96,6 +98,8 @@ def main(settings: Settings) -> None:
     net = checkpoint.net().eval()
     name = f"{checkpoint.model.name} x{checkpoint.model.width:g}"
     records = Records(settings.out / "oracle.jsonl")
+    digest = sha256(settings.checkpoint.read_bytes()).hexdigest()[:16]
+    records.begin({"machine": machine(settings.threads), "checkpoints": [digest]})
     for attack, mine in OURS.items():
         if records.has(attack=attack, net=name, n=len(labels)):
             continue
@@ -112,7 +116,7 @@ def main(settings: Settings) -> None:
         }
         records.add(record)
         print(f"{time.perf_counter() - begin:6.0f} s  {record}", flush=True)
-    write_text(settings.out / "oracle.md", table(records, settings.threads))
+    write_text(settings.out / "oracle.md", table(records))
     print(settings.out / "oracle.md")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+from attacks import InputError as AttackError
 from robust_tickets import arms, comparison, evaluation
 from robust_tickets import recipe as recipes
 from robust_tickets import tickets as ticketing
@@ -164,8 +165,12 @@ def evaluate(
     folded = fold(ours)
     split = what.load(machine).test.first(limit)
     how = Judging(what.threat, settings.rel_step, settings.batch, seed, compute.channels_last)
-    rows = list(evaluation.evaluate(folded, split, [attacks] if isinstance(attacks, str) else attacks, how))
-    checks = evaluation.sanity_checks(folded, split, how).also(evaluation.order_of_attacks(rows))
+    named = [attacks] if isinstance(attacks, str) else attacks
+    try:
+        rows = list(evaluation.evaluate(folded, split, named, how))
+        checks = evaluation.sanity_checks(folded, split, how).also(evaluation.order_of_attacks(rows))
+    except AttackError as error:
+        raise InputError(str(error)) from None
     for warning in checks.warnings:
         warnings.warn(f"this robust accuracy may mislead: {warning}", RobustnessWarning, stacklevel=2)
     rows = [*rows, evaluation.worst_case(rows)] if len(rows) > 1 else rows

@@ -26,7 +26,6 @@ from robust_tickets.verbs import (
     RunsList,
     RunsRm,
     Search,
-    SourceModel,
     Table,
     Train,
     Verb,
@@ -150,7 +149,6 @@ def _run_recipe(verb: Running) -> None:
 
 def _evaluate(verb: Evaluate) -> None:
     from robust_tickets import stages
-    from robust_tickets.stages.named import SOURCE_FLAGS
 
     eps = tuple(Eps(text) for text in verb.threat.eps or ())
     their = verb.from_model
@@ -160,7 +158,7 @@ def _evaluate(verb: Evaluate) -> None:
         stages.Asked(verb.attacks, verb.split, verb.limit, verb.seed, eps, verb.threat.norm, verb.source),
         source=stages.Source(verb.data.name, verb.data.root, verb.data.download, verb.data.resize),
         model=stages.Named(verb.model.name, verb.model.width, verb.model.normalise),
-        source_model=None if their == SourceModel() else stages.Named(**vars(their), flags=SOURCE_FLAGS),
+        source_model=stages.SourceNamed(their.name, their.width, their.normalise),
         elsewhere=verb.runs,
         pictures=verb.save_images,
     )

@@ -100,13 +100,13 @@ class EvaluationModel:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceModel:
-    """The net of --from, where its file cannot say or must not; by default as --model says."""
+    """The net of --from, where its file cannot say or must not; None: as --model says."""
 
     name: Annotated[str | None, arg(metavar="NET|MODULE:FUNCTION")] = None
     """as --model.name"""
-    width: Annotated[float, Range(above=0, most=64)] = 1.0
+    width: Annotated[float | None, Range(above=0, most=64)] = None
     """as --model.width"""
-    normalise: Annotated[str, arg(metavar="none|DATA|MEAN,STD")] = "none"
+    normalise: Annotated[str | None, arg(metavar="none|DATA|MEAN,STD")] = None
     """as --model.normalise"""
 
 
@@ -124,7 +124,7 @@ class EvaluationThreat:
 
     eps: Annotated[tuple[str, ...] | None, arg(metavar="EPS...", aliases=["--eps"])] = None
     """radius of the ball, for pixels in [0, 1]; step sizes move along; several (2/255 4/255 8/255) give a
-    curve, robustness-<checkpoint>.svg"""
+    curve, robustness-<checkpoint>-<hex>.svg"""
     norm: Literal["Linf", "L2"] | None = None
     """norm of the ball"""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks import Attack, Ensemble, ThreatModel, inspected, misclassified
+from attacks import Attack, AttackResult, Ensemble, ThreatModel, inspected, misclassified
 from attacks.blocks import Blocks, Net
 from robust_tickets.data import Split, floats
 from robust_tickets.evaluation.named import CLEAN, attack_named, attacks_named
@@ -18,6 +18,9 @@ from robust_tickets.ledger import Passes
 Attacked = Callable[[str, Split, Tensor, Tensor], None]
 """Told of an attack's name, the samples, their attacked images, and bool (N,) which of them broke."""
 
+Advance = Callable[[int, Passes, Passes], None]
+"""Told of samples that are done, and of the passes of the net and of the source that took."""
+
 _CHUNK = 2
 """Batches of samples that are attacked together: as some leave, the others still fill whole blocks."""
 
@@ -27,7 +30,7 @@ class Judging:
     """How images are judged.
 
     batch: how many go through the net at once. Random numbers belong to samples (their ids) and the seed, so
-    that this is a matter of speed and memory alone.
+    that this is a matter of speed and memory alone; but for foreign attacks, which draw theirs by block.
     """
 
     threat: ThreatModel
@@ -45,104 +48,132 @@ def evaluate(
     *,
     source: Net | None = None,
     verdicts: Verdicts | None = None,
-    advance: Callable[[int, Passes], None] = lambda samples, passes: None,
+    advance: Advance = lambda samples, passes, of_source: None,
     attacked: Attacked | None = None,
 ) -> Iterator[Row]:
     """Evaluate a net (images in [0, 1] to logits): a row for clean images, then one an attack or set named.
 
     A sample that is misclassified, clean or at any iterate, leaves the attack, so that passes fall with
     robust accuracy. source: another net, on which the attacks run to their end; the net itself sees their
-    images alone (a transfer attack). verdicts: where the matrix is kept, and what of it is done already.
-    `advance` is told of samples and passes as they are done, `attacked` is given the images of each attack.
+    images alone (a transfer attack; of an ensemble each attack's images in turn). verdicts: where the matrix
+    is kept, and what of it is done already. `advance` is told of samples and passes as they are done,
+    `attacked` is given the images of each attack.
 
-    Raises InputError for an unknown attack before anything is run, and where the net gives NaN.
+    Raises InputError for an unknown attack before anything is run, and attacks.InputError for an attack that
+    does not work on the net, or a net that gives NaN.
     """
-    names = attacks_named(attacks)
-    built = {name: attack_named(name, how.threat, how.rel_step) for name in names}
+    built = {name: attack_named(name, how.threat, how.rel_step) for name in attacks_named(attacks)}
     verdicts = Verdicts(split.ids, split.labels) if verdicts is None else verdicts
-    clean = _clean(net, split, how, verdicts, advance)
+    court = _Court(net, source, split, how, verdicts, advance, attacked)
+    clean = court.clean()
     yield clean.row()
     for name, attack in built.items():
-        if attack is None:
-            continue
-        members = list(attack.names) if isinstance(attack, Ensemble) else []
-        column = verdicts.column(name, _said(attack), members)
-        _judge(column, attack, net, source, split, clean, how, verdicts, advance, attacked)
-        yield column.row()
+        if attack is not None:
+            members = list(attack.names) if isinstance(attack, Ensemble) else []
+            column = verdicts.column(name, _said(attack), members)
+            column.verdicts[clean.verdicts == FELL] = FELL
+            court.judge(column, attack)
+            yield column.row()
 
 
-def _clean(
-    net: Net, split: Split, how: Judging, verdicts: Verdicts, advance: Callable[[int, Passes], None]
-) -> Column:
-    column = verdicts.column(CLEAN)
-    todo = column.open
-    advance(len(split) - len(todo), Passes())
-    for rows in torch.split(todo, _CHUNK * how.batch):
-        if len(rows) == 0:  # splitting nothing gives one empty part
-            break
-        begin = time.perf_counter()
-        part = split.take(rows)
-        blocks = Blocks(net, how.batch, part.labels)
-        with inspected(net):
-            right = ~misclassified(blocks.logits(floats(part.images, how.channels_last)), part.labels)
-        column.verdicts[rows] = right.cpu().to(torch.int8)  # waits for the device, so the time is whole
-        column.seconds += time.perf_counter() - begin
-        column.forwards += blocks.forwards
-        verdicts.save()
-        advance(len(rows), Passes(blocks.forwards))
-    return column
+@dataclass(frozen=True)
+class _Court:
+    """Where attacks are tried, chunk by chunk of samples: see `evaluate`."""
 
+    net: Net
+    source: Net | None
+    split: Split
+    how: Judging
+    verdicts: Verdicts
+    advance: Advance
+    attacked: Attacked | None
 
-def _judge(
-    column: Column,
-    attack: Attack,
-    net: Net,
-    source: Net | None,
-    split: Split,
-    clean: Column,
-    how: Judging,
-    verdicts: Verdicts,
-    advance: Callable[[int, Passes], None],
-    attacked: Attacked | None,
-) -> None:
-    """Fill what is open of a column, chunk by chunk."""
-    column.verdicts[clean.verdicts == FELL] = FELL
-    todo = column.open
-    advance(len(split) - len(todo), Passes())
-    for rows in torch.split(todo, _CHUNK * how.batch):
-        if len(rows) == 0:
-            break
-        begin = time.perf_counter()
-        part = split.take(rows)
-        images = floats(part.images, how.channels_last)
-        result = attack.run(
-            net if source is None else source,
+    def clean(self) -> Column:
+        """The verdicts on images as they are."""
+        column = self.verdicts.column(CLEAN)
+        for rows, part, images in self._chunks(column):
+            begin = time.perf_counter()
+            broken, passes = self._look(images, part)
+            self._keep(column, rows, broken, begin, passes, Passes())
+        return column
+
+    def judge(self, column: Column, attack: Attack) -> None:
+        """Fill what is open of a column."""
+        for rows, part, images in self._chunks(column):
+            begin = time.perf_counter()
+            if self.source is None:
+                result = self._run(self.net, attack, images, part, stop=True)
+                broken, made = result.broken, result.images
+                by = result.by
+                passes, of_source = Passes(result.forwards, result.backwards), Passes()
+                column.outside += result.outside
+            else:
+                broken, made, by, passes, of_source = self._transferred(column, attack, images, part)
+            assert broken is not None
+            if by is not None:
+                column.by[rows] = by.cpu().to(torch.int8)
+            self._keep(column, rows, broken, begin, passes, of_source)
+            if self.attacked is not None:
+                self.attacked(column.attack, part, made.cpu(), broken.cpu())
+
+    def _transferred(
+        self, column: Column, attack: Attack, images: Tensor, part: Split
+    ) -> tuple[Tensor, Tensor, Tensor | None, Passes, Passes]:
+        """Images made on the source, each attack of an ensemble on what stands, and the net's own verdict."""
+        assert self.source is not None
+        members = attack.attacks if isinstance(attack, Ensemble) else (attack,)
+        by, made = torch.full_like(part.labels, -1), images.clone()
+        passes, of_source = Passes(), Passes()
+        for number, member in enumerate(members):
+            rows = (by < 0).nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            result = self._run(self.source, member, images[rows], part.take(rows), stop=False)
+            broken, looked = self._look(result.images, part.take(rows))
+            made[rows] = result.images
+            by[rows[broken]] = number
+            passes.add(looked)
+            of_source.add(Passes(result.forwards, result.backwards))
+            column.outside += result.outside
+        return by >= 0, made, by if isinstance(attack, Ensemble) else None, passes, of_source
+
+    def _chunks(self, column: Column) -> Iterator[tuple[Tensor, Split, Tensor]]:
+        """The samples without a verdict: their rows, the samples, and their images."""
+        todo = column.open
+        self.advance(len(self.split) - len(todo), Passes(), Passes())
+        for rows in torch.split(todo, _CHUNK * self.how.batch):
+            if len(rows) > 0:  # splitting nothing gives one empty part
+                part = self.split.take(rows)
+                yield rows, part, floats(part.images, self.how.channels_last)
+
+    def _look(self, images: Tensor, part: Split) -> tuple[Tensor, Passes]:
+        """Which samples the net gets wrong, bool (N,), and what it took."""
+        blocks = Blocks(self.net, self.how.batch, part.labels)
+        with inspected(self.net):
+            return misclassified(blocks.logits(images), part.labels), Passes(blocks.forwards)
+
+    def _run(self, net: Net, attack: Attack, images: Tensor, part: Split, *, stop: bool) -> AttackResult:
+        return attack.run(
+            net,
             images,
             part.labels,
             sample_ids=part.ids,
-            seed=how.seed,
-            stop_when_broken=source is None,
-            verdict=source is None,
-            block=how.batch,
+            seed=self.how.seed,
+            stop_when_broken=stop,
+            verdict=stop,
+            block=self.how.batch,
         )
-        forwards, broken = result.forwards, result.broken
-        if source is not None:
-            blocks = Blocks(net, how.batch, part.labels)
-            with inspected(net):
-                broken = misclassified(blocks.logits(result.images), part.labels)
-            forwards += blocks.forwards
-        assert broken is not None
+
+    def _keep(
+        self, column: Column, rows: Tensor, broken: Tensor, begin: float, passes: Passes, of_source: Passes
+    ) -> None:
+        """Note verdicts, seconds and passes; the first waits for the device, so the time is whole."""
         column.verdicts[rows] = torch.where(broken.cpu(), FELL, STANDS).to(torch.int8)
-        if result.by is not None and source is None:
-            column.by[rows] = result.by.cpu().to(torch.int8)
         column.seconds += time.perf_counter() - begin
-        column.forwards += forwards
-        column.backwards += result.backwards
-        column.outside += result.outside
-        if attacked is not None:
-            attacked(column.attack, part, result.images.cpu(), broken.cpu())
-        verdicts.save()
-        advance(len(rows), Passes(forwards, result.backwards))
+        column.forwards += passes.forward + of_source.forward
+        column.backwards += passes.input_backward + of_source.input_backward
+        self.verdicts.save()
+        self.advance(len(rows), passes, of_source)
 
 
 def _said(attack: Attack) -> str:

@@ -101,7 +101,8 @@ def robustness_curve(rows: pd.DataFrame, file: Path) -> None:
         ax.set_xlim(left=0)
         ax.set_ylim(bottom=0)
         ax.set_xlabel(f"eps, {rows.norm.iloc[0]}")
-        ax.set_ylabel(f"accuracy on {rows.n.iloc[0]:,} {rows.split.iloc[0]} images, %")
+        made = ", attacked on another net" if rows.source.iloc[0] else ""
+        ax.set_ylabel(f"accuracy on {rows.n.iloc[0]:,} {rows.split.iloc[0]} images{made}, %")
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=8)

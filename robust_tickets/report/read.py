@@ -70,7 +70,7 @@ def _complete(run: RunDirectory, seed: int, arm: str) -> bool:
 
 def _accuracy(folder: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
     file = folder / "robustness.csv"
-    judged = run.recipe.evaluate.images or _all_test_images(folder, run)
+    judged = judged_images(folder, run)
     try:
         rows = pd.read_csv(file, dtype={"eps": str})
         if "norm" in rows.columns:  # files from before there was another have none
@@ -84,7 +84,10 @@ def _accuracy(folder: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
         raise InputError(f"cannot read {file} ({error}): remove it and run compare again") from None
 
 
-def _all_test_images(folder: Path, run: RunDirectory) -> int:
+def judged_images(folder: Path, run: RunDirectory) -> int:
+    """On how many test images an arm is judged. Raises InputError for a damaged file."""
+    if run.recipe.evaluate.images:
+        return run.recipe.evaluate.images
     about = runs.read_json(folder / "arm.json")
     if isinstance(about, dict) and "test_images" in about:
         return int(about["test_images"])

@@ -1,10 +1,13 @@
 """What the sanity checks of the table's checkpoints said."""
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from robust_tickets.errors import InputError
-from robust_tickets.report.read import complete_seeds
+from robust_tickets.report.read import complete_seeds, judged_images
 from robust_tickets.runs import RunDirectory, read_json
+from robust_tickets.settings import Threat
 
 
 def sanity_note(run: RunDirectory) -> str:
@@ -12,38 +15,53 @@ def sanity_note(run: RunDirectory) -> str:
 
     Raises InputError for a damaged file.
     """
-    checked, samples, warnings = 0, 0, []
+    samples, warnings, missing = set(), [], []
     for seed in complete_seeds(run):
         for arm in run.recipe.compare.arms:
-            for checkpoint in ("best", "last"):
-                found = _checks(run, seed, arm, checkpoint)
-                if found is None:
-                    continue
-                checked += 1
-                samples = found["samples"]
-                warnings += [
-                    f"`{arm}` (seed {seed}, {checkpoint}): {check['name']}: {check['figure']}"
-                    for check in found["checks"]
-                    if not check["passed"]
-                ]
-    if not checked:
+            folder = run.arm(seed, arm)
+            for name in ("best", "last"):
+                place = f"`{arm}` (seed {seed}, {name})"
+                found = kept_checks(
+                    folder / f"{name}.safetensors", run.recipe.threat, judged_images(folder, run)
+                )
+                missing += [] if found else [place]
+                samples |= {int(each["samples"]) for each in found}
+                failed = {c["name"]: c["figure"] for f in found for c in f["checks"] if not c["passed"]}
+                warnings += [f"{place}: {check}: {figure}" for check, figure in failed.items()]
+    if not samples:
         return ""
-    about = f"Sanity checks of {checked} checkpoints on {samples} test images each"
+    about = f"Sanity checks of all checkpoints on {' or '.join(map(str, sorted(samples)))} test images each"
+    if missing:
+        about = about.replace("all checkpoints", f"all checkpoints but {', '.join(missing)}")
     if not warnings:
         return f"{about}: all passed."
     return f"**{about} warn; these accuracies may mislead.** {'; '.join(warnings)}."
 
 
-def _checks(run: RunDirectory, seed: int, arm: str, checkpoint: str) -> dict[str, Any] | None:
-    """The checks at the run's own threat model on test images, if there are any."""
-    threat = run.recipe.threat
-    wanted = {"split": "test", "eps": str(threat.eps), "norm": threat.norm, "seed": 0}
-    for file in sorted(run.arm(seed, arm).glob(f"sanity-{checkpoint}-*.json")):
+def kept_checks(checkpoint: Path, threat: Threat, images: int) -> list[dict[str, Any]]:
+    """The sanity checks beside a checkpoint, as kept, that were made in judging so many test images.
+
+    Those of other weights under that name do not count; where the weights are gone, that cannot be seen.
+    Raises InputError for a damaged file.
+    """
+    wanted: dict[str, Any] = {"split": "test", "n": images, "seed": 0}
+    wanted |= {"eps": str(threat.eps), "norm": threat.norm}
+    if checkpoint.is_file():
+        wanted["checkpoint"] = digest_of(checkpoint)
+    kept = []
+    for file in sorted(checkpoint.parent.glob(f"sanity-{checkpoint.stem}-*.json")):
         found = read_json(file, "remove it and evaluate again")
         try:
-            if wanted.items() <= found["about"].items() and found["samples"] is not None:
-                assert all({"name", "figure", "passed"} <= check.keys() for check in found["checks"])
-                return dict(found)
-        except (KeyError, TypeError, AttributeError, AssertionError):
+            whole = all({"name", "figure", "passed"} <= check.keys() for check in found["checks"])
+            if not whole or int(found["samples"]) < 1:
+                raise ValueError
+            if wanted.items() <= found["about"].items():
+                kept.append(dict(found))
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise InputError(f"{file} is damaged: remove it and evaluate again") from None
-    return None
+    return kept
+
+
+def digest_of(file: Path) -> str:
+    """Sixteen hex digits of a file's content."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

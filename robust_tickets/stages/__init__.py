@@ -3,7 +3,7 @@
 from robust_tickets.stages.evaluate import Evaluated, evaluate, evaluate_file
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.judge import Asked
-from robust_tickets.stages.named import Named, Source
+from robust_tickets.stages.named import Named, Source, SourceNamed
 from robust_tickets.stages.place import Machine
 from robust_tickets.stages.robustness import pretty
 from robust_tickets.stages.search import search
@@ -16,6 +16,7 @@ __all__ = [
     "Machine",
     "Named",
     "Source",
+    "SourceNamed",
     "evaluate",
     "evaluate_file",
     "pretty",

@@ -14,17 +14,18 @@ from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError
 from robust_tickets.evaluation import Check, Row, Sanity, attack_named
 from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.models import Make, fold
+from robust_tickets.models import Make
 from robust_tickets.recipe import Recipe, check
 from robust_tickets.report.plots import robustness_curve
 from robust_tickets.report.read import TABLE_ATTACKS
+from robust_tickets.report.trust import kept_checks
 from robust_tickets.settings import Threat
 from robust_tickets.stages import robustness
 from robust_tickets.stages.experiment import Experiment, threat_model
-from robust_tickets.stages.judge import Asked, Judge
-from robust_tickets.stages.named import Named, Source
+from robust_tickets.stages.judge import Asked, Judge, Loaded
+from robust_tickets.stages.named import SOURCE_FLAGS, Named, Source, SourceNamed
 from robust_tickets.stages.pictures import Pictures
-from robust_tickets.stages.place import Machine, placed
+from robust_tickets.stages.place import Machine
 from robust_tickets.training import Checkpoint
 
 
@@ -47,7 +48,8 @@ def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
     done |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
     for column, value in done.items():
         known = known[known[column] == value]
-    if set(TABLE_ATTACKS) <= set(known.attack):
+    before = known.low.isna().all()  # rows from before there were sanity checks stay as they are
+    if set(TABLE_ATTACKS) <= set(known.attack) and (before or kept_checks(file, recipe.threat, n)):
         return file.parent / "robustness.csv"
     return evaluate_file(
         file,
@@ -66,7 +68,7 @@ def evaluate_file(
     *,
     source: Source = Source(),
     model: Named = Named(),
-    source_model: Named | None = None,
+    source_model: SourceNamed = SourceNamed(),
     make: Make | None = None,
     images: Dataset | None = None,
     elsewhere: Path | None = None,
@@ -75,8 +77,8 @@ def evaluate_file(
     """Judge any checkpoint.
 
     source: the images; by default of the set that the checkpoint was trained on. model: the net as the user
-    names it, for published weights and nets of their own. source_model: the same of the net that is attacked
-    instead; by default as `model`, where its file cannot say. make: the function that makes a net of the
+    names it, for published weights and nets of their own. source_model: what is different of the net that is
+    attacked instead. make: the function that makes a net of the
     user's own. images: the user's own. The rows are merged into `robustness.csv` beside a checkpoint that
     lies in a run directory, and otherwise into one under `elsewhere`, as each attack is done; so are the
     verdicts, as each block is. The attacked images are written to `pictures`. Raises InputError for what
@@ -87,10 +89,10 @@ def evaluate_file(
     checkpoint = model.checkpoint(file, source, asked.split, machine)
     other = None
     if asked.source is not None:
-        theirs = model.of_source(asked.source) if source_model is None else source_model
+        theirs = source_model.over(model, asked.source)
         other = theirs.checkpoint(asked.source, source, asked.split, machine)
-    elif source_model is not None:
-        raise InputError(f"{source_model.flags} says what net --from is of: give --from too, or leave it out")
+    elif source_model:
+        raise InputError(f"{SOURCE_FLAGS} says what net --from is of: give --from too, or leave it out")
     whats = _whats(asked, checkpoint, source)
     what = whats[0]
     experiment = Experiment(what, images=images)
@@ -98,6 +100,13 @@ def evaluate_file(
     _check_fits(file, checkpoint, spec, what, "leave out --data.name, or name a set of its shape and classes")
     if asked.source is not None and other is not None:
         _check_fits(asked.source, other, spec, what, "choose another --from, of the same images")
+    for name in evaluation.attacks_named(asked.attacks):
+        attack = attack_named(name, threat_model(what), what.evaluate.rel_step)
+        if attack is not None and attack.least_classes > spec.classes:
+            raise InputError(
+                f"attack {name} needs {attack.least_classes} classes, {what.data.name} has {spec.classes}: "
+                "name attacks without it, as --attacks quick apgd square"
+            )
     machine.prepare(what.compute)
     album = Pictures(pictures, apart=len(whats) > 1) if pictures is not None else None
     ledger = Ledger("evaluate", clock_for(machine.device))
@@ -110,19 +119,22 @@ def evaluate_file(
                 f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
             )
         folder = _folder(file, checkpoint, dataset.fingerprint, elsewhere)
-        net = fold(placed(checkpoint.net(make), what.compute, machine))
-        attacked = None if other is None else fold(placed(other.net(theirs.make), what.compute, machine))
+        net = Loaded.of(checkpoint, make, what, machine)
+        attacked = None if other is None else Loaded.of(other, theirs.make, what, machine)
         judge = Judge(file, asked, machine, net, attacked, dataset, folder, ledger, album)
         found = {str(each.threat.eps): judge.judge(each) for each in whats}
         # at the eps of the training, if that is among them: a curve's ends say little
         recorded = checkpoint.resolved_recipe().threat.eps.value
-        sanity = judge.check(next((w for w in whats if w.threat.eps.value == recorded), what))
-        sanity = sanity.also(_order({eps: rows for eps, (_, rows) in found.items()}))
+        there = next((w for w in whats if w.threat.eps.value == recorded), what)
+        sanity = judge.check(there)
+        if other is None:  # on another net's images, weaker attacks may well transfer better
+            sanity = sanity.also(_order({eps: rows for eps, (_, rows) in found.items()}))
+            judge.keep(sanity, there)
     account = folder / f"evaluate-{file.stem}.ledger.json"
     if ledger.passes["attack"].total or not account.exists():  # not where all was known already
         runs.write_json(account, ledger.report())
     rows = pd.concat([table for table, _ in found.values()])
-    curve = folder / f"robustness-{file.stem}.svg" if len(whats) > 1 else None
+    curve = judge.curve_file(whats) if len(whats) > 1 else None
     if curve is not None:
         runs.write(curve, lambda part: robustness_curve(rows, part))
     if album is not None:
@@ -143,9 +155,9 @@ def _order(found: dict[str, list[Row]]) -> Iterator[Check]:
     for eps, rows in found.items():
         at = f" at {eps}" if len(found) > 1 else ""
         yield from (replace(c, name=c.name + at) for c in evaluation.order_of_attacks(rows))
-    yield from evaluation.order_of_eps(
-        {eps: evaluation.worst_case(rows).accuracy for eps, rows in found.items()}
-    )
+    worst = {eps: evaluation.worst_case(rows) for eps, rows in found.items()}
+    n = len(next(iter(worst.values())).standing)
+    yield from evaluation.order_of_eps({eps: row.accuracy for eps, row in worst.items()}, n)
 
 
 def _whats(asked: Asked, checkpoint: Checkpoint, source: Source) -> list[Recipe]:
@@ -154,6 +166,11 @@ def _whats(asked: Asked, checkpoint: Checkpoint, source: Source) -> list[Recipe]
     Raises InputError for what makes no sense, before any image is read.
     """
     recorded = checkpoint.resolved_recipe()
+    if asked.norm not in (None, recorded.threat.norm) and not asked.eps:
+        raise InputError(
+            f"the checkpoint's eps, {recorded.threat.eps}, is for {recorded.threat.norm}: give one for "
+            f"{asked.norm} by --eps"
+        )
     place = source.data(recorded.data, asked.split)
     written: dict[float, Eps] = {}
     for eps in asked.eps or (recorded.threat.eps,):

@@ -1,8 +1,10 @@
 """One net before its judges: attacks at one eps after another, all that is done kept on disk."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +16,15 @@ from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError
 from robust_tickets.evaluation import Check, Judging, Row, Sanity, Verdicts
 from robust_tickets.ledger import Ledger, Passes
-from robust_tickets.models import Folded, forward_flops
+from robust_tickets.models import Folded, Make, fold, forward_flops, function_print, weights_print
 from robust_tickets.recipe import Recipe
+from robust_tickets.report.trust import digest_of
 from robust_tickets.stages import robustness
 from robust_tickets.stages.experiment import threat_model
 from robust_tickets.stages.pictures import Pictures
-from robust_tickets.stages.place import Machine
+from robust_tickets.stages.place import Machine, placed
+from robust_tickets.training import Checkpoint
+from robust_tickets.version import __version__
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,29 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """A net as attacks see it, and sixteen hex digits of all that it is: weights, architecture, own code."""
+
+    view: Folded
+    digest: str
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, make: Make | None, what: Recipe, machine: Machine) -> "Loaded":
+        """A checkpoint's net on the machine."""
+        net = placed(checkpoint.net(make), what.compute, machine)
+        own = "" if make is None else function_print(net, checkpoint.model.shape)
+        return cls(fold(net), _digest([weights_print(net), asdict(checkpoint.model), own]))
+
+
+@dataclass(frozen=True)
 class Judge:
     """A net that is loaded, the images, and where results go. source: the net that is attacked instead."""
 
     file: Path
     asked: Asked
     machine: Machine
-    net: Folded
-    source: Folded | None
+    net: Loaded
+    source: Loaded | None
     data: Dataset
     folder: Path
     ledger: Ledger
@@ -60,7 +80,7 @@ class Judge:
 
     def judge(self, what: Recipe) -> tuple[pd.DataFrame, list[Row]]:
         """The rows of all attacks at the recipe's eps, each merged into robustness.csv as it is done."""
-        asked, flops = self.asked, forward_flops(self.net, self.data.spec.shape)
+        asked = self.asked
         about = self._about(what)
         verdicts = Verdicts(self.split.ids, self.split.labels, self._named("verdicts", about, "npz"), about)
         names = evaluation.attacks_named(asked.attacks)
@@ -73,17 +93,19 @@ class Judge:
 
         with self.machine.progress.stage(title, len(self.split) * len(names)) as meter:
 
-            def advance(samples: int, passes: Passes) -> None:
-                self.ledger.count("attack", passes, flops)
-                meter.advance(samples, passes.total)
+            def advance(samples: int, passes: Passes, of_source: Passes) -> None:
+                self._charge(self.net, passes)
+                if self.source is not None:
+                    self._charge(self.source, of_source)
+                meter.advance(samples, passes.total + of_source.total)
 
             with self.ledger.phase("attack"):
                 for row in evaluation.evaluate(
-                    self.net,
+                    self.net.view,
                     self.split,
                     names,
                     _judging(what, asked),
-                    source=self.source,
+                    source=None if self.source is None else self.source.view,
                     verdicts=verdicts,
                     advance=advance,
                     attacked=None if self.album is None else self.album.at(str(what.threat.eps)),
@@ -98,16 +120,29 @@ class Judge:
 
     def check(self, what: Recipe) -> Sanity:
         """The sanity checks of the net at the recipe's eps, as they were found or, once found, as kept."""
-        about = self._about(what) | {"samples": evaluation.SAMPLES}
-        about.pop("source")
-        file = self._named("sanity", about, "json")
+        file = self._sanity_file(what)
         if file.is_file():
             return _read(file)
         with self.ledger.phase("attack"), self.machine.progress.stage("sanity checks", 1):
-            found = evaluation.sanity_checks(self.net, self.split, _judging(what, self.asked))
-        self.ledger.count("attack", found.passes, forward_flops(self.net, self.data.spec.shape))
-        runs.write_json(file, {"about": about, **asdict(found)})
+            found = evaluation.sanity_checks(self.net.view, self.split, _judging(what, self.asked))
+        self._charge(self.net, found.passes)
+        self.keep(found, what)
         return found
+
+    def keep(self, sanity: Sanity, what: Recipe) -> None:
+        """Write sanity checks at the recipe's eps."""
+        about = self._about(what) | {"source": "", "checkpoint": digest_of(self.file)}
+        runs.write_json(self._sanity_file(what), {"about": about, **asdict(sanity)})
+
+    def curve_file(self, whats: Sequence[Recipe]) -> Path:
+        """Where the curve over several eps goes."""
+        return self._named("robustness", {"each": [self._about(what) for what in whats]}, "svg")
+
+    def _sanity_file(self, what: Recipe) -> Path:
+        return self._named("sanity", self._about(what) | {"source": ""}, "json")
+
+    def _charge(self, net: Loaded, passes: Passes) -> None:
+        self.ledger.count("attack", passes, forward_flops(net.view, self.data.spec.shape))
 
     def _table(self, rows: list[Row], what: Recipe) -> pd.DataFrame:
         return robustness.table(
@@ -119,14 +154,14 @@ class Judge:
             threat=what.threat,
             rel_step=what.evaluate.rel_step,
             seed=self.asked.seed,
-            source="" if self.asked.source is None else _print_of(self.asked.source),
+            source="" if self.source is None else self.source.digest,
         )
 
     def _about(self, what: Recipe) -> dict[str, Any]:
         """All that verdicts hang on besides the attack."""
         return {
-            "checkpoint": _print_of(self.file),
-            "source": "" if self.asked.source is None else _print_of(self.asked.source),
+            "net": self.net.digest,
+            "source": "" if self.source is None else self.source.digest,
             "images": self.data.fingerprint,
             "split": self.asked.split,
             "n": len(self.split),
@@ -138,11 +173,11 @@ class Judge:
             "threads": what.compute.threads,
             "channels_last": what.compute.channels_last,
             "device": self.machine.device.partition(":")[0],
+            "versions": {name: version(name) for name in ("torch", "torchattacks")} | {"ours": __version__},
         }
 
     def _named(self, kind: str, about: dict[str, Any], suffix: str) -> Path:
-        digest = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
-        return self.folder / f"{kind}-{self.file.stem}-{digest}.{suffix}"
+        return self.folder / f"{kind}-{self.file.stem}-{_digest(about)[:8]}.{suffix}"
 
 
 def _judging(what: Recipe, asked: Asked) -> Judging:
@@ -150,9 +185,9 @@ def _judging(what: Recipe, asked: Asked) -> Judging:
     return Judging(threat_model(what), judged.rel_step, judged.batch, asked.seed, what.compute.channels_last)
 
 
-def _print_of(file: Path) -> str:
-    """Sixteen hex digits of a file's content."""
-    return sha256(file.read_bytes()).hexdigest()[:16]
+def _digest(told: object) -> str:
+    """Sixteen hex digits of plain values."""
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read(file: Path) -> Sanity:

@@ -50,12 +50,6 @@ class Named:
     normalise: str = "none"
     flags: str = "--model"
 
-    def of_source(self, file: Path) -> "Named":
-        """The same for another file, as far as that cannot say itself what net it is of."""
-        if artefact.is_ours(file) and ":" not in Checkpoint.load(file).model.name:
-            return Named(flags=SOURCE_FLAGS)
-        return replace(self, flags=SOURCE_FLAGS)
-
     @property
     def make(self) -> Make | None:
         """The function that makes a net of the user's own; None where it is one of ours."""
@@ -106,3 +100,26 @@ class Named:
                 f"{file} is a checkpoint of {checkpoint.model.name}, not of {self.name}: leave out "
                 f"{self.flags}.name, or name that"
             )
+
+
+@dataclass(frozen=True)
+class SourceNamed:
+    """What the user says of the net that is attacked instead, where it is not what `Named` says of both."""
+
+    name: str | None = None
+    width: float | None = None
+    normalise: str | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is said."""
+        return self != SourceNamed()
+
+    def over(self, model: Named, file: Path) -> Named:
+        """What is known of the net in that file: what is said here, then what `model` says.
+
+        A checkpoint of ours speaks for itself.
+        """
+        ours = artefact.is_ours(file) and ":" not in Checkpoint.load(file).model.name
+        base = Named() if ours else model
+        said = {key: value for key, value in vars(self).items() if value is not None}
+        return replace(base, flags=SOURCE_FLAGS, **said)

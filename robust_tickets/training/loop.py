@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import attacks
 from attacks import ThreatModel
 from robust_tickets import evaluation
 from robust_tickets.chance import seeded
@@ -145,14 +146,18 @@ def fit(
             meter.advance(1, passes)
 
         train_loss = float(loss_sum) / (end - first)
+        diverged = InputError(
+            f"the {ledger.stage} diverged in epoch {epoch} (loss {train_loss}) at a learning rate of "
+            f"{settings.lr:g}: lower the learning rate, search.lr or train.lr, or "
+            "look for what makes the net's own values infinite"
+        )
         if not math.isfinite(train_loss):
-            raise InputError(
-                f"the {ledger.stage} diverged in epoch {epoch} (loss {train_loss}) at a learning rate of "
-                f"{settings.lr:g}: lower the learning rate, search.lr or train.lr, or "
-                "look for what makes the net's own values infinite"
-            )
+            raise diverged
         with ledger.phase("validate"):
-            clean, robust = _validate(folded, data, how, ledger, flops)
+            try:
+                clean, robust = _validate(folded, data, how, ledger, flops)
+            except attacks.InputError:  # the last step's update was too much: the net gives NaN
+                raise diverged from None
         history.append(
             {
                 "epoch": epoch,

@@ -266,7 +266,8 @@ def test_autoattack_is_the_standard_set(threat):
     assert attack.settings["apgd-ce"] == {"steps": 100, "loss": "ce", "restarts": 1, "rho": 0.75}
     assert attack.settings["apgd-t"] == {"steps": 100, "targets": 9, "rho": 0.75}
     fab = attack.settings["fab-t"]
-    assert fab == {"name": "FAB", "steps": 100, "multi_targeted": True, "n_restarts": 1, "n_classes": 10}
+    given = {"name": "FAB", "steps": 100, "multi_targeted": True, "n_restarts": 1, "n_classes": 10}
+    assert given.items() <= fab.items()
     assert attack.settings["square"] == {"queries": 5000, "p": 0.8, "restarts": 1}
 
 

@@ -69,7 +69,8 @@ def test_the_step_of_pgd_is_a_quarter_of_eps_unless_the_caller_says_otherwise():
 CANONICAL = {
     "  pgd-20 ": "pgd-20",
     "pgd-020": "pgd-20",
-    'pgd-20 ( loss = "dlr",restarts=2 )': "pgd-20(loss='dlr', restarts=2)",
+    'pgd-20 ( loss = "dlr",restarts=2 )': "pgd-20(restarts=2, loss='dlr')",
+    "pgd(restarts=2, steps=3)": "pgd(steps=3, restarts=2)",
     "fgsm()": "fgsm",
     "apgd( steps = 5,)": "apgd(steps=5)",
     "pgd(steps=2,step_size=2 / 255)": "pgd(steps=2, step_size=2/255)",

@@ -57,9 +57,9 @@ SLOW = "square(queries=20)"
 
 # flags, a word in each line; then what the message must say. {x} is a file of the fixture `given`
 ROWS = {
-    "set mistyped": ("{net} --attacks standrad", "unknown attack 'standrad'; known: pgd-20, fgsm"),
+    "set mistyped": ("{net} --attacks standrad", "unknown attack 'standrad'; did you mean 'standard'"),
     "autoattack mistyped": ("{net} --attacks autoatack", "'autoatack'; did you mean 'autoattack'"),
-    "attack in capitals": ("{net} --attacks PGD-20", "'PGD-20'; did you mean 'pgd'"),
+    "attack in capitals": ("{net} --attacks PGD-20", "'PGD-20'; did you mean 'pgd-20'"),
     "attack with no name": ("{net} --attacks (steps=3)", "'(steps=3)'; write an attack like pgd-20"),
     "no class of torchattacks": (
         "{net} --attacks torchattacks:CWW",
@@ -118,8 +118,14 @@ ROWS = {
         "{net} --from {net} --from-model.name resnet20",
         "not of resnet20; --from-model.name",
     ),
-    "three classes for nine targets": ("{three} --attacks apgd-t", "needs 4 classes; has 3; apgd(loss='ce')"),
-    "two classes for dlr": ("{two} --attacks pgd(steps=2,loss='dlr')", "dlr needs 3 classes; has 2; 'ce'"),
+    "three classes for nine targets": (
+        "{three} --attacks apgd-t",
+        "attack apgd-t needs 4 classes; has 3; without it, as --attacks quick",
+    ),
+    "two classes for dlr": (
+        "{two} --attacks pgd(steps=2,loss='dlr')",
+        "needs 3 classes; has 2; without it, as --attacks quick",
+    ),
     "gradients of a net without": (
         "{blind} --model.name nets_to_judge:blind --attacks pgd-3",
         "no gradient to its images; square",
@@ -268,7 +274,7 @@ def test_a_net_without_gradients_is_judged_by_a_black_box(call, given, tmp_path,
     words = [given["blind"], "--model.name", "nets_to_judge:blind", "--limit", "40"]
     main(["evaluate", *map(str, words), "--attacks", SLOW, "--runs", str(tmp_path / "runs")])
     said = capsys.readouterr().out
-    assert "WARN  every sample has a gradient: none has" in said
+    assert "WARN  every sample has a gradient: the net gives none" in said
     assert "believe square, not pgd" in said
     assert f"\n{SLOW}" in said
 

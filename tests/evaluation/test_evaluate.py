@@ -99,7 +99,7 @@ def test_in_float32_hardly_a_verdict_hangs_on_the_batch(net, split):
 def test_passes_are_the_nets_and_told_as_they_are_done(net, split, counted):
     watched, told, samples = counted(net), Passes(), []
 
-    def advance(n: int, passes: Passes) -> None:
+    def advance(n: int, passes: Passes, _: Passes) -> None:
         samples.append(n)
         told.add(passes)
 
@@ -207,7 +207,7 @@ def test_a_net_that_gives_nan_is_refused_and_what_was_done_is_kept(net, split):
         def forward(self, images: Tensor) -> Tensor:
             return net(images) * (float("nan") if images.requires_grad and not left[0] else 1)
 
-    def advance(samples: int, passes: Passes) -> None:
+    def advance(samples: int, passes: Passes, _: Passes) -> None:
         left[0] -= passes.input_backward > 0
 
     verdicts = Verdicts(split.ids, split.labels)
@@ -239,7 +239,7 @@ def test_images_outside_the_ball_are_counted_in_the_row_and_break_nothing(net, s
     assert row.attack == name
     assert row.outside == direct.outside > 8  # of several chunks
     assert torch.equal(row.standing, clean.standing)
-    assert row.settings == "name='CW' c=10 steps=20 lr=0.1"
+    assert row.settings == "name='CW' c=10 kappa=0 steps=20 lr=0.1"
 
 
 def test_an_ensemble_says_who_broke_how_many(net, split, monkeypatch):

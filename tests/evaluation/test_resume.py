@@ -36,7 +36,7 @@ class Stopping:
     def __init__(self, after: int) -> None:
         self.after, self.done = after, 0
 
-    def __call__(self, samples: int, passes: Passes) -> None:
+    def __call__(self, samples: int, passes: Passes, of_source: Passes) -> None:
         self.done += passes.total > 0
         if self.done == self.after:
             raise KeyboardInterrupt
@@ -95,7 +95,7 @@ def test_wherever_it_stops_inside_a_chunk_only_that_chunk_is_done_again(
 def test_what_is_done_already_is_told_of_at_once(net, split, tmp_path):
     rows_of(net, split, opened(split, tmp_path / "v.npz"))
     told = []
-    rows_of(net, split, opened(split, tmp_path / "v.npz"), advance=lambda n, p: told.append((n, p.total)))
+    rows_of(net, split, opened(split, tmp_path / "v.npz"), advance=lambda n, p, _: told.append((n, p.total)))
     assert told == [(len(split), 0)] * (len(NAMES) + 1)
 
 

@@ -161,7 +161,7 @@ def test_a_net_without_gradients_is_named_and_not_attacked(cut, colours, counted
     sanity = sanity_checks(lambda x: cut(watched(x)), net.split(), HOW)
     assert [check.name for check in sanity.checks] == [DETERMINISTIC, NOISE, GRADIENT]
     assert failed(sanity) == [GRADIENT]
-    assert figure(sanity, GRADIENT) == "none has"
+    assert figure(sanity, GRADIENT) == "the net gives none"
     assert sanity.passes.forward == watched.forwards
 
 

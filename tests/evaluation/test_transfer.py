@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from attacks import ThreatModel
-from attacks.text import parse
+from attacks import APGD, PGD, Ensemble, ThreatModel
+from attacks.text import BUILDERS, parse
 from robust_tickets.data import floats
 from robust_tickets.evaluation import Judging, evaluate
 
@@ -53,6 +53,22 @@ def test_the_attack_on_the_source_runs_to_its_end(net, source, split):
     clean, fgsm, *_ = rows_of(net, source, split)
     n = int(clean.standing.sum())
     assert (fgsm.forwards, fgsm.backwards) == (2 * n, n)
+
+
+def test_of_an_ensemble_each_attack_runs_to_its_end_and_the_net_judges_each(net, source, split, monkeypatch):
+    parts = [PGD(THREAT, steps=3), APGD(THREAT, steps=4)]
+    monkeypatch.setitem(BUILDERS, "autoattack", lambda threat: Ensemble(parts, names=("one", "two")))
+    clean, both = rows_of(net, source, split, ["autoattack"])
+    images = floats(split.images, channels_last=False)
+    stands, fell = clean.standing.clone(), []
+    for part in parts:
+        moved = part.run(source, images, split.labels, sample_ids=split.ids, seed=2, verdict=False)
+        after = stands & (net(moved.images).argmax(1) == split.labels)
+        fell.append(int(stands.sum() - after.sum()))
+        stands = after
+    assert torch.equal(both.standing, stands)
+    assert both.broken_by == {"one": fell[0], "two": fell[1]}
+    assert fell[0] > 0
 
 
 def test_clean_verdicts_are_the_nets_own(net, source, split):

@@ -284,10 +284,10 @@ def test_what_is_known_is_filled_in_and_what_is_given_stays(net, monkeypatch):
     assert (seen["eps"], seen["norm"], seen["n_classes"], seen["seed"]) == (0.3, "Linf", 3, 11)
 
 
-def test_settings_are_what_was_given():
+def test_settings_are_what_was_given_and_the_defaults():
     attack = TorchAttack(THREAT, "CW", c=2, steps=5)
-    assert attack.settings == {"name": "CW", "c": 2, "steps": 5}
-    assert repr(attack) == f"TorchAttack({THREAT}, name='CW', c=2, steps=5)"
+    assert attack.settings == {"name": "CW", "c": 2, "kappa": 0, "steps": 5, "lr": 0.01}
+    assert repr(attack) == f"TorchAttack({THREAT}, name='CW', c=2, kappa=0, steps=5, lr=0.01)"
     assert fab_t(THREAT).settings["steps"] == 100
 
 
