@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from counted import Counted
 from torch import Tensor, nn
 
 from attacks import (
@@ -24,25 +25,6 @@ from attacks.blocks import Blocks
 
 N, SHAPE, K = 30, (3, 6, 6), 5
 THREATS = {"Linf": ThreatModel("Linf", 0.03), "L2": ThreatModel("L2", 0.2)}
-
-
-class Counted(nn.Module):
-    """Counts the samples that go forward through it, and those whose gradient comes back."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.forwards = self.backwards = 0
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.forwards += len(images)
-        logits = self.net(images)
-        if logits.requires_grad:
-            logits.register_hook(self._back)
-        return logits
-
-    def _back(self, gradient: Tensor) -> None:
-        self.backwards += len(gradient)
 
 
 @pytest.fixture(params=THREATS)

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from counted import Counted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,25 +14,6 @@ EPS = 0.03
 THREAT = ThreatModel("Linf", EPS)
 THREATS = {"Linf": THREAT, "L2": ThreatModel("L2", 0.2)}
 N, SHAPE = 24, (3, 5, 5)
-
-
-class Counted(nn.Module):
-    """Counts the samples that go forward through it, and those whose gradient comes back."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.forwards = self.backwards = 0
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.forwards += len(images)
-        logits = self.net(images)
-        if logits.requires_grad:
-            logits.register_hook(self._back)
-        return logits
-
-    def _back(self, gradient: Tensor) -> None:
-        self.backwards += len(gradient)
 
 
 @pytest.fixture(params=THREATS)

@@ -1,0 +1,57 @@
+"""A small net, images on which Square breaks some samples, and a net that keeps what it is asked."""
+
+import torch
+from torch import Tensor, nn
+
+from attacks import Square, ThreatModel
+from attacks.losses import margin
+
+THREATS = {"Linf": ThreatModel("Linf", 0.03), "L2": ThreatModel("L2", 0.3)}
+N, SHAPE = 24, (3, 9, 7)
+QUERIES = 40
+
+
+class Watched(nn.Module):
+    """Keeps all images that are asked, counts them, and has no gradients."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.asked: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.asked.append(images)
+        return self.net(images.detach()).detach()
+
+    @property
+    def forwards(self) -> int:
+        return sum(len(images) for images in self.asked)
+
+
+def made_net() -> nn.Module:
+    """A convolution and a linear layer in float64."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(6 * 7 * 5, 5)
+        return nn.Sequential(*layers).double()
+
+
+def made_batch(net: nn.Module) -> tuple[Tensor, Tensor]:
+    """Images up to the edges of the box; labels are what the net says, so that some break and some do not."""
+    generator = torch.Generator().manual_seed(7)
+    images = (torch.rand(N, *SHAPE, generator=generator, dtype=torch.float64) * 1.4 - 0.2).clamp(0, 1)
+    with torch.no_grad():
+        return images, net(images).argmax(1)
+
+
+def losses(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    with torch.no_grad():
+        return margin(net(images), labels)
+
+
+def queried(attack: Square, net: nn.Module, batch: tuple[Tensor, Tensor], **settings) -> tuple:
+    """All that was asked in a run without stops, its losses, both by query, and the run's result."""
+    watched = Watched(net)
+    result = attack.run(watched, *batch, **settings)
+    values = torch.stack([losses(net, images, batch[1]) for images in watched.asked])
+    return torch.stack(watched.asked), values, result
