@@ -60,7 +60,7 @@ def test_each_key_that_does_not_fit_is_named(tmp_path):
     assert "linear.weight is missing" in said
     assert "fc.weight is not in the net" in said
     assert "conv1.weight is (3, 3, 3, 3), in the net (8, 3, 3, 3)" in said
-    assert "choose another --model.name" in said
+    assert "choose another net by --model.name" in said
     assert "layer1.0.conv1.weight" not in said
 
 
