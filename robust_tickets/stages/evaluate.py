@@ -125,11 +125,9 @@ def evaluate_file(
         found = {str(each.threat.eps): judge.judge(each) for each in whats}
         # at the eps of the training, if that is among them: a curve's ends say little
         recorded = checkpoint.resolved_recipe().threat.eps.value
-        there = next((w for w in whats if w.threat.eps.value == recorded), what)
-        sanity = judge.check(there)
+        sanity = judge.check(next((w for w in whats if w.threat.eps.value == recorded), what))
         if other is None:  # on another net's images, weaker attacks may well transfer better
             sanity = sanity.also(_order({eps: rows for eps, (_, rows) in found.items()}))
-            judge.keep(sanity, there)
     account = folder / f"evaluate-{file.stem}.ledger.json"
     if ledger.passes["attack"].total or not account.exists():  # not where all was known already
         runs.write_json(account, ledger.report())
