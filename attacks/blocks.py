@@ -51,7 +51,7 @@ class Blocks:
         for block, n, rows in self._blocks(images):
             point = block.detach().requires_grad_(True)
             with torch.enable_grad():
-                found = self._forward(point, n)
+                found = self._forward_with_graph(point, n)
                 values = loss(found, *(values[rows] for values in beside))
                 (gradient,) = _gradient(values.sum(), point)
             self.backwards += len(block)
@@ -61,6 +61,14 @@ class Blocks:
         if len(gradients) == 1:
             return logits[0], losses[0], gradients[0]
         return torch.cat(logits), torch.cat(losses), torch.cat(gradients)
+
+    def _forward_with_graph(self, point: Tensor, n: int) -> Tensor:
+        try:
+            return self._forward(point, n)
+        except RuntimeError as error:
+            if "Can't call numpy() on Tensor that requires grad" in str(error):
+                raise InputError(NO_GRADIENT) from None
+            raise
 
     def _forward(self, images: Tensor, n: int) -> Tensor:
         """The logits of the first n images: the others are padding."""

@@ -126,13 +126,9 @@ class Judge:
         with self.ledger.phase("attack"), self.machine.progress.stage("sanity checks", 1):
             found = evaluation.sanity_checks(self.net.view, self.split, _judging(what, self.asked))
         self._charge(self.net, found.passes)
-        self.keep(found, what)
-        return found
-
-    def keep(self, sanity: Sanity, what: Recipe) -> None:
-        """Write sanity checks at the recipe's eps."""
         about = self._about(what) | {"source": "", "checkpoint": digest_of(self.file)}
-        runs.write_json(self._sanity_file(what), {"about": about, **asdict(sanity)})
+        runs.write_json(file, {"about": about, **asdict(found)})
+        return found
 
     def curve_file(self, whats: Sequence[Recipe]) -> Path:
         """Where the curve over several eps goes."""

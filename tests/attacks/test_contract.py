@@ -297,6 +297,11 @@ def test_a_net_without_gradients_is_refused_in_words(name, cut, net, batch):
         ATTACKS[name].run(lambda x: cut(net(x)), *batch)
 
 
+def test_a_net_that_computes_outside_torch_is_refused_in_words(net, batch):
+    with pytest.raises(InputError, match=r"the net has no gradient to its images.*black-box attack, square"):
+        PGD(THREAT, steps=2).run(lambda x: net(torch.from_numpy(x.numpy().copy())), *batch)
+
+
 @pytest.mark.parametrize("name", BLACK_BOXES)
 def test_a_black_box_needs_no_gradients(name, net, batch):
     net.eval()
