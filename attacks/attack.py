@@ -149,6 +149,12 @@ def _check(
     images: Tensor, labels: Tensor, start: Tensor | None, sample_ids: Tensor | None, threat: ThreatModel
 ) -> None:
     low, high = threat.bounds
+    for name, given in (("images", images), ("labels", labels)):
+        if not isinstance(given, Tensor):
+            raise InputError(
+                f"{name} are a {type(given).__name__}, expected a torch.Tensor: convert them, as by "
+                "torch.as_tensor or torch.stack"
+            )
     if images.ndim < 2 or len(images) == 0:
         raise InputError(f"expected a batch of images (N, C, H, W), got shape {tuple(images.shape)}")
     if not images.is_floating_point():
@@ -157,8 +163,14 @@ def _check(
         raise InputError(
             f"expected {len(images)} labels of type int64, got {labels.dtype} of shape {tuple(labels.shape)}"
         )
+    odd = images.detach().isnan().flatten(1).any(1)
+    if bool(odd.any()):
+        raise InputError(
+            f"{int(odd.sum())} of {len(images)} images hold values that are no numbers (NaN): look where "
+            "they are read or made"
+        )
     lowest, highest = float(images.detach().min()), float(images.detach().max())
-    if not (low <= lowest and highest <= high):  # also where they are NaN
+    if not (low <= lowest and highest <= high):
         raise InputError(
             f"images lie in [{lowest:g}, {highest:g}], expected [{low:g}, {high:g}]: "
             "make normalisation the net's first layer, and attack the images before it"

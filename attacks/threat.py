@@ -30,6 +30,8 @@ class ThreatModel:
         low, high = self.bounds
         if not low < high:
             raise ValueError(f"bounds {self.bounds} are empty: the first must lie below the second")
+        if not isinstance(self.eps, int | float):
+            raise ValueError(f"eps must be a number such as 8 / 255, got {self.eps!r}")
         if not 0 < self.eps < float("inf"):
             raise ValueError(f"eps must be positive and finite, got {self.eps}")
 
