@@ -120,14 +120,20 @@ def inspected(net: Net) -> Iterator[None]:
     """Within the block a module is in eval mode and its parameters are out of the graph; then all is put
     back.
 
-    Each module's own mode is restored, so BatchNorm layers that the user froze stay frozen. A net that is no
-    `nn.Module` is left alone: what it hides cannot be known.
+    Each module's own mode is restored, so BatchNorm layers that the user froze stay frozen; and buffers, as
+    some nets count their calls. A net that is no `nn.Module` is left alone: what it hides cannot be known.
     """
     if not isinstance(net, nn.Module):
         yield
         return
     modes = [(module, module.training) for module in net.modules()]
     trainable = [p for p in net.parameters() if p.requires_grad]
+    buffers = [
+        (module, name, buffer, buffer._version, buffer.detach().clone())
+        for module in net.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     try:
         net.eval()
         for parameter in trainable:
@@ -138,6 +144,11 @@ def inspected(net: Net) -> Iterator[None]:
             parameter.requires_grad_(True)
         for module, mode in modes:
             module.training = mode
+        for module, name, buffer, version, value in buffers:
+            module._buffers[name] = buffer
+            if buffer._version != version:
+                with torch.no_grad():
+                    buffer.copy_(value)
 
 
 def misclassified(logits: Tensor, labels: Tensor) -> Tensor:

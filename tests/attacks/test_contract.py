@@ -217,6 +217,28 @@ def test_inspected_restores_modes_and_gradients_on_errors_too(net):
     assert_same_state(net, before)
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+def test_buffers_that_a_net_changes_in_eval_mode_are_put_back(in_place, batch):
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(108, CLASSES)
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, images: Tensor) -> Tensor:
+            if in_place:
+                self.calls += 1
+            else:
+                self.calls = self.calls + 1
+            return self.linear(images.flatten(1))
+
+    net = Counting()
+    before = net.calls
+    PGD(THREAT, steps=2).run(net, *batch)
+    assert net.calls is before
+    assert float(net.calls) == 0
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_images_labels_and_start_are_left_alone(name, net, batch):
     images, labels = batch
