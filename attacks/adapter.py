@@ -291,6 +291,9 @@ def _check_argument(name: str, argument: str, value: object, takes: dict[str, ob
             f"torchattacks.{name} expects {argument} to be {' or '.join(kind.__name__ for kind in kinds)}, "
             f"like its default {default!r}, got {value!r}"
         )
+    counts = type(default) is int and default > 0  # steps, queries, restarts, images at once
+    if counts and isinstance(value, int | float) and value <= 0:
+        raise ValueError(f"torchattacks.{name} expects {argument} to be above 0, got {value!r}")
 
 
 def _first_line(error: Exception) -> str:

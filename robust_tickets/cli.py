@@ -162,8 +162,12 @@ def _evaluate(verb: Evaluate) -> None:
         elsewhere=verb.runs,
         pictures=verb.save_images,
     )
+    of = ""
+    if verb.source is not None:
+        print(f"images made on the net of {verb.source}, to the last step, and judged by this one:\n")
+        of = " of the judged net itself, attacked directly"
     print(stages.pretty(done.rows))
-    print(f"\nsanity checks, on {done.sanity.samples} of the images:\n{done.sanity}\n")
+    print(f"\nsanity checks{of}, on {done.sanity.samples} of the images:\n{done.sanity}\n")
     if done.curve is not None:
         print(done.curve)
     print(done.file)

@@ -44,6 +44,11 @@ def attack_named(name: str, threat: ThreatModel, rel_step: float) -> Attack | No
     try:
         return None if name == CLEAN else parse(name, threat, rel_step=rel_step)
     except UnknownAttackError as error:  # what knows attacks knows nothing of sets
+        if error.name in SETS:
+            words = ", ".join(SETS[error.name])
+            raise InputError(
+                f"{error.name} is a set of attacks and takes no settings: name its own, {words}"
+            ) from None
         known = (CLEAN, *SETS, *BUILDERS, "pgd-20", f"{FOREIGN}NAME")
         raise unknown("attack", error.name, known) from None
     except attacks.InputError as error:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks import Attack, AttackResult, Ensemble, ThreatModel, inspected, misclassified
-from attacks.blocks import Blocks, Net
+from attacks.blocks import Blocks, InputError, Net
 from robust_tickets.data import Split, floats
 from robust_tickets.evaluation.named import CLEAN, attack_named, attacks_named
 from robust_tickets.evaluation.rows import Row
@@ -62,7 +62,7 @@ def evaluate(
     Raises InputError for an unknown attack before anything is run, and attacks.InputError for an attack that
     does not work on the net, or a net that gives NaN.
     """
-    built = {name: attack_named(name, how.threat, how.rel_step) for name in attacks_named(attacks)}
+    built = _built(attacks, how)
     verdicts = Verdicts(split.ids, split.labels) if verdicts is None else verdicts
     court = _Court(net, source, split, how, verdicts, advance, attacked)
     clean = court.clean()
@@ -72,7 +72,10 @@ def evaluate(
             members = list(attack.names) if isinstance(attack, Ensemble) else []
             column = verdicts.column(name, _said(attack), members)
             column.verdicts[clean.verdicts == FELL] = FELL
-            court.judge(column, attack)
+            try:
+                court.judge(column, attack)
+            except InputError as error:
+                raise InputError(f"attack {name}: {error}") from None
             yield column.row()
 
 
@@ -174,6 +177,19 @@ class _Court:
         column.backwards += passes.input_backward + of_source.input_backward
         self.verdicts.save()
         self.advance(len(rows), passes, of_source)
+
+
+def _built(names: Sequence[str], how: Judging) -> dict[str, Attack | None]:
+    """The attacks by name; one that is named in two ways (pgd-20, pgd(steps=20)) is there once."""
+    built: dict[str, Attack | None] = {}
+    known = set()
+    for name in attacks_named(names):
+        attack = attack_named(name, how.threat, how.rel_step)
+        key = None if attack is None else (type(attack), _said(attack))
+        if key not in known:
+            built[name] = attack
+        known.add(key)
+    return built
 
 
 def _said(attack: Attack) -> str:

@@ -54,4 +54,5 @@ def worst_case(rows: Sequence[Row]) -> Row:
         standing &= row.standing
     seconds = sum(row.seconds for row in rows)
     name = f"worst-case({' '.join(row.attack for row in rows)})"
-    return Row(name, standing, seconds, sum(r.forwards for r in rows), sum(r.backwards for r in rows))
+    forwards, backwards = sum(row.forwards for row in rows), sum(row.backwards for row in rows)
+    return Row(name, standing, seconds, forwards, backwards, outside=sum(row.outside for row in rows))

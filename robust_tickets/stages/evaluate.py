@@ -90,7 +90,11 @@ def evaluate_file(
     other = None
     if asked.source is not None:
         theirs = source_model.over(model, asked.source)
-        other = theirs.checkpoint(asked.source, source, asked.split, machine)
+        recorded_data = (
+            checkpoint.resolved_recipe().data.name
+        )  # what its file cannot say, the judged one does
+        there = source if source.name is not None else replace(source, name=recorded_data)
+        other = theirs.checkpoint(asked.source, there, asked.split, machine)
     elif source_model:
         raise InputError(f"{SOURCE_FLAGS} says what net --from is of: give --from too, or leave it out")
     whats = _whats(asked, checkpoint, source)

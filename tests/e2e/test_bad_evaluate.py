@@ -57,6 +57,12 @@ SLOW = "square(queries=20)"
 
 # flags, a word in each line; then what the message must say. {x} is a file of the fixture `given`
 ROWS = {
+    "set with settings": (
+        "{net} --attacks standard(steps=3)",
+        "standard is a set of attacks and takes no settings; pgd-20",
+    ),
+    "torchattacks of no steps": ("{net} --attacks torchattacks:PGD(steps=0)", "steps to be above 0, got 0"),
+    "torchattacks of fewer": ("{net} --attacks torchattacks:PGD(steps=-1)", "steps to be above 0, got -1"),
     "set mistyped": ("{net} --attacks standrad", "unknown attack 'standrad'; did you mean 'standard'"),
     "autoattack mistyped": ("{net} --attacks autoatack", "'autoatack'; did you mean 'autoattack'"),
     "attack in capitals": ("{net} --attacks PGD-20", "'PGD-20'; did you mean 'pgd-20'"),

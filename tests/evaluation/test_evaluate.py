@@ -190,6 +190,23 @@ def test_rows_are_those_of_the_names_in_their_one_way_of_writing(net, split):
     assert rows[2].settings == "steps=1 loss='ce' restarts=1 rho=0.75"
 
 
+def test_an_attack_in_other_words_is_run_once(net, split):
+    words = ["pgd-4", "pgd(steps=4)", "pgd( restarts=1, steps = 4 )", "pgd(steps=4, restarts=2)"]
+    assert [row.attack for row in rows_of(net, split, words)] == [
+        "clean",
+        "pgd-4",
+        "pgd(steps=4, restarts=2)",
+    ]
+
+
+def test_an_error_names_its_attack(net, split):
+    def cut(images):
+        return net(images).detach()
+
+    with pytest.raises(attacks.InputError, match="attack pgd-2: the net has no gradient"):
+        rows_of(cut, split, ["pgd-2"])
+
+
 def test_an_unknown_attack_is_refused_before_the_net_is_asked(net, split, counted):
     watched = counted(net)
     for names, message in ((["fgsm", "pdg-3"], "unknown attack 'pdg-3'"), (["apgd(steps=0)"], "at least 1")):
