@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Attack, AttackResult, Task, misclassified
+from attacks.attack import Attack, AttackResult, Task, check_counts, misclassified
 from attacks.blocks import NO_GRADIENT, Blocks, InputError
 from attacks.noise import uniform
 from attacks.threat import ThreatModel
@@ -142,8 +142,7 @@ def fab_t(threat: ThreatModel, *, steps: int = 100) -> TorchAttack:
     targets are those of Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
     diverse parameter-free attacks". steps: for each target, at least 1. Raises ValueError for fewer.
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    check_counts(steps=steps)
     # torchattacks aims at n_classes - 1 targets
     return TorchAttack(threat, "FAB", steps=steps, multi_targeted=True, n_restarts=1, n_classes=10)
 

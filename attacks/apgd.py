@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.attack import Attack, AttackResult, Task, misclassified
+from attacks.attack import Attack, AttackResult, Task, check_counts, misclassified
 from attacks.balls import Ball
 from attacks.blocks import Blocks, InputError
 from attacks.found import Found
@@ -43,9 +43,8 @@ class APGD(Attack):
         restarts: int = 1,
         rho: float = 0.75,
     ) -> None:
-        _check_settings(steps, rho)
-        if restarts < 1:
-            raise ValueError(f"restarts must be at least 1, got {restarts}")
+        check_counts(steps=steps, restarts=restarts)
+        _check_share(rho)
         self.threat = threat
         self.steps = steps
         self.loss = loss
@@ -56,10 +55,7 @@ class APGD(Attack):
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         found = Found(task)
-        for restart in range(self.restarts):
-            rows = found.left()
-            if len(rows) == 0:
-                break
+        for restart, rows in found.restarts(self.restarts):
             climb = _begin(self.threat, task, rows, restart, (task.labels[rows],))
             _climb(net, climb, self._loss, found, self.steps, self.rho)
         return found.result(net)
@@ -79,9 +75,8 @@ class APGDTargeted(Attack):
     least_classes = 4
 
     def __init__(self, threat: ThreatModel, *, steps: int = 100, targets: int = 9, rho: float = 0.75) -> None:
-        _check_settings(steps, rho)
-        if targets < 1:
-            raise ValueError(f"targets must be at least 1, got {targets}")
+        check_counts(steps=steps, targets=targets)
+        _check_share(rho)
         self.threat = threat
         self.steps = steps
         self.targets = targets
@@ -91,17 +86,14 @@ class APGDTargeted(Attack):
         found = Found(task)
         everything = found.left()
         logits = net.logits(task.images)
-        if logits.shape[1] < 4:
+        if logits.shape[1] < self.least_classes:
             raise InputError(
                 f"the targeted DLR loss needs 4 classes, the net has {logits.shape[1]}: use apgd(loss='ce')"
             )
         found.look(everything, task.images, misclassified(logits, task.labels))
         wrong = logits.masked_fill(F.one_hot(task.labels, logits.shape[1]).bool(), -torch.inf)
         order = torch.argsort(wrong, dim=1, descending=True, stable=True)
-        for rank in range(min(self.targets, logits.shape[1] - 1)):
-            rows = found.left()
-            if len(rows) == 0:
-                break
+        for rank, rows in found.restarts(min(self.targets, logits.shape[1] - 1)):
             beside = (task.labels[rows], order[rows, rank])
             climb = _begin(self.threat, task, rows, rank, beside)
             _climb(net, climb, targeted_dlr, found, self.steps, self.rho)
@@ -135,10 +127,7 @@ class _Climb:
 
 def _begin(threat: ThreatModel, task: Task, rows: Tensor, restart: int, beside: tuple[Tensor, ...]) -> _Climb:
     images = task.images[rows]
-    if restart == 0 and task.start is not None:
-        start = task.start[rows]
-    else:
-        start = threat.random_start(images, task.ids[rows], seed=task.seed, restart=restart)
+    start = task.begin(threat, rows, restart)
     lowest = images.new_full((len(rows),), -torch.inf)
     return _Climb(
         rows,
@@ -222,8 +211,6 @@ def checkpoints(steps: int) -> list[int]:
     return found
 
 
-def _check_settings(steps: int, rho: float) -> None:
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+def _check_share(rho: float) -> None:
     if not 0 < rho <= 1:
         raise ValueError(f"rho must be above 0 and at most 1, got {rho}")

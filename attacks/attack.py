@@ -46,6 +46,12 @@ class Task:
     stop: bool = False
     verdict: bool = True
 
+    def begin(self, threat: ThreatModel, rows: Tensor, restart: int) -> Tensor:
+        """Where a restart begins for some of the samples: the given start at first, else a random one."""
+        if restart == 0 and self.start is not None:
+            return self.start[rows]
+        return threat.random_start(self.images[rows], self.ids[rows], seed=self.seed, restart=restart)
+
     def take(self, rows: Tensor) -> "Task":
         """The task on the samples at these places."""
         start = None if self.start is None else self.start[rows]
@@ -113,6 +119,13 @@ class Attack(ABC):
         """As it is built."""
         settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
         return f"{type(self).__name__}({self.threat}{settings})"
+
+
+def check_counts(**counts: int) -> None:
+    """Raise ValueError for a setting that counts something and is not at least 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
 
 
 @contextmanager

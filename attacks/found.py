@@ -1,5 +1,7 @@
 """What an attack has found so far, sample by sample."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,14 @@ class Found:
         if self._task.stop:
             return (~self.broken).nonzero()[:, 0]
         return torch.arange(len(self.images), device=self.images.device)
+
+    def restarts(self, times: int) -> Iterator[tuple[int, Tensor]]:
+        """The restarts, each with the samples that are still attacked, as rows; no more when none is."""
+        for restart in range(times):
+            rows = self.left()
+            if len(rows) == 0:
+                return
+            yield restart, rows
 
     def look(self, rows: Tensor, images: Tensor, wrong: Tensor) -> Tensor:
         """Note which of the images, which lie inside ball and box, are misclassified: bool, as `rows`.

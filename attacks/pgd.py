@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attacks.attack import Attack, AttackResult, Task, misclassified
+from attacks.attack import Attack, AttackResult, Task, check_counts, misclassified
 from attacks.blocks import Blocks
 from attacks.found import Found
 from attacks.losses import LEAST_CLASSES, loss_named
@@ -45,10 +45,7 @@ class PGD(Attack):
             raise ValueError("step_size and rel_step say the same thing: give one of them")
         rel_step = 0.25 if rel_step is None else rel_step
         step_size = rel_step * threat.eps if step_size is None else step_size
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
-        if restarts < 1:
-            raise ValueError(f"restarts must be at least 1, got {restarts}")
+        check_counts(steps=steps, restarts=restarts)
         if not 0 < step_size < float("inf"):
             raise ValueError(f"step_size must be positive, got {step_size}")
         if restarts > 1 and not random_start:
@@ -68,18 +65,11 @@ class PGD(Attack):
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         found = Found(task)
-        for restart in range(self.restarts):
-            rows = found.left()
-            if len(rows) == 0:
-                break
-            if restart == 0 and task.start is not None:
-                begin = task.start[rows]
-            elif self.random_start:
-                begin = self.threat.random_start(
-                    task.images[rows], task.ids[rows], seed=task.seed, restart=restart
-                )
-            else:
-                begin = task.images[rows]
+        for restart, rows in found.restarts(self.restarts):
+            given = restart == 0 and task.start is not None
+            begin = (
+                task.begin(self.threat, rows, restart) if self.random_start or given else task.images[rows]
+            )
             self._climb(net, task, begin, rows, found)
         return found.result(net)
 

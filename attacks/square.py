@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from attacks.attack import Attack, AttackResult, Task, misclassified
+from attacks.attack import Attack, AttackResult, Task, check_counts, misclassified
 from attacks.blocks import Blocks, InputError
 from attacks.found import Found
 from attacks.losses import margin
@@ -42,12 +42,9 @@ class Square(Attack):
     def __init__(
         self, threat: ThreatModel, *, queries: int = 5000, p: float = 0.8, restarts: int = 1
     ) -> None:
-        if queries < 1:
-            raise ValueError(f"queries must be at least 1, got {queries}")
+        check_counts(queries=queries, restarts=restarts)
         if not 0 < p <= 1:
             raise ValueError(f"p is a share of the image, above 0 and at most 1, got {p}")
-        if restarts < 1:
-            raise ValueError(f"restarts must be at least 1, got {restarts}")
         self.threat = threat
         self.queries = queries
         self.p = p
@@ -60,10 +57,7 @@ class Square(Attack):
                 f"{tuple(task.images.shape)}"
             )
         found = Found(task)
-        for restart in range(self.restarts):
-            rows = found.left()
-            if len(rows) == 0:
-                break
+        for restart, rows in found.restarts(self.restarts):
             self._search(net, task, restart, rows, found)
         return found.result(net)
 

@@ -1,6 +1,7 @@
 """A small net, images on which Square breaks some samples, and a net that keeps what it is asked."""
 
 import torch
+from small_nets import conv_net
 from torch import Tensor, nn
 
 from attacks import Square, ThreatModel
@@ -30,10 +31,7 @@ class Watched(nn.Module):
 
 def made_net() -> nn.Module:
     """A convolution and a linear layer in float64."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(6 * 7 * 5, 5)
-        return nn.Sequential(*layers).double()
+    return conv_net(*SHAPE[1:], 5)
 
 
 def made_batch(net: nn.Module) -> tuple[Tensor, Tensor]:

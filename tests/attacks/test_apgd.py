@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_nets import conv_net, labelled
 from torch import Tensor, nn
 
 from attacks import APGD, PGD, APGDTargeted, InputError, ThreatModel
@@ -19,16 +20,12 @@ def threat(request) -> ThreatModel:
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(54, K)
-        return nn.Sequential(*layers).double()
+    return conv_net(*SHAPE[1:], K)
 
 
 @pytest.fixture(scope="module")
 def batch(net) -> tuple[Tensor, Tensor]:
-    images = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-    return images, net(images).argmax(1)
+    return labelled(net, N, *SHAPE[1:])
 
 
 ATTACKS = {

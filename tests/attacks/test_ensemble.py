@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from counted import Counted
+from small_nets import Counted, conv_net, labelled
 from torch import Tensor, nn
 
 from attacks import (
@@ -34,17 +34,13 @@ def threat(request) -> ThreatModel:
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(96, K)
-        return nn.Sequential(*layers).double()
+    return conv_net(*SHAPE[1:], K)
 
 
 @pytest.fixture(scope="module")
 def batch(net) -> tuple[Tensor, Tensor]:
     """Labels are what the net says, but for the first three, which it gets wrong."""
-    images = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-    labels = net(images).argmax(1)
+    images, labels = labelled(net, N, *SHAPE[1:])
     labels[:3] = (labels[:3] + 1) % K
     return images, labels
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from counted import Counted
+from small_nets import Counted, conv_net, labelled
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,18 +24,13 @@ def threat(request) -> ThreatModel:
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(54, 5)
-        return nn.Sequential(*layers).double()
+    return conv_net(*SHAPE[1:], 5)
 
 
 @pytest.fixture(scope="module")
 def batch(net) -> tuple[Tensor, Tensor]:
     """Images in which an attack breaks some samples and not others: labels are what the net says."""
-    generator = torch.Generator().manual_seed(7)
-    images = torch.rand(N, *SHAPE, generator=generator, dtype=torch.float64)
-    return images, net(images).argmax(1)
+    return labelled(net, N, *SHAPE[1:])
 
 
 def losses(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

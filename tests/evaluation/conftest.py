@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from counted import Counted
+from small_nets import Counted
 from torch import Tensor, nn
 
 from robust_tickets.data import Split
