@@ -32,7 +32,7 @@ class ConvN(nn.Module):
         layers: list[nn.Module] = []
         for block in blocks:
             for after in block:
-                layers += [nn.Conv2d(channels, after, 3, padding=1), nn.ReLU()]
+                layers += [nn.Conv2d(channels, after, 3, padding=1), nn.ReLU(inplace=True)]
                 channels = after
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2

@@ -26,9 +26,10 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps (N, width, H / stride, W / stride)."""
-        active = self.bn1(x).relu()
-        y = self.conv2(self.bn2(self.conv1(active)).relu())
-        return y + (x if self.shortcut is None else self.shortcut(active))  # type: ignore[no-any-return]
+        active = self.bn1(x).relu_()
+        y = self.conv2(self.bn2(self.conv1(active)).relu_())
+        y += x if self.shortcut is None else self.shortcut(active)
+        return y  # type: ignore[no-any-return]
 
 
 class PreActResNet(nn.Module):
@@ -54,4 +55,4 @@ class PreActResNet(nn.Module):
         """Logits (N, classes) of images (N, C, H, W) of at least 8 x 8 pixels."""
         x = self.conv1(self.normalise(images))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.linear(self.bn(x).relu().mean((2, 3)))  # type: ignore[no-any-return]
+        return self.linear(self.bn(x).relu_().mean((2, 3)))  # type: ignore[no-any-return]

@@ -43,7 +43,7 @@ class VGG(nn.Module):
                 layers += [
                     nn.Conv2d(channels, width, 3, padding=1, bias=False),
                     nn.BatchNorm2d(width),
-                    nn.ReLU(),
+                    nn.ReLU(inplace=True),
                 ]
                 channels = width
             layers.append(nn.MaxPool2d(2))

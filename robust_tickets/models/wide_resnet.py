@@ -27,9 +27,10 @@ class WideBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps (N, width, H / stride, W / stride)."""
-        active = self.bn1(x).relu()
-        y = self.conv2(self.bn2(self.conv1(active)).relu())
-        return y + (x if self.convShortcut is None else self.convShortcut(active))  # type: ignore[no-any-return]
+        active = self.bn1(x).relu_()
+        y = self.conv2(self.bn2(self.conv1(active)).relu_())
+        y += x if self.convShortcut is None else self.convShortcut(active)
+        return y  # type: ignore[no-any-return]
 
 
 class Stage(nn.Module):
@@ -72,4 +73,4 @@ class WideResNet(nn.Module):
         """Logits (N, classes) of images (N, C, H, W) of at least 4 x 4 pixels."""
         x = self.conv1(self.normalise(images))
         x = self.block3(self.block2(self.block1(x)))
-        return self.fc(self.bn1(x).relu().mean((2, 3)))  # type: ignore[no-any-return]
+        return self.fc(self.bn1(x).relu_().mean((2, 3)))  # type: ignore[no-any-return]
