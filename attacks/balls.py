@@ -61,11 +61,11 @@ class LinfBall(Ball):
 
     def project(self, candidates: Tensor) -> Tensor:
         """The nearest point."""
-        return torch.minimum(torch.maximum(candidates, self.lowest), self.highest)
+        return candidates.clamp(self.lowest, self.highest)
 
     def step(self, current: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
         """By the sign of the gradient."""
-        return self.project(current + size * gradient.sign())
+        return gradient.sign().mul_(size).add_(current).clamp_(self.lowest, self.highest)
 
     def rows(self, rows: Tensor) -> Self:
         """Their intervals."""
