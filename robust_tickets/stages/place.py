@@ -12,6 +12,7 @@ from torch import nn
 
 from robust_tickets import runs
 from robust_tickets.errors import InputError
+from robust_tickets.memory import keep_freed_memory
 from robust_tickets.progress import Progress
 from robust_tickets.settings import Compute
 
@@ -38,6 +39,8 @@ class Machine:
             torch.cuda.set_device(self.device)  # where the ledger's events are recorded
         if kind == "cuda":
             torch.backends.cudnn.deterministic = True  # the same recipe gives the same bits
+        else:
+            keep_freed_memory()
         torch.set_num_threads(compute.threads)
         _start(self.device)
 
