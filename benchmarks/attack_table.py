@@ -27,9 +27,10 @@ def table(records: Records) -> str:
                 f"{base / seconds:.2f} |"
             )
     notes = [
-        "Seconds are medians, the spread is from smallest to largest; the libraries were measured in turn. "
-        "Speed is how many times torchattacks'. *images*: all samples to the last step, as training wants "
-        "them; *accuracy*: verdicts, where ours lets broken samples leave.",
+        "Seconds are medians, the spread is from smallest to largest; the libraries were measured in turn, "
+        "each in a process of its own. Ours keeps freed memory, as its command line does; the others run as "
+        "they come. Speed is how many times torchattacks'. *images*: all samples to the last step, as "
+        "training wants them; *accuracy*: verdicts, where ours lets broken samples leave.",
         f"Linf 8/255, step 2/255, batches of 250. Machine: {about['machine']}.",
         *(_memory(record) for record in records.all() if record.get("kind") == "memory"),
         *(_agreement(record) for record in records.all() if record.get("kind") == "agreement"),

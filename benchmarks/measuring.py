@@ -1,9 +1,7 @@
 """Measuring side by side: ways to do one thing alternate, and each measurement is kept as it is made."""
 
 import json
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +46,8 @@ class Records:
 def alternate(
     records: Records, ways: Mapping[str, Callable[[], dict[str, Any]]], repeats: int, **key: object
 ) -> None:
-    """Run each of the ways once unmeasured and then `repeats` times in turn, and keep seconds and results.
+    """Run each of the ways once unmeasured and then `repeats` times in turn, and keep what they give, with
+    the seconds that they took.
 
     The unmeasured run is left out with one repeat: such runs are long, and what a first run pays is nothing
     to them. What was measured earlier counts, so that a run that was stopped goes on.
@@ -61,12 +60,10 @@ def alternate(
             if library not in warm and repeats > 1:
                 way()
                 warm.add(library)
-            begin = time.perf_counter()
             found = way()
-            seconds = time.perf_counter() - begin
-            records.add({"library": library, "repeat": repeat, **key, "seconds": round(seconds, 4), **found})
+            records.add({"library": library, "repeat": repeat, **key, **found})
             said = "  ".join(f"{name} {value}" for name, value in {**key, **found}.items())
-            print(f"{library:<12} {seconds:8.2f} s  {said}", flush=True)
+            print(f"{library:<12}  {said}", flush=True)
 
 
 class Counted(nn.Module):
@@ -95,19 +92,12 @@ class Counted(nn.Module):
         return taken
 
 
-def peak_memory(module: str, arguments: list[str]) -> float:
-    """MiB that a process of its own took at its peak beyond what it had before: what `report_peak` prints."""
-    command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(done.stdout.splitlines()[-1])
-
-
-def report_peak(work: Callable[[], object]) -> None:
-    """Do the work and print by how much the resident memory rose above what it was before, in MiB (Linux)."""
+def peak_memory(work: Callable[[], object]) -> float:
+    """By how much this process's resident memory rises at the work's peak, in MiB (Linux)."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak of what came before
     before = _status("VmRSS")
     work()
-    print(f"{(_status('VmHWM') - before) / 1024:.1f}")
+    return round((_status("VmHWM") - before) / 1024, 1)
 
 
 def _status(name: str) -> int:
