@@ -14,8 +14,7 @@ def keep_freed_memory() -> bool:
     """Let the process keep up to 2 GiB of what it frees, tensors of up to 32 MiB; whether that could be done.
 
     By default glibc gives the feature maps of a batch back to the system, which hands the next batch new
-    pages, each filled with zeros: a tenth to a fifth of a step of adversarial training. What the process
-    takes at its peak stays the same. Other C libraries are left as they are.
+    pages, each filled with zeros first. Other C libraries are left as they are.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

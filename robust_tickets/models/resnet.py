@@ -1,7 +1,7 @@
 """ResNets for small images: CIFAR's own with 6n + 2 layers, and ResNet-18.
 
-Like all nets here they add and rectify in place where nothing else reads what is overwritten: on a CPU, fresh
-memory for each feature map takes longer than the arithmetic.
+Like all convolutional nets here they rectify, and add shortcuts, in place where nothing else reads what is
+overwritten: that spares a fresh feature map for each.
 """
 
 from collections.abc import Callable, Sequence
