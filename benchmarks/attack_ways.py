@@ -65,6 +65,12 @@ def case_of(checkpoint: Path, images: int, root: Path | None) -> "Case":
     return Case(Checkpoint.load(checkpoint).net().eval(), part.images.float() / 255, part.labels)
 
 
+def name_of(checkpoint: Path) -> str:
+    """A trained net's name in the tables."""
+    model = Checkpoint.load(checkpoint).model
+    return f"{model.name} x{model.width:g}"
+
+
 @lru_cache(maxsize=1)
 def test_set(root: Path | None) -> Split:
     """CIFAR-10's."""
@@ -79,32 +85,38 @@ class Case:
     images: Tensor
     labels: Tensor
 
-    def ours(self, attack: Attack, *, verdict: bool = True) -> Found:
-        """The share that stands, or with `verdict` off images for all samples, as training wants them."""
-        folded = fold(self.net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-        images = self.images.to(memory_format=torch.channels_last)
-        standing, forwards, backwards = [], 0, 0
-        size = 2 * BATCH if verdict else BATCH
+    def ours(self, attack: Attack) -> Found:
+        """The share that stands: a broken sample leaves."""
+        stands, forwards, backwards = self.standing(attack)
+        return {"accuracy": float(stands.double().mean()), "forwards": forwards, "backwards": backwards}
+
+    def standing(self, attack: Attack) -> tuple[Tensor, int, int]:
+        """Which samples stand against an attack of ours, bool (N,), with the passes forward and back."""
+        net, images = self._ready()
         with torch.no_grad():
-            right = folded(images).argmax(1) == self.labels if verdict else torch.ones_like(self.labels) > 0
-        ids = right.nonzero()[:, 0]
-        for rows in ids.split(size):
+            stands = net(images).argmax(1) == self.labels
+        forwards, backwards = len(images), 0
+        for rows in stands.nonzero()[:, 0].split(2 * BATCH):
             result = attack.run(
-                folded,
-                images[rows],
-                self.labels[rows],
-                sample_ids=rows,
-                stop_when_broken=verdict,
-                verdict=verdict,
-                block=BATCH if verdict else None,
+                net, images[rows], self.labels[rows], sample_ids=rows, stop_when_broken=True, block=BATCH
             )
-            if result.broken is not None:
-                standing.append(~result.broken)
+            assert result.broken is not None
+            stands[rows] = ~result.broken
             forwards, backwards = forwards + result.forwards, backwards + result.backwards
-        if not verdict:
-            return {"forwards": forwards, "backwards": backwards}
-        accuracy = float(torch.cat(standing).sum()) / len(self.labels)
-        return {"accuracy": accuracy, "forwards": forwards + len(images), "backwards": backwards}
+        return stands, forwards, backwards
+
+    def ours_for_images(self, attack: Attack) -> Found:
+        """Images of all samples, as training wants them, without a verdict."""
+        net, images = self._ready()
+        forwards = backwards = 0
+        for rows in torch.arange(len(images)).split(BATCH):
+            result = attack.run(net, images[rows], self.labels[rows], sample_ids=rows, verdict=False)
+            forwards, backwards = forwards + result.forwards, backwards + result.backwards
+        return {"forwards": forwards, "backwards": backwards}
+
+    def _ready(self) -> tuple[nn.Module, Tensor]:
+        net = fold(self.net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        return net, self.images.to(memory_format=torch.channels_last)
 
     def theirs(
         self,
@@ -181,7 +193,7 @@ WAYS: dict[str, dict[str, Callable[[Case], Found]]] = {
         "foolbox": partial(Case.theirs, make=of_foolbox(lambda attacks: attacks.LinfFastGradientAttack())),
     },
     PGD_IMAGES: {
-        "ours": partial(Case.ours, attack=_PGD, verdict=False),
+        "ours": partial(Case.ours_for_images, attack=_PGD),
         "torchattacks": partial(Case.theirs, make=_THEIRS, judge=False),
         "foolbox": partial(Case.theirs, make=_FOOLBOX, judge=False),
     },

@@ -21,10 +21,9 @@ from tyro.conf import Positional
 
 from benchmarks.attack_table import table
 from benchmarks.attack_verdicts import agreement, shrinking
-from benchmarks.attack_ways import AUTOATTACK, RESTARTED, WAYS, case_of, measured, peak, prepare
+from benchmarks.attack_ways import AUTOATTACK, RESTARTED, WAYS, case_of, measured, name_of, peak, prepare
 from benchmarks.measuring import Records, alternate, machine
 from robust_tickets.runs import write_text
-from robust_tickets.training import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,7 @@ def main(settings: Settings) -> None:
     digests = [sha256(file.read_bytes()).hexdigest()[:16] for file in settings.checkpoints]
     records.begin({"machine": machine(settings.threads), "checkpoints": digests})
     for file in settings.checkpoints:
-        model = Checkpoint.load(file).model
-        net = f"{model.name} x{model.width:g}"
+        net = name_of(file)
         last = file == settings.checkpoints[-1]
         measure_speed(file, net, records, settings, last=last)
         measure_memory(file, net, records, settings)

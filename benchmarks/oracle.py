@@ -13,18 +13,15 @@ from pathlib import Path
 
 import torch
 import tyro
-from torch import Tensor, nn
+from torch import Tensor
 from tyro.conf import Positional
 
-from attacks import APGD, APGDTargeted, Attack, Square, ThreatModel
+from attacks import APGD, APGDTargeted, Attack, Square
+from benchmarks.attack_verdicts import BATCH, THREAT
+from benchmarks.attack_ways import Case, case_of, name_of
 from benchmarks.measuring import Records, machine
-from robust_tickets import data
-from robust_tickets.models import fold
 from robust_tickets.runs import write_text
-from robust_tickets.settings import Data
-from robust_tickets.training import Checkpoint
 
-THREAT = ThreatModel("Linf", 8 / 255)
 OURS: dict[str, Attack] = {
     "apgd-ce": APGD(THREAT),
     "apgd-dlr": APGD(THREAT, loss="dlr"),
@@ -49,28 +46,17 @@ class Settings:
     """CPU threads"""
 
 
-def ours(attack: Attack, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Which samples stand, bool (N,)."""
-    folded = fold(net)
-    images = images.to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        stands = folded(images).argmax(1) == labels
-    rows = stands.nonzero()[:, 0]
-    result = attack.run(folded, images[rows], labels[rows], sample_ids=rows, stop_when_broken=True, block=250)
-    assert result.broken is not None
-    stands[rows] = ~result.broken
-    return stands
-
-
-def theirs(name: str, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """The same by pyautoattack, each attack alone, with one restart as in the standard set."""
+def theirs(name: str, case: Case) -> Tensor:
+    """Which samples stand against pyautoattack's, bool (N,): one attack alone, with one restart as in the
+    standard set.
+    """
     from pyautoattack import AutoAttack
 
-    suite = AutoAttack(net, attacks=[name], version="custom", norm="Linf", eps=THREAT.eps, seed=0)
+    suite = AutoAttack(case.net, attacks=[name], version="custom", norm="Linf", eps=THREAT.eps, seed=0)
     suite.apgd.n_restarts = 1
-    attacked, _ = suite.run_standard_evaluation(images, labels, batch_size=250)
+    attacked, _ = suite.run_standard_evaluation(case.images, case.labels, batch_size=BATCH)
     with torch.no_grad():
-        return net(attacked).argmax(1) == labels
+        return case.net(attacked).argmax(1) == case.labels
 
 
 def table(records: Records) -> str:
@@ -92,23 +78,20 @@ def table(records: Records) -> str:
 def main(settings: Settings) -> None:
     """Measure what is not measured yet, and write the table."""
     torch.set_num_threads(settings.threads)
-    part = data.load(Data("cifar10", root=settings.data)).test.first(settings.images)
-    images, labels = part.images.float() / 255, part.labels
-    checkpoint = Checkpoint.load(settings.checkpoint)
-    net = checkpoint.net().eval()
-    name = f"{checkpoint.model.name} x{checkpoint.model.width:g}"
+    case = case_of(settings.checkpoint, settings.images, settings.data)
+    name = name_of(settings.checkpoint)
     records = Records(settings.out / "oracle.jsonl")
     digest = sha256(settings.checkpoint.read_bytes()).hexdigest()[:16]
     records.begin({"machine": machine(settings.threads), "checkpoints": [digest]})
     for attack, mine in OURS.items():
-        if records.has(attack=attack, net=name, n=len(labels)):
+        if records.has(attack=attack, net=name, n=settings.images):
             continue
         begin = time.perf_counter()
-        a, b = ours(mine, net, images, labels), theirs(attack, net, images, labels)
+        (a, _, _), b = case.standing(mine), theirs(attack, case)
         record = {
             "net": name,
             "attack": attack,
-            "n": len(labels),
+            "n": settings.images,
             "ours": float(a.double().mean()),
             "theirs": float(b.double().mean()),
             "ours alone": int((b & ~a).sum()),
