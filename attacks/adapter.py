@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Attack, AttackResult, Task, check_counts, misclassified
+from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.blocks import NO_GRADIENT, Blocks, InputError
+from attacks.checks import check_counts, check_threat
 from attacks.noise import uniform
 from attacks.threat import ThreatModel
 
@@ -46,6 +47,9 @@ class TorchAttack(Attack):
     """
 
     def __init__(self, threat: ThreatModel, name: str, **arguments: object) -> None:
+        check_threat(threat)
+        if not isinstance(name, str):
+            raise ValueError(f"the name of an attack of torchattacks must be text, as 'CW', got {name!r}")
         if tuple(threat.bounds) != (0, 1):
             low, high = threat.bounds
             raise ValueError(
@@ -284,7 +288,8 @@ def _check_argument(name: str, argument: str, value: object, takes: dict[str, ob
             f"{', '.join(takes) or 'none'}"
         )
     default = takes[argument]
-    kinds = {bool: (bool,), str: (str,), int: (int, float), float: (int, float)}.get(type(default))
+    numbers = (int, float) if argument in _MEASURED else (int,)
+    kinds = {bool: (bool,), str: (str,), int: numbers, float: (int, float)}.get(type(default))
     if kinds is not None and type(value) not in kinds:
         raise ValueError(
             f"torchattacks.{name} expects {argument} to be {' or '.join(kind.__name__ for kind in kinds)}, "
@@ -293,6 +298,12 @@ def _check_argument(name: str, argument: str, value: object, takes: dict[str, ob
     counts = type(default) is int and default > 0  # steps, queries, restarts, images at once
     if counts and isinstance(value, int | float) and value <= 0:
         raise ValueError(f"torchattacks.{name} expects {argument} to be above 0, got {value!r}")
+    if type(default) is float and default > 0 and isinstance(value, int | float) and value < 0:
+        raise ValueError(f"torchattacks.{name} expects {argument} to be at least 0, got {value!r}")
+
+
+_MEASURED = ("c", "kappa", "scale", "lam", "nsig")
+"""Arguments of torchattacks whose default is a whole number by chance; the others count something."""
 
 
 def _first_line(error: Exception) -> str:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.attack import Attack, AttackResult, Task, check_counts, misclassified
+from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.balls import Ball
-from attacks.blocks import Blocks, InputError
+from attacks.blocks import Blocks
+from attacks.checks import check_counts, check_number, check_threat
 from attacks.found import Found
 from attacks.losses import LEAST_CLASSES, loss_named, targeted_dlr
 from attacks.threat import ThreatModel
@@ -43,8 +44,9 @@ class APGD(Attack):
         restarts: int = 1,
         rho: float = 0.75,
     ) -> None:
+        check_threat(threat)
         check_counts(steps=steps, restarts=restarts)
-        _check_share(rho)
+        _check_rho(rho)
         self.threat = threat
         self.steps = steps
         self.loss = loss
@@ -75,8 +77,9 @@ class APGDTargeted(Attack):
     least_classes = 4
 
     def __init__(self, threat: ThreatModel, *, steps: int = 100, targets: int = 9, rho: float = 0.75) -> None:
+        check_threat(threat)
         check_counts(steps=steps, targets=targets)
-        _check_share(rho)
+        _check_rho(rho)
         self.threat = threat
         self.steps = steps
         self.targets = targets
@@ -86,10 +89,6 @@ class APGDTargeted(Attack):
         found = Found(task)
         everything = found.left()
         logits = net.logits(task.images)
-        if logits.shape[1] < self.least_classes:
-            raise InputError(
-                f"the targeted DLR loss needs 4 classes, the net has {logits.shape[1]}: use apgd(loss='ce')"
-            )
         found.look(everything, task.images, misclassified(logits, task.labels))
         wrong = logits.masked_fill(F.one_hot(task.labels, logits.shape[1]).bool(), -torch.inf)
         order = torch.argsort(wrong, dim=1, descending=True, stable=True)
@@ -211,6 +210,5 @@ def checkpoints(steps: int) -> list[int]:
     return found
 
 
-def _check_share(rho: float) -> None:
-    if not 0 < rho <= 1:
-        raise ValueError(f"rho must be above 0 and at most 1, got {rho}")
+def _check_rho(rho: float) -> None:
+    check_number("rho", rho, lambda x: 0 < x <= 1, "above 0 and at most 1")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.blocks import Blocks, InputError, Net
+from attacks.blocks import Blocks, Net
+from attacks.checks import check_call, check_counts, check_input
 from attacks.threat import ThreatModel
 
 
@@ -96,15 +97,23 @@ class Attack(ABC):
 
         The net is run in eval mode without gradients to its parameters; afterwards its modes, gradients,
         `requires_grad` and buffers are as they were. Raises InputError where the input makes no sense, where
-        the net gives NaN, and for a net without gradients where the attack needs them.
+        the net gives NaN, for a net of fewer classes than the attack needs, and for one without gradients
+        where it needs them; ValueError for a `block` that is no size.
         """
         if check:
-            _check(images, labels, start, sample_ids, self.threat)
-        if sample_ids is None:
-            sample_ids = torch.arange(len(images), device=images.device)
-        task = Task(images.detach(), labels, sample_ids, seed, start, stop_when_broken, verdict)
-        with inspected(net):
-            return self._run(Blocks(net, block, labels if check else None), task)
+            check_call(net, seed)
+            check_input(images, labels, start, sample_ids, self.threat)
+        if block is not None:
+            check_counts(block=block)
+        # a caller's inference mode would leave no graph, nor can its tensors be in one
+        with torch.inference_mode(False), inspected(net):
+            images, labels = _usable(images).detach(), _usable(labels)
+            ids = (
+                torch.arange(len(images), device=images.device) if sample_ids is None else _usable(sample_ids)
+            )
+            start = None if start is None else _usable(start)
+            task = Task(images, labels, ids, seed, start, stop_when_broken, verdict)
+            return self._run(Blocks(net, block, labels if check else None, self.least_classes), task)
 
     @abstractmethod
     def _run(self, net: Blocks, task: Task) -> AttackResult: ...
@@ -121,11 +130,9 @@ class Attack(ABC):
         return f"{type(self).__name__}({self.threat}{settings})"
 
 
-def check_counts(**counts: int) -> None:
-    """Raise ValueError for a setting that counts something and is not at least 1."""
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
+def _usable(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy of one that was made in inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 @contextmanager
@@ -167,47 +174,3 @@ def inspected(net: Net) -> Iterator[None]:
 def misclassified(logits: Tensor, labels: Tensor) -> Tensor:
     """Whether each sample is classified wrongly, bool (N,); logits that are no numbers classify nothing."""
     return (logits.argmax(1) != labels) | logits.isnan().any(1)
-
-
-def _check(
-    images: Tensor, labels: Tensor, start: Tensor | None, sample_ids: Tensor | None, threat: ThreatModel
-) -> None:
-    low, high = threat.bounds
-    for name, given in (("images", images), ("labels", labels)):
-        if not isinstance(given, Tensor):
-            raise InputError(
-                f"{name} are a {type(given).__name__}, expected a torch.Tensor: convert them, as by "
-                "torch.as_tensor or torch.stack"
-            )
-    if images.ndim < 2 or len(images) == 0:
-        raise InputError(f"expected a batch of images (N, C, H, W), got shape {tuple(images.shape)}")
-    if not images.is_floating_point():
-        raise InputError(f"images are {images.dtype}: convert them to floats within [{low:g}, {high:g}]")
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        raise InputError(
-            f"expected {len(images)} labels of type int64, got {labels.dtype} of shape {tuple(labels.shape)}"
-        )
-    odd = images.detach().isnan().flatten(1).any(1)
-    if bool(odd.any()):
-        raise InputError(
-            f"{int(odd.sum())} of {len(images)} images hold values that are no numbers (NaN): look where "
-            "they are read or made"
-        )
-    lowest, highest = float(images.detach().min()), float(images.detach().max())
-    if not (low <= lowest and highest <= high):
-        raise InputError(
-            f"images lie in [{lowest:g}, {highest:g}], expected [{low:g}, {high:g}]: "
-            "make normalisation the net's first layer, and attack the images before it"
-        )
-    if start is not None and (start.shape != images.shape or start.dtype != images.dtype):
-        raise InputError(
-            f"start is {start.dtype} of shape {tuple(start.shape)}, the images are {images.dtype} of shape "
-            f"{tuple(images.shape)}: make them alike"
-        )
-    if start is not None and not bool(threat.allows(start, images).all()):
-        raise InputError("start lies outside ball or box: project it first (ThreatModel.project)")
-    if sample_ids is not None and (sample_ids.shape != labels.shape or sample_ids.dtype != torch.int64):
-        raise InputError(
-            f"expected {len(images)} sample ids of type int64, got {sample_ids.dtype} of shape "
-            f"{tuple(sample_ids.shape)}"
-        )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Net = Callable[[Tensor], Tensor]
 
@@ -20,16 +20,18 @@ class Blocks:
     kernels that meet new sizes all the time pay for each of them. None: all images of a call at once.
 
     labels: those of the images, int64; with them all logits are looked at, and InputError is raised for
-    logits that are no matrix (N, classes) or NaN, and for labels that are no class of the net.
+    logits that are no matrix of floats (N, classes), are NaN or all infinite, for labels that are no class of
+    the net, and for a net of fewer than `least_classes`.
 
     `forwards` and `backwards` count the samples that went through the net, padding included.
     """
 
-    def __init__(self, net: Net, size: int | None = None, labels: Tensor | None = None) -> None:
-        if size is not None and size < 1:
-            raise ValueError(f"block must be at least 1, got {size}")
+    def __init__(
+        self, net: Net, size: int | None = None, labels: Tensor | None = None, least_classes: int = 2
+    ) -> None:
         self.net = net
         self.size = size
+        self.least_classes = least_classes
         self._labels = None if labels is None else (int(labels.min()), int(labels.max()))
         self.forwards = 0
         self.backwards = 0
@@ -72,10 +74,16 @@ class Blocks:
 
     def _forward(self, images: Tensor, n: int) -> Tensor:
         """The logits of the first n images: the others are padding."""
-        logits = self.net(images)
+        try:
+            logits = self.net(images)
+        except RuntimeError as error:
+            said = _of_type(self.net, images, error)
+            if said is None:
+                raise
+            raise said from None
         self.forwards += len(images)
         if self._labels is not None:
-            _check_logits(logits, len(images), n, *self._labels)
+            _check_logits(logits, len(images), n, *self._labels, self.least_classes)
         return logits[:n]
 
     def _blocks(self, images: Tensor) -> Iterator[tuple[Tensor, int, slice]]:
@@ -127,13 +135,32 @@ NO_GRADIENT = (
 )
 
 
-def _check_logits(logits: Tensor, size: int, n: int, lowest: int, highest: int) -> None:
+def _of_type(net: Net, images: Tensor, error: RuntimeError) -> InputError | None:
+    """What to say where a net failed on images of another type than its parameters."""
+    parameters = net.parameters() if isinstance(net, nn.Module) else ()
+    own = next((p.dtype for p in parameters if p.is_floating_point()), images.dtype)
+    if own == images.dtype or "type" not in str(error):
+        return None
+    return InputError(
+        f"the net computes in {own} and the images are {images.dtype}: convert one of them, as by images.to"
+        f"({own})"
+    )
+
+
+def _check_logits(logits: Tensor, size: int, n: int, lowest: int, highest: int, least: int) -> None:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != size:
         what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise InputError(
             f"the net gave {what} for {size} images, expected logits (N, classes): let it return them alone"
         )
+    if not logits.is_floating_point():
+        raise InputError(f"the net gave {logits.dtype}, expected logits, which are floats, not classes")
     classes = logits.shape[1]
+    if classes < least:
+        raise InputError(
+            f"the net has {classes} {'class' if classes == 1 else 'classes'}, this attack needs {least}"
+            + (": choose another, as pgd or apgd" if least > 2 else ": let it give a logit for each class")
+        )
     if lowest < 0 or highest >= classes:
         raise InputError(
             f"labels lie in {lowest} to {highest}, but the net has {classes} classes (0 to {classes - 1})"
@@ -143,4 +170,10 @@ def _check_logits(logits: Tensor, size: int, n: int, lowest: int, highest: int) 
         raise InputError(
             f"the net gave logits that are no numbers (NaN) for {int(odd.sum())} of {n} images: its weights "
             "are damaged, or it divides by zero on some images: use another checkpoint, or mend the net"
+        )
+    odd = ~logits[:n].isfinite().any(1)
+    if bool(odd.any()):
+        raise InputError(
+            f"the net gave only infinite logits for {int(odd.sum())} of {n} images, where no loss can be "
+            "climbed: look for what overflows in it"
         )

@@ -16,26 +16,32 @@ from attacks.threat import ThreatModel
 class Ensemble(Attack):
     """Several attacks in turn, each on what still stands, which costs less than each on everything.
 
-    attacks: at least one, all of the same threat; names: what to call them, by default their classes. Raises
-    ValueError for others. The result's `by` says which of them broke a sample. A sample that is broken comes
-    with the image that broke it, the others with that of the last attack. A given start is every attack's.
+    attacks: at least one, all of the same threat; names: what to call them, each once, by default their
+    classes (PGD, PGD-2, ...). Raises ValueError for others. The result's `by` says which of them broke a
+    sample. A sample that is broken comes with the image that broke it, the others with that of the last
+    attack. A given start is every attack's.
 
         attack = Ensemble([PGD(threat, steps=100), Square(threat)])
         robust = ~attack.run(net, images, labels).broken
     """
 
     def __init__(self, attacks: Sequence[Attack], names: Sequence[str] = ()) -> None:
+        if not isinstance(attacks, Sequence) or not all(isinstance(attack, Attack) for attack in attacks):
+            raise ValueError(f"an ensemble takes a list of attacks, each built by itself, got {attacks!r}")
         if not attacks:
             raise ValueError("an ensemble needs at least one attack")
         if len({attack.threat for attack in attacks}) > 1:
             threats = ", ".join(str(attack.threat) for attack in attacks)
             raise ValueError(f"the attacks of an ensemble need one threat model, got {threats}")
-        if names and len(names) != len(attacks):
-            raise ValueError(f"expected {len(attacks)} names, got {len(names)}")
+        if isinstance(names, str) or (names and len(names) != len(attacks)):
+            raise ValueError(f"expected a list of {len(attacks)} names, got {names!r}")
+        names = tuple(names) or _numbered([type(attack).__name__ for attack in attacks])
+        if len(set(names)) < len(names):
+            raise ValueError(f"each attack of an ensemble needs a name of its own, got {', '.join(names)}")
         self.threat = attacks[0].threat
         self.least_classes = max(attack.least_classes for attack in attacks)
         self.attacks = tuple(attacks)
-        self.names = tuple(names) or tuple(type(attack).__name__ for attack in attacks)
+        self.names = tuple(names)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -58,6 +64,12 @@ class Ensemble(Attack):
             outside += result.outside
         broken = by >= 0 if task.verdict else None
         return AttackResult(images, broken, net.forwards, net.backwards, by, outside)
+
+
+def _numbered(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, with a number behind each that was there before: PGD, PGD-2."""
+    before = [names[:place].count(name) for place, name in enumerate(names)]
+    return tuple(f"{name}-{n + 1}" if n else name for name, n in zip(names, before, strict=True))
 
 
 def autoattack(threat: ThreatModel) -> Ensemble:

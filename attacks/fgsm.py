@@ -18,4 +18,4 @@ class FGSM(PGD):
     """
 
     def __init__(self, threat: ThreatModel) -> None:
-        super().__init__(threat, steps=1, step_size=threat.eps, random_start=False)
+        super().__init__(threat, steps=1, rel_step=1.0, random_start=False)

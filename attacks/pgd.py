@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from attacks.attack import Attack, AttackResult, Task, check_counts, misclassified
+from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.blocks import Blocks
+from attacks.checks import check_counts, check_flag, check_number, check_threat
 from attacks.found import Found
 from attacks.losses import LEAST_CLASSES, loss_named
 from attacks.threat import ThreatModel
@@ -43,15 +44,16 @@ class PGD(Attack):
     ) -> None:
         if step_size is not None and rel_step is not None:
             raise ValueError("step_size and rel_step say the same thing: give one of them")
-        rel_step = 0.25 if rel_step is None else rel_step
-        step_size = rel_step * threat.eps if step_size is None else step_size
+        check_threat(threat)
         check_counts(steps=steps, restarts=restarts)
-        if not 0 < step_size < float("inf"):
-            raise ValueError(f"step_size must be positive, got {step_size}")
+        check_flag(random_start=random_start)
+        rel_step = 0.25 if rel_step is None else rel_step
+        check_number("rel_step", rel_step, lambda x: 0 < x < float("inf"), "positive")
+        step_size = rel_step * threat.eps if step_size is None else step_size
+        check_number("step_size", step_size, lambda x: 0 < x < float("inf"), "positive")
         if restarts > 1 and not random_start:
             raise ValueError("several restarts need random_start=True: they would all be the same")
-        if not 0 <= momentum < float("inf"):
-            raise ValueError(f"momentum must be at least 0, got {momentum}")
+        check_number("momentum", momentum, lambda x: 0 <= x < float("inf"), "at least 0")
         self.threat = threat
         self.steps = steps
         self.step_size = step_size

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from attacks.attack import Attack, AttackResult, Task, check_counts, misclassified
+from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.blocks import Blocks, InputError
+from attacks.checks import check_counts, check_number, check_threat
 from attacks.found import Found
 from attacks.losses import margin
 from attacks.noise import uniform
@@ -42,9 +43,9 @@ class Square(Attack):
     def __init__(
         self, threat: ThreatModel, *, queries: int = 5000, p: float = 0.8, restarts: int = 1
     ) -> None:
+        check_threat(threat)
         check_counts(queries=queries, restarts=restarts)
-        if not 0 < p <= 1:
-            raise ValueError(f"p is a share of the image, above 0 and at most 1, got {p}")
+        check_number("p", p, lambda x: 0 < x <= 1, "a share of the image above 0, at most 1")
         self.threat = threat
         self.queries = queries
         self.p = p

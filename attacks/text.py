@@ -15,6 +15,7 @@ from attacks.adapter import TorchAttack, did_you_mean, fab_t
 from attacks.apgd import APGD, APGDTargeted
 from attacks.attack import Attack
 from attacks.blocks import InputError
+from attacks.checks import check_threat
 from attacks.ensemble import autoattack
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
@@ -61,6 +62,9 @@ def parse(text: str, threat: ThreatModel, *, rel_step: float = 0.25) -> Attack:
     Raises InputError for anything else, for unknown names and arguments, and for values that the attack
     refuses.
     """
+    if not isinstance(text, str):
+        raise InputError(f"an attack is named by text, as 'pgd-20', got {text!r}")
+    check_threat(threat)
     words = _read(text)
     arguments = dict(words.arguments)
     if words.name.startswith(FOREIGN):
@@ -191,7 +195,10 @@ def _number(text: str, node: ast.expr) -> int | float:
 def _builder(words: _Words) -> Callable[..., Attack]:
     if words.name not in BUILDERS:
         known = ", ".join(["pgd-20", *(name for name in BUILDERS if name != "pgd"), f"{FOREIGN}CW"])
+        small = words.name.lower()
+        meant = small in BUILDERS or re.fullmatch(r"pgd-[0-9]{1,18}", small)
         hint = did_you_mean(words.name.rstrip("0123456789").rstrip("-")[:40], BUILDERS)
+        hint = f": did you mean {small!r}?" if meant else hint
         raise UnknownAttackError(words.name, f"unknown attack {_shown(words.name)}{hint} known: {known}")
     return BUILDERS[words.name]
 

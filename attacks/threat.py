@@ -1,6 +1,7 @@
 """What the adversary may do: a ball around the image, inside the box of valid pixels."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -25,12 +26,16 @@ class ThreatModel:
 
     def __post_init__(self) -> None:
         """Check the three values."""
-        if self.norm not in _BALLS:
+        if not isinstance(self.norm, str) or self.norm not in _BALLS:
             raise ValueError(f"norm {self.norm!r} is not supported: use 'Linf' or 'L2'")
+        bounds: object = self.bounds
+        if not (isinstance(bounds, tuple) and len(bounds) == 2 and all(isinstance(x, Real) for x in bounds)):
+            raise ValueError(f"bounds must be two numbers such as (0, 1), got {self.bounds!r}")
         low, high = self.bounds
         if not low < high:
             raise ValueError(f"bounds {self.bounds} are empty: the first must lie below the second")
-        if not isinstance(self.eps, int | float):
+        eps: object = self.eps
+        if isinstance(eps, bool) or not isinstance(eps, Real):
             raise ValueError(f"eps must be a number such as 8 / 255, got {self.eps!r}")
         if not 0 < self.eps < float("inf"):
             raise ValueError(f"eps must be positive and finite, got {self.eps}")

@@ -8,11 +8,16 @@ from torch import Tensor, nn
 
 from attacks import PGD, ThreatModel
 from attacks.losses import margin
-from robust_tickets.models import fold
+from robust_tickets.models import Folded, fold
 
 EPS, STEP, STEPS, RESTARTS, BATCH = 8 / 255, 2 / 255, 20, 5, 250
 THREAT = ThreatModel("Linf", EPS)
 ATTACK = PGD(THREAT, steps=STEPS, step_size=STEP)
+
+
+def ready(net: nn.Module) -> Folded:
+    """A net as our attacks are given it: folded, channels last."""
+    return fold(net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
 def agreement(net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
@@ -21,7 +26,7 @@ def agreement(net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
     Ours counts every iterate, torchattacks' caller the last one.
     """
     ours, theirs = torch.zeros_like(labels) > 0, torch.zeros_like(labels) > 0
-    folded = fold(net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    folded = ready(net)
     uniform = Tensor.uniform_
     for rows in torch.arange(len(labels)).split(BATCH):
         x, y = images[rows], labels[rows]
@@ -48,7 +53,7 @@ def shrinking(net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
 
     A margin is the best wrong logit minus the right one at the last iterate of the run without shrinking.
     """
-    folded = fold(net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    folded = ready(net)
     images = images.to(memory_format=torch.channels_last)
     ids = torch.arange(len(labels))
     broken, margins = [], []

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from attacks import FGSM, PGD, Attack, autoattack
-from benchmarks.attack_verdicts import BATCH, EPS, RESTARTS, STEP, STEPS, THREAT
+from benchmarks.attack_verdicts import BATCH, EPS, RESTARTS, STEP, STEPS, THREAT, ready
 from benchmarks.measuring import Counted, peak_memory
 from robust_tickets import data
 from robust_tickets.data import Split
 from robust_tickets.memory import keep_freed_memory
-from robust_tickets.models import fold
 from robust_tickets.settings import Data
 from robust_tickets.training import Checkpoint
 
@@ -92,7 +91,7 @@ class Case:
 
     def standing(self, attack: Attack) -> tuple[Tensor, int, int]:
         """Which samples stand against an attack of ours, bool (N,), with the passes forward and back."""
-        net, images = self._ready()
+        net, images = ready(self.net), self.images.to(memory_format=torch.channels_last)
         with torch.no_grad():
             stands = net(images).argmax(1) == self.labels
         forwards, backwards = len(images), 0
@@ -107,16 +106,12 @@ class Case:
 
     def ours_for_images(self, attack: Attack) -> Found:
         """Images of all samples, as training wants them, without a verdict."""
-        net, images = self._ready()
+        net, images = ready(self.net), self.images.to(memory_format=torch.channels_last)
         forwards = backwards = 0
         for rows in torch.arange(len(images)).split(BATCH):
             result = attack.run(net, images[rows], self.labels[rows], sample_ids=rows, verdict=False)
             forwards, backwards = forwards + result.forwards, backwards + result.backwards
         return {"forwards": forwards, "backwards": backwards}
-
-    def _ready(self) -> tuple[nn.Module, Tensor]:
-        net = fold(self.net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-        return net, self.images.to(memory_format=torch.channels_last)
 
     def theirs(
         self,

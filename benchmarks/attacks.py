@@ -2,8 +2,9 @@
 
     python -m benchmarks.attacks CHECKPOINT... --out runs/bench/attacks [--data DIR]
 
-Writes measurements.jsonl as it goes (a run that was stopped goes on) and attacks.md. Each library has a
-process of its own, so that none meets the memory that another has left; see benchmarks/attack_ways.py.
+Needs foolbox (`pip install '.[test]'`). Writes measurements.jsonl as it goes (a run that was stopped goes on)
+and attacks.md. Each library has a process of its own, so that none meets the memory that another has left;
+see benchmarks/attack_ways.py.
 """
 
 from collections.abc import Iterator

@@ -33,6 +33,8 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises InputError for a file that is absent, damaged, of another kind or of a later version.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name the {kind} in it (.safetensors)")
     if not path.is_file():
         raise InputError(f"there is no file {path}: give the path of a {kind} (.safetensors)")
     try:

@@ -33,6 +33,8 @@ from robust_tickets.verbs import (
 from robust_tickets.version import __version__
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from robust_tickets.stages import Machine
 
 T = TypeVar("T")
@@ -152,6 +154,12 @@ def _evaluate(verb: Evaluate) -> None:
 
     eps = tuple(Eps(text) for text in verb.threat.eps or ())
     their = verb.from_model
+
+    def show(rows: "pd.DataFrame") -> None:
+        if verb.source is not None:
+            print(f"images made on the net of {verb.source}, to the last step, and judged by this one:\n")
+        print(stages.pretty(rows), flush=True)
+
     done = stages.evaluate_file(
         verb.checkpoint,
         _machine(verb.device),
@@ -161,12 +169,9 @@ def _evaluate(verb: Evaluate) -> None:
         source_model=stages.SourceNamed(their.name, their.width, their.normalise),
         elsewhere=verb.runs,
         pictures=verb.save_images,
+        done=show,
     )
-    of = ""
-    if verb.source is not None:
-        print(f"images made on the net of {verb.source}, to the last step, and judged by this one:\n")
-        of = " of the judged net itself, attacked directly"
-    print(stages.pretty(done.rows))
+    of = " of the judged net itself, attacked directly" if verb.source is not None else ""
     print(f"\nsanity checks{of}, on {done.sanity.samples} of the images:\n{done.sanity}\n")
     if done.curve is not None:
         print(done.curve)

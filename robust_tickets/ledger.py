@@ -83,6 +83,14 @@ class Passes:
         self.input_backward += other.input_backward
         self.full_backward += other.full_backward
 
+    def minus(self, other: "Passes") -> "Passes":
+        """What is more here than in another."""
+        return Passes(
+            self.forward - other.forward,
+            self.input_backward - other.input_backward,
+            self.full_backward - other.full_backward,
+        )
+
     def times(self, n: int) -> "Passes":
         """So many times these passes."""
         return Passes(self.forward * n, self.input_backward * n, self.full_backward * n)

@@ -93,9 +93,10 @@ class EvaluationModel:
     function that makes it, as a file's own word is not trusted with code"""
     width: Annotated[float, Range(above=0, most=64)] = 1.0
     """published weights: factor on the net's hidden widths"""
-    normalise: Annotated[str, arg(metavar="none|DATA|MEAN,STD", aliases=["--normalise"])] = "none"
+    normalise: Annotated[str | None, arg(metavar="none|DATA|MEAN,STD", aliases=["--normalise"])] = None
     """published weights: what the net was trained on: none for images in [0, 1], or images from which the
-    mean was taken and that were divided by the std, a data set's or numbers"""
+    mean was taken and that were divided by the std, a data set's or numbers; None: none, or as the file
+    says"""
 
 
 @dataclass(frozen=True, kw_only=True)

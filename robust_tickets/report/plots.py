@@ -72,20 +72,23 @@ def _flops(result: ArmResult) -> list[float]:
     return [(before + record["flops"]) / 1e12 for record in result.history]
 
 
-def robustness_curve(rows: pd.DataFrame, file: Path) -> None:
+def robustness_curve(rows: pd.DataFrame, file: Path, title: str = "") -> None:
     """Draw robust accuracy over eps as SVG, a line an attack with its 95 % intervals.
 
-    rows: those of a robustness.csv, of one checkpoint. The same rows give the same bytes.
+    rows: those of a robustness.csv, of one checkpoint. The points of an eps stand a little apart, so that
+    equal ones are all seen. The same rows give the same bytes.
     """
     rows = rows.assign(value=[Eps(text).value for text in rows.eps])
+    apart = 0.006 * rows.value.max()
     with matplotlib.rc_context({"svg.hashsalt": "robust-tickets", "font.size": 9, "svg.fonttype": "none"}):
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         ax = figure.subplots()
         for number, (attack, found) in enumerate(rows.groupby("attack", sort=False)):
             found = found.sort_values("value")
+            shift = apart * (number - (rows.attack.nunique() - 1) / 2)
             worst = str(attack).startswith("worst-case")
             ax.errorbar(
-                found.value,
+                found.value + shift,
                 100 * found.accuracy,
                 yerr=[100 * (found.accuracy - found.low), 100 * (found.high - found.accuracy)],
                 label="worst case" if worst else attack,
@@ -96,6 +99,7 @@ def robustness_curve(rows: pd.DataFrame, file: Path) -> None:
                 markersize=3,
                 capsize=2,
             )
+        ax.set_title(title, fontsize=9)
         ticks = rows.drop_duplicates("eps")
         ax.set_xticks(ticks.value, ticks.eps)
         ax.set_xlim(left=0)

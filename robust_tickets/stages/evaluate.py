@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from attacks import Attack
 from robust_tickets import evaluation, runs
 from robust_tickets.data import Dataset, Spec
 from robust_tickets.eps import Eps
@@ -73,27 +74,27 @@ def evaluate_file(
     images: Dataset | None = None,
     elsewhere: Path | None = None,
     pictures: Path | None = None,
+    done: Callable[[pd.DataFrame], None] = lambda rows: None,
 ) -> Evaluated:
     """Judge any checkpoint.
 
     source: the images; by default of the set that the checkpoint was trained on. model: the net as the user
     names it, for published weights and nets of their own. source_model: what is different of the net that is
-    attacked instead. make: the function that makes a net of the
-    user's own. images: the user's own. The rows are merged into `robustness.csv` beside a checkpoint that
-    lies in a run directory, and otherwise into one under `elsewhere`, as each attack is done; so are the
-    verdicts, as each block is. The attacked images are written to `pictures`. Raises InputError for what
+    attacked instead. make: the function that makes a net of the user's own. images: the user's own. The rows
+    are merged into `robustness.csv` beside a checkpoint that lies in a run directory, and otherwise into one
+    under `elsewhere`, as each attack is done; so are the verdicts, as each block is. The attacked images are
+    written to `pictures`. `done` is given the rows before the sanity checks begin. Raises InputError for what
     cannot be evaluated.
     """
     file = file.resolve()  # a link stands for the file that it names
     make = model.make if make is None else make
     checkpoint = model.checkpoint(file, source, asked.split, machine)
+    recorded = checkpoint.resolved_recipe()
     other = None
     if asked.source is not None:
         theirs = source_model.over(model, asked.source)
-        recorded_data = (
-            checkpoint.resolved_recipe().data.name
-        )  # what its file cannot say, the judged one does
-        there = source if source.name is not None else replace(source, name=recorded_data)
+        # what its file cannot say, the judged one does
+        there = source if source.name is not None else replace(source, name=recorded.data.name)
         other = theirs.checkpoint(asked.source, there, asked.split, machine)
     elif source_model:
         raise InputError(f"{SOURCE_FLAGS} says what net --from is of: give --from too, or leave it out")
@@ -104,9 +105,8 @@ def evaluate_file(
     _check_fits(file, checkpoint, spec, what, "leave out --data.name, or name a set of its shape and classes")
     if asked.source is not None and other is not None:
         _check_fits(asked.source, other, spec, what, "choose another --from, of the same images")
-    for name in evaluation.attacks_named(asked.attacks):
-        attack = attack_named(name, threat_model(what), what.evaluate.rel_step)
-        if attack is not None and attack.least_classes > spec.classes:
+    for name, attack in _attacks_of(asked, what).items():
+        if attack.least_classes > spec.classes:
             raise InputError(
                 f"attack {name} needs {attack.least_classes} classes, {what.data.name} has {spec.classes}: "
                 "name attacks without it, as --attacks quick apgd square"
@@ -114,6 +114,8 @@ def evaluate_file(
     machine.prepare(what.compute)
     album = Pictures(pictures, apart=len(whats) > 1) if pictures is not None else None
     ledger = Ledger("evaluate", clock_for(machine.device))
+    # at the eps of the training, if that is among them: a curve's ends say little
+    checked = next((w for w in whats if w.threat.eps == recorded.threat.eps), what)
     with ledger.running():
         with ledger.phase("load"):
             dataset = experiment.load(machine)
@@ -126,19 +128,20 @@ def evaluate_file(
         net = Loaded.of(checkpoint, make, what, machine)
         attacked = None if other is None else Loaded.of(other, theirs.make, what, machine)
         judge = Judge(file, asked, machine, net, attacked, dataset, folder, ledger, album)
+        judge.known_checks(checked)  # whether they are damaged is better known now
+        judge.carry()
         found = {str(each.threat.eps): judge.judge(each) for each in whats}
-        # at the eps of the training, if that is among them: a curve's ends say little
-        recorded = checkpoint.resolved_recipe().threat.eps.value
-        sanity = judge.check(next((w for w in whats if w.threat.eps.value == recorded), what))
+        rows = pd.concat([table for table, _ in found.values()])
+        done(rows)
+        sanity = judge.check(checked)
         if other is None:  # on another net's images, weaker attacks may well transfer better
             sanity = sanity.also(_order({eps: rows for eps, (_, rows) in found.items()}))
-    account = folder / f"evaluate-{file.stem}.ledger.json"
-    if ledger.passes["attack"].total or not account.exists():  # not where all was known already
-        runs.write_json(account, ledger.report())
-    rows = pd.concat([table for table, _ in found.values()])
+    judge.account(finished=True)
     curve = judge.curve_file(whats) if len(whats) > 1 else None
     if curve is not None:
-        runs.write(curve, lambda part: robustness_curve(rows, part))
+        runs.write(
+            curve, lambda part: robustness_curve(rows, part, f"{checkpoint.model.name}, {dataset.title}")
+        )
     if album is not None:
         machine.progress.say(album.write())
     return Evaluated(folder / "robustness.csv", rows, sanity, curve)
@@ -177,14 +180,24 @@ def _whats(asked: Asked, checkpoint: Checkpoint, source: Source) -> list[Recipe]
     written: dict[float, Eps] = {}
     for eps in asked.eps or (recorded.threat.eps,):
         written.setdefault(eps.value, eps)  # 0.5 and 1/2 are one point of the curve
+    if recorded.threat.eps.value in written:  # as the training wrote it, so that its rows are found
+        written[recorded.threat.eps.value] = recorded.threat.eps
     whats = []
     for _, eps in sorted(written.items()):
         what = replace(recorded, data=place, threat=Threat(eps, asked.norm or recorded.threat.norm))
         check(what)
-        for attack in evaluation.attacks_named(asked.attacks):
-            attack_named(attack, threat_model(what), what.evaluate.rel_step)
+        _attacks_of(asked, what)
         whats.append(what)
     return whats
+
+
+def _attacks_of(asked: Asked, what: Recipe) -> dict[str, Attack]:
+    """The attacks asked for, by name, but for none at all (clean). Raises InputError for unknown ones."""
+    built = {
+        name: attack_named(name, threat_model(what), what.evaluate.rel_step)
+        for name in evaluation.attacks_named(asked.attacks)
+    }
+    return {name: attack for name, attack in built.items() if attack is not None}
 
 
 def _folder(file: Path, checkpoint: Checkpoint, images: str, elsewhere: Path | None) -> Path:

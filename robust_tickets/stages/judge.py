@@ -97,6 +97,8 @@ class Judge:
                 self._charge(self.net, passes)
                 if self.source is not None:
                     self._charge(self.source, of_source)
+                if passes.total:
+                    self.account(finished=False)
                 meter.advance(samples, passes.total + of_source.total)
 
             with self.ledger.phase("attack"):
@@ -120,15 +122,47 @@ class Judge:
 
     def check(self, what: Recipe) -> Sanity:
         """The sanity checks of the net at the recipe's eps, as they were found or, once found, as kept."""
+        known = self.known_checks(what)
+        if known is not None:
+            return known
         file = self._sanity_file(what)
-        if file.is_file():
-            return _read(file)
-        with self.ledger.phase("attack"), self.machine.progress.stage("sanity checks", 1):
-            found = evaluation.sanity_checks(self.net.view, self.split, _judging(what, self.asked))
-        self._charge(self.net, found.passes)
+        whole = evaluation.sanity_passes(len(self.split))
+        with self.ledger.phase("attack"), self.machine.progress.stage("sanity checks", whole) as meter:
+
+            def advance(check: str, passes: Passes) -> None:
+                self._charge(self.net, passes)
+                self.account(finished=False)
+                meter.advance(passes.total, passes.total)
+                meter.note(check)
+
+            found = evaluation.sanity_checks(self.net.view, self.split, _judging(what, self.asked), advance)
         about = self._about(what) | {"source": "", "checkpoint": digest_of(self.file)}
         runs.write_json(file, {"about": about, **asdict(found)})
         return found
+
+    def known_checks(self, what: Recipe) -> Sanity | None:
+        """The sanity checks that an earlier evaluation kept. Raises InputError for a damaged file."""
+        file = self._sanity_file(what)
+        return _read(file) if file.is_file() else None
+
+    def carry(self) -> None:
+        """Take over the account of an evaluation that was stopped."""
+        file = self._account_file()
+        found = runs.read_json(file, "remove it and evaluate again") if file.is_file() else {}
+        if isinstance(found, dict) and found.get("finished") is False:
+            try:
+                self.ledger.carry(found)
+            except (KeyError, TypeError, AttributeError) as error:
+                raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None
+
+    def account(self, *, finished: bool) -> None:
+        """Keep the account so far; not where all was known already."""
+        if self.ledger.passes["attack"].total or not self._account_file().exists():
+            self.ledger.settle()
+            runs.write_json(self._account_file(), {**self.ledger.report(), "finished": finished})
+
+    def _account_file(self) -> Path:
+        return self.folder / f"evaluate-{self.file.stem}.ledger.json"
 
     def curve_file(self, whats: Sequence[Recipe]) -> Path:
         """Where the curve over several eps goes."""

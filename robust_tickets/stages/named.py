@@ -47,7 +47,7 @@ class Named:
 
     name: str | None = None
     width: float = 1.0
-    normalise: str = "none"
+    normalise: str | None = None
     flags: str = "--model"
 
     @property
@@ -72,18 +72,19 @@ class Named:
             try:
                 return Checkpoint.load(file)
             except InputError as error:
-                raise InputError(f"{hint}; as a checkpoint of ours, {error}") from None
+                raise InputError(f"{error}; or, if it is no checkpoint of ours: {hint}") from None
         if source.name is None:
             raise InputError(f"{file} does not say what it was trained on: {hint}")
         where = source.data(Data(), split)
         what = replace(Recipe(), data=where, model=Model(name=self.name, width=self.width))
         recipe.check(what)
         spec = Experiment(what).spec(machine)
-        mean, std = normalisation(self.normalise, spec)
-        return published(file, replace(model_spec(what, spec), mean=mean, std=std), what, self.make)
+        mean, std = normalisation(self.normalise or "none", spec)
+        model = replace(model_spec(what, spec), mean=mean, std=std)
+        return published(file, model, what, self.make, normalised=self.normalise is not None)
 
     def _check_agrees(self, file: Path, checkpoint: Checkpoint) -> None:
-        if (self.width, self.normalise) != (1.0, "none"):
+        if (self.width, self.normalise) != (1.0, None):
             raise InputError(
                 f"{file} says itself what net it is of: leave out {self.flags}.width and "
                 f"{self.flags}.normalise"

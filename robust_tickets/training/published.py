@@ -2,7 +2,6 @@
 
 import math
 import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,21 @@ _PREFIXES = ("_orig_mod.", "module.", "model.")
 _UNUSED = ("sub_block1.",)  # in TRADES's WideResNets, where no forward pass reaches it
 
 
-def published(path: Path, model: ModelSpec, what: Recipe, make: Make | None = None) -> Checkpoint:
+def published(
+    path: Path, model: ModelSpec, what: Recipe, make: Make | None = None, *, normalised: bool = False
+) -> Checkpoint:
     """A checkpoint from a `.safetensors` file, or from any that torch.load reads with weights_only.
 
-    A dictionary around the state dict and the prefixes module. and model. are taken off. Raises InputError
-    for a file that cannot be read, and with each key that does not fit the net.
+    A dictionary around the state dict and the prefixes module. and model. are taken off. `normalised`: the
+    model's normalisation was asked for, and is not to be overruled by the file's own. Raises InputError for a
+    file that cannot be read, and with each key that does not fit the net.
     """
     state = _stripped(_unwrapped(_read(path), path))
+    said = sorted(name for name in state if name.startswith("normalise."))
+    if normalised and said:
+        raise InputError(
+            f"{path} says itself how images are normalised ({', '.join(said)}): leave out the flag normalise"
+        )
     net = made(model, make, seed=0, train=False)
     own = net.state_dict()
     # what our nets have besides: normalisation, and a count that old files lack
@@ -44,12 +51,13 @@ def published(path: Path, model: ModelSpec, what: Recipe, make: Make | None = No
     if wrong:
         raise InputError(
             f"{path} does not fit {model.name} at width {model.width:g} for {model.classes} classes, choose "
-            f"another net by --model.name: {'; '.join(wrong)}"
+            f"another net by --model.name; {len(wrong)} names: {'; '.join(wrong)}"
         )
     odd = next((n for n in own if not bool(torch.isfinite(state[n].float()).all())), None)
     if odd is not None:
         raise InputError(
-            f"{path} has values in {odd} that are not finite: the training diverged; use another"
+            f"{path} has values in {odd} that are not finite: the training diverged, or the file is damaged; "
+            "use another"
         )
     return Checkpoint(
         state={name: state[name] for name in own},
@@ -96,26 +104,21 @@ def normalisation(text: str, spec: Spec) -> tuple[tuple[float, ...], tuple[float
 
 
 def _read(path: Path) -> Any:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name the file in it, as {path / 'best.safetensors'}")
     if not path.is_file():
         raise InputError(f"there is no file {path}: give the path of a checkpoint (.safetensors, .pt)")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except pickle.UnpicklingError:
         raise InputError(
-            f"{path} holds more than weights, or none, and code from a file is never run "
-            f"({_first_line(error)}): save the net's state_dict() alone"
+            f"{path} is no file of weights, or holds more than weights, and code from a file is never run: "
+            "save the net's state_dict() alone, or fetch the file again"
         ) from None
-    except Exception as error:  # torch.load raises whatever a damaged file leads it to
-        raise InputError(
-            f"{path} is damaged or no file of weights ({_first_line(error)}): fetch it again"
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:100]}"
+    except Exception:  # torch.load raises whatever a damaged file leads it to
+        raise InputError(f"{path} is damaged or no file of weights: fetch it again") from None
 
 
 def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:

@@ -18,6 +18,9 @@ from robust_tickets.stages import Experiment
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import Checkpoint
 
+# the images of most tests are few
+pytestmark = pytest.mark.filterwarnings("ignore:.*there are enough images")
+
 
 def test_a_ticket_is_the_one_that_the_stage_finds(run, ticket, tmp_path):
     file = Ticket.load(run / "seed-0" / "search" / "ticket.safetensors")

@@ -216,8 +216,8 @@ MISTAKES = {
         ([FGSM(THREATS["Linf"]), FGSM(ThreatModel("Linf", 0.04))],),
         r"need one threat model, got .*0\.03.*0\.04",
     ),
-    "too many names": (([FGSM(THREATS["L2"])], ("a", "b")), "expected 1 names, got 2"),
-    "too few names": (([FGSM(THREATS["L2"])] * 2, ("a",)), "expected 2 names, got 1"),
+    "too many names": (([FGSM(THREATS["L2"])], ("a", "b")), r"expected a list of 1 names, got \('a', 'b'\)"),
+    "too few names": (([FGSM(THREATS["L2"])] * 2, ("a",)), r"expected a list of 2 names, got \('a',\)"),
 }
 
 
@@ -270,5 +270,5 @@ def test_a_small_autoattack_runs(threat, net, batch):
 
 def test_the_standard_set_needs_four_classes(batch):
     threat = THREATS["Linf"]
-    with pytest.raises(InputError, match="needs 4 classes, the net has 3"):
+    with pytest.raises(InputError, match="the net has 3 classes, this attack needs 4"):
         autoattack(threat).run(lambda x: 1e3 * x.flatten(1)[:, :3], batch[0], batch[1] * 0)

@@ -264,7 +264,7 @@ def test_images_without_rows_and_columns_are_refused(shape, threat):
     [
         ({"queries": 0}, "queries must be at least 1, got 0"),
         ({"restarts": 0}, "restarts must be at least 1, got 0"),
-        ({"p": 0.0}, r"p is a share of the image, above 0 and at most 1, got 0\.0"),
+        ({"p": 0.0}, r"p must be a share of the image above 0, at most 1, got 0\.0"),
         ({"p": 1.01}, r"at most 1, got 1\.01"),
         ({"p": float("nan")}, "at most 1, got nan"),
     ],

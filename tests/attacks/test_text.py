@@ -155,7 +155,7 @@ BAD = {
     "torchattacks:": "torchattacks has no attack '': known: APGD",
     "torchattacks:cw": "torchattacks has no attack 'cw': did you mean 'CW'",
     "torchattacks:CW(step=3)": "torchattacks.CW has no argument 'step': did you mean 'steps'? its arguments:",
-    "torchattacks:CW(steps='x')": "expects steps to be int or float, like its default 50, got 'x'",
+    "torchattacks:CW(steps='x')": "expects steps to be int, like its default 50, got 'x'",
     "torchattacks:CW(name='x')": "take no name",
     "torchattacks:LGV": "torchattacks.LGV needs trainloader",
     "pgd(steps=\0)": "cannot be read",

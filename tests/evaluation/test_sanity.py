@@ -21,7 +21,9 @@ LARGER = "a larger eps breaks more"
 NOTHING = "about nothing stands at eps 64/255"
 STRONGER = "stronger attacks break more"
 BLACK_BOX = "a black box is no stronger than a white box"
-ALL = [DETERMINISTIC, NOISE, GRADIENT, LARGER, NOTHING, STRONGER, BLACK_BOX]
+LUCKY = "a few more starts break few more"
+ENOUGH = "there are enough images"
+ALL = [DETERMINISTIC, NOISE, GRADIENT, LARGER, NOTHING, STRONGER, LUCKY, BLACK_BOX]
 
 
 def failed(sanity: Sanity) -> list[str]:
@@ -58,6 +60,50 @@ def test_an_honest_net_passes_every_check(colours):
     assert figure(sanity, NOISE).startswith("100.0 % right without, 100.0 % with")
     assert figure(sanity, GRADIENT) == "0 all-zero, 0 not finite, of 100"
     assert figure(sanity, NOTHING) == "0.0 % stand"
+
+
+def test_a_net_that_looks_at_the_whole_batch_is_no_function_of_an_image(colours):
+    """As BatchNorm without running statistics, which reckons with those of the batch in eval mode too."""
+    net = colours()
+    sanity = sanity_checks(lambda x: net((x - x.mean(0) + 0.3).clamp(0, 1)), net.split(), HOW)
+    assert DETERMINISTIC in failed(sanity)
+
+
+def test_a_loss_surface_of_two_slopes_shows_in_restarts(colours):
+    """One pixel leads to another class on one side alone, and PGD climbs the side where its start lies."""
+    net, split = colours(), colours().split()
+    split.images[:, 0, 0, 0] = 128
+
+    def two_slopes(images: Tensor) -> Tensor:
+        levels = 255 * images[:, 0, 0, 0] - 128
+        right = net(images).argmax(1)
+        climbed = levels.relu() + 0.4 * (-levels).relu() - 0.5
+        wrong = nn.functional.one_hot((right + 1) % 4, 4)
+        return wrong * climbed[:, None] - 10.0 * (1 - wrong - nn.functional.one_hot(right, 4))
+
+    sanity = sanity_checks(two_slopes, split, Judging(ThreatModel("Linf", 1 / 255), batch=50))
+    assert LUCKY in failed(sanity)
+    assert figure(sanity, LUCKY).startswith("PGD-20 5")  # every second start
+
+
+def test_of_few_images_it_says_that_they_are_few(colours):
+    net = colours()
+    sanity = sanity_checks(net, net.split(19), HOW)
+    assert failed(sanity) == [ENOUGH]
+    assert figure(sanity, ENOUGH) == "19 of them"
+    assert failed(sanity_checks(net, net.split(20), HOW)) == []
+
+
+def test_each_check_is_told_as_it_is_done(colours):
+    net, told, passes = colours(), [], Passes()
+
+    def advance(check, took):
+        told.append(check)
+        passes.add(took)
+
+    sanity = sanity_checks(net, net.split(), HOW, advance)
+    assert told == ALL
+    assert passes.total <= sanity.passes.total
 
 
 def test_a_small_trained_net_passes_every_check(colours):
@@ -226,7 +272,7 @@ def test_at_most_a_hundred_samples_are_looked_at(colours):
 def test_an_honest_net_passes_on_few_samples_in_grey_and_in_both_balls(threat, channels, n, colours):
     net = colours(channels)
     sanity = sanity_checks(net, net.split(n), Judging(threat, batch=8, channels_last=True))
-    assert failed(sanity) == []
+    assert failed(sanity) == ([] if n == 60 else [ENOUGH])
     assert sanity.samples == n
 
 

@@ -172,7 +172,7 @@ def test_input_is_checked_before_the_attack(net):
         ),
         ("PGD", {"model": None}, "no argument 'model'"),
         ("VANILA", {"q": 1}, "no argument 'q': its arguments: none"),
-        ("PGD", {"steps": "x"}, "expects steps to be int or float, like its default 10, got 'x'"),
+        ("PGD", {"steps": "x"}, "expects steps to be int, like its default 10, got 'x'"),
         ("PGD", {"random_start": 1}, "expects random_start to be bool, like its default True, got 1"),
         ("AutoAttack", {"version": "x"}, r"AutoAttack refuses its arguments: Not valid version"),
         ("MultiAttack", {}, "torchattacks.MultiAttack needs attacks, which no setting can say"),

@@ -16,9 +16,11 @@ import attacks
 from attacks import Attack
 from robust_tickets import data, evaluation, models, recipe, stages
 from robust_tickets.eps import Eps
+from robust_tickets.errors import InputError
 from robust_tickets.ledger import Passes
 from robust_tickets.models.fold import Folded
 from robust_tickets.progress import Silent
+from robust_tickets.runs import read_json
 from robust_tickets.stages import Asked, Machine
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training import Checkpoint
@@ -248,4 +250,57 @@ def test_sanity_checks_are_kept_as_they_were_found(begin, stop, sanity, monkeypa
     found = evaluate(file, asked).sanity
     monkeypatch.setattr(evaluation, "sanity_checks", None)
     assert evaluate(file, asked).sanity == found
-    assert evaluate(file, replace(asked, source=file)).sanity.checks[:7] == found.checks[:7]
+    assert evaluate(file, replace(asked, source=file)).sanity.checks[:8] == found.checks[:8]
+
+
+def test_the_account_of_a_stopped_evaluation_holds_all_its_parts(begin, stop):
+    file, parts = begin("whole"), begin("parts")
+    evaluate(file)
+    for calls in (60, 150):
+        stop(calls)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(parts)
+        assert read_json(parts.parent / "evaluate-best.ledger.json")["finished"] is False
+    stop(None)
+    evaluate(parts)
+    whole, found = (read_json(f.parent / "evaluate-best.ledger.json") for f in (file, parts))
+    assert (found["passes"], found["flops"]) == (whole["passes"], whole["flops"])
+    assert found["finished"] is whole["finished"] is True
+    evaluate(parts)  # where all is known, the account of what it took stays
+    assert read_json(parts.parent / "evaluate-best.ledger.json") == found
+
+
+def test_damaged_sanity_checks_are_said_before_any_attack_is_run(begin, sanity, monkeypatch):
+    file = begin("damaged")
+    asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
+    monkeypatch.setattr(evaluation, "sanity_checks", sanity)
+    evaluate(file, asked)
+    (kept,) = file.parent.glob("sanity-*")
+    kept.write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(evaluation, "evaluate", None)
+    with pytest.raises(InputError, match="remove it and evaluate again"):
+        evaluate(file, asked)
+
+
+def test_the_rows_are_shown_before_the_sanity_checks_begin(begin, monkeypatch):
+    shown = []
+
+    def checks(*arguments):
+        assert list(shown[0].attack) == ["clean", "fgsm", "worst-case(clean fgsm)"]
+        return evaluation.Sanity((), 40, Passes())
+
+    monkeypatch.setattr(evaluation, "sanity_checks", checks)
+    asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
+    stages.evaluate_file(begin("shown"), Machine("cpu", Silent()), asked, done=shown.append)
+    assert len(shown) == 1
+
+
+def test_an_eps_written_otherwise_than_in_training_is_the_same(begin, tiny_recipe, monkeypatch):
+    assert str(tiny_recipe.threat.eps) == "0.1"
+    file = begin("written")
+    evaluate(file, replace(ASKED, eps=(), attacks=("fgsm",)))
+    before = (file.parent / "robustness.csv").read_bytes()
+    monkeypatch.setattr(attacks.FGSM, "run", None)
+    found = evaluate(file, replace(ASKED, eps=(Eps("1/10"),), attacks=("fgsm",)))
+    assert set(found.rows.eps) == {"0.1"}
+    assert (file.parent / "robustness.csv").read_bytes() == before

@@ -41,6 +41,20 @@ def test_any_usual_wrapping_gives_the_same_net(prefix, wrapper, kind, tmp_path):
     assert torch.equal(logits(net), logits(build(SPEC, seed=7)))
 
 
+def test_a_normalisation_of_the_file_s_own_is_not_overruled_in_silence(tmp_path):
+    spec = dataclasses.replace(SPEC, mean=(0.5,) * 3, std=(0.25,) * 3)
+    torch.save(build(spec, seed=7).state_dict(), tmp_path / "whole.pt")
+    net = published(tmp_path / "whole.pt", SPEC, Recipe()).net()
+    assert torch.equal(logits(net), logits(build(spec, seed=7)))
+    with pytest.raises(InputError, match=r"says itself how images are normalised \(normalise\.mean, norm"):
+        published(tmp_path / "whole.pt", SPEC, Recipe(), normalised=True)
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    with pytest.raises(InputError, match=r"is a folder: name the file in it, as .*best\.safetensors"):
+        published(tmp_path, SPEC, Recipe())
+
+
 def test_files_without_counts_and_with_trades_s_unused_block_load(tmp_path):
     spec = dataclasses.replace(SPEC, name="wrn10-1", width=1.0)
     state = {n: t for n, t in weights(spec).items() if "num_batches_tracked" not in n}

@@ -1,0 +1,93 @@
+"""What attacks are given, checked at the border: settings (ValueError), images and labels (InputError)."""
+
+from collections.abc import Callable
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+from attacks.blocks import InputError
+from attacks.threat import ThreatModel
+
+
+def check_threat(threat: object) -> None:
+    """Raise ValueError for what is no threat model."""
+    if not isinstance(threat, ThreatModel):
+        raise ValueError(f"the threat must be a ThreatModel, as ThreatModel('Linf', 8 / 255), got {threat!r}")
+
+
+def check_counts(**counts: object) -> None:
+    """Raise ValueError for a setting that counts something and is no whole number of at least 1."""
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, Integral):
+            raise ValueError(f"{name} must be a whole number, got {count!r}")
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+
+
+def check_number(name: str, value: object, fits: Callable[[float], bool], expected: str) -> None:
+    """Raise ValueError for a setting that is no number, or does not fit: `<name> must be <expected>`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not fits(float(value)):
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
+
+
+def check_flag(**flags: object) -> None:
+    """Raise ValueError for a setting that is neither True nor False."""
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise ValueError(f"{name} must be True or False, got {flag!r}")
+
+
+def check_call(net: object, seed: object) -> None:
+    """Raise InputError for what is no net, and for a seed that is no whole number."""
+    if not callable(net):
+        raise InputError(f"the net is {net!r}, expected a callable from images to logits, as an nn.Module")
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise InputError(f"seed must be a whole number, got {seed!r}")
+
+
+def check_input(
+    images: Tensor, labels: Tensor, start: Tensor | None, sample_ids: Tensor | None, threat: ThreatModel
+) -> None:
+    """Raise InputError for a batch that makes no sense; on a GPU this waits."""
+    low, high = threat.bounds
+    given = {"images": images, "labels": labels, "start": start, "sample_ids": sample_ids}
+    for name, value in given.items():
+        if not isinstance(value, Tensor) and not (value is None and name in ("start", "sample_ids")):
+            verb = "is" if name == "start" else "are"
+            raise InputError(
+                f"{name} {verb} a {type(value).__name__}, expected a torch.Tensor: "
+                "convert them, as by torch.as_tensor or torch.stack"
+            )
+    if images.ndim < 2 or len(images) == 0:
+        raise InputError(f"expected a batch of images (N, C, H, W), got shape {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise InputError(f"images are {images.dtype}: convert them to floats within [{low:g}, {high:g}]")
+    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+        raise InputError(
+            f"expected {len(images)} labels of type int64, got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    odd = images.detach().isnan().flatten(1).any(1)
+    if bool(odd.any()):
+        raise InputError(
+            f"{int(odd.sum())} of {len(images)} images hold values that are no numbers (NaN): look where "
+            "they are read or made"
+        )
+    lowest, highest = float(images.detach().min()), float(images.detach().max())
+    if not (low <= lowest and highest <= high):
+        raise InputError(
+            f"images lie in [{lowest:g}, {highest:g}], expected [{low:g}, {high:g}]: "
+            "make normalisation the net's first layer, and attack the images before it"
+        )
+    if start is not None and (start.shape != images.shape or start.dtype != images.dtype):
+        raise InputError(
+            f"start is {start.dtype} of shape {tuple(start.shape)}, the images are {images.dtype} of shape "
+            f"{tuple(images.shape)}: make them alike"
+        )
+    if start is not None and not bool(threat.allows(start, images).all()):
+        raise InputError("start lies outside ball or box: project it first (ThreatModel.project)")
+    if sample_ids is not None and (sample_ids.shape != labels.shape or sample_ids.dtype != torch.int64):
+        raise InputError(
+            f"expected {len(images)} sample ids of type int64, got {sample_ids.dtype} of shape "
+            f"{tuple(sample_ids.shape)}"
+        )
