@@ -5,13 +5,14 @@ torch is imported by the verbs that need it, so that help and mistakes answer at
 """
 
 import itertools
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import tyro
 
-from robust_tickets import recipe, schema
+from robust_tickets import recipe, schema, stops
 from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError, unknown
 from robust_tickets.verbs import (
@@ -35,7 +36,7 @@ from robust_tickets.version import __version__
 if TYPE_CHECKING:
     import pandas as pd
 
-    from robust_tickets.stages import Machine
+    from robust_tickets.stages import Every, Machine
 
 T = TypeVar("T")
 
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     try:
         name, flags = _verb_named(words)
-        _run(_parse(VERBS[name], name, flags))
+        with stops.heeded():
+            _run(_parse(VERBS[name], name, flags))
     except InputError as error:
         _fail(str(error), 2)
     except ValueError as error:
@@ -63,8 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(141)
     except OSError as error:
         _fail(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}", 2)
-    except KeyboardInterrupt:
-        _fail("interrupted; what is finished is kept, and the same command goes on from there", 130)
+    except KeyboardInterrupt as error:
+        by = error.by if isinstance(error, stops.Stopped) else signal.SIGINT
+        _fail(
+            f"stopped by {by.name}; what is done is kept, and the same command goes on from there", 128 + by
+        )
 
 
 def _verb_named(words: list[str]) -> tuple[str, list[str]]:
@@ -133,7 +138,7 @@ def _run_recipe(verb: Running) -> None:
     from robust_tickets import comparison, stages
     from robust_tickets.runs import RunDirectory
 
-    machine = _machine(verb.device)
+    machine = _machine(verb.device, stages.Every(verb.save_minutes, verb.save_steps))
     what = stages.Experiment(verb.fields)
     if isinstance(verb, Search):
         print(stages.search(what, verb.seed, RunDirectory.of(verb.runs, verb.fields), machine))
@@ -212,10 +217,10 @@ def _tidy(verb: RunsList | RunsRm | CacheClear) -> None:
         print(cache.clear())
 
 
-def _machine(device: str) -> "Machine":
+def _machine(device: str, every: "Every | None" = None) -> "Machine":
     from robust_tickets import progress, stages
 
-    return stages.Machine(device, progress.for_stderr())
+    return stages.Machine(device, progress.for_stderr(), every or stages.Every())
 
 
 def _overview() -> str:

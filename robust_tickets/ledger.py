@@ -186,7 +186,7 @@ class Ledger:
         return {
             "stage": self.stage,
             "seconds": {p: round(s, 6) for p, s in self.seconds.items() if s},
-            "passes": {p: vars(passes) for p, passes in self.passes.items() if passes.total},
+            "passes": {p: dict(vars(passes)) for p, passes in self.passes.items() if passes.total},
             "flops": {p: flops for p, flops in self.flops.items() if flops},
             "total_seconds": round(sum(self.seconds.values()), 6),
             "charged_seconds": round(sum(self.seconds[p] for p in CHARGED), 6),

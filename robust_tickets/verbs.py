@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from robust_tickets.eps import Eps
 from robust_tickets.recipe import Recipe
-from robust_tickets.schema import Count, CountOrZero, Range
+from robust_tickets.schema import Count, CountOrZero, NotNegative, Range
 from robust_tickets.settings import DataName
 
 Seed = Annotated[int, Range(least=0, most=2**31 - 1)]
@@ -44,6 +44,11 @@ class Running:
     """seed of init, batches and attacks (compare: the first one)"""
     device: str = "cpu"
     """torch device: cpu, cuda or cuda:N"""
+    save_minutes: NotNegative = 1.0
+    """how often a search or training is kept on disk, so that after a stop the same command goes on from
+    there; 0: never"""
+    save_steps: CountOrZero = 0
+    """the same, in optimiser steps; 0: never"""
     fields: Annotated[Recipe, arg(name="")] = field(default_factory=Recipe)
 
 

@@ -6,12 +6,14 @@ from robust_tickets.stages.judge import Asked
 from robust_tickets.stages.named import Named, Source, SourceNamed
 from robust_tickets.stages.place import Machine
 from robust_tickets.stages.robustness import pretty
+from robust_tickets.stages.saves import Every
 from robust_tickets.stages.search import search
 from robust_tickets.stages.train import train
 
 __all__ = [
     "Asked",
     "Evaluated",
+    "Every",
     "Experiment",
     "Machine",
     "Named",

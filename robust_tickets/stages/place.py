@@ -15,14 +15,16 @@ from robust_tickets.errors import InputError
 from robust_tickets.memory import keep_freed_memory
 from robust_tickets.progress import Progress
 from robust_tickets.settings import Compute
+from robust_tickets.stages.saves import Every
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a stage runs and who watches: a torch device, and a place for progress."""
+    """Where a stage runs, who watches, and how often the state of a training is kept."""
 
     device: str
     progress: Progress
+    every: Every = Every()
 
     def prepare(self, compute: Compute) -> None:
         """Check the device and set the threads. Raises InputError for a device that is not there."""

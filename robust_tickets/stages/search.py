@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from robust_tickets import arms, runs
+from robust_tickets import arms, recipe, runs, stops
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages.experiment import Experiment, ticket_of
 from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import Machine, write_lines
 from robust_tickets.stages.rounds import earlier_rounds
+from robust_tickets.stages.saves import Saves
 from robust_tickets.tickets import Found, find_ticket
 
 FOLDER = "search"
@@ -31,43 +32,60 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     run.check(machine.device)
     net = said(what.fresh_net(seed, machine), machine.progress.say)
     ledger = Ledger("search", clock_for(machine.device))
-    with ledger.running():
-        with ledger.phase("load"):
-            dataset = what.load(machine)
-            inputs["images"] = dataset.fingerprint
-            run.check_inputs(inputs)
-            plan = arms.search_plan(what.recipe, dataset.spec)
-            run.begin(machine.device, inputs)
-            earlier = earlier_rounds(what, seed, run, machine, inputs)
+    with ledger.running(), ledger.phase("load"):
+        dataset = what.load(machine)
+        inputs["images"] = dataset.fingerprint
+        run.check_inputs(inputs)
+        plan = arms.search_plan(what.recipe, dataset.spec)
+        run.begin(machine.device, inputs)
+        earlier = earlier_rounds(what, seed, run, machine, inputs)
 
-        def save(found: Found) -> None:
-            """Write the rounds so far: into the search's folder, or that of the round."""
-            target = folder if found.rounds == plan.rounds else folder / f"round-{found.rounds}"
-            with ledger.phase("checkpoint"):
-                ticket_of(what, found, dataset, seed, ledger).save(target / "ticket.safetensors")
-                write_lines(target / "metrics.jsonl", found.history)
-            ledger.settle()
-            # last of all: it says that the folder is whole
-            runs.write_json(target / "ledger.json", ledger.report())
+    of = {"recipe": recipe.record(what.recipe), "inputs": inputs, "seed": seed}
 
-        if earlier is not None:
-            machine.progress.say(f"going on from round {earlier.found.rounds} in {earlier.folder}")
+    def saves_of(number: int) -> Saves:
+        """Where the states of a round's training are kept."""
+        of_round, prefix = {**of, "round": number}, f"round-{number:03}-"
+        return Saves(folder / "state", of_round, machine.every, machine.progress.say, prefix)
+
+    def save(found: Found) -> None:
+        """Write the rounds so far: into the search's folder, or that of the round."""
+        target = folder if found.rounds == plan.rounds else folder / f"round-{found.rounds}"
+        with ledger.phase("checkpoint"):
+            ticket_of(what, found, dataset, seed, ledger).save(target / "ticket.safetensors")
+            write_lines(target / "metrics.jsonl", found.history)
+        ledger.settle()
+        # last of all: it says that the folder is whole
+        runs.write_json(target / "ledger.json", ledger.report())
+
+    done = 0 if earlier is None else earlier.found.rounds
+    state = saves_of(done + 1).newest()
+    if earlier is not None:
+        machine.progress.say(f"going on from round {done} in {earlier.folder}")
+    with stops.waiting(), ledger.running():
+        # the state's account holds that of the rounds before it
+        if state is not None:
+            machine.progress.say(f"going on after step {state.step} of round {done + 1}")
+            ledger.carry(state.ledger)
+        elif earlier is not None:
             ledger.carry(earlier.ledger)
-            if earlier.found.rounds == plan.rounds:
-                save(earlier.found)
-                return folder / "ticket.safetensors"
-        with machine.progress.stage(f"search, seed {seed}", plan.steps) as meter:
-            if earlier is not None:
-                meter.advance(replace(plan, rounds=earlier.found.rounds).steps, 0)
-            find_ticket(
-                net,
-                dataset,
-                what.recipe.search,
-                what.fit(what.recipe.search, plan.round_steps, seed),
-                ledger,
-                meter,
-                rewind=plan.rewind,
-                earlier=None if earlier is None else earlier.found,
-                each_round=save,
-            )
+        if earlier is not None and done == plan.rounds:
+            save(earlier.found)
+        else:
+            with machine.progress.stage(f"search, seed {seed}", plan.steps) as meter:
+                begun = replace(plan, rounds=done).steps if done else 0
+                meter.advance(begun + (state.step if state is not None else 0), 0)
+                find_ticket(
+                    net,
+                    dataset,
+                    what.recipe.search,
+                    what.fit(what.recipe.search, plan.round_steps, seed),
+                    ledger,
+                    meter,
+                    rewind=plan.rewind,
+                    earlier=None if earlier is None else earlier.found,
+                    each_round=save,
+                    state=state,
+                    offer=lambda number: saves_of(number).offer,
+                )
+        saves_of(plan.rounds).clear()
     return folder / "ticket.safetensors"

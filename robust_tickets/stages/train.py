@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from robust_tickets import recipe, runs
+from robust_tickets import recipe, runs, stops
 from robust_tickets.arms import ArmPlan
 from robust_tickets.data import Dataset
 from robust_tickets.ledger import Ledger, clock_for
@@ -15,8 +15,9 @@ from robust_tickets.runs import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import Machine, write_lines
+from robust_tickets.stages.saves import Saves
 from robust_tickets.tickets import Ticket
-from robust_tickets.training import Checkpoint, fit
+from robust_tickets.training import Checkpoint, Fitted, fit
 
 
 def train(
@@ -39,39 +40,65 @@ def train(
     if ticket is not None:
         ticket.plant(net)
     ledger = Ledger("train", clock_for(machine.device))
-    with ledger.running():
-        with ledger.phase("load"):
-            dataset = what.load(machine)
-            inputs["images"] = dataset.fingerprint
-            run.check_inputs(inputs)
-            run.begin(machine.device, inputs)
-        how = what.fit(plan.training, plan.steps, seed)
-        with machine.progress.stage(f"{plan.arm}, seed {seed}", how.steps) as meter:
-            fitted = fit(net, ticket.mask if ticket else None, dataset, how, ledger, meter)
-        with ledger.phase("checkpoint"):
-            for name, state, epoch in (
-                ("best", fitted.best, fitted.best_epoch),
-                ("last", fitted.last, fitted.history[-1]["epoch"]),
-            ):
-                record = fitted.record(epoch)
-                checkpoint = Checkpoint(
-                    state,
-                    what.model_spec(machine),
-                    recipe.record(what.recipe),
-                    dataset.fingerprint,
-                    plan.arm,
-                    seed,
-                    epoch,
-                    val_clean=record["val_clean"],
-                    val_robust=record["val_robust"],
-                    function=inputs.get("net", ""),
-                )
-                checkpoint.save(folder / f"{name}.safetensors")
-            write_lines(folder / "metrics.jsonl", fitted.history)
-    runs.write_json(folder / "arm.json", describe(net, plan, fitted.best_epoch, ticket, dataset))
-    # last of all: it says that the folder is whole
-    runs.write_json(folder / "ledger.json", ledger.report())
+    with ledger.running(), ledger.phase("load"):
+        dataset = what.load(machine)
+        inputs["images"] = dataset.fingerprint
+        run.check_inputs(inputs)
+        run.begin(machine.device, inputs)
+    of = {"recipe": recipe.record(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
+    of["ticket"] = ticket.hash if ticket else None
+    saves = Saves(folder / "state", of, machine.every, machine.progress.say)
+    with stops.waiting():
+        with ledger.running():
+            fitted = _fitted(what, seed, machine, plan, ticket, net, dataset, ledger, saves)
+            with ledger.phase("checkpoint"):
+                for name, state, epoch in (
+                    ("best", fitted.best, fitted.best_epoch),
+                    ("last", fitted.last, fitted.history[-1]["epoch"]),
+                ):
+                    record = fitted.record(epoch)
+                    checkpoint = Checkpoint(
+                        state,
+                        what.model_spec(machine),
+                        recipe.record(what.recipe),
+                        dataset.fingerprint,
+                        plan.arm,
+                        seed,
+                        epoch,
+                        val_clean=record["val_clean"],
+                        val_robust=record["val_robust"],
+                        function=inputs.get("net", ""),
+                    )
+                    checkpoint.save(folder / f"{name}.safetensors")
+                write_lines(folder / "metrics.jsonl", fitted.history)
+        runs.write_json(folder / "arm.json", describe(net, plan, fitted.best_epoch, ticket, dataset))
+        # last of all: it says that the folder is whole
+        runs.write_json(folder / "ledger.json", ledger.report())
+        saves.clear()
     return folder
+
+
+def _fitted(
+    what: Experiment,
+    seed: int,
+    machine: Machine,
+    plan: ArmPlan,
+    ticket: Ticket | None,
+    net: nn.Module,
+    dataset: Dataset,
+    ledger: Ledger,
+    saves: Saves,
+) -> Fitted:
+    """Train, from the newest state that was kept."""
+    how = what.fit(plan.training, plan.steps, seed)
+    mask = ticket.mask if ticket else None
+    state = saves.newest()
+    with machine.progress.stage(f"{plan.arm}, seed {seed}", how.steps) as meter:
+        if state is not None:
+            machine.progress.say(f"going on after step {state.step} of {how.steps}")
+            ledger.carry(state.ledger)
+            meter.advance(state.step, 0)
+        return fit(net, mask, dataset, how, ledger, meter, state=state, offer=saves.offer)
 
 
 def describe(

@@ -13,14 +13,15 @@ from robust_tickets.pruning import SCORES, Mask, check_rounds, cut_of_round, pru
 from robust_tickets.settings import Search
 from robust_tickets.training import Fit, fit
 from robust_tickets.training.checkpoint import plant
-from robust_tickets.training.loop import State, snapshot
+from robust_tickets.training.loop import snapshot
+from robust_tickets.training.state import Offer, TrainingState, Weights
 
 
 @dataclass(frozen=True)
 class Found:
     """What a search gives: the state that it rewinds to, the mask, and a record an epoch (round from 1)."""
 
-    init: State
+    init: Weights
     mask: Mask
     history: list[dict[str, Any]]
 
@@ -41,6 +42,8 @@ def find_ticket(
     rewind: int = 0,
     earlier: Found | None = None,
     each_round: Callable[[Found], None] = lambda found: None,
+    state: TrainingState | None = None,
+    offer: Callable[[int], Offer] = lambda number: lambda step, state: None,
 ) -> Found:
     """Find a ticket of `net` as it is now (Frankle & Carbin 2019, strategy 1; Li et al. 2020, section 3.1).
 
@@ -48,9 +51,10 @@ def find_ticket(
     of the weights that are left. With one round this is the one-shot pruning of Li et al. The first round
     trains from the init; every other one goes on from the state before step `rewind` of the first, at that
     step of the schedule and of the batches, with a fresh optimiser (Frankle et al. 2020, arXiv 1912.05671,
-    section 2); 0 is the init. A search goes on from the rounds of `earlier`, and `each_round` is told of each
-    round when it is done. The net is left trained, as the last round had it. Raises InputError as `fit` and
-    `prune` do.
+    section 2); 0 is the init. A search goes on from the rounds of `earlier`, and then from `state` within the
+    next one; `each_round` is told of each round when it is done, and `offer` gives for each round's number
+    what its training offers its states to. The net is left trained, as the last round had it. Raises
+    InputError as `fit` and `prune` do.
     """
     init = snapshot(net) if earlier is None else earlier.init
     mask = Mask.full(net) if earlier is None else earlier.mask
@@ -59,13 +63,19 @@ def find_ticket(
     done = 0 if earlier is None else earlier.rounds
     check_rounds(search, mask, layers, search.rounds - done)
     for number in range(done + 1, search.rounds + 1):
-        if number > 1:
-            plant(net, init, "init")
-            fitted = fit(net, mask, data, replace(how, begin=rewind), ledger, meter)
-        else:
-            fitted = fit(net, mask, data, how, ledger, meter, keep=rewind)
-            assert fitted.early is not None
-            init = fitted.early
+        plant(net, init, "init")
+        fitted = fit(
+            net,
+            mask,
+            data,
+            how if number == 1 else replace(how, begin=rewind),
+            ledger,
+            meter,
+            keep=rewind if number == 1 else None,
+            state=state,
+            offer=offer(number),
+        )
+        init, state = fitted.early or init, None
         history += [{"round": number, **record} for record in fitted.history]
         with ledger.phase("prune"):
             mask = cut_of_round(search, SCORES[search.scores](prunable(net), mask), mask, layers)

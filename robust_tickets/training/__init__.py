@@ -5,12 +5,15 @@ from robust_tickets.training.loop import Fit, Fitted, fit
 from robust_tickets.training.methods import UPDATE_PASSES, attack_passes, training_attack
 from robust_tickets.training.published import normalisation, published
 from robust_tickets.training.schedules import learning_rate
+from robust_tickets.training.state import Offer, TrainingState
 
 __all__ = [
     "UPDATE_PASSES",
     "Checkpoint",
     "Fit",
     "Fitted",
+    "Offer",
+    "TrainingState",
     "attack_passes",
     "fit",
     "learning_rate",

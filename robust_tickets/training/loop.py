@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 import attacks
@@ -23,8 +24,7 @@ from robust_tickets.pruning import Mask, Masking
 from robust_tickets.settings import Compute, Evaluate, Training
 from robust_tickets.training.methods import UPDATE_PASSES, training_attack
 from robust_tickets.training.schedules import learning_rate
-
-State = dict[str, Tensor]
+from robust_tickets.training.state import Offer, TrainingState, Weights, moments_of
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Fitted:
     charged so far. `early` is the state before step `keep`, where that was asked for.
     """
 
-    best: State
+    best: Weights
     best_epoch: int
-    last: State
+    last: Weights
     history: list[dict[str, Any]]
-    early: State | None = None
+    early: Weights | None = None
 
     def record(self, epoch: int) -> dict[str, Any]:
         """The record of an epoch."""
@@ -72,12 +72,15 @@ def fit(
     meter: Meter,
     *,
     keep: int | None = None,
+    state: TrainingState | None = None,
+    offer: Offer = lambda step, state: None,
 ) -> Fitted:
     """Train `net` in place on the images that the method makes; `mask` None trains it dense.
 
     Validation is the accuracy on the held-out images, clean and under PGD, after every epoch; the first epoch
-    where the one that chooses is highest is the best. The state before step `keep` is given back too. Raises
-    InputError where the loss is no longer finite, or a batch is larger than the training set.
+    where the one that chooses is highest is the best. The state before step `keep` is given back too. Goes on
+    from `state`, which an earlier call offered; the ledger has its account already. Raises InputError where
+    the loss is no longer finite, a batch is larger than the training set, or `state` does not fit.
     """
     settings = how.settings
     attack = training_attack(settings, how.threat)
@@ -90,11 +93,25 @@ def fit(
     per_epoch = steps_per_epoch(len(data.train), settings.batch)
     spec = data.spec if settings.augment else replace(data.spec, shift=0, flip=False)
     best, best_epoch, early, history = snapshot(net), 0, None, list[dict[str, Any]]()
+    loss_sum = torch.zeros((), device=data.train.images.device)
+    if state is not None:
+        state.restore(net, optimiser)
+        best, best_epoch, early, history = state.best, state.best_epoch, state.early, list(state.history)
+        loss_sum += state.loss_sum.to(loss_sum.device)
 
-    for epoch in range(how.begin // per_epoch + 1, -(-how.steps // per_epoch) + 1):
+    def standing(step: int) -> TrainingState:
+        """Where it stands before a step."""
+        ledger.settle()
+        known = (best, best_epoch, early, loss_sum.cpu().clone(), list(history))
+        return TrainingState(step, snapshot(net), moments_of(optimiser), *known, ledger.report())
+
+    last_epoch = history[-1]["epoch"] if history else how.begin // per_epoch
+    for epoch in range(last_epoch + 1, -(-how.steps // per_epoch) + 1):
         net.train()
-        first, end = max((epoch - 1) * per_epoch, how.begin), min(epoch * per_epoch, how.steps)
-        loss_sum = torch.zeros((), device=data.train.images.device)
+        begin, end = max((epoch - 1) * per_epoch, how.begin), min(epoch * per_epoch, how.steps)
+        first = max(begin, state.step if state is not None else begin)
+        if first == begin:
+            loss_sum.zero_()
         whole = batches(
             data.train,
             spec,
@@ -105,6 +122,7 @@ def fit(
         )
         stream = islice(whole, first - (epoch - 1) * per_epoch, end - (epoch - 1) * per_epoch)
         for step, (images, labels, ids) in enumerate(ledger.each("data", stream), first):
+            offer(step, partial(standing, step))
             if step == keep:
                 early = snapshot(net)
             lr = learning_rate(settings, step, how.steps)
@@ -145,7 +163,8 @@ def fit(
             ledger.count("update", UPDATE_PASSES.times(len(images)), flops)
             meter.advance(1, passes)
 
-        train_loss = float(loss_sum) / (end - first)
+        offer(end, partial(standing, end))
+        train_loss = float(loss_sum) / (end - begin)
         diverged = InputError(
             f"the {ledger.stage} diverged in epoch {epoch} (loss {train_loss}) at a learning rate of "
             f"{settings.lr:g}: lower the learning rate, search.lr or train.lr, or "
@@ -162,7 +181,7 @@ def fit(
             {
                 "epoch": epoch,
                 "step": end,
-                "lr": lr,
+                "lr": learning_rate(settings, end - 1, how.steps),
                 "train_loss": train_loss,
                 "val_clean": clean,
                 "val_robust": robust,
@@ -194,7 +213,7 @@ def optimiser_of(net: nn.Module, settings: Training) -> torch.optim.Optimizer:
     )
 
 
-def snapshot(net: nn.Module) -> State:
+def snapshot(net: nn.Module) -> Weights:
     """A copy of the net's parameters and buffers, in host memory."""
     return {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM wait for a moment at which nothing is lost; a second one does not."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+_asked: signal.Signals | None = None
+_waiting = 0
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was asked to stop, by this signal."""
+
+    def __init__(self, by: signal.Signals) -> None:
+        super().__init__(by.name)
+        self.by = by
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Heed SIGINT and SIGTERM; for the main thread of a program, as a library leaves them alone."""
+    before = {number: signal.signal(number, _heed) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        global _asked
+        _asked = None
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Within the block a first signal waits for `check`, or for the block's end."""
+    global _waiting
+    _waiting += 1
+    try:
+        yield
+    finally:
+        _waiting -= 1
+    check()
+
+
+def asked() -> bool:
+    """Whether a signal waits."""
+    return _asked is not None
+
+
+def check() -> None:
+    """Raise Stopped if a signal waits."""
+    if _asked is not None:
+        raise Stopped(_asked)
+
+
+def _heed(number: int, frame: FrameType | None) -> None:
+    global _asked
+    by = signal.Signals(number)
+    if _waiting and _asked is None:
+        _asked = by
+        return
+    _stop(by)
+
+
+def _stop(by: signal.Signals) -> NoReturn:
+    raise Stopped(by)

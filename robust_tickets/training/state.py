@@ -1,0 +1,70 @@
+"""Where a training stands between two steps: enough to go on from there and end with the same bits.
+
+Batches, attacks and dropout draw from (seed, epoch or step) alone, so that no generator's state is in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robust_tickets.errors import InputError
+from robust_tickets.training.checkpoint import plant
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """The net before step `step` of its schedule, and all that the training has gathered by then.
+
+    net, best, early: state dicts; moments: the optimiser's, as `<parameter's number>/<name>`; loss_sum: the
+    losses of the epoch's steps so far; history: a record for each epoch that was validated; ledger: the
+    stage's account so far.
+    """
+
+    step: int
+    net: Weights
+    moments: Weights
+    best: Weights
+    best_epoch: int
+    early: Weights | None
+    loss_sum: Tensor
+    history: list[dict[str, Any]]
+    ledger: dict[str, Any]
+
+    def restore(self, net: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        """Put net and optimiser back, in place. Raises InputError where they do not fit."""
+        plant(net, self.net, "training state")
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        found: dict[int, dict[str, Tensor]] = {}
+        for key, value in self.moments.items():
+            number, _, name = key.partition("/")
+            if not number.isdecimal() or int(number) >= len(parameters):
+                raise InputError(
+                    f"the training state does not fit the optimiser: it has no parameter {number}"
+                )
+            parameter = parameters[int(number)]
+            if value.shape == parameter.shape:
+                # in the parameter's own memory format, as the optimiser had it
+                value = torch.empty_like(parameter, dtype=value.dtype).copy_(value).detach()
+            found.setdefault(int(number), {})[name] = value
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": found})
+
+
+Offer = Callable[[int, Callable[[], TrainingState]], None]
+"""Told before each step, and before each validation, how many steps are done and how to get the state; it
+asks for that when it is time to keep one.
+"""
+
+
+def moments_of(optimiser: torch.optim.Optimizer) -> Weights:
+    """A copy of what an optimiser remembers, by `<parameter's number>/<name>`, in host memory."""
+    return {
+        f"{number}/{name}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for number, entries in optimiser.state_dict()["state"].items()
+        for name, value in entries.items()
+        if value is not None  # SGD's momentum before its first step
+    }

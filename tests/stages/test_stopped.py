@@ -1,0 +1,104 @@
+"""A search or training that was killed goes on from its last state, and leaves the same files."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from robust_tickets import comparison, stages
+from robust_tickets.progress import Silent
+from robust_tickets.runs import RunDirectory, read_json
+from robust_tickets.stages import Every, Experiment, Machine
+from robust_tickets.stages.saves import Saves
+
+EACH_STEP = Machine("cpu", Silent(), Every(minutes=0, steps=1))
+
+
+class Killed(BaseException):
+    """Stands for kill -9 at this very moment."""
+
+
+@pytest.fixture
+def killed_after(monkeypatch):
+    """Let the process die after so many states were kept, or offered."""
+    left, keep = [10**9], Saves.keep
+
+    def counting(self, state):
+        keep(self, state)
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+
+    monkeypatch.setattr(Saves, "keep", counting)
+    return lambda n: left.__setitem__(0, n)
+
+
+def files_of(folder):
+    """Contents by name; of the ledgers what no clock decides."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        name = str(file.relative_to(folder))
+        if file.name.endswith("ledger.json"):
+            account = read_json(file)
+            found[name] = {
+                key: account[key] for key in ("passes", "flops", "charged_passes", "charged_flops")
+            }
+        elif file.suffix == ".safetensors" or file.name in ("metrics.jsonl", "arm.json"):
+            found[name] = file.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_recipe):
+    search = replace(tiny_recipe.search, rewind_iterations=2)
+    return replace(tiny_recipe, search=search)
+
+
+@pytest.fixture(scope="module")
+def whole(recipe, tmp_path_factory):
+    """A search and a training from its ticket that nobody stopped."""
+    return done(recipe, tmp_path_factory.mktemp("whole"))
+
+
+def done(recipe, runs):
+    what, run = Experiment(recipe), RunDirectory.of(runs, recipe)
+    ticket = stages.search(what, 0, run, EACH_STEP)
+    return comparison.train_from(what, 0, runs, EACH_STEP, ticket).parent
+
+
+# states 1 to 8 are of round 1, 9 to 14 of round 2, which begins at step 2, 15 to 22 of the training
+@pytest.mark.parametrize("states", [1, 4, 5, 8, 9, 10, 11, 14, 15, 18, 19, 21, 22])
+def test_killed_and_run_again_it_leaves_the_same_files(states, recipe, whole, tmp_path, killed_after):
+    killed_after(states)
+    with pytest.raises(Killed):
+        done(recipe, tmp_path)
+    left = sorted(file.name for file in tmp_path.rglob("*step-*"))
+    assert 1 <= len(left) <= 2
+    killed_after(10**9)
+    found = done(recipe, tmp_path)
+    assert files_of(found) == files_of(whole)
+    assert not list(tmp_path.rglob("*step-*"))
+
+
+def test_killed_at_every_third_step_it_still_ends(recipe, whole, tmp_path, killed_after):
+    """No run of it is longer than three steps, and some die while nothing new was kept."""
+    for _ in range(30):
+        killed_after(3)
+        try:
+            found = done(recipe, tmp_path)
+        except Killed:
+            continue
+        assert files_of(found) == files_of(whole)
+        return
+    pytest.fail("it never came to its end")
+
+
+def test_a_state_of_other_images_is_not_gone_on_from(recipe, tmp_path, killed_after):
+    killed_after(3)
+    with pytest.raises(Killed):
+        done(recipe, tmp_path)
+    file = next(tmp_path.rglob("inputs.json"))
+    file.write_text(json.dumps({**read_json(file), "images": "0" * 16}), encoding="utf-8")
+    killed_after(10**9)
+    with pytest.raises(ValueError, match="other images"):
+        done(recipe, tmp_path)
