@@ -136,12 +136,11 @@ def _run(verb: Verb) -> None:
 
 def _run_recipe(verb: Running) -> None:
     from robust_tickets import comparison, stages
-    from robust_tickets.runs import RunDirectory
 
     machine = _machine(verb.device, stages.Every(verb.save_minutes, verb.save_steps))
     what = stages.Experiment(verb.fields)
     if isinstance(verb, Search):
-        print(stages.search(what, verb.seed, RunDirectory.of(verb.runs, verb.fields), machine))
+        print(comparison.search(what, verb.seed, verb.runs, machine))
     elif isinstance(verb, Train):
         print(comparison.train_from(what, verb.seed, verb.runs, machine, verb.ticket))
     elif isinstance(verb, Compare) and verb.dry_run:

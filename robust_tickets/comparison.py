@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robust_tickets import arms, data, report, stages
+from robust_tickets import arms, data, locks, report, stages
 from robust_tickets.errors import InputError
 from robust_tickets.runs import RunDirectory
 from robust_tickets.settings import Arm
@@ -43,11 +43,19 @@ def compare(what: Experiment, seeds: Sequence[int], runs: Path, machine: Machine
     run = RunDirectory.of(runs, recipe)
     # the ticket first, as its search can fail where dense training cannot
     order = sorted(recipe.compare.arms, key=lambda arm: not arms.plan(recipe, arm, spec).from_ticket)
-    for seed in seeds:
-        for arm in order:
-            Job(what, seed, arm, run)(machine)
-    report.write_report(run)
+    with locks.held(run.path):
+        for seed in seeds:
+            for arm in order:
+                Job(what, seed, arm, run)(machine)
+        report.write_report(run)
     return run
+
+
+def search(what: Experiment, seed: int, runs: Path, machine: Machine) -> Path:
+    """Find the ticket of one seed; gives its file."""
+    run = RunDirectory.of(runs, what.recipe)
+    with locks.held(run.path):
+        return stages.search(what, seed, run, machine)
 
 
 def train_from(what: Experiment, seed: int, runs: Path, machine: Machine, ticket_file: Path | None) -> Path:
@@ -62,7 +70,8 @@ def train_from(what: Experiment, seed: int, runs: Path, machine: Machine, ticket
     own = run.arm(seed, "search") / "ticket.safetensors"
     if ticket is not None and not (own.is_file() and Ticket.load(own).hash == ticket.hash):
         plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
-    folder = stages.train(what, seed, run, machine, plan, ticket)
+    with locks.held(run.path):
+        folder = stages.train(what, seed, run, machine, plan, ticket)
     for name in ("best", "last"):
         if not (folder / f"{name}.safetensors").is_file():
             raise InputError(

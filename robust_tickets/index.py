@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+from robust_tickets import locks
 from robust_tickets.errors import InputError
 from robust_tickets.runs import RunDirectory
 
@@ -51,7 +52,8 @@ def remove(run: Path, really: bool) -> str:
         return f"{what} would be removed: add --yes"
     if run.is_symlink():
         raise InputError(f"{run} is a link: name the folder that it stands for, {run.resolve()}")
-    shutil.rmtree(run)
+    with locks.held(run):
+        shutil.rmtree(run)
     return f"removed {what}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from attacks import Attack
-from robust_tickets import evaluation, runs
+from robust_tickets import evaluation, locks, runs
 from robust_tickets.data import Dataset, Spec
 from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError
@@ -116,15 +116,16 @@ def evaluate_file(
     ledger = Ledger("evaluate", clock_for(machine.device))
     # at the eps of the training, if that is among them: a curve's ends say little
     checked = next((w for w in whats if w.threat.eps == recorded.threat.eps), what)
-    with ledger.running():
-        with ledger.phase("load"):
-            dataset = experiment.load(machine)
-        if elsewhere is None and dataset.fingerprint != checkpoint.data:
-            raise InputError(
-                f"{file} was trained on other images than these ({checkpoint.data}, not "
-                f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
-            )
-        folder = _folder(file, checkpoint, dataset.fingerprint, elsewhere)
+    with ledger.running(), ledger.phase("load"):
+        dataset = experiment.load(machine)
+    if elsewhere is None and dataset.fingerprint != checkpoint.data:
+        raise InputError(
+            f"{file} was trained on other images than these ({checkpoint.data}, not "
+            f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
+        )
+    folder = _folder(file, checkpoint, dataset.fingerprint, elsewhere)
+    run = folder.parent.parent
+    with locks.held(run if (run / "recipe.toml").is_file() else folder), ledger.running():
         net = Loaded.of(checkpoint, make, what, machine)
         attacked = None if other is None else Loaded.of(other, theirs.make, what, machine)
         judge = Judge(file, asked, machine, net, attacked, dataset, folder, ledger, album)

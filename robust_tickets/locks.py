@@ -1,0 +1,40 @@
+"""One process at a time in a run directory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from robust_tickets.errors import InputError
+
+NAME = ".lock"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made where there is none; a dead process holds nothing.
+
+    May be nested within a process. Raises InputError if another process is in it, or if it cannot be written.
+    """
+    file = folder.resolve() / NAME
+    there = folder.is_dir()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file, timeout=0, is_singleton=True, thread_local=False)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"another process works in {folder}: wait until it is done, or choose another folder by --runs"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"cannot write {file}: {error.strerror or error}: choose a folder that can be written (--runs)"
+        ) from None
+    try:
+        yield
+    finally:
+        if not there and [found.name for found in file.parent.iterdir()] == [NAME]:
+            file.unlink()  # nothing came of it, as with a wrong call
+            file.parent.rmdir()
+        lock.release()
