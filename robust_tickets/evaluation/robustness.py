@@ -175,6 +175,8 @@ class _Court:
         column.seconds += time.perf_counter() - begin
         column.forwards += passes.forward + of_source.forward
         column.backwards += passes.input_backward + of_source.input_backward
+        column.source_forwards += of_source.forward
+        column.source_backwards += of_source.input_backward
         self.verdicts.save()
         self.advance(len(rows), passes, of_source)
 

@@ -15,10 +15,12 @@ from torch import Tensor
 from robust_tickets import runs
 from robust_tickets.errors import InputError
 from robust_tickets.evaluation.rows import Row
+from robust_tickets.ledger import Passes
 
 STANDS, FELL, OPEN = 1, 0, -1
 """A verdict: right on the clean image and at every iterate; not so; not judged yet."""
 
+_NEW = ("source_forwards", "source_backwards")  # arrays that the first files lack
 _DAMAGE = (
     ValueError,
     LookupError,
@@ -38,7 +40,8 @@ _DAMAGE = (
 class Column:
     """One attack's verdicts so far, int8 (N,), and what they took.
 
-    `by` (N,) is which of the `members` of an ensemble broke a sample, -1 where none did.
+    `by` (N,) is which of the `members` of an ensemble broke a sample, -1 where none did. Of the forwards and
+    backwards, those of a source went through the net that a transfer attacks instead.
     """
 
     attack: str
@@ -50,11 +53,23 @@ class Column:
     forwards: int = 0
     backwards: int = 0
     outside: int = 0
+    source_forwards: int = 0
+    source_backwards: int = 0
 
     @property
     def open(self) -> Tensor:
         """The samples without a verdict, as places."""
         return (self.verdicts == OPEN).nonzero()[:, 0]
+
+    @property
+    def source_passes(self) -> Passes:
+        """Those of the net that was attacked instead."""
+        return Passes(self.source_forwards, self.source_backwards)
+
+    @property
+    def passes(self) -> Passes:
+        """Those of the net that is judged."""
+        return Passes(self.forwards, self.backwards).minus(self.source_passes)
 
     def row(self) -> Row:
         """What the attack did, when no sample is open."""
@@ -77,7 +92,8 @@ class Verdicts:
     file: an npz that is read if it is there and written by `save`; None: nothing is kept. about: what the
     verdicts hang on besides the attack; a file that says otherwise is refused. The npz holds `ids` and
     `labels` (N,), `attacks` and `settings` (A,), `verdicts` int8 (N, A), `broken_by` int8 (N, A) with
-    `members`, `seconds`, `forwards`, `backwards` and `outside` (A,), and `about`.
+    `members`, `seconds`, `forwards`, `backwards`, `source_forwards`, `source_backwards` and `outside` (A,),
+    and `about`.
     """
 
     def __init__(
@@ -116,6 +132,8 @@ class Verdicts:
             "forwards": np.array([c.forwards for c in columns]),
             "backwards": np.array([c.backwards for c in columns]),
             "outside": np.array([c.outside for c in columns]),
+            "source_forwards": np.array([c.source_forwards for c in columns]),
+            "source_backwards": np.array([c.source_backwards for c in columns]),
             "about": np.array(json.dumps(self.about, sort_keys=True)),
         }
         content = io.BytesIO()
@@ -148,6 +166,7 @@ class Verdicts:
                     int(whole["forwards"][place]),
                     int(whole["backwards"][place]),
                     int(whole["outside"][place]),
+                    *(int(whole[name][place]) if name in whole else 0 for name in _NEW),
                 )
         except _DAMAGE as error:
             raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None

@@ -130,14 +130,13 @@ def evaluate_file(
         attacked = None if other is None else Loaded.of(other, theirs.make, what, machine)
         judge = Judge(file, asked, machine, net, attacked, dataset, folder, ledger, album)
         judge.known_checks(checked)  # whether they are damaged is better known now
-        judge.carry()
         found = {str(each.threat.eps): judge.judge(each) for each in whats}
         rows = pd.concat([table for table, _ in found.values()])
         done(rows)
         sanity = judge.check(checked)
         if other is None:  # on another net's images, weaker attacks may well transfer better
             sanity = sanity.also(_order({eps: rows for eps, (_, rows) in found.items()}))
-    judge.account(finished=True)
+    judge.account()
     curve = judge.curve_file(whats) if len(whats) > 1 else None
     if curve is not None:
         runs.write(

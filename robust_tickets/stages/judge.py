@@ -88,17 +88,14 @@ class Judge:
             if self.album is not None and name != evaluation.CLEAN:
                 verdicts.columns.pop(name, None)  # what is known already would have no images
         robustness.rows_of(self.folder / "robustness.csv")  # whether it is damaged is better known now
+        # what earlier commands did of it; passes are in the columns, with what is done now
+        self.ledger.seconds["attack"] += sum(c.seconds for c in map(verdicts.columns.get, names) if c)
         title = f"evaluate {self.file.stem}" + (f" at {what.threat.eps}" if len(asked.eps) > 1 else "")
         rows: list[Row] = []
 
         with self.machine.progress.stage(title, len(self.split) * len(names)) as meter:
 
             def advance(samples: int, passes: Passes, of_source: Passes) -> None:
-                self._charge(self.net, passes)
-                if self.source is not None:
-                    self._charge(self.source, of_source)
-                if passes.total:
-                    self.account(finished=False)
                 meter.advance(samples, passes.total + of_source.total)
 
             with self.ledger.phase("attack"):
@@ -115,6 +112,10 @@ class Judge:
                     rows.append(row)
                     robustness.merge(self.folder / "robustness.csv", self._table(rows, what))
                     meter.note("  ".join(f"{row.attack} {row.accuracy:.1%}" for row in rows))
+        for column in (verdicts.columns[row.attack] for row in rows):
+            self._charge(self.net, column.passes)
+            if self.source is not None:
+                self._charge(self.source, column.source_passes)
         whole = [*rows, evaluation.worst_case(rows)] if len(rows) > 1 else rows
         table = self._table(whole, what)
         robustness.merge(self.folder / "robustness.csv", table)
@@ -124,18 +125,18 @@ class Judge:
         """The sanity checks of the net at the recipe's eps, as they were found or, once found, as kept."""
         known = self.known_checks(what)
         if known is not None:
+            self._charge(self.net, known.passes)
             return known
         file = self._sanity_file(what)
         whole = evaluation.sanity_passes(len(self.split))
         with self.ledger.phase("attack"), self.machine.progress.stage("sanity checks", whole) as meter:
 
             def advance(check: str, passes: Passes) -> None:
-                self._charge(self.net, passes)
-                self.account(finished=False)
                 meter.advance(passes.total, passes.total)
                 meter.note(check)
 
             found = evaluation.sanity_checks(self.net.view, self.split, _judging(what, self.asked), advance)
+        self._charge(self.net, found.passes)
         about = self._about(what) | {"source": "", "checkpoint": digest_of(self.file)}
         runs.write_json(file, {"about": about, **asdict(found)})
         return found
@@ -145,21 +146,12 @@ class Judge:
         file = self._sanity_file(what)
         return _read(file) if file.is_file() else None
 
-    def carry(self) -> None:
-        """Take over the account of an evaluation that was stopped."""
+    def account(self) -> None:
+        """Keep what these verdicts and checks took; the account of the same work stays as it was."""
+        report = self.ledger.report()
         file = self._account_file()
-        found = runs.read_json(file, "remove it and evaluate again") if file.is_file() else {}
-        if isinstance(found, dict) and found.get("finished") is False:
-            try:
-                self.ledger.carry(found)
-            except (KeyError, TypeError, AttributeError) as error:
-                raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None
-
-    def account(self, *, finished: bool) -> None:
-        """Keep the account so far; not where all was known already."""
-        if self.ledger.passes["attack"].total or not self._account_file().exists():
-            self.ledger.settle()
-            runs.write_json(self._account_file(), {**self.ledger.report(), "finished": finished})
+        if not file.is_file() or runs.read_json(file, "remove it").get("passes") != report["passes"]:
+            runs.write_json(file, report)
 
     def _account_file(self) -> Path:
         return self.folder / f"evaluate-{self.file.stem}.ledger.json"

@@ -76,7 +76,7 @@ def test_the_file_is_as_documented(file):
     assert whole["broken_by"].tolist() == [[-1, -1], [-1, 1], [-1, -1], [-1, -1]]
     assert whole.keys() == {
         "ids", "labels", "attacks", "settings", "verdicts", "broken_by", "members",
-        "seconds", "forwards", "backwards", "outside", "about",
+        "seconds", "forwards", "backwards", "source_forwards", "source_backwards", "outside", "about",
     }  # fmt: skip
     assert [whole[name].shape for name in ("settings", "members", "seconds", "outside")] == [(2,)] * 4
 
