@@ -89,6 +89,8 @@ def find_ticket(
         with machine.progress.stage(f"search, seed {seed}", plan.steps) as meter:
             how = what.fit(search, plan.round_steps, seed)
             found = ticketing.find_ticket(module, dataset, search, how, ledger, meter, rewind=plan.rewind)
+    for warning in found.warnings:
+        warnings.warn(f"this search went wrong: {warning}", RobustnessWarning, stacklevel=2)
     return ticket_of(what, found, dataset, seed, ledger)
 
 
@@ -126,6 +128,8 @@ def train(
         with machine.progress.stage(f"{plan.arm}, seed {seed}", plan.steps) as meter:
             how = what.fit(plan.training, plan.steps, seed)
             fitted = fit(module, None if ticket is None else ticket.mask, dataset, how, ledger, meter)
+    for warning in fitted.warnings:
+        warnings.warn(f"this training went wrong: {warning}", RobustnessWarning, stacklevel=2)
     plant(module, fitted.best, "best epoch")
     history = pd.DataFrame(fitted.history)
     return Trained(module.eval(), fitted.best_epoch, history, fitted.last, ledger.report())

@@ -9,7 +9,7 @@ class InputError(ValueError):
 
 
 class RobustnessWarning(UserWarning):
-    """A sanity check says that a robust accuracy cannot be trusted."""
+    """A sanity check, or a watcher of a training, says that a robust accuracy cannot be trusted."""
 
 
 def unknown(kind: str, word: object, known: Iterable[str], *, shown: str | None = None) -> InputError:

@@ -12,6 +12,7 @@ from robust_tickets.data import Dataset, Spec, Split
 from robust_tickets.evaluation import attack_named, sanity_passes
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.progress import Silent
+from robust_tickets.recipe import Recipe
 from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.settings import Training
 from robust_tickets.stages import Experiment, Machine
@@ -56,10 +57,11 @@ def estimate(what: Experiment, seeds: int, machine: Machine) -> Estimate:
         if plan.from_ticket:
             search = arms.search_plan(recipe, spec)
             passes = arms.search_passes(recipe, spec)
-            validated += -(-search.round_steps // search.per_epoch) * search.rounds
+            epochs = -(-search.round_steps // search.per_epoch) * search.rounds
+            validated += epochs * _validation(recipe, recipe.search)
             rows.append(("search", search.steps / search.per_epoch, passes, passes.cost * rate[searching]))
         passes = arms.training_passes(plan.training, plan.steps)
-        validated += -(-plan.steps // plan.per_epoch)
+        validated += -(-plan.steps // plan.per_epoch) * _validation(recipe, plan.training)
         rows.append((arm, plan.epochs, passes, passes.cost * rate[training]))
     looking = _looking(what, spec, validated)
     dearest = max(rate.values())
@@ -71,15 +73,20 @@ def estimate(what: Experiment, seeds: int, machine: Machine) -> Estimate:
     return Estimate(table, float(table.estimated_seconds.sum()) * seeds)
 
 
-def _looking(what: Experiment, spec: Spec, epochs: int) -> int:
-    """Passes of a seed's validation and evaluation if no sample broke: 2 a step, 1 clean, 1 final verdict."""
+def _validation(recipe: Recipe, training: Training) -> int:
+    """Passes of an epoch's validation if no sample broke: 2 a step, 1 clean, 1 final verdict."""
+    fgsm = 2 + 1 if training.method == "fgsm" else 0
+    return (2 * recipe.evaluate.val_steps + 2 + fgsm) * recipe.data.val_images
+
+
+def _looking(what: Experiment, spec: Spec, validation: int) -> int:
+    """Passes of a seed's validation, and of its evaluation if no sample broke."""
     recipe = what.recipe
     attacks = [attack_named(name, what.threat, recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
     steps = [attack.steps if isinstance(attack, PGD) else 0 for attack in attacks]
     judged = recipe.evaluate.images or spec.test_images
     checkpoints = 2 * len(recipe.compare.arms)
     evaluation = (sum(2 * n + 1 for n in steps) * judged + sanity_passes(judged)) * checkpoints
-    validation = (2 * recipe.evaluate.val_steps + 2) * recipe.data.val_images * epochs
     return evaluation + validation
 
 
@@ -107,7 +114,7 @@ def _seconds_a_cost(
         with ledger.running(), Silent().stage("", 1) as meter:
             fit(net, None, data, how, ledger, meter)
     cost = sum(ledger.passes[phase].cost for phase in ledger.passes if phase in ("attack", "update"))
-    return sum(ledger.seconds[phase] for phase in ("data", "attack", "update")) / cost
+    return ledger.step_seconds / cost
 
 
 def _spoken(seconds: float) -> str:

@@ -172,6 +172,11 @@ class Ledger:
             self.flops[phase] += flops
 
     @property
+    def step_seconds(self) -> float:
+        """Seconds in a training's steps, as settled so far: data, attack and update."""
+        return self.seconds["data"] + self.seconds["attack"] + self.seconds["update"]
+
+    @property
     def charged_passes(self) -> int:
         """Passes of the phases that an arm is charged for."""
         return sum(self.passes[p].total for p in CHARGED)

@@ -16,6 +16,9 @@ class Meter:
     def note(self, text: str) -> None:
         """The state of things, said once an epoch."""
 
+    def warn(self, text: str) -> None:
+        """What is not as it should be."""
+
 
 class Progress(ABC):
     """Where progress goes."""
@@ -70,6 +73,9 @@ class _LineMeter(Meter):
         left = elapsed / self._done * (self._steps - self._done) if self._done else 0.0
         self._lines.say(f"{self._title}: {text}  {self._passes / elapsed:,.0f} passes/s  {_clock(left)} left")
 
+    def warn(self, text: str) -> None:
+        self._lines.say(f"{self._title}: WARNING: {text}")
+
 
 class Bars(Progress):
     """Bars in a terminal, drawn by rich."""
@@ -96,7 +102,7 @@ class Bars(Progress):
             progress.TextColumn("{task.fields[rate]:,.0f} passes/s"),
         )
         with progress.Progress(*columns, console=self._console) as bars:
-            task = bars.add_task(title, total=steps, state="", rate=0.0)
+            task, say = bars.add_task(title, total=steps, state="", rate=0.0), self.say
             begin = time.perf_counter()
             passed = 0
 
@@ -108,6 +114,9 @@ class Bars(Progress):
 
                 def note(self, text: str) -> None:
                     bars.update(task, state=text)
+
+                def warn(self, text: str) -> None:
+                    say(f"{title}: WARNING: {text}")
 
             yield BarMeter()
 

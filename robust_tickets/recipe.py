@@ -144,6 +144,11 @@ def _check_training(concern: str, training: Training) -> None:
     if list(training.drops) != sorted(set(training.drops)):
         given = " ".join(f"{drop:g}" for drop in training.drops)
         raise InputError(f"{concern}.drops must rise, got {given}: write them as 0.5 0.75")
+    if training.overfitting == "go-back" and training.method != "fgsm":
+        raise InputError(
+            f"{concern}.overfitting go-back does nothing to {concern}.method {training.method}: it is fgsm "
+            "that overfits catastrophically; leave it out"
+        )
     if training.drops != Training().drops and training.schedule != "step":
         raise InputError(
             f"{concern}.drops does nothing to the schedule {training.schedule}: leave it out, or choose step"
@@ -201,10 +206,13 @@ def load(recipe: str) -> Recipe:
                     f"data.{place} is of this machine and not of the recipe: give it by --data.{place}"
                 )
         return read({"name": Path(recipe).stem, **table})
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{recipe} is no valid TOML: {error}") from None
     except InputError as error:
         raise InputError(f"{recipe}: {error}") from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # numbers may be too long, and tables too deep, for the parser
+        raise InputError(f"{recipe} is no valid TOML: {error}") from None
 
 
 def dumps(recipe: Recipe) -> str:

@@ -138,6 +138,9 @@ class Training:
     """share of the steps over which the rate rises linearly from warmup_lr to lr; 0: none"""
     warmup_lr: NotNegative = 0.0
     """learning rate at which the warm-up begins"""
+    overfitting: Literal["warn", "go-back"] = "warn"
+    """method fgsm, where it catastrophically overfits (FGSM stands, PGD falls): warn and go on, or go back to
+    the best epoch and end there"""
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,17 @@ class Masking:
         """Set pruned entries to zero."""
         _multiply(self._parameters, self._masks)
 
+    @torch.no_grad()
+    def check(self) -> None:
+        """Raise InputError if a pruned entry is not exactly zero, as where the net writes its own weights."""
+        for parameter, mask in zip(self._parameters, self._masks, strict=True):
+            alive = int(((mask == 0) & (parameter != 0)).sum())
+            if alive:
+                raise InputError(
+                    f"{alive} pruned weights are no longer zero, in a layer of {tuple(parameter.shape)}: "
+                    "something besides the optimiser changes the net's weights; let it leave them alone"
+                )
+
 
 def dead_filters(mask: Mask, norms: Mapping[str, str], parameters: Iterable[str]) -> dict[str, Tensor]:
     """Masks (one entry a filter) of the biases, gammas and betas that go with filters that died whole."""

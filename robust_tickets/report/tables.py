@@ -6,7 +6,7 @@ import pandas as pd
 
 from robust_tickets.errors import InputError
 from robust_tickets.report.read import TABLE_ATTACKS, ArmResult, arm_result, complete_seeds
-from robust_tickets.report.trust import sanity_note
+from robust_tickets.report.trust import sanity_note, watch_note
 from robust_tickets.report.verdict import verdict
 from robust_tickets.runs import RunDirectory, read_json
 
@@ -144,7 +144,8 @@ def markdown(run: RunDirectory) -> str:
     """The timing table for people, and a sentence that says what it supports."""
     lines = ["| " + " | ".join(TITLES) + " |", "|" + " --- |" + " ---: |" * (len(TITLES) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in cells(run)]
-    parts = [f"**{heading(run)}**", "\n".join(lines), verdict(results(run)), sanity_note(run), notes(run)]
+    said = [verdict(results(run)), watch_note(run), sanity_note(run), notes(run)]
+    parts = [f"**{heading(run)}**", "\n".join(lines), *said]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What the sanity checks of the table's checkpoints said."""
+"""What the watchers of the trainings and the sanity checks of the table's checkpoints said."""
 
 import hashlib
 from pathlib import Path
@@ -8,6 +8,23 @@ from robust_tickets.errors import InputError
 from robust_tickets.report.read import complete_seeds, judged_images
 from robust_tickets.runs import RunDirectory, read_json
 from robust_tickets.settings import Threat
+
+
+def watch_note(run: RunDirectory) -> str:
+    """A sentence for each warning of the trainings behind a table; empty where there was none.
+
+    Raises InputError for a damaged file.
+    """
+    told = []
+    for seed in complete_seeds(run):
+        searched = ["search"] if "ticket" in run.recipe.compare.arms else []
+        for stage in [*searched, *run.recipe.compare.arms]:
+            account = read_json(run.arm(seed, stage) / "ledger.json")
+            warnings = (
+                account.get("warnings", []) if isinstance(account, dict) else []
+            )  # older ones have none
+            told += [f"`{stage}` (seed {seed}): {warning}." for warning in warnings]
+    return f"**Watch out.** {' '.join(told)}" if told else ""
 
 
 def sanity_note(run: RunDirectory) -> str:

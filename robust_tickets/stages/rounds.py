@@ -58,7 +58,8 @@ def _read(folder: Path, rounds: int, origin: tuple[Any, ...]) -> Earlier:
     account = runs.read_json(folder / "ledger.json")
     try:
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        found = Found(ticket.init, ticket.mask, [json.loads(line) for line in lines])
+        warnings = tuple(map(str, account.get("warnings", ())))
+        found = Found(ticket.init, ticket.mask, [json.loads(line) for line in lines], warnings)
         Ledger("search").carry(account)  # complain now, not when the search goes on from it
         belong = (found.rounds, ticket.passes) == (rounds, account["charged_passes"])
         belong = belong and (ticket.search, ticket.data, ticket.model, ticket.seed) == origin

@@ -12,6 +12,9 @@ from robust_tickets.errors import InputError
 from robust_tickets.training import TrainingState
 
 KIND = "training state"
+STATES = "state"
+"""The folder of a stage's training states, beside its artefacts."""
+
 _KEPT = 2
 
 
@@ -45,7 +48,7 @@ class Saves:
                 tensors, meta = artefact.load(file, KIND)
                 if meta.get("of") != self.of:
                     continue
-                return _state(tensors, meta)
+                return _state(tensors, meta, file)
             except InputError as error:
                 self.say(f"passed over, the state before it is taken: {error}")
         return None
@@ -69,12 +72,13 @@ class Saves:
             file.unlink(missing_ok=True)
         self._last, self._step = time.monotonic(), state.step
 
-    def clear(self) -> None:
-        """Remove all states, as what they were kept for is done."""
-        for file in self.folder.glob("*step-*.safetensors"):
-            file.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+
+def clear(folder: Path) -> None:
+    """Remove all states, as what they were kept for is done."""
+    for file in folder.glob("*step-*.safetensors"):
+        file.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 _WEIGHTS = ("net", "moments", "best", "early")
@@ -90,25 +94,35 @@ def _parts(state: TrainingState, of: dict[str, Any]) -> tuple[dict[str, Any], di
         "best_epoch": state.best_epoch,
         "early": state.early is not None,
         "history": json.dumps(state.history),  # in the order of its fields, which meta does not keep
+        "warnings": list(state.warnings),
         "ledger": state.ledger,
     }
     return tensors, meta
 
 
-def _state(tensors: dict[str, Any], meta: dict[str, Any]) -> TrainingState:
+def _state(tensors: dict[str, Any], meta: dict[str, Any], file: Path) -> TrainingState:
+    """Raises InputError where something is missing or of another type."""
+    try:
+        return _put_together(tensors, meta)
+    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise InputError(f"{file} is no whole {KIND} ({type(error).__name__}: {error})") from None
+
+
+def _put_together(tensors: dict[str, Any], meta: dict[str, Any]) -> TrainingState:
     parts: dict[str, dict[str, Any]] = {part: {} for part in _WEIGHTS}
     for key, value in tensors.items():
         part, _, name = key.partition("/")
         if part in parts:
             parts[part][name] = value
     return TrainingState(
-        step=meta["step"],
+        step=artefact.field(meta, "step", int),
         net=parts["net"],
         moments=parts["moments"],
         best=parts["best"],
-        best_epoch=meta["best_epoch"],
+        best_epoch=artefact.field(meta, "best_epoch", int),
         early=parts["early"] if meta["early"] else None,
         loss_sum=tensors["loss_sum"],
-        history=json.loads(meta["history"]),
-        ledger=meta["ledger"],
+        history=[{**record, "epoch": int(record["epoch"])} for record in json.loads(meta["history"])],
+        warnings=tuple(map(str, meta["warnings"])),
+        ledger=artefact.field(meta, "ledger", dict),
     )

@@ -10,7 +10,7 @@ from robust_tickets.stages.experiment import Experiment, ticket_of
 from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import Machine, write_lines
 from robust_tickets.stages.rounds import earlier_rounds
-from robust_tickets.stages.saves import Saves
+from robust_tickets.stages.saves import STATES, Saves, clear
 from robust_tickets.tickets import Found, find_ticket
 
 FOLDER = "search"
@@ -26,6 +26,7 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     inputs = what.inputs(seed, machine)
     run.check_inputs(inputs)
     if (folder / "ledger.json").is_file() and (folder / "ticket.safetensors").is_file():
+        clear(folder / STATES)
         machine.progress.say(f"{folder / 'ticket.safetensors'} is there already")
         return folder / "ticket.safetensors"
     machine.prepare(what.recipe.compute)
@@ -45,7 +46,7 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     def saves_of(number: int) -> Saves:
         """Where the states of a round's training are kept."""
         of_round, prefix = {**of, "round": number}, f"round-{number:03}-"
-        return Saves(folder / "state", of_round, machine.every, machine.progress.say, prefix)
+        return Saves(folder / STATES, of_round, machine.every, machine.progress.say, prefix)
 
     def save(found: Found) -> None:
         """Write the rounds so far: into the search's folder, or that of the round."""
@@ -55,7 +56,7 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
             write_lines(target / "metrics.jsonl", found.history)
         ledger.settle()
         # last of all: it says that the folder is whole
-        runs.write_json(target / "ledger.json", ledger.report())
+        runs.write_json(target / "ledger.json", {**ledger.report(), "warnings": list(found.warnings)})
 
     done = 0 if earlier is None else earlier.found.rounds
     state = saves_of(done + 1).newest()
@@ -87,5 +88,5 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
                     state=state,
                     offer=lambda number: saves_of(number).offer,
                 )
-        saves_of(plan.rounds).clear()
+        clear(folder / STATES)
     return folder / "ticket.safetensors"

@@ -15,7 +15,7 @@ from robust_tickets.runs import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import Machine, write_lines
-from robust_tickets.stages.saves import Saves
+from robust_tickets.stages.saves import STATES, Saves, clear
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import Checkpoint, Fitted, fit
 
@@ -32,6 +32,7 @@ def train(
     inputs = what.inputs(seed, machine)
     run.check_inputs(inputs)
     if (folder / "ledger.json").is_file():
+        clear(folder / STATES)
         machine.progress.say(f"{folder} is there already")
         return folder
     machine.prepare(what.recipe.compute)
@@ -47,14 +48,14 @@ def train(
         run.begin(machine.device, inputs)
     of = {"recipe": recipe.record(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
     of["ticket"] = ticket.hash if ticket else None
-    saves = Saves(folder / "state", of, machine.every, machine.progress.say)
+    saves = Saves(folder / STATES, of, machine.every, machine.progress.say)
     with stops.waiting():
         with ledger.running():
             fitted = _fitted(what, seed, machine, plan, ticket, net, dataset, ledger, saves)
             with ledger.phase("checkpoint"):
                 for name, state, epoch in (
                     ("best", fitted.best, fitted.best_epoch),
-                    ("last", fitted.last, fitted.history[-1]["epoch"]),
+                    ("last", fitted.last, fitted.last_epoch),
                 ):
                     record = fitted.record(epoch)
                     checkpoint = Checkpoint(
@@ -73,8 +74,8 @@ def train(
                 write_lines(folder / "metrics.jsonl", fitted.history)
         runs.write_json(folder / "arm.json", describe(net, plan, fitted.best_epoch, ticket, dataset))
         # last of all: it says that the folder is whole
-        runs.write_json(folder / "ledger.json", ledger.report())
-        saves.clear()
+        runs.write_json(folder / "ledger.json", {**ledger.report(), "warnings": list(fitted.warnings)})
+        clear(folder / STATES)
     return folder
 
 

@@ -19,11 +19,15 @@ from robust_tickets.training.state import Offer, TrainingState, Weights
 
 @dataclass(frozen=True)
 class Found:
-    """What a search gives: the state that it rewinds to, the mask, and a record an epoch (round from 1)."""
+    """What a search gives: the state that it rewinds to, the mask, and a record an epoch (round from 1).
+
+    `warnings` is what the watchers of its trainings saw.
+    """
 
     init: Weights
     mask: Mask
     history: list[dict[str, Any]]
+    warnings: tuple[str, ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -59,6 +63,7 @@ def find_ticket(
     init = snapshot(net) if earlier is None else earlier.init
     mask = Mask.full(net) if earlier is None else earlier.mask
     history = [] if earlier is None else list(earlier.history)
+    warnings = () if earlier is None else earlier.warnings
     layers = roles(net, data.spec.shape)
     done = 0 if earlier is None else earlier.rounds
     check_rounds(search, mask, layers, search.rounds - done)
@@ -77,8 +82,9 @@ def find_ticket(
         )
         init, state = fitted.early or init, None
         history += [{"round": number, **record} for record in fitted.history]
+        warnings += tuple(f"round {number}, {warning}" for warning in fitted.warnings)
         with ledger.phase("prune"):
             mask = cut_of_round(search, SCORES[search.scores](prunable(net), mask), mask, layers)
         meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
-        each_round(Found(init, mask, list(history)))
-    return Found(init, mask, history)
+        each_round(Found(init, mask, list(history), warnings))
+    return Found(init, mask, history, warnings)

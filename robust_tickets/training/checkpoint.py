@@ -59,16 +59,16 @@ class Checkpoint:
             return cls(
                 state=tensors,
                 model=schema.read(ModelSpec, meta["model"], path="model"),
-                recipe=meta["recipe"],
-                data=meta["data"],
-                arm=meta["arm"],
-                seed=meta["seed"],
-                epoch=meta["epoch"],
-                val_clean=meta["val_clean"],
-                val_robust=meta["val_robust"],
-                function=meta.get("function", ""),
+                recipe=artefact.field(meta, "recipe", dict),
+                data=artefact.field(meta, "data", str),
+                arm=artefact.field(meta, "arm", str),
+                seed=artefact.field(meta, "seed", int),
+                epoch=artefact.field(meta, "epoch", int),
+                val_clean=artefact.field(meta, "val_clean", float),
+                val_robust=artefact.field(meta, "val_robust", float),
+                function=artefact.field({"function": "", **meta}, "function", str),
             )
-        except (KeyError, InputError) as error:
+        except (KeyError, TypeError, InputError) as error:
             raise InputError(f"{path} is no whole checkpoint: {error}") from None
 
     def net(self, make: Make | None = None) -> nn.Module:

@@ -1,6 +1,5 @@
 """The one training loop, in the order of the algorithm."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -15,14 +14,15 @@ from attacks import ThreatModel
 from robust_tickets import evaluation
 from robust_tickets.chance import seeded
 from robust_tickets.data import Dataset, batches, steps_per_epoch
-from robust_tickets.errors import InputError
-from robust_tickets.evaluation import Judging
+from robust_tickets.evaluation import Judging, Row
 from robust_tickets.ledger import Ledger, Passes
 from robust_tickets.models import Folded, fold, forward_flops, norms_after
 from robust_tickets.progress import Meter
 from robust_tickets.pruning import Mask, Masking
 from robust_tickets.settings import Compute, Evaluate, Training
+from robust_tickets.training.checkpoint import plant
 from robust_tickets.training.methods import UPDATE_PASSES, training_attack
+from robust_tickets.training.monitors import Watch
 from robust_tickets.training.schedules import learning_rate
 from robust_tickets.training.state import Offer, TrainingState, Weights, moments_of
 
@@ -49,14 +49,18 @@ class Fitted:
 
     `history` has a record an epoch, the last one perhaps cut short: epoch (from 1), step (steps taken by its
     end), lr (of its last step), train_loss, val_clean, val_robust (fractions), and the passes and FLOPs
-    charged so far. `early` is the state before step `keep`, where that was asked for.
+    charged so far; and val_fgsm where the method is fgsm. `last` are the best epoch's where the training went
+    back to it. `early` is the state before step `keep`, where that was asked for. `warnings` is what the
+    watchers saw.
     """
 
     best: Weights
     best_epoch: int
     last: Weights
+    last_epoch: int
     history: list[dict[str, Any]]
     early: Weights | None = None
+    warnings: tuple[str, ...] = ()
 
     def record(self, epoch: int) -> dict[str, Any]:
         """The record of an epoch."""
@@ -79,8 +83,9 @@ def fit(
 
     Validation is the accuracy on the held-out images, clean and under PGD, after every epoch; the first epoch
     where the one that chooses is highest is the best. The state before step `keep` is given back too. Goes on
-    from `state`, which an earlier call offered; the ledger has its account already. Raises InputError where
-    the loss is no longer finite, a batch is larger than the training set, or `state` does not fit.
+    from `state`, which an earlier call offered; the ledger has its account already. Raises DivergedError
+    where loss or gradients are no longer finite, InputError where a batch is larger than the training set, or
+    `state` does not fit.
     """
     settings = how.settings
     attack = training_attack(settings, how.threat)
@@ -94,15 +99,18 @@ def fit(
     spec = data.spec if settings.augment else replace(data.spec, shift=0, flip=False)
     best, best_epoch, early, history = snapshot(net), 0, None, list[dict[str, Any]]()
     loss_sum = torch.zeros((), device=data.train.images.device)
+    watch = Watch(net, ledger.stage, meter, lambda step: learning_rate(settings, step, how.steps))
     if state is not None:
         state.restore(net, optimiser)
         best, best_epoch, early, history = state.best, state.best_epoch, state.early, list(state.history)
+        watch.warnings += state.warnings
         loss_sum += state.loss_sum.to(loss_sum.device)
 
     def standing(step: int) -> TrainingState:
         """Where it stands before a step."""
+        watch.check()
         ledger.settle()
-        known = (best, best_epoch, early, loss_sum.cpu().clone(), list(history))
+        known = (best, best_epoch, early, loss_sum.cpu().clone(), list(history), tuple(watch.warnings))
         return TrainingState(step, snapshot(net), moments_of(optimiser), *known, ledger.report())
 
     last_epoch = history[-1]["epoch"] if history else how.begin // per_epoch
@@ -112,6 +120,7 @@ def fit(
         first = max(begin, state.step if state is not None else begin)
         if first == begin:
             loss_sum.zero_()
+        before = ledger.step_seconds
         whole = batches(
             data.train,
             spec,
@@ -156,6 +165,7 @@ def fit(
                 loss.backward()  # type: ignore[no-untyped-call]
                 if masking is not None:
                     masking.mask_gradients()
+                watch.step(step, loss, images)
                 optimiser.step()
                 if masking is not None:
                     masking.mask_parameters()
@@ -164,30 +174,25 @@ def fit(
             meter.advance(1, passes)
 
         offer(end, partial(standing, end))
-        train_loss = float(loss_sum) / (end - begin)
-        diverged = InputError(
-            f"the {ledger.stage} diverged in epoch {epoch} (loss {train_loss}) at a learning rate of "
-            f"{settings.lr:g}: lower the learning rate, search.lr or train.lr, or "
-            "look for what makes the net's own values infinite"
-        )
-        if not math.isfinite(train_loss):
-            raise diverged
+        watch.check()
         with ledger.phase("validate"):
             try:
-                clean, robust = _validate(folded, data, how, ledger, flops)
-            except attacks.InputError:  # the last step's update was too much: the net gives NaN
-                raise diverged from None
+                rows = _validate(folded, data, how, ledger, flops)
+            except attacks.InputError as error:  # the last step's update was too much: the net gives NaN
+                raise watch.diverged(end - 1, f"on validation images {error}") from None
+        clean, robust = rows["clean"].accuracy, rows["robust"].accuracy
         history.append(
             {
                 "epoch": epoch,
                 "step": end,
                 "lr": learning_rate(settings, end - 1, how.steps),
-                "train_loss": train_loss,
+                "train_loss": float(loss_sum) / (end - begin),
                 "val_clean": clean,
                 "val_robust": robust,
                 "passes": ledger.charged_passes,
                 "flops": ledger.charged_flops,
             }
+            | ({"val_fgsm": rows["fgsm"].accuracy} if "fgsm" in rows else {})
         )
         chosen = f"val_{how.evaluate.choose}"
         if history[-1][chosen] > max((h[chosen] for h in history[:-1]), default=-1.0):
@@ -198,7 +203,14 @@ def fit(
             f"{how.steps / per_epoch:g}" if how.steps % per_epoch == 0 else f"{how.steps / per_epoch:.1f}"
         )
         meter.note(f"epoch {epoch}/{epochs}  clean {clean:.1%}  robust {robust:.1%}")
-    return Fitted(best, best_epoch, snapshot(net), history, early)
+        if masking is not None:
+            masking.check()
+        watch.epoch(epoch, rows["clean"].standing, data.val.labels, ledger.step_seconds - before, end - first)
+        if watch.overfitted(history, len(data.val)) and settings.overfitting == "go-back":
+            plant(net, best, "best epoch")
+            early = best if early is None and keep is not None else early
+            return Fitted(best, best_epoch, best, best_epoch, history, early, tuple(watch.warnings))
+    return Fitted(best, best_epoch, snapshot(net), epoch, history, early, tuple(watch.warnings))
 
 
 def optimiser_of(net: nn.Module, settings: Training) -> torch.optim.Optimizer:
@@ -221,15 +233,21 @@ def snapshot(net: nn.Module) -> Weights:
     }
 
 
-def _validate(folded: Folded, data: Dataset, how: Fit, ledger: Ledger, flops: int) -> tuple[float, float]:
-    """Clean accuracy, and robust accuracy under a PGD that is the same for every epoch and seed."""
+def _validate(folded: Folded, data: Dataset, how: Fit, ledger: Ledger, flops: int) -> dict[str, Row]:
+    """What stands clean, and robust under a PGD that is the same for every epoch and seed.
+
+    And under FGSM where the training uses it: where that stands while PGD falls, it has overfitted to FGSM.
+    """
     folded.refresh()
     judged = how.evaluate
     judging = Judging(how.threat, judged.rel_step, judged.batch, channels_last=how.compute.channels_last)
-    clean, robust = evaluation.evaluate(folded, data.val, [f"pgd-{judged.val_steps}"], judging)
-    for row in (clean, robust):
+    attacks = {"robust": f"pgd-{judged.val_steps}"} | (
+        {"fgsm": "fgsm"} if how.settings.method == "fgsm" else {}
+    )
+    rows = list(evaluation.evaluate(folded, data.val, list(attacks.values()), judging))
+    for row in rows:
         ledger.count("validate", row.passes, flops)
-    return clean.accuracy, robust.accuracy
+    return dict(zip(["clean", *attacks], rows, strict=True))
 
 
 def _mixed(seed: int, epoch: int) -> int:

@@ -21,8 +21,8 @@ class TrainingState:
     """The net before step `step` of its schedule, and all that the training has gathered by then.
 
     net, best, early: state dicts; moments: the optimiser's, as `<parameter's number>/<name>`; loss_sum: the
-    losses of the epoch's steps so far; history: a record for each epoch that was validated; ledger: the
-    stage's account so far.
+    losses of the epoch's steps so far; history: a record for each epoch that was validated; warnings: what
+    the watchers saw; ledger: the stage's account so far.
     """
 
     step: int
@@ -33,6 +33,7 @@ class TrainingState:
     early: Weights | None
     loss_sum: Tensor
     history: list[dict[str, Any]]
+    warnings: tuple[str, ...]
     ledger: dict[str, Any]
 
     def restore(self, net: nn.Module, optimiser: torch.optim.Optimizer) -> None:

@@ -195,5 +195,5 @@ def test_ledger_counts_what_hooks_count(method, twin, tiny_data, how, monkeypatc
 
 def test_a_training_that_diverges_says_so(twin, tiny_data, how):
     wild = replace(how, settings=replace(how.settings, lr=1e30, method="natural"))
-    with pytest.raises(InputError, match=r"diverged in epoch 1.*lower the learning rate"):
+    with pytest.raises(InputError, match=r"diverged at step 1, .*lower the learning rate"):
         run(twin(), None, tiny_data, wild)

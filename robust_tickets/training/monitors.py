@@ -1,0 +1,176 @@
+"""Watchers in training: what goes wrong is said when it happens, and where."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robust_tickets.errors import InputError
+from robust_tickets.progress import Meter
+
+_NEVER = torch.iinfo(torch.int64).max
+_SLOW = 1.5  # times the seconds a step of the fastest epoch
+_DEVIATIONS = 3.0  # of a share of so many images, before a fall is more than chance
+
+
+class DivergedError(InputError):
+    """Loss, gradients or weights are no longer finite."""
+
+
+class Finite:
+    """Remembers at which step the loss or a parameter's gradient was first not finite.
+
+    To look makes no GPU wait; to ask does.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self._named = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+        self._first: Tensor | None = None
+
+    @torch.no_grad()
+    def look(self, step: int, loss: Tensor) -> None:
+        """Look at the loss of a step, and at the gradients that it gave."""
+        fine = torch.ones((), dtype=torch.bool, device=loss.device)
+        finite = [fine if p.grad is None else p.grad.isfinite().all() for _, p in self._named]
+        found = torch.stack([loss.detach().isfinite(), *finite])
+        first = torch.full(found.shape, _NEVER, device=loss.device) if self._first is None else self._first
+        self._first = torch.where(found, first, first.clamp(max=step))
+
+    def broken(self) -> tuple[int, str] | None:
+        """The first step at which something was not finite, and what that was; None if nothing was."""
+        first = [] if self._first is None else self._first.tolist()
+        step = min(first, default=_NEVER)
+        if step == _NEVER:
+            return None
+        if first[0] == step:
+            return step, "the loss"
+        # gradients go from the last layer to the first: the last that is not finite was the first to be so
+        names = [name for (name, _), at in zip(self._named, first[1:], strict=True) if at == step]
+        return step, f"the gradient of {names[-1]}"
+
+
+@torch.no_grad()
+def not_finite(net: nn.Module, images: Tensor) -> str:
+    """The parameter, or else the layer by the order of its call, whose values are not finite; or nothing."""
+    for name, parameter in net.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            return f"{name} is not finite"
+    found: list[str] = []
+
+    def look(name: str, output: object) -> None:
+        if isinstance(output, Tensor) and not found and not bool(output.isfinite().all()):
+            found.append(f"what {name} gives is not finite")
+
+    hooks = [
+        layer.register_forward_hook(lambda _layer, _inputs, output, name=name: look(name, output))
+        for name, layer in net.named_modules()
+        if not any(True for _ in layer.children())
+    ]
+    try:
+        net(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return next(iter(found), "")
+
+
+def collapsed(standing: Tensor, labels: Tensor) -> int | None:
+    """The one class whose images alone are right, bool and int64 (N,), where there are several classes."""
+    right = set(labels[standing.to(labels.device)].tolist())
+    return right.pop() if len(right) == 1 and len(set(labels.tolist())) > 1 else None
+
+
+class Pace:
+    """Notices when steps take longer than they did."""
+
+    def __init__(self) -> None:
+        self._fastest = math.inf
+        self._slow = False
+
+    def slowed(self, seconds: float, steps: int) -> float | None:
+        """How many times the fastest epoch's seconds a step took, where an epoch is the first slow one."""
+        if steps == 0:
+            return None
+        each = seconds / steps
+        self._fastest = min(self._fastest, each)
+        before, self._slow = self._slow, each > _SLOW * self._fastest
+        return each / self._fastest if self._slow and not before else None
+
+
+def overfitted(history: Sequence[dict[str, Any]], images: int) -> bool:
+    """Catastrophic overfitting in the last epoch of a history, validated on so many images.
+
+    Robust accuracy under PGD fell to less than half of its best, by more than chance, while FGSM, which the
+    training uses, breaks no more than then (Wong et al. 2020, "Fast is better than free", section 5.4).
+    """
+    if len(history) < 2 or "val_fgsm" not in history[-1]:
+        return False
+    now = history[-1]
+    best = max(history[:-1], key=lambda record: float(record["val_robust"]))
+    top = best["val_robust"]
+    chance = _DEVIATIONS * math.sqrt(top * (1 - top) / images)
+    return bool(now["val_robust"] < min(top / 2, top - chance) and now["val_fgsm"] >= best["val_fgsm"])
+
+
+class Watch:
+    """All watchers of one training: what diverges is stopped, other things are said at once and kept.
+
+    stage, rate: what it is called, and its learning rate at a step, for messages.
+    """
+
+    def __init__(self, net: nn.Module, stage: str, meter: Meter, rate: Callable[[int], float]) -> None:
+        self.warnings: list[str] = []
+        self._net, self._stage, self._meter, self._rate = net, stage, meter, rate
+        self._finite, self._pace = Finite(net), Pace()
+
+    def step(self, step: int, loss: Tensor, images: Tensor) -> None:
+        """After the gradients of a step on these images; on a CPU, which never waits, raises as `check`."""
+        self._finite.look(step, loss)
+        if loss.device.type == "cpu":
+            self.check(images)
+
+    def check(self, images: Tensor | None = None) -> None:
+        """Raise DivergedError if anything was not finite so far; images: those of the step just taken."""
+        broken = self._finite.broken()
+        if broken is not None:
+            step, what = broken
+            where = "" if images is None else not_finite(self._net, images)
+            raise self.diverged(step, f"{what} is not finite" + (f", and {where}" if where else ""))
+
+    def diverged(self, step: int, what: str) -> DivergedError:
+        """What to raise where a training diverged at a step."""
+        return DivergedError(
+            f"the {self._stage} diverged at step {step}, at a learning rate of {self._rate(step):g}: {what}; "
+            "lower the learning rate, search.lr or train.lr, or look for what makes the net's own values "
+            "infinite"
+        )
+
+    def epoch(self, epoch: int, standing: Tensor, labels: Tensor, seconds: float, steps: int) -> None:
+        """After an epoch: which validation images stand, bool (N,), and the seconds that its steps took."""
+        only = collapsed(standing, labels)
+        if only is not None:
+            self._warn(
+                f"epoch {epoch}: the net collapsed: of the validation images only class {only} is right"
+            )
+        slow = self._pace.slowed(seconds, steps)
+        if slow is not None:
+            self._warn(
+                f"epoch {epoch}: the machine slowed down: a step took {slow:.1f} times as long as before"
+            )
+
+    def overfitted(self, history: Sequence[dict[str, Any]], images: int) -> bool:
+        """Whether the last epoch of a history, validated on so many images, overfitted catastrophically."""
+        if not overfitted(history, images):
+            return False
+        now = history[-1]
+        self._warn(
+            f"epoch {now['epoch']}: catastrophic overfitting: FGSM leaves {now['val_fgsm']:.1%} of the "
+            f"validation images standing, PGD {now['val_robust']:.1%}"
+        )
+        return True
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self._meter.warn(text)

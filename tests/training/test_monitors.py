@@ -1,0 +1,215 @@
+"""What the watchers see, and that they see nothing where nothing is wrong."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from robust_tickets import report, stages
+from robust_tickets.errors import InputError, RobustnessWarning
+from robust_tickets.ledger import Ledger
+from robust_tickets.progress import Meter
+from robust_tickets.pruning import Mask, Masking
+from robust_tickets.training import DivergedError, fit, monitors
+from robust_tickets.training.monitors import Finite, Pace, collapsed, not_finite, overfitted
+
+
+def trained(net, data, how, ledger=None):
+    ledger = ledger or Ledger("train")
+    with ledger.running():
+        return fit(net, None, data, how, ledger, Meter())
+
+
+class Spoilt(nn.Module):
+    """A layer that from its n-th call on gives, or sends back, a value that is not finite."""
+
+    def __init__(self, calls, where):
+        super().__init__()
+        self.left, self.where = calls, where
+
+    def forward(self, x):
+        self.left -= self.training
+        if self.left > 0:
+            return x
+        if self.where == "forward":
+            return x / 0
+        if x.requires_grad:
+            x.register_hook(lambda gradient: gradient * float("nan"))
+        return x
+
+
+def spoilt(where, calls):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 20), Spoilt(calls, where), nn.ReLU(), nn.Linear(20, 10)
+        )
+
+
+NATURAL = {"method": "natural"}
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("forward", "the loss is not finite, and what 2 gives is not finite"),
+        ("backward", "the gradient of 1.bias is not finite"),
+    ],
+)
+@pytest.mark.parametrize("calls", [1, 6])
+def test_step_and_layer_are_named_where_values_are_not_finite(where, words, calls, tiny_data, how):
+    how = replace(how, settings=replace(how.settings, **NATURAL))
+    with pytest.raises(DivergedError) as told:
+        trained(spoilt(where, calls), tiny_data, how)
+    said = str(told.value)
+    assert f"diverged at step {calls - 1}, at a learning rate of" in said
+    assert words in said
+    assert "lower the learning rate" in said
+
+
+def test_too_large_a_rate_is_noticed_at_the_next_step(conv_net, tiny_data, how):
+    with pytest.raises(DivergedError, match=r"diverged at step [12], "):
+        trained(conv_net, tiny_data, replace(how, settings=replace(how.settings, lr=1e30, **NATURAL)))
+
+
+def test_what_is_looked_at_late_is_what_came_first():
+    """As on a GPU, where nobody waits for an answer at each step."""
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    finite = Finite(net)
+    assert finite.broken() is None
+    for step in range(6):
+        for parameter in net.parameters():
+            parameter.grad = torch.full_like(parameter, float("nan") if step >= 4 else 0.0)
+        net[1].weight.grad = torch.full((2, 2), float("inf") if step >= 3 else 0.0)
+        finite.look(step, torch.tensor(float("nan") if step >= 4 else 0.0))
+    assert finite.broken() == (3, "the gradient of 1.weight")
+
+
+def test_parameters_come_before_layers():
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    assert not_finite(net, torch.ones(1, 2)) == ""
+    with torch.no_grad():
+        net[0].bias[1] = float("inf")
+    assert not_finite(net, torch.ones(1, 2)) == "0.bias is not finite"
+
+
+def history(*records):
+    return [
+        {"epoch": n, "val_robust": robust, "val_fgsm": fgsm} for n, (robust, fgsm) in enumerate(records, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("records", "images", "expected"),
+    [
+        ([(0.4, 0.5), (0.05, 0.8)], 500, True),
+        ([(0.4, 0.5), (0.05, 0.5)], 500, True),
+        ([(0.4, 0.5), (0.05, 0.3)], 500, False),  # the net just got worse
+        ([(0.4, 0.5), (0.25, 0.8)], 500, False),  # less than half is not lost
+        ([(0.1, 0.2), (0.04, 0.3)], 20, False),  # of 20 images that is chance
+        ([(0.4, 0.5)], 500, False),
+        ([(0.1, 0.2), (0.4, 0.5), (0.1, 0.9)], 500, True),
+    ],
+)
+def test_catastrophic_overfitting_is_fgsm_standing_while_pgd_falls(records, images, expected):
+    assert overfitted(history(*records), images) is expected
+
+
+def test_without_fgsm_there_is_nothing_to_say():
+    assert not overfitted([{"epoch": 1, "val_robust": 0.4}, {"epoch": 2, "val_robust": 0.0}], 500)
+
+
+def test_a_net_that_gets_one_class_alone_collapsed():
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    assert collapsed(labels == 1, labels) == 1
+    assert collapsed(labels > 0, labels) is None
+    assert collapsed(labels < 0, labels) is None
+    assert collapsed(torch.tensor([True, False]), torch.tensor([3, 3])) is None  # there is one class alone
+
+
+def test_the_first_slow_epoch_is_told_and_each_time_anew():
+    pace = Pace()
+    assert [pace.slowed(seconds, 10) for seconds in (10, 11, 16, 20, 10, 30)] == [
+        None,
+        None,
+        1.6,
+        None,
+        None,
+        3.0,
+    ]
+    assert pace.slowed(1.0, 0) is None
+
+
+def test_a_pruned_weight_that_comes_back_is_an_error(conv_net):
+    mask = Mask.full(conv_net)
+    mask = Mask({name: torch.zeros_like(kept) for name, kept in mask.items()})
+    masking = Masking(conv_net, mask, {})
+    with pytest.raises(InputError, match=r"pruned weights are no longer zero, in a layer of"):
+        masking.check()
+    masking.mask_parameters()
+    masking.check()
+
+
+@pytest.fixture
+def fooled(monkeypatch):
+    """Let the watcher see catastrophic overfitting in one epoch."""
+    monkeypatch.setattr(monitors, "overfitted", lambda history, images: history[-1]["epoch"] == 2)
+
+
+@pytest.fixture
+def on_fgsm(how):
+    return replace(how, steps=16, settings=replace(how.settings, method="fgsm", epochs=4))
+
+
+def test_overfitting_is_warned_of_and_the_training_goes_on(conv_net, tiny_data, on_fgsm, fooled):
+    fitted = trained(conv_net, tiny_data, on_fgsm)
+    assert [record["epoch"] for record in fitted.history] == [1, 2, 3, 4]
+    assert fitted.last_epoch == 4
+    (warning,) = [text for text in fitted.warnings if "catastrophic" in text]
+    assert warning.startswith("epoch 2: catastrophic overfitting: FGSM leaves ")
+    assert all({"val_fgsm", "val_robust"} <= record.keys() for record in fitted.history)
+
+
+def test_where_asked_it_goes_back_to_the_best_epoch_and_ends(conv_net, tiny_data, on_fgsm, fooled):
+    back = replace(on_fgsm, settings=replace(on_fgsm.settings, overfitting="go-back"))
+    ledger = Ledger("train")
+    fitted = trained(conv_net, tiny_data, back, ledger)
+    assert [record["epoch"] for record in fitted.history] == [1, 2]
+    assert fitted.last_epoch == fitted.best_epoch
+    assert all(torch.equal(fitted.last[name], fitted.best[name]) for name in fitted.best)
+    assert all(torch.equal(value, fitted.best[name]) for name, value in conv_net.state_dict().items())
+    assert ledger.passes["update"].forward == 8 * 32
+
+
+def test_an_honest_training_has_no_warnings(conv_net, tiny_data, how, monkeypatch):
+    monkeypatch.setattr(monitors, "_SLOW", 1e9)  # other work on the machine is not the law
+    more = replace(how, steps=16, settings=replace(how.settings, epochs=4, **NATURAL))
+    fitted = trained(conv_net, tiny_data, more)
+    assert not [text for text in fitted.warnings if "collapsed" not in text]
+
+
+def test_warnings_stand_in_files_and_under_the_table(tiny_recipe, machine, tmp_path, monkeypatch):
+    from robust_tickets import comparison
+
+    monkeypatch.setattr(monitors, "collapsed", lambda standing, labels: 7)
+    arms = replace(tiny_recipe.compare, arms=("dense", "ticket"))
+    what = stages.Experiment(replace(tiny_recipe, compare=arms))
+    run = comparison.compare(what, [0], tmp_path, machine)
+    account = json.loads((run.arm(0, "search") / "ledger.json").read_text(encoding="utf-8"))
+    assert account["warnings"][0].startswith("round 1, epoch 1: the net collapsed: ")
+    text = report.markdown(run)
+    assert (
+        "`dense` (seed 0): epoch 1: the net collapsed: of the validation images only class 7 is right" in text
+    )
+    assert "`search` (seed 0): round 2, epoch 2: the net collapsed" in text
+
+
+def test_from_python_they_are_warnings(tiny_recipe, monkeypatch):
+    import robust_tickets as rt
+
+    monkeypatch.setattr(monitors, "collapsed", lambda standing, labels: 7)
+    with pytest.warns(RobustnessWarning) as caught:
+        rt.train(recipe=tiny_recipe, quiet=True)
+    assert str(caught[0].message).startswith("this training went wrong: epoch 1: the net collapsed")
