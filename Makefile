@@ -1,11 +1,11 @@
 # make demo: the whole job on digits; make test: lint, types and tests; make wheel: a wheel in dist/;
-# make oracle: Auto-PGD and Square against their authors' code (fetches 42 MB).
+# make oracle: Auto-PGD and Square against their authors' code (fetches 42 MB); make soak: kills and faults.
 # Each makes .venv once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format oracle wheel clean
+.PHONY: demo test lint types format oracle soak wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo
@@ -27,6 +27,9 @@ format: $(VENV)/installed-test
 oracle: $(VENV)/installed-test
 	$(BIN)/python -m pip install --editable '.[oracle]'
 	$(BIN)/pytest tests/oracles/test_pyautoattack.py
+
+soak: $(VENV)/installed
+	$(BIN)/python -m benchmarks.soak --out runs/bench/soak
 
 wheel: $(VENV)/installed
 	rm -rf build  # what was removed must not come back

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from robust_tickets import runs
 from robust_tickets.errors import InputError
+
+T = TypeVar("T")
 
 VERSION = 1
 """Version of the files' layout."""
@@ -42,7 +44,7 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             text = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         meta = json.loads(text) if text else None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is damaged or no {kind} ({error}): copy it again, or make it anew"
         ) from None
@@ -59,6 +61,14 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} is damaged: its content does not match its hash; copy it again, or make it anew"
         )
     return tensors, meta
+
+
+def field(meta: dict[str, Any], name: str, kind: type[T]) -> T:
+    """A value of a file's meaning. Raises KeyError where it is missing, TypeError where it is no `kind`."""
+    value = meta[name]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{name} is {value!r:.40}, no {kind.__name__}")
+    return value
 
 
 def is_ours(path: Path) -> bool:

@@ -13,9 +13,10 @@ NAME = ".lock"
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder, which is made where there is none; a dead process holds nothing.
+    """Keep other processes out of a folder, which is made where there is none.
 
-    May be nested within a process. Raises InputError if another process is in it, or if it cannot be written.
+    A dead process holds nothing, and files that it left unfinished are removed. May be nested within a
+    process. Raises InputError if another process is in the folder, or if it cannot be written.
     """
     file = folder.resolve() / NAME
     there = folder.is_dir()
@@ -31,6 +32,8 @@ def held(folder: Path) -> Iterator[None]:
         raise InputError(
             f"cannot write {file}: {error.strerror or error}: choose a folder that can be written (--runs)"
         ) from None
+    for unfinished in file.parent.rglob(".*.part"):
+        unfinished.unlink(missing_ok=True)
     try:
         yield
     finally:

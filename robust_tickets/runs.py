@@ -142,7 +142,7 @@ def read_json(path: Path, mend: str = "remove its folder and run the stage again
     """A JSON file of ours. Raises InputError, which says how to mend it, if it is damaged or absent."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}): {mend}") from None
 
 

@@ -97,7 +97,7 @@ def _of_zip(root: Path, largest: int) -> Iterator[Entry]:
 
     with zipfile.ZipFile(root) as archive:
         for member in archive.infolist():
-            if not member.is_dir():
+            if member.filename and not member.is_dir():
                 yield Entry(str(PurePosixPath(member.filename.replace("\\", "/"))), partial(content, member))
 
 

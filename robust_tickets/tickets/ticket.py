@@ -52,18 +52,18 @@ class Ticket:
         init = {n.removeprefix("init/"): t for n, t in tensors.items() if n.startswith("init/")}
         bits = {n.removeprefix("mask/"): t for n, t in tensors.items() if n.startswith("mask/")}
         try:
-            order = meta["mask"]  # safetensors keeps tensors in an order of its own
+            order = artefact.field(meta, "mask", list)  # safetensors keeps tensors in an order of its own
             return cls(
                 model=schema.read(ModelSpec, meta["model"], path="model"),
                 init=init,
                 mask=Mask.unpacked({n: bits[n] for n in order}, {n: init[n].shape for n in order}),
-                search=meta["search"],
-                data=meta["data"],
-                seed=meta["seed"],
-                passes=meta["passes"],
-                flops=meta["flops"],
+                search=artefact.field(meta, "search", dict),
+                data=artefact.field(meta, "data", str),
+                seed=artefact.field(meta, "seed", int),
+                passes=artefact.field(meta, "passes", int),
+                flops=artefact.field(meta, "flops", int),
             )
-        except (KeyError, InputError) as error:
+        except (KeyError, TypeError, InputError) as error:
             raise InputError(f"{path} is no whole ticket: {error}") from None
 
     def plant(self, net: nn.Module) -> None:
