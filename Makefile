@@ -1,11 +1,12 @@
 # make demo: the whole job on digits; make test: lint, types and tests; make wheel: a wheel in dist/;
-# make oracle: Auto-PGD and Square against their authors' code (fetches 42 MB); make soak: kills and faults.
+# make oracle: Auto-PGD and Square against their authors' code (fetches 42 MB); make soak: kills and faults;
+# make lowest: the tests with the oldest dependencies allowed; make audit: known vulnerabilities.
 # Each makes .venv once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format oracle soak wheel clean
+.PHONY: demo test lint types format oracle soak lowest audit wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo
@@ -28,6 +29,20 @@ oracle: $(VENV)/installed-test
 	$(BIN)/python -m pip install --editable '.[oracle]'
 	$(BIN)/pytest tests/oracles/test_pyautoattack.py
 
+# the tests with the oldest releases of the dependencies that pyproject.toml allows
+lowest:
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	$(PYTHON) .ci/lowest.py > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --constraint $(VENV)-lowest/constraints.txt --editable '.[test]'
+	$(VENV)-lowest/bin/pytest
+
+# known vulnerabilities of what is installed; asks an advisory service on the network
+audit: $(VENV)/installed
+	$(PYTHON) -m venv --clear $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)-audit/installed.txt
+	$(VENV)-audit/bin/pip-audit --no-deps --disable-pip --requirement $(VENV)-audit/installed.txt
+
 soak: $(VENV)/installed
 	$(BIN)/python -m benchmarks.soak --out runs/bench/soak
 
@@ -49,4 +64,4 @@ $(VENV)/installed-test: pyproject.toml
 	touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-audit build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """One process at a time in a run directory."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,7 +19,7 @@ def held(folder: Path) -> Iterator[None]:
     process. Raises InputError if another process is in the folder, or if it cannot be written.
     """
     file = folder.resolve() / NAME
-    there = folder.is_dir()
+    made = [parent for parent in file.parents if not parent.exists()]
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file, timeout=0, is_singleton=True, thread_local=False)
@@ -37,7 +37,9 @@ def held(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if not there and [found.name for found in file.parent.iterdir()] == [NAME]:
+        if made and [found.name for found in file.parent.iterdir()] == [NAME]:
             file.unlink()  # nothing came of it, as with a wrong call
-            file.parent.rmdir()
+            with suppress(OSError):  # another process may have put something into a parent meanwhile
+                for parent in made:
+                    parent.rmdir()
         lock.release()

@@ -113,10 +113,21 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
         # mkstemp makes files for their owner alone; results are meant to be read by others
         part.chmod(0o666 & ~_umask())
         part.replace(path)
+        _flush(path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _flush(folder: Path) -> None:
+    """Bring a folder's names to the disk, where the system can: a rename may be lost with the power."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

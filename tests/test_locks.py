@@ -69,7 +69,7 @@ def test_every_verb_that_writes_is_refused(holder, tiny_recipe, machine, tmp_pat
 
 
 def test_where_nothing_came_of_it_nothing_is_left(tmp_path):
-    with pytest.raises(ZeroDivisionError), locks.held(tmp_path / "new"):
+    with pytest.raises(ZeroDivisionError), locks.held(tmp_path / "new" / "run"):
         raise ZeroDivisionError
     assert not (tmp_path / "new").exists()
     (tmp_path / "old").mkdir()

@@ -30,8 +30,8 @@ SPECIAL = recipe.read(
         "data": {"name": "folder", "resize": 32},
         "threat": {"eps": "0.5"},
         "model": {"name": "conv-2", "dropout": 0.5},
-        "search": {"scope": "layer", "fc_ratio": 0.5, "output_ratio": 0.25},
-        "train": {"iterations": 100, "ticket_iterations": 50},
+        "search": {"scope": "layer", "fc_ratio": 0.5, "output_ratio": 0.25, "method": "fgsm"},
+        "train": {"iterations": 100, "ticket_iterations": 50, "method": "fgsm"},
     }
 )
 NOT_RECORDED = {"summary", "data.root", "data.download"}

@@ -205,7 +205,8 @@ def fit(
         meter.note(f"epoch {epoch}/{epochs}  clean {clean:.1%}  robust {robust:.1%}")
         if masking is not None:
             masking.check()
-        watch.epoch(epoch, rows["clean"].standing, data.val.labels, ledger.step_seconds - before, end - first)
+        watch.pace(epoch, ledger.step_seconds - before, end - first)
+        watch.classes(history, rows["clean"].standing, data.val.labels, last=end == how.steps)
         if watch.overfitted(history, len(data.val)) and settings.overfitting == "go-back":
             plant(net, best, "best epoch")
             early = best if early is None and keep is not None else early

@@ -147,17 +147,28 @@ class Watch:
             "infinite"
         )
 
-    def epoch(self, epoch: int, standing: Tensor, labels: Tensor, seconds: float, steps: int) -> None:
-        """After an epoch: which validation images stand, bool (N,), and the seconds that its steps took."""
-        only = collapsed(standing, labels)
-        if only is not None:
-            self._warn(
-                f"epoch {epoch}: the net collapsed: of the validation images only class {only} is right"
-            )
+    def pace(self, epoch: int, seconds: float, steps: int) -> None:
+        """After an epoch: the seconds that its steps took."""
         slow = self._pace.slowed(seconds, steps)
         if slow is not None:
             self._warn(
                 f"epoch {epoch}: the machine slowed down: a step took {slow:.1f} times as long as before"
+            )
+
+    def classes(
+        self, history: Sequence[dict[str, Any]], standing: Tensor, labels: Tensor, last: bool
+    ) -> None:
+        """After the last epoch of a history: which validation images are right, bool (N,).
+
+        That one class alone is right is the way of many beginnings: it is said where a net got more of them
+        before, and at the end.
+        """
+        epoch, now = history[-1]["epoch"], history[-1]["val_clean"]
+        only = collapsed(standing, labels)
+        more = any(record["val_clean"] >= 2 * now for record in history[:-1])
+        if only is not None and (more or last):
+            self._warn(
+                f"epoch {epoch}: the net collapsed: of the validation images only class {only} is right"
             )
 
     def overfitted(self, history: Sequence[dict[str, Any]], images: int) -> bool:

@@ -80,7 +80,7 @@ def test_accuracies_are_those_of_the_stage(run, images, trained, machine):
 
 def test_a_comparison_leaves_all_its_files_and_a_second_trains_nothing(run, images):
     assert {p.name for p in run.iterdir()} == {
-        "recipe.toml", "env.json", "inputs.json", "timing.csv", "timing.md", "curves.svg", "seed-0",
+        "recipe.toml", "env.json", "inputs.json", "timing.csv", "timing.md", "curves.svg", "seed-0", ".lock",
     }  # fmt: skip
     assert {p.name for p in (run / "seed-0").iterdir()} == {*ARMS, "search"}
     for arm in ARMS:

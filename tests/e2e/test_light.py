@@ -94,3 +94,13 @@ def test_importing_the_package_is_light():
     code = f"import sys, robust_tickets.cli; print(sorted(set(sys.modules) & set({HEAVY!r})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_torchattacks_and_its_old_requests_come_with_the_first_attack_of_it():
+    modules = (
+        "robust_tickets.api, robust_tickets.cli, robust_tickets.comparison, robust_tickets.report, attacks"
+    )
+    foreign = ("torchattacks", "requests", "urllib3")
+    code = f"import sys, {modules}; print(sorted(set(sys.modules) & set({foreign!r})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

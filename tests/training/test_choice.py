@@ -1,6 +1,7 @@
 """Which epoch is the best, and which images it was trained on."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -33,7 +34,9 @@ def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
 
     def validate(*args):
         states.append(snapshot(conv_net))
-        return next(given)
+        everything = torch.ones(len(tiny_data.val), dtype=torch.bool)
+        rows = (SimpleNamespace(accuracy=share, standing=everything) for share in next(given))
+        return dict(zip(("clean", "robust"), rows, strict=True))
 
     monkeypatch.setattr(loop, "_validate", validate)
     how = replace(

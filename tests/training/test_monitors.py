@@ -13,7 +13,7 @@ from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter
 from robust_tickets.pruning import Mask, Masking
 from robust_tickets.training import DivergedError, fit, monitors
-from robust_tickets.training.monitors import Finite, Pace, collapsed, not_finite, overfitted
+from robust_tickets.training.monitors import Finite, Pace, Watch, collapsed, not_finite, overfitted
 
 
 def trained(net, data, how, ledger=None):
@@ -129,6 +129,20 @@ def test_a_net_that_gets_one_class_alone_collapsed():
     assert collapsed(torch.tensor([True, False]), torch.tensor([3, 3])) is None  # there is one class alone
 
 
+@pytest.mark.parametrize(
+    ("clean", "last", "told"),
+    [([0.1, 0.1], False, []), ([0.1, 0.1], True, [2]), ([0.5, 0.1], False, [2]), ([0.15, 0.1], False, [])],
+)
+def test_a_net_collapsed_where_it_got_more_before_and_at_the_end(clean, last, told, conv_net):
+    labels = torch.arange(10)
+    watch = Watch(conv_net, "train", Meter(), lambda step: 0.1)
+    records = [{"epoch": n, "val_clean": share} for n, share in enumerate(clean, 1)]
+    watch.classes(records, labels == 3, labels, last)
+    assert watch.warnings == [
+        f"epoch {n}: the net collapsed: of the validation images only class 3 is right" for n in told
+    ]
+
+
 def test_the_first_slow_epoch_is_told_and_each_time_anew():
     pace = Pace()
     assert [pace.slowed(seconds, 10) for seconds in (10, 11, 16, 20, 10, 30)] == [
@@ -198,10 +212,10 @@ def test_warnings_stand_in_files_and_under_the_table(tiny_recipe, machine, tmp_p
     what = stages.Experiment(replace(tiny_recipe, compare=arms))
     run = comparison.compare(what, [0], tmp_path, machine)
     account = json.loads((run.arm(0, "search") / "ledger.json").read_text(encoding="utf-8"))
-    assert account["warnings"][0].startswith("round 1, epoch 1: the net collapsed: ")
+    assert account["warnings"][0].startswith("round 1, epoch 2: the net collapsed: ")
     text = report.markdown(run)
     assert (
-        "`dense` (seed 0): epoch 1: the net collapsed: of the validation images only class 7 is right" in text
+        "`dense` (seed 0): epoch 3: the net collapsed: of the validation images only class 7 is right" in text
     )
     assert "`search` (seed 0): round 2, epoch 2: the net collapsed" in text
 
@@ -212,4 +226,4 @@ def test_from_python_they_are_warnings(tiny_recipe, monkeypatch):
     monkeypatch.setattr(monitors, "collapsed", lambda standing, labels: 7)
     with pytest.warns(RobustnessWarning) as caught:
         rt.train(recipe=tiny_recipe, quiet=True)
-    assert str(caught[0].message).startswith("this training went wrong: epoch 1: the net collapsed")
+    assert str(caught[0].message).startswith("this training went wrong: epoch 3: the net collapsed")
