@@ -207,7 +207,7 @@ def fit(
             masking.check()
         watch.pace(epoch, ledger.step_seconds - before, end - first)
         watch.classes(history, rows["clean"].standing, data.val.labels, last=end == how.steps)
-        if watch.overfitted(history, len(data.val)) and settings.overfitting == "go-back":
+        if watch.overfitted(history, data.val.labels) and settings.overfitting == "go-back":
             plant(net, best, "best epoch")
             early = best if early is None and keep is not None else early
             return Fitted(best, best_epoch, best, best_epoch, history, early, tuple(watch.warnings))

@@ -12,6 +12,7 @@ from robust_tickets.progress import Meter
 
 _NEVER = torch.iinfo(torch.int64).max
 _SLOW = 1.5  # times the seconds a step of the fastest epoch
+_SEEING = 1.5  # times the share that a net gets which says one class: what it must have reached to lose it
 _DEVIATIONS = 3.0  # of a share of so many images, before a fall is more than chance
 
 
@@ -99,8 +100,8 @@ class Pace:
         return each / self._fastest if self._slow and not before else None
 
 
-def overfitted(history: Sequence[dict[str, Any]], images: int) -> bool:
-    """Catastrophic overfitting in the last epoch of a history, validated on so many images.
+def overfitted(history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
+    """Catastrophic overfitting in the last epoch of a history, validated on images of these labels (N,).
 
     Robust accuracy under PGD fell to less than half of its best, by more than chance, while FGSM, which the
     training uses, breaks no more than then (Wong et al. 2020, "Fast is better than free", section 5.4).
@@ -109,8 +110,10 @@ def overfitted(history: Sequence[dict[str, Any]], images: int) -> bool:
         return False
     now = history[-1]
     best = max(history[:-1], key=lambda record: float(record["val_robust"]))
-    top = best["val_robust"]
-    chance = _DEVIATIONS * math.sqrt(top * (1 - top) / images)
+    top, blind = best["val_robust"], float(labels.bincount().max()) / len(labels)
+    if top < _SEEING * blind:
+        return False
+    chance = _DEVIATIONS * math.sqrt(top * (1 - top) / len(labels))
     return bool(now["val_robust"] < min(top / 2, top - chance) and now["val_fgsm"] >= best["val_fgsm"])
 
 
@@ -171,15 +174,16 @@ class Watch:
                 f"epoch {epoch}: the net collapsed: of the validation images only class {only} is right"
             )
 
-    def overfitted(self, history: Sequence[dict[str, Any]], images: int) -> bool:
-        """Whether the last epoch of a history, validated on so many images, overfitted catastrophically."""
-        if not overfitted(history, images):
+    def overfitted(self, history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
+        """Whether the last epoch of a history overfitted catastrophically; labels: of its images."""
+        if not overfitted(history, labels):
             return False
         now = history[-1]
-        self._warn(
-            f"epoch {now['epoch']}: catastrophic overfitting: FGSM leaves {now['val_fgsm']:.1%} of the "
-            f"validation images standing, PGD {now['val_robust']:.1%}"
-        )
+        if not overfitted(history[:-1], labels):  # said once, until it gets better
+            self._warn(
+                f"epoch {now['epoch']}: catastrophic overfitting: FGSM leaves {now['val_fgsm']:.1%} of the "
+                f"validation images standing, PGD {now['val_robust']:.1%}"
+            )
         return True
 
     def _warn(self, text: str) -> None:
