@@ -75,5 +75,5 @@ class CifarResNet(nn.Module):
         """Logits (N, classes) of images (N, C, H, W) of at least 2^(s-1) pixels a side, with s stages."""
         x = self.bn1(self.conv1(self.normalise(images))).relu_()
         for name in self.layers:
-            x = self.get_submodule(name)(x)
+            x = getattr(self, name)(x)
         return self.linear(x.mean((2, 3)))  # type: ignore[no-any-return]
