@@ -4,7 +4,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 _asked: signal.Signals | None = None
 _waiting = 0
@@ -60,8 +59,4 @@ def _heed(number: int, frame: FrameType | None) -> None:
     if _waiting and _asked is None:
         _asked = by
         return
-    _stop(by)
-
-
-def _stop(by: signal.Signals) -> NoReturn:
     raise Stopped(by)
