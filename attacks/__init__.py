@@ -11,6 +11,7 @@ from attacks.adapter import TorchAttack
 from attacks.apgd import APGD, APGDTargeted
 from attacks.attack import Attack, AttackResult, inspected, misclassified
 from attacks.blocks import InputError
+from attacks.bookmark import Bookmark
 from attacks.ensemble import Ensemble, autoattack
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
@@ -25,6 +26,7 @@ __all__ = [
     "APGDTargeted",
     "Attack",
     "AttackResult",
+    "Bookmark",
     "Ensemble",
     "InputError",
     "Square",

@@ -1,13 +1,8 @@
 """Any attack of torchattacks under our interface: its passes counted, its images judged by us."""
 
-import difflib
-import inspect
-import io
 import random
-import re
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +12,7 @@ from torch import Tensor, nn
 from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.blocks import NO_GRADIENT, Blocks, InputError
 from attacks.checks import check_counts, check_threat
+from attacks.foreign import arguments_of, check_argument, check_norm, class_named, quiet
 from attacks.noise import uniform
 from attacks.threat import ThreatModel
 
@@ -59,14 +55,14 @@ class TorchAttack(Attack):
         self.threat = threat
         self.name = name
         self.arguments = arguments
-        self._class = _class_named(name)
-        self._takes = _arguments(name, self._class)
+        self._class = class_named(name)
+        self._takes = arguments_of(name, self._class)
         self.least_classes = 4 if name in ("APGDT", "AutoAttack") else 2
-        _check_norm(name, self._class, self._takes, threat.norm)
+        check_norm(name, self._class, self._takes, threat.norm)
         for argument, value in arguments.items():
-            _check_argument(name, argument, value, self._takes)
+            check_argument(name, argument, value, self._takes)
         try:
-            with _quiet():
+            with quiet():
                 self._build(_Model(Blocks(nn.Identity()), torch.zeros(1, 1, 1, 1)), 10, seed=0)
         except Exception as error:
             raise ValueError(f"torchattacks.{name} refuses its arguments: {_first_line(error)}") from error
@@ -83,10 +79,16 @@ class TorchAttack(Attack):
             raise InputError(
                 f"torchattacks.{self.name} has a start of its own: leave out start, or use attacks.PGD"
             )
-        classes = net.logits(task.images[:1]).shape[1]  # says in words what is wrong with net or labels
-        n = len(task.images)
-        rows = torch.split(torch.arange(n, device=task.images.device), net.size or n)
-        returned = torch.cat([self._attack(net, task.take(block), classes) for block in rows])
+        n, done, classes, returned = len(task.images), 0, 0, task.images.clone()
+        with task.mark.level(lambda: {"done": done, "classes": classes, "returned": returned}) as kept:
+            if kept is not None:
+                done, classes, returned = kept["done"], kept["classes"], kept["returned"]
+            else:  # says in words what is wrong with net or labels
+                classes = net.logits(task.images[:1]).shape[1]
+            for rows in torch.split(torch.arange(done, n, device=task.images.device), net.size or n):
+                task.mark.offer()
+                returned[rows] = self._attack(net, task.take(rows), classes)
+                done += len(rows)
         allowed = self.threat.allows(returned, task.images)
         images = torch.where(allowed.reshape(-1, *[1] * (returned.ndim - 1)), returned, task.images)
         broken = misclassified(net.logits(images), task.labels) if task.verdict else None
@@ -99,7 +101,7 @@ class TorchAttack(Attack):
         # A copy, for what it might overwrite, and row-major, for it takes views of images and gradients.
         images = block.images.clone(memory_format=torch.contiguous_format)
         try:
-            with _seeded(seed), _quiet(), torch.enable_grad():
+            with _seeded(seed), quiet(), torch.enable_grad():
                 returned = self._build(model, classes, seed)(images, block.labels.clone())
         except (InputError, torch.OutOfMemoryError):
             raise
@@ -149,13 +151,6 @@ def fab_t(threat: ThreatModel, *, steps: int = 100) -> TorchAttack:
     check_counts(steps=steps)
     # torchattacks aims at n_classes - 1 targets
     return TorchAttack(threat, "FAB", steps=steps, multi_targeted=True, n_restarts=1, n_classes=10)
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """`: did you mean 'x'?` with the nearest of the known names, or nothing where none is near."""
-    names = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(given.lower(), names, n=3, cutoff=0.6)
-    return f": did you mean {' or '.join(repr(names[name]) for name in near)}?" if near else ":"
 
 
 class _Model(nn.Module):
@@ -230,80 +225,6 @@ def _seeded(seed: int) -> Iterator[None]:
         finally:
             np.random.set_state(of_numpy)
             random.setstate(of_python)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Within the block nothing is printed, and torchattacks and what it imports do not warn."""
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(torchattacks|requests)\b")
-        yield
-
-
-def _class_named(name: str) -> Any:
-    with _quiet():
-        import torchattacks
-        from torchattacks.attack import Attack as Base
-    classes = {
-        known: found
-        for known, found in vars(torchattacks).items()
-        if isinstance(found, type) and issubclass(found, Base)
-    }
-    if name not in classes:
-        hint = did_you_mean(name, classes)
-        raise ValueError(f"torchattacks has no attack {name!r}{hint} known: {', '.join(sorted(classes))}")
-    return classes[name]
-
-
-def _arguments(name: str, attack_class: Any) -> dict[str, object]:
-    """The arguments that a class takes beside the net, with their defaults."""
-    taken = dict(inspect.signature(attack_class).parameters)
-    taken.pop("model", None)
-    taken = {k: p for k, p in taken.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    needed = [argument for argument, parameter in taken.items() if parameter.default is parameter.empty]
-    if needed:
-        raise ValueError(
-            f"torchattacks.{name} needs {', '.join(needed)}, which no setting can say: only attacks that "
-            "take a net and settings with defaults can be used here"
-        )
-    return {argument: parameter.default for argument, parameter in taken.items()}
-
-
-def _check_norm(name: str, attack_class: Any, takes: dict[str, object], norm: str) -> None:
-    """Raise ValueError for an attack that searches a ball of other norms, by what its own docstring says."""
-    said = re.search(r"Distance Measure\s*:\s*(.+)", attack_class.__doc__ or "")
-    norms = re.findall(r"L(?:inf|\d)", said.group(1)) if said else []
-    if norms and norm not in norms and {"eps", "max_epsilon"} & takes.keys():
-        raise ValueError(
-            f"torchattacks.{name} attacks within {' or '.join(norms)} balls, the threat model is {norm}: "
-            "choose an attack of that norm"
-        )
-
-
-def _check_argument(name: str, argument: str, value: object, takes: dict[str, object]) -> None:
-    if argument not in takes:
-        hint = did_you_mean(argument, takes)
-        raise ValueError(
-            f"torchattacks.{name} has no argument {argument!r}{hint} its arguments: "
-            f"{', '.join(takes) or 'none'}"
-        )
-    default = takes[argument]
-    numbers = (int, float) if argument in _MEASURED else (int,)
-    kinds = {bool: (bool,), str: (str,), int: numbers, float: (int, float)}.get(type(default))
-    if kinds is not None and type(value) not in kinds:
-        raise ValueError(
-            f"torchattacks.{name} expects {argument} to be {' or '.join(kind.__name__ for kind in kinds)}, "
-            f"like its default {default!r}, got {value!r}"
-        )
-    counts = type(default) is int and default > 0  # steps, queries, restarts, images at once
-    if counts and isinstance(value, int | float) and value <= 0:
-        raise ValueError(f"torchattacks.{name} expects {argument} to be above 0, got {value!r}")
-    if type(default) is float and default > 0 and isinstance(value, int | float) and value < 0:
-        raise ValueError(f"torchattacks.{name} expects {argument} to be at least 0, got {value!r}")
-
-
-_MEASURED = ("c", "kappa", "scale", "lam", "nsig")
-"""Arguments of torchattacks whose default is a whole number by chance; the others count something."""
 
 
 def _first_line(error: Exception) -> str:

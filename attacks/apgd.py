@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.balls import Ball
 from attacks.blocks import Blocks
+from attacks.bookmark import Bookmark
 from attacks.checks import check_counts, check_number, check_threat
 from attacks.found import Found
 from attacks.losses import LEAST_CLASSES, loss_named, targeted_dlr
@@ -59,7 +60,7 @@ class APGD(Attack):
         found = Found(task)
         for restart, rows in found.restarts(self.restarts):
             climb = _begin(self.threat, task, rows, restart, (task.labels[rows],))
-            _climb(net, climb, self._loss, found, self.steps, self.rho)
+            _climb(net, climb, self._loss, found, self.steps, self.rho, task.mark)
         return found.result(net)
 
 
@@ -87,15 +88,18 @@ class APGDTargeted(Attack):
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         found = Found(task)
-        everything = found.left()
-        logits = net.logits(task.images)
-        found.look(everything, task.images, misclassified(logits, task.labels))
-        wrong = logits.masked_fill(F.one_hot(task.labels, logits.shape[1]).bool(), -torch.inf)
-        order = torch.argsort(wrong, dim=1, descending=True, stable=True)
-        for rank, rows in found.restarts(min(self.targets, logits.shape[1] - 1)):
-            beside = (task.labels[rows], order[rows, rank])
-            climb = _begin(self.threat, task, rows, rank, beside)
-            _climb(net, climb, targeted_dlr, found, self.steps, self.rho)
+        order = torch.empty(0)
+        with task.mark.level(lambda: {"order": order}) as kept:
+            if kept is not None:
+                order = kept["order"]
+            else:
+                logits = net.logits(task.images)
+                found.look(found.left(), task.images, misclassified(logits, task.labels))
+                wrong = logits.masked_fill(F.one_hot(task.labels, logits.shape[1]).bool(), -torch.inf)
+                order = torch.argsort(wrong, dim=1, descending=True, stable=True)
+            for rank, rows in found.restarts(min(self.targets, order.shape[1] - 1)):
+                climb = _begin(self.threat, task, rows, rank, (task.labels[rows], order[rows, rank]))
+                _climb(net, climb, targeted_dlr, found, self.steps, self.rho, task.mark)
         return found.result(net)
 
 
@@ -119,9 +123,12 @@ class _Climb:
 
     def take(self, keep: Tensor) -> "_Climb":
         """The climb of the samples at these places."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("beside", "ball")}
-        kept = {name: part[keep] for name, part in parts.items()}
+        kept = {name: part[keep] for name, part in self.parts().items()}
         return replace(self, **kept, beside=tuple(b[keep] for b in self.beside), ball=self.ball.rows(keep))
+
+    def parts(self) -> dict[str, Tensor]:
+        """Its tensors by name, but for those that follow from the rows."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("beside", "ball")}
 
 
 def _begin(threat: ThreatModel, task: Task, rows: Tensor, restart: int, beside: tuple[Tensor, ...]) -> _Climb:
@@ -146,25 +153,37 @@ def _begin(threat: ThreatModel, task: Task, rows: Tensor, restart: int, beside: 
 
 
 def _climb(
-    net: Blocks, climb: _Climb, loss: Callable[..., Tensor], found: Found, steps: int, rho: float
+    net: Blocks,
+    climb: _Climb,
+    loss: Callable[..., Tensor],
+    found: Found,
+    steps: int,
+    rho: float,
+    mark: Bookmark,
 ) -> None:
-    last = 0
-    for k in range(steps):
-        logits, losses, gradient = net.gradient(climb.current, loss, *climb.beside)
-        keep = found.look(climb.rows, climb.current, misclassified(logits, climb.beside[0]))
-        if len(keep) == 0:
-            return
-        if len(keep) < len(climb.rows):
-            climb, losses, gradient = climb.take(keep), losses[keep], gradient[keep]
-        climb = _noted(climb, losses, gradient, first=k == 0)
-        if k in checkpoints(steps):
-            climb, gradient = _halved(climb, gradient, rho * (k - last))
-            last = k
-        target = climb.ball.step(climb.current, gradient, climb.step)
-        if k > 0:  # the first step has nothing to go on along
-            onward = _MOMENTUM * (target - climb.current) + (1 - _MOMENTUM) * (climb.current - climb.before)
-            target = climb.ball.project(climb.current + onward)
-        climb = replace(climb, current=target, before=climb.current)
+    k = first = last = 0
+    with mark.level(lambda: {"k": k, "last": last, **climb.parts()}) as kept:
+        if kept is not None:
+            first, last = kept["k"], kept["last"]
+            climb = replace(climb, **{name: kept[name] for name in climb.parts()})
+        for k in range(first, steps):
+            mark.offer()
+            logits, losses, gradient = net.gradient(climb.current, loss, *climb.beside)
+            keep = found.look(climb.rows, climb.current, misclassified(logits, climb.beside[0]))
+            if len(keep) == 0:
+                return
+            if len(keep) < len(climb.rows):
+                climb, losses, gradient = climb.take(keep), losses[keep], gradient[keep]
+            climb = _noted(climb, losses, gradient, first=k == 0)
+            if k in checkpoints(steps):
+                climb, gradient = _halved(climb, gradient, rho * (k - last))
+                last = k
+            target = climb.ball.step(climb.current, gradient, climb.step)
+            if k > 0:  # the first step has nothing to go on along
+                onward = _MOMENTUM * (target - climb.current)
+                onward += (1 - _MOMENTUM) * (climb.current - climb.before)
+                target = climb.ball.project(climb.current + onward)
+            climb = replace(climb, current=target, before=climb.current)
     logits = net.logits(climb.current)
     climb = _noted(climb, loss(logits, *climb.beside), climb.best_gradient, first=False)
     found.offer(climb.rows, climb.best, climb.best_loss)

@@ -4,12 +4,13 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from attacks.blocks import Blocks, Net
+from attacks.bookmark import Bookmark
 from attacks.checks import check_call, check_counts, check_input
 from attacks.threat import ThreatModel
 
@@ -46,6 +47,7 @@ class Task:
     start: Tensor | None = None
     stop: bool = False
     verdict: bool = True
+    mark: Bookmark = field(default_factory=Bookmark)
 
     def begin(self, threat: ThreatModel, rows: Tensor, restart: int) -> Tensor:
         """Where a restart begins for some of the samples: the given start at first, else a random one."""
@@ -56,8 +58,8 @@ class Task:
     def take(self, rows: Tensor) -> "Task":
         """The task on the samples at these places."""
         start = None if self.start is None else self.start[rows]
-        return Task(
-            self.images[rows], self.labels[rows], self.ids[rows], self.seed, start, self.stop, self.verdict
+        return replace(
+            self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows], start=start
         )
 
 
@@ -85,6 +87,7 @@ class Attack(ABC):
         verdict: bool = True,
         check: bool = True,
         block: int | None = None,
+        mark: Bookmark | None = None,
     ) -> AttackResult:
         """Attack a batch.
 
@@ -94,6 +97,7 @@ class Attack(ABC):
         verdict: False saves the last forward pass, where only the images are wanted, as in training.
         check: False skips the checks of the input, which make a GPU wait.
         block: at most so many images go through the net at once (see `Blocks`); None: all that are left.
+        mark: keeps where the attack stands, or goes on from where it stood, with all arguments as they were.
 
         The net is run in eval mode without gradients to its parameters; afterwards its modes, gradients,
         `requires_grad` and buffers are as they were. Raises InputError where the input makes no sense, where
@@ -112,8 +116,14 @@ class Attack(ABC):
                 torch.arange(len(images), device=images.device) if sample_ids is None else _usable(sample_ids)
             )
             start = None if start is None else _usable(start)
-            task = Task(images, labels, ids, seed, start, stop_when_broken, verdict)
-            return self._run(Blocks(net, block, labels if check else None, self.least_classes), task)
+            task = Task(images, labels, ids, seed, start, stop_when_broken, verdict, mark or Bookmark())
+            blocks = Blocks(net, block, labels if check else None, self.least_classes)
+            with task.mark.level(
+                lambda: {"forwards": blocks.forwards, "backwards": blocks.backwards}
+            ) as kept:
+                if kept is not None:
+                    blocks.forwards, blocks.backwards = kept["forwards"], kept["backwards"]
+                return self._run(blocks, task)
 
     @abstractmethod
     def _run(self, net: Blocks, task: Task) -> AttackResult: ...

@@ -1,6 +1,7 @@
 """What attacks are given, checked at the border: settings (ValueError), images and labels (InputError)."""
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 
 import torch
@@ -91,3 +92,10 @@ def check_input(
             f"expected {len(images)} sample ids of type int64, got {sample_ids.dtype} of shape "
             f"{tuple(sample_ids.shape)}"
         )
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`: did you mean 'x'?` with the nearest of the known names, or nothing where none is near."""
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(given.lower(), names, n=3, cutoff=0.6)
+    return f": did you mean {' or '.join(repr(names[name]) for name in near)}?" if near else ":"

@@ -9,6 +9,7 @@ from attacks.adapter import fab_t
 from attacks.apgd import APGD, APGDTargeted
 from attacks.attack import Attack, AttackResult, Task
 from attacks.blocks import Blocks
+from attacks.bookmark import State
 from attacks.square import Square
 from attacks.threat import ThreatModel
 
@@ -51,17 +52,24 @@ class Ensemble(Attack):
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         images = task.images.clone()
         by = torch.full_like(task.labels, -1)
-        outside = 0
-        for number, attack in enumerate(self.attacks):
-            rows = (by < 0).nonzero()[:, 0]
-            if len(rows) == 0:
-                break
-            # an attack here is asked for verdicts alone, so a sample may always leave
-            result = attack._run(net, replace(task.take(rows), stop=True, verdict=True))
-            assert result.broken is not None
-            images[rows] = result.images
-            by[rows[result.broken]] = number
-            outside += result.outside
+        number = first = outside = 0
+
+        def now() -> State:
+            return {"number": number, "images": images, "by": by, "outside": outside}
+
+        with task.mark.level(now) as kept:
+            if kept is not None:
+                first, images, by, outside = (kept[name] for name in now())
+            for number, attack in enumerate(self.attacks[first:], first):
+                rows = (by < 0).nonzero()[:, 0]
+                if len(rows) == 0:
+                    break
+                # an attack here is asked for verdicts alone, so a sample may always leave
+                result = attack._run(net, replace(task.take(rows), stop=True, verdict=True))
+                assert result.broken is not None
+                images[rows] = result.images
+                by[rows[result.broken]] = number
+                outside += result.outside
         broken = by >= 0 if task.verdict else None
         return AttackResult(images, broken, net.forwards, net.backwards, by, outside)
 

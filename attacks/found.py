@@ -7,6 +7,7 @@ from torch import Tensor
 
 from attacks.attack import AttackResult, Task
 from attacks.blocks import Blocks
+from attacks.bookmark import State
 
 
 class Found:
@@ -29,12 +30,23 @@ class Found:
         return torch.arange(len(self.images), device=self.images.device)
 
     def restarts(self, times: int) -> Iterator[tuple[int, Tensor]]:
-        """The restarts, each with the samples that are still attacked, as rows; no more when none is."""
-        for restart in range(times):
-            rows = self.left()
-            if len(rows) == 0:
-                return
-            yield restart, rows
+        """The restarts, each with the samples that are still attacked, as rows; no more when none is.
+
+        Where the task goes on, first the one that was under way, with what was left in the middle of it.
+        """
+        restart = first = 0
+
+        def now() -> State:
+            return {"restart": restart, "images": self.images, "broken": self.broken, "losses": self._losses}
+
+        with self._task.mark.level(now) as kept:
+            if kept is not None:
+                first, self.images, self.broken, self._losses = (kept[name] for name in now())
+            for restart in range(first, times):
+                rows = self.left()
+                if len(rows) == 0:
+                    return
+                yield restart, rows
 
     def look(self, rows: Tensor, images: Tensor, wrong: Tensor) -> Tensor:
         """Note which of the images, which lie inside ball and box, are misclassified: bool, as `rows`.

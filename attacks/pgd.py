@@ -80,19 +80,24 @@ class PGD(Attack):
         labels = task.labels[rows]
         ball = self.threat.ball(task.images[rows])
         velocity = torch.zeros_like(current) if self.momentum else None
-        for _ in range(self.steps):
-            logits, _, gradient = net.gradient(current, self._loss, labels)
-            if task.verdict or task.stop:
-                keep = found.look(rows, current, misclassified(logits, labels))
-                if len(keep) == 0:
-                    return
-                if len(keep) < len(rows):
-                    current, gradient, labels, rows = current[keep], gradient[keep], labels[keep], rows[keep]
-                    ball = ball.rows(keep)
-                    velocity = None if velocity is None else velocity[keep]
-            if velocity is not None:
-                gradient = velocity = self.momentum * velocity + _at_mean_one(gradient)
-            current = ball.step(current, gradient, self.step_size)
+        step = first = 0
+        with task.mark.level(lambda: {"step": step, "current": current, "velocity": velocity}) as kept:
+            if kept is not None:
+                first, current, velocity = kept["step"], kept["current"], kept["velocity"]
+            for step in range(first, self.steps):  # noqa: B007 (the level's state has it)
+                task.mark.offer()
+                logits, _, gradient = net.gradient(current, self._loss, labels)
+                if task.verdict or task.stop:
+                    keep = found.look(rows, current, misclassified(logits, labels))
+                    if len(keep) == 0:
+                        return
+                    if len(keep) < len(rows):
+                        current, gradient, labels = current[keep], gradient[keep], labels[keep]
+                        rows, ball = rows[keep], ball.rows(keep)
+                        velocity = None if velocity is None else velocity[keep]
+                if velocity is not None:
+                    gradient = velocity = self.momentum * velocity + _at_mean_one(gradient)
+                current = ball.step(current, gradient, self.step_size)
         if not task.verdict and self.restarts == 1:
             found.images[rows] = current
             return

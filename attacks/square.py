@@ -9,6 +9,7 @@ from torch import Tensor
 
 from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.blocks import Blocks, InputError
+from attacks.bookmark import State
 from attacks.checks import check_counts, check_number, check_threat
 from attacks.found import Found
 from attacks.losses import margin
@@ -69,29 +70,39 @@ class Square(Attack):
         windows = _WINDOWS[self.threat.norm](images, self.threat.eps)
         best, wrong = images, torch.zeros_like(labels, dtype=torch.bool)
         highest = torch.full_like(labels, -torch.inf, dtype=images.dtype)
-        for query in range(self.queries):
-            # Not restart * queries + query: a longer search begins as a shorter one does, in every restart.
-            draw = _numbers(ids, task.seed, restart * _STREAMS_A_RESTART + query)
-            if query > 0:
-                side = windows.side(share(self.p, query))
-                candidate = ball.project(windows.change(images, best, side, draw))
-            elif restart == 0 and task.start is not None:
-                candidate = task.start[rows]
-            else:
-                candidate = ball.project(windows.start(images, draw))
-            logits = net.logits(candidate)
-            losses, now_wrong = margin(logits, labels), misclassified(logits, labels)
-            # The verdict beside the loss: they differ where margins tie at 0, or logits are no numbers.
-            better = (losses > highest) | (now_wrong & ~wrong)
-            best = torch.where(better[:, None, None, None], candidate, best)
-            highest = torch.where(better, losses, highest)
-            wrong = wrong | now_wrong
-            keep = found.look(rows, candidate, now_wrong)
-            if len(keep) == 0:
-                return
-            if len(keep) < len(rows):
-                images, labels, ids, rows = images[keep], labels[keep], ids[keep], rows[keep]
-                best, highest, wrong, ball = best[keep], highest[keep], wrong[keep], ball.rows(keep)
+        query = first = 0
+
+        def now() -> State:
+            return {"query": query, "best": best, "highest": highest, "wrong": wrong}
+
+        with task.mark.level(now) as kept:
+            if kept is not None:
+                first, best, highest, wrong = (kept[name] for name in now())
+            for query in range(first, self.queries):
+                task.mark.offer()
+                # Not restart * queries + query: a longer search begins as a shorter one does, in every
+                # restart.
+                draw = _numbers(ids, task.seed, restart * _STREAMS_A_RESTART + query)
+                if query > 0:
+                    side = windows.side(share(self.p, query))
+                    candidate = ball.project(windows.change(images, best, side, draw))
+                elif restart == 0 and task.start is not None:
+                    candidate = task.start[rows]
+                else:
+                    candidate = ball.project(windows.start(images, draw))
+                logits = net.logits(candidate)
+                losses, now_wrong = margin(logits, labels), misclassified(logits, labels)
+                # The verdict beside the loss: they differ where margins tie at 0, or logits are no numbers.
+                better = (losses > highest) | (now_wrong & ~wrong)
+                best = torch.where(better[:, None, None, None], candidate, best)
+                highest = torch.where(better, losses, highest)
+                wrong = wrong | now_wrong
+                keep = found.look(rows, candidate, now_wrong)
+                if len(keep) == 0:
+                    return
+                if len(keep) < len(rows):
+                    images, labels, ids, rows = images[keep], labels[keep], ids[keep], rows[keep]
+                    best, highest, wrong, ball = best[keep], highest[keep], wrong[keep], ball.rows(keep)
         found.offer(rows, best, highest)
 
 

@@ -11,11 +11,11 @@ from functools import partial
 from types import UnionType
 from typing import Union, get_args, get_origin
 
-from attacks.adapter import TorchAttack, did_you_mean, fab_t
+from attacks.adapter import TorchAttack, fab_t
 from attacks.apgd import APGD, APGDTargeted
 from attacks.attack import Attack
 from attacks.blocks import InputError
-from attacks.checks import check_threat
+from attacks.checks import check_threat, did_you_mean
 from attacks.ensemble import autoattack
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
