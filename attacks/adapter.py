@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.blocks import NO_GRADIENT, Blocks, InputError
+from attacks.bookmark import Bookmark, State
 from attacks.checks import check_counts, check_threat
 from attacks.foreign import arguments_of, check_argument, check_norm, class_named, quiet
 from attacks.noise import uniform
@@ -63,7 +64,7 @@ class TorchAttack(Attack):
             check_argument(name, argument, value, self._takes)
         try:
             with quiet():
-                self._build(_Model(Blocks(nn.Identity()), torch.zeros(1, 1, 1, 1)), 10, seed=0)
+                self._build(_Model(Blocks(nn.Identity()), torch.zeros(1, 1, 1, 1), Bookmark()), 10, seed=0)
         except Exception as error:
             raise ValueError(f"torchattacks.{name} refuses its arguments: {_first_line(error)}") from error
 
@@ -80,13 +81,19 @@ class TorchAttack(Attack):
                 f"torchattacks.{self.name} has a start of its own: leave out start, or use attacks.PGD"
             )
         n, done, classes, returned = len(task.images), 0, 0, task.images.clone()
-        with task.mark.level(lambda: {"done": done, "classes": classes, "returned": returned}) as kept:
+        passes = [net.forwards, net.backwards]
+
+        def now() -> State:
+            return {"done": done, "classes": classes, "returned": returned, "passes": passes}
+
+        with task.mark.level(now) as kept:
             if kept is not None:
-                done, classes, returned = kept["done"], kept["classes"], kept["returned"]
+                done, classes, returned, passes = (kept[name] for name in now())
+                net.forwards, net.backwards = passes
             else:  # says in words what is wrong with net or labels
                 classes = net.logits(task.images[:1]).shape[1]
             for rows in torch.split(torch.arange(done, n, device=task.images.device), net.size or n):
-                task.mark.offer()
+                passes = [net.forwards, net.backwards]
                 returned[rows] = self._attack(net, task.take(rows), classes)
                 done += len(rows)
         allowed = self.threat.allows(returned, task.images)
@@ -96,7 +103,7 @@ class TorchAttack(Attack):
 
     def _attack(self, net: Blocks, block: Task, classes: int) -> Tensor:
         """What the attack returns for one block, of its images' shape and type."""
-        model = _Model(net, block.images)
+        model = _Model(net, block.images, block.mark)
         seed = int(uniform((1,), block.ids[:1], seed=block.seed) * 2**32)
         # A copy, for what it might overwrite, and row-major, for it takes views of images and gradients.
         images = block.images.clone(memory_format=torch.contiguous_format)
@@ -160,9 +167,10 @@ class _Model(nn.Module):
     but the images is never computed, though torchattacks calls `backward`. Passes are added to `blocks`.
     """
 
-    def __init__(self, blocks: Blocks, images: Tensor) -> None:
+    def __init__(self, blocks: Blocks, images: Tensor, mark: Bookmark) -> None:
         super().__init__()
         self.blocks = blocks
+        self.mark = mark
         self.place = nn.Parameter(images.new_empty(0), requires_grad=False)
         self.error: Exception | None = None
         self._sample = images.dtype, images.shape[1:]
@@ -177,6 +185,7 @@ class _Model(nn.Module):
 
     def ask(self, images: Tensor) -> Tensor:
         """Logits (N, K) of the images' type, counted; `error` is what the net raised on images like ours."""
+        self.mark.offer()  # of a foreign attack the block's beginning is kept, but it can be stopped here
         try:
             logits = self.blocks.net(images)
         except Exception as error:

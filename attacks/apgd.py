@@ -88,7 +88,7 @@ class APGDTargeted(Attack):
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         found = Found(task)
-        order = torch.empty(0)
+        order = torch.empty(0, 0, dtype=torch.int64)
         with task.mark.level(lambda: {"order": order}) as kept:
             if kept is not None:
                 order = kept["order"]

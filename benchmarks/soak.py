@@ -38,7 +38,7 @@ EVALUATE = "--attacks pgd-10 square(queries=50) --limit 60"
 VERBS = {
     "search": f"search {COMMON} {OFTEN}",
     "train": f"train {COMMON} {OFTEN}",
-    "evaluate": f"evaluate best.safetensors {EVALUATE}",
+    "evaluate": f"evaluate best.safetensors {EVALUATE} {OFTEN}",
     "compare": f"compare {COMMON} {OFTEN}",
 }
 FAULTS = ("disk full", "input/output error", "short write", "crash before the rename")
@@ -94,7 +94,7 @@ def left(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = str(file.relative_to(folder))
-        if file.name in ("log.txt", ".lock", "timing.md", "curves.svg") or file.name.startswith("sanity-"):
+        if file.name in ("log.txt", ".lock", "timing.md", "curves.svg"):
             continue  # the report is drawn from the files that are compared
         if file.name.endswith("ledger.json"):
             account = json.loads(file.read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ from robust_tickets.version import __version__
 if TYPE_CHECKING:
     import pandas as pd
 
-    from robust_tickets.stages import Every, Machine
+    from robust_tickets.stages import Machine
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ def _run(verb: Verb) -> None:
 def _run_recipe(verb: Running) -> None:
     from robust_tickets import comparison, stages
 
-    machine = _machine(verb.device, stages.Every(verb.save_minutes, verb.save_steps))
+    machine = _machine(verb)
     what = stages.Experiment(verb.fields)
     if isinstance(verb, Search):
         print(comparison.search(what, verb.seed, verb.runs, machine))
@@ -166,7 +166,7 @@ def _evaluate(verb: Evaluate) -> None:
 
     done = stages.evaluate_file(
         verb.checkpoint,
-        _machine(verb.device),
+        _machine(verb),
         stages.Asked(verb.attacks, verb.split, verb.limit, verb.seed, eps, verb.threat.norm, verb.source),
         source=stages.Source(verb.data.name, verb.data.root, verb.data.download, verb.data.resize),
         model=stages.Named(verb.model.name, verb.model.width, verb.model.normalise),
@@ -216,10 +216,12 @@ def _tidy(verb: RunsList | RunsRm | CacheClear) -> None:
         print(cache.clear())
 
 
-def _machine(device: str, every: "Every | None" = None) -> "Machine":
+def _machine(verb: Running | Evaluate) -> "Machine":
     from robust_tickets import progress, stages
 
-    return stages.Machine(device, progress.for_stderr(), every or stages.Every())
+    return stages.Machine(
+        verb.device, progress.for_stderr(), stages.Every(verb.save_minutes, verb.save_steps)
+    )
 
 
 def _overview() -> str:

@@ -152,6 +152,8 @@ class Ledger:
 
     def settle(self) -> None:
         """Read the marks kept so far. On a GPU this waits, so it is called once an epoch, not once a step."""
+        if self._open:  # what the phase under way has taken counts too
+            self._marks.append((self.clock.mark(), self._open[-1]))
         for (begin, phase), (end, _) in zip(self._marks, self._marks[1:], strict=False):
             if phase:
                 self.seconds[phase] += self.clock.seconds(begin, end)

@@ -1,5 +1,6 @@
 """Run directories: where a stage's artefacts lie, and how they get there whole."""
 
+import errno
 import json
 import os
 import platform
@@ -101,9 +102,7 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}: choose a folder that can be written (--runs, --out)"
-        ) from None
+        raise _unwritten(path, error) from None
     os.close(handle)
     part = Path(name)
     try:
@@ -115,9 +114,18 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
         part.replace(path)
         _flush(path.parent)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+        raise _unwritten(path, error) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _unwritten(path: Path, error: OSError) -> InputError:
+    mend = "choose a folder that can be written (--runs, --out)"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        mend = "make room there and give the same command again, which goes on from what is kept"
+    elif error.errno == errno.EIO:
+        mend = "look at the disk, then give the same command again, which goes on from what is kept"
+    return InputError(f"cannot write {path}: {error.strerror or error}: {mend}")
 
 
 def _flush(folder: Path) -> None:

@@ -33,7 +33,18 @@ def _eps(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
+class Long:
+    """What every verb takes that may run for long."""
+
+    save_minutes: NotNegative = 1.0
+    """how often the state of things is kept on disk, so that after a stop the same command goes on from
+    there; 0: never"""
+    save_steps: CountOrZero = 0
+    """the same, in steps: an optimiser's, or an attack's; 0: never"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running(Long):
     """What every verb takes that runs something by a recipe."""
 
     recipe: Annotated[str, arg(metavar="NAME|FILE")]
@@ -44,11 +55,6 @@ class Running:
     """seed of init, batches and attacks (compare: the first one)"""
     device: str = "cpu"
     """torch device: cpu, cuda or cuda:N"""
-    save_minutes: NotNegative = 1.0
-    """how often a search or training is kept on disk, so that after a stop the same command goes on from
-    there; 0: never"""
-    save_steps: CountOrZero = 0
-    """the same, in optimiser steps; 0: never"""
     fields: Annotated[Recipe, arg(name="")] = field(default_factory=Recipe)
 
 
@@ -136,7 +142,7 @@ class EvaluationThreat:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(Long):
     """Measure a checkpoint's clean and robust accuracy. Prints a table and writes robustness.csv.
 
     Sanity checks say whether the figures can be trusted. An evaluation that was stopped goes on where it was.

@@ -1,9 +1,11 @@
 """Run directories: a file appears whole or not at all, and the description of a run stays."""
 
+import errno
 import os
 import platform
 import resource
 import stat
+import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +77,28 @@ def test_a_full_disk_leaves_the_old_file_and_is_said(tmp_path):
         runs.write_text(file, "n" * 100_000)
     assert names(tmp_path) == ["file"]
     assert file.read_text() == "old"
+
+
+MENDS = {
+    errno.ENOSPC: "make room there and give the same command again",
+    errno.EDQUOT: "make room there and give the same command again",
+    errno.EIO: "look at the disk, then give the same command again",
+    errno.EROFS: "choose a folder that can be written",
+}
+
+
+@pytest.mark.parametrize("number", MENDS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", ["mkstemp", "fsync"])
+def test_each_failure_to_write_says_how_to_go_on(number, call, tmp_path, monkeypatch):
+    def failing(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr({"mkstemp": tempfile, "fsync": os}[call], call, failing)
+    with pytest.raises(InputError) as caught:
+        runs.write_text(tmp_path / "file", "text")
+    assert str(caught.value).startswith(f"cannot write {tmp_path / 'file'}: {os.strerror(number)}: ")
+    assert MENDS[number] in str(caught.value)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])

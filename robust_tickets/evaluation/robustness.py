@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks import Attack, AttackResult, Ensemble, ThreatModel, inspected, misclassified
+from attacks import Attack, AttackResult, Bookmark, Ensemble, ThreatModel, inspected, misclassified
 from attacks.blocks import Blocks, InputError, Net
+from attacks.bookmark import State
 from robust_tickets.data import Split, floats
 from robust_tickets.evaluation.named import CLEAN, attack_named, attacks_named
 from robust_tickets.evaluation.rows import Row
@@ -50,6 +51,7 @@ def evaluate(
     verdicts: Verdicts | None = None,
     advance: Advance = lambda samples, passes, of_source: None,
     attacked: Attacked | None = None,
+    mark: Bookmark | None = None,
 ) -> Iterator[Row]:
     """Evaluate a net (images in [0, 1] to logits): a row for clean images, then one an attack or set named.
 
@@ -57,26 +59,31 @@ def evaluate(
     robust accuracy. source: another net, on which the attacks run to their end; the net itself sees their
     images alone (a transfer attack; of an ensemble each attack's images in turn). verdicts: where the matrix
     is kept, and what of it is done already. `advance` is told of samples and passes as they are done,
-    `attacked` is given the images of each attack.
+    `attacked` is given the images of each attack. mark: keeps where the evaluation stands within an attack,
+    or goes on from where it stood, unless the verdicts know more.
 
     Raises InputError for an unknown attack before anything is run, and attacks.InputError for an attack that
     does not work on the net, or a net that gives NaN.
     """
     built = _built(attacks, how)
     verdicts = Verdicts(split.ids, split.labels) if verdicts is None else verdicts
-    court = _Court(net, source, split, how, verdicts, advance, attacked)
-    clean = court.clean()
-    yield clean.row()
-    for name, attack in built.items():
-        if attack is not None:
-            members = list(attack.names) if isinstance(attack, Ensemble) else []
-            column = verdicts.column(name, _said(attack), members)
-            column.verdicts[clean.verdicts == FELL] = FELL
-            try:
-                court.judge(column, attack)
-            except InputError as error:
-                raise InputError(f"attack {name}: {error}") from None
-            yield column.row()
+    mark = mark or Bookmark()
+    court = _Court(net, source, split, how, verdicts, advance, attacked, mark)
+    with mark.level(verdicts.state) as kept:
+        if kept is not None and not verdicts.take(kept):
+            mark.forget()
+        clean = court.clean()
+        yield clean.row()
+        for name, attack in built.items():
+            if attack is not None:
+                members = list(attack.names) if isinstance(attack, Ensemble) else []
+                column = verdicts.column(name, _said(attack), members)
+                column.verdicts[clean.verdicts == FELL] = FELL
+                try:
+                    court.judge(column, attack)
+                except InputError as error:
+                    raise InputError(f"attack {name}: {error}") from None
+                yield column.row()
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class _Court:
     verdicts: Verdicts
     advance: Advance
     attacked: Attacked | None
+    mark: Bookmark
 
     def clean(self) -> Column:
         """The verdicts on images as they are."""
@@ -103,42 +111,72 @@ class _Court:
     def judge(self, column: Column, attack: Attack) -> None:
         """Fill what is open of a column."""
         for rows, part, images in self._chunks(column):
-            begin = time.perf_counter()
+            self._judge(column, attack, rows, part, images)
+
+    def _judge(self, column: Column, attack: Attack, rows: Tensor, part: Split, images: Tensor) -> None:
+        """Fill these rows of a column."""
+        begin = time.perf_counter()
+        which = {"attack": column.attack, "settings": column.settings}
+        with self.mark.level(lambda: {**which, "seconds": time.perf_counter() - begin}) as kept:
+            if kept is not None and which.items() <= kept.items():
+                begin -= kept["seconds"]
+            elif kept is not None:
+                self.mark.forget()
             if self.source is None:
                 result = self._run(self.net, attack, images, part, stop=True)
-                broken, made = result.broken, result.images
-                by = result.by
                 passes, of_source = Passes(result.forwards, result.backwards), Passes()
-                column.outside += result.outside
             else:
-                broken, made, by, passes, of_source = self._transferred(column, attack, images, part)
-            assert broken is not None
-            if by is not None:
-                column.by[rows] = by.cpu().to(torch.int8)
-            self._keep(column, rows, broken, begin, passes, of_source)
-            if self.attacked is not None:
-                self.attacked(column.attack, part, made.cpu(), broken.cpu())
+                result, of_source = self._transferred(self.source, attack, images, part)
+                passes = Passes(result.forwards, result.backwards)
+        assert result.broken is not None
+        if result.by is not None:
+            column.by[rows] = result.by.cpu().to(torch.int8)
+        column.outside += result.outside
+        self._keep(column, rows, result.broken, begin, passes, of_source)
+        if self.attacked is not None:
+            self.attacked(column.attack, part, result.images.cpu(), result.broken.cpu())
 
     def _transferred(
-        self, column: Column, attack: Attack, images: Tensor, part: Split
-    ) -> tuple[Tensor, Tensor, Tensor | None, Passes, Passes]:
-        """Images made on the source, each attack of an ensemble on what stands, and the net's own verdict."""
-        assert self.source is not None
+        self, source: Net, attack: Attack, images: Tensor, part: Split
+    ) -> tuple[AttackResult, Passes]:
+        """Images made on the source, each attack of an ensemble on what stands, with the net's own verdicts
+        and passes; and the source's passes.
+        """
         members = attack.attacks if isinstance(attack, Ensemble) else (attack,)
         by, made = torch.full_like(part.labels, -1), images.clone()
-        passes, of_source = Passes(), Passes()
-        for number, member in enumerate(members):
-            rows = (by < 0).nonzero()[:, 0]
-            if len(rows) == 0:
-                break
-            result = self._run(self.source, member, images[rows], part.take(rows), stop=False)
-            broken, looked = self._look(result.images, part.take(rows))
-            made[rows] = result.images
-            by[rows[broken]] = number
-            passes.add(looked)
-            of_source.add(Passes(result.forwards, result.backwards))
-            column.outside += result.outside
-        return by >= 0, made, by if isinstance(attack, Ensemble) else None, passes, of_source
+        number = first = outside = forwards = source_forwards = source_backwards = 0
+
+        def now() -> State:
+            return {
+                "number": number,
+                "by": by,
+                "made": made,
+                "outside": outside,
+                "forwards": forwards,
+                "source_forwards": source_forwards,
+                "source_backwards": source_backwards,
+            }
+
+        with self.mark.level(now) as kept:
+            if kept is not None:
+                first, by, made, outside, forwards, source_forwards, source_backwards = (
+                    kept[name] for name in now()
+                )
+            for number, member in enumerate(members[first:], first):
+                rows = (by < 0).nonzero()[:, 0]
+                if len(rows) == 0:
+                    break
+                result = self._run(source, member, images[rows], part.take(rows), stop=False)
+                broken, looked = self._look(result.images, part.take(rows))
+                made[rows] = result.images
+                by[rows[broken]] = number
+                outside += result.outside
+                forwards += looked.forward
+                source_forwards += result.forwards
+                source_backwards += result.backwards
+        which = by if isinstance(attack, Ensemble) else None
+        of_net = AttackResult(made, by >= 0, forwards, 0, which, outside)
+        return of_net, Passes(source_forwards, source_backwards)
 
     def _chunks(self, column: Column) -> Iterator[tuple[Tensor, Split, Tensor]]:
         """The samples without a verdict: their rows, the samples, and their images."""
@@ -146,6 +184,7 @@ class _Court:
         self.advance(len(self.split) - len(todo), Passes(), Passes())
         for rows in torch.split(todo, _CHUNK * self.how.batch):
             if len(rows) > 0:  # splitting nothing gives one empty part
+                self.mark.offer()
                 part = self.split.take(rows)
                 yield rows, part, floats(part.images, self.how.channels_last)
 
@@ -165,6 +204,7 @@ class _Court:
             stop_when_broken=stop,
             verdict=stop,
             block=self.how.batch,
+            mark=self.mark,
         )
 
     def _keep(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attacks.bookmark import State
 from robust_tickets import runs
 from robust_tickets.errors import InputError
 from robust_tickets.evaluation.rows import Row
@@ -21,6 +22,7 @@ STANDS, FELL, OPEN = 1, 0, -1
 """A verdict: right on the clean image and at every iterate; not so; not judged yet."""
 
 _NEW = ("source_forwards", "source_backwards")  # arrays that the first files lack
+_PLAIN = ("attack", "settings", "members", "seconds", "forwards", "backwards", "outside", *_NEW)
 _DAMAGE = (
     ValueError,
     LookupError,
@@ -114,6 +116,31 @@ class Verdicts:
             known = Column(attack, settings, empty, torch.full_like(empty, -1), members or [])
             self.columns[attack] = known
         return known
+
+    def state(self) -> State:
+        """All columns, for a bookmark."""
+        columns, none = list(self.columns.values()), torch.empty(0, len(self.ids), dtype=torch.int8)
+        return {
+            "columns": [{name: getattr(c, name) for name in _PLAIN} for c in columns],
+            "verdicts": torch.cat([none, *(c.verdicts[None] for c in columns)]),
+            "by": torch.cat([none, *(c.by[None] for c in columns)]),
+        }
+
+    def take(self, state: State) -> bool:
+        """Put a bookmark's columns in place of these, unless more is known here; gives whether it did."""
+        rows = zip(state["columns"], state["verdicts"].cpu(), state["by"].cpu(), strict=True)
+        theirs = {
+            plain["attack"]: Column(verdicts=verdicts.clone(), by=by.clone(), **plain)
+            for plain, verdicts, by in rows
+        }
+        for name, ours in self.columns.items():
+            known = theirs.get(name)
+            if known is None or known.settings != ours.settings:
+                return False
+            if not ((ours.verdicts == OPEN) | (ours.verdicts == known.verdicts)).all():
+                return False
+        self.columns = theirs
+        return True
 
     def save(self) -> None:
         """Write the file, whole or not at all."""

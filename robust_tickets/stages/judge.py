@@ -1,7 +1,8 @@
 """One net before its judges: attacks at one eps after another, all that is done kept on disk."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
@@ -10,7 +11,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from robust_tickets import evaluation, runs
+from attacks import Bookmark
+from attacks.bookmark import State
+from robust_tickets import evaluation, runs, stops
 from robust_tickets.data import Dataset, Split
 from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError
@@ -23,6 +26,8 @@ from robust_tickets.stages import robustness
 from robust_tickets.stages.experiment import threat_model
 from robust_tickets.stages.pictures import Pictures
 from robust_tickets.stages.place import Machine, placed
+from robust_tickets.stages.saves import STATES, Saves, clear
+from robust_tickets.stages.states import EVALUATION
 from robust_tickets.training import Checkpoint
 from robust_tickets.version import __version__
 
@@ -93,10 +98,16 @@ class Judge:
         title = f"evaluate {self.file.stem}" + (f" at {what.threat.eps}" if len(asked.eps) > 1 else "")
         rows: list[Row] = []
 
-        with self.machine.progress.stage(title, len(self.split) * len(names)) as meter:
+        with (
+            self.machine.progress.stage(title, len(self.split) * len(names)) as meter,
+            self._bookmark("verdicts", about) as (mark, earlier),
+        ):
 
             def advance(samples: int, passes: Passes, of_source: Passes) -> None:
-                meter.advance(samples, passes.total + of_source.total)
+                nonlocal earlier
+                done = passes.total + of_source.total
+                meter.advance(samples, max(0, done - earlier))
+                earlier = max(0, earlier - done)
 
             with self.ledger.phase("attack"):
                 for row in evaluation.evaluate(
@@ -108,6 +119,7 @@ class Judge:
                     verdicts=verdicts,
                     advance=advance,
                     attacked=None if self.album is None else self.album.at(str(what.threat.eps)),
+                    mark=mark,
                 ):
                     rows.append(row)
                     robustness.merge(self.folder / "robustness.csv", self._table(rows, what))
@@ -128,14 +140,15 @@ class Judge:
             self._charge(self.net, known.passes)
             return known
         file = self._sanity_file(what)
-        whole = evaluation.sanity_passes(len(self.split))
-        with self.ledger.phase("attack"), self.machine.progress.stage("sanity checks", whole) as meter:
+        how, whole = _judging(what, self.asked), evaluation.sanity_passes(len(self.split))
+        with self.machine.progress.stage("sanity checks", whole) as meter:
 
             def advance(check: str, passes: Passes) -> None:
                 meter.advance(passes.total, passes.total)
                 meter.note(check)
 
-            found = evaluation.sanity_checks(self.net.view, self.split, _judging(what, self.asked), advance)
+            with self._bookmark("sanity", self._about(what)) as (mark, _), self.ledger.phase("attack"):
+                found = evaluation.sanity_checks(self.net.view, self.split, how, advance, mark)
         self._charge(self.net, found.passes)
         about = self._about(what) | {"source": "", "checkpoint": digest_of(self.file)}
         runs.write_json(file, {"about": about, **asdict(found)})
@@ -152,6 +165,35 @@ class Judge:
         file = self._account_file()
         if not file.is_file() or runs.read_json(file, "remove it").get("passes") != report["passes"]:
             runs.write_json(file, report)
+
+    @contextmanager
+    def _bookmark(self, kind: str, about: dict[str, Any]) -> Iterator[tuple[Bookmark, int]]:
+        """Where the evaluation stands within the block is kept on disk, until it is done.
+
+        With the mark comes how many passes were made earlier, which the next row counts again.
+        """
+        if self.album is not None:  # the images of what is done already would be missing
+            yield Bookmark(), 0
+            return
+        place = self.folder / STATES / self._named(kind, about, "x").stem
+        saves = Saves(place, EVALUATION, about, self.machine.every, self.machine.progress.say)
+        known, offers, earlier = saves.newest() or [], 0, 0
+
+        def offer(states: Callable[[], list[State]]) -> None:
+            nonlocal offers
+            offers += 1
+            saves.offer(offers, states)
+
+        mark = Bookmark(known, offer, self.machine.device)
+        with stops.waiting(), mark.level(lambda: {"offers": offers}) as kept:
+            if kept is not None:
+                offers = kept["offers"]
+                self.ledger.seconds["attack"] += sum(level.get("seconds", 0.0) for level in known)
+                within = next((f" within {level['attack']}" for level in known if "attack" in level), "")
+                self.machine.progress.say(f"going on{within}, after {offers} steps")
+                earlier = sum(level.get(kind, 0) for level in known for kind in _COUNTED)
+            yield mark, earlier
+        clear(place)
 
     def _account_file(self) -> Path:
         return self.folder / f"evaluate-{self.file.stem}.ledger.json"
@@ -200,6 +242,10 @@ class Judge:
 
     def _named(self, kind: str, about: dict[str, Any], suffix: str) -> Path:
         return self.folder / f"{kind}-{self.file.stem}-{_digest(about)[:8]}.{suffix}"
+
+
+_COUNTED = ("forwards", "backwards", "source_forwards", "source_backwards")
+"""Passes in the levels of a bookmark."""
 
 
 def _judging(what: Recipe, asked: Asked) -> Judging:

@@ -20,7 +20,7 @@ from robust_tickets.stages.saves import Every
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a stage runs, who watches, and how often the state of a training is kept."""
+    """Where a stage runs, who watches, and how often its state is kept."""
 
     device: str
     progress: Progress

@@ -1,21 +1,23 @@
-"""Training states on disk, so that a stage that was stopped goes on where it was."""
+"""What a stage that is under way keeps on disk, so that one that was stopped goes on where it was."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
 
 from robust_tickets import artefact, stops
 from robust_tickets.errors import InputError
-from robust_tickets.training import TrainingState
 
-KIND = "training state"
+T = TypeVar("T")
+
 STATES = "state"
-"""The folder of a stage's training states, beside its artefacts."""
+"""The folder of a stage's states, beside its artefacts."""
 
 _KEPT = 2
+_NAMES = "step-*.safetensors"
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,27 @@ class Every:
     steps: int = 0
 
 
+@dataclass(frozen=True)
+class Form(Generic[T]):
+    """How a state becomes a file: what it is called, and its tensors and plain values, there and back.
+
+    read: raises any error of a value that is missing, or of another type.
+    """
+
+    kind: str
+    write: Callable[[T], tuple[dict[str, Tensor], dict[str, Any]]]
+    read: Callable[[dict[str, Tensor], dict[str, Any]], T]
+
+
 @dataclass
-class Saves:
-    """The last two training states of one training: `<folder>/<prefix>step-<n>.safetensors`.
+class Saves(Generic[T]):
+    """The last two states of one stage: `<folder>/<prefix>step-<n>.safetensors`.
 
     of: what a state belongs to, plain values; others are passed over, as are damaged ones, which is said.
     """
 
     folder: Path
+    form: Form[T]
     of: dict[str, Any]
     every: Every
     say: Callable[[str], None]
@@ -41,88 +56,52 @@ class Saves:
     _last: float = field(default_factory=time.monotonic)
     _step: int | None = None
 
-    def newest(self) -> TrainingState | None:
+    def newest(self) -> T | None:
         """The newest state that is whole, if there is any."""
-        for file in sorted(self.folder.glob(f"{self.prefix}step-*.safetensors"), reverse=True):
+        for file in sorted(self.folder.glob(self.prefix + _NAMES), reverse=True):
             try:
-                tensors, meta = artefact.load(file, KIND)
-                if meta.get("of") != self.of:
-                    continue
-                return _state(tensors, meta, file)
+                tensors, meta = artefact.load(file, self.form.kind)
+                if meta.get("of") == self.of:
+                    return self._read(file, tensors, meta)
             except InputError as error:
                 self.say(f"passed over, the state before it is taken: {error}")
         return None
 
-    def offer(self, step: int, make: Callable[[], TrainingState]) -> None:
+    def _read(self, file: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> T:
+        try:
+            return self.form.read(tensors, meta)
+        except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            raise InputError(
+                f"{file} is no whole {self.form.kind} ({type(error).__name__}: {error})"
+            ) from None
+
+    def offer(self, step: int, make: Callable[[], T]) -> None:
         """Keep the state if it is time, or if the process was asked to stop, which it then does."""
         if self._step is None:
             self._step = step
         minutes, steps = (time.monotonic() - self._last) / 60, step - self._step
         due = 0 < self.every.minutes <= minutes or 0 < self.every.steps <= steps
         if due or stops.asked():
-            self.keep(make())
+            self.keep(step, make())
         stops.check()
 
-    def keep(self, state: TrainingState) -> None:
-        """Write the state, and remove all but the last two."""
-        artefact.save(
-            self.folder / f"{self.prefix}step-{state.step:08}.safetensors", KIND, *_parts(state, self.of)
-        )
-        for file in sorted(self.folder.glob("*step-*.safetensors"))[:-_KEPT]:
-            file.unlink(missing_ok=True)
-        self._last, self._step = time.monotonic(), state.step
+    def keep(self, step: int, state: T) -> None:
+        """Write the state before a step, and remove all others but the one before it."""
+        tensors, meta = self.form.write(state)
+        file = self.folder / f"{self.prefix}step-{step:08}.safetensors"
+        artefact.save(file, self.form.kind, tensors, {**meta, "of": self.of})
+        files = sorted(self.folder.glob("*" + _NAMES))
+        here = files.index(file)
+        # those after it are damaged, or of something else
+        for other in (*files[: max(0, here + 1 - _KEPT)], *files[here + 1 :]):
+            other.unlink(missing_ok=True)
+        self._last, self._step = time.monotonic(), step
 
 
 def clear(folder: Path) -> None:
-    """Remove all states, as what they were kept for is done."""
-    for file in folder.glob("*step-*.safetensors"):
+    """Remove all states of a folder, as what they were kept for is done."""
+    for file in folder.glob("*" + _NAMES):
         file.unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
-_WEIGHTS = ("net", "moments", "best", "early")
-
-
-def _parts(state: TrainingState, of: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    tensors = {"loss_sum": state.loss_sum}
-    for part in _WEIGHTS:
-        tensors |= {f"{part}/{name}": value for name, value in (getattr(state, part) or {}).items()}
-    meta = {
-        "of": of,
-        "step": state.step,
-        "best_epoch": state.best_epoch,
-        "early": state.early is not None,
-        "history": json.dumps(state.history),  # in the order of its fields, which meta does not keep
-        "warnings": list(state.warnings),
-        "ledger": state.ledger,
-    }
-    return tensors, meta
-
-
-def _state(tensors: dict[str, Any], meta: dict[str, Any], file: Path) -> TrainingState:
-    """Raises InputError where something is missing or of another type."""
-    try:
-        return _put_together(tensors, meta)
-    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        raise InputError(f"{file} is no whole {KIND} ({type(error).__name__}: {error})") from None
-
-
-def _put_together(tensors: dict[str, Any], meta: dict[str, Any]) -> TrainingState:
-    parts: dict[str, dict[str, Any]] = {part: {} for part in _WEIGHTS}
-    for key, value in tensors.items():
-        part, _, name = key.partition("/")
-        if part in parts:
-            parts[part][name] = value
-    return TrainingState(
-        step=artefact.field(meta, "step", int),
-        net=parts["net"],
-        moments=parts["moments"],
-        best=parts["best"],
-        best_epoch=artefact.field(meta, "best_epoch", int),
-        early=parts["early"] if meta["early"] else None,
-        loss_sum=tensors["loss_sum"],
-        history=[{**record, "epoch": int(record["epoch"])} for record in json.loads(meta["history"])],
-        warnings=tuple(map(str, meta["warnings"])),
-        ledger=artefact.field(meta, "ledger", dict),
-    )
+    for place in (folder, *(parent for parent in folder.parents if parent.name == STATES)):
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()

@@ -11,7 +11,9 @@ from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import Machine, write_lines
 from robust_tickets.stages.rounds import earlier_rounds
 from robust_tickets.stages.saves import STATES, Saves, clear
+from robust_tickets.stages.states import TRAINING
 from robust_tickets.tickets import Found, find_ticket
+from robust_tickets.training import TrainingState
 
 FOLDER = "search"
 
@@ -43,10 +45,10 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
 
     of = {"recipe": recipe.record(what.recipe), "inputs": inputs, "seed": seed}
 
-    def saves_of(number: int) -> Saves:
+    def saves_of(number: int) -> Saves[TrainingState]:
         """Where the states of a round's training are kept."""
         of_round, prefix = {**of, "round": number}, f"round-{number:03}-"
-        return Saves(folder / STATES, of_round, machine.every, machine.progress.say, prefix)
+        return Saves(folder / STATES, TRAINING, of_round, machine.every, machine.progress.say, prefix)
 
     def save(found: Found) -> None:
         """Write the rounds so far: into the search's folder, or that of the round."""

@@ -16,8 +16,9 @@ from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import Machine, write_lines
 from robust_tickets.stages.saves import STATES, Saves, clear
+from robust_tickets.stages.states import TRAINING
 from robust_tickets.tickets import Ticket
-from robust_tickets.training import Checkpoint, Fitted, fit
+from robust_tickets.training import Checkpoint, Fitted, TrainingState, fit
 
 
 def train(
@@ -48,7 +49,7 @@ def train(
         run.begin(machine.device, inputs)
     of = {"recipe": recipe.record(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
     of["ticket"] = ticket.hash if ticket else None
-    saves = Saves(folder / STATES, of, machine.every, machine.progress.say)
+    saves = Saves(folder / STATES, TRAINING, of, machine.every, machine.progress.say)
     with stops.waiting():
         with ledger.running():
             fitted = _fitted(what, seed, machine, plan, ticket, net, dataset, ledger, saves)
@@ -88,7 +89,7 @@ def _fitted(
     net: nn.Module,
     dataset: Dataset,
     ledger: Ledger,
-    saves: Saves,
+    saves: Saves[TrainingState],
 ) -> Fitted:
     """Train, from the newest state that was kept."""
     how = what.fit(plan.training, plan.steps, seed)

@@ -1,5 +1,7 @@
 """The one training loop, in the order of the algorithm."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -10,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import attacks
-from attacks import ThreatModel
+from attacks import Bookmark, ThreatModel
+from attacks.bookmark import State
 from robust_tickets import evaluation
 from robust_tickets.chance import seeded
 from robust_tickets.data import Dataset, batches, steps_per_epoch
@@ -106,12 +109,16 @@ def fit(
         watch.warnings += state.warnings
         loss_sum += state.loss_sum.to(loss_sum.device)
 
-    def standing(step: int) -> TrainingState:
-        """Where it stands before a step."""
+    def standing(step: int, validation: Callable[[], list[State]] = list) -> TrainingState:
+        """Where it stands before a step, or in the validation before that step."""
         watch.check()
         ledger.settle()
         known = (best, best_epoch, early, loss_sum.cpu().clone(), list(history), tuple(watch.warnings))
-        return TrainingState(step, snapshot(net), moments_of(optimiser), *known, ledger.report())
+        moments, report = moments_of(optimiser), ledger.report()
+        return TrainingState(step, snapshot(net), moments, *known, report, copy.deepcopy(validation()))
+
+    def validating(step: int, validation: Callable[[], list[State]]) -> None:
+        offer(step, partial(standing, step, validation))
 
     last_epoch = history[-1]["epoch"] if history else how.begin // per_epoch
     for epoch in range(last_epoch + 1, -(-how.steps // per_epoch) + 1):
@@ -173,11 +180,15 @@ def fit(
             ledger.count("update", UPDATE_PASSES.times(len(images)), flops)
             meter.advance(1, passes)
 
-        offer(end, partial(standing, end))
         watch.check()
+        mark = Bookmark(
+            state.validation if state is not None and state.step == end else (),
+            partial(validating, end),
+            data.val.images.device,
+        )
         with ledger.phase("validate"):
             try:
-                rows = _validate(folded, data, how, ledger, flops)
+                rows = _validate(folded, data, how, ledger, flops, mark)
             except attacks.InputError as error:  # the last step's update was too much: the net gives NaN
                 raise watch.diverged(end - 1, f"on validation images {error}") from None
         clean, robust = rows["clean"].accuracy, rows["robust"].accuracy
@@ -234,7 +245,9 @@ def snapshot(net: nn.Module) -> Weights:
     }
 
 
-def _validate(folded: Folded, data: Dataset, how: Fit, ledger: Ledger, flops: int) -> dict[str, Row]:
+def _validate(
+    folded: Folded, data: Dataset, how: Fit, ledger: Ledger, flops: int, mark: Bookmark
+) -> dict[str, Row]:
     """What stands clean, and robust under a PGD that is the same for every epoch and seed.
 
     And under FGSM where the training uses it: where that stands while PGD falls, it has overfitted to FGSM.
@@ -245,7 +258,7 @@ def _validate(folded: Folded, data: Dataset, how: Fit, ledger: Ledger, flops: in
     attacks = {"robust": f"pgd-{judged.val_steps}"} | (
         {"fgsm": "fgsm"} if how.settings.method == "fgsm" else {}
     )
-    rows = list(evaluation.evaluate(folded, data.val, list(attacks.values()), judging))
+    rows = list(evaluation.evaluate(folded, data.val, list(attacks.values()), judging, mark=mark))
     for row in rows:
         ledger.count("validate", row.passes, flops)
     return dict(zip(["clean", *attacks], rows, strict=True))

@@ -4,12 +4,13 @@ Batches, attacks and dropout draw from (seed, epoch or step) alone, so that no g
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from attacks.bookmark import State
 from robust_tickets.errors import InputError
 from robust_tickets.training.checkpoint import plant
 
@@ -22,7 +23,8 @@ class TrainingState:
 
     net, best, early: state dicts; moments: the optimiser's, as `<parameter's number>/<name>`; loss_sum: the
     losses of the epoch's steps so far; history: a record for each epoch that was validated; warnings: what
-    the watchers saw; ledger: the stage's account so far.
+    the watchers saw; ledger: the stage's account so far; validation: where the validation before that step
+    stands, as the states of a bookmark, if one is under way.
     """
 
     step: int
@@ -35,6 +37,7 @@ class TrainingState:
     history: list[dict[str, Any]]
     warnings: tuple[str, ...]
     ledger: dict[str, Any]
+    validation: list[State] = field(default_factory=list)
 
     def restore(self, net: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """Put net and optimiser back, in place. Raises InputError where they do not fit."""
@@ -56,8 +59,8 @@ class TrainingState:
 
 
 Offer = Callable[[int, Callable[[], TrainingState]], None]
-"""Told before each step, and before each validation, how many steps are done and how to get the state; it
-asks for that when it is time to keep one.
+"""Told before each step, and often within each validation, how many steps are done and how to get the state;
+it asks for that when it is time to keep one.
 """
 
 

@@ -1,10 +1,12 @@
 """Ctrl-C and SIGTERM on the real program: it says how to go on, and going on leaves the same files."""
 
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 TRAIN = (
@@ -61,6 +63,45 @@ def test_stopped_and_run_again_it_ends_as_if_nothing_had_been(number, status, wh
     assert "going on after step" in err
     assert "epoch 2/" not in err
     assert weights(tmp_path) == whole
+
+
+def judged(folder):
+    """What an evaluation leaves beside the net, but for seconds."""
+    with np.load(next(folder.rglob("verdicts-*.npz"))) as found:
+        verdicts = {name: found[name].tolist() for name in found.files if name != "seconds"}
+    return verdicts, next(folder.rglob("sanity-*.json")).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_evaluation_that_is_stopped_within_an_attack_goes_on_there(number, tmp_path):
+    """A single block of samples under so many queries: nothing else is ever kept of it."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    with started(one, TRAIN.replace("epochs 40", "epochs 2")) as process:
+        process.communicate()
+    shutil.copytree(one, two)
+    file = next(one.rglob("best.safetensors")).relative_to(one)
+    words = f"evaluate {file} --attacks square(queries=3000) --limit 100 --save-minutes 0"
+    with started(one, words) as process:
+        _, err = process.communicate()
+    assert process.returncode == 0, err
+    with started(two, words) as process:
+        for line in process.stderr:
+            if "clean" in line:
+                break
+        time.sleep(0.3)
+        process.send_signal(number)
+        out, err = process.communicate()
+    assert process.returncode == 128 + number
+    assert out == ""
+    assert err.splitlines()[-1].startswith(f"robust-tickets: stopped by {number.name}; ")
+    assert len(list(two.rglob("step-*.safetensors"))) == 1
+    with started(two, words) as process:
+        _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "going on within square(queries=3000), after" in err
+    assert judged(two) == judged(one)
+    assert not list(two.rglob("state"))
 
 
 def test_a_second_signal_does_not_wait(tmp_path):

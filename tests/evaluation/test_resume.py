@@ -6,13 +6,14 @@ import pytest
 import torch
 
 import attacks
-from attacks import ThreatModel
+from attacks import Bookmark, ThreatModel
 from robust_tickets.errors import InputError
-from robust_tickets.evaluation import Judging, Verdicts, evaluate
+from robust_tickets.evaluation import Judging, Verdicts, evaluate, sanity_checks
 from robust_tickets.ledger import Passes
 
 THREAT = ThreatModel("Linf", 0.03)
 HOW = Judging(THREAT, batch=4)
+ATTACKS = ["fgsm", "pgd(steps=2, restarts=2)", "apgd(steps=4)", "two", "square(queries=5)"]
 NAMES = ["fgsm", "pgd(steps=2, restarts=2)", "square(queries=5)"]
 ABOUT = {"checkpoint": "abc", "eps": "0.03", "batch": 4}
 
@@ -193,3 +194,77 @@ def test_without_a_file_nothing_is_kept(net, split, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows_of(net, split, Verdicts(split.ids, split.labels), names=["fgsm"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def two(monkeypatch):
+    """An ensemble among the attacks."""
+    real = attacks.parse
+
+    def parse(text, threat, rel_step):
+        if text == "two":
+            return attacks.Ensemble([attacks.Square(threat, queries=2), attacks.PGD(threat, steps=2)])
+        return real(text, threat, rel_step=rel_step)
+
+    monkeypatch.setattr("robust_tickets.evaluation.named.parse", parse)
+
+
+def taken(run):
+    """A copy of the states at each offer."""
+    states = []
+    run(Bookmark(offer=lambda now: states.append(copy.deepcopy(now()))))
+    return states
+
+
+@pytest.mark.parametrize("transfer", [False, True], ids=["direct", "transfer"])
+def test_from_any_step_the_rows_are_the_same_and_nothing_is_done_twice(transfer, two, net, split, counted):
+    source = type(net)(seed=1).eval() if transfer else None
+    whole = rows_of(net, split, None, ATTACKS, source=source)
+    states = taken(lambda mark: rows_of(net, split, None, ATTACKS, source=source, mark=mark))
+    assert len(states) > 60
+    for levels in states[::2]:
+        kept, watched = copy.deepcopy(levels), counted(net)
+        of_source = counted(source) if transfer else watched
+        rows = rows_of(
+            watched, split, None, ATTACKS, source=of_source if transfer else None, mark=Bookmark(kept)
+        )
+        assert what(rows) == what(whole)
+        done = sum(column["forwards"] for column in levels[0]["columns"])
+        # the level of the chunk, that of a transfer, that of the attack's run
+        done += sum(level.get("forwards", 0) + level.get("source_forwards", 0) for level in levels[1:])
+        made = watched.forwards + (of_source.forwards if transfer else 0)
+        assert made == sum(row.forwards for row in whole) - done
+
+
+def test_verdicts_that_know_more_than_the_mark_stay(two, net, split, counted, tmp_path):
+    """A chunk was done, and then the process died before the state from within it was removed."""
+    whole = rows_of(net, split, opened(split, tmp_path / "v.npz"), ATTACKS)
+    for levels in taken(lambda mark: rows_of(net, split, None, ATTACKS, mark=mark))[::10]:
+        watched = counted(net)
+        rows = rows_of(watched, split, opened(split, tmp_path / "v.npz"), ATTACKS, mark=Bookmark(levels))
+        assert what(rows) == what(whole)
+        assert watched.forwards == 0
+
+
+def test_a_mark_within_another_attack_is_not_taken(net, split):
+    states = taken(lambda mark: rows_of(net, split, None, ["pgd-3"], mark=mark))
+    for levels in states[::4]:
+        rows = rows_of(net, split, None, ["pgd-2"], mark=Bookmark(levels))
+        assert what(rows) == what(rows_of(net, split, None, ["pgd-2"]))
+
+
+def test_seconds_go_on_too(net, split):
+    levels = taken(lambda mark: rows_of(net, split, None, ["pgd-3"], mark=mark))[-1]
+    levels[1]["seconds"] += 1000.0
+    assert 1000 < rows_of(net, split, None, ["pgd-3"], mark=Bookmark(levels))[1].seconds < 2000
+
+
+def test_the_checks_go_on_from_any_step(net, split, counted):
+    whole = sanity_checks(net, split, HOW)
+    states = taken(lambda mark: sanity_checks(net, split, HOW, mark=mark))
+    assert len(states) > 300
+    last = counted(net)
+    assert sanity_checks(last, split, HOW, mark=Bookmark(states[-1])) == whole
+    assert last.forwards < whole.passes.forward / 10
+    for levels in states[5::29]:
+        assert sanity_checks(net, split, HOW, mark=Bookmark(levels)) == whole

@@ -25,6 +25,7 @@ from robust_tickets.pruning import Mask
 from robust_tickets.recipe import Recipe
 from robust_tickets.settings import Data
 from robust_tickets.stages.saves import Every, Saves
+from robust_tickets.stages.states import TRAINING
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import Checkpoint, TrainingState, published
 from robust_tickets.training.loop import snapshot
@@ -54,7 +55,8 @@ def states(folder: Path) -> list[bytes]:
     moments = {
         "0/momentum_buffer": torch.zeros_like(next(iter(models.build(SPEC, seed=0).parameters())).detach())
     }
-    Saves(folder / "states", {}, Every(), print).keep(
+    Saves(folder / "states", TRAINING, {}, Every(), print).keep(
+        4,
         TrainingState(
             4,
             state,
@@ -66,7 +68,8 @@ def states(folder: Path) -> list[bytes]:
             [record],
             (),
             {"seconds": {}},
-        )
+            [{"columns": [], "verdicts": torch.zeros(2, 5)}, {"step": 3, "current": torch.zeros(4, 1, 8, 8)}],
+        ),
     )
     return [file.read_bytes() for file in (folder / "states").iterdir()]
 
@@ -139,7 +142,7 @@ def of_folder(file: Path) -> object:
 def state_in(file: Path) -> object:
     """The newest state of the file's folder, put into a net and an optimiser."""
     said: list[str] = []
-    state = Saves(file.parent, {}, Every(), said.append).newest()
+    state = Saves(file.parent, TRAINING, {}, Every(), said.append).newest()
     if state is None:
         raise InputError(said[-1] if said else "it is of another training")
     net = models.build(SPEC, seed=0)

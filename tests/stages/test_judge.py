@@ -19,14 +19,16 @@ from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Passes
 from robust_tickets.models.fold import Folded
-from robust_tickets.progress import Silent
+from robust_tickets.progress import Lines, Silent
 from robust_tickets.runs import read_json
-from robust_tickets.stages import Asked, Machine
+from robust_tickets.stages import Asked, Every, Machine
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training import Checkpoint
 from robust_tickets.training.loop import snapshot
 
 ATTACKS = ("pgd-3", "square(queries=8)", "torchattacks:CW(c=1, steps=2)")
+SILENT = Machine("cpu", Silent())
+OFTEN = Machine("cpu", Silent(), Every(minutes=0, steps=1))
 ASKED = Asked(ATTACKS, limit=40, eps=(Eps("0.05"), Eps("0.2")))
 
 
@@ -67,8 +69,8 @@ def begin(checkpoint, tmp_path):
     return new
 
 
-def evaluate(file: Path, asked: Asked = ASKED) -> stages.Evaluated:
-    return stages.evaluate_file(file, Machine("cpu", Silent()), asked)
+def evaluate(file: Path, asked: Asked = ASKED, machine: Machine = SILENT) -> stages.Evaluated:
+    return stages.evaluate_file(file, machine, asked)
 
 
 def left(folder: Path) -> dict[str, object]:
@@ -166,6 +168,46 @@ def test_what_was_killed_goes_on_too(begin, whole, tmp_path):
     found = left(file.parent)
     found["names"] = [name for name in found["names"] if not name.endswith(".part")]
     assert found == whole
+
+
+@pytest.mark.parametrize("checked", [False, True], ids=["attacks", "checks"])
+def test_with_a_state_at_each_step_at_most_a_step_is_done_twice(
+    checked, begin, stop, sanity, monkeypatch, whole
+):
+    if checked:
+        monkeypatch.setattr(evaluation, "sanity_checks", sanity)
+        asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
+    else:
+        asked = replace(ASKED, attacks=ATTACKS[:2])  # foreign attacks have no state of their own
+    count = stop(None)
+    file = begin("counted")
+    evaluate(file, asked, OFTEN)
+    total, expected = count[0], left(file.parent)
+    for k in (3, 20, 47, total // 3, total // 2, total - 1):
+        file = begin(f"stopped-at-{k}")
+        stop(k)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(file, asked, OFTEN)
+        again = stop(None)
+        evaluate(file, asked, OFTEN)
+        assert left(file.parent) == expected, k
+        # a step of few blocks, FLOPs that are counted again, and what the checks ask without attacking
+        assert again[0] <= total - k + (70 if checked else 10), k
+
+
+def test_a_damaged_state_of_an_evaluation_is_passed_over(begin, stop, whole, capsys):
+    file = begin("damaged")
+    stop(150)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(file, machine=OFTEN)
+    older, newest = sorted(file.parent.rglob("step-*"))
+    newest.write_bytes(newest.read_bytes()[:-9])
+    stop(None)
+    said = Lines()
+    evaluate(file, machine=replace(OFTEN, progress=said))
+    assert f"{newest} is damaged" in capsys.readouterr().err
+    assert not older.exists()
+    assert left(file.parent) == whole
 
 
 def test_rows_are_on_disk_as_soon_as_their_attack_is_done(begin, monkeypatch, whole):

@@ -23,8 +23,8 @@ def killed_after(monkeypatch):
     """Let the process die after so many states were kept, or offered."""
     left, keep = [10**9], Saves.keep
 
-    def counting(self, state):
-        keep(self, state)
+    def counting(self, step, state):
+        keep(self, step, state)
         left[0] -= 1
         if left[0] == 0:
             raise Killed

@@ -11,6 +11,7 @@ from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter
 from robust_tickets.pruning import SCORES, Mask, prunable, prune
 from robust_tickets.stages.saves import Every, Saves, clear
+from robust_tickets.stages.states import TRAINING
 from robust_tickets.training import fit
 
 STEPS = 8  # two epochs of four
@@ -64,11 +65,12 @@ def test_going_on_from_any_step_gives_the_same_bits(
     whole, account = trained(
         conv_net, mask, tiny_data, how, keep=2, offer=lambda step, make: states.append(make())
     )
-    # before each step, and before each epoch's validation
-    assert [state.step for state in states] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
+    # before each step, and several within each epoch's validation
+    assert [state.step for state in states if not state.validation] == list(range(8))
+    assert [state.step for state in states if state.validation] == [4] * 4 + [8] * 4
     for state in states[1::2] + states[-1:]:
-        saves = Saves(tmp_path, {"of": "this"}, Every(), print)
-        saves.keep(state)
+        saves = Saves(tmp_path, TRAINING, {"of": "this"}, Every(), print)
+        saves.keep(state.step, state)
         kept = saves.newest()
         net = copy.deepcopy(begin)
         with torch.no_grad():
@@ -92,9 +94,9 @@ def states_of(net, data, how):
 
 def test_the_last_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net, tiny_data, how, tmp_path):
     said = []
-    saves = Saves(tmp_path, {}, Every(), said.append)
+    saves = Saves(tmp_path, TRAINING, {}, Every(), said.append)
     for state in states_of(conv_net, tiny_data, how)[:3]:
-        saves.keep(state)
+        saves.keep(state.step, state)
     one, two = sorted(tmp_path.iterdir())
     assert saves.newest().step == 2
     two.write_bytes(two.read_bytes()[:-5])
@@ -104,9 +106,22 @@ def test_the_last_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net,
     assert saves.newest() is None
 
 
+def test_what_lies_beyond_the_newest_whole_state_goes(conv_net, tiny_data, how, tmp_path):
+    """So that a damaged one does not stand for one of the two that are kept."""
+    saves = Saves(tmp_path, TRAINING, {}, Every(), print)
+    states = states_of(conv_net, tiny_data, how)
+    for number in (1, 3):
+        saves.keep(number, states[number])
+    damaged = max(tmp_path.iterdir())
+    damaged.write_bytes(b"")
+    saves.keep(2, states[2])
+    assert not damaged.exists()
+    assert [saves.newest().step, len(list(tmp_path.iterdir()))] == [2, 2]
+
+
 def test_a_state_of_something_else_is_not_taken(conv_net, tiny_data, how, tmp_path):
-    Saves(tmp_path, {"seed": 0}, Every(), print).keep(states_of(conv_net, tiny_data, how)[0])
-    assert Saves(tmp_path, {"seed": 1}, Every(), print).newest() is None
+    Saves(tmp_path, TRAINING, {"seed": 0}, Every(), print).keep(0, states_of(conv_net, tiny_data, how)[0])
+    assert Saves(tmp_path, TRAINING, {"seed": 1}, Every(), print).newest() is None
 
 
 def test_a_state_that_does_not_fit_is_refused(conv_net, tiny_data, how):
@@ -124,7 +139,9 @@ def test_a_state_that_does_not_fit_is_refused(conv_net, tiny_data, how):
     [(Every(minutes=0, steps=0), []), (Every(minutes=0, steps=3), [3, 6]), (Every(minutes=1e-9), range(9))],
 )
 def test_a_state_is_kept_as_often_as_asked_for(every, kept, conv_net, tiny_data, how, tmp_path, monkeypatch):
-    saves, steps = Saves(tmp_path, {}, every, print), []
-    monkeypatch.setattr(saves, "keep", lambda state, keep=saves.keep: (steps.append(state.step), keep(state)))
+    saves, steps = Saves(tmp_path, TRAINING, {}, every, print), []
+    monkeypatch.setattr(
+        saves, "keep", lambda step, state, keep=saves.keep: (steps.append(step), keep(step, state))
+    )
     trained(conv_net, None, tiny_data, how, offer=saves.offer)
     assert sorted(set(steps)) == list(kept)
