@@ -104,3 +104,30 @@ def test_torchattacks_and_its_old_requests_come_with_the_first_attack_of_it():
     code = f"import sys, {modules}; print(sorted(set(sys.modules) & set({foreign!r})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_attack_of_torchattacks_opens_a_socket():
+    """So that the advisories on the old releases that it pins concern nobody here."""
+    code = (
+        "import socket, torch\n"
+        "def shut(*_, **__): raise SystemExit('a socket was opened')\n"
+        "socket.socket.__init__ = shut\n"
+        "socket.getaddrinfo = socket.create_connection = shut\n"
+        "from attacks import InputError, ThreatModel, TorchAttack\n"
+        "from attacks.foreign import quiet\n"
+        "with quiet(): import torchattacks\n"
+        "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10))\n"
+        "images, run = torch.rand(2, 3, 8, 8), 0\n"
+        "for name in sorted(vars(torchattacks)):\n"
+        "    for norm in ('Linf', 'L2'):\n"
+        "        try:\n"
+        "            attack = TorchAttack(ThreatModel(norm, 0.1), name)\n"
+        "            attack.run(net, images, torch.zeros(2, dtype=torch.int64))\n"
+        "            run += 1\n"
+        "        except (ValueError, NotImplementedError):\n"
+        "            pass\n"
+        "print(run)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
