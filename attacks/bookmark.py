@@ -15,9 +15,9 @@ class Bookmark:
     """Where a computation stands, level within level: an ensemble, a restart of one of its attacks, a step.
 
     kept: the states of the levels, outermost first, as `offer` had them of the same computation earlier; it
-    then goes on from there. offer: called between two steps with a function that gives the states as they
-    are; what is in them is what the computation works on, so that a copy must be made at once. device: where
-    the tensors of what was kept go; None: they stay where they are.
+    then goes on from there, on a copy. offer: called between two steps with a function that gives the states
+    as they are; what is in them is what the computation works on, so that a copy must be made at once.
+    device: where the tensors of what was kept go; None: where they are.
 
         taken = []
         attack.run(net, images, labels, mark=Bookmark(offer=lambda states: taken.append(deepcopy(states()))))
@@ -31,7 +31,8 @@ class Bookmark:
         device: torch.device | str | None = None,
     ) -> None:
         self._kept = [
-            {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.items()} for state in kept
+            {k: v.to(device, copy=True) if isinstance(v, Tensor) else v for k, v in state.items()}
+            for state in kept
         ]
         self._offer = offer
         self._levels: list[Callable[[], State]] = []

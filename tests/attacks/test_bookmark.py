@@ -64,7 +64,7 @@ def test_going_on_from_any_step_gives_the_same_result(name, stop, layout, task):
     assert torch.equal(marked.images, whole.images)
     for states in taken:
         counted.forwards = counted.backwards = 0
-        again = run(Bookmark(copy.deepcopy(states)))
+        again = run(Bookmark(states))
         assert torch.equal(again.images, whole.images)
         assert again.images.stride() == whole.images.stride()
         assert same(again.broken, whole.broken)
@@ -110,3 +110,12 @@ def test_what_does_not_fit_begins_anew(odd, task):
     taken, whole = states_of(lambda mark: attack.run(net, images, labels, mark=mark))
     ODD[odd](taken[2][-1])
     assert torch.equal(attack.run(net, images, labels, mark=Bookmark(taken[2])).images, whole.images)
+
+
+def test_what_was_kept_can_be_gone_on_from_again(task):
+    net, images, labels = task
+    attack = ATTACKS["ensemble"]
+    taken, whole = states_of(lambda mark: attack.run(net, images, labels, mark=mark))
+    for _ in range(2):
+        for states in taken:
+            assert torch.equal(attack.run(net, images, labels, mark=Bookmark(states)).broken, whole.broken)
