@@ -58,7 +58,7 @@ def _training_in(tensors: Tensors, meta: Plain) -> TrainingState:
 def _levels_out(levels: Sequence[State]) -> tuple[Tensors, Plain]:
     """A bookmark's levels: tensors as `level <n>/<name>`, the rest as plain values."""
     tensors = {
-        f"level {number}/{name}": value
+        f"level {number}/{name}": value.clone()  # some are one tensor under two names, which files refuse
         for number, level in enumerate(levels)
         for name, value in level.items()
         if isinstance(value, Tensor)
