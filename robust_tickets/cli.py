@@ -5,7 +5,6 @@ torch is imported by the verbs that need it, so that help and mistakes answer at
 """
 
 import itertools
-import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     try:
         name, flags = _verb_named(words)
-        with stops.heeded():
+        with stops.answered(), stops.heeded():
             _run(_parse(VERBS[name], name, flags))
     except InputError as error:
         _fail(str(error), 2)
@@ -65,11 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(141)
     except OSError as error:
         _fail(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}", 2)
-    except KeyboardInterrupt as error:
-        by = error.by if isinstance(error, stops.Stopped) else signal.SIGINT
-        _fail(
-            f"stopped by {by.name}; what is done is kept, and the same command goes on from there", 128 + by
-        )
 
 
 def _verb_named(words: list[str]) -> tuple[str, list[str]]:
@@ -135,7 +129,8 @@ def _run(verb: Verb) -> None:
 
 
 def _run_recipe(verb: Running) -> None:
-    from robust_tickets import comparison, stages
+    with stops.waiting():  # what a signal breaks off half imported fails in odd ways
+        from robust_tickets import comparison, stages
 
     machine = _machine(verb)
     what = stages.Experiment(verb.fields)
@@ -154,7 +149,8 @@ def _run_recipe(verb: Running) -> None:
 
 
 def _evaluate(verb: Evaluate) -> None:
-    from robust_tickets import stages
+    with stops.waiting():
+        from robust_tickets import stages
 
     eps = tuple(Eps(text) for text in verb.threat.eps or ())
     their = verb.from_model
@@ -183,7 +179,8 @@ def _evaluate(verb: Evaluate) -> None:
 
 
 def _export(verb: Export) -> None:
-    from robust_tickets import export, models
+    with stops.waiting():
+        from robust_tickets import export, models
 
     make = None if verb.model.name is None else models.imported(verb.model.name)
     done = export.export(verb.checkpoint, verb.format, verb.out, make)

@@ -47,6 +47,11 @@ def compare(what: Experiment, seeds: Sequence[int], runs: Path, machine: Machine
         for seed in seeds:
             for arm in order:
                 Job(what, seed, arm, run)(machine)
+        for seed in seeds:
+            for arm in order:
+                lacks = report.lacking(run, seed, arm)
+                if lacks:  # of an arm that is there already, as its ledger says
+                    raise InputError(f"{lacks}: remove {run.arm(seed, arm)} and run compare again")
         report.write_report(run)
     return run
 

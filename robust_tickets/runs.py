@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class RunDirectory:
         file = self.path / "env.json"
         if not file.exists():
             return
-        begun, now = read_json(file, "remove that file"), machine(device, self.recipe.compute.threads)
+        begun, now = read_object(file, "remove that file"), machine(device, self.recipe.compute.threads)
         for key in ("device", "cpu", "gpu", "torch"):
             if key in begun and begun[key] != now[key]:
                 raise InputError(
@@ -90,10 +90,7 @@ class RunDirectory:
 
     def _inputs(self) -> dict[str, str]:
         file = self.path / "inputs.json"
-        found = read_json(file, "remove that file") if file.exists() else {}
-        if not isinstance(found, dict):
-            raise InputError(f"cannot read {file}: remove that file")
-        return found
+        return read_object(file, "remove that file") if file.exists() else {}
 
 
 def write(path: Path, save: Callable[[Path], None]) -> None:
@@ -102,7 +99,7 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
-        raise _unwritten(path, error) from None
+        raise unwritten(path, error) from None
     os.close(handle)
     part = Path(name)
     try:
@@ -114,12 +111,13 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
         part.replace(path)
         _flush(path.parent)
     except OSError as error:
-        raise _unwritten(path, error) from None
+        raise unwritten(path, error) from None
     finally:
         part.unlink(missing_ok=True)
 
 
-def _unwritten(path: Path, error: OSError) -> InputError:
+def unwritten(path: Path, error: OSError) -> InputError:
+    """What to say where a file or folder could not be written."""
     mend = "choose a folder that can be written (--runs, --out)"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         mend = "make room there and give the same command again, which goes on from what is kept"
@@ -163,6 +161,17 @@ def read_json(path: Path, mend: str = "remove its folder and run the stage again
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}): {mend}") from None
+
+
+def read_object(path: Path, mend: str, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """A JSON object that has these keys. Raises InputError, as `read_json` does, for anything else."""
+    found = read_json(path, mend)
+    if not isinstance(found, dict):
+        raise InputError(f"cannot read {path} (it holds no table): {mend}")
+    for key in keys:
+        if key not in found:
+            raise InputError(f"{path} lacks {key!r}: {mend}")
+    return found
 
 
 def machine(device: str, threads: int) -> dict[str, Any]:

@@ -30,7 +30,8 @@ class Range:
         """The bounds in words."""
         words = {"least": "at least", "most": "at most", "above": "above", "below": "below"}
         given = ((word, getattr(self, name)) for name, word in words.items())
-        return " and ".join(f"{word} {bound:g}" for word, bound in given if math.isfinite(bound))
+        said = [f"{word} {bound:g}" for word, bound in given if math.isfinite(bound)]
+        return " and ".join([*said, *(["finite"] if math.isinf(min(self.most, self.below)) else [])])
 
 
 Count = Annotated[int, Range(least=1)]

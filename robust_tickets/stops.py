@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM wait for a moment at which nothing is lost; a second one does not."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +16,21 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, by: signal.Signals) -> None:
         super().__init__(by.name)
         self.by = by
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """Where a signal ended the block, say how to go on and exit as programs do: 130 or 143."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        by = error.by if isinstance(error, Stopped) else signal.SIGINT
+        print(
+            f"robust-tickets: stopped by {by.name}; what is done is kept, and the same command goes on from "
+            "there",
+            file=sys.stderr,
+        )
+        sys.exit(128 + by)
 
 
 @contextmanager

@@ -33,8 +33,8 @@ def _eps(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Long:
-    """What every verb takes that may run for long."""
+class Resumable:
+    """What every verb takes that goes on after a stop."""
 
     save_minutes: NotNegative = 1.0
     """how often the state of things is kept on disk, so that after a stop the same command goes on from
@@ -44,7 +44,7 @@ class Long:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running(Long):
+class Running(Resumable):
     """What every verb takes that runs something by a recipe."""
 
     recipe: Annotated[str, arg(metavar="NAME|FILE")]
@@ -142,7 +142,7 @@ class EvaluationThreat:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Long):
+class Evaluate(Resumable):
     """Measure a checkpoint's clean and robust accuracy. Prints a table and writes robustness.csv.
 
     Sanity checks say whether the figures can be trusted. An evaluation that was stopped goes on where it was.

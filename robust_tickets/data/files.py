@@ -78,10 +78,31 @@ def _of_tar(root: Path, largest: int) -> Iterator[Entry]:
             assert file is not None
             return io.BytesIO(file.read())
 
-    with tarfile.open(root, "r|*") as archive:  # as a stream: xz and gzip cannot seek cheaply
+    # as a stream: xz and gzip cannot seek cheaply
+    with tarfile.open(root, "r|*", tarinfo=_Header) as archive:
         for member in archive:
             if member.isfile() or member.issym() or member.islnk():
                 yield Entry(str(PurePosixPath(member.name)), partial(content, member))
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses a long name or extended header of a size that no names have: tarfile would read it whole."""
+
+    _LONGEST = 1 << 20
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and self.size > self._LONGEST:
+            raise tarfile.ReadError(f"it has a header of {self.size} bytes")
+        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
+
+
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 
 
 def _of_zip(root: Path, largest: int) -> Iterator[Entry]:

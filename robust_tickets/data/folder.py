@@ -21,6 +21,9 @@ from robust_tickets.settings import Data
 LARGEST = 16 << 30
 """Bytes that the decoded images may take."""
 
+_FREELY = 256 << 20  # bytes that any images may take decoded, however few they take packed
+_DENSEST = 200  # bytes decoded for each byte packed: JPEGs have 10 to 50, an empty PNG a thousand
+
 Say = Callable[[str], None]
 
 
@@ -163,5 +166,11 @@ def _shape(root: Path, found: dict[str, Header | InputError], resize: int) -> tu
             f"the {len(headers):,} images of {root} would take {size / (1 << 30):.1f} GiB decoded, at most "
             f"{LARGEST / (1 << 30):.3g} GiB are allowed: make them smaller by --data.resize, such as "
             f"--data.resize {max(min(height, width) // 4, 1)}"
+        )
+    packed = sum(path.stat().st_size for path in files.paths(root)) if root.is_dir() else root.stat().st_size
+    if size > max(_FREELY, _DENSEST * packed):
+        raise InputError(
+            f"the {len(headers):,} images of {root} would take {size / (1 << 30):.1f} GiB decoded, more than "
+            f"{_DENSEST} times their bytes in it, which no photographs do: look at them one by one"
         )
     return channels, height, width

@@ -23,6 +23,7 @@ STANDS, FELL, OPEN = 1, 0, -1
 
 _NEW = ("source_forwards", "source_backwards")  # arrays that the first files lack
 _PLAIN = ("attack", "settings", "members", "seconds", "forwards", "backwards", "outside", *_NEW)
+_LARGEST = 128 << 20  # bytes of an array: ids of sixteen million samples
 _DAMAGE = (
     ValueError,
     LookupError,
@@ -170,7 +171,11 @@ class Verdicts:
     def _read(self, file: Path) -> None:
         try:
             # its bytes, since numpy does not close the file of a damaged archive
-            with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as found:
+            content = io.BytesIO(file.read_bytes())
+            with zipfile.ZipFile(content) as archive:
+                if any(member.file_size > _LARGEST for member in archive.infolist()):
+                    raise ValueError(f"it holds an array of more than {_LARGEST >> 20} MiB")
+            with np.load(content, allow_pickle=False) as found:
                 whole = {name: found[name] for name in found.files}
             n, about = len(self.ids), json.loads(str(whole["about"]))
             samples = (("ids", self.ids), ("labels", self.labels))

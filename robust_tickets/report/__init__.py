@@ -2,7 +2,8 @@
 
 from robust_tickets.report.latex import latex
 from robust_tickets.report.plots import curves
+from robust_tickets.report.read import lacking
 from robust_tickets.report.tables import COLUMNS, markdown, timing
 from robust_tickets.report.write import csv, write_report
 
-__all__ = ["COLUMNS", "csv", "curves", "latex", "markdown", "timing", "write_report"]
+__all__ = ["COLUMNS", "csv", "curves", "lacking", "latex", "markdown", "timing", "write_report"]

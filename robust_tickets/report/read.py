@@ -1,6 +1,7 @@
 """What the files of a run directory say."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ TABLE_ATTACKS = {"clean": "clean", "fgsm": "fgsm", "pgd-20": "pgd20"}
 
 
 _ABOUT = ("data", "fingerprint", "epochs", "density", "params")
+_TEXTS = ("data", "fingerprint")
+_MEND = "remove its folder and run compare again"
 _LEDGER = ("charged_seconds", "charged_passes", "charged_flops")
 
 
@@ -38,17 +41,20 @@ def complete_seeds(run: RunDirectory) -> list[int]:
 
     Only these can be compared: an average over other seeds for another arm would be another experiment.
     """
-    return [seed for seed in run.seeds() if all(_complete(run, seed, arm) for arm in run.recipe.compare.arms)]
+    return [s for s in run.seeds() if not any(lacking(run, s, arm) for arm in run.recipe.compare.arms)]
 
 
 def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
     """All that the files say of one arm of one seed. Raises InputError for a damaged file."""
     folder = run.arm(seed, arm)
     search = _record(run.arm(seed, "search") / "ledger.json", _LEDGER) if arm == "ticket" else None
+    about = _record(folder / "arm.json", _ABOUT)
+    if about.get("arm", arm) != arm:
+        raise InputError(f"{folder / 'arm.json'} is of the arm {about['arm']}: {_MEND}")
     return ArmResult(
         arm,
         seed,
-        about=_record(folder / "arm.json", _ABOUT),
+        about=about,
         ledger=_record(folder / "ledger.json", _LEDGER),
         search=search,
         history=_lines(folder / "metrics.jsonl"),
@@ -56,16 +62,20 @@ def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
     )
 
 
-def _complete(run: RunDirectory, seed: int, arm: str) -> bool:
+def lacking(run: RunDirectory, seed: int, arm: str) -> str:
+    """What an arm of a seed lacks for the table, in words; empty where it lacks nothing."""
     folder = run.arm(seed, arm)
-    if not all(
-        (folder / name).is_file() for name in ("arm.json", "ledger.json", "metrics.jsonl", "robustness.csv")
-    ):
-        return False
-    if arm == "ticket" and not (run.arm(seed, "search") / "ledger.json").is_file():
-        return False
+    files = [folder / name for name in ("arm.json", "ledger.json", "metrics.jsonl", "robustness.csv")]
+    files += [run.arm(seed, "search") / "ledger.json"] if arm == "ticket" else []
+    for file in files:
+        if not file.is_file():
+            return f"there is no {file}"
     found = _accuracy(folder, run)
-    return all((name, attack) in found for name in ("best", "last") for attack in TABLE_ATTACKS)
+    for name in ("best", "last"):
+        for attack in TABLE_ATTACKS:
+            if (name, attack) not in found:
+                return f"{folder / 'robustness.csv'} has no row of {name} under {attack}"
+    return ""
 
 
 def _accuracy(folder: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
@@ -79,7 +89,11 @@ def _accuracy(folder: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
             rows = rows[rows.source.isna()]
         rows = rows[(rows.split == "test") & (rows.eps == str(run.recipe.threat.eps)) & (rows.seed == 0)]
         rows = rows[rows.n == judged]
-        return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
+        found = {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
+        odd = [accuracy for accuracy in found.values() if not 0 <= accuracy <= 1]
+        if odd:
+            raise ValueError(f"an accuracy of {odd[0]:g}, which is no fraction")
+        return found
     except (ValueError, OSError, AttributeError) as error:
         raise InputError(f"cannot read {file} ({error}): remove it and run compare again") from None
 
@@ -98,15 +112,16 @@ def judged_images(folder: Path, run: RunDirectory) -> int:
 
 def _record(file: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """A JSON object that has these keys."""
-    record = runs.read_json(file)
+    record = runs.read_object(file, _MEND, keys)
     for key in keys:
-        if not isinstance(record, dict) or key not in record:
-            raise InputError(f"{file} lacks {key!r}: remove its folder and run compare again")
-    return dict(record)
+        value = record[key]
+        if key not in _TEXTS and not (isinstance(value, int | float) and 0 <= value < math.inf):
+            raise InputError(f"{file} has {value!r:.40} for {key}, which is no such number: {_MEND}")
+    return record
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {file} ({error}): remove its folder and run compare again") from None
+        raise InputError(f"cannot read {file} ({error}): {_MEND}") from None

@@ -8,7 +8,7 @@ from robust_tickets.errors import InputError
 from robust_tickets.report.read import TABLE_ATTACKS, ArmResult, arm_result, complete_seeds
 from robust_tickets.report.trust import sanity_note, watch_note
 from robust_tickets.report.verdict import verdict
-from robust_tickets.runs import RunDirectory, read_json
+from robust_tickets.runs import RunDirectory, read_json, read_object
 
 COLUMNS = [
     "arm",
@@ -126,7 +126,8 @@ def heading(run: RunDirectory) -> str:
 
 def notes(run: RunDirectory) -> str:
     """What a reader must know of the figures, and the machine they were taken on."""
-    about = read_json(run.path / "env.json", "remove that file and run compare again")
+    mend = "remove that file and run compare again"
+    about = read_object(run.path / "env.json", mend, ("cpu", "gpu", "threads", "torch"))
     several = len(complete_seeds(run)) > 1
     spread = " Mean ± sample standard deviation over seeds." if several else " One seed: no spread is known."
     gpu = f", {about['gpu']}" if about["gpu"] else ""

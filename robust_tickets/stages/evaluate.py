@@ -136,14 +136,15 @@ def evaluate_file(
         sanity = judge.check(checked)
         if other is None:  # on another net's images, weaker attacks may well transfer better
             sanity = sanity.also(_order({eps: rows for eps, (_, rows) in found.items()}))
-    judge.account()
-    curve = judge.curve_file(whats) if len(whats) > 1 else None
-    if curve is not None:
-        runs.write(
-            curve, lambda part: robustness_curve(rows, part, f"{checkpoint.model.name}, {dataset.title}")
-        )
-    if album is not None:
-        machine.progress.say(album.write())
+        ledger.settle()
+        judge.account()
+        curve = judge.curve_file(whats) if len(whats) > 1 else None
+        if curve is not None:
+            runs.write(
+                curve, lambda part: robustness_curve(rows, part, f"{checkpoint.model.name}, {dataset.title}")
+            )
+        if album is not None:
+            machine.progress.say(album.write())
     return Evaluated(folder / "robustness.csv", rows, sanity, curve)
 
 

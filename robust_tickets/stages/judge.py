@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -176,7 +177,8 @@ class Judge:
             yield Bookmark(), 0
             return
         place = self.folder / STATES / self._named(kind, about, "x").stem
-        saves = Saves(place, EVALUATION, about, self.machine.every, self.machine.progress.say)
+        timed = partial(self.ledger.phase, "checkpoint")
+        saves = Saves(place, EVALUATION, about, self.machine.every, self.machine.progress.say, timed=timed)
         known, offers, earlier = saves.newest() or [], 0, 0
 
         def offer(states: Callable[[], list[State]]) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -36,23 +37,38 @@ class Pictures:
             ) from None
         if any(folder.iterdir()):
             raise InputError(f"{folder} is not empty: choose another --save-images, so that nothing is mixed")
-        self._folder = folder
+        self._folder = folder.resolve()
+        self._unfinished = self._folder.with_name(f".{self._folder.name}.part")
         self._apart = apart
         self._parts: dict[Path, list[tuple[Split, Tensor, Tensor]]] = {}
 
     def at(self, eps: str) -> Attacked:
         """What takes the images of attacks at that eps: float (N, C, H, W) in [0, 1], and which broke."""
-        return partial(self._add, self._folder / f"eps-{_plain(eps)}" if self._apart else self._folder)
+        below = f"eps-{_plain(eps)}" if self._apart else "."
+        return partial(self._add, self._unfinished / below)
 
     def _add(self, folder: Path, attack: str, samples: Split, images: Tensor, broken: Tensor) -> None:
         self._parts.setdefault(folder / _plain(attack), []).append((samples.to("cpu"), images, broken))
 
     def write(self) -> str:
-        """Write each attack's images; gives a line that says so.
+        """Write each attack's images, all of them or none; gives a line that says so.
 
         `<attack>.npz` holds images float32 (N, C, H, W), originals uint8, labels, ids and broken;
-        `<attack>/<id>-label-<k>[-broken].png` are for the eye: rounding to 8 bits may undo an attack.
+        `<attack>/<id>-label-<k>[-broken].png` are for the eye: rounding to 8 bits may undo an attack. Raises
+        InputError where they cannot be written.
         """
+        shutil.rmtree(self._unfinished, ignore_errors=True)  # what a dead process left
+        try:
+            count = self._write()
+            self._folder.rmdir()  # it is empty
+            self._unfinished.rename(self._folder)
+        except OSError as error:
+            raise runs.unwritten(self._folder, error) from None
+        finally:
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+        return f"{count:,} attacked images are in {self._folder}"
+
+    def _write(self) -> int:
         count = 0
         for place, parts in self._parts.items():
             arrays = {
@@ -72,7 +88,7 @@ class Pictures:
                 name = f"{int(number):06}-label-{int(label)}{'-broken' if broken else ''}.png"
                 _png(image, place / name)
             count += len(arrays["labels"])
-        return f"{count:,} attacked images are in {self._folder}"
+        return count
 
 
 def _plain(words: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from robust_tickets import runs
+from robust_tickets import runs, stops
 from robust_tickets.errors import InputError
 from robust_tickets.memory import keep_freed_memory
 from robust_tickets.progress import Progress
@@ -44,7 +44,8 @@ class Machine:
         else:
             keep_freed_memory()
         torch.set_num_threads(compute.threads)
-        _start(self.device)
+        with stops.waiting():  # what it imports is not to be broken off
+            _start(self.device)
 
 
 @lru_cache(maxsize=1)

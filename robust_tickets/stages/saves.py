@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -53,6 +54,8 @@ class Saves(Generic[T]):
     every: Every
     say: Callable[[str], None]
     prefix: str = ""
+    timed: Callable[[], AbstractContextManager[None]] = nullcontext
+    """whose account the keeping of a state goes to"""
     _last: float = field(default_factory=time.monotonic)
     _step: int | None = None
 
@@ -75,14 +78,18 @@ class Saves(Generic[T]):
                 f"{file} is no whole {self.form.kind} ({type(error).__name__}: {error})"
             ) from None
 
-    def offer(self, step: int, make: Callable[[], T]) -> None:
-        """Keep the state if it is time, or if the process was asked to stop, which it then does."""
+    def offer(self, step: int, make: Callable[[], T], now: bool = False) -> None:
+        """Keep the state if it is time, or if the process was asked to stop, which it then does.
+
+        now: keep it whatever the time, unless none are to be kept.
+        """
         if self._step is None:
             self._step = step
         minutes, steps = (time.monotonic() - self._last) / 60, step - self._step
         due = 0 < self.every.minutes <= minutes or 0 < self.every.steps <= steps
-        if due or stops.asked():
-            self.keep(step, make())
+        if due or stops.asked() or (now and self.every != Every(0, 0)):
+            with self.timed():
+                self.keep(step, make())
         stops.check()
 
     def keep(self, step: int, state: T) -> None:

@@ -1,6 +1,7 @@
 """The stage that finds a ticket."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from robust_tickets import arms, recipe, runs, stops
@@ -48,7 +49,8 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     def saves_of(number: int) -> Saves[TrainingState]:
         """Where the states of a round's training are kept."""
         of_round, prefix = {**of, "round": number}, f"round-{number:03}-"
-        return Saves(folder / STATES, TRAINING, of_round, machine.every, machine.progress.say, prefix)
+        timed = partial(ledger.phase, "checkpoint")
+        return Saves(folder / STATES, TRAINING, of_round, machine.every, machine.progress.say, prefix, timed)
 
     def save(found: Found) -> None:
         """Write the rounds so far: into the search's folder, or that of the round."""

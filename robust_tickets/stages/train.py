@@ -1,5 +1,6 @@
 """The stage that trains one arm."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def train(
         run.begin(machine.device, inputs)
     of = {"recipe": recipe.record(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
     of["ticket"] = ticket.hash if ticket else None
-    saves = Saves(folder / STATES, TRAINING, of, machine.every, machine.progress.say)
+    timed = partial(ledger.phase, "checkpoint")
+    saves = Saves(folder / STATES, TRAINING, of, machine.every, machine.progress.say, timed=timed)
     with stops.waiting():
         with ledger.running():
             fitted = _fitted(what, seed, machine, plan, ticket, net, dataset, ledger, saves)

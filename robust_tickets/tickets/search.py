@@ -47,7 +47,7 @@ def find_ticket(
     earlier: Found | None = None,
     each_round: Callable[[Found], None] = lambda found: None,
     state: TrainingState | None = None,
-    offer: Callable[[int], Offer] = lambda number: lambda step, state: None,
+    offer: Callable[[int], Offer] = lambda number: lambda step, state, now=False: None,
 ) -> Found:
     """Find a ticket of `net` as it is now (Frankle & Carbin 2019, strategy 1; Li et al. 2020, section 3.1).
 

@@ -20,9 +20,9 @@ class Ticket:
     """A sparse sub-network at its original initialisation.
 
     `init` is the whole state dict that it begins from, pruned weights included: of the untrained net, or of
-    step k where the search rewinds to that; `mask` says which of them
-    are kept. `search` is the part of the recipe that made it, `data` the fingerprint of the images, `passes`
-    and `flops` what the search cost. Neither clock nor path is in it: the same search gives the same bytes.
+    step k where the search rewinds to that; `mask` says which of them are kept. `search` is the part of the
+    recipe that made it, `data` the fingerprint of the images, `passes` and `flops` what the search cost.
+    Neither clock nor path is in it: the same search gives the same bytes.
     """
 
     model: ModelSpec

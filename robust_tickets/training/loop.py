@@ -80,7 +80,7 @@ def fit(
     *,
     keep: int | None = None,
     state: TrainingState | None = None,
-    offer: Offer = lambda step, state: None,
+    offer: Offer = lambda step, state, now=False: None,
 ) -> Fitted:
     """Train `net` in place on the images that the method makes; `mask` None trains it dense.
 
@@ -102,7 +102,15 @@ def fit(
     spec = data.spec if settings.augment else replace(data.spec, shift=0, flip=False)
     best, best_epoch, early, history = snapshot(net), 0, None, list[dict[str, Any]]()
     loss_sum = torch.zeros((), device=data.train.images.device)
-    watch = Watch(net, ledger.stage, meter, lambda step: learning_rate(settings, step, how.steps))
+    good = state  # after the last whole epoch
+
+    def keep_good() -> None:
+        last = good
+        if last is not None:
+            offer(last.step, lambda: last, True)
+
+    rate = partial(learning_rate, settings, steps=how.steps)
+    watch = Watch(net, ledger.stage, meter, rate, keep_good)
     if state is not None:
         state.restore(net, optimiser)
         best, best_epoch, early, history = state.best, state.best_epoch, state.early, list(state.history)
@@ -218,6 +226,8 @@ def fit(
             masking.check()
         watch.pace(epoch, ledger.step_seconds - before, end - first)
         watch.classes(history, rows["clean"].standing, data.val.labels, last=end == how.steps)
+        with ledger.phase("checkpoint"):
+            good = standing(end)
         if watch.overfitted(history, data.val.labels) and settings.overfitting == "go-back":
             plant(net, best, "best epoch")
             early = best if early is None and keep is not None else early

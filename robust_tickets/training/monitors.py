@@ -12,6 +12,7 @@ from robust_tickets.progress import Meter
 
 _NEVER = torch.iinfo(torch.int64).max
 _SLOW = 1.5  # times the seconds a step of the fastest epoch
+_LONG = 1.0  # seconds of an epoch's steps, below which other things than the machine's pace decide
 _SEEING = 1.5  # times the share that a net gets which says one class: what it must have reached to lose it
 _DEVIATIONS = 3.0  # of a share of so many images, before a fall is more than chance
 
@@ -92,7 +93,7 @@ class Pace:
 
     def slowed(self, seconds: float, steps: int) -> float | None:
         """How many times the fastest epoch's seconds a step took, where an epoch is the first slow one."""
-        if steps == 0:
+        if seconds < _LONG or steps == 0:
             return None
         each = seconds / steps
         self._fastest = min(self._fastest, each)
@@ -120,12 +121,20 @@ def overfitted(history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
 class Watch:
     """All watchers of one training: what diverges is stopped, other things are said at once and kept.
 
-    stage, rate: what it is called, and its learning rate at a step, for messages.
+    stage, rate: what it is called, and its learning rate at a step, for messages. last: keeps the last good
+    state, called once something has diverged.
     """
 
-    def __init__(self, net: nn.Module, stage: str, meter: Meter, rate: Callable[[int], float]) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        stage: str,
+        meter: Meter,
+        rate: Callable[[int], float],
+        last: Callable[[], None] = lambda: None,
+    ) -> None:
         self.warnings: list[str] = []
-        self._net, self._stage, self._meter, self._rate = net, stage, meter, rate
+        self._net, self._stage, self._meter, self._rate, self._last = net, stage, meter, rate, last
         self._finite, self._pace = Finite(net), Pace()
 
     def step(self, step: int, loss: Tensor, images: Tensor) -> None:
@@ -143,7 +152,8 @@ class Watch:
             raise self.diverged(step, f"{what} is not finite" + (f", and {where}" if where else ""))
 
     def diverged(self, step: int, what: str) -> DivergedError:
-        """What to raise where a training diverged at a step."""
+        """What to raise where a training diverged at a step; the last good state is kept."""
+        self._last()
         return DivergedError(
             f"the {self._stage} diverged at step {step}, at a learning rate of {self._rate(step):g}: {what}; "
             "lower the learning rate, search.lr or train.lr, or look for what makes the net's own values "

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,14 @@ def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if _is_squeezed(path):
+            raise InputError(
+                f"{path} is compressed, as torch.save never does, and may hold far more than it seems: fetch "
+                "the file again, or unpack it"
+            )
         return torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} is no file of weights, or holds more than weights, and code from a file is never run: "
@@ -119,6 +127,14 @@ def _read(path: Path) -> Any:
         ) from None
     except Exception:  # torch.load raises whatever a damaged file leads it to
         raise InputError(f"{path} is damaged or no file of weights: fetch it again") from None
+
+
+def _is_squeezed(path: Path) -> bool:
+    """Whether a zip holds anything compressed."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
 
 
 def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:

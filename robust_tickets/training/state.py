@@ -5,7 +5,7 @@ Batches, attacks and dropout draw from (seed, epoch or step) alone, so that no g
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -58,10 +58,14 @@ class TrainingState:
         optimiser.load_state_dict({**optimiser.state_dict(), "state": found})
 
 
-Offer = Callable[[int, Callable[[], TrainingState]], None]
-"""Told before each step, and often within each validation, how many steps are done and how to get the state;
-it asks for that when it is time to keep one.
-"""
+class Offer(Protocol):
+    """Told before each step, and often within each validation, how many steps are done.
+
+    It asks for the state when it is time to keep one, or where it is told to do so `now`.
+    """
+
+    def __call__(self, step: int, make: Callable[[], TrainingState], now: bool = False, /) -> None:
+        """Keep the state, or do not."""
 
 
 def moments_of(optimiser: torch.optim.Optimizer) -> Weights:

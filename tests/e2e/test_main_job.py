@@ -227,6 +227,16 @@ def test_a_finished_arm_without_its_weights_says_so(run, recipe_file, tmp_path, 
     assert "best.safetensors is gone" in capsys.readouterr().err
 
 
+def test_a_finished_arm_that_lacks_a_file_is_named(run, recipe_file, tmp_path, capsys):
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+    file = copy / "seed-0" / "dense" / "metrics.jsonl"
+    file.unlink()
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", "--recipe", str(recipe_file), "--runs", str(tmp_path)])
+    assert f"there is no {file}: remove {file.parent} and run compare again" in capsys.readouterr().err
+
+
 def test_dry_run_trains_nothing_and_says_what_it_would_cost(recipe_file, tmp_path, capsys):
     main(["compare", "--recipe", str(recipe_file), "--runs", str(tmp_path), "--dry-run"])
     text = capsys.readouterr().out

@@ -104,6 +104,18 @@ def test_an_evaluation_that_is_stopped_within_an_attack_goes_on_there(number, tm
     assert not list(two.rglob("state"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9])
+def test_a_signal_while_modules_are_imported_is_heeded_too(seconds, number, tmp_path):
+    with started(tmp_path, TRAIN) as process:
+        time.sleep(seconds)
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert process.returncode == 128 + number
+    assert err.splitlines()[-1].startswith(f"robust-tickets: stopped by {number.name}; ")
+    assert "Traceback" not in err
+
+
 def test_a_second_signal_does_not_wait(tmp_path):
     """A step that takes minutes holds nobody up."""
     code = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robust_tickets.errors import InputError
-from robust_tickets.report import csv, curves, markdown, timing
+from robust_tickets.report import csv, curves, lacking, markdown, timing
 from robust_tickets.runs import RunDirectory
 
 
@@ -72,3 +72,61 @@ def test_the_same_results_draw_the_same_bytes(run, tmp_path):
 def test_no_run_directory_is_said_so(tmp_path):
     with pytest.raises(InputError, match="no run directory"):
         RunDirectory.open(tmp_path)
+
+
+ODD = {
+    "an accuracy above 1": (
+        "dense/robustness.csv",
+        ",0.6,",
+        ",7.0,",
+        "an accuracy of 7, which is no fraction",
+    ),
+    "an accuracy below 0": ("dense/robustness.csv", ",0.6,", ",-0.1,", "an accuracy of -0.1"),
+    "seconds below 0": (
+        "dense/ledger.json",
+        '"charged_seconds": ',
+        '"charged_seconds": -',
+        "charged_seconds",
+    ),
+    "passes as text": (
+        "dense/ledger.json",
+        '"charged_passes": 200',
+        '"charged_passes": "x"',
+        "'x' for charged_p",
+    ),
+    "no number": (
+        "ticket/ledger.json",
+        '"charged_flops": 50',
+        '"charged_flops": NaN',
+        "nan for charged_flops",
+    ),
+    "another arm": ("dense/arm.json", "{", '{"arm": "ticket", ', "is of the arm ticket"),
+    "no table": ("search/ledger.json", "{", "[1, 2] #{", "cannot read"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_figures_that_nothing_can_have_given_make_no_table(case, run):
+    name, old, new, said = ODD[case]
+    file = run.arm(0, "dense").parent / name
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=said) as caught:
+        timing(run)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "3", '{"cpu": "x"}'])
+def test_an_odd_description_of_the_machine_is_named(content, run):
+    (run.path / "env.json").write_text(content)
+    with pytest.raises(InputError, match=r"env\.json .*remove that file and run compare again"):
+        markdown(run)
+
+
+@pytest.mark.parametrize("name", ["arm.json", "ledger.json", "metrics.jsonl", "robustness.csv"])
+def test_what_an_arm_lacks_is_said(name, run):
+    assert lacking(run, 0, "ticket") == ""
+    file = run.arm(0, "ticket") / name
+    file.unlink()
+    assert lacking(run, 0, "ticket") == f"there is no {file}"

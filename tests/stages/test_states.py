@@ -36,7 +36,7 @@ def test_those_of_something_else_are_not_taken(other, tmp_path):
     assert Saves(tmp_path, EVALUATION, other, Every(), print).newest() is None
 
 
-LINF, L2 = ThreatModel("Linf", 0.1), ThreatModel("L2", 1.0)
+LINF, L2 = ThreatModel("Linf", 0.02), ThreatModel("L2", 0.2)
 ATTACKS = {
     "pgd": PGD(LINF, steps=3, restarts=2),
     "momentum": PGD(L2, steps=3, momentum=0.5),
@@ -55,6 +55,7 @@ ATTACKS = {
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=["nhwc", "nchw"])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_goes_on_from_a_file_of_any_of_its_steps(name, layout, tmp_path):
+    torch.manual_seed(0)
     net = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(64, 5)
     )

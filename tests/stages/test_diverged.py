@@ -1,0 +1,48 @@
+"""A training that diverges keeps the last state that was good."""
+
+import pytest
+
+from robust_tickets import arms, stages
+from robust_tickets.progress import Silent
+from robust_tickets.runs import RunDirectory
+from robust_tickets.stages import Every, Experiment, Machine
+from robust_tickets.training import DivergedError, monitors
+
+
+@pytest.fixture
+def diverging(monkeypatch):
+    """Let the loss be infinite at a step."""
+
+    def at(number):
+        look = monitors.Finite.look
+        monkeypatch.setattr(
+            monitors.Finite,
+            "look",
+            lambda self, step, loss: look(self, step, loss * (1e400 if step == number else 1)),
+        )
+
+    return at
+
+
+# four steps an epoch
+@pytest.mark.parametrize(("step", "kept"), [(2, None), (4, 4), (6, 4), (9, 8)])
+@pytest.mark.parametrize("every", [Every(), Every(minutes=0), Every(minutes=0, steps=3)])
+def test_the_state_after_the_last_whole_epoch_is_kept(step, kept, every, tiny_recipe, tmp_path, diverging):
+    what, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
+    machine = Machine("cpu", Silent(), every)
+    plan = arms.plan(tiny_recipe, "dense", what.spec(machine))
+    diverging(step)
+    with pytest.raises(DivergedError, match=f"diverged at step {step}"):
+        stages.train(what, 0, run, machine, plan, None)
+    states = sorted(tmp_path.rglob("step-*"))
+    if every == Every(minutes=0) or (kept is None and every.steps == 0):
+        assert states == []  # none are to be kept, or there was none
+        return
+    steps = [int(file.stem.removeprefix("step-")) for file in states]
+    assert all(number <= step for number in steps)
+    assert kept is None or kept in steps
+    if every == Every():
+        assert steps == [kept]
+    # the same command goes on from there, and says the same
+    with pytest.raises(DivergedError, match=f"diverged at step {step}"):
+        stages.train(what, 0, run, machine, plan, None)
