@@ -67,7 +67,7 @@ class Saves(Generic[T]):
                 if meta.get("of") == self.of:
                     return self._read(file, tensors, meta)
             except InputError as error:
-                self.say(f"passed over, the state before it is taken: {error}")
+                self.say(f"passed over: {error}")
         return None
 
     def _read(self, file: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> T:
