@@ -30,8 +30,7 @@ class Range:
         """The bounds in words."""
         words = {"least": "at least", "most": "at most", "above": "above", "below": "below"}
         given = ((word, getattr(self, name)) for name, word in words.items())
-        said = [f"{word} {bound:g}" for word, bound in given if math.isfinite(bound)]
-        return " and ".join([*said, *(["finite"] if math.isinf(min(self.most, self.below)) else [])])
+        return " and ".join(f"{word} {bound:g}" for word, bound in given if math.isfinite(bound))
 
 
 Count = Annotated[int, Range(least=1)]
@@ -130,7 +129,8 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
     if type(value) is not hint:
         raise InputError(f"{field} must be {_WORDS.get(hint, hint)}, got {value!r}")
     if bounds is not None and not bounds.admits(value):
-        raise InputError(f"{field} must be {bounds}, got {value!r}")
+        finite = "" if math.isfinite(value) else " and finite"
+        raise InputError(f"{field} must be {bounds}{finite}, got {value!r}")
     return value
 
 
