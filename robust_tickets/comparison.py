@@ -9,7 +9,7 @@ from robust_tickets.errors import InputError
 from robust_tickets.runs import RunDirectory
 from robust_tickets.settings import Arm
 from robust_tickets.stages import Experiment, Machine
-from robust_tickets.tickets import Ticket
+from robust_tickets.tickets import CONTROLS, Ticket
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class Job:
         ticket = None
         if plan.from_ticket:
             ticket = Ticket.load(stages.search(self.what, self.seed, self.run, machine))
+            if self.arm in CONTROLS:
+                init = stages.other_init(self.what, self.seed, machine)
+                ticket = CONTROLS[self.arm](ticket, init, self.seed)
         folder = stages.train(self.what, self.seed, self.run, machine, plan, ticket)
         for name in ("best", "last"):
             stages.evaluate(folder / f"{name}.safetensors", self.what, machine)

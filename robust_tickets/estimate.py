@@ -51,10 +51,11 @@ def estimate(what: Experiment, seeds: int, machine: Machine) -> Estimate:
     searching, training = recipe.search, recipe.train
     rate = {t: _seconds_a_cost(what, net, t, flops, machine) for t in {searching, training}}
     rows = []
-    validated = 0
+    validated, searched = 0, False
     for arm in recipe.compare.arms:
         plan = arms.plan(recipe, arm, spec)
-        if plan.from_ticket:
+        if plan.from_ticket and not searched:
+            searched = True
             search = arms.search_plan(recipe, spec)
             passes = arms.search_passes(recipe, spec)
             epochs = -(-search.round_steps // search.per_epoch) * search.rounds

@@ -5,7 +5,7 @@ The text under a field is its help.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from tyro.conf import arg
 
@@ -17,7 +17,10 @@ Method = Literal["natural", "fgsm", "pgd"]
 Optimiser = Literal["sgd", "adam"]
 Schedule = Literal["step", "constant", "cosine", "cyclic"]
 Scores = Literal["magnitude", "magnitude-over-layer-mean"]
-Arm = Literal["dense", "dense-short", "dense-equal-cost", "dense-search-lr", "ticket"]
+TicketArm = Literal["ticket", "ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net", "random"]
+Arm = Literal["dense", "dense-short", "dense-equal-cost", "dense-search-lr", TicketArm]
+TICKET_ARMS: tuple[str, ...] = get_args(TicketArm)
+"""The arms that need the ticket, and are charged its search."""
 
 NETS = (
     "lenet-300-100",
@@ -210,7 +213,10 @@ class Compare:
     arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
     """dense: full schedule; dense-short: the ticket's length; dense-equal-cost: as long as the ticket's
     search and training cost in FLOPs, rounded up to epochs (or iterations, where the budget is in them);
-    dense-search-lr: full schedule from the search's lr, no warm-up; ticket: its search is charged to it"""
+    dense-search-lr: full schedule from the search's lr, no warm-up; ticket: its search is charged to it.
+    Controls, on the ticket's schedule and charged its search: ticket-reinit: its mask, a new init;
+    ticket-shuffle-layer and ticket-shuffle-net: its init, its mask shuffled within each layer or over the
+    net; random: a new init, and a random mask of the same layer densities"""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ COLOURS = {
     "dense-equal-cost": "#009E73",
     "dense-search-lr": "#CC79A7",
     "ticket": "#D55E00",
+    "ticket-reinit": "#E69F00",
+    "ticket-shuffle-layer": "#56B4E9",
+    "ticket-shuffle-net": "#F0E442",
+    "random": "#999999",
 }
 
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")

@@ -11,6 +11,7 @@ import pandas as pd
 from robust_tickets import runs
 from robust_tickets.errors import InputError
 from robust_tickets.runs import RunDirectory
+from robust_tickets.settings import TICKET_ARMS
 
 TABLE_ATTACKS = {"clean": "clean", "fgsm": "fgsm", "pgd-20": "pgd20"}
 """Attacks of the timing table and the names of their columns."""
@@ -47,7 +48,7 @@ def complete_seeds(run: RunDirectory) -> list[int]:
 def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
     """All that the files say of one arm of one seed. Raises InputError for a damaged file."""
     folder = run.arm(seed, arm)
-    search = _record(run.arm(seed, "search") / "ledger.json", _LEDGER) if arm == "ticket" else None
+    search = _record(run.arm(seed, "search") / "ledger.json", _LEDGER) if arm in TICKET_ARMS else None
     about = _record(folder / "arm.json", _ABOUT)
     if about.get("arm", arm) != arm:
         raise InputError(f"{folder / 'arm.json'} is of the arm {about['arm']}: {_MEND}")
@@ -66,7 +67,7 @@ def lacking(run: RunDirectory, seed: int, arm: str) -> str:
     """What an arm of a seed lacks for the table, in words; empty where it lacks nothing."""
     folder = run.arm(seed, arm)
     files = [folder / name for name in ("arm.json", "ledger.json", "metrics.jsonl", "robustness.csv")]
-    files += [run.arm(seed, "search") / "ledger.json"] if arm == "ticket" else []
+    files += [run.arm(seed, "search") / "ledger.json"] if arm in TICKET_ARMS else []
     for file in files:
         if not file.is_file():
             return f"there is no {file}"

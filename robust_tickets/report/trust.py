@@ -7,7 +7,7 @@ from typing import Any
 from robust_tickets.errors import InputError
 from robust_tickets.report.read import complete_seeds, judged_images
 from robust_tickets.runs import RunDirectory, read_json
-from robust_tickets.settings import Threat
+from robust_tickets.settings import TICKET_ARMS, Threat
 
 
 def watch_note(run: RunDirectory) -> str:
@@ -17,7 +17,7 @@ def watch_note(run: RunDirectory) -> str:
     """
     told = []
     for seed in complete_seeds(run):
-        searched = ["search"] if "ticket" in run.recipe.compare.arms else []
+        searched = ["search"] if set(TICKET_ARMS) & set(run.recipe.compare.arms) else []
         for stage in [*searched, *run.recipe.compare.arms]:
             account = read_json(run.arm(seed, stage) / "ledger.json")
             warnings = (

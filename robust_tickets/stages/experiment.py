@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from attacks import ThreatModel
 from robust_tickets import data, models, recipe
@@ -17,6 +17,7 @@ from robust_tickets.settings import Data, Training
 from robust_tickets.stages.place import Machine, placed
 from robust_tickets.tickets import Found, Ticket
 from robust_tickets.training import Fit
+from robust_tickets.training.loop import snapshot
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,15 @@ class Experiment:
             prints["net"] = models.function_print(net, self.spec(machine).shape)
             prints[f"net of seed {seed}"] = models.weights_print(net)
         return prints
+
+
+_OTHER = 2**31
+"""Between the seed of a run, which is smaller, and that of the init that its controls have instead."""
+
+
+def other_init(what: Experiment, seed: int, machine: Machine) -> dict[str, Tensor]:
+    """The state of another fresh net than the seed's, the same for all controls of the seed."""
+    return snapshot(what.fresh_net(seed + _OTHER, machine))
 
 
 def ticket_of(what: Experiment, found: Found, images: Dataset, seed: int, ledger: Ledger) -> Ticket:

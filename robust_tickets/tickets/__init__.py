@@ -1,6 +1,7 @@
 """Tickets: what they are, and how they are found."""
 
+from robust_tickets.tickets.controls import CONTROLS
 from robust_tickets.tickets.search import Found, find_ticket
 from robust_tickets.tickets.ticket import Ticket
 
-__all__ = ["Found", "Ticket", "find_ticket"]
+__all__ = ["CONTROLS", "Found", "Ticket", "find_ticket"]
