@@ -1,6 +1,6 @@
 """Which weights are there."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -65,6 +65,12 @@ class Mask(Mapping[str, Tensor]):
     def density(self) -> float:
         """Kept over prunable weights; biases and BatchNorm are not counted."""
         return self.kept / self.size
+
+    def with_entries(self, names: Sequence[str], kept: Tensor) -> "Mask":
+        """The mask with all entries of some parameters replaced: bool, one behind the other."""
+        parts = torch.split(kept, [self[name].numel() for name in names])
+        new = {name: part.reshape(self[name].shape) for name, part in zip(names, parts, strict=True)}
+        return Mask({name: new.get(name, self[name]) for name in self})
 
     def check_fits(self, net: nn.Module) -> None:
         """Raise InputError with the first parameter that net or mask lacks, or has in another shape."""

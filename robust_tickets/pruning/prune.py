@@ -38,15 +38,14 @@ def prune(
         ties = (found == highest).nonzero()[:, 0]  # in order of position
         kept[candidates[below]] = False
         kept[candidates[ties[: remove - int(below.sum())]]] = False
-    parts = torch.split(kept, [mask[name].numel() for name in names])
-    cut = {name: part.reshape(mask[name].shape) for name, part in zip(names, parts, strict=True)}
+    cut = mask.with_entries(names, kept)
     for name in names:
         if not bool(cut[name].any()):
             raise InputError(
                 f"pruning a share of {ratio:g} leaves nothing of {name}: lower search.ratio or "
                 f"search.rounds, or leave the layer out by search.spare {name}"
             )
-    return Mask({name: cut.get(name, mask[name]) for name in mask})
+    return cut
 
 
 def prune_by_layer(scores: Mapping[str, Tensor], mask: Mask, ratios: Mapping[str, float]) -> Mask:

@@ -67,8 +67,7 @@ def shuffled(mask: Mask, seed: int) -> Mask:
         return mask
     generator = torch.Generator().manual_seed(seed)
     flat = _permuted(torch.cat([mask[name].flatten() for name in names]), generator)
-    parts = torch.split(flat, [mask[name].numel() for name in names])
-    cut = {name: part.reshape(mask[name].shape) for name, part in zip(names, parts, strict=True)}
+    cut = mask.with_entries(names, flat)
     for name in names:
         if not bool(cut[name].any()):
             raise InputError(
@@ -76,7 +75,7 @@ def shuffled(mask: Mask, seed: int) -> Mask:
                 f"which has only {mask[name].numel()} weights: leave ticket-shuffle-net out of compare.arms, "
                 "or keep more weights"
             )
-    return Mask({name: cut.get(name, mask[name]) for name in mask})
+    return cut
 
 
 def _permuted(kept: Tensor, generator: torch.Generator) -> Tensor:
