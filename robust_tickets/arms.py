@@ -1,24 +1,31 @@
 """The arms of a comparison: what each trains, and for how long, by arithmetic from the recipe alone."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from robust_tickets.data import Spec, steps_per_epoch, training_images
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Passes
 from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Arm, Training
+from robust_tickets.settings import Arm, Evaluate, Training
 from robust_tickets.training.methods import UPDATE_PASSES, attack_passes
 
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """One arm: its training, its optimiser steps, and whether it starts from the ticket."""
+    """One arm: its training, its optimiser steps, and whether it starts from the ticket.
+
+    `size` says, of a narrower net, what it has as much of as the ticket: flops or weights. `points` are the
+    steps before which it is validated, besides after every epoch.
+    """
 
     arm: str
     training: Training
     steps: int
     per_epoch: int
     from_ticket: bool = False
+    size: Literal["", "flops", "weights"] = ""
+    points: tuple[int, ...] = ()
 
     @property
     def epochs(self) -> float:
@@ -27,36 +34,66 @@ class ArmPlan:
         return self.steps / self.per_epoch if rest else whole
 
 
-def plan(recipe: Recipe, arm: Arm, spec: Spec) -> ArmPlan:
-    """What an arm of the recipe trains on the images of `spec`.
+def plan(recipe: Recipe, arm: Arm, spec: Spec, searched: int | None = None) -> ArmPlan:
+    """What an arm of the recipe trains on the images of `spec`; dense-best is dense, read otherwise.
 
     All arms have the schedule that was chosen for dense, in its own shape at their length; only
     dense-search-lr begins at the rate of the search, without warm-up, as the published baseline did.
+    `searched` is what the search cost, in forward passes of the net, where it is known: one that may end
+    early costs less than is planned.
     """
+    made = _plan(recipe, arm, spec, searched)
+    return replace(made, points=_points(recipe.evaluate, made))
+
+
+def _plan(recipe: Recipe, arm: Arm, spec: Spec, searched: int | None) -> ArmPlan:
     train = recipe.train
     per_epoch = steps_per_epoch(training_images(recipe.data, spec), train.batch)
     full = train.iterations or train.epochs * per_epoch
     short = train.ticket_iterations or train.ticket_epochs * per_epoch
-    if arm == "dense":
+    if arm in ("dense", "dense-best"):
         return ArmPlan(arm, train, full, per_epoch)
     if arm == "dense-short":
         return ArmPlan(arm, train, short, per_epoch)
     if arm == "dense-equal-cost":
-        return ArmPlan(arm, train, _equal_cost_steps(recipe, spec, short, per_epoch), per_epoch)
+        steps = _equal_cost_steps(recipe, spec, short, per_epoch, searched)
+        return ArmPlan(arm, train, steps, per_epoch)
     if arm == "dense-search-lr":
         slow = replace(train, lr=recipe.search.lr, warmup=0.0, warmup_lr=0.0)
         return ArmPlan(arm, slow, full, per_epoch)
+    if arm == "dense-narrow-flops":
+        return ArmPlan(arm, train, short, per_epoch, size="flops")
+    if arm == "dense-narrow-weights":
+        return ArmPlan(arm, train, short, per_epoch, size="weights")
     return ArmPlan(arm, train, short, per_epoch, from_ticket=True)
+
+
+def _points(evaluate: Evaluate, made: ArmPlan) -> tuple[int, ...]:
+    """Steps within the first epochs, evenly spread, from 0 on; where epochs end is validated anyway."""
+    n = evaluate.early_points
+    steps = [
+        epoch * made.per_epoch + made.per_epoch * part // n
+        for epoch in range(evaluate.early_epochs)
+        for part in range(n)
+        if part or not epoch
+    ]
+    return tuple(
+        sorted({step for step in steps if step < made.steps and (step % made.per_epoch or not step)})
+    )
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """A search in optimiser steps: a round's schedule, the step that is rewound to, and the rounds."""
+    """A search in optimiser steps: a round's schedule, the step that is rewound to, and the rounds.
+
+    `images` are how many it trains on. A search that trains nothing has no steps.
+    """
 
     round_steps: int
     rewind: int
     rounds: int
     per_epoch: int
+    images: int
 
     @property
     def steps(self) -> int:
@@ -65,9 +102,20 @@ class SearchPlan:
 
 
 def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
-    """How the recipe searches on the images of `spec`. Raises InputError for a rewind beyond a round."""
+    """How the recipe searches on the images of `spec`.
+
+    Raises InputError for a rewind beyond a round, or more images than training has.
+    """
     search = recipe.search
-    per_epoch = steps_per_epoch(training_images(recipe.data, spec), search.batch)
+    images = training_images(recipe.data, spec)
+    if search.images > images:
+        raise InputError(
+            f"search.images is {search.images}, but training has {images} images: ask for fewer, or 0 for all"
+        )
+    images = search.images or images
+    per_epoch = steps_per_epoch(images, search.batch)
+    if search.finder != "imp":
+        return SearchPlan(0, 0, 1, per_epoch, images)
     steps = search.iterations or search.epochs * per_epoch
     rewind = search.rewind_iterations or search.rewind_epochs * per_epoch
     if rewind >= steps:
@@ -76,7 +124,7 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
             f"search.rewind_{field} means step {rewind}, but a round has only {steps} steps: choose an "
             "earlier one"
         )
-    return SearchPlan(steps, rewind, search.rounds, per_epoch)
+    return SearchPlan(steps, rewind, search.rounds, per_epoch, images)
 
 
 def check(recipe: Recipe, spec: Spec) -> None:
@@ -99,16 +147,18 @@ def training_passes(training: Training, steps: int) -> Passes:
 
 
 def search_passes(recipe: Recipe, spec: Spec) -> Passes:
-    """Passes of the whole search."""
-    return training_passes(recipe.search, search_plan(recipe, spec).steps)
+    """Passes of the whole search; at most, where it may end early."""
+    one_batch = 1 if recipe.search.finder == "snip" else 0
+    return training_passes(recipe.search, search_plan(recipe, spec).steps + one_batch)
 
 
-def _equal_cost_steps(recipe: Recipe, spec: Spec, short: int, per_epoch: int) -> int:
+def _equal_cost_steps(recipe: Recipe, spec: Spec, short: int, per_epoch: int, searched: int | None) -> int:
     """Steps that dense training gets for the FLOPs of search and ticket, rounded up in dense's favour.
 
     To whole epochs, unless the recipe's budget is in iterations. A masked net runs as many FLOPs as the dense
     one, so the net's own FLOPs cancel.
     """
-    ticket = search_passes(recipe, spec).cost + training_passes(recipe.train, short).cost
+    search = search_passes(recipe, spec).cost if searched is None else searched
+    ticket = search + training_passes(recipe.train, short).cost
     unit = 1 if recipe.train.iterations else per_epoch
     return -(-ticket // training_passes(recipe.train, unit).cost) * unit

@@ -6,6 +6,20 @@ from contextlib import contextmanager
 import torch
 
 
+def spread(seed: int, step: int) -> int:
+    """A seed for step `step` of what a run draws, of 32 bits: PyTorch's generator on the CPU reads no more.
+
+    The seeds of neighbouring runs lie far apart (Knuth's multiplicative hash), and steps count down, away
+    from the seeds of inits and batches.
+    """
+    return (seed * 2_654_435_761 - step - 1) % 2**32
+
+
+def places(seed: int) -> torch.Generator:
+    """A generator for the places that a mask of this seed keeps: not what the seed's init is drawn from."""
+    return torch.Generator().manual_seed(spread(seed, 2**31))
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Let what draws from PyTorch's global generators, such as inits and dropout, draw from this seed.

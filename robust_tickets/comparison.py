@@ -6,6 +6,7 @@ from pathlib import Path
 
 from robust_tickets import arms, data, locks, report, stages
 from robust_tickets.errors import InputError
+from robust_tickets.models import forward_flops
 from robust_tickets.runs import RunDirectory
 from robust_tickets.settings import Arm
 from robust_tickets.stages import Experiment, Machine
@@ -23,17 +24,26 @@ class Job:
 
     def __call__(self, machine: Machine) -> Path:
         """Do what is not there already; gives the arm's folder."""
-        plan = arms.plan(self.what.recipe, self.arm, self.what.spec(machine))
+        what, spec = self.what, self.what.spec(machine)
+        plan = arms.plan(what.recipe, self.arm, spec)
         ticket = None
         if plan.from_ticket:
-            ticket = Ticket.load(stages.search(self.what, self.seed, self.run, machine))
+            ticket = self._ticket(machine)
             if self.arm in CONTROLS:
-                init = stages.other_init(self.what, self.seed, machine)
+                init = stages.other_init(what, self.seed, machine)
                 ticket = CONTROLS[self.arm](ticket, init, self.seed)
-        folder = stages.train(self.what, self.seed, self.run, machine, plan, ticket)
+        elif plan.size:
+            what = stages.narrowed(what, self._ticket(machine), plan.size, machine)
+        elif self.arm == "dense-equal-cost" and what.recipe.search.stop_distance:
+            searched = self._ticket(machine).flops // forward_flops(what.fresh_net(0, machine), spec.shape)
+            plan = arms.plan(what.recipe, self.arm, spec, searched)
+        folder = stages.train(what, self.seed, self.run, machine, plan, ticket)
         for name in ("best", "last"):
-            stages.evaluate(folder / f"{name}.safetensors", self.what, machine)
+            stages.evaluate(folder / f"{name}.safetensors", what, machine)
         return folder
+
+    def _ticket(self, machine: Machine) -> Ticket:
+        return Ticket.load(stages.search(self.what, self.seed, self.run, machine))
 
 
 def compare(what: Experiment, seeds: Sequence[int], runs: Path, machine: Machine) -> RunDirectory:
@@ -45,7 +55,7 @@ def compare(what: Experiment, seeds: Sequence[int], runs: Path, machine: Machine
     arms.check(recipe, spec)  # now, rather than when an hour's training has to be thrown away
     run = RunDirectory.of(runs, recipe)
     # the ticket first, as its search can fail where dense training cannot
-    order = sorted(recipe.compare.arms, key=lambda arm: not arms.plan(recipe, arm, spec).from_ticket)
+    order = sorted(recipe.compare.trained, key=lambda arm: not arms.plan(recipe, arm, spec).from_ticket)
     with locks.held(run.path):
         for seed in seeds:
             for arm in order:

@@ -12,10 +12,12 @@ from robust_tickets.data import Dataset, Spec, Split
 from robust_tickets.evaluation import attack_named, sanity_passes
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.progress import Silent
+from robust_tickets.pruning import Mask
 from robust_tickets.recipe import Recipe
 from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.settings import Training
 from robust_tickets.stages import Experiment, Machine
+from robust_tickets.tickets import narrowed_to_flops, narrowed_to_weights
 from robust_tickets.training import fit
 
 _TIMED_STEPS = 3
@@ -52,32 +54,45 @@ def estimate(what: Experiment, seeds: int, machine: Machine) -> Estimate:
     rate = {t: _seconds_a_cost(what, net, t, flops, machine) for t in {searching, training}}
     rows = []
     validated, searched = 0, False
-    for arm in recipe.compare.arms:
+    for arm in recipe.compare.trained:
         plan = arms.plan(recipe, arm, spec)
-        if plan.from_ticket and not searched:
+        if (plan.from_ticket or plan.size) and not searched:
             searched = True
             search = arms.search_plan(recipe, spec)
             passes = arms.search_passes(recipe, spec)
             epochs = -(-search.round_steps // search.per_epoch) * search.rounds
             validated += epochs * _validation(recipe, recipe.search)
-            rows.append(("search", search.steps / search.per_epoch, passes, passes.cost * rate[searching]))
+            rows.append(("search", search.steps / search.per_epoch, passes, flops, rate[searching]))
         passes = arms.training_passes(plan.training, plan.steps)
-        validated += -(-plan.steps // plan.per_epoch) * _validation(recipe, plan.training)
-        rows.append((arm, plan.epochs, passes, passes.cost * rate[training]))
+        validations = -(-plan.steps // plan.per_epoch) + len(plan.points)
+        validated += validations * _validation(recipe, plan.training)
+        narrow = flops if not plan.size else _narrow_flops(what, net, plan.size, flops, machine)
+        rows.append((arm, plan.epochs, passes, narrow, rate[training] * narrow / flops))
     looking = _looking(what, spec, validated)
     dearest = max(rate.values())
     table = pd.DataFrame(
-        [(arm, f"{n:.4g}", p.total, p.cost * flops, round(s, 1)) for arm, n, p, s in rows]
+        [(arm, f"{n:.4g}", p.total, p.cost * each, round(p.cost * r, 1)) for arm, n, p, each, r in rows]
         + [("validation and evaluation, at most", "", looking, looking * flops, round(looking * dearest, 1))],
         columns=["arm", "epochs", "passes", "flops", "estimated_seconds"],
     )
     return Estimate(table, float(table.estimated_seconds.sum()) * seeds)
 
 
+def _narrow_flops(what: Experiment, net: nn.Module, size: str, flops: int, machine: Machine) -> int:
+    """Forward FLOPs of the narrow net, as if the ticket, which is not known yet, had layers pruned alike."""
+    search, spec = what.recipe.search, what.model_spec(machine)
+    density = (1 - search.ratio) ** search.rounds
+    if size == "flops":
+        narrow = narrowed_to_flops(spec, max(1, round(density * flops)))
+    else:
+        narrow = narrowed_to_weights(spec, max(1, round(density * Mask.full(net).size)))
+    return models.forward_flops(models.build(narrow, seed=0), spec.shape)
+
+
 def _validation(recipe: Recipe, training: Training) -> int:
-    """Passes of an epoch's validation if no sample broke: 2 a step, 1 clean, 1 final verdict."""
+    """Passes of a validation if no sample broke: 2 a step, 1 clean, 1 final verdict, 1 for the loss."""
     fgsm = 2 + 1 if training.method == "fgsm" else 0
-    return (2 * recipe.evaluate.val_steps + 2 + fgsm) * recipe.data.val_images
+    return (2 * recipe.evaluate.val_steps + 3 + fgsm) * recipe.data.val_images
 
 
 def _looking(what: Experiment, spec: Spec, validation: int) -> int:
@@ -86,7 +101,7 @@ def _looking(what: Experiment, spec: Spec, validation: int) -> int:
     attacks = [attack_named(name, what.threat, recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
     steps = [attack.steps if isinstance(attack, PGD) else 0 for attack in attacks]
     judged = recipe.evaluate.images or spec.test_images
-    checkpoints = 2 * len(recipe.compare.arms)
+    checkpoints = 2 * len(recipe.compare.trained)
     evaluation = (sum(2 * n + 1 for n in steps) * judged + sanity_passes(judged)) * checkpoints
     return evaluation + validation
 

@@ -20,7 +20,7 @@ def listed(folder: Path) -> str:
         except InputError as error:
             rows.append((file.parent.name, "", f"cannot be read: {error}", ""))
             continue
-        arms = run.recipe.compare.arms
+        arms = run.recipe.compare.trained
         seeds = run.seeds()
         done = sum((run.arm(seed, arm) / "robustness.csv").is_file() for seed in seeds for arm in arms)
         rows.append(

@@ -119,6 +119,8 @@ class Ledger:
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     passes: dict[str, Passes] = field(default_factory=lambda: {p: Passes() for p in PHASES})
     flops: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0))
+    laps: list[float] = field(default_factory=list)
+    """charged seconds at the end of each epoch, so far"""
     _marks: list[tuple[Any, str]] = field(default_factory=list)
     _open: list[str] = field(default_factory=list)
 
@@ -159,6 +161,10 @@ class Ledger:
                 self.seconds[phase] += self.clock.seconds(begin, end)
         del self._marks[:-1]
 
+    def lap(self) -> None:
+        """Note that an epoch is over; what it took is as settled."""
+        self.laps.append(round(self._charged_seconds, 6))
+
     def count(self, phase: Phase, passes: Passes, forward_flops: int) -> None:
         """Charge passes of a net whose forward pass costs `forward_flops` a sample."""
         self.passes[phase].add(passes)
@@ -172,11 +178,16 @@ class Ledger:
             self.passes[phase].add(Passes(**passes))
         for phase, flops in report["flops"].items():
             self.flops[phase] += flops
+        self.laps += map(float, report.get("epoch_seconds", ()))  # the first accounts have none
 
     @property
     def step_seconds(self) -> float:
         """Seconds in a training's steps, as settled so far: data, attack and update."""
         return self.seconds["data"] + self.seconds["attack"] + self.seconds["update"]
+
+    @property
+    def _charged_seconds(self) -> float:
+        return sum(self.seconds[p] for p in CHARGED)
 
     @property
     def charged_passes(self) -> int:
@@ -196,7 +207,8 @@ class Ledger:
             "passes": {p: dict(vars(passes)) for p, passes in self.passes.items() if passes.total},
             "flops": {p: flops for p, flops in self.flops.items() if flops},
             "total_seconds": round(sum(self.seconds.values()), 6),
-            "charged_seconds": round(sum(self.seconds[p] for p in CHARGED), 6),
+            "charged_seconds": round(self._charged_seconds, 6),
             "charged_passes": self.charged_passes,
             "charged_flops": self.charged_flops,
+            "epoch_seconds": list(self.laps),
         }

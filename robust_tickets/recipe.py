@@ -15,6 +15,7 @@ import tomli_w
 from robust_tickets import schema
 from robust_tickets.errors import InputError, unknown
 from robust_tickets.settings import (
+    NARROW_ARMS,
     NETS,
     WITH_DROPOUT,
     Compare,
@@ -97,6 +98,7 @@ def check(recipe: Recipe) -> None:
     _check_training("search", recipe.search)
     _check_training("train", recipe.train)
     _check_search(recipe.search)
+    _check_arms(recipe)
     if bool(recipe.train.iterations) != bool(recipe.train.ticket_iterations):
         raise InputError(
             "train.iterations and train.ticket_iterations belong together: give both, or neither and epochs"
@@ -155,7 +157,44 @@ def _check_training(concern: str, training: Training) -> None:
         )
 
 
+def _check_arms(recipe: Recipe) -> None:
+    """Raise InputError for controls that make no sense for the ticket."""
+    search, arms = recipe.search, recipe.compare.arms
+    for arm in arms:
+        if arm in NARROW_ARMS and ":" in recipe.model.name:
+            raise InputError(
+                f"compare.arms {arm} needs a net with a width, which {recipe.model.name}, a net of your own, "
+                "has not: leave it out"
+            )
+        again = {"ticket-reinit", "ticket-shuffle-layer", "random"}
+        if search.densities == "uniform":
+            again.add("ticket-shuffle-net")
+        if search.finder == "random" and arm in again:
+            raise InputError(
+                f"compare.arms {arm} makes no sense with search.finder random: its mask knows nothing of the "
+                "init and keeps random places, so this would be the ticket of another seed; leave it out"
+            )
+
+
 def _check_search(search: Search) -> None:
+    if search.finder != "imp":
+        for field in ("rounds", "rewind_iterations", "rewind_epochs", "stop_distance", "after"):
+            if getattr(search, field) != getattr(Search(), field):
+                raise InputError(
+                    f"search.{field} does nothing with search.finder {search.finder}, which trains nothing: "
+                    "leave it out, or choose imp"
+                )
+    if search.finder != "random" and search.densities != Search().densities:
+        raise InputError("search.densities is for search.finder random: add it, or leave it out")
+    if search.finder == "random" and search.scope != "global":
+        raise InputError(
+            "search.scope does nothing with search.finder random, whose layers have search.densities: leave "
+            "it out"
+        )
+    if search.after == "fine-tune" and (search.rewind_iterations or search.rewind_epochs):
+        raise InputError(
+            "search.after fine-tune does not rewind: leave out search.rewind_iterations or _epochs"
+        )
     if search.scope == "global" and (search.fc_ratio is not None or search.output_ratio is not None):
         raise InputError(
             "search.fc_ratio and search.output_ratio are for search.scope layer: add it, or leave them out"

@@ -17,10 +17,17 @@ Method = Literal["natural", "fgsm", "pgd"]
 Optimiser = Literal["sgd", "adam"]
 Schedule = Literal["step", "constant", "cosine", "cyclic"]
 Scores = Literal["magnitude", "magnitude-over-layer-mean"]
+Finder = Literal["imp", "snip", "random"]
+Densities = Literal["uniform", "er", "erk"]
 TicketArm = Literal["ticket", "ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net", "random"]
-Arm = Literal["dense", "dense-short", "dense-equal-cost", "dense-search-lr", TicketArm]
+NarrowArm = Literal["dense-narrow-flops", "dense-narrow-weights"]
+Arm = Literal[
+    "dense", "dense-short", "dense-equal-cost", "dense-search-lr", "dense-best", NarrowArm, TicketArm
+]
 TICKET_ARMS: tuple[str, ...] = get_args(TicketArm)
-"""The arms that need the ticket, and are charged its search."""
+"""The arms that are trained from the ticket, and charged its search."""
+NARROW_ARMS: tuple[str, ...] = get_args(NarrowArm)
+"""The arms of a narrower net, as large as the ticket is."""
 
 NETS = (
     "lenet-300-100",
@@ -150,8 +157,21 @@ class Training:
 class Search(Training):
     """How the ticket is found: train, prune, rewind; again `rounds` times."""
 
+    finder: Finder = "imp"
+    """imp: iterative magnitude pruning, one-shot with one round; snip: by what the loss of the first batch
+    owes to each weight, without training (its images as the method makes them); random: random places"""
+    densities: Densities = "erk"
+    """finder random: the layers' densities: uniform, er (Erdos-Renyi: small layers are denser) or erk (the
+    same with kernel sizes)"""
     epochs: Count = 30
     """epochs of each round"""
+    images: CountOrZero = 0
+    """training images that the search uses, balanced over the classes; 0: all that training has"""
+    stop_distance: ShareOrZero = 0.0
+    """end a round's training once the mask that would be cut lies closer than this to those of the last four
+    epochs (Jaccard distance, logged in any case); 0: never"""
+    after: Literal["rewind", "fine-tune"] = "rewind"
+    """what a round, and the ticket, goes on from: rewind to the init (or a step), or the trained weights"""
     rounds: Count = 1
     """how often it is trained, pruned and rewound; 1 is one-shot pruning. More rounds than an earlier search
     had go on from it"""
@@ -204,6 +224,11 @@ class Evaluate:
     """steps of the PGD on the validation images, after every epoch"""
     choose: Literal["robust", "clean"] = "robust"
     """accuracy on the validation images that chooses the best epoch"""
+    early_epochs: CountOrZero = 1
+    """first epochs of an arm in which it is validated within the epoch too, from the untrained net on; never
+    charged"""
+    early_points: Count = 4
+    """validations in each of them, the one at its end included"""
 
 
 @dataclass(frozen=True)
@@ -213,10 +238,17 @@ class Compare:
     arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
     """dense: full schedule; dense-short: the ticket's length; dense-equal-cost: as long as the ticket's
     search and training cost in FLOPs, rounded up to epochs (or iterations, where the budget is in them);
-    dense-search-lr: full schedule from the search's lr, no warm-up; ticket: its search is charged to it.
-    Controls, on the ticket's schedule and charged its search: ticket-reinit: its mask, a new init;
-    ticket-shuffle-layer and ticket-shuffle-net: its init, its mask shuffled within each layer or over the
-    net; random: a new init, and a random mask of the same layer densities"""
+    dense-search-lr: full schedule from the search's lr, no warm-up; dense-best: dense, had it been stopped at
+    its best epoch; ticket: its search is charged to it. Controls for its size, on its schedule:
+    dense-narrow-flops and dense-narrow-weights: the net at the width that has the ticket's FLOPs (were zeros
+    skipped), or its weights. Controls for its making, on its schedule and charged its search: ticket-reinit:
+    its mask, a new init; ticket-shuffle-layer and ticket-shuffle-net: its init, its mask shuffled within each
+    layer or over the net; random: a new init, and a random mask of the same layer densities"""
+
+    @property
+    def trained(self) -> tuple[Arm, ...]:
+        """The arms that are trained: dense-best is read off dense."""
+        return tuple(arm for arm in self.arms if arm != "dense-best")
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ def prune(
     for name in names:
         if not bool(cut[name].any()):
             raise InputError(
-                f"pruning a share of {ratio:g} leaves nothing of {name}: lower search.ratio or "
-                f"search.rounds, or leave the layer out by search.spare {name}"
+                f"pruning a share of {ratio:g} (density {cut.density:.2g} in all) leaves nothing of {name}: "
+                f"lower search.ratio or search.rounds, or leave the layer out by search.spare {name}"
             )
     return cut
 

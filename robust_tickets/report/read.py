@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class ArmResult:
     history: list[dict[str, Any]]
     accuracy: dict[tuple[str, str], float]
     """(checkpoint, attack) -> fraction of the test images."""
+    points: list[dict[str, Any]] = field(default_factory=list)
+    """validations within the first epochs"""
 
 
 def complete_seeds(run: RunDirectory) -> list[int]:
@@ -46,7 +48,12 @@ def complete_seeds(run: RunDirectory) -> list[int]:
 
 
 def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
-    """All that the files say of one arm of one seed. Raises InputError for a damaged file."""
+    """All that the files say of one arm of one seed; dense-best is what those of dense say of its best epoch.
+
+    Raises InputError for a damaged file.
+    """
+    if arm == "dense-best":
+        return _stopped_at_best(arm_result(run, seed, "dense"), run.arm(seed, "dense"))
     folder = run.arm(seed, arm)
     search = _record(run.arm(seed, "search") / "ledger.json", _LEDGER) if arm in TICKET_ARMS else None
     about = _record(folder / "arm.json", _ABOUT)
@@ -60,11 +67,38 @@ def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
         search=search,
         history=_lines(folder / "metrics.jsonl"),
         accuracy=_accuracy(folder, run),
+        points=_lines(folder / "early.jsonl") if (folder / "early.jsonl").is_file() else [],
+    )
+
+
+def _stopped_at_best(dense: ArmResult, folder: Path) -> ArmResult:
+    """Dense, had it been stopped at its best epoch: the cost and the curve to there, its accuracy twice."""
+    best = dense.about.get("best_epoch")
+    history = [record for record in dense.history if record["epoch"] <= (best or 0)]
+    seconds = dense.ledger.get("epoch_seconds", [])
+    if not history or len(seconds) < len(history):
+        raise InputError(
+            f"{folder} does not say what its epochs cost (an older release's does not): {_MEND}, or leave "
+            "dense-best out of compare.arms"
+        )
+    found = {a: x for (name, a), x in dense.accuracy.items() if name == "best"}
+    return replace(
+        dense,
+        arm="dense-best",
+        about={**dense.about, "arm": "dense-best", "epochs": best},
+        ledger={
+            "charged_seconds": seconds[len(history) - 1],
+            "charged_passes": history[-1]["passes"],
+            "charged_flops": history[-1]["flops"],
+        },
+        history=history,
+        accuracy={(name, attack): x for attack, x in found.items() for name in ("best", "last")},
     )
 
 
 def lacking(run: RunDirectory, seed: int, arm: str) -> str:
     """What an arm of a seed lacks for the table, in words; empty where it lacks nothing."""
+    arm = "dense" if arm == "dense-best" else arm
     folder = run.arm(seed, arm)
     files = [folder / name for name in ("arm.json", "ledger.json", "metrics.jsonl", "robustness.csv")]
     files += [run.arm(seed, "search") / "ledger.json"] if arm in TICKET_ARMS else []

@@ -155,7 +155,7 @@ def data_title(run: RunDirectory) -> str:
     titles = {
         read_json(run.arm(seed, arm) / "arm.json")["data"]
         for seed in complete_seeds(run)
-        for arm in run.recipe.compare.arms
+        for arm in run.recipe.compare.trained
     }
     return " and ".join(sorted(titles))
 
@@ -182,7 +182,8 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
     flops = average(lambda r: r.ledger["charged_flops"] + (r.search["charged_flops"] if r.search else 0))
     about = seeds[0].about
     params = round(average(lambda r: r.about["params"]))
-    head = [arm, len(seeds), about["epochs"], about["density"], params]
+    epochs = average(lambda r: r.about["epochs"])  # seeds may differ where a search ends early
+    head = [arm, len(seeds), epochs, about["density"], params]
     return [*head, *scores, search, train, search + train, round(passes), round(flops), 0.0, 0.0, 0.0]
 
 

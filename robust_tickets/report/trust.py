@@ -18,7 +18,7 @@ def watch_note(run: RunDirectory) -> str:
     told = []
     for seed in complete_seeds(run):
         searched = ["search"] if set(TICKET_ARMS) & set(run.recipe.compare.arms) else []
-        for stage in [*searched, *run.recipe.compare.arms]:
+        for stage in [*searched, *run.recipe.compare.trained]:
             account = read_json(run.arm(seed, stage) / "ledger.json")
             warnings = (
                 account.get("warnings", []) if isinstance(account, dict) else []
@@ -34,7 +34,7 @@ def sanity_note(run: RunDirectory) -> str:
     """
     samples, warnings, missing = set(), [], []
     for seed in complete_seeds(run):
-        for arm in run.recipe.compare.arms:
+        for arm in run.recipe.compare.trained:
             folder = run.arm(seed, arm)
             for name in ("best", "last"):
                 place = f"`{arm}` (seed {seed}, {name})"

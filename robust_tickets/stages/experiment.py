@@ -15,7 +15,7 @@ from robust_tickets.progress import Progress
 from robust_tickets.recipe import Recipe
 from robust_tickets.settings import Data, Training
 from robust_tickets.stages.place import Machine, placed
-from robust_tickets.tickets import Found, Ticket
+from robust_tickets.tickets import Found, Ticket, kept_flops, narrowed_to_flops, narrowed_to_weights
 from robust_tickets.training import Fit
 from robust_tickets.training.loop import snapshot
 
@@ -64,10 +64,10 @@ class Experiment:
         """The recipe's threat model."""
         return threat_model(self.recipe)
 
-    def fit(self, training: Training, steps: int, seed: int) -> Fit:
-        """What the loop needs, for one training of so many steps."""
+    def fit(self, training: Training, steps: int, seed: int, points: tuple[int, ...] = ()) -> Fit:
+        """What the loop needs, for one training of so many steps, validated before those of `points` too."""
         recipe = self.recipe
-        return Fit(training, steps, self.threat, recipe.evaluate, recipe.compute, seed)
+        return Fit(training, steps, self.threat, recipe.evaluate, recipe.compute, seed, points=points)
 
     def inputs(self, seed: int, machine: Machine) -> dict[str, str]:
         """Fingerprints of what the recipe does not define: the user's own images and net."""
@@ -90,6 +90,18 @@ _OTHER = 2**31
 def other_init(what: Experiment, seed: int, machine: Machine) -> dict[str, Tensor]:
     """The state of another fresh net than the seed's, the same for all controls of the seed."""
     return snapshot(what.fresh_net(seed + _OTHER, machine))
+
+
+def narrowed(what: Experiment, ticket: Ticket, size: str, machine: Machine) -> Experiment:
+    """The experiment with its net at the width that has as much as the ticket: of flops, or of weights."""
+    spec = what.model_spec(machine)
+    net = what.fresh_net(0, machine)
+    ticket.mask.check_fits(net)
+    if size == "flops":
+        spec = narrowed_to_flops(spec, kept_flops(net, ticket.mask, spec.shape))
+    else:
+        spec = narrowed_to_weights(spec, ticket.mask.kept)
+    return replace(what, recipe=replace(what.recipe, model=replace(what.recipe.model, width=spec.width)))
 
 
 def ticket_of(what: Experiment, found: Found, images: Dataset, seed: int, ledger: Ledger) -> Ticket:

@@ -1,7 +1,7 @@
 """Where stages run, and what they write."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from robust_tickets import runs, stops
 from robust_tickets.errors import InputError
 from robust_tickets.memory import keep_freed_memory
 from robust_tickets.progress import Progress
+from robust_tickets.runs import RunDirectory
 from robust_tickets.settings import Compute
 from robust_tickets.stages.saves import Every
 
@@ -61,6 +62,18 @@ def placed(net: nn.Module, compute: Compute, machine: Machine) -> nn.Module:
     """The net on the device, in the memory format asked for."""
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
     return net.to(device=machine.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+def same_place(run: RunDirectory, machine: Machine, inputs: Mapping[str, str]) -> bool:
+    """Whether a run was begun on this machine, with these inputs."""
+    if not (run.path / "env.json").is_file():
+        return False
+    try:
+        run.check(machine.device)
+        run.check_inputs(inputs)
+    except InputError:
+        return False
+    return True
 
 
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from robust_tickets.ledger import Ledger
 from robust_tickets.recipe import Recipe
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages.experiment import Experiment, search_part
-from robust_tickets.stages.place import Machine
+from robust_tickets.stages.place import Machine, same_place
 from robust_tickets.tickets import Found, Ticket
 
 
@@ -38,7 +38,7 @@ def earlier_rounds(
         (rounds, folder)
         for other in _alike(what.recipe, run)
         for rounds, folder in _rounds(other, seed)
-        if rounds <= wanted and _same_place(other, machine, inputs)
+        if rounds <= wanted and same_place(other, machine, inputs)
     ]
     model = what.model_spec(machine)
     for rounds, folder in sorted(candidates, key=lambda item: item[0], reverse=True):
@@ -100,14 +100,3 @@ def _rounds(run: RunDirectory, seed: int) -> Iterator[tuple[int, Path]]:
         number = ledger.parent.name.removeprefix("round-")
         if number.isascii() and number.isdigit():
             yield int(number), ledger.parent
-
-
-def _same_place(run: RunDirectory, machine: Machine, inputs: Mapping[str, str]) -> bool:
-    if not (run.path / "env.json").is_file():
-        return False
-    try:
-        run.check(machine.device)
-        run.check_inputs(inputs)
-    except InputError:
-        return False
-    return True

@@ -15,7 +15,7 @@ from robust_tickets.training import TrainingState
 Tensors = dict[str, Tensor]
 Plain = dict[str, Any]
 
-_WEIGHTS = ("net", "moments", "best", "early")
+_WEIGHTS = ("net", "moments", "best", "early", "watched")
 
 
 def _training_out(state: TrainingState) -> tuple[Tensors, Plain]:
@@ -28,6 +28,7 @@ def _training_out(state: TrainingState) -> tuple[Tensors, Plain]:
         "best_epoch": state.best_epoch,
         "early": state.early is not None,
         "history": json.dumps(state.history),  # in the order of its fields, which meta does not keep
+        "points": json.dumps(state.points),
         "warnings": list(state.warnings),
         "ledger": state.ledger,
     }
@@ -52,6 +53,8 @@ def _training_in(tensors: Tensors, meta: Plain) -> TrainingState:
         warnings=tuple(map(str, meta["warnings"])),
         ledger=artefact.field(meta, "ledger", dict),
         validation=_levels_in(tensors, meta),
+        points=[{**record, "step": int(record["step"])} for record in json.loads(meta.get("points", "[]"))],
+        watched=parts["watched"],
     )
 
 

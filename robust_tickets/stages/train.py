@@ -10,15 +10,16 @@ from robust_tickets import recipe, runs, stops
 from robust_tickets.arms import ArmPlan
 from robust_tickets.data import Dataset
 from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.models import norms_after
-from robust_tickets.pruning import Masking
+from robust_tickets.models import forward_flops, norms_after
+from robust_tickets.pruning import Mask, Masking
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import Machine, write_lines
 from robust_tickets.stages.saves import STATES, Saves, clear
+from robust_tickets.stages.shared import arm_key, taken_over
 from robust_tickets.stages.states import TRAINING
-from robust_tickets.tickets import Ticket
+from robust_tickets.tickets import Ticket, kept_flops
 from robust_tickets.training import Checkpoint, Fitted, TrainingState, fit
 
 
@@ -26,7 +27,7 @@ def train(
     what: Experiment, seed: int, run: RunDirectory, machine: Machine, plan: ArmPlan, ticket: Ticket | None
 ) -> Path:
     """Train one arm of one seed, dense or from a ticket: a folder with `best.safetensors` and
-    `last.safetensors`.
+    `last.safetensors`. The same arm of a run directory beside is taken over instead.
 
     Raises InputError for a ticket that does not fit the recipe's net.
     """
@@ -39,6 +40,10 @@ def train(
         return folder
     machine.prepare(what.recipe.compute)
     run.check(machine.device)
+    key = arm_key(what.recipe, plan, ticket.hash if ticket else None, seed, inputs)
+    if not (folder / STATES).is_dir() and taken_over(run, seed, plan.arm, key, machine, inputs):
+        run.begin(machine.device, {**inputs, "images": runs.read_json(folder / "arm.json")["fingerprint"]})
+        return folder
     net = said(what.fresh_net(seed, machine), machine.progress.say)
     if ticket is not None:
         ticket.plant(net)
@@ -75,7 +80,10 @@ def train(
                     )
                     checkpoint.save(folder / f"{name}.safetensors")
                 write_lines(folder / "metrics.jsonl", fitted.history)
-        runs.write_json(folder / "arm.json", describe(net, plan, fitted.best_epoch, ticket, dataset))
+                write_lines(folder / "early.jsonl", fitted.points)
+        about = describe(net, plan, fitted.best_epoch, ticket, dataset)
+        width = what.recipe.model.width
+        runs.write_json(folder / "arm.json", {**about, "width": width, "key": key})
         # last of all: it says that the folder is whole
         runs.write_json(folder / "ledger.json", {**ledger.report(), "warnings": list(fitted.warnings)})
         clear(folder / STATES)
@@ -94,7 +102,7 @@ def _fitted(
     saves: Saves[TrainingState],
 ) -> Fitted:
     """Train, from the newest state that was kept."""
-    how = what.fit(plan.training, plan.steps, seed)
+    how = what.fit(plan.training, plan.steps, seed, plan.points)
     mask = ticket.mask if ticket else None
     state = saves.newest()
     with machine.progress.stage(f"{plan.arm}, seed {seed}", how.steps) as meter:
@@ -110,6 +118,8 @@ def describe(
 ) -> dict[str, Any]:
     """What the timing table says of an arm besides its cost and its accuracy."""
     parameters = sum(p.numel() for p in net.parameters())
+    full = Mask.full(net)
+    mask = ticket.mask if ticket else full
     pruned = Masking(net, ticket.mask, norms_after(net)).pruned if ticket else 0
     return {
         "arm": plan.arm,
@@ -119,7 +129,10 @@ def describe(
         "epochs": plan.epochs,
         "best_epoch": best_epoch,
         "lr": plan.training.lr,
-        "density": ticket.mask.density if ticket else 1.0,
+        "density": mask.density,
         "params": parameters - pruned,
+        "weights": mask.kept,
+        "forward_flops": forward_flops(net, dataset.spec.shape),
+        "kept_flops": kept_flops(net, mask, dataset.spec.shape),
         "ticket": ticket.hash if ticket else None,
     }

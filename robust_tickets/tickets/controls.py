@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from robust_tickets.chance import places
 from robust_tickets.errors import InputError
 from robust_tickets.pruning import Mask
 from robust_tickets.tickets.ticket import Ticket
@@ -51,7 +52,7 @@ CONTROLS: dict[str, Callable[[Ticket, Weights, int], Ticket]] = {
 
 def shuffled_by_layer(mask: Mask, seed: int) -> Mask:
     """A mask with the same number of weights in each layer, the places drawn from the seed."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = places(seed)
     return Mask(
         {name: _permuted(kept.flatten(), generator).reshape(kept.shape) for name, kept in mask.items()}
     )
@@ -65,7 +66,7 @@ def shuffled(mask: Mask, seed: int) -> Mask:
     names = [name for name, kept in mask.items() if not bool(kept.all())]
     if not names:
         return mask
-    generator = torch.Generator().manual_seed(seed)
+    generator = places(seed)
     flat = _permuted(torch.cat([mask[name].flatten() for name in names]), generator)
     cut = mask.with_entries(names, flat)
     for name in names:

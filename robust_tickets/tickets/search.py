@@ -11,6 +11,9 @@ from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter
 from robust_tickets.pruning import SCORES, Mask, check_rounds, cut_of_round, prunable, roles
 from robust_tickets.settings import Search
+from robust_tickets.tickets.converged import Converging
+from robust_tickets.tickets.paths import check_paths
+from robust_tickets.tickets.untrained import mask_at_init
 from robust_tickets.training import Fit, fit
 from robust_tickets.training.checkpoint import plant
 from robust_tickets.training.loop import snapshot
@@ -19,7 +22,7 @@ from robust_tickets.training.state import Offer, TrainingState, Weights
 
 @dataclass(frozen=True)
 class Found:
-    """What a search gives: the state that it rewinds to, the mask, and a record an epoch (round from 1).
+    """What a search gives: the state that its ticket begins from, the mask, a record an epoch (round from 1).
 
     `warnings` is what the watchers of its trainings saw.
     """
@@ -31,8 +34,8 @@ class Found:
 
     @property
     def rounds(self) -> int:
-        """How many rounds it took."""
-        return int(self.history[-1]["round"])
+        """How many rounds it took; a search that trains nothing is one."""
+        return int(self.history[-1]["round"]) if self.history else 1
 
 
 def find_ticket(
@@ -55,18 +58,35 @@ def find_ticket(
     of the weights that are left. With one round this is the one-shot pruning of Li et al. The first round
     trains from the init; every other one goes on from the state before step `rewind` of the first, at that
     step of the schedule and of the batches, with a fresh optimiser (Frankle et al. 2020, arXiv 1912.05671,
-    section 2); 0 is the init. A search goes on from the rounds of `earlier`, and then from `state` within the
-    next one; `each_round` is told of each round when it is done, and `offer` gives for each round's number
-    what its training offers its states to. The net is left trained, as the last round had it. Raises
-    InputError as `fit` and `prune` do.
+    section 2); 0 is the init. With `search.after` fine-tune nothing is rewound: rounds and ticket go on from
+    the trained weights (Han et al. 2015), on the schedule from its beginning. Each record has
+    `mask_distances`, and a round may end by them (`Converging`). A finder that trains nothing prunes the init
+    (`mask_at_init`). A search goes on from the rounds of `earlier`, and then from `state` within the next
+    one; `each_round` is told of each round when it is done, and `offer` gives for each round's number what
+    its training offers its states to. The net is left trained, as the last round had it. Raises InputError
+    as `fit`, `prune` and `check_paths` do.
     """
     init = snapshot(net) if earlier is None else earlier.init
+    layers = roles(net, data.spec.shape)
+    if search.images:
+        data = replace(data, train=data.train.first(search.images))
+    if search.finder != "imp":
+        mask = mask_at_init(net, data, search, how, layers, ledger)
+        check_paths(net, mask, data.spec.shape)
+        meter.note(f"density {mask.density:.1%}")
+        found = Found(init, mask, [])
+        each_round(found)
+        return found
     mask = Mask.full(net) if earlier is None else earlier.mask
     history = [] if earlier is None else list(earlier.history)
     warnings = () if earlier is None else earlier.warnings
-    layers = roles(net, data.spec.shape)
     done = 0 if earlier is None else earlier.rounds
     check_rounds(search, mask, layers, search.rounds - done)
+
+    def cut(mask: Mask) -> Mask:
+        """What a round that ended now would leave."""
+        return cut_of_round(search, SCORES[search.scores](prunable(net), mask), mask, layers)
+
     for number in range(done + 1, search.rounds + 1):
         plant(net, init, "init")
         fitted = fit(
@@ -79,12 +99,14 @@ def find_ticket(
             keep=rewind if number == 1 else None,
             state=state,
             offer=offer(number),
+            each_epoch=Converging(mask, lambda mask=mask: cut(mask), search.stop_distance),  # type: ignore[misc]
         )
-        init, state = fitted.early or init, None
+        init, state = fitted.last if search.after == "fine-tune" else fitted.early or init, None
         history += [{"round": number, **record} for record in fitted.history]
         warnings += tuple(f"round {number}, {warning}" for warning in fitted.warnings)
         with ledger.phase("prune"):
-            mask = cut_of_round(search, SCORES[search.scores](prunable(net), mask), mask, layers)
+            mask = cut(mask)
+            check_paths(net, mask, data.spec.shape)
         meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
         each_round(Found(init, mask, list(history), warnings))
     return Found(init, mask, history, warnings)

@@ -24,7 +24,8 @@ class TrainingState:
     net, best, early: state dicts; moments: the optimiser's, as `<parameter's number>/<name>`; loss_sum: the
     losses of the epoch's steps so far; history: a record for each epoch that was validated; warnings: what
     the watchers saw; ledger: the stage's account so far; validation: where the validation before that step
-    stands, as the states of a bookmark, if one is under way.
+    stands, as the states of a bookmark, if one is under way; points: a record for each validation within an
+    epoch; watched: what looks at the net after every epoch remembers.
     """
 
     step: int
@@ -38,6 +39,8 @@ class TrainingState:
     warnings: tuple[str, ...]
     ledger: dict[str, Any]
     validation: list[State] = field(default_factory=list)
+    points: list[dict[str, Any]] = field(default_factory=list)
+    watched: Weights = field(default_factory=dict)
 
     def restore(self, net: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """Put net and optimiser back, in place. Raises InputError where they do not fit."""
@@ -66,6 +69,19 @@ class Offer(Protocol):
 
     def __call__(self, step: int, make: Callable[[], TrainingState], now: bool = False, /) -> None:
         """Keep the state, or do not."""
+
+
+class EachEpoch(Protocol):
+    """Looks at a training's net after every epoch."""
+
+    def look(self) -> tuple[dict[str, Any], bool]:
+        """What to record of the epoch, and whether the training has done enough."""
+
+    def state(self) -> Weights:
+        """All that it remembers."""
+
+    def restore(self, state: Weights) -> None:
+        """Remember what `state` gave."""
 
 
 def moments_of(optimiser: torch.optim.Optimizer) -> Weights:

@@ -160,7 +160,7 @@ def test_ledger_counts_what_hooks_count(method, twin, tiny_data, how, monkeypatc
     looking = []
     import robust_tickets.training.loop as loop
 
-    validate = loop._validate
+    validate = loop.validate
 
     def quiet(*args):
         looking.append(1)
@@ -172,7 +172,7 @@ def test_ledger_counts_what_hooks_count(method, twin, tiny_data, how, monkeypatc
         seen["look" if looking else "attack"] += len(images)
         return forward(self, images)
 
-    monkeypatch.setattr(loop, "_validate", quiet)
+    monkeypatch.setattr(loop, "validate", quiet)
     monkeypatch.setattr(models.Folded, "forward", counted)
     net.register_forward_hook(
         lambda module, args, out: (

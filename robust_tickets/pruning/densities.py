@@ -1,0 +1,88 @@
+"""Layer densities for masks that are drawn at random."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from robust_tickets.chance import places
+from robust_tickets.errors import InputError
+from robust_tickets.pruning.mask import Mask
+
+Shape = Sequence[int]
+
+
+def _uniform(shape: Shape) -> float:
+    return 1.0
+
+
+def _erdos_renyi(shape: Shape) -> float:
+    """(in + out) / (in * out): Mocanu et al. 2018, equation 1."""
+    return (shape[0] + shape[1]) / (shape[0] * shape[1])
+
+
+def _erdos_renyi_kernel(shape: Shape) -> float:
+    """The same with the sides of the kernel, (in + out + h + w) / (in * out * h * w): Evci et al. 2020,
+    section 3.
+    """
+    return sum(shape) / math.prod(shape)
+
+
+DENSITIES: dict[str, Callable[[Shape], float]] = {
+    "uniform": _uniform,
+    "er": _erdos_renyi,
+    "erk": _erdos_renyi_kernel,
+}
+"""What a layer's density is proportional to, by a weight's shape (out, in, ...), under the names that recipes
+use."""
+
+
+def layer_counts(shapes: Mapping[str, Shape], kept: int, kind: str) -> dict[str, int]:
+    """How many weights each layer keeps: `kept` in all.
+
+    Densities are proportional to `DENSITIES[kind]`; where that is more than a layer has, the layer stays
+    whole and the others share the rest (Evci et al. 2020). Fractions are rounded by largest remainder, ties
+    broken by position. Raises InputError where a layer would keep nothing.
+    """
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    raw = {name: DENSITIES[kind](shape) * sizes[name] for name, shape in shapes.items()}
+    whole: set[str] = set()
+    while True:
+        rest = [name for name in shapes if name not in whole]
+        left = kept - sum(sizes[name] for name in whole)
+        factor = left / sum(raw[name] for name in rest) if rest else 0.0
+        full = {name for name in rest if factor * raw[name] >= sizes[name]}
+        if not full:
+            break
+        whole |= full
+    exact = {name: sizes[name] if name in whole else factor * raw[name] for name in shapes}
+    counts = {name: math.floor(x) for name, x in exact.items()}
+    by_remainder = sorted(rest, key=lambda name: counts[name] - exact[name])
+    for name in by_remainder[: kept - sum(counts.values())]:
+        counts[name] += 1
+    for name, count in counts.items():
+        if count == 0:
+            raise InputError(
+                f"densities {kind} leave nothing of {name}: of its {sizes[name]} weights a share of "
+                f"{exact[name] / sizes[name]:.2g} is less than one; lower search.ratio, choose other "
+                f"search.densities, or leave the layer out by search.spare {name}"
+            )
+    return counts
+
+
+def random_mask(full: Mask, ratio: float, kind: str, seed: int, spare: frozenset[str]) -> Mask:
+    """A mask that removes the share `ratio` of the weights, at places drawn from the seed.
+
+    The layers in `spare` stay whole, and their weights are not counted. Raises InputError as `layer_counts`.
+    """
+    shapes = {name: tuple(full[name].shape) for name in full if name not in spare}
+    total = sum(map(math.prod, shapes.values()))
+    counts = layer_counts(shapes, total - round(ratio * total), kind)
+    generator = places(seed)
+    drawn = {name: torch.randperm(full[name].numel(), generator=generator) for name in shapes}
+    return Mask(
+        {
+            name: (drawn[name] < counts[name]).reshape(full[name].shape) if name in counts else full[name]
+            for name in full
+        }
+    )

@@ -1,0 +1,44 @@
+"""Masks of a net that was never trained."""
+
+from torch import nn
+
+from robust_tickets.data import Dataset, batches
+from robust_tickets.ledger import Ledger, Passes
+from robust_tickets.models import fold, forward_flops
+from robust_tickets.pruning import Mask, Roles, cut_of_round, random_mask, spared
+from robust_tickets.settings import Search
+from robust_tickets.tickets.snip import snip
+from robust_tickets.training import UPDATE_PASSES, Fit, training_attack
+
+
+def mask_at_init(
+    net: nn.Module, data: Dataset, search: Search, how: Fit, roles: Roles, ledger: Ledger
+) -> Mask:
+    """The mask that `search.finder` snip or random gives, at the share `search.ratio` of the weights.
+
+    SNIP looks at the first batch that the seed's training would begin with, attacked as the method has it;
+    `search.scope` says over which layers its scores are compared. Raises InputError as `prune` and
+    `random_mask` do.
+    """
+    full = Mask.full(net)
+    if search.finder == "random":
+        with ledger.phase("prune"):
+            spare = spared(search, full, roles)
+            return random_mask(full, search.ratio, search.densities, how.seed, spare)
+    spec = data.spec
+    flops = forward_flops(net, spec.shape)
+    stream = batches(
+        data.train, spec, search.batch, seed=how.seed, epoch=1, channels_last=how.compute.channels_last
+    )
+    images, labels, ids = next(stream)
+    attack = training_attack(search, how.threat)
+    if attack is not None:
+        with ledger.phase("attack"):
+            result = attack.run(fold(net), images, labels, sample_ids=ids, seed=how.seed, verdict=False)
+            images = result.images
+        ledger.count("attack", Passes(result.forwards, result.backwards), flops)
+    with ledger.phase("prune"):
+        scores = snip(net, images, labels)
+        mask = cut_of_round(search, scores, full, roles)
+    ledger.count("prune", UPDATE_PASSES.times(len(images)), flops)
+    return mask
