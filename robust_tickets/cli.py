@@ -16,6 +16,7 @@ from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError, unknown
 from robust_tickets.verbs import (
     REGISTRY,
+    STUDIES,
     VERBS,
     CacheClear,
     Compare,
@@ -26,6 +27,7 @@ from robust_tickets.verbs import (
     RunsList,
     RunsRm,
     Search,
+    Study,
     Table,
     Train,
     Verb,
@@ -138,6 +140,8 @@ def _run_recipe(verb: Running) -> None:
         print(comparison.search(what, verb.seed, verb.runs, machine))
     elif isinstance(verb, Train):
         print(comparison.train_from(what, verb.seed, verb.runs, machine, verb.ticket))
+    elif isinstance(verb, Study):
+        _study(verb, machine)
     elif isinstance(verb, Compare) and verb.dry_run:
         from robust_tickets.estimate import estimate
 
@@ -146,6 +150,20 @@ def _run_recipe(verb: Running) -> None:
         run = comparison.compare(what, range(verb.seed, verb.seed + verb.seeds), verb.runs, machine)
         print((run.path / "timing.md").read_text(encoding="utf-8"))
         print(run.path)
+
+
+def _study(verb: Study, machine: "Machine") -> None:
+    if not verb.name:
+        raise InputError(f"study needs to know which: {', '.join(STUDIES)}")
+    if verb.name not in STUDIES:
+        raise unknown("study", verb.name, STUDIES)
+    with stops.waiting():
+        from robust_tickets import studies
+
+    seeds = range(verb.seed, verb.seed + verb.seeds)
+    done = studies.study(verb.name, verb.fields, seeds, verb.runs, machine)
+    print((done.folder / f"{verb.name}.md").read_text(encoding="utf-8"))
+    print(done.folder)
 
 
 def _evaluate(verb: Evaluate) -> None:

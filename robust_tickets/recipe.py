@@ -24,6 +24,7 @@ from robust_tickets.settings import (
     Evaluate,
     Model,
     Search,
+    Study,
     Threat,
     Train,
     Training,
@@ -49,6 +50,7 @@ class Recipe:
     evaluate: Evaluate = Evaluate()
     compare: Compare = Compare()
     compute: Compute = Compute()
+    study: Study = Study()
 
     @property
     def identity(self) -> str:
@@ -57,11 +59,11 @@ class Recipe:
 
 
 def record(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as run directories and tickets keep it: every field resolved, no path and no prose."""
+    """The recipe as run directories and tickets keep it: every field resolved, no path, prose or study."""
     table = schema.plain(recipe)
     for private in ("root", "download"):
         table["data"].pop(private, None)
-    del table["summary"]
+    del table["summary"], table["study"]
     return dict(table)
 
 
@@ -254,9 +256,9 @@ def load(recipe: str) -> Recipe:
         raise InputError(f"{recipe} is no valid TOML: {error}") from None
 
 
-def dumps(recipe: Recipe) -> str:
-    """The recipe as TOML, as run directories keep it."""
-    return tomli_w.dumps(record(recipe))
+def dumps(recipe: Recipe, study: bool = False) -> str:
+    """The recipe as TOML, as run directories keep it; with its grids, as studies do."""
+    return tomli_w.dumps(record(recipe) | ({"study": schema.plain(recipe.study)} if study else {}))
 
 
 def shipped() -> list[str]:

@@ -252,6 +252,41 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Study:
+    """What `study` varies; no part of a run's identity. The other fields are the setting it is varied from."""
+
+    lr: tuple[Positive, ...] = (0.005, 0.01, 0.05, 0.1)
+    """study lr: learning rates of the search"""
+    ratio: tuple[Share, ...] = (0.32, 0.56, 0.73, 0.8, 0.87, 0.92, 0.98)
+    """study ratio: shares of the weights that a round removes"""
+    width: tuple[Positive, ...] = (0.1, 0.2, 0.5, 1.0)
+    """study width: factors on the net's hidden widths"""
+    mask_source: tuple[Method, ...] = ("natural", "fgsm", "pgd")
+    """study mask-source: methods of the search"""
+    search_length: tuple[Count, ...] = (1, 20, 40, 60, 100)
+    """study search-length: epochs of the search's rounds"""
+    rounds: tuple[Count, ...] = (1, 2, 4)
+    """study rounds: rounds of the search, at the density that the recipe's own rounds end with"""
+    controls: tuple[Arm, ...] = (
+        "dense",
+        "ticket",
+        "ticket-reinit",
+        "ticket-shuffle-layer",
+        "ticket-shuffle-net",
+        "random",
+        "dense-narrow-flops",
+        "dense-narrow-weights",
+        "dense-best",
+    )
+    """study controls: the arms"""
+    schedule: tuple[Count, ...] = (20, 40, 60, 80, 100)
+    """study schedule: epochs of the short schedule, of the ticket and of dense-short"""
+    transfer: tuple[str, ...] = ("threat.eps=4/255", "search.method=natural")
+    """study transfer: changes of the recipe that another ticket is found with, to be trained by the recipe as
+    it is: of data (of the same shape and classes), threat or search"""
+
+
+@dataclass(frozen=True)
 class Compute:
     """How the arithmetic is done; what changes the bits is part of the recipe."""
 

@@ -81,6 +81,36 @@ class Compare(Running):
     """list arms, passes, FLOPs and the estimated time instead"""
 
 
+STUDIES = (
+    "lr",
+    "ratio",
+    "width",
+    "mask-source",
+    "search-length",
+    "rounds",
+    "controls",
+    "schedule",
+    "transfer",
+)
+"""The studies by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Running):
+    """Answer a question by a grid of comparisons. Writes <name>.csv, <name>.svg and <name>.md, the verdict.
+
+    lr, ratio, width, mask-source, search-length, rounds: what of the search makes a ticket fast; controls:
+    the ticket beside all that it could be mistaken for; schedule: ticket and dense on the same short
+    schedules and at equal cost; transfer: tickets found by another recipe. Finished cells are not run again.
+    """
+
+    name: Positional[Annotated[str, arg(metavar="NAME")]] = ""
+    """lr, ratio, width, mask-source, search-length, rounds, controls, schedule or transfer; its grid is
+    --study.NAME"""
+    seeds: Count = 3
+    """how many seeds, from --seed on; an interval takes 2, a verdict 3"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationData:
     """Where the images are; the set itself is the one the checkpoint was trained on."""
@@ -232,12 +262,13 @@ class CacheClear:
     """Remove the decoded images from the cache; they are decoded again when they are needed."""
 
 
-Verb = Search | Train | Evaluate | Compare | Table | Recipes | Export | RunsList | RunsRm | CacheClear
+Verb = Search | Train | Evaluate | Compare | Study | Table | Recipes | Export | RunsList | RunsRm | CacheClear
 VERBS: dict[str, type[Verb]] = {
     "search": Search,
     "train": Train,
     "evaluate": Evaluate,
     "compare": Compare,
+    "study": Study,
     "table": Table,
     "export": Export,
     "recipes": Recipes,

@@ -26,6 +26,7 @@ COLOURS = {
     "ticket-shuffle-layer": "#56B4E9",
     "ticket-shuffle-net": "#F0E442",
     "random": "#999999",
+    "ticket-from": "#CC3311",
 }
 
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")

@@ -1,0 +1,112 @@
+"""How fast an arm gets where: the head start of a ticket, in passes and FLOPs, beside the dense net's."""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+
+from robust_tickets.report.read import ArmResult
+from robust_tickets.report.tables import results
+from robust_tickets.runs import RunDirectory
+
+TARGETS = (80, 90, 95, 100)
+"""Percent of the dense arm's best validation accuracy that arms are timed to."""
+
+Curve = list[dict[str, Any]]
+
+
+def boosting(run: RunDirectory) -> pd.DataFrame:
+    """A row an arm and seed. Raises InputError if no seed is complete.
+
+    Accuracies are fractions of the validation images (columns of `early`), of the test images where the name
+    begins with test_. `passes_to_x` and `flops_to_x` are what the arm's own training had cost when it was
+    first seen at x % of dense's best validation accuracy (robust or clean, as the recipe chooses epochs); NaN
+    where it never was. `boosting_x` is dense's FLOPs over the arm's, `boosting_x_with_search` with the search
+    added to the arm's.
+    """
+    found = results(run)
+    metric = run.recipe.evaluate.choose
+    span = run.recipe.evaluate.early_epochs or 1
+    rows = []
+    for arm, seeds in found.items():
+        for result, dense in zip(seeds, found["dense"], strict=True):
+            rows.append({"arm": arm, "seed": result.seed, **measured(result, dense, metric, span)})
+    return pd.DataFrame(rows)
+
+
+def measured(result: ArmResult, dense: ArmResult, metric: str, span: int) -> dict[str, float]:
+    """What `boosting` says of one arm of a seed, beside the dense arm of the same seed.
+
+    metric: robust or clean; span: the epochs that the early curve has.
+    """
+    curve = curve_of(result)
+    search = result.search["charged_flops"] if result.search else 0
+    row: dict[str, float] = {}
+    for kind in ("clean", "robust"):
+        row[f"epoch1_{kind}"] = next((p[f"val_{kind}"] for p in curve if p["epoch"] == 1), math.nan)
+        row[f"early_{kind}"] = early_area(curve, f"val_{kind}", span)
+        row[f"best_{kind}"] = max(record[f"val_{kind}"] for record in result.history)
+    step, clean = early_stop(curve)
+    row |= {"early_stop_step": step, "early_stop_clean": clean}
+    for attack in ("clean", "pgd-20"):
+        name = attack.replace("-", "")
+        row[f"test_{name}"] = result.accuracy["best", attack]
+        row[f"test_{name}_last"] = result.accuracy["last", attack]
+    row |= {
+        "epochs": result.about["epochs"],
+        "density": result.about["density"],
+        "passes": result.ledger["charged_passes"],
+        "flops": result.ledger["charged_flops"],
+        "search_flops": search,
+    }
+    best = max(record[f"val_{metric}"] for record in dense.history)
+    theirs = curve_of(dense)
+    for percent in TARGETS:
+        target = best * percent / 100
+        passes, flops = cost_to(curve, f"val_{metric}", target)
+        _, of_dense = cost_to(theirs, f"val_{metric}", target)
+        row |= {f"passes_to_{percent}": passes, f"flops_to_{percent}": flops}
+        row[f"boosting_{percent}"] = _ratio(of_dense, flops)
+        row[f"boosting_{percent}_with_search"] = _ratio(of_dense, flops + search)
+    return row
+
+
+def curve_of(result: ArmResult) -> Curve:
+    """All validations of an arm in order of steps: those within its first epochs, and those after each."""
+    return sorted([*result.points, *result.history], key=lambda record: int(record["step"]))
+
+
+def early_area(curve: Curve, key: str, span: int) -> float:
+    """Mean height of the curve over its first `span` epochs: the area under it by the trapezoid rule, over
+    the span. NaN where the curve does not reach from the untrained net to there.
+    """
+    part = [p for p in curve if p["epoch"] <= span]
+    if len(part) < 2 or part[0]["epoch"] != 0 or part[-1]["epoch"] != span:
+        return math.nan
+    area = sum((b["epoch"] - a["epoch"]) * (a[key] + b[key]) / 2 for a, b in pairwise(part))
+    return float(area / span)
+
+
+def cost_to(curve: Curve, key: str, target: float) -> tuple[float, float]:
+    """Passes and FLOPs at the first validation that saw the target; NaN where none did."""
+    for point in curve:
+        if point[key] >= target:
+            return float(point["passes"]), float(point["flops"])
+    return math.nan, math.nan
+
+
+def early_stop(curve: Curve) -> tuple[float, float]:
+    """The step of the lowest clean validation loss, the first of equal ones, and the clean accuracy there.
+
+    The early-stop iteration of Frankle & Carbin 2019, section 2. NaN for runs that did not keep the loss.
+    """
+    known = [point for point in curve if "val_loss" in point]
+    if not known:
+        return math.nan, math.nan
+    lowest = min(known, key=lambda point: float(point["val_loss"]))
+    return float(lowest["step"]), float(lowest["val_clean"])
+
+
+def _ratio(dense: float, arm: float) -> float:
+    return dense / arm if arm > 0 else math.nan

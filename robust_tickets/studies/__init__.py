@@ -1,0 +1,7 @@
+"""Questions made of comparisons: a grid of cells, what is claimed, and what the figures say of it."""
+
+from robust_tickets.studies.claims import CLAIMS
+from robust_tickets.studies.grid import GRIDS, Cell
+from robust_tickets.studies.study import Studied, study
+
+__all__ = ["CLAIMS", "GRIDS", "Cell", "Studied", "study"]

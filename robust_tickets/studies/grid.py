@@ -1,0 +1,137 @@
+"""What each study varies: its cells, each a recipe of `compare`."""
+
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from robust_tickets import recipe as recipes
+from robust_tickets.errors import InputError
+from robust_tickets.recipe import Recipe
+from robust_tickets.settings import Arm, Compare
+
+MAKING: tuple[Arm, ...] = ("dense", "ticket", "ticket-reinit")
+"""The arms of most studies: the ticket, its mask with a new init, and neither."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting of a study: its name in the table, and the recipe whose arms are compared there.
+
+    `source` is the recipe that the ticket is found by, where that is another one: then it is an arm of its
+    own, `ticket-from`.
+    """
+
+    setting: str
+    recipe: Recipe
+    source: Recipe | None = None
+
+
+def _searched(base: Recipe, **changes: Any) -> Recipe:
+    return replace(base, search=replace(base.search, **changes), compare=Compare(MAKING))
+
+
+def _lr(base: Recipe) -> Iterator[Cell]:
+    for lr in base.study.lr:
+        yield Cell(f"{lr:g}", _searched(base, lr=lr))
+
+
+def _ratio(base: Recipe) -> Iterator[Cell]:
+    for ratio in base.study.ratio:
+        yield Cell(f"{ratio:g}", _searched(base, ratio=ratio))
+
+
+def _width(base: Recipe) -> Iterator[Cell]:
+    for width in base.study.width:
+        recipe = replace(base, model=replace(base.model, width=width), compare=Compare(MAKING))
+        yield Cell(f"{width:g}", recipe)
+
+
+def _mask_source(base: Recipe) -> Iterator[Cell]:
+    for method in base.study.mask_source:
+        yield Cell(method, _searched(base, method=method))
+
+
+def _search_length(base: Recipe) -> Iterator[Cell]:
+    if base.search.iterations:
+        raise InputError("study search-length is in epochs: use a recipe without search.iterations")
+    for epochs in base.study.search_length:
+        yield Cell(f"{epochs}", _searched(base, epochs=epochs))
+
+
+def _rounds(base: Recipe) -> Iterator[Cell]:
+    """As many rounds, each removing what leaves the base's density at the end."""
+    density = (1 - base.search.ratio) ** base.search.rounds
+    for rounds in base.study.rounds:
+        yield Cell(f"{rounds}", _searched(base, rounds=rounds, ratio=1 - density ** (1 / rounds)))
+
+
+def _controls(base: Recipe) -> Iterator[Cell]:
+    yield Cell("", replace(base, compare=Compare(base.study.controls)))
+
+
+def _schedule(base: Recipe) -> Iterator[Cell]:
+    arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
+    if base.train.iterations:
+        raise InputError("study schedule is in epochs: use a recipe without train.iterations")
+    for epochs in base.study.schedule:
+        train = replace(base.train, ticket_epochs=epochs)
+        yield Cell(f"{epochs}", replace(base, train=train, compare=Compare(arms)))
+
+
+def _transfer(base: Recipe) -> Iterator[Cell]:
+    """The ticket found by the base with one field changed, trained by the base."""
+    there = replace(base, compare=Compare(MAKING))
+    for change in base.study.transfer:
+        yield Cell(change, there, changed(base, change))
+
+
+GRIDS: dict[str, Callable[[Recipe], Iterator[Cell]]] = {
+    "lr": _lr,
+    "ratio": _ratio,
+    "width": _width,
+    "mask-source": _mask_source,
+    "search-length": _search_length,
+    "rounds": _rounds,
+    "controls": _controls,
+    "schedule": _schedule,
+    "transfer": _transfer,
+}
+"""The studies by name: the cells that a base recipe gives."""
+
+
+def cells(name: str, base: Recipe) -> list[Cell]:
+    """The cells of a study. Raises InputError where one of them makes no sense, with its setting."""
+    found = []
+    for cell in GRIDS[name](base):
+        try:
+            recipes.check(cell.recipe)
+            if cell.source is not None:
+                recipes.check(cell.source)
+        except InputError as error:
+            raise InputError(f"study {name}, setting {cell.setting}: {error}") from None
+        found.append(cell)
+    if len({cell.setting for cell in found}) < len(found):
+        raise InputError(f"study.{name.replace('-', '_')} names a setting twice: leave one out")
+    return found
+
+
+def changed(base: Recipe, change: str) -> Recipe:
+    """The recipe with one field changed, as `threat.eps=4/255`. Raises InputError where that is none."""
+    place, equals, value = change.partition("=")
+    *path, last = place.strip().split(".")
+    if not (equals and path):
+        raise InputError(f"study.transfer {change!r} is no change of a field: write it as threat.eps=4/255")
+    try:
+        table = {last: tomllib.loads(f"value = {value}")["value"]}
+    except tomllib.TOMLDecodeError:
+        table = {last: value.strip()}  # a bare word, as natural
+    for part in reversed(path):
+        table = {part: table}
+    try:
+        found = recipes.read(table, base)
+    except InputError as error:
+        raise InputError(f"study.transfer {change!r}: {error}") from None
+    if found == base:
+        raise InputError(f"study.transfer {change!r} changes nothing: the recipe has that already")
+    return found
