@@ -253,7 +253,7 @@ class Compare:
 
 @dataclass(frozen=True)
 class Study:
-    """What `study` varies; no part of a run's identity. The other fields are the setting it is varied from."""
+    """What `study` varies, from the setting that the other fields are; no part of a run's identity."""
 
     lr: tuple[Positive, ...] = (0.005, 0.01, 0.05, 0.1)
     """study lr: learning rates of the search"""

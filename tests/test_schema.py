@@ -14,13 +14,14 @@ from robust_tickets import recipe, schema
 from robust_tickets.eps import Eps
 from robust_tickets.errors import InputError
 from robust_tickets.recipe import Recipe
+from robust_tickets.settings import Study
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
 # no default anywhere it matters; each field can be changed by itself in one of the two
 BASE = recipe.read(
     {
-        "search": {"warmup": 0.2, "warmup_lr": 0.001},
+        "search": {"warmup": 0.2, "warmup_lr": 0.001, "stop_distance": 0.1},
         "train": {"warmup": 0.2, "warmup_lr": 0.001},
         "compare": {"arms": ["dense", "ticket"]},
     }
@@ -34,7 +35,11 @@ SPECIAL = recipe.read(
         "train": {"iterations": 100, "ticket_iterations": 50, "method": "fgsm"},
     }
 )
+UNTRAINED = recipe.read({"search": {"finder": "random"}})
 NOT_RECORDED = {"summary", "data.root", "data.download"}
+
+
+BASES = (BASE, SPECIAL, UNTRAINED)
 
 
 def leaves(instance, path=()):
@@ -98,22 +103,20 @@ def test_the_walk_reaches_every_kind_of_field():
     assert len(names) == len(LEAVES) >= 40
 
 
-def sensible(whole):
-    """Whether a change of the usual recipe is one, and needs no fields that it lacks."""
+def sensible(base, other):
+    """Whether a change of a recipe is one, and needs no fields that it lacks."""
     try:
-        recipe.check(whole)
+        recipe.check(other)
     except InputError:
         return False
-    return whole != BASE
+    return other != base
 
 
 @pytest.mark.parametrize(("path", "hint", "value"), LEAVES, ids=[".".join(path) for path, _, _ in LEAVES])
 def test_identity_changes_with_every_field_that_is_recorded_and_no_other(path, hint, value):
-    base = BASE if sensible(changed(BASE, path, another(hint, value))) else SPECIAL
-    other = changed(base, path, another(hint, functools.reduce(getattr, path, base)))
-    recipe.check(other)
-    assert other != base
-    if ".".join(path) in NOT_RECORDED:
+    bases = [(b, changed(b, path, another(hint, functools.reduce(getattr, path, b)))) for b in BASES]
+    base, other = next(pair for pair in bases if sensible(*pair))
+    if ".".join(path) in NOT_RECORDED or path[0] == "study":
         assert other.identity == base.identity
         assert recipe.dumps(other) == recipe.dumps(base)
     else:
@@ -125,8 +128,10 @@ def test_identity_changes_with_every_field_that_is_recorded_and_no_other(path, h
 def test_a_recipe_written_as_toml_reads_back_equal(name):
     whole = recipe.load(name) if name else BASE
     back = recipe.read(tomllib.loads(recipe.dumps(whole)))
-    assert back == dataclasses.replace(whole, summary="")
+    assert back == dataclasses.replace(whole, summary="", study=Study())
     assert back.identity == whole.identity
+    studied = recipe.read(tomllib.loads(recipe.dumps(whole, study=True)))
+    assert studied == dataclasses.replace(whole, summary="")
 
 
 @SETTINGS

@@ -40,7 +40,7 @@ def measured(result: ArmResult, dense: ArmResult, metric: str, span: int) -> dic
 
     metric: robust or clean; span: the epochs that the early curve has.
     """
-    curve = curve_of(result)
+    curve = result.curve
     search = result.search["charged_flops"] if result.search else 0
     row: dict[str, float] = {}
     for kind in ("clean", "robust"):
@@ -61,7 +61,7 @@ def measured(result: ArmResult, dense: ArmResult, metric: str, span: int) -> dic
         "search_flops": search,
     }
     best = max(record[f"val_{metric}"] for record in dense.history)
-    theirs = curve_of(dense)
+    theirs = dense.curve
     for percent in TARGETS:
         target = best * percent / 100
         passes, flops = cost_to(curve, f"val_{metric}", target)
@@ -70,11 +70,6 @@ def measured(result: ArmResult, dense: ArmResult, metric: str, span: int) -> dic
         row[f"boosting_{percent}"] = _ratio(of_dense, flops)
         row[f"boosting_{percent}_with_search"] = _ratio(of_dense, flops + search)
     return row
-
-
-def curve_of(result: ArmResult) -> Curve:
-    """All validations of an arm in order of steps: those within its first epochs, and those after each."""
-    return sorted([*result.points, *result.history], key=lambda record: int(record["step"]))
 
 
 def early_area(curve: Curve, key: str, span: int) -> float:

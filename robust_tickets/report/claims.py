@@ -42,10 +42,12 @@ class Contrast:
         if found is None or n < LEAST_SEEDS:
             return "undecided"
         low, high = found
-        margin = SAME if self.claimed == "same" else 0.0
-        if self.claimed == "more" and low > 0 or self.claimed == "same" and -margin < low and high < margin:
+        if self.claimed == "more":
+            holds, against = low > 0, high < 0
+        else:
+            holds, against = low > -SAME and high < SAME, low > SAME or high < -SAME
+        if holds:
             return "holds"
-        against = high < 0 if self.claimed == "more" else low > margin or high < -margin
         return "does not hold" if against or n >= ENOUGH_SEEDS else "undecided"
 
     def __str__(self) -> str:

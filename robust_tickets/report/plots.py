@@ -44,7 +44,7 @@ def curves(run: RunDirectory, file: Path) -> None:
         axes = figure.subplots(2, 2, sharey="row", sharex="col")
         for row, (key, label) in enumerate((("val_robust", "robust"), ("val_clean", "clean"))):
             for arm, seeds in found.items():
-                _draw(axes[row, 0], arm, [([h["epoch"] for h in r.history], _percent(r, key)) for r in seeds])
+                _draw(axes[row, 0], arm, [([p["epoch"] for p in r.curve], _percent(r, key)) for r in seeds])
                 _draw(axes[row, 1], arm, [(_flops(r), _percent(r, key)) for r in seeds])
             axes[row, 0].set_ylabel(f"{label} accuracy on validation, %")
         axes[1, 0].set_xlabel("epochs trained")
@@ -66,18 +66,21 @@ def _draw(ax: Any, arm: str, lines: list[tuple[list[float], list[float]]]) -> No
     if len(lines) > 1:
         for x, y in lines:
             ax.plot(x, y, color=colour, linewidth=0.7, alpha=0.45)
-    x = lines[0][0]
-    y = [sum(values) / len(values) for values in zip(*(line[1] for line in lines), strict=True)]
+    # as far as all of them go: dense-best and searches that end early differ in length
+    x, y = (
+        [sum(values) / len(values) for values in zip(*(line[i] for line in lines), strict=False)]
+        for i in (0, 1)
+    )
     ax.plot(x, y, color=colour, linewidth=1.8, marker="o", markersize=2.5, label=arm)
 
 
 def _percent(result: ArmResult, key: str) -> list[float]:
-    return [100 * record[key] for record in result.history]
+    return [100 * point[key] for point in result.curve]
 
 
 def _flops(result: ArmResult) -> list[float]:
     before = result.search["charged_flops"] if result.search else 0
-    return [(before + record["flops"]) / 1e12 for record in result.history]
+    return [(before + point["flops"]) / 1e12 for point in result.curve]
 
 
 def robustness_curve(rows: pd.DataFrame, file: Path, title: str = "") -> None:

@@ -38,6 +38,11 @@ class ArmResult:
     points: list[dict[str, Any]] = field(default_factory=list)
     """validations within the first epochs"""
 
+    @property
+    def curve(self) -> list[dict[str, Any]]:
+        """All validations in order of steps: those within the first epochs, and those after each."""
+        return sorted([*self.points, *self.history], key=_step)
+
 
 def complete_seeds(run: RunDirectory) -> list[int]:
     """Seeds in which every arm of the recipe is trained and evaluated.
@@ -92,6 +97,7 @@ def _stopped_at_best(dense: ArmResult, folder: Path) -> ArmResult:
             "charged_flops": history[-1]["flops"],
         },
         history=history,
+        points=[point for point in dense.points if point["epoch"] <= (best or 0)],
         accuracy={(name, attack): x for attack, x in found.items() for name in ("best", "last")},
     )
 
@@ -131,6 +137,11 @@ def _accuracy(folder: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
         return found
     except (ValueError, OSError, AttributeError) as error:
         raise InputError(f"cannot read {file} ({error}): remove it and run compare again") from None
+
+
+def _step(record: dict[str, Any]) -> tuple[int, int]:
+    """By what records are in order; those of the first releases have no step."""
+    return int(record.get("step", 0)), int(record["epoch"])
 
 
 def judged_images(folder: Path, run: RunDirectory) -> int:

@@ -17,9 +17,10 @@ _SPREAD = 0.5
 def study_plot(rows: pd.DataFrame, settings: Sequence[str], name: str, metric: str, file: Path) -> None:
     """Draw a study's arms over its settings as SVG: a point a seed, a line through the means.
 
-    Beside each other: the mean height of the early validation curve, the test accuracy at the end, and dense's
-    FLOPs over the arm's to 90 % of dense's best. rows: as `report.boosting` has them, with `setting`; metric:
-    robust or clean. A study of one setting has its arms along the axis. The same rows give the same bytes.
+    Beside each other: the mean height of the early validation curve, the test accuracy at the end, and
+    dense's FLOPs over the arm's to 90 % of dense's best. rows: as `report.boosting` has them, with `setting`;
+    metric: robust or clean. A study of one setting has its arms along the axis. The same rows give the same
+    bytes.
     """
     end = "test_pgd20" if metric == "robust" else "test_clean"
     panels = (

@@ -67,6 +67,8 @@ def _rounds(base: Recipe) -> Iterator[Cell]:
 
 
 def _controls(base: Recipe) -> Iterator[Cell]:
+    if "ticket" not in base.study.controls:
+        raise InputError("study.controls lacks ticket, which the controls are held against: add it")
     yield Cell("", replace(base, compare=Compare(base.study.controls)))
 
 
@@ -120,8 +122,10 @@ def changed(base: Recipe, change: str) -> Recipe:
     """The recipe with one field changed, as `threat.eps=4/255`. Raises InputError where that is none."""
     place, equals, value = change.partition("=")
     *path, last = place.strip().split(".")
-    if not (equals and path):
-        raise InputError(f"study.transfer {change!r} is no change of a field: write it as threat.eps=4/255")
+    if not (equals and path and path[0] in ("data", "threat", "search")):
+        raise InputError(
+            f"study.transfer {change!r} is no change of data, threat or search: write it as threat.eps=4/255"
+        )
     try:
         table = {last: tomllib.loads(f"value = {value}")["value"]}
     except tomllib.TOMLDecodeError:

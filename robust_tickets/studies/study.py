@@ -101,9 +101,9 @@ def verdict(name: str, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame
     about = (
         f"Early figures are the mean height of the {base.evaluate.choose} validation accuracy over the first "
         f"{span} epoch{'s' * (span != 1)}, end figures the test accuracy of the epoch that validation chose. "
-        "Arms of a seed share init and batches; intervals are Student's t over such pairs, and seeds in which "
-        "all are done. A verdict needs an interval that excludes zero at 3 or 4 seeds; with 5 or more, what is "
-        "not seen does not hold."
+        "Arms of a seed share init and batches; intervals are Student's t over such pairs, of seeds in which "
+        "both are done. A verdict needs an interval that excludes zero at 3 or 4 seeds; with 5 or more, what "
+        "is not seen does not hold."
     )
     return "\n\n".join([heading, *said, about]) + "\n"
 

@@ -1,0 +1,125 @@
+"""How fast an arm gets where, from its curve."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from robust_tickets import comparison
+from robust_tickets.report.boosting import TARGETS, boosting, cost_to, early_area, early_stop, measured
+from robust_tickets.report.read import ArmResult, arm_result
+from robust_tickets.report.tables import timing
+from robust_tickets.settings import Compare
+from robust_tickets.stages import Experiment
+
+
+def point(step, robust, loss=1.0, cost=10):
+    return {
+        "step": step,
+        "epoch": step / 4,
+        "val_clean": robust + 0.1,
+        "val_robust": robust,
+        "val_loss": loss,
+        "passes": 2 * cost * step,
+        "flops": cost * step,
+    }
+
+
+def arm(name, points, history, search=None, cost=1000):
+    accuracy = {(which, attack): 0.5 for which in ("best", "last") for attack in ("clean", "pgd-20")}
+    ledger = {"charged_seconds": 1.0, "charged_passes": 2 * cost, "charged_flops": cost}
+    return ArmResult(name, 0, {"epochs": 2, "density": 1.0}, ledger, search, history, accuracy, points)
+
+
+DENSE = arm("dense", [point(0, 0.0), point(2, 0.2)], [point(4, 0.3, 0.7), point(8, 0.4, 0.8)])
+TICKET = arm(
+    "ticket", [point(0, 0.1), point(2, 0.36, 0.5)], [point(4, 0.38), point(8, 0.39)], {"charged_flops": 60}
+)
+
+
+def test_a_worked_example():
+    """Dense's best is 0.4: 80 % of it is 0.32, seen by dense at step 8 and by the ticket at step 2."""
+    row = measured(TICKET, DENSE, "robust", span=1)
+    assert (row["flops_to_80"], row["passes_to_80"]) == (20, 40)
+    assert row["boosting_80"] == 80 / 20
+    assert row["boosting_80_with_search"] == 80 / (20 + 60)
+    assert row["boosting_95"] == 80 / 40
+    assert math.isnan(row["boosting_100"])
+    assert math.isnan(row["flops_to_100"])
+    assert row["early_robust"] == pytest.approx(0.5 * (0.1 + 0.36) / 2 + 0.5 * (0.36 + 0.38) / 2)
+    assert row["epoch1_robust"] == 0.38
+    assert (row["early_stop_step"], row["early_stop_clean"]) == (2, pytest.approx(0.46))
+    assert measured(DENSE, DENSE, "robust", span=1)["boosting_90"] == 1
+
+
+def test_area_is_the_mean_height():
+    flat = [point(step, 0.3) for step in (0, 1, 3, 4, 8)]
+    assert early_area(flat, "val_robust", 1) == pytest.approx(0.3)
+    assert early_area(flat, "val_robust", 2) == pytest.approx(0.3)
+    rising = [point(step, step / 8) for step in (0, 3, 8)]
+    assert early_area(rising, "val_robust", 2) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("steps", [(), (4,), (2, 4), (0, 2)])
+def test_a_curve_that_does_not_span_the_epoch_has_no_area(steps):
+    assert math.isnan(early_area([point(s, 0.3) for s in steps], "val_robust", 1))
+
+
+def test_a_target_is_met_where_it_is_first_seen():
+    curve = [point(0, 0.1), point(2, 0.5), point(4, 0.2), point(6, 0.5)]
+    assert cost_to(curve, "val_robust", 0.5) == (40, 20)
+    assert all(map(math.isnan, cost_to(curve, "val_robust", 0.51)))
+
+
+def test_early_stop_is_the_first_lowest_loss_and_unknown_to_old_runs():
+    curve = [point(0, 0.1, 2.0), point(2, 0.5, 0.5), point(4, 0.2, 0.5)]
+    assert early_stop(curve) == (2, 0.6)
+    old = [{k: v for k, v in p.items() if k != "val_loss"} for p in curve]
+    assert all(map(math.isnan, early_stop(old)))
+
+
+@pytest.fixture(scope="module")
+def run(tiny_recipe, tmp_path_factory):
+    from robust_tickets.progress import Silent
+    from robust_tickets.stages import Machine
+
+    recipe = replace(
+        tiny_recipe,
+        train=replace(tiny_recipe.train, epochs=4),
+        compare=Compare(("dense", "dense-best", "dense-short", "ticket")),
+    )
+    return comparison.compare(
+        Experiment(recipe), [0, 1], tmp_path_factory.mktemp("runs"), Machine("cpu", Silent())
+    )
+
+
+def test_a_comparison_has_a_row_an_arm_and_seed(run):
+    rows = boosting(run)
+    assert list(zip(rows.arm, rows.seed, strict=True)) == [
+        (arm, seed) for arm in run.recipe.compare.arms for seed in (0, 1)
+    ]
+    dense = rows[rows.arm == "dense"]
+    for target in TARGETS:
+        trained = dense[dense[f"flops_to_{target}"] > 0]  # an untrained net may meet it by chance
+        assert (trained[f"boosting_{target}"] == 1).all()
+        assert trained[f"passes_to_{target}"].le(trained.passes).all()
+    ticket = rows[rows.arm == "ticket"]
+    assert (
+        ticket.search_flops == [arm_result(run, s, "ticket").search["charged_flops"] for s in (0, 1)]
+    ).all()
+    assert rows.early_robust.between(0, 1).all()
+
+
+def test_dense_best_is_dense_up_to_its_best_epoch(run):
+    for seed in (0, 1):
+        best, dense = (arm_result(run, seed, arm) for arm in ("dense-best", "dense"))
+        n = dense.about["best_epoch"]
+        assert best.history == dense.history[:n]
+        assert best.ledger["charged_passes"] == dense.history[n - 1]["passes"]
+        assert best.ledger["charged_seconds"] == dense.ledger["epoch_seconds"][n - 1]
+        assert best.accuracy["best", "pgd-20"] == dense.accuracy["best", "pgd-20"]
+        assert best.accuracy["last", "pgd-20"] == dense.accuracy["best", "pgd-20"]
+        assert not run.arm(seed, "dense-best").exists()
+    row = timing(run).set_index("arm").loc["dense-best"]
+    assert row.pgd20_mean == row.pgd20_last_mean == timing(run).set_index("arm").loc["dense"].pgd20_mean
+    assert row.flops_vs_dense == pytest.approx(row.epochs / 4)

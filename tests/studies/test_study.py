@@ -1,0 +1,201 @@
+"""A study runs its cells once, shares what they share, and says what its figures say."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from robust_tickets import studies
+from robust_tickets.errors import InputError
+from robust_tickets.progress import Silent
+from robust_tickets.report.read import arm_result
+from robust_tickets.runs import RunDirectory
+from robust_tickets.settings import Study
+from robust_tickets.stages import Machine
+from robust_tickets.studies import CLAIMS
+from robust_tickets.tickets import Ticket
+from robust_tickets.verbs import STUDIES
+
+STUDY = Study(
+    lr=(0.02, 0.1),
+    ratio=(0.5, 0.8),
+    width=(0.1, 0.2),
+    mask_source=("natural", "fgsm"),
+    search_length=(1, 2),
+    rounds=(1, 2),
+    schedule=(1, 2),
+    transfer=("threat.eps=0.05",),
+)
+
+
+class Heard(Silent):
+    """Progress that remembers what was said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def base(tiny_recipe):
+    return replace(tiny_recipe, study=STUDY)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One folder for all studies here, which therefore share what they have in common."""
+    return tmp_path_factory.mktemp("runs")
+
+
+def ask(name, base, runs, seeds=(0, 1)):
+    heard = Heard()
+    return studies.study(name, base, list(seeds), runs, Machine("cpu", heard)), heard.lines
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_each_study_writes_its_rows_figure_and_verdict(name, base, runs):
+    done, _ = ask(name, base, runs)
+    rows = pd.read_csv(done.folder / f"{name}.csv")
+    assert set(rows.seed) == {0, 1}
+    assert not rows.duplicated(["setting", "seed", "arm"]).any()
+    assert {"dense", "ticket"} <= set(rows.arm)
+    assert (done.folder / f"{name}.svg").read_text(encoding="utf-8").startswith("<?xml")
+    said = (done.folder / f"{name}.md").read_text(encoding="utf-8")
+    assert "undecided at 2 seeds" in said
+    assert "A verdict needs 3 seeds" in said
+    assert (done.folder / "study.toml").is_file()
+    before = {p.name: p.read_bytes() for p in done.folder.iterdir()}
+    again, lines = ask(name, base, runs)
+    assert {p.name: p.read_bytes() for p in again.folder.iterdir()} == before
+    assert not any("taken over" in line for line in lines)  # for it is there already
+
+
+def test_figures_are_those_of_the_run_directories(base, runs):
+    done, _ = ask("lr", base, runs)
+    for row in done.rows.itertuples():
+        run = RunDirectory.open(runs / row.run)
+        result = arm_result(run, row.seed, row.arm)
+        assert run.recipe.search.lr == float(row.setting)
+        assert row.flops == result.ledger["charged_flops"]
+        assert row.test_pgd20 == pytest.approx(result.accuracy["best", "pgd-20"], abs=1e-6)
+
+
+def test_cells_share_their_dense_arm_and_studies_their_cells(base, runs):
+    ask("lr", base, runs)
+    _, lines = ask("ratio", base, runs, seeds=(0,))
+    lr = {row.run for row in ask("lr", base, runs)[0].rows.itertuples() if row.setting == "0.1"}
+    ratio = {row.run for row in ask("ratio", base, runs)[0].rows.itertuples() if row.setting == "0.5"}
+    assert lr == ratio  # the recipe's own setting
+    assert not any("epoch" in line for line in lines)
+
+
+def test_more_seeds_add_to_those_that_are_there(base, tmp_path):
+    base = replace(base, study=replace(STUDY, controls=("dense", "ticket")))
+    one, _ = ask("controls", base, tmp_path, seeds=(0,))
+    assert "One seed cannot give an interval" in (one.folder / "controls.md").read_text(encoding="utf-8")
+    both, _ = ask("controls", base, tmp_path, seeds=(2,))
+    assert list(both.rows.seed.unique()) == [0, 2]
+    assert both.folder == one.folder
+
+
+def test_the_ticket_of_another_recipe_is_charged_its_own_search(base, runs):
+    done, _ = ask("transfer", base, runs, seeds=(0,))
+    there = done.rows[(done.rows.arm == "ticket-from") & (done.rows.seed == 0)].iloc[0]
+    own = done.rows[(done.rows.arm == "ticket") & (done.rows.seed == 0)].iloc[0]
+    assert there.search_flops == own.search_flops > 0  # the same steps at another eps
+    (cell,) = studies.GRIDS["transfer"](base)
+    found = Ticket.load(RunDirectory.of(runs, cell.source).arm(0, "search") / "ticket.safetensors")
+    assert found.hash != Ticket.load(runs / own.run / "seed-0/search/ticket.safetensors").hash
+    assert (runs / own.run / "seed-0" / f"ticket-{found.hash[:8]}" / "best.safetensors").is_file()
+
+
+def test_a_damaged_table_is_named_and_nothing_is_lost(base, runs):
+    done, _ = ask("rounds", base, runs, seeds=(0,))
+    file = done.folder / "rounds.csv"
+    whole = file.read_bytes()
+    file.write_text("seed,arm\n0\n")
+    with pytest.raises(InputError, match=r"rounds.csv .*remove it and run the study again"):
+        ask("rounds", base, runs, seeds=(0,))
+    file.write_bytes(whole)
+
+
+def rows_of(figures, column="early_robust"):
+    """Rows from (setting, arm) -> a figure a seed."""
+    return pd.DataFrame(
+        [
+            {"setting": setting, "arm": arm, "seed": seed, column: figure}
+            for (setting, arm), values in figures.items()
+            for seed, figure in enumerate(values)
+        ]
+    )
+
+
+UP, DOWN, MIDDLE = (0.41, 0.42, 0.43), (0.31, 0.30, 0.32), (0.35, 0.36, 0.37)
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "settings", "statuses"),
+    [
+        ("lr", {("0.1", "ticket"): DOWN, ("0.01", "ticket"): UP}, ["0.1", "0.01"], ["holds"]),
+        ("lr", {("0.1", "ticket"): UP, ("0.01", "ticket"): DOWN}, ["0.1", "0.01"], ["does not hold"]),
+        (
+            "ratio",
+            {
+                (r, a): v
+                for r, t in (("0.6", UP), ("0.98", DOWN))
+                for a, v in (("ticket", t), ("dense", MIDDLE))
+            },
+            ["0.6", "0.98"],
+            ["holds"],  # what is pruned further is not claimed of
+        ),
+        (
+            "width",
+            {
+                ("1", "ticket"): UP,
+                ("1", "ticket-reinit"): DOWN,
+                ("0.1", "ticket"): MIDDLE,
+                ("0.1", "ticket-reinit"): DOWN,
+            },
+            ["1", "0.1"],
+            ["holds"],
+        ),
+        (
+            "mask-source",
+            {("natural", "ticket"): DOWN, ("fgsm", "ticket"): UP, ("pgd", "ticket"): MIDDLE},
+            ["natural", "fgsm", "pgd"],
+            ["holds"],
+        ),
+        ("search-length", {("1", "ticket"): UP, ("9", "ticket"): DOWN}, ["1", "9"], ["does not hold"]),
+        ("rounds", {("1", "ticket"): UP, ("4", "ticket"): (0.411, 0.419, 0.43)}, ["1", "4"], ["holds"]),
+        (
+            "controls",
+            {("", "ticket"): MIDDLE, ("", "random"): DOWN, ("", "dense-best"): UP, ("", "dense"): UP},
+            [""],
+            ["does not hold"],
+        ),
+        (
+            "transfer",
+            {("threat.eps=1", "ticket-from"): UP, ("threat.eps=1", "ticket-reinit"): DOWN},
+            ["threat.eps=1"],
+            ["holds"],
+        ),
+    ],
+)
+def test_claims_read_the_figures_they_name(name, figures, settings, statuses):
+    assert [claim.status for claim in CLAIMS[name](rows_of(figures), settings, "robust")] == statuses
+
+
+def test_the_schedule_has_two_claims_on_test_accuracy():
+    figures = {("2", "ticket"): MIDDLE, ("2", "dense-short"): DOWN, ("2", "dense-equal-cost"): UP}
+    claims = CLAIMS["schedule"](rows_of(figures, "test_pgd20"), ["2"], "robust")
+    assert [claim.status for claim in claims] == ["holds", "does not hold"]
+    claims = CLAIMS["schedule"](rows_of(figures, "test_clean"), ["2"], "clean")
+    assert [claim.status for claim in claims] == ["holds", "does not hold"]
+
+
+def test_seeds_that_lack_an_arm_are_left_out_of_its_contrast():
+    rows = rows_of({("0.1", "ticket"): DOWN, ("0.01", "ticket"): UP[:2]})
+    (claim,) = CLAIMS["lr"](rows, ["0.1", "0.01"], "robust")
+    assert len(claim.contrasts[0].differences) == 2

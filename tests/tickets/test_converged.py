@@ -1,0 +1,151 @@
+"""The early stop of a search: its distance, its decisions, and that a stop changes nothing else."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robust_tickets import arms, models, stages
+from robust_tickets.errors import InputError
+from robust_tickets.ledger import Ledger
+from robust_tickets.progress import Meter, Silent
+from robust_tickets.pruning import SCORES, Mask, prunable, prune
+from robust_tickets.runs import RunDirectory
+from robust_tickets.stages import Every, Experiment, Machine, saves
+from robust_tickets.stages.experiment import model_spec
+from robust_tickets.tickets import Ticket, find_ticket
+from robust_tickets.tickets.converged import QUEUE, Converging, jaccard_distance
+
+SETS = st.lists(st.booleans(), min_size=6, max_size=6)
+
+
+def mask_of(bits):
+    return Mask({"a": torch.tensor(bits[:2]), "b": torch.tensor(bits[2:]).reshape(2, 2)})
+
+
+@settings(deadline=None, derandomize=True, database=None)
+@given(one=SETS, other=SETS)
+def test_the_distance_is_that_of_the_sets_of_kept_weights(one, other):
+    a, b = ({i for i, kept in enumerate(bits) if kept} for bits in (one, other))
+    expected = 1 - len(a & b) / len(a | b) if a | b else 0
+    assert jaccard_distance(mask_of(one), mask_of(other)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_sparse_masks_that_share_nothing_are_far_apart():
+    """Where the Hamming distance, over all weights, says that they are nearly the same."""
+    one, other = torch.zeros(1000, dtype=torch.bool), torch.zeros(1000, dtype=torch.bool)
+    one[:40], other[40:80] = True, True
+    assert float((one != other).double().mean()) == 0.08
+    assert jaccard_distance(Mask({"a": one}), Mask({"a": other})) == 1
+
+
+def search(recipe, data, **changes):
+    recipe = replace(recipe, search=replace(recipe.search, rounds=1, epochs=12, lr=0.02, **changes))
+    net = models.build(model_spec(recipe, data.spec), seed=0)
+    plan = arms.search_plan(recipe, data.spec)
+    ledger = Ledger("search")
+    with ledger.running():
+        how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
+        found = find_ticket(net, data, recipe.search, how, ledger, Meter())
+    return net, found, ledger
+
+
+def decided(history, threshold):
+    """The epoch at which the logged distances end a round."""
+    for record in history:
+        distances = record["mask_distances"]
+        if len(distances) == 4 and all(distance < threshold for distance in distances):
+            return record["epoch"]
+    return None
+
+
+def test_each_decision_is_reproduced_from_the_logged_distances(tiny_recipe, tiny_data):
+    net, whole, _ = search(tiny_recipe, tiny_data)
+    assert [len(r["mask_distances"]) for r in whole.history] == [0, 1, 2, 3] + [4] * 8
+    worst = sorted(max(r["mask_distances"]) for r in whole.history[4:])
+    for threshold in (worst[0] / 2, worst[0] + 1e-9, worst[3] + 1e-9, worst[-1] + 1e-9):
+        _, found, ledger = search(tiny_recipe, tiny_data, stop_distance=threshold)
+        end = decided(whole.history, threshold) or 12
+        assert found.history[-1]["epoch"] == end
+        assert [r["mask_distances"] for r in found.history] == [
+            r["mask_distances"] for r in whole.history[:end]
+        ]
+        assert found.history[-1]["passes"] == ledger.charged_passes == whole.history[end - 1]["passes"]
+    assert decided(whole.history, worst[3] + 1e-9) < 12
+    score = SCORES[tiny_recipe.search.scores](prunable(net), Mask.full(net))
+    assert whole.mask == prune(score, Mask.full(net), tiny_recipe.search.ratio)
+
+
+def test_the_distances_are_those_of_the_masks_that_would_be_cut(tiny_recipe, tiny_data):
+    """Searches of one, two and three epochs on the constant schedule end with those masks."""
+    _, whole, _ = search(tiny_recipe, tiny_data, schedule="constant")
+    masks = []
+    for epochs in (1, 2, 3):
+        recipe = replace(
+            tiny_recipe,
+            search=replace(tiny_recipe.search, rounds=1, epochs=epochs, lr=0.02, schedule="constant"),
+        )
+        net = models.build(model_spec(recipe, tiny_data.spec), seed=0)
+        plan = arms.search_plan(recipe, tiny_data.spec)
+        how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
+        masks.append(find_ticket(net, tiny_data, recipe.search, how, Ledger("search"), Meter()).mask)
+    assert whole.history[1]["mask_distances"] == [jaccard_distance(masks[1], masks[0])]
+    assert whole.history[2]["mask_distances"] == [jaccard_distance(masks[2], m) for m in (masks[1], masks[0])]
+
+
+def test_a_mask_that_would_empty_a_layer_now_is_no_mask():
+    masks = iter([Mask({"a": torch.tensor([True, False])})] * 2 + [None] + [Mask({"a": torch.ones(2) > 0})])
+
+    def cut():
+        found = next(masks)
+        if found is None:
+            raise InputError("leaves nothing")
+        return found
+
+    watch = Converging(Mask({"a": torch.ones(2) > 0}), cut, 0.5)
+    assert [watch.look()[0]["mask_distances"] for _ in range(4)] == [[], [0.0], [], []]
+
+
+def test_what_it_remembers_can_be_put_back():
+    full = Mask({"a": torch.ones(5) > 0, "b": torch.ones(2, 3) > 0})
+    drawn = [Mask({n: torch.rand(k.shape) < 0.5 for n, k in full.items()}) for _ in range(7)]
+    one = Converging(full, iter(drawn).__next__, 0.1)
+    for _ in range(QUEUE + 1):
+        one.look()
+    other = Converging(full, iter(drawn[QUEUE + 1 :]).__next__, 0.1)
+    other.restore(one.state())
+    assert other.look() == one.look()
+
+
+def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path, monkeypatch):
+    """Killed at several steps of a round, it stops at the same epoch with the same ticket."""
+    recipe = replace(
+        tiny_recipe, search=replace(tiny_recipe.search, rounds=1, epochs=12, lr=0.02, stop_distance=0.04)
+    )
+    whole = stages.search(
+        Experiment(recipe), 0, RunDirectory.of(tmp_path / "whole", recipe), Machine("cpu", Silent())
+    )
+    run = RunDirectory.of(tmp_path / "cut", recipe)
+
+    class Stop(BaseException):
+        pass
+
+    keep, left = saves.Saves.keep, [5, 14, 18]
+
+    def kept(self, step, state):
+        keep(self, step, state)
+        if left and step >= left[0]:
+            left.pop(0)
+            raise Stop
+
+    monkeypatch.setattr(saves.Saves, "keep", kept)
+    machine = Machine("cpu", Silent(), Every(0, 1))
+    for _ in range(3):
+        with pytest.raises(Stop):
+            stages.search(Experiment(recipe), 0, run, machine)
+    again = stages.search(Experiment(recipe), 0, run, machine)
+    assert (again.parent / "metrics.jsonl").read_text() == (whole.parent / "metrics.jsonl").read_text()
+    assert Ticket.load(again).hash == Ticket.load(whole).hash
+    assert '"epoch": 12' not in (again.parent / "metrics.jsonl").read_text()

@@ -1,0 +1,90 @@
+"""What a ticket would cost if zeros were skipped, and the dense net that is as large."""
+
+import functools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from robust_tickets import comparison, models
+from robust_tickets.models import ModelSpec
+from robust_tickets.pruning import Mask, prunable
+from robust_tickets.report.read import arm_result
+from robust_tickets.settings import Compare, Model
+from robust_tickets.stages import Experiment
+from robust_tickets.tickets import kept_flops, narrowed_to_flops, narrowed_to_weights
+from robust_tickets.training import Checkpoint
+
+SHAPE = (3, 32, 32)
+
+
+def spec_of(name, width=1.0):
+    return ModelSpec(name, width, SHAPE, 10, (0.5,) * 3, (0.2,) * 3)
+
+
+@pytest.mark.parametrize("name", ["lenet-300-100", "conv-2", "resnet20", "vgg16", "wrn10-1"])
+def test_all_weights_cost_what_pytorch_counts(name):
+    net = models.build(spec_of(name, 0.5), seed=0)
+    assert kept_flops(net, Mask.full(net), SHAPE) == models.forward_flops(net, SHAPE)
+
+
+def test_a_ticket_without_whole_channels_costs_what_the_smaller_net_does():
+    """VGG-16 at half width whose upper half of every layer's channels, and what reads them, is gone."""
+    wide, small = (models.build(spec_of("vgg16", width), seed=0) for width in (0.5, 0.25))
+    mask = {}
+    for (name, weight), other in zip(prunable(wide).items(), prunable(small).values(), strict=True):
+        mask[name] = torch.zeros(weight.shape, dtype=torch.bool)
+        mask[name][: other.shape[0], : other.shape[1]] = True
+    assert kept_flops(wide, Mask(mask), SHAPE) == models.forward_flops(small, SHAPE)
+
+
+@functools.cache
+def sizes_of(name):
+    """FLOPs and weights at every width up to the half."""
+    nets = (models.build(spec_of(name, 0.5 * step / 256), seed=0) for step in range(1, 257))
+    return [(models.forward_flops(net, SHAPE), Mask.full(net).size) for net in nets]
+
+
+@pytest.mark.parametrize("name", ["lenet-300-100", "resnet20"])
+@pytest.mark.parametrize("share", [0.9, 0.2, 0.01])
+def test_no_width_comes_nearer(name, share):
+    spec = spec_of(name, 0.5)
+    sizes = sizes_of(name)
+    flops, weights = sizes[-1]
+
+    def off(value, target):
+        return abs(math.log(value / target))
+
+    by_flops = models.build(narrowed_to_flops(spec, round(share * flops)), seed=0)
+    by_weights = models.build(narrowed_to_weights(spec, round(share * weights)), seed=0)
+    found = off(models.forward_flops(by_flops, SHAPE), share * flops)
+    assert found <= min(off(f, share * flops) for f, _ in sizes) + 1e-6
+    found = off(Mask.full(by_weights).size, share * weights)
+    assert found <= min(off(w, share * weights) for _, w in sizes) + 1e-6
+
+
+def test_narrow_arms_are_narrow_nets_on_the_tickets_schedule_and_not_charged_its_search(
+    tiny_recipe, machine, tmp_path
+):
+    recipe = replace(
+        tiny_recipe,
+        model=Model("lenet-300-100", width=0.3),
+        compare=Compare(("dense", "dense-narrow-flops", "dense-narrow-weights", "ticket")),
+    )
+    run = comparison.compare(Experiment(recipe), [0], tmp_path, machine)
+    found = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
+    ticket = found["ticket"].about
+    for arm, key in (("dense-narrow-flops", "kept_flops"), ("dense-narrow-weights", "weights")):
+        about = found[arm].about
+        assert found[arm].search is None
+        assert about["epochs"] == ticket["epochs"] == 2
+        assert about["width"] < recipe.model.width == ticket["width"]
+        assert about[key] == pytest.approx(ticket[key], rel=0.05)
+        assert found[arm].ledger["charged_passes"] == found["ticket"].ledger["charged_passes"]
+        ratio = about["forward_flops"] / ticket["forward_flops"]
+        assert found[arm].ledger["charged_flops"] == pytest.approx(
+            ratio * found["ticket"].ledger["charged_flops"]
+        )
+        net = Checkpoint.load(run.arm(0, arm) / "best.safetensors").net()
+        assert sum(p.numel() for p in net.parameters()) == about["params"]

@@ -1,0 +1,80 @@
+"""A net that pruning cut in two is found, and one that it did not is let through."""
+
+import pytest
+import torch
+from torch import nn
+
+from robust_tickets import models
+from robust_tickets.data import SPECS
+from robust_tickets.errors import InputError
+from robust_tickets.models import ModelSpec
+from robust_tickets.pruning import Mask, prunable, random_mask
+from robust_tickets.tickets.paths import check_paths
+
+SHAPE = (1, 8, 8)
+
+
+class Chain(nn.Module):
+    """Two convolutions and a head, perhaps with a layer norm before it."""
+
+    def __init__(self, norm=False):
+        super().__init__()
+        self.one = nn.Conv2d(1, 4, 3)
+        self.two = nn.Conv2d(4, 4, 3)
+        self.norm = nn.LayerNorm(4) if norm else nn.Identity()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.norm(torch.relu(self.two(torch.relu(self.one(x)))).mean((2, 3))))
+
+
+def kept_but(net, **removed):
+    """A mask of all weights but those at the places given by layer."""
+    mask = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in prunable(net).items()}
+    for layer, place in removed.items():
+        mask[f"{layer}.weight"][place] = False
+    return Mask(mask)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_layers_with_weights_that_do_not_meet_are_named(norm):
+    net = Chain(norm)
+    mask = kept_but(net, one=slice(2, 4), two=(slice(None), slice(0, 2)))  # two reads what one does not give
+    assert all(bool(kept.any()) for kept in mask.values())
+    with pytest.raises(InputError, match=r"no path .* kept of two.weight \(density 0.5\) meets nothing"):
+        check_paths(net, mask, SHAPE)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_one_thin_path_is_enough(norm):
+    net = Chain(norm)
+    mask = kept_but(net, one=slice(1, 4), two=slice(1, 4), head=(slice(None), slice(1, 4)))
+    check_paths(net, mask, SHAPE)
+
+
+def test_a_shortcut_is_a_path():
+    """In a residual net a block may be cut through whole."""
+    digits = SPECS["digits"]
+    net = models.build(ModelSpec("resnet20", 0.5, digits.shape, 10, digits.mean, digits.std), seed=0)
+    mask = dict(Mask.full(net))
+    mask["layer1.0.conv1.weight"] = torch.zeros_like(mask["layer1.0.conv1.weight"])
+    check_paths(net, Mask(mask), digits.shape)
+    mask["conv1.weight"] = torch.zeros_like(mask["conv1.weight"])
+    with pytest.raises(InputError, match="no path leads through"):
+        check_paths(net, Mask(mask), digits.shape)
+
+
+@pytest.mark.parametrize(
+    "name", ["lenet-300-100", "conv-4", "resnet18", "preact-resnet18", "wrn10-1", "vgg16"]
+)
+@pytest.mark.parametrize("init", ["as it was", "trained to nothing"])
+def test_usual_masks_pass_whatever_the_weights_are(name, init):
+    shape = (3, 32, 32)
+    net = models.build(ModelSpec(name, 0.25, shape, 10, (0.5,) * 3, (0.2,) * 3), seed=0)
+    if init != "as it was":
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.mul_(-1e-20)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    check_paths(net, random_mask(Mask.full(net), 0.9, "erk", 0, frozenset()), shape)
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())

@@ -1,0 +1,112 @@
+"""Validation within the first epochs: it sees what there is, and changes nothing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from robust_tickets import arms
+from robust_tickets.data import SPECS, floats
+from robust_tickets.ledger import Ledger
+from robust_tickets.progress import Meter
+from robust_tickets.recipe import Recipe
+from robust_tickets.settings import Data, Evaluate, Train
+from robust_tickets.training import fit
+from robust_tickets.training.loop import snapshot
+
+
+def run(net, data, how, **more):
+    ledger = Ledger("train")
+    with ledger.running():
+        return fit(net, None, data, how, ledger, Meter(), **more), ledger
+
+
+def equal(one, other):
+    return list(one) == list(other) and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_looking_within_epochs_changes_no_bit_and_is_not_charged(conv_net, tiny_data, how):
+    start = snapshot(conv_net)
+    plain, first = run(conv_net, tiny_data, how)
+    conv_net.load_state_dict(start)
+    looked, second = run(conv_net, tiny_data, replace(how, points=(0, 1, 3, 6)))
+    assert equal(plain.last, looked.last)
+    assert plain.history == looked.history
+    assert plain.points == []
+    assert [p["step"] for p in looked.points] == [0, 1, 3, 6]
+    assert [p["epoch"] for p in looked.points] == [0, 0.25, 0.75, 1.5]
+    assert first.charged_passes == second.charged_passes
+    assert second.passes["validate"].total > first.passes["validate"].total
+
+
+def test_a_point_is_what_an_epoch_that_ended_there_says(conv_net, tiny_data, how):
+    """A training of three constant steps that ends there has the same record."""
+    how = replace(how, settings=replace(how.settings, schedule="constant"))
+    start = snapshot(conv_net)
+    looked, _ = run(conv_net, tiny_data, replace(how, points=(3,)))
+    conv_net.load_state_dict(start)
+    short, _ = run(conv_net, tiny_data, replace(how, steps=3))
+    for key in ("step", "val_clean", "val_robust", "val_loss", "passes", "flops"):
+        assert looked.points[0][key] == short.history[-1][key], key
+
+
+def test_the_loss_is_the_mean_cross_entropy_on_clean_validation_images(conv_net, tiny_data, how):
+    fitted, _ = run(conv_net, tiny_data, how)
+    conv_net.eval()
+    with torch.no_grad():
+        loss = F.cross_entropy(conv_net(floats(tiny_data.val.images, False)), tiny_data.val.labels)
+    assert fitted.history[-1]["val_loss"] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_a_training_that_stops_in_the_middle_of_a_point_goes_on_from_there(conv_net, tiny_data, how):
+    """Each state that is offered, within points too, ends with the same bits and records."""
+    how = replace(how, points=(0, 2, 5))
+    start = snapshot(conv_net)
+    states = []
+
+    def offer(step, make, now=False):
+        states.append(make())
+
+    whole, _ = run(conv_net, tiny_data, how, offer=offer)
+    assert sum(state.step == 2 for state in states) > 1  # some of them within the point
+    for state in [s for s in states if s.step in (0, 2, 4, 5)][::3]:
+        conv_net.load_state_dict(start)
+        ledger = Ledger("train")
+        ledger.carry(state.ledger)
+        with ledger.running():
+            again = fit(conv_net, None, tiny_data, how, ledger, Meter(), state=state)
+        assert equal(again.last, whole.last)
+        assert again.history == whole.history
+        assert again.points == whole.points
+
+
+def test_seconds_at_the_end_of_each_epoch_rise_to_what_is_charged(conv_net, tiny_data, how):
+    _, ledger = run(conv_net, tiny_data, how)
+    report = ledger.report()
+    assert len(report["epoch_seconds"]) == 2
+    assert 0 < report["epoch_seconds"][0] < report["epoch_seconds"][1] <= report["charged_seconds"]
+    other = Ledger("train")
+    other.carry(report)
+    assert other.report()["epoch_seconds"] == report["epoch_seconds"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "points", "length", "expected"),
+    [
+        (1, 4, 3, (0, 2, 4, 6)),
+        (2, 2, 3, (0, 4, 12)),
+        (1, 100, 3, tuple(range(8))),
+        (2, 1, 3, (0,)),
+        (0, 4, 3, ()),
+        (5, 2, 1, (0, 4)),
+    ],
+)
+def test_points_are_spread_over_the_first_epochs(epochs, points, length, expected):
+    """Epochs of eight steps; where one ends is validated anyway."""
+    recipe = Recipe(
+        data=Data("digits", train_images=256),
+        train=Train(epochs=length, batch=32),
+        evaluate=Evaluate(early_epochs=epochs, early_points=points),
+    )
+    assert arms.plan(recipe, "dense", SPECS["digits"]).points == expected
