@@ -18,17 +18,12 @@ from robust_tickets.verbs import (
     REGISTRY,
     STUDIES,
     VERBS,
-    CacheClear,
     Compare,
     Evaluate,
-    Export,
     Recipes,
     Running,
-    RunsList,
-    RunsRm,
     Search,
     Study,
-    Table,
     Train,
     Verb,
 )
@@ -118,16 +113,14 @@ def _run(verb: Verb) -> None:
     if isinstance(verb, Recipes):
         for name in recipe.shipped():
             print(f"{name:<24} {recipe.load(name).summary}")
-    elif isinstance(verb, Table):
-        _table(verb)
-    elif isinstance(verb, RunsList | RunsRm | CacheClear):
-        _tidy(verb)
-    elif isinstance(verb, Export):
-        _export(verb)
     elif isinstance(verb, Evaluate):
         _evaluate(verb)
-    else:
+    elif isinstance(verb, Running):
         _run_recipe(verb)
+    else:
+        from robust_tickets import file_jobs
+
+        file_jobs.do(verb)
 
 
 def _run_recipe(verb: Running) -> None:
@@ -194,41 +187,6 @@ def _evaluate(verb: Evaluate) -> None:
     if done.curve is not None:
         print(done.curve)
     print(done.file)
-
-
-def _export(verb: Export) -> None:
-    with stops.waiting():
-        from robust_tickets import export, models
-
-    make = None if verb.model.name is None else models.imported(verb.model.name)
-    done = export.export(verb.checkpoint, verb.format, verb.out, make)
-    print(done.check)
-    print(done.file)
-
-
-def _table(verb: Table) -> None:
-    from robust_tickets import report, runs
-
-    run = runs.RunDirectory.open(verb.run)
-    text = {"csv": report.csv, "markdown": report.markdown, "latex": report.latex}[verb.format](run)
-    if verb.out is None:
-        print(text, end="")
-    else:
-        runs.write_text(verb.out, text)
-        print(verb.out)
-
-
-def _tidy(verb: RunsList | RunsRm | CacheClear) -> None:
-    from robust_tickets import index
-
-    if isinstance(verb, RunsList):
-        print(index.listed(verb.runs))
-    elif isinstance(verb, RunsRm):
-        print(index.remove(verb.run, verb.yes))
-    else:
-        from robust_tickets.data import cache
-
-        print(cache.clear())
 
 
 def _machine(verb: Running | Evaluate) -> "Machine":

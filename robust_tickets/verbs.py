@@ -8,6 +8,18 @@ import tyro
 from tyro.conf import Positional, arg
 
 from robust_tickets.eps import Eps
+from robust_tickets.file_verbs import (
+    CacheClear,
+    Export,
+    FileVerb,
+    RunsList,
+    RunsRm,
+    Table,
+    TicketDiff,
+    TicketExport,
+    TicketShow,
+    TicketVerify,
+)
 from robust_tickets.recipe import Recipe
 from robust_tickets.schema import Count, CountOrZero, NotNegative, Range
 from robust_tickets.settings import DataName
@@ -153,14 +165,6 @@ class SourceModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportModel:
-    """The net, where the file must not say."""
-
-    name: Annotated[str | None, arg(metavar="MODULE:FUNCTION")] = None
-    """the function of yours that made the checkpoint's net: a file's own word is not trusted with code"""
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvaluationThreat:
     """What the adversary may do; by default as recorded in the checkpoint (published weights: Linf 8/255)."""
 
@@ -208,61 +212,11 @@ class Evaluate(Resumable):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
-    """Make the timing table again from a run directory's files."""
-
-    run: Positional[Path]
-    """a run directory"""
-    format: Literal["csv", "markdown", "latex"] = "markdown"
-    """csv: fractions and seconds; markdown: percent, and the sentence that the table supports; latex: the
-    same table for a paper (needs the package booktabs)"""
-    out: Annotated[Path | None, arg(metavar="FILE")] = None
-    """file to write; None: standard output"""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Recipes:
     """List the shipped recipes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """Write a checkpoint's net so that it runs without this package, and check it against the original."""
-
-    checkpoint: Positional[Path]
-    """a best.safetensors or last.safetensors; the weights that a ticket pruned are zero in it"""
-    format: Literal["torch", "onnx", "safetensors"] = "torch"
-    """torch: a program for torch.export.load; onnx: a model for any ONNX runtime (needs the extra onnx);
-    safetensors: the bare weights by parameter name"""
-    out: Annotated[Path | None, arg(metavar="FILE")] = None
-    """file to write; None: beside the checkpoint, as .pt2, .onnx or -weights.safetensors"""
-    model: ExportModel = ExportModel()
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunsList:
-    """List run directories: recipe, seeds, finished arms, size."""
-
-    runs: Path = Path("runs")
-    """folder of the run directories"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunsRm:
-    """Remove a run directory with all its results."""
-
-    run: Positional[Path]
-    """a run directory"""
-    yes: bool = False
-    """really remove it; without, only what would go is said"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheClear:
-    """Remove the decoded images from the cache; they are decoded again when they are needed."""
-
-
-Verb = Search | Train | Evaluate | Compare | Study | Table | Recipes | Export | RunsList | RunsRm | CacheClear
+Verb = Search | Train | Evaluate | Compare | Study | Recipes | FileVerb
 VERBS: dict[str, type[Verb]] = {
     "search": Search,
     "train": Train,
@@ -272,6 +226,10 @@ VERBS: dict[str, type[Verb]] = {
     "table": Table,
     "export": Export,
     "recipes": Recipes,
+    "ticket show": TicketShow,
+    "ticket diff": TicketDiff,
+    "ticket export": TicketExport,
+    "ticket verify": TicketVerify,
     "runs list": RunsList,
     "runs rm": RunsRm,
     "cache clear": CacheClear,

@@ -1,14 +1,20 @@
 """The report of a run directory, written into it."""
 
+from robust_tickets.report.boosting_table import boosting_csv, boosting_markdown
 from robust_tickets.report.plots import curves
 from robust_tickets.report.tables import markdown, timing
 from robust_tickets.runs import RunDirectory, write, write_text
 
 
 def write_report(run: RunDirectory) -> None:
-    """Write timing.csv, timing.md and curves.svg. Raises InputError if no seed is complete."""
+    """Write timing.csv, timing.md, boosting.csv, boosting.md and curves.svg.
+
+    Raises InputError if no seed is complete.
+    """
     write_text(run.path / "timing.csv", csv(run))
     write_text(run.path / "timing.md", markdown(run))
+    write_text(run.path / "boosting.csv", boosting_csv(run))
+    write_text(run.path / "boosting.md", boosting_markdown(run))
     write(run.path / "curves.svg", lambda part: curves(run, part))
 
 

@@ -1,0 +1,86 @@
+"""The table of head starts: how fast each arm gets where, and what of it is more than chance."""
+
+import pandas as pd
+
+from robust_tickets.report.boosting import boosting
+from robust_tickets.report.claims import contrast
+from robust_tickets.report.tables import heading
+from robust_tickets.runs import RunDirectory
+
+TARGET = 90
+"""Percent of dense's best that the table is about; boosting.csv has others too."""
+
+TITLES = (
+    "arm",
+    "epoch 1, clean %",
+    "epoch 1, robust %",
+    "early area %",
+    "early area - dense, points",
+    f"passes to {TARGET} %, M",
+    "boosting",
+    "with search",
+    "early stop at step",
+    "clean there %",
+)
+
+
+def boosting_csv(run: RunDirectory) -> str:
+    """How fast each arm and seed gets where, as CSV."""
+    return str(boosting(run).to_csv(index=False, float_format="%.6g"))
+
+
+def boosting_markdown(run: RunDirectory) -> str:
+    """The same for people: means over seeds, differences from dense with their intervals."""
+    rows = boosting(run)
+    metric = run.recipe.evaluate.choose
+    lines = ["| " + " | ".join(TITLES) + " |", "|" + " --- |" + " ---: |" * (len(TITLES) - 1)]
+    lines += ["| " + " | ".join(_cells(arm, rows, metric)) + " |" for arm in rows.arm.drop_duplicates()]
+    span = run.recipe.evaluate.early_epochs
+    area = (
+        f"`early area` is the mean height of the {metric} validation curve over the first {span} epochs"
+        if span
+        else "there is no early area, as evaluate.early_epochs is 0"
+    )
+    about = (
+        f"Validation images; means over seeds. {area[0].upper()}{area[1:]}; its difference is paired by seed, "
+        "with the 95 % interval of Student's t. `boosting` is dense's FLOPs over the arm's, to the validation "
+        f"at which {TARGET} % of dense's best {metric} accuracy was first seen, without the search and with "
+        "it; `-`: a seed never got there. `early stop` is the step of the lowest clean validation loss."
+    )
+    return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), about]) + "\n"
+
+
+def _cells(arm: str, rows: pd.DataFrame, metric: str) -> list[str]:
+    found, dense = (rows[rows.arm == each] for each in (arm, "dense"))
+    early = f"early_{metric}"
+    ratio = f"boosting_{TARGET}"
+
+    def percent(column: str) -> str:
+        return _mean(100 * found[column], ".1f")
+
+    return [
+        arm,
+        percent("epoch1_clean"),
+        percent("epoch1_robust"),
+        percent(early),
+        _difference(list(found[early]), list(dense[early])) if arm != "dense" else "",
+        _mean(found[f"passes_to_{TARGET}"] / 1e6, ".3f"),
+        _mean(found[ratio], ".2f"),
+        _mean(found[f"{ratio}_with_search"], ".2f"),
+        _mean(found.early_stop_step, ".0f"),
+        percent("early_stop_clean"),
+    ]
+
+
+def _mean(values: "pd.Series[float]", form: str) -> str:
+    return "-" if values.isna().any() else f"{values.mean():{form}}"
+
+
+def _difference(one: list[float], other: list[float]) -> str:
+    if pd.isna([*one, *other]).any():
+        return "-"
+    found = contrast("", one, other)
+    mean = sum(found.differences) / len(found.differences)
+    between = found.between
+    shown = f" ({100 * between[0]:+.1f} to {100 * between[1]:+.1f})" if between else ""
+    return f"{100 * mean:+.1f}{shown}"

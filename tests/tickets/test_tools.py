@@ -1,0 +1,180 @@
+"""What ticket show, diff, export and verify say of tickets."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy import stats
+from torch.nn.utils import prune as torch_prune
+
+from robust_tickets import api, models, stages
+from robust_tickets.errors import InputError
+from robust_tickets.progress import Silent
+from robust_tickets.pruning import Mask, prunable, random_mask
+from robust_tickets.runs import RunDirectory
+from robust_tickets.settings import Model
+from robust_tickets.stages import Experiment, Machine
+from robust_tickets.tickets import Ticket, compared, export_ticket, layers, overlap, shown, verify
+from robust_tickets.tickets.controls import reinit, shuffle_layer
+
+
+@pytest.fixture(scope="module")
+def file(tiny_recipe, tmp_path_factory):
+    recipe = replace(tiny_recipe, model=Model("conv-2", width=0.2))
+    run = RunDirectory.of(tmp_path_factory.mktemp("runs"), recipe)
+    return stages.search(Experiment(recipe), 3, run, Machine("cpu", Silent()))
+
+
+@pytest.fixture
+def ticket(file):
+    return Ticket.load(file)
+
+
+def test_layers_are_counted_as_they_are():
+    kept = torch.zeros(4, 3, 2, 2, dtype=torch.bool)
+    kept[0, 1, 0, 0] = kept[2, 1, 1, 1] = kept[2, 2] = True
+    table = layers(Mask({"conv.weight": kept, "fc.weight": torch.ones(2, 5) > 0}))
+    assert table.to_dict("records") == [
+        {
+            "layer": "conv.weight",
+            "shape": "4 x 3 x 2 x 2",
+            "weights": 48,
+            "kept": 6,
+            "density": 6 / 48,
+            "dead_outputs": 2,
+            "dead_inputs": 1,
+        },
+        {
+            "layer": "fc.weight",
+            "shape": "2 x 5",
+            "weights": 10,
+            "kept": 10,
+            "density": 1.0,
+            "dead_outputs": 0,
+            "dead_inputs": 0,
+        },
+    ]
+
+
+def test_a_ticket_says_where_it_came_from_and_what_it_cost(ticket):
+    said = shown(ticket)
+    for words in (
+        "conv-2 at width 0.2, images 1 x 8 x 8, 10 classes",
+        f"digits, fingerprint {ticket.data}",
+        "Linf 0.1",
+        "imp, fgsm, 2 x 2 epochs at lr 0.1, then rewind, ratio 0.5",
+        f"{ticket.passes:,} passes",
+        ticket.hash,
+    ):
+        assert words in said
+    last = said.splitlines()[-1].split()
+    assert last[:1] + last[1:3] == ["all", f"{ticket.mask.size:,}", f"{ticket.mask.kept:,}"]
+
+
+def test_overlap_is_held_against_the_hypergeometric_distribution():
+    one = Mask({"a": torch.arange(50) < 20, "b": torch.arange(30) < 3})
+    other = Mask({"a": torch.arange(50) % 2 == 0, "b": torch.arange(30) < 6})
+    table = overlap(one, other).set_index("layer")
+    for name, n, a, b, both in (("a", 50, 20, 25, 10), ("b", 30, 3, 6, 3)):
+        chance = stats.hypergeom(n, a, b)
+        row = table.loc[name]
+        assert (row.weights, row.one, row.other, row.both) == (n, a, b, both)
+        assert (row.by_chance, row.sd) == pytest.approx((chance.mean(), chance.std()))
+        assert row.deviations == pytest.approx((both - chance.mean()) / chance.std())
+        assert row.jaccard == pytest.approx(1 - both / (a + b - both))
+    assert table.loc["all"].both == 13
+    assert table.loc["all"].sd == pytest.approx(np.hypot(*table.sd[:2]))
+
+
+def test_random_masks_overlap_by_chance(ticket):
+    masks = [random_mask(ticket.mask, 0.7, "erk", seed, frozenset()) for seed in range(40)]
+    seen = [overlap(a, b).deviations.iloc[-1] for a, b in zip(masks[::2], masks[1::2], strict=True)]
+    assert abs(np.mean(seen)) < 4 / np.sqrt(len(seen))
+    assert 0.5 < np.std(seen) < 1.7
+
+
+def test_two_tickets_are_compared_by_masks_and_inits(ticket):
+    assert compared(ticket, ticket).startswith("masks: the same; inits: the same")
+    moved = shuffle_layer(ticket, ticket.init, 0)
+    assert compared(ticket, moved).startswith("masks: other; inits: the same")
+    net = models.build(ticket.model, seed=9)
+    assert " tensors alike" in compared(ticket, reinit(ticket, dict(net.state_dict()), 0)).splitlines()[0]
+
+
+def test_tickets_of_different_nets_cannot_be_compared(ticket):
+    one = Mask({"a": torch.ones(2, 2) > 0})
+    with pytest.raises(InputError, match="different nets: only one has a weight"):
+        overlap(one, ticket.mask)
+    with pytest.raises(InputError, match=r"different nets: a is \(2, 2\) in one and \(2, 3\) in the other"):
+        overlap(one, Mask({"a": torch.ones(2, 3) > 0}))
+
+
+def test_exports_are_what_pytorch_loads(ticket, tmp_path):
+    files = {file.name: file for file in export_ticket(ticket, tmp_path / "mine")}
+    net = models.build(ticket.model, seed=11)
+    net.load_state_dict(load_file(files["mine-init.safetensors"]))
+    masks = load_file(files["mine-masks.safetensors"])
+    assert masks.keys() == set(ticket.mask)
+    assert all(torch.equal(kept, ticket.mask[name]) for name, kept in masks.items())
+    by_hand = models.build(ticket.model, seed=11)
+    pruned = models.build(ticket.model, seed=12)
+    for one in (by_hand, pruned):
+        for name in prunable(one):
+            layer = one.get_submodule(name.removesuffix(".weight"))
+            torch_prune.identity(layer, "weight")
+    pruned.load_state_dict(load_file(files["mine-prune.safetensors"]))
+    images = torch.rand(3, *ticket.model.shape)
+    with torch.no_grad():
+        for name, weight in prunable(net).items():
+            weight.mul_(ticket.mask[name])
+        assert torch.equal(pruned.eval()(images), net.eval()(images))
+
+
+def test_a_whole_ticket_is_verified(ticket):
+    lines = verify(ticket)
+    assert lines[0].endswith(ticket.hash)
+    assert lines[-1] == "begins from the init of seed 3, bit for bit"
+    other = reinit(ticket, dict(models.build(ticket.model, seed=9).state_dict()), 0)
+    assert "begins from other weights" in verify(other)[-1]
+
+
+def test_trained_beginnings_are_said_to_be(tiny_recipe, tmp_path):
+    for changes in ({"after": "fine-tune"}, {"rewind_epochs": 1}):
+        recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, **changes))
+        found = stages.search(
+            Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), Machine("cpu", Silent())
+        )
+        assert verify(Ticket.load(found))[-1].startswith("begins from trained weights")
+
+
+def test_what_does_not_fit_is_refused(ticket):
+    mask = dict(ticket.mask)
+    first = next(iter(mask))
+    with pytest.raises(InputError, match="no path leads through"):
+        verify(replace(ticket, mask=Mask({**mask, first: torch.zeros_like(mask[first])})))
+    with pytest.raises(InputError, match="does not fit the net"):
+        verify(replace(ticket, mask=Mask({name: mask[name] for name in list(mask)[1:]})))
+    with pytest.raises(InputError, match=r"search\.lr must be above 0"):
+        shown(replace(ticket, search={**ticket.search, "search": {"lr": -1.0}}))
+
+
+def net_of_mine():
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10)
+    )
+
+
+def test_a_net_of_the_users_own_is_named_by_the_user(tiny_data):
+    found = api.find_ticket(
+        net_of_mine,
+        tiny_data,
+        quiet=True,
+        search={"epochs": 1, "batch": 32, "finder": "snip"},
+        threat={"eps": "0.1"},
+    )
+    assert "net_of_mine, images 1 x 8 x 8" in shown(found)
+    with pytest.raises(InputError, match=r"no code is run because a file names it: .* --model.name"):
+        verify(found)
+    assert verify(found, net_of_mine)[-1] == "begins from the init of seed 0, bit for bit"
