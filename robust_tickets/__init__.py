@@ -1,6 +1,6 @@
 """robust-tickets: find boosting tickets, reuse them, and compare them honestly with dense training.
 
-From Python: `images`, `find_ticket`, `train`, `evaluate` and `compare`; torch comes with the first of them.
+From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare` and `study`; torch comes with the first of them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from robust_tickets.version import __version__
 
 if TYPE_CHECKING:
-    from robust_tickets.api import Trained, compare, evaluate, find_ticket, images, train
+    from robust_tickets.api import Trained, compare, evaluate, find_ticket, images, study, train
 
-__all__ = ["Trained", "__version__", "compare", "evaluate", "find_ticket", "images", "train"]
+__all__ = ["Trained", "__version__", "compare", "evaluate", "find_ticket", "images", "study", "train"]
 
 
 def __getattr__(name: str) -> Any:

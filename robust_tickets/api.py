@@ -21,12 +21,12 @@ import pandas as pd
 from torch import nn
 
 from attacks import InputError as AttackError
-from robust_tickets import arms, comparison, evaluation
+from robust_tickets import arms, comparison, evaluation, studies
 from robust_tickets import recipe as recipes
 from robust_tickets import tickets as ticketing
 from robust_tickets.data import Dataset
 from robust_tickets.data import from_tensors as images
-from robust_tickets.errors import InputError, RobustnessWarning
+from robust_tickets.errors import InputError, RobustnessWarning, unknown
 from robust_tickets.evaluation import Judging
 from robust_tickets.ledger import Ledger, clock_for
 from robust_tickets.models import Make, copied, fold, own_name
@@ -37,11 +37,12 @@ from robust_tickets.stages import Experiment, Machine
 from robust_tickets.stages.experiment import ticket_of
 from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import placed
+from robust_tickets.studies import GRIDS
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import fit
 from robust_tickets.training.checkpoint import plant
 
-__all__ = ["Trained", "compare", "evaluate", "find_ticket", "images", "train"]
+__all__ = ["Trained", "compare", "evaluate", "find_ticket", "images", "study", "train"]
 
 Net = nn.Module | Make
 Images = Dataset | Mapping[str, Any] | None
@@ -199,6 +200,46 @@ def compare(
 
     What is finished is not done again. Raises InputError for a module with several seeds: it has one init.
     """
+    what = _seeded(net, data, recipe, fields, seeds, seed)
+    machine = _machine(device, quiet)
+    return comparison.compare(what, range(seed, seed + seeds), Path(runs), machine).path
+
+
+def study(
+    name: str,
+    net: Net | None = None,
+    data: Images = None,
+    recipe: str | Path | Recipe = Recipe(),
+    *,
+    seeds: int = 3,
+    seed: int = 0,
+    runs: Path | str = "runs",
+    device: str = "cpu",
+    quiet: bool = False,
+    **fields: Any,
+) -> Path:
+    """Ask a question by a grid of comparisons, over `seeds` seeds from `seed` on; gives the study's folder.
+
+    name: lr, ratio, width, mask-source, search-length, rounds, controls, schedule or transfer; the grids are
+    fields of `study`. The folder has <name>.csv, <name>.svg and <name>.md, the verdict. Cells that are
+    finished are not run again. Raises InputError as `compare` does, and for a grid that makes no sense.
+    """
+    if name not in GRIDS:
+        raise unknown("study", str(name), GRIDS)
+    what = _seeded(net, data, recipe, fields, seeds, seed)
+    machine = _machine(device, quiet)
+    return studies.study(name, what, range(seed, seed + seeds), Path(runs), machine).folder
+
+
+def _seeded(
+    net: Net | None,
+    data: Images,
+    recipe: str | Path | Recipe,
+    fields: dict[str, Any],
+    seeds: int,
+    seed: int,
+) -> Experiment:
+    """The experiment, once it is sure that it can have so many seeds."""
     if type(seeds) is not int or seeds < 1:
         raise InputError(f"seeds must be a whole number of at least 1, got {seeds!r}")
     _check_seed(seed)
@@ -208,8 +249,7 @@ def compare(
             f"{seeds} seeds need as many inits, and a module has one: hand over a function that returns a "
             "fresh net, or give model={'init': 'glorot-normal'}"
         )
-    machine = _machine(device, quiet)
-    return comparison.compare(what, range(seed, seed + seeds), Path(runs), machine).path
+    return what
 
 
 def _experiment(

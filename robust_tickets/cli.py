@@ -151,10 +151,10 @@ def _study(verb: Study, machine: "Machine") -> None:
     if verb.name not in STUDIES:
         raise unknown("study", verb.name, STUDIES)
     with stops.waiting():
-        from robust_tickets import studies
+        from robust_tickets import stages, studies
 
     seeds = range(verb.seed, verb.seed + verb.seeds)
-    done = studies.study(verb.name, verb.fields, seeds, verb.runs, machine)
+    done = studies.study(verb.name, stages.Experiment(verb.fields), seeds, verb.runs, machine)
     print((done.folder / f"{verb.name}.md").read_text(encoding="utf-8"))
     print(done.folder)
 

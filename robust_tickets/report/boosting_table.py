@@ -37,7 +37,8 @@ def boosting_markdown(run: RunDirectory) -> str:
     lines += ["| " + " | ".join(_cells(arm, rows, metric)) + " |" for arm in rows.arm.drop_duplicates()]
     span = run.recipe.evaluate.early_epochs
     area = (
-        f"`early area` is the mean height of the {metric} validation curve over the first {span} epoch{'s' * (span != 1)}"
+        f"`early area` is the mean height of the {metric} validation curve over the first {span} "
+        f"epoch{'s' * (span != 1)}"
         if span
         else "there is no early area, as evaluate.early_epochs is 0"
     )
@@ -45,8 +46,8 @@ def boosting_markdown(run: RunDirectory) -> str:
         f"Validation images; means over seeds. {area[0].upper()}{area[1:]}; the difference is paired by "
         "seed, with the 95 % interval of Student's t. `boosting` is dense's FLOPs over the arm's, to the "
         f"validation at which {TARGET} % of dense's best {metric} accuracy was first seen, without the "
-        "search and with it; `-`: a seed never got there. `early stop` is the step of the lowest clean validation "
-        "loss."
+        "search and with it; `-`: a seed never got there. `early stop` is the step of the lowest clean "
+        "validation loss."
     )
     return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), about]) + "\n"
 

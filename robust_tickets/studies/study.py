@@ -30,7 +30,7 @@ class Studied:
     claims: list[Claim]
 
 
-def study(name: str, base: Recipe, seeds: Sequence[int], runs_: Path, machine: Machine) -> Studied:
+def study(name: str, what: Experiment, seeds: Sequence[int], runs_: Path, machine: Machine) -> Studied:
     """Run what is missing of a study's cells, seed by seed; after each, write what is known so far.
 
     The cells are run directories of `compare` under `runs_`; arms and searches that several of them share are
@@ -38,6 +38,7 @@ def study(name: str, base: Recipe, seeds: Sequence[int], runs_: Path, machine: M
     `<name>.svg`, `<name>.md` (the verdict) and `study.toml`. Raises InputError for a grid that makes no
     sense, before anything is run.
     """
+    base = what.recipe
     grid = cells(name, base)
     folder = runs_ / f"study-{name}-{base.name}-{identity(name, base)}"
     with locks.held(folder):
@@ -46,7 +47,7 @@ def study(name: str, base: Recipe, seeds: Sequence[int], runs_: Path, machine: M
         for seed in seeds:
             for cell in grid:
                 machine.progress.say(f"study {name}, seed {seed}, setting {cell.setting or name}")
-                new = _cell(cell, seed, runs_, machine)
+                new = _cell(what, cell, seed, runs_, machine)
                 if len(rows):
                     rows = rows[(rows.setting != cell.setting) | (rows.seed != seed)]
                 rows = pd.concat([rows, new], ignore_index=True) if len(rows) else new
@@ -108,9 +109,9 @@ def verdict(name: str, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame
     return "\n\n".join([heading, *said, about]) + "\n"
 
 
-def _cell(cell: Cell, seed: int, runs_: Path, machine: Machine) -> pd.DataFrame:
+def _cell(base: Experiment, cell: Cell, seed: int, runs_: Path, machine: Machine) -> pd.DataFrame:
     """The rows of one cell and seed, run where they are not there."""
-    what = Experiment(cell.recipe)
+    what = replace(base, recipe=cell.recipe)
     run = comparison.compare(what, [seed], runs_, machine)
     results: dict[str, ArmResult] = {arm: arm_result(run, seed, arm) for arm in cell.recipe.compare.arms}
     if cell.source is not None:
@@ -135,7 +136,7 @@ def _from(
 ) -> ArmResult:
     """The arm that begins from the ticket of another recipe, charged that search."""
     there = RunDirectory.of(runs_, source)
-    ticket = comparison.search(Experiment(source), seed, runs_, machine)
+    ticket = comparison.search(replace(what, recipe=source), seed, runs_, machine)
     try:
         folder = comparison.train_from(what, seed, runs_, machine, ticket)
     except InputError as error:

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
+import robust_tickets as rt
 from robust_tickets import studies
 from robust_tickets.errors import InputError
 from robust_tickets.progress import Silent
 from robust_tickets.report.read import arm_result
 from robust_tickets.runs import RunDirectory
 from robust_tickets.settings import Study
-from robust_tickets.stages import Machine
+from robust_tickets.stages import Experiment, Machine
 from robust_tickets.studies import CLAIMS
 from robust_tickets.tickets import Ticket
 from robust_tickets.verbs import STUDIES
@@ -51,7 +53,7 @@ def runs(tmp_path_factory):
 
 def ask(name, base, runs, seeds=(0, 1)):
     heard = Heard()
-    return studies.study(name, base, list(seeds), runs, Machine("cpu", heard)), heard.lines
+    return studies.study(name, Experiment(base), list(seeds), runs, Machine("cpu", heard)), heard.lines
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -199,3 +201,41 @@ def test_seeds_that_lack_an_arm_are_left_out_of_its_contrast():
     rows = rows_of({("0.1", "ticket"): DOWN, ("0.01", "ticket"): UP[:2]})
     (claim,) = CLAIMS["lr"](rows, ["0.1", "0.01"], "robust")
     assert len(claim.contrasts[0].differences) == 2
+
+
+def test_a_study_of_ones_own_net_and_images(tmp_path, tiny_data):
+    folder = rt.study(
+        "controls",
+        own_net,
+        tiny_data,
+        seeds=2,
+        runs=tmp_path,
+        quiet=True,
+        threat={"eps": "0.1"},
+        search={"finder": "snip", "batch": 32},
+        train={"epochs": 1, "ticket_epochs": 1, "batch": 32, "method": "natural", "lr": 0.05},
+        evaluate={"images": 20, "val_steps": 1},
+        study={"controls": ["dense", "ticket", "random"]},
+        compute={"threads": 1},
+    )
+    assert set(pd.read_csv(folder / "controls.csv").arm) == {"dense", "ticket", "random"}
+
+
+def own_net():
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(64, 24), torch.nn.ReLU(), torch.nn.Linear(24, 10)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"name": "ratios"}, "unknown study 'ratios'"),
+        ({"name": "lr", "seeds": 0}, "seeds must be a whole number of at least 1, got 0"),
+        ({"name": "lr", "seed": -1}, "seed must be a whole number of at least 0"),
+        ({"name": "lr", "net": torch.nn.Flatten()}, "3 seeds need as many inits"),
+    ],
+)
+def test_what_cannot_be_studied_is_said(arguments, says, tmp_path):
+    with pytest.raises(InputError, match=says):
+        rt.study(**arguments, runs=tmp_path, quiet=True)
