@@ -1,6 +1,7 @@
 """robust-tickets: find boosting tickets, reuse them, and compare them honestly with dense training.
 
-From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare` and `study`; torch comes with the first of them.
+From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare` and `study`; torch comes with the first
+of them.
 """
 
 from typing import TYPE_CHECKING, Any
