@@ -15,6 +15,6 @@ class RobustnessWarning(UserWarning):
 def unknown(kind: str, word: object, known: Iterable[str], *, shown: str | None = None) -> InputError:
     """An InputError for a name (`shown`, if it has a longer form) not in `known`, the nearest first."""
     names = sorted(known)
-    near = get_close_matches(str(word), names, n=3, cutoff=0.5)
+    near = get_close_matches(str(word)[:80], names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    return InputError(f"unknown {kind} {shown or str(word)!r}: {hint}known: {', '.join(names)}")
+    return InputError(f"unknown {kind} {shown or str(word)!r:.80}: {hint}known: {', '.join(names)}")

@@ -79,7 +79,7 @@ def check(recipe: Recipe) -> None:
     schema.check(recipe)
     if not recipe.name or not all(c.isalnum() or c in "-_." for c in recipe.name) or recipe.name[0] == ".":
         raise InputError(
-            f"name {recipe.name!r} becomes a folder: set name to letters, digits, '-', '_' and '.' alone"
+            f"name {recipe.name!r:.80} becomes a folder: set name to letters, digits, '-', '_' and '.' alone"
         )
     if len(set(recipe.compare.arms)) < len(recipe.compare.arms):
         raise InputError(f"compare.arms names an arm twice: {' '.join(recipe.compare.arms)}")
@@ -124,7 +124,7 @@ def _check_model(model: Model) -> None:
         raise unknown("value for model.name:", model.name, [*NETS, "wrn28-10", "wrn34-10", "module:function"])
     if own and not _FUNCTION.fullmatch(model.name):
         raise InputError(
-            f"model.name {model.name!r} names no function: write module:function, as my_nets:small_net"
+            f"model.name {model.name!r:.80} names no function: write module:function, as my_nets:small_net"
         )
     if own and model.width != 1:
         raise InputError(f"model.width does nothing to {model.name}, a net of your own: leave it out")

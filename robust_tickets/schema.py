@@ -47,7 +47,7 @@ def read(cls: type[T], table: object, base: T | None = None, path: str = "") -> 
     Raises InputError that names the field by its whole path, such as `search.lr`.
     """
     if not isinstance(table, dict):
-        raise InputError(f"{path or 'the recipe'} must be a table of fields, got {table!r}")
+        raise InputError(f"{path or 'the recipe'} must be a table of fields, got {table!r:.80}")
     hints = get_type_hints(cls, include_extras=True)
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -112,7 +112,7 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)) or not value:
-            raise InputError(f"{field} must be a list with at least one value, got {value!r}")
+            raise InputError(f"{field} must be a list with at least one value, got {value!r:.80}")
         return tuple(_convert(get_args(hint)[0], item, field, None) for item in value)
     if hint is Eps:
         return value if isinstance(value, Eps) else _eps(value, field)
@@ -127,16 +127,16 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not hint:
-        raise InputError(f"{field} must be {_WORDS.get(hint, hint)}, got {value!r}")
+        raise InputError(f"{field} must be {_WORDS.get(hint, hint)}, got {value!r:.80}")
     if bounds is not None and not bounds.admits(value):
         finite = "" if math.isfinite(value) else " and finite"
-        raise InputError(f"{field} must be {bounds}{finite}, got {value!r}")
+        raise InputError(f"{field} must be {bounds}{finite}, got {value!r:.80}")
     return value
 
 
 def _eps(value: object, field: str) -> Eps:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise InputError(f"{field} must be a number such as '8/255' or 0.03, got {value!r}")
+        raise InputError(f"{field} must be a number such as '8/255' or 0.03, got {value!r:.80}")
     try:
         return Eps(str(value))
     except InputError as error:

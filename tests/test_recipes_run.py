@@ -119,11 +119,12 @@ BY_HAND = {
         "dense-search-lr": ("100", 100 * 382 * 128 * 22),
         "search": ("100", 100 * 382 * 128 * 4),
         "ticket": ("40", 40 * 382 * 128 * 22),
-        # after 442 epochs 1,000 images, clean and PGD-10 with a last look, and after the search's 100 FGSM
-        # with one; two nets an arm on 10,000: clean, FGSM with a last look, and PGD-20 with one
+        # after 442 epochs, and four times in the first of each arm, 1,000 images: clean, for the loss, and
+        # PGD-10 with a last look; after the search's 100 FGSM with one; two nets an arm on 10,000: clean,
+        # FGSM with a last look, and PGD-20 with one
         "validation and evaluation, at most": (
             None,
-            442 * 1000 * (1 + 21) + 100 * 1000 * 3 + 5 * 2 * (10_000 * (1 + 3 + 41) + CHECKS),
+            (442 + 5 * 4) * 1000 * (1 + 1 + 21) + 100 * 1000 * 3 + 5 * 2 * (10_000 * (1 + 3 + 41) + CHECKS),
         ),
     },
     "strong-resnet18": {

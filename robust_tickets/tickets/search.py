@@ -102,6 +102,8 @@ def find_ticket(
             each_epoch=Converging(mask, lambda mask=mask: cut(mask), search.stop_distance),  # type: ignore[misc]
         )
         init, state = fitted.last if search.after == "fine-tune" else fitted.early or init, None
+        if fitted.history[-1]["step"] < how.steps and search.stop_distance:
+            meter.note(f"round {number}: the mask has formed after epoch {fitted.last_epoch}")
         history += [{"round": number, **record} for record in fitted.history]
         warnings += tuple(f"round {number}, {warning}" for warning in fitted.warnings)
         with ledger.phase("prune"):

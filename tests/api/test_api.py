@@ -81,12 +81,13 @@ def test_accuracies_are_those_of_the_stage(run, images, trained, machine):
 def test_a_comparison_leaves_all_its_files_and_a_second_trains_nothing(run, images):
     assert {p.name for p in run.iterdir()} == {
         "recipe.toml", "env.json", "inputs.json", "timing.csv", "timing.md", "curves.svg", "seed-0", ".lock",
+        "boosting.csv", "boosting.md",
     }  # fmt: skip
     assert {p.name for p in (run / "seed-0").iterdir()} == {*ARMS, "search"}
     for arm in ARMS:
         names = {re.sub(r"-[0-9a-f]{8}\.", "-HEX.", p.name) for p in (run / "seed-0" / arm).iterdir()}
         assert names == {
-            "best.safetensors", "last.safetensors", "metrics.jsonl", "ledger.json", "arm.json",
+            "best.safetensors", "last.safetensors", "metrics.jsonl", "early.jsonl", "ledger.json", "arm.json",
             "robustness.csv", "evaluate-best.ledger.json", "evaluate-last.ledger.json",
             "verdicts-best-HEX.npz", "verdicts-last-HEX.npz", "sanity-best-HEX.json", "sanity-last-HEX.json",
         }  # fmt: skip

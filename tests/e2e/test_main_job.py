@@ -40,7 +40,7 @@ def out(capsys) -> list[str]:
 def test_a_comparison_leaves_all_its_files(run):
     assert {p.name for p in run.iterdir()} == {
         "recipe.toml", "env.json", "inputs.json", "timing.csv", "timing.md", "curves.svg", "seed-0", "seed-1",
-        ".lock",
+        ".lock", "boosting.csv", "boosting.md",
     }  # fmt: skip
     for seed in (0, 1):
         assert {p.name for p in (run / f"seed-{seed}").iterdir()} == {*ARMS, "search"}
