@@ -218,6 +218,7 @@ def fit(
         if each_epoch is not None:
             with ledger.phase("prune"):
                 told, enough = each_epoch.look()
+            enough = enough and (keep is None or keep < end)  # what is to be given back must be there
         history.append(
             {
                 "epoch": epoch,

@@ -48,7 +48,7 @@ def search(recipe, data, **changes):
     ledger = Ledger("search")
     with ledger.running():
         how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
-        found = find_ticket(net, data, recipe.search, how, ledger, Meter())
+        found = find_ticket(net, data, recipe.search, how, ledger, Meter(), rewind=plan.rewind)
     return net, found, ledger
 
 
@@ -93,6 +93,16 @@ def test_the_distances_are_those_of_the_masks_that_would_be_cut(tiny_recipe, tin
         masks.append(find_ticket(net, tiny_data, recipe.search, how, Ledger("search"), Meter()).mask)
     assert whole.history[1]["mask_distances"] == [jaccard_distance(masks[1], masks[0])]
     assert whole.history[2]["mask_distances"] == [jaccard_distance(masks[2], m) for m in (masks[1], masks[0])]
+
+
+def test_a_round_does_not_end_before_the_step_that_is_rewound_to(tiny_recipe, tiny_data):
+    """Every mask is near enough, and yet it trains through the seventh epoch."""
+    early = {"stop_distance": 0.999, "schedule": "constant"}
+    _, found, _ = search(tiny_recipe, tiny_data, **early, rewind_epochs=6)
+    assert found.history[-1]["epoch"] == 7
+    _, usual, _ = search(tiny_recipe, tiny_data, **early)
+    assert usual.history[-1]["epoch"] == 5
+    assert not torch.equal(found.init["fc1.weight"], usual.init["fc1.weight"])
 
 
 def test_a_mask_that_would_empty_a_layer_now_is_no_mask():
