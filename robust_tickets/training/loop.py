@@ -168,7 +168,7 @@ def fit(
         stream = islice(whole, first - (epoch - 1) * per_epoch, end - (epoch - 1) * per_epoch)
         for step, (images, labels, ids) in enumerate(ledger.each("data", stream), first):
             offer(step, partial(standing, step))
-            if step in how.points and all(point["step"] != step for point in points):
+            if step in how.points:
                 points.append({"step": step, "epoch": step / per_epoch, **validated(step)[0], **spent()})
             if step == keep:
                 early = snapshot(net)

@@ -7,12 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robust_tickets import arms, models, stages
+from robust_tickets import arms, comparison, models, stages
+from robust_tickets.data import SPECS
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter, Silent
 from robust_tickets.pruning import SCORES, Mask, prunable, prune
+from robust_tickets.report.read import arm_result
 from robust_tickets.runs import RunDirectory
+from robust_tickets.settings import Compare
 from robust_tickets.stages import Every, Experiment, Machine, saves
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.tickets import Ticket, find_ticket
@@ -159,3 +162,20 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
     assert (again.parent / "metrics.jsonl").read_text() == (whole.parent / "metrics.jsonl").read_text()
     assert Ticket.load(again).hash == Ticket.load(whole).hash
     assert '"epoch": 12' not in (again.parent / "metrics.jsonl").read_text()
+
+
+def test_equal_cost_is_that_of_the_search_that_really_ran(tiny_recipe, machine, tmp_path):
+    """Dense is given what search and ticket took, rounded up to an epoch, and not what was planned."""
+    recipe = replace(
+        tiny_recipe,
+        search=replace(tiny_recipe.search, rounds=1, epochs=12, lr=0.02, stop_distance=0.04),
+        compare=Compare(("dense", "dense-equal-cost", "ticket")),
+    )
+    run = comparison.compare(Experiment(recipe), [0], tmp_path, machine)
+    found = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
+    spent = found["ticket"].ledger["charged_flops"] + found["ticket"].search["charged_flops"]
+    epoch = found["dense"].history[0]["flops"]
+    given = found["dense-equal-cost"].ledger["charged_flops"]
+    assert spent <= given < spent + epoch
+    planned = arms.plan(recipe, "dense-equal-cost", SPECS["digits"])
+    assert found["dense-equal-cost"].about["epochs"] < planned.epochs
