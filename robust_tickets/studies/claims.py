@@ -1,7 +1,7 @@
 """What each study claims, and which figures say so."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeAlias
 
 import pandas as pd
 
@@ -10,112 +10,109 @@ from robust_tickets.report.claims import SAME, Claim, Contrast, contrast
 Rows: TypeAlias = pd.DataFrame
 """A row a setting, arm and seed, with the columns of `report.boosting` (fractions)."""
 
+Place = tuple[str, str]
+"""A setting and an arm."""
 
-def _figures(rows: Rows, setting: str, arm: str, column: str) -> pd.Series:
-    found = rows[(rows.setting == setting) & (rows.arm == arm)]
+Pair = tuple[str, Place, Place]
+"""What a contrast is called, and the two places of which the second is subtracted from the first."""
+
+
+def _figures(rows: Rows, place: Place, column: str) -> "pd.Series[float]":
+    found = rows[(rows.setting == place[0]) & (rows.arm == place[1])]
     return found.set_index("seed")[column]
 
 
-def _paired(label: str, one: pd.Series, other: pd.Series, *more: pd.Series, same: bool = False) -> Contrast:
-    """The contrast over the seeds that all have; of two more, one minus other is held against theirs."""
-    table = pd.concat([one, other, *more], axis=1, join="inner").dropna()
-    left = table.iloc[:, 0] - (table.iloc[:, 2] if more else 0)
-    right = table.iloc[:, 1] - (table.iloc[:, 3] if more else 0)
-    return contrast(label, list(left), list(right), "same" if same else "more")
+def _paired(
+    rows: Rows, column: str, pairs: Iterable[Pair], claimed: Literal["more", "same"] = "more"
+) -> tuple[Contrast, ...]:
+    """A contrast a pair, each over the seeds that both have."""
+    found = []
+    for label, one, other in pairs:
+        both = pd.concat(
+            [_figures(rows, place, column) for place in (one, other)], axis=1, join="inner"
+        ).dropna()
+        found.append(contrast(label, list(both.iloc[:, 0]), list(both.iloc[:, 1]), claimed))
+    return tuple(found)
 
 
-def _early(metric: str) -> str:
-    return f"early_{metric}"
+def _ends(settings: Sequence[str]) -> tuple[str, str]:
+    """The smallest and the largest of settings that are numbers."""
+    return min(settings, key=float), max(settings, key=float)
 
 
 def _lr(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
-    low, high = (sorted(settings, key=float)[end] for end in (0, -1))
-    label = f"ticket of search lr {low} minus that of {high}"
-    found = _paired(label, *(_figures(rows, lr, "ticket", _early(metric)) for lr in (low, high)))
-    return [Claim("A small learning rate in the search finds the ticket that converges faster", (found,))]
+    low, high = _ends(settings)
+    pair = (f"ticket of search lr {low} minus that of {high}", (low, "ticket"), (high, "ticket"))
+    text = "A small learning rate in the search finds the ticket that converges faster"
+    return [Claim(text, _paired(rows, f"early_{metric}", [pair]))]
 
 
 def _ratio(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
-    plateau = [ratio for ratio in settings if 0.5 <= float(ratio) < 0.9] or list(settings)
-    found = [
-        _paired(
-            f"{100 * float(ratio):g} % pruned, ticket minus dense",
-            _figures(rows, ratio, "ticket", _early(metric)),
-            _figures(rows, ratio, "dense", _early(metric)),
-        )
+    plateau = [ratio for ratio in settings if 0.5 <= float(ratio) < 0.9] or settings
+    pairs = [
+        (f"{100 * float(ratio):g} % pruned, ticket minus dense", (ratio, "ticket"), (ratio, "dense"))
         for ratio in plateau
     ]
-    return [Claim("Tickets converge faster than dense wherever half to nine tenths are pruned", tuple(found))]
+    text = "Tickets converge faster than dense wherever half to nine tenths are pruned"
+    return [Claim(text, _paired(rows, f"early_{metric}", pairs))]
 
 
 def _width(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
-    low, high = (sorted(settings, key=float)[end] for end in (0, -1))
-    arms = [(high, "ticket"), (low, "ticket"), (high, "ticket-reinit"), (low, "ticket-reinit")]
-    found = _paired(
-        f"ticket minus ticket-reinit at width {high}, minus the same at {low}",
-        *(_figures(rows, width, arm, _early(metric)) for width, arm in arms),
-    )
-    return [
-        Claim("The init is worth more to the ticket of a wide net than to that of a narrow one", (found,))
-    ]
+    """A contrast of contrasts: what the init is worth at the largest width, less that at the smallest."""
+    column = f"early_{metric}"
+    low, high = _ends(settings)
+    arms = ("ticket", "ticket-reinit")
+    table = pd.concat(
+        [_figures(rows, (width, arm), column) for width in (high, low) for arm in arms], axis=1, join="inner"
+    ).dropna()
+    wide, narrow = (table.iloc[:, i] - table.iloc[:, i + 1] for i in (0, 2))
+    label = f"ticket minus ticket-reinit at width {high}, minus the same at {low}"
+    text = "The init is worth more to the ticket of a wide net than to that of a narrow one"
+    return [Claim(text, (contrast(label, list(wide), list(narrow)),))]
 
 
 def _mask_source(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
     base, *others = settings
-    found = [
-        _paired(
-            f"ticket of a search by {other} minus that by {base}",
-            _figures(rows, other, "ticket", _early(metric)),
-            _figures(rows, base, "ticket", _early(metric)),
-        )
+    pairs = [
+        (f"ticket of a search by {other} minus that by {base}", (other, "ticket"), (base, "ticket"))
         for other in others
     ]
-    return [Claim(f"Tickets found by {' and '.join(others)} converge faster than by {base}", tuple(found))]
+    text = f"Tickets found by {' and '.join(others)} converge faster than by {base}"
+    return [Claim(text, _paired(rows, f"early_{metric}", pairs))]
 
 
 def _search_length(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
-    low, high = (sorted(settings, key=float)[end] for end in (0, -1))
-    label = f"ticket of a search of {high} epochs minus that of {low}"
-    found = _paired(label, *(_figures(rows, n, "ticket", _early(metric)) for n in (high, low)))
-    return [Claim("A longer search finds the ticket that converges faster", (found,))]
+    low, high = _ends(settings)
+    pair = (f"ticket of a search of {high} epochs minus that of {low}", (high, "ticket"), (low, "ticket"))
+    text = "A longer search finds the ticket that converges faster"
+    return [Claim(text, _paired(rows, f"early_{metric}", [pair]))]
 
 
 def _rounds(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
     base, *others = sorted(settings, key=float)
-    found = [
-        _paired(
-            f"ticket of {other} rounds minus that of {base}",
-            _figures(rows, other, "ticket", _early(metric)),
-            _figures(rows, base, "ticket", _early(metric)),
-            same=True,
-        )
+    pairs = [
+        (f"ticket of {other} rounds minus that of {base}", (other, "ticket"), (base, "ticket"))
         for other in others
     ]
-    points = f"{100 * SAME:g} point"
-    return [Claim(f"Rounds make no difference of more than {points} at equal density", tuple(found))]
+    text = f"Rounds make no difference of more than {100 * SAME:g} point at equal density"
+    return [Claim(text, _paired(rows, f"early_{metric}", pairs, "same"))]
 
 
 def _controls(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
-    ticket = _figures(rows, "", "ticket", _early(metric))
+    """Against all arms that are trained: dense-best is dense until it is stopped."""
     others = [arm for arm in rows.arm.drop_duplicates() if arm not in ("ticket", "dense-best")]
-    found = [
-        _paired(f"ticket minus {arm}", ticket, _figures(rows, "", arm, _early(metric))) for arm in others
-    ]
-    return [Claim("The ticket converges faster than every control", tuple(found))]
+    pairs = [(f"ticket minus {arm}", ("", "ticket"), ("", arm)) for arm in others]
+    return [Claim("The ticket converges faster than every control", _paired(rows, f"early_{metric}", pairs))]
 
 
 def _schedule(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
     column = "test_pgd20" if metric == "robust" else "test_clean"
 
     def against(arm: str) -> tuple[Contrast, ...]:
-        return tuple(
-            _paired(
-                f"{epochs} epochs, ticket minus {arm}",
-                _figures(rows, epochs, "ticket", column),
-                _figures(rows, epochs, arm, column),
-            )
-            for epochs in settings
-        )
+        pairs = [
+            (f"{epochs} epochs, ticket minus {arm}", (epochs, "ticket"), (epochs, arm)) for epochs in settings
+        ]
+        return _paired(rows, column, pairs)
 
     return [
         Claim(
@@ -127,17 +124,16 @@ def _schedule(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
 
 
 def _transfer(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
-    found = [
-        _paired(
+    pairs = [
+        (
             f"ticket found with {change} minus ticket-reinit",
-            _figures(rows, change, "ticket-from", _early(metric)),
-            _figures(rows, change, "ticket-reinit", _early(metric)),
+            (change, "ticket-from"),
+            (change, "ticket-reinit"),
         )
         for change in settings
     ]
-    return [
-        Claim("A ticket found elsewhere converges faster than the own mask with a new init", tuple(found))
-    ]
+    text = "A ticket found elsewhere converges faster than the own mask with a new init"
+    return [Claim(text, _paired(rows, f"early_{metric}", pairs))]
 
 
 CLAIMS: dict[str, Callable[[Rows, Sequence[str], str], list[Claim]]] = {

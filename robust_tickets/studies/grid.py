@@ -102,6 +102,10 @@ GRIDS: dict[str, Callable[[Recipe], Iterator[Cell]]] = {
 """The studies by name: the cells that a base recipe gives."""
 
 
+_AGAINST_EACH_OTHER = ("lr", "width", "mask-source", "search-length", "rounds")
+"""Studies whose claim is about several settings; the others hold arms of one setting against each other."""
+
+
 def cells(name: str, base: Recipe) -> list[Cell]:
     """The cells of a study. Raises InputError where one of them makes no sense, with its setting."""
     found = []
@@ -113,8 +117,13 @@ def cells(name: str, base: Recipe) -> list[Cell]:
         except InputError as error:
             raise InputError(f"study {name}, setting {cell.setting}: {error}") from None
         found.append(cell)
+    field = f"study.{name.replace('-', '_')}"
     if len({cell.setting for cell in found}) < len(found):
-        raise InputError(f"study.{name.replace('-', '_')} names a setting twice: leave one out")
+        raise InputError(f"{field} names a setting twice: leave one out")
+    if name in _AGAINST_EACH_OTHER and len(found) < 2:
+        raise InputError(
+            f"{field} has one setting, {found[0].setting}, and they are held against each other: add one"
+        )
     return found
 
 

@@ -99,6 +99,11 @@ def test_a_transfer_that_makes_no_sense_is_named(change, says, base):
         ("controls", {"controls": ("ticket",)}, "setting : compare.arms lacks dense"),
         ("ratio", {"ratio": (0.3, 0.3)}, "study.ratio names a setting twice"),
         ("lr", {"lr": (0.1, 0.1)}, "study.lr names a setting twice"),
+        (
+            "mask-source",
+            {"mask_source": ("pgd",)},
+            "study.mask_source has one setting, pgd, and they are held",
+        ),
     ],
 )
 def test_a_grid_that_makes_no_sense_is_refused(name, study, says, base):
