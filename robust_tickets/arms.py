@@ -7,7 +7,7 @@ from robust_tickets.data import Spec, steps_per_epoch, training_images
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Passes
 from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Arm, Evaluate, Training
+from robust_tickets.settings import QUEUE, Arm, Evaluate, Training
 from robust_tickets.training.methods import UPDATE_PASSES, attack_passes
 
 
@@ -117,6 +117,12 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
     if search.finder != "imp":
         return SearchPlan(0, 0, 1, per_epoch, images)
     steps = search.iterations or search.epochs * per_epoch
+    epochs = -(-steps // per_epoch)
+    if search.stop_distance and epochs <= QUEUE:
+        raise InputError(
+            f"search.stop_distance holds a mask against those of the last {QUEUE} epochs, and a round has "
+            f"only {epochs}: give it more, or leave it out"
+        )
     rewind = search.rewind_iterations or search.rewind_epochs * per_epoch
     if rewind >= steps:
         field = "iterations" if search.rewind_iterations else "epochs"

@@ -15,6 +15,11 @@ def spread(seed: int, step: int) -> int:
     return (seed * 2_654_435_761 - step - 1) % 2**32
 
 
+def mixed(seed: int, epoch: int) -> int:
+    """A seed of 64 bits for the attack's starts, which differs from epoch to epoch."""
+    return (seed << 32) | epoch
+
+
 def places(seed: int) -> torch.Generator:
     """A generator for the places that a mask of this seed keeps: not what the seed's init is drawn from."""
     return torch.Generator().manual_seed(spread(seed, 2**31))

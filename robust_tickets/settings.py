@@ -29,6 +29,9 @@ TICKET_ARMS: tuple[str, ...] = get_args(TicketArm)
 NARROW_ARMS: tuple[str, ...] = get_args(NarrowArm)
 """The arms of a narrower net, as large as the ticket is."""
 
+QUEUE = 4
+"""Earlier masks that a search's newest is held against (You et al. 2020 keep the last five in all)."""
+
 NETS = (
     "lenet-300-100",
     "conv-2",

@@ -104,4 +104,9 @@ def early_stop(curve: Curve) -> tuple[float, float]:
 
 
 def _ratio(dense: float, arm: float) -> float:
-    return dense / arm if arm > 0 else math.nan
+    """NaN where one never got there; infinite where the untrained arm was there already."""
+    if math.isnan(dense) or math.isnan(arm):
+        return math.nan
+    if arm == 0:
+        return math.inf if dense > 0 else 1.0
+    return dense / arm

@@ -8,7 +8,7 @@ from typing import Literal
 from robust_tickets.report.verdict import LEAST_SEEDS, interval
 
 ENOUGH_SEEDS = 5
-"""With so many seeds an effect that is not seen is said not to hold; with fewer it is undecided."""
+"""With so many seeds a difference that is not seen is said not to hold; with fewer it is undecided."""
 
 SAME = 0.01
 """Fractions that differ by less are called equal: one point of accuracy."""
@@ -36,27 +36,30 @@ class Contrast:
     @property
     def status(self) -> Status:
         """What the interval says: nothing with fewer than three seeds; a verdict where it excludes zero
-        (same: lies within the margin, or beyond it); with five, that what is not seen does not hold.
+        (same: lies within the margin, or beyond it); with five, that a difference that is not seen does not
+        hold.
         """
         n, found = len(self.differences), self.between
         if found is None or n < LEAST_SEEDS:
             return "undecided"
         low, high = found
         if self.claimed == "more":
-            holds, against = low > 0, high < 0
+            holds, falls = low > 0, high < 0 or n >= ENOUGH_SEEDS
         else:
-            holds, against = low > -SAME and high < SAME, low > SAME or high < -SAME
+            holds, falls = low > -SAME and high < SAME, low > SAME or high < -SAME
         if holds:
             return "holds"
-        return "does not hold" if against or n >= ENOUGH_SEEDS else "undecided"
+        return "does not hold" if falls else "undecided"
 
     def __str__(self) -> str:
         """The mean in points with its interval, and each seed's difference."""
-        points = ", ".join(_points(d) for d in self.differences)
+        if not self.differences:
+            return f"{self.label}: no seed has both: {self.status}"
+        by_seed = ", ".join(_points(d) for d in self.differences)
         found = self.between
         between = f" (95 % interval {_points(found[0])} to {_points(found[1])})" if found else ""
-        shown = f"{_points(mean(self.differences))} points{between}" if self.differences else "no seed"
-        return f"{self.label}: {shown}; by seed {points}: {self.status}"
+        shown = f"{_points(mean(self.differences))} points{between}"
+        return f"{self.label}: {shown}; by seed {by_seed}: {self.status}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ class Claim:
         """The verdict, and each contrast in a line."""
         n = min((len(c.differences) for c in self.contrasts), default=0)
         seeds = f"{n} seed{'s' * (n != 1)}"
-        if n < 2:
+        if n == 0:
+            why = ""
+        elif n == 1:
             why = " One seed cannot give an interval: run more, --seeds 3 at least."
         elif n < LEAST_SEEDS:
             why = (

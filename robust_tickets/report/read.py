@@ -40,8 +40,22 @@ class ArmResult:
 
     @property
     def curve(self) -> list[dict[str, Any]]:
-        """All validations in order of steps: those within the first epochs, and those after each."""
-        return sorted([*self.points, *self.history], key=_step)
+        """All validations in order of steps: those within the first epochs, and those after each.
+
+        Their epochs are steps over the steps of a whole one: the last may have been cut short.
+        """
+        found = sorted([*self.points, *self.history], key=_step)
+        whole = self._steps_per_epoch
+        return [{**record, "epoch": record["step"] / whole} if whole else record for record in found]
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        """0 where it is not known, as of the first releases."""
+        if "steps_per_epoch" in self.about:
+            return int(self.about["steps_per_epoch"])
+        if len(self.history) > 1 and "step" in self.history[0]:
+            return int(self.history[0]["step"])
+        return 0
 
 
 def complete_seeds(run: RunDirectory) -> list[int]:

@@ -58,11 +58,12 @@ def taken_over(
             other = RunDirectory.open(there.parent.parent)
             if runs.read_json(file).get("key") != key or not same_place(other, machine, inputs):
                 continue
-        except (InputError, AttributeError):
-            continue  # another release's, or damaged
-        files = [f for f in there.iterdir() if f.is_file() and not f.name.startswith(".")]
-        for each in sorted(files, key=lambda f: f.name == "ledger.json"):  # which says that it is whole
-            runs.write_bytes(run.arm(seed, arm) / each.name, each.read_bytes())
+            names = (f for f in there.iterdir() if f.is_file() and not f.name.startswith("."))
+            files = {f.name: f.read_bytes() for f in names}
+        except (InputError, AttributeError, OSError):
+            continue  # another release's, damaged, or being removed
+        for name in sorted(files, key=lambda name: name == "ledger.json"):  # which says that it is whole
+            runs.write_bytes(run.arm(seed, arm) / name, files[name])
         machine.progress.say(f"taken over from {there}")
         return there
     return None

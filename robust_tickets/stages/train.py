@@ -127,6 +127,7 @@ def describe(
         "fingerprint": dataset.fingerprint,
         "test_images": len(dataset.test),
         "epochs": plan.epochs,
+        "steps_per_epoch": plan.per_epoch,
         "best_epoch": best_epoch,
         "lr": plan.training.lr,
         "density": mask.density,

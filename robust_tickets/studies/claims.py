@@ -40,6 +40,10 @@ def _ends(settings: Sequence[str]) -> tuple[str, str]:
     return min(settings, key=float), max(settings, key=float)
 
 
+_PLATEAU = (0.5, 0.9)
+"""Fractions pruned between which Li et al. 2020 (section 3.3) see tickets boost."""
+
+
 def _lr(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
     low, high = _ends(settings)
     pair = (f"ticket of search lr {low} minus that of {high}", (low, "ticket"), (high, "ticket"))
@@ -48,12 +52,14 @@ def _lr(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
 
 
 def _ratio(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
-    plateau = [ratio for ratio in settings if 0.5 <= float(ratio) < 0.9] or settings
+    """Of the settings within the plateau that Li et al. 2020 report, or else of all."""
+    plateau = [ratio for ratio in settings if _PLATEAU[0] <= float(ratio) <= _PLATEAU[1]]
     pairs = [
         (f"{100 * float(ratio):g} % pruned, ticket minus dense", (ratio, "ticket"), (ratio, "dense"))
-        for ratio in plateau
+        for ratio in plateau or settings
     ]
-    text = "Tickets converge faster than dense wherever half to nine tenths are pruned"
+    where = "half to nine tenths are pruned" if plateau else "it was tried"
+    text = f"Tickets converge faster than dense wherever {where}"
     return [Claim(text, _paired(rows, f"early_{metric}", pairs))]
 
 
@@ -101,7 +107,8 @@ def _rounds(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
 def _controls(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
     """Against all arms that are trained: dense-best is dense until it is stopped."""
     others = [arm for arm in rows.arm.drop_duplicates() if arm not in ("ticket", "dense-best")]
-    pairs = [(f"ticket minus {arm}", ("", "ticket"), ("", arm)) for arm in others]
+    (setting,) = settings
+    pairs = [(f"ticket minus {arm}", (setting, "ticket"), (setting, arm)) for arm in others]
     return [Claim("The ticket converges faster than every control", _paired(rows, f"early_{metric}", pairs))]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from robust_tickets import recipe as recipes
 from robust_tickets.errors import InputError
 from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Arm, Compare
+from robust_tickets.settings import Arm, Compare, Search
 
 MAKING: tuple[Arm, ...] = ("dense", "ticket", "ticket-reinit")
 """The arms of most studies: the ticket, its mask with a new init, and neither."""
@@ -37,8 +37,18 @@ def _lr(base: Recipe) -> Iterator[Cell]:
 
 
 def _ratio(base: Recipe) -> Iterator[Cell]:
+    """The fraction that is pruned in the end, whatever the rounds."""
+    arms = MAKING if base.search.finder != "random" else MAKING[:2]
     for ratio in base.study.ratio:
-        yield Cell(f"{ratio:g}", _searched(base, ratio=ratio))
+        yield Cell(
+            f"{ratio:g}",
+            replace(base, search=_at_density(base.search, 1 - ratio, ratio), compare=Compare(arms)),
+        )
+
+
+def _at_density(search: Search, density: float, once: float) -> Search:
+    """The search that leaves that density in the end; `once` is the share that one round removes for it."""
+    return replace(search, ratio=once if search.rounds == 1 else 1 - density ** (1 / search.rounds))
 
 
 def _width(base: Recipe) -> Iterator[Cell]:
@@ -54,28 +64,34 @@ def _mask_source(base: Recipe) -> Iterator[Cell]:
 
 def _search_length(base: Recipe) -> Iterator[Cell]:
     if base.search.iterations:
-        raise InputError("study search-length is in epochs: use a recipe without search.iterations")
+        raise InputError("it is in epochs: use a recipe without search.iterations")
     for epochs in base.study.search_length:
         yield Cell(f"{epochs}", _searched(base, epochs=epochs))
 
 
 def _rounds(base: Recipe) -> Iterator[Cell]:
-    """As many rounds, each removing what leaves the base's density at the end."""
-    density = (1 - base.search.ratio) ** base.search.rounds
+    """As many rounds, each removing what leaves the densities that the base's own rounds end with."""
+    search = base.search
     for rounds in base.study.rounds:
-        yield Cell(f"{rounds}", _searched(base, rounds=rounds, ratio=1 - density ** (1 / rounds)))
+        changes: dict[str, Any] = {"rounds": rounds}
+        for field in ("ratio", "fc_ratio", "output_ratio"):
+            share = getattr(search, field)
+            if share is not None and rounds != search.rounds:
+                changes[field] = 1 - (1 - share) ** (search.rounds / rounds)
+        yield Cell(f"{rounds}", _searched(base, **changes))
 
 
 def _controls(base: Recipe) -> Iterator[Cell]:
-    if "ticket" not in base.study.controls:
-        raise InputError("study.controls lacks ticket, which the controls are held against: add it")
-    yield Cell("", replace(base, compare=Compare(base.study.controls)))
+    for arm in ("dense", "ticket"):
+        if arm not in base.study.controls:
+            raise InputError(f"study.controls lacks {arm}, which the controls are held against: add it")
+    yield Cell("controls", replace(base, compare=Compare(base.study.controls)))
 
 
 def _schedule(base: Recipe) -> Iterator[Cell]:
     arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
     if base.train.iterations:
-        raise InputError("study schedule is in epochs: use a recipe without train.iterations")
+        raise InputError("it is in epochs: use a recipe without train.iterations")
     for epochs in base.study.schedule:
         train = replace(base.train, ticket_epochs=epochs)
         yield Cell(f"{epochs}", replace(base, train=train, compare=Compare(arms)))
@@ -105,18 +121,28 @@ GRIDS: dict[str, Callable[[Recipe], Iterator[Cell]]] = {
 _AGAINST_EACH_OTHER = ("lr", "width", "mask-source", "search-length", "rounds")
 """Studies whose claim is about several settings; the others hold arms of one setting against each other."""
 
+_OF_TRAINING = ("lr", "search-length", "rounds")
+"""Studies of what only a search that trains has."""
+
+_OF_INIT = ("width", "mask-source", "transfer")
+"""Studies of what a random mask knows nothing of."""
+
 
 def cells(name: str, base: Recipe) -> list[Cell]:
-    """The cells of a study. Raises InputError where one of them makes no sense, with its setting."""
-    found = []
-    for cell in GRIDS[name](base):
+    """The cells of a study. Raises InputError where it, or one of them, makes no sense."""
+    try:
+        _check(name, base)
+        found = list(GRIDS[name](base))
+    except InputError as error:
+        raise InputError(f"study {name}: {error}") from None
+    for cell in found:
         try:
             recipes.check(cell.recipe)
             if cell.source is not None:
                 recipes.check(cell.source)
         except InputError as error:
-            raise InputError(f"study {name}, setting {cell.setting}: {error}") from None
-        found.append(cell)
+            said = str(error).replace("compare.arms", "study.controls") if name == "controls" else str(error)
+            raise InputError(f"study {name}, setting {cell.setting}: {said}") from None
     field = f"study.{name.replace('-', '_')}"
     if len({cell.setting for cell in found}) < len(found):
         raise InputError(f"{field} names a setting twice: leave one out")
@@ -125,6 +151,19 @@ def cells(name: str, base: Recipe) -> list[Cell]:
             f"{field} has one setting, {found[0].setting}, and they are held against each other: add one"
         )
     return found
+
+
+def _check(name: str, base: Recipe) -> None:
+    """Raise InputError for a recipe of which the question cannot be asked."""
+    search = base.search
+    if name != "schedule" and not base.evaluate.early_epochs:
+        raise InputError("it is about the first epochs: let evaluate.early_epochs be at least 1")
+    if (name in _OF_TRAINING and search.finder != "imp") or (name in _OF_INIT and search.finder == "random"):
+        raise InputError(f"what it varies does nothing with search.finder {search.finder}: choose imp")
+    if name == "ratio" and (search.fc_ratio is not None or search.output_ratio is not None):
+        raise InputError(
+            "it varies one share for all layers: use a recipe without search.fc_ratio and search.output_ratio"
+        )
 
 
 def changed(base: Recipe, change: str) -> Recipe:
@@ -147,4 +186,6 @@ def changed(base: Recipe, change: str) -> Recipe:
         raise InputError(f"study.transfer {change!r}: {error}") from None
     if found == base:
         raise InputError(f"study.transfer {change!r} changes nothing: the recipe has that already")
+    if path[0] == "threat" and base.search.method == "natural":
+        raise InputError(f"study.transfer {change!r} changes nothing: a natural search has no adversary")
     return found

@@ -46,8 +46,11 @@ def study(name: str, what: Experiment, seeds: Sequence[int], runs_: Path, machin
         rows = _known(folder / f"{name}.csv")
         for seed in seeds:
             for cell in grid:
-                machine.progress.say(f"study {name}, seed {seed}, setting {cell.setting or name}")
-                new = _cell(what, cell, seed, runs_, machine)
+                machine.progress.say(f"study {name}, seed {seed}, setting {cell.setting}")
+                try:
+                    new = _cell(what, cell, seed, runs_, machine)
+                except InputError as error:
+                    raise InputError(f"study {name}, seed {seed}, setting {cell.setting}: {error}") from None
                 if len(rows):
                     rows = rows[(rows.setting != cell.setting) | (rows.seed != seed)]
                 rows = pd.concat([rows, new], ignore_index=True) if len(rows) else new
@@ -60,9 +63,8 @@ def _known(file: Path) -> pd.DataFrame:
     if not file.is_file():
         return pd.DataFrame()
     try:
-        rows = pd.read_csv(file, dtype={"setting": str}, keep_default_na=False, na_values=[""])
-        rows["setting"] = rows.setting.fillna("")
-        if rows[["seed", "arm"]].isna().any(axis=None):
+        rows = pd.read_csv(file, dtype={"setting": str})
+        if rows[["setting", "seed", "arm"]].isna().any(axis=None):
             raise ValueError("a row of it is cut short")
         return rows
     except (ValueError, OSError, AttributeError, KeyError) as error:

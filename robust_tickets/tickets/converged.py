@@ -6,10 +6,8 @@ from typing import Any
 
 from robust_tickets.errors import InputError
 from robust_tickets.pruning import Mask
+from robust_tickets.settings import QUEUE
 from robust_tickets.training.state import Weights
-
-QUEUE = 4
-"""Earlier masks that the newest is compared with (You et al. 2020 keep the last five in all)."""
 
 
 def jaccard_distance(one: Mask, other: Mask) -> float:

@@ -71,10 +71,14 @@ def origin(ticket: Ticket) -> dict[str, str]:
     """
     model, what = ticket.model, recipe.read(ticket.search)
     search = what.search
-    made = f"{search.finder}, {search.method}"
+    made = f"{search.finder}, {search.densities if search.finder == 'random' else search.method}"
     if search.finder == "imp":
         budget = f"{search.iterations} steps" if search.iterations else f"{search.epochs} epochs"
-        made += f", {search.rounds} x {budget} at lr {search.lr:g}, then {search.after}"
+        made += f", {search.rounds} x {budget} at lr {search.lr:g}"
+        made += f" or until masks lie within {search.stop_distance:g}" if search.stop_distance else ""
+        made += f", then {search.after}"
+        made += f" to step {search.rewind_iterations}" if search.rewind_iterations else ""
+        made += f" to epoch {search.rewind_epochs}" if search.rewind_epochs else ""
     width = "" if ":" in model.name else f" at width {model.width:g}"
     return {
         "net": f"{model.name}{width}, images {' x '.join(map(str, model.shape))}, {model.classes} classes",
@@ -82,7 +86,7 @@ def origin(ticket: Ticket) -> dict[str, str]:
         "threat": f"{what.threat.norm} {what.threat.eps}",
         "search": f"{made}, ratio {search.ratio:g}",
         "seed": str(ticket.seed),
-        "cost": f"{ticket.passes:,} passes, {ticket.flops / 1e12:,.3f} TFLOPs",
+        "cost": f"{ticket.passes:,} passes, {ticket.flops:.4g} FLOPs",
         "hash": ticket.hash,
     }
 
@@ -102,8 +106,13 @@ def shown(ticket: Ticket) -> str:
 
 
 def compared(one: Ticket, other: Ticket) -> str:
-    """Two tickets of one net for people. Raises InputError as `overlap` does."""
+    """Two tickets of one net for people. Raises InputError as `overlap` does, and where the inits differ in
+    what tensors they have.
+    """
     table = overlap(one.mask, other.mask)
+    for name in [*one.init, *other.init]:
+        if name not in one.init or name not in other.init:
+            raise InputError(f"the tickets are of different nets: only one has a tensor {name}")
     chance = [f"{mean:,.1f} ± {sd:.1f}" for mean, sd in zip(table.by_chance, table.sd, strict=True)]
     shown = pd.DataFrame(
         {

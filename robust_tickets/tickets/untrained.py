@@ -1,7 +1,10 @@
 """Masks of a net that was never trained."""
 
+from dataclasses import replace
+
 from torch import nn
 
+from robust_tickets.chance import mixed, seeded, spread
 from robust_tickets.data import Dataset, batches
 from robust_tickets.ledger import Ledger, Passes
 from robust_tickets.models import fold, forward_flops
@@ -16,16 +19,16 @@ def mask_at_init(
 ) -> Mask:
     """The mask that `search.finder` snip or random gives, at the share `search.ratio` of the weights.
 
-    SNIP looks at the first batch that the seed's training would begin with, attacked as the method has it;
-    `search.scope` says over which layers its scores are compared. Raises InputError as `prune` and
-    `random_mask` do.
+    SNIP looks at the first batch that a training of the seed would begin with, augmented, attacked and with
+    units dropped as there; `search.scope` says over which layers its scores are compared. Raises InputError
+    as `prune` and `random_mask` do.
     """
     full = Mask.full(net)
     if search.finder == "random":
         with ledger.phase("prune"):
             spare = spared(search, full, roles)
             return random_mask(full, search.ratio, search.densities, how.seed, spare)
-    spec = data.spec
+    spec = data.spec if search.augment else replace(data.spec, shift=0, flip=False)
     flops = forward_flops(net, spec.shape)
     stream = batches(
         data.train, spec, search.batch, seed=how.seed, epoch=1, channels_last=how.compute.channels_last
@@ -34,11 +37,13 @@ def mask_at_init(
     attack = training_attack(search, how.threat)
     if attack is not None:
         with ledger.phase("attack"):
-            result = attack.run(fold(net), images, labels, sample_ids=ids, seed=how.seed, verdict=False)
+            start = mixed(how.seed, 1)
+            result = attack.run(fold(net), images, labels, sample_ids=ids, seed=start, verdict=False)
             images = result.images
         ledger.count("attack", Passes(result.forwards, result.backwards), flops)
     with ledger.phase("prune"):
-        scores = snip(net, images, labels)
+        with seeded(spread(how.seed, 0)):
+            scores = snip(net, images, labels)
         mask = cut_of_round(search, scores, full, roles)
     ledger.count("prune", UPDATE_PASSES.times(len(images)), flops)
     return mask

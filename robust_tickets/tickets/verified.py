@@ -38,10 +38,10 @@ def verify(ticket: Ticket, make: Make | None = None) -> list[str]:
     check_paths(net, ticket.mask, ticket.model.shape)
     lines.append(f"keeps {ticket.mask.kept:,} of {ticket.mask.size:,} weights, and a path through the net")
     search = recipe.read(ticket.search).search
-    if search.rewind_iterations or search.rewind_epochs or search.after == "fine-tune":
-        lines.append("begins from trained weights, which the seed alone does not give")
-    elif all(torch.equal(value, drawn[name]) for name, value in ticket.init.items()):
+    if all(torch.equal(value, drawn[name]) for name, value in ticket.init.items()):
         lines.append(f"begins from the init of seed {ticket.seed}, bit for bit")
+    elif search.rewind_iterations or search.rewind_epochs or search.after == "fine-tune":
+        lines.append("begins from trained weights, which the seed alone does not give")
     else:
         lines.append(
             f"begins from other weights than this machine's PyTorch draws for seed {ticket.seed}: those of a "

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import attacks
 from attacks import Bookmark, ThreatModel
 from attacks.bookmark import State
-from robust_tickets.chance import seeded, spread
+from robust_tickets.chance import mixed, seeded, spread
 from robust_tickets.data import Dataset, batches, steps_per_epoch
 from robust_tickets.ledger import Ledger, Passes
 from robust_tickets.models import fold, forward_flops, norms_after
@@ -184,7 +184,7 @@ def fit(
                         images,
                         labels,
                         sample_ids=ids,
-                        seed=_mixed(how.seed, epoch),
+                        seed=mixed(how.seed, epoch),
                         verdict=False,
                         check=False,
                     )
@@ -274,8 +274,3 @@ def snapshot(net: nn.Module) -> Weights:
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in net.state_dict().items()
     }
-
-
-def _mixed(seed: int, epoch: int) -> int:
-    """A seed of 64 bits for the attack's starts, which differs from epoch to epoch."""
-    return (seed << 32) | epoch

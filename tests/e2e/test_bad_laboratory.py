@@ -97,7 +97,7 @@ ROWS = {
         "study transfer --recipe demo --study.transfer threat.eps=0.1",
         "changes nothing; already",
     ),
-    "schedule of iterations": ("study schedule --recipe frankle-lenet", "study schedule is in epochs"),
+    "schedule of iterations": ("study schedule --recipe frankle-lenet", "study schedule: it is in epochs"),
     "boosting for a paper": (
         "table {run} --about boosting --format latex",
         "--about boosting; csv or markdown",

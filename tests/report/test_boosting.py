@@ -52,6 +52,23 @@ def test_a_worked_example():
     assert measured(DENSE, DENSE, "robust", span=1)["boosting_90"] == 1
 
 
+def test_epochs_are_counted_in_steps_where_the_last_was_cut_short():
+    """Six steps of epochs of four: the second record is of epoch 1.5, and two epochs are not there."""
+    short = arm("dense", [point(0, 0.0)], [point(4, 0.3) | {"epoch": 1}, point(6, 0.4) | {"epoch": 2}])
+    assert [p["epoch"] for p in short.curve] == [0, 1, 1.5]
+    assert math.isnan(measured(short, DENSE, "robust", span=2)["early_robust"])
+    alone = replace(short, history=short.history[1:], about={**short.about, "steps_per_epoch": 4})
+    assert [p["epoch"] for p in alone.curve] == [0, 1.5]
+
+
+def test_who_is_there_untrained_boosts_without_end():
+    there = arm("ticket", [point(0, 0.4)], [point(4, 0.4)], {"charged_flops": 40})
+    row = measured(there, DENSE, "robust", span=1)
+    assert row["boosting_90"] == math.inf
+    assert row["boosting_90_with_search"] == 80 / 40
+    assert measured(there, there, "robust", span=1)["boosting_90"] == 1
+
+
 def test_area_is_the_mean_height():
     flat = [point(step, 0.3) for step in (0, 1, 3, 4, 8)]
     assert early_area(flat, "val_robust", 1) == pytest.approx(0.3)

@@ -47,7 +47,6 @@ def test_the_command_line_knows_every_study():
     ("name", "expected"),
     [
         ("lr", [{"search.lr": 0.01}, {}]),
-        ("ratio", [{"search.ratio": 0.3}, {"search.ratio": 0.9}]),
         ("width", [{"model.width": 0.3}, {"model.width": 0.5}]),
         ("mask-source", [{"search.method": "natural"}, {}]),
         ("search-length", [{"search.epochs": 1}, {"search.epochs": 3}]),
@@ -59,12 +58,56 @@ def test_one_field_varies_and_no_other(name, expected, base):
     assert [varied(cell, base) for cell in cells(name, base)] == expected
 
 
-def test_rounds_end_at_one_density(base):
+@pytest.mark.parametrize("ratios", [{}, {"scope": "layer", "fc_ratio": 0.2, "output_ratio": 0.1}])
+def test_rounds_end_at_one_density_in_every_layer(ratios, base):
+    base = replace(base, search=replace(base.search, **ratios))
     found = cells("rounds", base)
     assert [cell.recipe.search.rounds for cell in found] == [1, 2, 4]
+    assert found[1].recipe.search == base.search  # its own rounds: the very cell of other studies
     for cell in found:
-        search = cell.recipe.search
-        assert (1 - search.ratio) ** search.rounds == pytest.approx(0.25)
+        for field in ("ratio", *(f for f in ratios if f != "scope")):
+            left = (1 - getattr(cell.recipe.search, field)) ** cell.recipe.search.rounds
+            assert left == pytest.approx((1 - getattr(base.search, field)) ** 2)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_the_ratio_is_what_is_pruned_in_the_end(rounds, base):
+    found = cells("ratio", replace(base, search=replace(base.search, rounds=rounds)))
+    for cell, pruned in zip(found, (0.3, 0.9), strict=True):
+        assert 1 - (1 - cell.recipe.search.ratio) ** rounds == pytest.approx(pruned)
+        assert cell.setting == f"{pruned:g}"
+        assert rounds > 1 or cell.recipe.search.ratio == pruned  # bit for bit: it is other studies' cell too
+
+
+@pytest.mark.parametrize(
+    ("name", "search", "says"),
+    [
+        (
+            "lr",
+            {"finder": "snip", "rounds": 1},
+            "study lr: what it varies does nothing with search.finder snip",
+        ),
+        ("rounds", {"finder": "snip", "rounds": 1}, "study rounds: what it varies does nothing"),
+        (
+            "mask-source",
+            {"finder": "random", "rounds": 1},
+            "does nothing with search.finder random: choose imp",
+        ),
+        ("width", {"finder": "random", "rounds": 1}, "does nothing with search.finder random: choose imp"),
+        ("ratio", {"scope": "layer", "fc_ratio": 0.2}, "study ratio: it varies one share for all layers"),
+        ("transfer", {"method": "natural"}, "a natural search has no adversary"),
+    ],
+)
+def test_what_a_search_has_not_is_not_varied(name, search, says, base):
+    with pytest.raises(InputError, match=says):
+        cells(name, replace(base, search=replace(base.search, **search)))
+
+
+def test_a_study_of_the_first_epochs_needs_them(base):
+    blind = replace(base, evaluate=replace(base.evaluate, early_epochs=0))
+    assert cells("schedule", blind)
+    with pytest.raises(InputError, match=r"study lr: .* let evaluate.early_epochs be at least 1"):
+        cells("lr", blind)
 
 
 def test_a_transfer_trains_by_the_recipe_what_another_found(base):
@@ -95,8 +138,9 @@ def test_a_transfer_that_makes_no_sense_is_named(change, says, base):
 @pytest.mark.parametrize(
     ("name", "study", "says"),
     [
-        ("controls", {"controls": ("dense", "random")}, "study.controls lacks ticket"),
-        ("controls", {"controls": ("ticket",)}, "setting : compare.arms lacks dense"),
+        ("controls", {"controls": ("dense", "random")}, "study controls: study.controls lacks ticket"),
+        ("controls", {"controls": ("ticket",)}, "study controls: study.controls lacks dense"),
+        ("controls", {"controls": ("dense", "ticket", "dense")}, "study.controls names an arm twice"),
         ("ratio", {"ratio": (0.3, 0.3)}, "study.ratio names a setting twice"),
         ("lr", {"lr": (0.1, 0.1)}, "study.lr names a setting twice"),
         (
@@ -115,19 +159,20 @@ def test_a_grid_that_makes_no_sense_is_refused(name, study, says, base):
 def test_studies_in_epochs_refuse_budgets_in_iterations(name, base):
     train = replace(base.train, iterations=10, ticket_iterations=5)
     search = replace(base.search, iterations=10)
-    with pytest.raises(InputError, match=f"study {name} is in epochs: use a recipe without"):
+    with pytest.raises(InputError, match=f"study {name}: it is in epochs: use a recipe without"):
         cells(name, replace(base, train=train, search=search))
 
 
-def test_a_control_that_makes_no_sense_for_the_ticket_names_the_study(base):
-    random = replace(base.search, finder="random", rounds=1)
+def test_a_control_that_makes_no_sense_names_the_study_and_its_field(base):
+    base = replace(base, search=replace(base.search, finder="random", rounds=1))
     with pytest.raises(
-        InputError, match=r"study lr.* ticket-reinit makes no sense with search.finder random"
+        InputError, match=r"^study controls, setting controls: study.controls ticket-reinit makes no sense"
     ):
-        cells("lr", replace(base, search=random))
+        cells("controls", replace(base, study=Study()))
+    assert [cell.recipe.compare.arms for cell in cells("ratio", base)] == [("dense", "ticket")] * 2
 
 
 @pytest.mark.parametrize("name", STUDIES)
-@pytest.mark.parametrize("recipe", ["lab-cpu", "paper-resnet18"])
+@pytest.mark.parametrize("recipe", ["lab-cpu", "paper-resnet18", "demo"])
 def test_each_study_can_be_asked_of_the_shipped_recipes(name, recipe):
     assert cells(name, recipes.load(recipe))

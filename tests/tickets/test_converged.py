@@ -108,6 +108,14 @@ def test_a_round_does_not_end_before_the_step_that_is_rewound_to(tiny_recipe, ti
     assert not torch.equal(found.init["fc1.weight"], usual.init["fc1.weight"])
 
 
+def test_a_round_too_short_to_be_ended_early_is_refused(tiny_recipe):
+    recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, epochs=4, stop_distance=0.1))
+    with pytest.raises(
+        InputError, match=r"search.stop_distance holds .* last 4 epochs, .* has only 4: give it"
+    ):
+        arms.search_plan(recipe, SPECS["digits"])
+
+
 def test_a_mask_that_would_empty_a_layer_now_is_no_mask():
     masks = iter([Mask({"a": torch.tensor([True, False])})] * 2 + [None] + [Mask({"a": torch.ones(2) > 0})])
 

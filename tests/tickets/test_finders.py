@@ -15,6 +15,7 @@ from robust_tickets.errors import InputError
 from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter
 from robust_tickets.pruning import DENSITIES, SCORES, Mask, layer_counts, prunable, prune, random_mask
+from robust_tickets.settings import Model
 from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.tickets import find_ticket
 from robust_tickets.tickets.snip import snip
@@ -89,6 +90,16 @@ def test_snip_on_attacked_images_is_another_and_is_charged_the_attack(tiny_recip
     _, found, _, ledger, recipe = search(tiny_recipe, tiny_data, finder="snip", method="fgsm")
     assert found.mask != natural.mask
     assert ledger.charged_passes == arms.search_passes(recipe, tiny_data.spec).total == 4 * 32
+
+
+def test_snip_draws_what_a_training_of_the_seed_would(tiny_recipe, tiny_data):
+    """Dropout and augmentation are those of the seed's first step, so that the same search is the same."""
+    recipe = replace(tiny_recipe, model=Model("conv-2", width=0.2, dropout=0.5))
+    settings = {"finder": "snip", "method": "natural"}
+    one, again = (search(recipe, tiny_data, **settings)[1].mask for _ in range(2))
+    assert one == again
+    plain = search(recipe, tiny_data, **settings, augment=False)[1].mask
+    assert plain != one
 
 
 def test_a_random_mask_costs_nothing_and_differs_by_seed(tiny_recipe, tiny_data):

@@ -111,6 +111,13 @@ def test_tickets_of_different_nets_cannot_be_compared(ticket):
         overlap(one, Mask({"a": torch.ones(2, 3) > 0}))
 
 
+def test_tickets_whose_inits_have_other_tensors_cannot_be_compared_either_way_round(ticket):
+    less = {name: value for name, value in ticket.init.items() if not name.endswith("bias")}
+    for pair in ((ticket, replace(ticket, init=less)), (replace(ticket, init=less), ticket)):
+        with pytest.raises(InputError, match="different nets: only one has a tensor"):
+            compared(*pair)
+
+
 def test_exports_are_what_pytorch_loads(ticket, tmp_path):
     files = {file.name: file for file in export_ticket(ticket, tmp_path / "mine")}
     net = models.build(ticket.model, seed=11)
