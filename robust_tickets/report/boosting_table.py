@@ -1,5 +1,7 @@
 """The table of head starts: how fast each arm gets where, and what of it is more than chance."""
 
+import math
+
 import pandas as pd
 
 from robust_tickets.report.boosting import boosting
@@ -20,7 +22,9 @@ TITLES = (
     "boosting",
     "with search",
     "early stop at step",
+    "- dense, steps",
     "clean there %",
+    "- dense, points",
 )
 
 
@@ -46,8 +50,9 @@ def boosting_markdown(run: RunDirectory) -> str:
         f"Validation images; means over seeds. {area[0].upper()}{area[1:]}; the difference is paired by "
         "seed, with the 95 % interval of Student's t. `boosting` is dense's FLOPs over the arm's, to the "
         f"validation at which {TARGET} % of dense's best {metric} accuracy was first seen, without the "
-        "search and with it; `-`: a seed never got there. `early stop` is the step of the lowest clean "
-        "validation loss."
+        "search and with it, the geometric mean over seeds; `-`: a seed never got there, inf: one was there "
+        "untrained. `early stop` is the step of the lowest clean validation loss: a winning ticket stops no "
+        "later than dense and is no worse there."
     )
     return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), about]) + "\n"
 
@@ -65,12 +70,14 @@ def _cells(arm: str, rows: pd.DataFrame, metric: str) -> list[str]:
         percent("epoch1_clean"),
         percent("epoch1_robust"),
         percent(early),
-        _difference(list(found[early]), list(dense[early])) if arm != "dense" else "",
+        _difference(found, dense, early, 100),
         _mean(found[f"passes_to_{TARGET}"] / 1e6, ".3f"),
-        _mean(found[ratio], ".2f"),
-        _mean(found[f"{ratio}_with_search"], ".2f"),
+        _geometric_mean(found[ratio]),
+        _geometric_mean(found[f"{ratio}_with_search"]),
         _mean(found.early_stop_step, ".0f"),
+        _difference(found, dense, "early_stop_step", 1),
         percent("early_stop_clean"),
+        _difference(found, dense, "early_stop_clean", 100),
     ]
 
 
@@ -78,11 +85,20 @@ def _mean(values: "pd.Series[float]", form: str) -> str:
     return "-" if values.isna().any() else f"{values.mean():{form}}"
 
 
-def _difference(one: list[float], other: list[float]) -> str:
-    if pd.isna([*one, *other]).any():
+def _geometric_mean(ratios: "pd.Series[float]") -> str:
+    if ratios.isna().any():
         return "-"
-    found = contrast("", one, other)
-    mean = sum(found.differences) / len(found.differences)
-    between = found.between
-    shown = f" ({100 * between[0]:+.1f} to {100 * between[1]:+.1f})" if between else ""
-    return f"{100 * mean:+.1f}{shown}"
+    return f"{math.prod(ratios) ** (1 / len(ratios)):.2f}"
+
+
+def _difference(found: pd.DataFrame, dense: pd.DataFrame, column: str, scale: float) -> str:
+    """The mean difference from dense and its interval; nothing for dense itself."""
+    if found.equals(dense):
+        return ""
+    if found[column].isna().any() or dense[column].isna().any():
+        return "-"
+    of = contrast("", list(found[column]), list(dense[column]))
+    mean = sum(of.differences) / len(of.differences)
+    between = of.between
+    shown = f" ({scale * between[0]:+.1f} to {scale * between[1]:+.1f})" if between else ""
+    return f"{scale * mean:+.1f}{shown}"

@@ -3,10 +3,13 @@
 import math
 from dataclasses import replace
 
+import pandas as pd
 import pytest
+from scipy import stats
 
 from robust_tickets import comparison
 from robust_tickets.report.boosting import TARGETS, boosting, cost_to, early_area, early_stop, measured
+from robust_tickets.report.boosting_table import _geometric_mean, boosting_csv, boosting_markdown
 from robust_tickets.report.read import ArmResult, arm_result
 from robust_tickets.report.tables import timing
 from robust_tickets.settings import Compare
@@ -140,3 +143,37 @@ def test_dense_best_is_dense_up_to_its_best_epoch(run):
     row = timing(run).set_index("arm").loc["dense-best"]
     assert row.pgd20_mean == row.pgd20_last_mean == timing(run).set_index("arm").loc["dense"].pgd20_mean
     assert row.flops_vs_dense == pytest.approx(row.epochs / 4)
+
+
+def test_the_table_for_people_has_the_figures_of_the_csv(run):
+    lines = boosting_markdown(run).splitlines()
+    heads = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    table = {
+        cells[0]: dict(zip(heads, cells, strict=True))
+        for cells in ([c.strip() for c in line.strip("|").split("|")] for line in lines[4:8])
+    }
+    rows = boosting(run)
+    assert list(table) == list(run.recipe.compare.arms)
+    for arm, shown in table.items():
+        found, dense = (rows[rows.arm == each] for each in (arm, "dense"))
+        assert shown["early area %"] == f"{100 * found.early_robust.mean():.1f}"
+        assert shown["early stop at step"] == f"{found.early_stop_step.mean():.0f}"
+        if arm == "dense":
+            assert shown["- dense, steps"] == shown["early area - dense, points"] == ""
+            continue
+        low, high = stats.ttest_rel(found.early_robust, dense.early_robust).confidence_interval(0.95)
+        mean = found.early_robust.mean() - dense.early_robust.mean()
+        if abs(mean) > 1e-9:
+            expected = f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+            assert shown["early area - dense, points"] == expected
+    text = boosting_csv(run)
+    assert text.splitlines()[0].startswith("arm,seed,epoch1_clean,early_clean,best_clean,epoch1_robust")
+    assert len(text.splitlines()) == 1 + len(rows)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "shown"),
+    [([2.0, 8.0], "4.00"), ([2.0, math.nan], "-"), ([2.0, math.inf], "inf"), ([0.0, 2.0], "0.00")],
+)
+def test_ratios_have_a_geometric_mean(ratios, shown):
+    assert _geometric_mean(pd.Series(ratios)) == shown
