@@ -94,6 +94,11 @@ def _parse(verb: type[T], name: str, words: list[str]) -> T:
         parsed = tyro.cli(verb, args=words, prog=prog, default=default, registry=REGISTRY)
     if isinstance(parsed, Running):
         recipe.check(parsed.fields)  # first, so that its messages name `search.lr` and not `fields.search.lr`
+        asked = isinstance(default, Running) and parsed.fields.study != default.fields.study
+        if asked and not isinstance(parsed, Study):
+            raise InputError(
+                f"--study.* does nothing to {name}: leave it out, or ask by robust-tickets study"
+            )
     schema.check(parsed)
     return parsed
 
@@ -198,12 +203,16 @@ def _machine(verb: Running | Evaluate) -> "Machine":
 
 
 def _overview() -> str:
+    width = max(map(len, VERBS))
     lines = [
         "usage: robust-tickets VERB [OPTIONS]",
         "",
         "Find boosting tickets by adversarial training and pruning, reuse them, compare them with dense.",
         "",
-        *(f"  {name:<12} {(verb.__doc__ or '').split('. ')[0].rstrip('.')}" for name, verb in VERBS.items()),
+        *(
+            f"  {name:<{width}} {(verb.__doc__ or '').split('. ')[0].rstrip('.')}"
+            for name, verb in VERBS.items()
+        ),
         "",
         "  robust-tickets VERB --help   all options of a verb, with defaults and units",
         "  robust-tickets --version     the version",

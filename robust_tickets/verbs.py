@@ -64,7 +64,7 @@ class Running(Resumable):
     runs: Path = Path("runs")
     """folder of the run directories"""
     seed: Seed = 0
-    """seed of init, batches and attacks (compare: the first one)"""
+    """seed of init, batches and attacks (compare, study: the first one)"""
     device: str = "cpu"
     """torch device: cpu, cuda or cuda:N"""
     fields: Annotated[Recipe, arg(name="")] = field(default_factory=Recipe)

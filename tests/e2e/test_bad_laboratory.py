@@ -71,6 +71,10 @@ ROWS = {
         f"compare {DEMO} --model.name my:net --compare.arms dense dense-narrow-flops",
         "dense-narrow-flops needs a net with a width; my:net; leave it out",
     ),
+    "a grid without a study": (
+        f"search {DEMO} --study.lr 0.1 0.2",
+        "--study.* does nothing to search; robust-tickets study",
+    ),
     "study of nothing": ("study --recipe demo", "study needs to know which; lr; transfer"),
     "unknown study": ("study ratios --recipe demo", "unknown study 'ratios'; ratio; schedule"),
     "study without a recipe": ("study lr", "study needs --recipe"),

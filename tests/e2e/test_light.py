@@ -9,7 +9,7 @@ import pytest
 from robust_tickets import __version__, recipe
 
 HEAVY = ("torch", "torchvision", "pandas", "matplotlib", "sklearn", "scipy", "PIL")
-VERBS = ("search", "train", "evaluate", "compare", "table", "recipes")
+VERBS = ("search", "train", "evaluate", "compare", "study", "table", "recipes")
 
 
 @pytest.fixture
