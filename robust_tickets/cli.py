@@ -158,6 +158,9 @@ def _study(verb: Study, machine: "Machine") -> None:
     with stops.waiting():
         from robust_tickets import stages, studies
 
+    if verb.dry_run:
+        print(studies.forecast(verb.name, stages.Experiment(verb.fields), verb.seeds, machine))
+        return
     seeds = range(verb.seed, verb.seed + verb.seeds)
     done = studies.study(verb.name, stages.Experiment(verb.fields), seeds, verb.runs, machine)
     print((done.folder / f"{verb.name}.md").read_text(encoding="utf-8"))

@@ -1,5 +1,7 @@
 """What a comparison would cost, before it is run."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -15,8 +17,10 @@ from robust_tickets.progress import Silent
 from robust_tickets.pruning import Mask
 from robust_tickets.recipe import Recipe
 from robust_tickets.report.read import TABLE_ATTACKS
-from robust_tickets.settings import Training
+from robust_tickets.settings import Arm, Training
 from robust_tickets.stages import Experiment, Machine
+from robust_tickets.stages.experiment import search_part
+from robust_tickets.stages.shared import arm_key
 from robust_tickets.tickets import narrowed_to_flops, narrowed_to_weights
 from robust_tickets.training import fit
 
@@ -38,44 +42,87 @@ class Estimate:
         return f"{shown.to_string(index=False)}\nall seeds, on this machine: about {_spoken(self.seconds)}"
 
 
+@dataclass(frozen=True)
+class Work:
+    """Arms of an experiment that are to be trained; `label` tells them from those of other works."""
+
+    what: Experiment
+    arms: tuple[Arm, ...]
+    label: str = ""
+
+
 def estimate(what: Experiment, seeds: int, machine: Machine) -> Estimate:
+    """What a comparison takes: see `estimate_all`."""
+    return estimate_all([Work(what, what.recipe.compare.trained)], seeds, machine)
+
+
+def estimate_all(works: Sequence[Work], seeds: int, machine: Machine) -> Estimate:
     """Passes and FLOPs exactly, by arithmetic; seconds from a few steps timed now on made-up images.
 
-    Validation and evaluation are counted as if no sample broke, so they are an upper bound. Where a step is
-    dear, smaller batches are timed instead, which flatters no one: they are the slower ones.
+    An arm or a search that several works share is counted with the first. Validation and evaluation are
+    counted as if no sample broke, so they are an upper bound, as are searches that may end early. Where a
+    step is dear, smaller batches are timed instead, which flatters no one: they are the slower ones.
     """
-    recipe = what.recipe
-    spec = what.spec(machine)
-    arms.check(recipe, spec)
-    machine.prepare(recipe.compute)
-    net = what.fresh_net(0, machine)
-    flops = models.forward_flops(net, spec.shape)
-    searching, training = recipe.search, recipe.train
-    rate = {t: _seconds_a_cost(what, net, t, flops, machine) for t in {searching, training}}
-    rows = []
-    validated, searched = 0, False
-    for arm in recipe.compare.trained:
-        plan = arms.plan(recipe, arm, spec)
-        if (plan.from_ticket or plan.size) and not searched:
-            searched = True
-            search = arms.search_plan(recipe, spec)
-            passes = arms.search_passes(recipe, spec)
-            epochs = -(-search.round_steps // search.per_epoch) * search.rounds
-            validated += epochs * _validation(recipe, recipe.search)
-            rows.append(("search", search.steps / search.per_epoch, passes, flops, rate[searching]))
-        passes = arms.training_passes(plan.training, plan.steps)
-        validations = -(-plan.steps // plan.per_epoch) + len(plan.points)
-        validated += validations * _validation(recipe, plan.training)
-        narrow = flops if not plan.size else _narrow_flops(what, net, plan.size, flops, machine)
-        rows.append((arm, plan.epochs, passes, narrow, rate[training] * narrow / flops))
-    looking = _looking(what, spec, validated)
-    dearest = max(rate.values())
+    rows: list[tuple[str, str, int, int, float]] = []
+    looked = (0, 0, 0.0)  # passes, FLOPs, seconds
+    seen: set[str] = set()
+    rates: dict[tuple[object, ...], float] = {}
+    for work in works:
+        what, recipe, spec = work.what, work.what.recipe, work.what.spec(machine)
+        arms.check(recipe, spec)
+        machine.prepare(recipe.compute)
+        net = what.fresh_net(0, machine)
+        flops = models.forward_flops(net, spec.shape)
+        rate = {t: _rate(rates, what, net, t, flops, machine) for t in (recipe.search, recipe.train)}
+        searched = json.dumps(search_part(recipe, recipe.search.rounds), sort_keys=True)
+        looking = 0
+        for arm in work.arms:
+            plan = arms.plan(recipe, arm, spec)
+            needed = plan.from_ticket or bool(plan.size)
+            if needed and searched not in seen:
+                seen.add(searched)
+                search, passes = arms.search_plan(recipe, spec), arms.search_passes(recipe, spec)
+                epochs = -(-search.round_steps // search.per_epoch) * search.rounds
+                looking += epochs * _validation(recipe, recipe.search)
+                cost = (passes.total, passes.cost * flops, passes.cost * rate[recipe.search])
+                rows.append((f"search{work.label}", f"{search.steps / search.per_epoch:.4g}", *cost))
+            key = arm_key(recipe, plan, searched if needed else None, 0, {})
+            if key in seen:
+                continue
+            seen.add(key)
+            passes = arms.training_passes(plan.training, plan.steps)
+            looking += (-(-plan.steps // plan.per_epoch) + len(plan.points)) * _validation(
+                recipe, plan.training
+            )
+            looking += _evaluation(what, spec)
+            narrow = flops if not plan.size else _narrow_flops(what, net, plan.size, flops, machine)
+            seconds = passes.cost * rate[recipe.train] * narrow / flops
+            rows.append(
+                (f"{arm}{work.label}", f"{plan.epochs:.4g}", passes.total, passes.cost * narrow, seconds)
+            )
+        more = (looking, looking * flops, looking * max(rate.values()))
+        looked = (looked[0] + more[0], looked[1] + more[1], looked[2] + more[2])
     table = pd.DataFrame(
-        [(arm, f"{n:.4g}", p.total, p.cost * each, round(p.cost * r, 1)) for arm, n, p, each, r in rows]
-        + [("validation and evaluation, at most", "", looking, looking * flops, round(looking * dearest, 1))],
+        [*rows, ("validation and evaluation, at most", "", *looked)],
         columns=["arm", "epochs", "passes", "flops", "estimated_seconds"],
     )
+    table["estimated_seconds"] = table.estimated_seconds.round(1)
     return Estimate(table, float(table.estimated_seconds.sum()) * seeds)
+
+
+def _rate(
+    rates: dict[tuple[object, ...], float],
+    what: Experiment,
+    net: nn.Module,
+    training: Training,
+    flops: int,
+    machine: Machine,
+) -> float:
+    """Seconds of a forward pass's worth of work; timed once for trainings that take the same steps."""
+    pace = (what.recipe.model, training.method, training.pgd, training.batch, training.optimiser)
+    if pace not in rates:
+        rates[pace] = _seconds_a_cost(what, net, training, flops, machine)
+    return rates[pace]
 
 
 def _narrow_flops(what: Experiment, net: nn.Module, size: str, flops: int, machine: Machine) -> int:
@@ -95,15 +142,13 @@ def _validation(recipe: Recipe, training: Training) -> int:
     return (2 * recipe.evaluate.val_steps + 3 + fgsm) * recipe.data.val_images
 
 
-def _looking(what: Experiment, spec: Spec, validation: int) -> int:
-    """Passes of a seed's validation, and of its evaluation if no sample broke."""
+def _evaluation(what: Experiment, spec: Spec) -> int:
+    """Passes of an arm's evaluation, best and last, if no sample broke."""
     recipe = what.recipe
     attacks = [attack_named(name, what.threat, recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
     steps = [attack.steps if isinstance(attack, PGD) else 0 for attack in attacks]
     judged = recipe.evaluate.images or spec.test_images
-    checkpoints = 2 * len(recipe.compare.trained)
-    evaluation = (sum(2 * n + 1 for n in steps) * judged + sanity_passes(judged)) * checkpoints
-    return evaluation + validation
+    return 2 * (sum(2 * n + 1 for n in steps) * judged + sanity_passes(judged))
 
 
 def _seconds_a_cost(

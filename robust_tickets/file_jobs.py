@@ -58,20 +58,34 @@ def _export(verb: Export) -> None:
 
 
 def _table(verb: Table) -> None:
+    from robust_tickets import runs
+
+    text = _study(verb) if (verb.run / "study.toml").is_file() else _comparison(verb)
+    if verb.out is None:
+        print(text, end="")
+    else:
+        runs.write_text(verb.out, text)
+        print(verb.out)
+
+
+def _study(verb: Table) -> str:
+    from robust_tickets import studies
+
+    if verb.format == "latex":
+        raise InputError("a study comes as csv or markdown: choose one of them by --format")
+    table, verdict = studies.again(verb.run)
+    return table if verb.format == "csv" else verdict
+
+
+def _comparison(verb: Table) -> str:
     from robust_tickets import report, runs
 
     run = runs.RunDirectory.open(verb.run)
     if verb.about == "boosting":
         if verb.format == "latex":
             raise InputError("--about boosting comes as csv or markdown: choose one of them by --format")
-        text = {"csv": report.boosting_csv, "markdown": report.boosting_markdown}[verb.format](run)
-    else:
-        text = {"csv": report.csv, "markdown": report.markdown, "latex": report.latex}[verb.format](run)
-    if verb.out is None:
-        print(text, end="")
-    else:
-        runs.write_text(verb.out, text)
-        print(verb.out)
+        return {"csv": report.boosting_csv, "markdown": report.boosting_markdown}[verb.format](run)
+    return {"csv": report.csv, "markdown": report.markdown, "latex": report.latex}[verb.format](run)
 
 
 def _tidy(verb: RunsList | RunsRm | CacheClear) -> None:

@@ -17,13 +17,13 @@ class ExportModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Make a comparison's tables again from a run directory's files."""
+    """Make the table of a comparison, or the verdict of a study, again from its files."""
 
     run: Positional[Path]
-    """a run directory"""
+    """a run directory, or a study's folder"""
     format: Literal["csv", "markdown", "latex"] = "markdown"
     """csv: fractions and seconds; markdown: percent, and the sentence that the table supports; latex: the
-    same table for a paper (needs the package booktabs)"""
+    timing table for a paper (needs the package booktabs)"""
     about: Literal["timing", "boosting"] = "timing"
     """timing: what each arm cost and kept; boosting: how fast it got there (csv and markdown)"""
     out: Annotated[Path | None, arg(metavar="FILE")] = None

@@ -121,6 +121,8 @@ class Study(Running):
     --study.NAME"""
     seeds: Count = 3
     """how many seeds, from --seed on; an interval takes 2, a verdict 3"""
+    dry_run: bool = False
+    """list arms, passes, FLOPs and the estimated time instead; what settings share is counted once"""
 
 
 @dataclass(frozen=True, kw_only=True)

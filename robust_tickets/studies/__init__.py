@@ -2,6 +2,7 @@
 
 from robust_tickets.studies.claims import CLAIMS
 from robust_tickets.studies.grid import GRIDS, Cell
-from robust_tickets.studies.study import Studied, study
+from robust_tickets.studies.record import Studied, again
+from robust_tickets.studies.study import forecast, study
 
-__all__ = ["CLAIMS", "GRIDS", "Cell", "Studied", "study"]
+__all__ = ["CLAIMS", "GRIDS", "Cell", "Studied", "again", "forecast", "study"]

@@ -3,31 +3,21 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from robust_tickets import comparison, locks, recipe, runs, schema, stages
 from robust_tickets.errors import InputError
+from robust_tickets.estimate import Estimate, Work, estimate_all
 from robust_tickets.recipe import Recipe
 from robust_tickets.report.boosting import measured
-from robust_tickets.report.claims import Claim
 from robust_tickets.report.read import ArmResult, arm_result
-from robust_tickets.report.study_plot import study_plot
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages import Experiment, Machine
-from robust_tickets.studies.claims import CLAIMS
 from robust_tickets.studies.grid import Cell, cells
-
-
-@dataclass(frozen=True)
-class Studied:
-    """Where a study lies, and what came out."""
-
-    folder: Path
-    rows: pd.DataFrame
-    claims: list[Claim]
+from robust_tickets.studies.record import RECIPE, Studied, known, rounded, written
 
 
 def study(name: str, what: Experiment, seeds: Sequence[int], runs_: Path, machine: Machine) -> Studied:
@@ -42,8 +32,8 @@ def study(name: str, what: Experiment, seeds: Sequence[int], runs_: Path, machin
     grid = cells(name, base)
     folder = runs_ / f"study-{name}-{base.name}-{identity(name, base)}"
     with locks.held(folder):
-        runs.write_text(folder / "study.toml", recipe.dumps(base, study=True))
-        rows = _known(folder / f"{name}.csv")
+        runs.write_text(folder / RECIPE, recipe.dumps(base, study=True))
+        rows = known(folder / f"{name}.csv")
         for seed in seeds:
             for cell in grid:
                 machine.progress.say(f"study {name}, seed {seed}, setting {cell.setting}")
@@ -54,22 +44,19 @@ def study(name: str, what: Experiment, seeds: Sequence[int], runs_: Path, machin
                 if len(rows):
                     rows = rows[(rows.setting != cell.setting) | (rows.seed != seed)]
                 rows = pd.concat([rows, new], ignore_index=True) if len(rows) else new
-                done = written(folder, name, base, grid, rows)
+                done = written(folder, name, base, rows)
     return done
 
 
-def _known(file: Path) -> pd.DataFrame:
-    """The rows of an earlier call, of these seeds or others. Raises InputError for a damaged file."""
-    if not file.is_file():
-        return pd.DataFrame()
-    try:
-        rows = pd.read_csv(file, dtype={"setting": str})
-        if rows[["setting", "seed", "arm"]].isna().any(axis=None):
-            raise ValueError("a row of it is cut short")
-        return rows
-    except (ValueError, OSError, AttributeError, KeyError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"cannot read {file} ({said}): remove it and run the study again") from None
+def forecast(name: str, what: Experiment, seeds: int, machine: Machine) -> Estimate:
+    """What a study would take. Raises InputError as `study` does."""
+    works = []
+    for cell in cells(name, what.recipe):
+        here = replace(what, recipe=cell.recipe)
+        works.append(Work(here, cell.recipe.compare.trained, f" ({cell.setting})"))
+        if cell.source is not None:  # its ticket is trained as the own one is, at the same cost
+            works.append(Work(replace(what, recipe=cell.source), ("ticket",), f" from {cell.setting}"))
+    return estimate_all(works, seeds, machine)
 
 
 def identity(name: str, base: Recipe) -> str:
@@ -77,38 +64,6 @@ def identity(name: str, base: Recipe) -> str:
     field = name.replace("-", "_")
     decides = [base.identity, name, schema.plain(base.study)[field]]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8]
-
-
-def written(folder: Path, name: str, base: Recipe, grid: Sequence[Cell], rows: pd.DataFrame) -> Studied:
-    """Write a study's files from its rows."""
-    metric = base.evaluate.choose
-    settings = [cell.setting for cell in grid]
-    known = [setting for setting in settings if setting in set(rows.setting)]
-    claims = CLAIMS[name](rows, known, metric) if known == settings else []
-    runs.write_text(folder / f"{name}.csv", str(rows.to_csv(index=False, float_format="%.6g")))
-    runs.write(folder / f"{name}.svg", lambda part: study_plot(rows, known, name, metric, part))
-    runs.write_text(folder / f"{name}.md", verdict(name, base, claims, rows))
-    return Studied(folder, rows, claims)
-
-
-def verdict(name: str, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame) -> str:
-    """The study's verdict in words."""
-    seeds = ", ".join(map(str, sorted(set(rows.seed))))
-    model, threat = base.model, base.threat
-    heading = (
-        f"**Study {name}: {rows.data.iloc[0]}, {model.name} at width {model.width:g}, {threat.norm} "
-        f"{threat.eps}, recipe {base.name}, seeds {seeds}**"
-    )
-    said = [str(claim) for claim in claims] or ["Not all settings are done yet: no verdict."]
-    span = base.evaluate.early_epochs or 1
-    about = (
-        f"Early figures are the mean height of the {base.evaluate.choose} validation accuracy over the first "
-        f"{span} epoch{'s' * (span != 1)}, end figures the test accuracy of the epoch that validation chose. "
-        "Arms of a seed share init and batches; intervals are Student's t over such pairs, of seeds in which "
-        "both are done. A verdict needs an interval that excludes zero at 3 or 4 seeds; with 5 or more, what "
-        "is not seen does not hold."
-    )
-    return "\n\n".join([heading, *said, about]) + "\n"
 
 
 def _cell(base: Experiment, cell: Cell, seed: int, runs_: Path, machine: Machine) -> pd.DataFrame:
@@ -130,7 +85,7 @@ def _cell(base: Experiment, cell: Cell, seed: int, runs_: Path, machine: Machine
         }
         for arm, result in results.items()
     ]
-    return pd.DataFrame(rows)
+    return rounded(pd.DataFrame(rows))
 
 
 def _from(

@@ -106,6 +106,8 @@ ROWS = {
         "table {run} --about boosting --format latex",
         "--about boosting; csv or markdown",
     ),
+    "study for a paper": ("table {study} --format latex", "a study comes as csv or markdown"),
+    "study without its table": ("table {study}", "{study} has no table of a study"),
     "ticket to do nothing with": ("ticket", "ticket needs to know what to do: show, diff, export, verify"),
     "unknown tool": ("ticket list {ticket}", "ticket list; show"),
     "no ticket there": ("ticket show {away}", "there is no file {away}; ticket"),
@@ -157,6 +159,9 @@ def given(tmp_path):
     files["file"].write_text("no folder")
     files["run"] = tmp_path / "run"
     files["run"].mkdir()
+    files["study"] = tmp_path / "study"
+    files["study"].mkdir()
+    shutil.copy(recipe._folder() / "demo.toml", files["study"] / "study.toml")
     shutil.copy(recipe._folder() / "demo.toml", files["run"] / "recipe.toml")
     return files
 

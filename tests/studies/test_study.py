@@ -1,17 +1,20 @@
 """A study runs its cells once, shares what they share, and says what its figures say."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
 import robust_tickets as rt
-from robust_tickets import studies
+from robust_tickets import estimate, studies
+from robust_tickets import recipe as recipes
+from robust_tickets.cli import main
 from robust_tickets.errors import InputError
 from robust_tickets.progress import Silent
 from robust_tickets.report.read import arm_result
-from robust_tickets.runs import RunDirectory
+from robust_tickets.runs import RunDirectory, read_json
 from robust_tickets.settings import Study
 from robust_tickets.stages import Experiment, Machine
 from robust_tickets.studies import CLAIMS
@@ -69,6 +72,7 @@ def test_each_study_writes_its_rows_figure_and_verdict(name, base, runs):
     assert "A verdict needs 3 seeds" in said
     assert (done.folder / "study.toml").is_file()
     before = {p.name: p.read_bytes() for p in done.folder.iterdir()}
+    assert studies.again(done.folder) == (before[f"{name}.csv"].decode(), said)
     again, lines = ask(name, base, runs)
     assert {p.name: p.read_bytes() for p in again.folder.iterdir()} == before
     assert not any("taken over" in line for line in lines)  # for it is there already
@@ -91,6 +95,26 @@ def test_cells_share_their_dense_arm_and_studies_their_cells(base, runs):
     ratio = {row.run for row in ask("ratio", base, runs)[0].rows.itertuples() if row.setting == "0.75"}
     assert lr == ratio  # the recipe's own setting
     assert not any("epoch" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["schedule", "transfer"])
+def test_a_forecast_counts_what_is_trained_and_once(name, base, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "_seconds_a_cost", lambda *arguments: 1e-6)
+    ask(name, base, tmp_path, seeds=(0,))
+    arms = {
+        read_json(file)["key"]: read_json(file.parent / "ledger.json")
+        for file in tmp_path.glob("*/seed-0/*/arm.json")
+    }
+    searches = {
+        Ticket.load(file).hash: read_json(file.parent / "ledger.json")
+        for file in tmp_path.glob("*/seed-0/search/ticket.safetensors")
+    }
+    rows = studies.forecast(name, Experiment(base), 1, Machine("cpu", Silent())).rows.iloc[:-1]
+    of_search = rows.arm.str.startswith("search")
+    for found, ledgers in ((rows[~of_search], arms), (rows[of_search], searches)):
+        assert len(found) == len(ledgers)
+        for column in ("passes", "flops"):
+            assert found[column].sum() == sum(a[f"charged_{column}"] for a in ledgers.values())
 
 
 def test_more_seeds_add_to_those_that_are_there(base, tmp_path):
@@ -239,3 +263,19 @@ def own_net():
 def test_what_cannot_be_studied_is_said(arguments, says, tmp_path):
     with pytest.raises(InputError, match=says):
         rt.study(**arguments, runs=tmp_path, quiet=True)
+
+
+REFERENCE = Path(__file__).parents[2] / "runs" / "reference" / "studies"
+
+
+@pytest.mark.parametrize("folder", sorted(REFERENCE.glob("*/study.toml")), ids=lambda file: file.parent.name)
+def test_the_verdicts_we_publish_are_those_of_their_figures(folder, capsys):
+    name = folder.parent.name
+    main(["table", str(folder.parent)])
+    assert capsys.readouterr().out == (folder.parent / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_a_folder_without_its_table_is_named(base, tmp_path):
+    (tmp_path / "study.toml").write_text(recipes.dumps(base, study=True))
+    with pytest.raises(InputError, match="has no table of a study: run the study again"):
+        studies.again(tmp_path)
