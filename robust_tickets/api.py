@@ -37,7 +37,6 @@ from robust_tickets.stages import Experiment, Machine
 from robust_tickets.stages.experiment import ticket_of
 from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import placed
-from robust_tickets.studies import GRIDS
 from robust_tickets.tickets import Ticket
 from robust_tickets.training import fit
 from robust_tickets.training.checkpoint import plant
@@ -224,8 +223,8 @@ def study(
     fields of `study`. The folder has <name>.csv, <name>.svg and <name>.md, the verdict. Cells that are
     finished are not run again. Raises InputError as `compare` does, and for a grid that makes no sense.
     """
-    if name not in GRIDS:
-        raise unknown("study", str(name), GRIDS)
+    if name not in studies.GRIDS:
+        raise unknown("study", str(name), studies.GRIDS)
     what = _seeded(net, data, recipe, fields, seeds, seed)
     machine = _machine(device, quiet)
     return studies.study(name, what, range(seed, seed + seeds), Path(runs), machine).folder

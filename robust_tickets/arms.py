@@ -86,14 +86,13 @@ def _points(evaluate: Evaluate, made: ArmPlan) -> tuple[int, ...]:
 class SearchPlan:
     """A search in optimiser steps: a round's schedule, the step that is rewound to, and the rounds.
 
-    `images` are how many it trains on. A search that trains nothing has no steps.
+    A search that trains nothing has no steps.
     """
 
     round_steps: int
     rewind: int
     rounds: int
     per_epoch: int
-    images: int
 
     @property
     def steps(self) -> int:
@@ -112,10 +111,9 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
         raise InputError(
             f"search.images is {search.images}, but training has {images} images: ask for fewer, or 0 for all"
         )
-    images = search.images or images
-    per_epoch = steps_per_epoch(images, search.batch)
+    per_epoch = steps_per_epoch(search.images or images, search.batch)
     if search.finder != "imp":
-        return SearchPlan(0, 0, 1, per_epoch, images)
+        return SearchPlan(0, 0, 1, per_epoch)
     steps = search.iterations or search.epochs * per_epoch
     epochs = -(-steps // per_epoch)
     if search.stop_distance and epochs <= QUEUE:
@@ -130,7 +128,7 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
             f"search.rewind_{field} means step {rewind}, but a round has only {steps} steps: choose an "
             "earlier one"
         )
-    return SearchPlan(steps, rewind, search.rounds, per_epoch, images)
+    return SearchPlan(steps, rewind, search.rounds, per_epoch)
 
 
 def check(recipe: Recipe, spec: Spec) -> None:

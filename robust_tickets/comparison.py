@@ -47,7 +47,7 @@ class Job:
 
 
 def compare(what: Experiment, seeds: Sequence[int], runs: Path, machine: Machine) -> RunDirectory:
-    """Run all arms of all seeds that are not there yet, then write timing.csv, timing.md and curves.svg."""
+    """Run all arms of all seeds that are not there yet, then write the report (`report.write_report`)."""
     recipe = what.recipe
     spec = what.spec(machine)
     if what.images is None:

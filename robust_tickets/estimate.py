@@ -21,7 +21,7 @@ from robust_tickets.settings import Arm, Training
 from robust_tickets.stages import Experiment, Machine
 from robust_tickets.stages.experiment import search_part
 from robust_tickets.stages.shared import arm_key
-from robust_tickets.tickets import narrowed_to_flops, narrowed_to_weights
+from robust_tickets.tickets import narrowed
 from robust_tickets.training import fit
 
 _TIMED_STEPS = 3
@@ -129,10 +129,8 @@ def _narrow_flops(what: Experiment, net: nn.Module, size: str, flops: int, machi
     """Forward FLOPs of the narrow net, as if the ticket, which is not known yet, had layers pruned alike."""
     search, spec = what.recipe.search, what.model_spec(machine)
     density = (1 - search.ratio) ** search.rounds
-    if size == "flops":
-        narrow = narrowed_to_flops(spec, max(1, round(density * flops)))
-    else:
-        narrow = narrowed_to_weights(spec, max(1, round(density * Mask.full(net).size)))
+    kept = {"flops": max(1, round(density * flops)), "weights": max(1, round(density * Mask.full(net).size))}
+    narrow = narrowed(spec, size, **kept)
     return models.forward_flops(models.build(narrow, seed=0), spec.shape)
 
 

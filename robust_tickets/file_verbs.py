@@ -8,11 +8,11 @@ from tyro.conf import Positional, arg
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportModel:
+class OwnNet:
     """The net, where the file must not say."""
 
     name: Annotated[str | None, arg(metavar="MODULE:FUNCTION")] = None
-    """the function of yours that made the checkpoint's net: a file's own word is not trusted with code"""
+    """the function of yours that makes the file's net: its own word is not trusted with code"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Export:
     safetensors: the bare weights by parameter name"""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
     """file to write; None: beside the checkpoint, as .pt2, .onnx or -weights.safetensors"""
-    model: ExportModel = ExportModel()
+    model: OwnNet = OwnNet()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +65,6 @@ class RunsRm:
 @dataclass(frozen=True, kw_only=True)
 class CacheClear:
     """Remove the decoded images from the cache; they are decoded again when they are needed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TicketNet:
-    """The net, where the file must not say."""
-
-    name: Annotated[str | None, arg(metavar="MODULE:FUNCTION")] = None
-    """the function of yours that makes the ticket's net: a file's own word is not trusted with code"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +102,21 @@ class TicketVerify:
 
     ticket: Positional[Path]
     """a ticket.safetensors"""
-    model: TicketNet = TicketNet()
+    model: OwnNet = OwnNet()
 
 
 FileVerb = (
     Table | Export | RunsList | RunsRm | CacheClear | TicketShow | TicketDiff | TicketExport | TicketVerify
 )
+FILE_VERBS: dict[str, type[FileVerb]] = {
+    "table": Table,
+    "export": Export,
+    "ticket show": TicketShow,
+    "ticket diff": TicketDiff,
+    "ticket export": TicketExport,
+    "ticket verify": TicketVerify,
+    "runs list": RunsList,
+    "runs rm": RunsRm,
+    "cache clear": CacheClear,
+}
+"""The verbs on files by the words they are called by."""

@@ -8,18 +8,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from robust_tickets.eps import Eps
-from robust_tickets.file_verbs import (
-    CacheClear,
-    Export,
-    FileVerb,
-    RunsList,
-    RunsRm,
-    Table,
-    TicketDiff,
-    TicketExport,
-    TicketShow,
-    TicketVerify,
-)
+from robust_tickets.file_verbs import FILE_VERBS, FileVerb
 from robust_tickets.recipe import Recipe
 from robust_tickets.schema import Count, CountOrZero, NotNegative, Range
 from robust_tickets.settings import DataName
@@ -85,7 +74,7 @@ class Train(Running):
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Running):
-    """Run all arms of a recipe and compare them. Writes timing.csv, timing.md and curves.svg."""
+    """Run all arms of a recipe and compare them. Writes timing and boosting (csv, md), and curves.svg."""
 
     seeds: Count = 1
     """how many seeds, from --seed on"""
@@ -225,15 +214,7 @@ VERBS: dict[str, type[Verb]] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "study": Study,
-    "table": Table,
-    "export": Export,
     "recipes": Recipes,
-    "ticket show": TicketShow,
-    "ticket diff": TicketDiff,
-    "ticket export": TicketExport,
-    "ticket verify": TicketVerify,
-    "runs list": RunsList,
-    "runs rm": RunsRm,
-    "cache clear": CacheClear,
+    **FILE_VERBS,
 }
 """The verbs by the words they are called by."""

@@ -9,6 +9,7 @@ import pandas as pd
 from robust_tickets.report.read import ArmResult
 from robust_tickets.report.tables import results
 from robust_tickets.runs import RunDirectory
+from robust_tickets.settings import Evaluate
 
 TARGETS = (80, 90, 95, 100)
 """Percent of the dense arm's best validation accuracy that arms are timed to."""
@@ -26,20 +27,16 @@ def boosting(run: RunDirectory) -> pd.DataFrame:
     added to the arm's.
     """
     found = results(run)
-    metric = run.recipe.evaluate.choose
-    span = run.recipe.evaluate.early_epochs or 1
     rows = []
     for arm, seeds in found.items():
         for result, dense in zip(seeds, found["dense"], strict=True):
-            rows.append({"arm": arm, "seed": result.seed, **measured(result, dense, metric, span)})
+            rows.append({"arm": arm, "seed": result.seed, **measured(result, dense, run.recipe.evaluate)})
     return pd.DataFrame(rows)
 
 
-def measured(result: ArmResult, dense: ArmResult, metric: str, span: int) -> dict[str, float]:
-    """What `boosting` says of one arm of a seed, beside the dense arm of the same seed.
-
-    metric: robust or clean; span: the epochs that the early curve has.
-    """
+def measured(result: ArmResult, dense: ArmResult, evaluate: Evaluate) -> dict[str, float]:
+    """What `boosting` says of one arm of a seed, beside the dense arm of the same seed."""
+    metric, span = evaluate.choose, evaluate.early_epochs or 1
     curve = result.curve
     search = result.search["charged_flops"] if result.search else 0
     row: dict[str, float] = {}

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from attacks import ThreatModel
-from robust_tickets import data, models, recipe
+from robust_tickets import data, models, recipe, tickets
 from robust_tickets.data import Dataset, Spec
 from robust_tickets.ledger import Ledger
 from robust_tickets.models import Make, ModelSpec
@@ -15,7 +15,7 @@ from robust_tickets.progress import Progress
 from robust_tickets.recipe import Recipe
 from robust_tickets.settings import Data, Training
 from robust_tickets.stages.place import Machine, placed
-from robust_tickets.tickets import Found, Ticket, kept_flops, narrowed_to_flops, narrowed_to_weights
+from robust_tickets.tickets import Found, Ticket, kept_flops
 from robust_tickets.training import Fit
 from robust_tickets.training.loop import snapshot
 
@@ -97,10 +97,8 @@ def narrowed(what: Experiment, ticket: Ticket, size: str, machine: Machine) -> E
     spec = what.model_spec(machine)
     net = what.fresh_net(0, machine)
     ticket.mask.check_fits(net)
-    if size == "flops":
-        spec = narrowed_to_flops(spec, kept_flops(net, ticket.mask, spec.shape))
-    else:
-        spec = narrowed_to_weights(spec, ticket.mask.kept)
+    flops = kept_flops(net, ticket.mask, spec.shape)
+    spec = tickets.narrowed(spec, size, flops=flops, weights=ticket.mask.kept)
     return replace(what, recipe=replace(what.recipe, model=replace(what.recipe.model, width=spec.width)))
 
 

@@ -48,7 +48,8 @@ def taken_over(
 ) -> Path | None:
     """Copy the finished arm of that key from a run directory beside this one, and say so: its folder there.
 
-    Only from one that was begun on the same machine; None where there is none.
+    Only from one that was begun on the same machine with the same inputs, the images among them; None where
+    there is none.
     """
     for file in sorted(run.path.parent.glob(f"*/seed-{seed}/{arm}/arm.json")):
         there = file.parent

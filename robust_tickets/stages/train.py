@@ -40,10 +40,8 @@ def train(
         return folder
     machine.prepare(what.recipe.compute)
     run.check(machine.device)
-    key = arm_key(what.recipe, plan, ticket.hash if ticket else None, seed, inputs)
-    if not (folder / STATES).is_dir() and taken_over(run, seed, plan.arm, key, machine, inputs):
-        run.begin(machine.device, {**inputs, "images": runs.read_json(folder / "arm.json")["fingerprint"]})
-        return folder
+    begins_from = ticket.hash if ticket else None
+    key = arm_key(what.recipe, plan, begins_from, seed, inputs)
     net = said(what.fresh_net(seed, machine), machine.progress.say)
     if ticket is not None:
         ticket.plant(net)
@@ -53,8 +51,11 @@ def train(
         inputs["images"] = dataset.fingerprint
         run.check_inputs(inputs)
         run.begin(machine.device, inputs)
+    # only now that the images are known, which have to be the same
+    if not (folder / STATES).is_dir() and taken_over(run, seed, plan.arm, key, machine, inputs):
+        return folder
     of = {"recipe": recipe.record(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
-    of["ticket"] = ticket.hash if ticket else None
+    of["ticket"] = begins_from
     timed = partial(ledger.phase, "checkpoint")
     saves = Saves(folder / STATES, TRAINING, of, machine.every, machine.progress.say, timed=timed)
     with stops.waiting():

@@ -92,7 +92,7 @@ def verdict(name: str, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame
         f"{base.name}, seeds {seeds}**"
     )
     said = [str(claim) for claim in claims] or ["Not all settings are done yet: no verdict."]
-    span = base.evaluate.early_epochs or 1
+    span = base.evaluate.early_epochs
     about = (
         f"Early figures are the mean height of the {base.evaluate.choose} validation accuracy over the first "
         f"{span} epoch{'s' * (span != 1)}, end figures the test accuracy of the epoch that validation chose. "

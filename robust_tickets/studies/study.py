@@ -73,13 +73,12 @@ def _cell(base: Experiment, cell: Cell, seed: int, runs_: Path, machine: Machine
     results: dict[str, ArmResult] = {arm: arm_result(run, seed, arm) for arm in cell.recipe.compare.arms}
     if cell.source is not None:
         results["ticket-from"] = _from(cell.source, what, seed, run, runs_, machine)
-    metric, span = cell.recipe.evaluate.choose, cell.recipe.evaluate.early_epochs or 1
     about = {"setting": cell.setting, "seed": seed}
     rows = [
         {
             **about,
             "arm": arm,
-            **measured(result, results["dense"], metric, span),
+            **measured(result, results["dense"], cell.recipe.evaluate),
             "data": result.about["data"],
             "run": run.path.name,
         }

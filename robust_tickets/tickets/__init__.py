@@ -2,7 +2,7 @@
 
 from robust_tickets.tickets.controls import CONTROLS
 from robust_tickets.tickets.layers import compared, layers, overlap, shown
-from robust_tickets.tickets.narrow import kept_flops, narrowed_to_flops, narrowed_to_weights
+from robust_tickets.tickets.narrow import kept_flops, narrowed
 from robust_tickets.tickets.plain import export_ticket
 from robust_tickets.tickets.search import Found, find_ticket
 from robust_tickets.tickets.ticket import Ticket
@@ -17,8 +17,7 @@ __all__ = [
     "find_ticket",
     "kept_flops",
     "layers",
-    "narrowed_to_flops",
-    "narrowed_to_weights",
+    "narrowed",
     "overlap",
     "shown",
     "verify",

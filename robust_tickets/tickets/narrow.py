@@ -41,13 +41,10 @@ def kept_flops(net: nn.Module, mask: Mask, shape: tuple[int, int, int]) -> int:
     return int(rest + sum(flops * int(mask[name].sum()) for name, flops in per_weight.items()))
 
 
-def narrowed_to_flops(spec: ModelSpec, flops: int) -> ModelSpec:
-    """The net at the width whose forward FLOPs are nearest to `flops`, by their ratio."""
-    return _narrowed(spec, flops, lambda net: models.forward_flops(net, spec.shape))
-
-
-def narrowed_to_weights(spec: ModelSpec, weights: int) -> ModelSpec:
-    """The net at the width whose prunable weights are nearest to `weights`, by their ratio."""
+def narrowed(spec: ModelSpec, size: str, *, flops: int, weights: int) -> ModelSpec:
+    """The net at the width nearest, by the ratio, to these forward FLOPs (size flops) or prunable weights."""
+    if size == "flops":
+        return _narrowed(spec, flops, lambda net: models.forward_flops(net, spec.shape))
     return _narrowed(spec, weights, lambda net: sum(w.numel() for w in prunable(net).values()))
 
 

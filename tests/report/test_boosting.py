@@ -12,7 +12,7 @@ from robust_tickets.report.boosting import TARGETS, boosting, cost_to, early_are
 from robust_tickets.report.boosting_table import _geometric_mean, boosting_csv, boosting_markdown
 from robust_tickets.report.read import ArmResult, arm_result
 from robust_tickets.report.tables import timing
-from robust_tickets.settings import Compare
+from robust_tickets.settings import Compare, Evaluate
 from robust_tickets.stages import Experiment
 
 
@@ -42,7 +42,7 @@ TICKET = arm(
 
 def test_a_worked_example():
     """Dense's best is 0.4: 80 % of it is 0.32, seen by dense at step 8 and by the ticket at step 2."""
-    row = measured(TICKET, DENSE, "robust", span=1)
+    row = measured(TICKET, DENSE, Evaluate(early_epochs=1))
     assert (row["flops_to_80"], row["passes_to_80"]) == (20, 40)
     assert row["boosting_80"] == 80 / 20
     assert row["boosting_80_with_search"] == 80 / (20 + 60)
@@ -52,24 +52,24 @@ def test_a_worked_example():
     assert row["early_robust"] == pytest.approx(0.5 * (0.1 + 0.36) / 2 + 0.5 * (0.36 + 0.38) / 2)
     assert row["epoch1_robust"] == 0.38
     assert (row["early_stop_step"], row["early_stop_clean"]) == (2, pytest.approx(0.46))
-    assert measured(DENSE, DENSE, "robust", span=1)["boosting_90"] == 1
+    assert measured(DENSE, DENSE, Evaluate(early_epochs=1))["boosting_90"] == 1
 
 
 def test_epochs_are_counted_in_steps_where_the_last_was_cut_short():
     """Six steps of epochs of four: the second record is of epoch 1.5, and two epochs are not there."""
     short = arm("dense", [point(0, 0.0)], [point(4, 0.3) | {"epoch": 1}, point(6, 0.4) | {"epoch": 2}])
     assert [p["epoch"] for p in short.curve] == [0, 1, 1.5]
-    assert math.isnan(measured(short, DENSE, "robust", span=2)["early_robust"])
+    assert math.isnan(measured(short, DENSE, Evaluate(early_epochs=2))["early_robust"])
     alone = replace(short, history=short.history[1:], about={**short.about, "steps_per_epoch": 4})
     assert [p["epoch"] for p in alone.curve] == [0, 1.5]
 
 
 def test_who_is_there_untrained_boosts_without_end():
     there = arm("ticket", [point(0, 0.4)], [point(4, 0.4)], {"charged_flops": 40})
-    row = measured(there, DENSE, "robust", span=1)
+    row = measured(there, DENSE, Evaluate(early_epochs=1))
     assert row["boosting_90"] == math.inf
     assert row["boosting_90_with_search"] == 80 / 40
-    assert measured(there, there, "robust", span=1)["boosting_90"] == 1
+    assert measured(there, there, Evaluate(early_epochs=1))["boosting_90"] == 1
 
 
 def test_area_is_the_mean_height():

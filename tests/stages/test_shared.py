@@ -84,7 +84,7 @@ def test_another_seed_trains_anew(base, compare):
     assert taken == []
 
 
-@pytest.mark.parametrize("damage", ["unfinished", "other machine", "no key", "no json"])
+@pytest.mark.parametrize("damage", ["unfinished", "other machine", "other images", "no key", "no json"])
 def test_what_is_not_whole_or_of_another_machine_is_passed_over(damage, base, compare):
     first, _ = compare(base)
     for arm in ("dense", "dense-short"):
@@ -97,6 +97,9 @@ def test_what_is_not_whole_or_of_another_machine_is_passed_over(damage, base, co
             runs.write_json(folder / "arm.json", about)
         elif damage == "no json":
             runs.write_text(folder / "arm.json", "[")
+    if damage == "other images":  # of the same named set, as a JPEG copy is
+        inputs = runs.read_json(first.path / "inputs.json")
+        runs.write_json(first.path / "inputs.json", {**inputs, "images": "0" * 16})
     if damage == "other machine":
         env = runs.read_json(first.path / "env.json")
         runs.write_json(first.path / "env.json", {**env, "cpu": "an abacus"})

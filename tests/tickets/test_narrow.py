@@ -13,7 +13,7 @@ from robust_tickets.pruning import Mask, prunable
 from robust_tickets.report.read import arm_result
 from robust_tickets.settings import Compare, Model
 from robust_tickets.stages import Experiment
-from robust_tickets.tickets import kept_flops, narrowed_to_flops, narrowed_to_weights
+from robust_tickets.tickets import kept_flops, narrowed
 from robust_tickets.training import Checkpoint
 
 SHAPE = (3, 32, 32)
@@ -56,8 +56,8 @@ def test_no_width_comes_nearer(name, share):
     def off(value, target):
         return abs(math.log(value / target))
 
-    by_flops = models.build(narrowed_to_flops(spec, round(share * flops)), seed=0)
-    by_weights = models.build(narrowed_to_weights(spec, round(share * weights)), seed=0)
+    by_flops = models.build(narrowed(spec, "flops", flops=round(share * flops), weights=1), seed=0)
+    by_weights = models.build(narrowed(spec, "weights", flops=1, weights=round(share * weights)), seed=0)
     found = off(models.forward_flops(by_flops, SHAPE), share * flops)
     assert found <= min(off(f, share * flops) for f, _ in sizes) + 1e-6
     found = off(Mask.full(by_weights).size, share * weights)
