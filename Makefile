@@ -11,8 +11,11 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo
 
+# a file's tests stay together, as they share what they train; each process runs one thread
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
+
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
@@ -36,7 +39,7 @@ lowest:
 	$(PYTHON) -m venv --clear $(VENV)-lowest
 	$(PYTHON) .ci/lowest.py > $(VENV)-lowest/constraints.txt
 	$(VENV)-lowest/bin/python -m pip install --constraint $(VENV)-lowest/constraints.txt --editable '.[test]'
-	$(VENV)-lowest/bin/pytest $(OLD)
+	$(VENV)-lowest/bin/pytest $(PARALLEL) $(OLD)
 
 # known vulnerabilities of what is installed; asks an advisory service on the network
 audit: $(VENV)/installed
