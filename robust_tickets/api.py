@@ -29,15 +29,14 @@ from robust_tickets.data import from_tensors as images
 from robust_tickets.errors import InputError, RobustnessWarning, unknown
 from robust_tickets.evaluation import Judging
 from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.models import Make, copied, fold, own_name
-from robust_tickets.models.own import check_logits
+from robust_tickets.models import Make, check_logits, copied, fold, own_name
 from robust_tickets.progress import Progress, Silent, for_stderr
 from robust_tickets.recipe import Recipe
 from robust_tickets.stages import Experiment, Machine
 from robust_tickets.stages.experiment import ticket_of
 from robust_tickets.stages.limits import said
 from robust_tickets.stages.place import placed
-from robust_tickets.tickets import Ticket
+from robust_tickets.tickets import Ticket, begun
 from robust_tickets.training import fit
 from robust_tickets.training.checkpoint import plant
 
@@ -118,8 +117,7 @@ def train(
         )
     machine.prepare(what.recipe.compute)
     module = said(what.fresh_net(seed, machine), machine.progress.say)
-    if ticket is not None:
-        ticket.plant(module)
+    begins = begun(module, ticket, what.spec(machine).shape, what.recipe.compute)
     ledger = Ledger("train", clock_for(device))
     with ledger.running():
         with ledger.phase("load"):
@@ -127,12 +125,12 @@ def train(
         plan = arms.plan(what.recipe, "dense" if ticket is None else "ticket", dataset.spec)
         with machine.progress.stage(f"{plan.arm}, seed {seed}", plan.steps) as meter:
             how = what.fit(plan.training, plan.steps, seed)
-            fitted = fit(module, None if ticket is None else ticket.mask, dataset, how, ledger, meter)
+            fitted = fit(begins.net, begins.mask, dataset, how, ledger, meter)
     for warning in fitted.warnings:
         warnings.warn(f"this training went wrong: {warning}", RobustnessWarning, stacklevel=2)
-    plant(module, fitted.best, "best epoch")
+    plant(begins.net, fitted.best, "best epoch")
     history = pd.DataFrame(fitted.history)
-    return Trained(module.eval(), fitted.best_epoch, history, fitted.last, ledger.report())
+    return Trained(begins.net.eval(), fitted.best_epoch, history, fitted.last, ledger.report())
 
 
 def evaluate(

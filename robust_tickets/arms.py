@@ -1,5 +1,6 @@
 """The arms of a comparison: what each trains, and for how long, by arithmetic from the recipe alone."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -7,7 +8,7 @@ from robust_tickets.data import Spec, steps_per_epoch, training_images
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Passes
 from robust_tickets.recipe import Recipe
-from robust_tickets.settings import QUEUE, Arm, Evaluate, Training
+from robust_tickets.settings import QUEUE, Arm, Evaluate, Search, Training
 from robust_tickets.training.methods import UPDATE_PASSES, attack_passes
 
 
@@ -34,19 +35,30 @@ class ArmPlan:
         return self.steps / self.per_epoch if rest else whole
 
 
-def plan(recipe: Recipe, arm: Arm, spec: Spec, searched: int | None = None) -> ArmPlan:
+@dataclass(frozen=True)
+class Searched:
+    """What is known once the ticket is there: FLOPs of its search, of a forward pass of the net that is
+    trained from it, and of one of the whole net.
+    """
+
+    search: int
+    ticket: int
+    dense: int
+
+
+def plan(recipe: Recipe, arm: Arm, spec: Spec, searched: Searched | None = None) -> ArmPlan:
     """What an arm of the recipe trains on the images of `spec`; dense-best is dense, read otherwise.
 
     All arms have the schedule that was chosen for dense, in its own shape at their length; only
     dense-search-lr begins at the rate of the search, without warm-up, as the published baseline did.
-    `searched` is what the search cost, in forward passes of the net, where it is known: one that may end
-    early costs less than is planned.
+    What dense-equal-cost may spend hangs on the ticket: without `searched` it is what a search that does not
+    end early costs, and a ticket of which no channel is removed, or of each layer the same share.
     """
     made = _plan(recipe, arm, spec, searched)
     return replace(made, points=_points(recipe.evaluate, made))
 
 
-def _plan(recipe: Recipe, arm: Arm, spec: Spec, searched: int | None) -> ArmPlan:
+def _plan(recipe: Recipe, arm: Arm, spec: Spec, searched: Searched | None) -> ArmPlan:
     train = recipe.train
     per_epoch = steps_per_epoch(training_images(recipe.data, spec), train.batch)
     full = train.iterations or train.epochs * per_epoch
@@ -156,13 +168,38 @@ def search_passes(recipe: Recipe, spec: Spec) -> Passes:
     return training_passes(recipe.search, search_plan(recipe, spec).steps + one_batch)
 
 
-def _equal_cost_steps(recipe: Recipe, spec: Spec, short: int, per_epoch: int, searched: int | None) -> int:
+def pass_share(search: Search, rounds: int) -> float:
+    """FLOPs of a pass after so many rounds, as a share of the whole net's.
+
+    1 where weights are pruned, since zeros are not skipped; where channels are, as if each layer had lost the
+    same share: what it makes and what it reads.
+    """
+    return 1.0 if search.granularity == "weight" else (1 - search.ratio) ** (2 * rounds)
+
+
+def search_cost(recipe: Recipe, spec: Spec) -> float:
+    """What the search costs in forward passes of the whole net; at most, where it may end early."""
+    planned, passes = search_plan(recipe, spec), search_passes(recipe, spec)
+    if not planned.steps:
+        return passes.cost
+    steps = [planned.round_steps, *[planned.round_steps - planned.rewind] * (planned.rounds - 1)]
+    shares = sum(n * pass_share(recipe.search, done) for done, n in enumerate(steps))
+    return passes.cost * shares / planned.steps
+
+
+def _equal_cost_steps(
+    recipe: Recipe, spec: Spec, short: int, per_epoch: int, searched: Searched | None
+) -> int:
     """Steps that dense training gets for the FLOPs of search and ticket, rounded up in dense's favour.
 
-    To whole epochs, unless the recipe's budget is in iterations. A masked net runs as many FLOPs as the dense
-    one, so the net's own FLOPs cancel.
+    To whole epochs, unless the recipe's budget is in iterations. A net with zeros runs as many FLOPs as the
+    dense one, one without its dead channels fewer.
     """
-    search = search_passes(recipe, spec).cost if searched is None else searched
-    ticket = search + training_passes(recipe.train, short).cost
+    ticket = training_passes(recipe.train, short).cost
     unit = 1 if recipe.train.iterations else per_epoch
-    return -(-ticket // training_passes(recipe.train, unit).cost) * unit
+    dense = training_passes(recipe.train, unit).cost
+    if searched is not None:
+        return -(-(searched.search + ticket * searched.ticket) // (dense * searched.dense)) * unit
+    search = recipe.search
+    planned = search_cost(recipe, spec) + ticket * pass_share(search, search_plan(recipe, spec).rounds)
+    return math.ceil(planned / dense) * unit

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from robust_tickets import arms, data, locks, report, stages
 from robust_tickets.errors import InputError
-from robust_tickets.models import forward_flops
 from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Arm
+from robust_tickets.settings import TICKET_ARMS, Arm
 from robust_tickets.stages import Experiment, Machine
 from robust_tickets.tickets import CONTROLS, Ticket
 
@@ -34,9 +33,10 @@ class Job:
                 ticket = CONTROLS[self.arm](ticket, init, self.seed)
         elif plan.size:
             what = stages.narrowed(what, self._ticket(machine), plan.size, machine)
-        elif self.arm == "dense-equal-cost" and what.recipe.search.stop_distance:
-            searched = self._ticket(machine).flops // forward_flops(what.fresh_net(0, machine), spec.shape)
-            plan = arms.plan(what.recipe, self.arm, spec, searched)
+        elif self.arm == "dense-equal-cost" and any(arm in TICKET_ARMS for arm in what.recipe.compare.arms):
+            plan = arms.plan(
+                what.recipe, self.arm, spec, stages.searched(what, self._ticket(machine), machine)
+            )
         folder = stages.train(what, self.seed, self.run, machine, plan, ticket)
         for name in ("best", "last"):
             stages.evaluate(folder / f"{name}.safetensors", what, machine)

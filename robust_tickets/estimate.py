@@ -59,9 +59,10 @@ def estimate(what: Experiment, seeds: int, machine: Machine) -> Estimate:
 def estimate_all(works: Sequence[Work], seeds: int, machine: Machine) -> Estimate:
     """Passes and FLOPs exactly, by arithmetic; seconds from a few steps timed now on made-up images.
 
-    An arm or a search that several works share is counted with the first. Validation and evaluation are
-    counted as if no sample broke, so they are an upper bound, as are searches that may end early. Where a
-    step is dear, smaller batches are timed instead, which flatters no one: they are the slower ones.
+    What tickets of channels cost is counted as if each layer lost the same share of them. An arm or a search
+    that several works share is counted with the first. Validation and evaluation are counted as if no sample
+    broke, so they are an upper bound, as are searches that may end early. Where a step is dear, smaller
+    batches are timed instead, which flatters no one: they are the slower ones.
     """
     rows: list[tuple[str, str, int, int, float]] = []
     looked = (0, 0, 0.0)  # passes, FLOPs, seconds
@@ -84,7 +85,8 @@ def estimate_all(works: Sequence[Work], seeds: int, machine: Machine) -> Estimat
                 search, passes = arms.search_plan(recipe, spec), arms.search_passes(recipe, spec)
                 epochs = -(-search.round_steps // search.per_epoch) * search.rounds
                 looking += epochs * _validation(recipe, recipe.search)
-                cost = (passes.total, passes.cost * flops, passes.cost * rate[recipe.search])
+                units = arms.search_cost(recipe, spec)
+                cost = (passes.total, round(units * flops), units * rate[recipe.search])
                 rows.append((f"search{work.label}", f"{search.steps / search.per_epoch:.4g}", *cost))
             key = arm_key(recipe, plan, searched if needed else None, 0, {})
             if key in seen:
@@ -95,7 +97,12 @@ def estimate_all(works: Sequence[Work], seeds: int, machine: Machine) -> Estimat
                 recipe, plan.training
             )
             looking += _evaluation(what, spec)
-            narrow = flops if not plan.size else _narrow_flops(what, net, plan.size, flops, machine)
+            narrow = flops
+            if plan.size:
+                narrow = _narrow_flops(what, net, plan.size, flops, machine)
+            elif plan.from_ticket:
+                rounds = arms.search_plan(recipe, spec).rounds
+                narrow = round(flops * arms.pass_share(recipe.search, rounds))
             seconds = passes.cost * rate[recipe.train] * narrow / flops
             rows.append(
                 (f"{arm}{work.label}", f"{plan.epochs:.4g}", passes.total, passes.cost * narrow, seconds)
@@ -128,7 +135,7 @@ def _rate(
 def _narrow_flops(what: Experiment, net: nn.Module, size: str, flops: int, machine: Machine) -> int:
     """Forward FLOPs of the narrow net, as if the ticket, which is not known yet, had layers pruned alike."""
     search, spec = what.recipe.search, what.model_spec(machine)
-    density = (1 - search.ratio) ** search.rounds
+    density = (1 - search.ratio) ** (search.rounds * (2 if search.granularity == "channel" else 1))
     kept = {"flops": max(1, round(density * flops)), "weights": max(1, round(density * Mask.full(net).size))}
     narrow = narrowed(spec, size, **kept)
     return models.forward_flops(models.build(narrow, seed=0), spec.shape)

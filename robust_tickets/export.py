@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robust_tickets import runs
 from robust_tickets.errors import InputError
-from robust_tickets.models import Make, ModelSpec, made
+from robust_tickets.models import Make, ModelSpec, made, resize
 from robust_tickets.training import Checkpoint
 
 Format = Literal["torch", "onnx", "safetensors"]
@@ -109,8 +109,9 @@ def _onnx(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net
 def _safetensors(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net:
     # layers may share a weight, which safetensors would refuse
     save_file({name: tensor.clone().contiguous() for name, tensor in net.state_dict().items()}, file)
-    fresh = made(spec, make, seed=1)
-    fresh.load_state_dict(load_file(file))
+    fresh, state = made(spec, make, seed=1), load_file(file)
+    resize(fresh, state)  # a ticket's net may have fewer channels
+    fresh.load_state_dict(state)
     return fresh.eval()
 
 

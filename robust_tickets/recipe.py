@@ -168,6 +168,16 @@ def _check_arms(recipe: Recipe) -> None:
                 f"compare.arms {arm} needs a net with a width, which {recipe.model.name}, a net of your own, "
                 "has not: leave it out"
             )
+        if search.granularity == "channel" and arm in (
+            "ticket-shuffle-layer",
+            "ticket-shuffle-net",
+            "random",
+        ):
+            raise InputError(
+                f"compare.arms {arm} makes no sense with search.granularity channel: which of a layer's "
+                "channels are kept makes no other net, only how many; its controls are ticket-reinit and "
+                "dense-narrow-flops; leave it out"
+            )
         again = {"ticket-reinit", "ticket-shuffle-layer", "random"}
         if search.densities == "uniform":
             again.add("ticket-shuffle-net")
@@ -186,6 +196,8 @@ def _check_search(search: Search) -> None:
                     f"search.{field} does nothing with search.finder {search.finder}, which trains nothing: "
                     "leave it out, or choose imp"
                 )
+    if search.granularity == "channel":
+        _check_channels(search)
     if search.finder != "random" and search.densities != Search().densities:
         raise InputError("search.densities is for search.finder random: add it, or leave it out")
     if search.finder == "random" and search.scope != "global":
@@ -215,6 +227,20 @@ def _check_search(search: Search) -> None:
             f"search.rewind_epochs {search.rewind_epochs} is no less than the {search.epochs} epochs of a "
             "round: choose an earlier one"
         )
+
+
+def _check_channels(search: Search) -> None:
+    if search.finder == "random":
+        raise InputError(
+            "search.granularity channel makes no sense with search.finder random: random channels are a "
+            "narrower net, which compare.arms dense-narrow-flops trains; choose imp or snip"
+        )
+    for field in ("fc_ratio", "output_ratio", "prune_output"):
+        if getattr(search, field) != getattr(Search(), field):
+            raise InputError(
+                f"search.{field} is for single weights, and does nothing with search.granularity channel: "
+                "leave it out"
+            )
 
 
 _WIDE = re.compile(r"wrn\d+-\d+")

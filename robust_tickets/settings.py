@@ -18,6 +18,7 @@ Optimiser = Literal["sgd", "adam"]
 Schedule = Literal["step", "constant", "cosine", "cyclic"]
 Scores = Literal["magnitude", "magnitude-over-layer-mean"]
 Finder = Literal["imp", "snip", "random"]
+Granularity = Literal["weight", "channel"]
 Densities = Literal["uniform", "er", "erk"]
 TicketArm = Literal["ticket", "ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net", "random"]
 NarrowArm = Literal["dense-narrow-flops", "dense-narrow-weights"]
@@ -163,6 +164,10 @@ class Search(Training):
     finder: Finder = "imp"
     """imp: iterative magnitude pruning, one-shot with one round; snip: by what the loss of the first batch
     owes to each weight, without training (its images as the method makes them); random: random places"""
+    granularity: Granularity = "weight"
+    """what is pruned: single weights, or whole channels (filters with their biases and BatchNorms, and the
+    next layers' inputs; those that are added to one residual stream together), in multiples of 8. A ticket of
+    channels is a narrower net, and rounds train it as one"""
     densities: Densities = "erk"
     """finder random: the layers' densities: uniform, er (Erdos-Renyi: small layers are denser) or erk (the
     same with kernel sizes)"""
@@ -179,7 +184,8 @@ class Search(Training):
     """how often it is trained, pruned and rewound; 1 is one-shot pruning. More rounds than an earlier search
     had go on from it"""
     ratio: Share = 0.8
-    """share of the weights still there that a round removes (scope layer: from each convolution)"""
+    """share of the weights (granularity channel: of the channels) still there that a round removes (scope
+    layer: from each convolution)"""
     scope: Literal["global", "layer"] = "global"
     """global: the ratio of all layers together; layer: of each layer by itself"""
     fc_ratio: ShareOrZero | None = None
@@ -297,3 +303,6 @@ class Compute:
     """CPU threads"""
     channels_last: bool = True
     """memory format of images and weights: channels last, or PyTorch's default"""
+    compact: bool = True
+    """train a ticket without the channels that it prunes whole, which is the same net at less cost; false:
+    with all its zeros"""

@@ -5,8 +5,9 @@ from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import Folded, copied, fold, norms_after
 from robust_tickets.models.init import INITS, initialise
 from robust_tickets.models.normalise import Normalise
-from robust_tickets.models.own import Make, build_own, imported, made, own_name
+from robust_tickets.models.own import Make, build_own, check_logits, imported, made, own_name
 from robust_tickets.models.registry import ModelSpec, build, names
+from robust_tickets.models.resize import resize
 
 __all__ = [
     "INITS",
@@ -16,6 +17,7 @@ __all__ = [
     "Normalise",
     "build",
     "build_own",
+    "check_logits",
     "copied",
     "fold",
     "forward_flops",
@@ -26,5 +28,6 @@ __all__ = [
     "names",
     "norms_after",
     "own_name",
+    "resize",
     "weights_print",
 ]

@@ -66,6 +66,14 @@ class Mask(Mapping[str, Tensor]):
         """Kept over prunable weights; biases and BatchNorm are not counted."""
         return self.kept / self.size
 
+    @property
+    def any_dead(self) -> bool:
+        """Whether a filter, or all that reads one of a layer's inputs, is pruned whole."""
+        return any(
+            not bool(kept.flatten(1).any(1).all() and kept.transpose(0, 1).flatten(1).any(1).all())
+            for kept in self.values()
+        )
+
     def with_entries(self, names: Sequence[str], kept: Tensor) -> "Mask":
         """The mask with all entries of some parameters replaced: bool, one behind the other."""
         parts = torch.split(kept, [self[name].numel() for name in names])
@@ -110,14 +118,17 @@ class Masking:
     Masking the gradients too keeps momentum from ever holding a pruned weight, and masking the parameters
     makes pruned entries exactly 0.0 whatever the optimiser does. `norms` (layer -> BatchNorm behind it) says
     what else belongs to a filter: where one dies whole, its bias, gamma and beta are masked too, as it would
-    otherwise still send a constant forward.
+    otherwise still send a constant forward; `along` has masks of more parameters that go with them.
     """
 
-    def __init__(self, net: nn.Module, mask: Mask, norms: Mapping[str, str]) -> None:
+    def __init__(
+        self, net: nn.Module, mask: Mask, norms: Mapping[str, str], along: Mapping[str, Tensor] = {}
+    ) -> None:
         mask.check_fits(net)
         parameters = dict(net.named_parameters())
         kept = dict(mask.items())
         kept |= dead_filters(mask, norms, parameters)
+        kept |= {name: kept.get(name, lives) & lives for name, lives in along.items()}
         # a mask of the parameter's own type and memory format, so that multiplying is one pass over memory
         pairs = [(parameters[name], _like(keep, parameters[name])) for name, keep in kept.items()]
         self._parameters: list[Tensor] = [parameter for parameter, _ in pairs]

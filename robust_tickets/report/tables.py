@@ -9,6 +9,7 @@ from robust_tickets.report.read import TABLE_ATTACKS, ArmResult, arm_result, com
 from robust_tickets.report.trust import sanity_note, watch_note
 from robust_tickets.report.verdict import verdict
 from robust_tickets.runs import RunDirectory, read_json, read_object
+from robust_tickets.settings import TICKET_ARMS
 
 COLUMNS = [
     "arm",
@@ -32,6 +33,9 @@ COLUMNS = [
     "flops_vs_dense",
     "seconds_vs_dense",
     "pgd20_vs_dense",
+    "channels_removed",
+    "pass_flops_vs_dense",
+    "pass_seconds_vs_dense",
 ]
 """Columns of timing.csv; new ones are added at the end, none is renamed."""
 
@@ -59,7 +63,9 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     Accuracies are fractions of the test images, means over seeds of the checkpoint that validation chose (or
     the last one, where the column says so); `sd` is the sample standard deviation, empty with one seed.
     Seconds are those charged to the arm, without reading data and validating. flops_vs_dense and
-    seconds_vs_dense are ratios, pgd20_vs_dense is a difference of fractions.
+    seconds_vs_dense are ratios, pgd20_vs_dense is a difference of fractions. channels_removed counts what was
+    pruned whole and left out in training (empty where older releases trained it); pass_flops_vs_dense and
+    pass_seconds_vs_dense are the ratios of what a sample costs in training.
     """
     found = results(run)
     rows = [_row(arm, list_) for arm, list_ in found.items()]
@@ -68,6 +74,8 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     table["flops_vs_dense"] = table.total_flops / dense.total_flops
     table["seconds_vs_dense"] = table.total_s / dense.total_s
     table["pgd20_vs_dense"] = table.pgd20_mean - dense.pgd20_mean
+    for column in ("pass_flops_vs_dense", "pass_seconds_vs_dense"):
+        table[column] /= dense[column]
     return table
 
 
@@ -141,11 +149,25 @@ def notes(run: RunDirectory) -> str:
     )
 
 
+def channels_note(run: RunDirectory) -> str:
+    """How many channels tickets pruned whole, and what leaving them out bought; empty where nobody looked."""
+    table = timing(run)
+    tickets = table[table.arm.isin(TICKET_ARMS) & table.channels_removed.notna()]
+    if tickets.empty or not run.recipe.compute.compact:
+        return ""
+    said = [
+        f"`{row.arm}` {row.channels_removed:.4g} (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of "
+        f"dense's and {row.pass_seconds_vs_dense:.2f} of the seconds)"
+        for row in tickets.itertuples()
+    ]
+    return f"Channels pruned whole, and left out in training: {', '.join(said)}."
+
+
 def markdown(run: RunDirectory) -> str:
     """The timing table for people, and a sentence that says what it supports."""
     lines = ["| " + " | ".join(TITLES) + " |", "|" + " --- |" + " ---: |" * (len(TITLES) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in cells(run)]
-    said = [verdict(results(run)), watch_note(run), sanity_note(run), notes(run)]
+    said = [verdict(results(run)), channels_note(run), watch_note(run), sanity_note(run), notes(run)]
     parts = [f"**{heading(run)}**", "\n".join(lines), *said]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -184,7 +206,14 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
     params = round(average(lambda r: r.about["params"]))
     epochs = average(lambda r: r.about["epochs"])  # seeds may differ where a search ends early
     head = [arm, len(seeds), epochs, about["density"], params]
-    return [*head, *scores, search, train, search + train, round(passes), round(flops), 0.0, 0.0, 0.0]
+    removed = [r.about["channels_removed"] for r in seeds if "channels_removed" in r.about]
+    trained = average(lambda r: r.ledger["charged_passes"])
+    tail = [
+        sum(removed) / len(removed) if removed else None,
+        average(lambda r: r.ledger["charged_flops"]) / trained,
+        train / trained,
+    ]
+    return [*head, *scores, search, train, search + train, round(passes), round(flops), 0.0, 0.0, 0.0, *tail]
 
 
 def _percent(mean: float, sd: float) -> str:

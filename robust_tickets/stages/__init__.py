@@ -1,7 +1,7 @@
 """The stages: search, train, evaluate. Each asks whether its artefact is there, and else makes it, whole."""
 
 from robust_tickets.stages.evaluate import Evaluated, evaluate, evaluate_file
-from robust_tickets.stages.experiment import Experiment, narrowed, other_init
+from robust_tickets.stages.experiment import Experiment, narrowed, other_init, searched
 from robust_tickets.stages.judge import Asked
 from robust_tickets.stages.named import Named, Source, SourceNamed
 from robust_tickets.stages.place import Machine
@@ -25,5 +25,6 @@ __all__ = [
     "other_init",
     "pretty",
     "search",
+    "searched",
     "train",
 ]

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from attacks import ThreatModel
 from robust_tickets import data, models, recipe, tickets
+from robust_tickets.arms import Searched
 from robust_tickets.data import Dataset, Spec
 from robust_tickets.ledger import Ledger
-from robust_tickets.models import Make, ModelSpec
+from robust_tickets.models import Make, ModelSpec, forward_flops
 from robust_tickets.progress import Progress
 from robust_tickets.recipe import Recipe
 from robust_tickets.settings import Data, Training
@@ -100,6 +101,14 @@ def narrowed(what: Experiment, ticket: Ticket, size: str, machine: Machine) -> E
     flops = kept_flops(net, ticket.mask, spec.shape)
     spec = tickets.narrowed(spec, size, flops=flops, weights=ticket.mask.kept)
     return replace(what, recipe=replace(what.recipe, model=replace(what.recipe.model, width=spec.width)))
+
+
+def searched(what: Experiment, ticket: Ticket, machine: Machine) -> Searched:
+    """What a ticket cost, and what a pass of the net that is trained from it costs."""
+    shape = what.spec(machine).shape
+    net = what.fresh_net(0, machine)
+    small = tickets.begun(net, ticket, shape, what.recipe.compute).net
+    return Searched(ticket.flops, forward_flops(small, shape), forward_flops(net, shape))
 
 
 def ticket_of(what: Experiment, found: Found, images: Dataset, seed: int, ledger: Ledger) -> Ticket:

@@ -4,14 +4,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from robust_tickets import recipe, runs, stops
 from robust_tickets.arms import ArmPlan
 from robust_tickets.data import Dataset
 from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.models import forward_flops, norms_after
-from robust_tickets.pruning import Mask, Masking
+from robust_tickets.models import forward_flops
+from robust_tickets.pruning import Mask
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.limits import said
@@ -19,8 +17,8 @@ from robust_tickets.stages.place import Machine, write_lines
 from robust_tickets.stages.saves import STATES, Saves, clear
 from robust_tickets.stages.shared import arm_key, taken_over
 from robust_tickets.stages.states import TRAINING
-from robust_tickets.tickets import Ticket, kept_flops
-from robust_tickets.training import Checkpoint, Fitted, TrainingState, fit
+from robust_tickets.tickets import Begun, Ticket, begun, kept_flops
+from robust_tickets.training import Checkpoint, Fitted, TrainingState, fit, masking_of
 
 
 def train(
@@ -43,8 +41,9 @@ def train(
     begins_from = ticket.hash if ticket else None
     key = arm_key(what.recipe, plan, begins_from, seed, inputs)
     net = said(what.fresh_net(seed, machine), machine.progress.say)
-    if ticket is not None:
-        ticket.plant(net)
+    begins = begun(net, ticket, what.spec(machine).shape, what.recipe.compute)
+    if begins.stay:
+        machine.progress.say(f"dead channels stay: {begins.stay}")
     ledger = Ledger("train", clock_for(machine.device))
     with ledger.running(), ledger.phase("load"):
         dataset = what.load(machine)
@@ -60,7 +59,7 @@ def train(
     saves = Saves(folder / STATES, TRAINING, of, machine.every, machine.progress.say, timed=timed)
     with stops.waiting():
         with ledger.running():
-            fitted = _fitted(what, seed, machine, plan, ticket, net, dataset, ledger, saves)
+            fitted = _fitted(what, seed, machine, plan, begins, dataset, ledger, saves)
             with ledger.phase("checkpoint"):
                 for name, state, epoch in (
                     ("best", fitted.best, fitted.best_epoch),
@@ -78,11 +77,12 @@ def train(
                         val_clean=record["val_clean"],
                         val_robust=record["val_robust"],
                         function=inputs.get("net", ""),
+                        removed=begins.removed,
                     )
                     checkpoint.save(folder / f"{name}.safetensors")
                 write_lines(folder / "metrics.jsonl", fitted.history)
                 write_lines(folder / "early.jsonl", fitted.points)
-        about = describe(net, plan, fitted.best_epoch, ticket, dataset)
+        about = describe(begins, plan, fitted.best_epoch, ticket, dataset)
         width = what.recipe.model.width
         runs.write_json(folder / "arm.json", {**about, "width": width, "key": key})
         # last of all: it says that the folder is whole
@@ -96,32 +96,30 @@ def _fitted(
     seed: int,
     machine: Machine,
     plan: ArmPlan,
-    ticket: Ticket | None,
-    net: nn.Module,
+    begins: Begun,
     dataset: Dataset,
     ledger: Ledger,
     saves: Saves[TrainingState],
 ) -> Fitted:
     """Train, from the newest state that was kept."""
     how = what.fit(plan.training, plan.steps, seed, plan.points)
-    mask = ticket.mask if ticket else None
     state = saves.newest()
     with machine.progress.stage(f"{plan.arm}, seed {seed}", how.steps) as meter:
         if state is not None:
             machine.progress.say(f"going on after step {state.step} of {how.steps}")
             ledger.carry(state.ledger)
             meter.advance(state.step, 0)
-        return fit(net, mask, dataset, how, ledger, meter, state=state, offer=saves.offer)
+        return fit(begins.net, begins.mask, dataset, how, ledger, meter, state=state, offer=saves.offer)
 
 
 def describe(
-    net: nn.Module, plan: ArmPlan, best_epoch: int, ticket: Ticket | None, dataset: Dataset
+    begins: Begun, plan: ArmPlan, best_epoch: int, ticket: Ticket | None, dataset: Dataset
 ) -> dict[str, Any]:
     """What the timing table says of an arm besides its cost and its accuracy."""
+    net = begins.net
     parameters = sum(p.numel() for p in net.parameters())
-    full = Mask.full(net)
-    mask = ticket.mask if ticket else full
-    pruned = Masking(net, ticket.mask, norms_after(net)).pruned if ticket else 0
+    mask = begins.mask or Mask.full(net)
+    pruned = 0 if begins.mask is None else masking_of(net, begins.mask, dataset.spec.shape).pruned
     return {
         "arm": plan.arm,
         "data": dataset.title,
@@ -131,9 +129,10 @@ def describe(
         "steps_per_epoch": plan.per_epoch,
         "best_epoch": best_epoch,
         "lr": plan.training.lr,
-        "density": mask.density,
+        "density": ticket.mask.density if ticket else 1.0,
         "params": parameters - pruned,
         "weights": mask.kept,
+        "channels_removed": begins.removed,
         "forward_flops": forward_flops(net, dataset.spec.shape),
         "kept_flops": kept_flops(net, mask, dataset.spec.shape),
         "ticket": ticket.hash if ticket else None,

@@ -9,9 +9,11 @@ from torch import nn
 from robust_tickets.data import Dataset
 from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, check_rounds, cut_of_round, prunable, roles
+from robust_tickets.pruning import SCORES, Mask, prunable
 from robust_tickets.settings import Search
+from robust_tickets.tickets.compacted import Compacted
 from robust_tickets.tickets.converged import Converging
+from robust_tickets.tickets.cut import cut_of
 from robust_tickets.tickets.paths import check_paths
 from robust_tickets.tickets.untrained import mask_at_init
 from robust_tickets.training import Fit, fit
@@ -55,10 +57,11 @@ def find_ticket(
     """Find a ticket of `net` as it is now (Frankle & Carbin 2019, strategy 1; Li et al. 2020, section 3.1).
 
     Each of `search.rounds` rounds trains the net under the mask so far and removes the share `search.ratio`
-    of the weights that are left. With one round this is the one-shot pruning of Li et al. The first round
-    trains from the init; every other one goes on from the state before step `rewind` of the first, at that
-    step of the schedule and of the batches, with a fresh optimiser (Frankle et al. 2020, arXiv 1912.05671,
-    section 2); 0 is the init. With `search.after` fine-tune nothing is rewound: rounds and ticket go on from
+    of the weights that are left, or of the channels; where whole channels are gone, the next round trains the
+    smaller net. With one round this is the one-shot pruning of Li et al. The first round trains from the
+    init; every other one goes on from the state before step `rewind` of the first, at that step of the
+    schedule and of the batches, with a fresh optimiser (Frankle et al. 2020, arXiv 1912.05671, section 2); 0
+    is the init. With `search.after` fine-tune nothing is rewound: rounds and ticket go on from
     the trained weights (Han et al. 2015), on the schedule from its beginning. Each record has
     `mask_distances`, and a round may end by them (`Converging`). A finder that trains nothing prunes the init
     (`mask_at_init`). A search goes on from the rounds of `earlier`, and then from `state` within the next
@@ -67,11 +70,11 @@ def find_ticket(
     as `fit`, `prune` and `check_paths` do.
     """
     init = snapshot(net) if earlier is None else earlier.init
-    layers = roles(net, data.spec.shape)
+    cut = cut_of(net, search, data.spec.shape)
     if search.images:
         data = replace(data, train=data.train.first(search.images))
     if search.finder != "imp":
-        mask = mask_at_init(net, data, search, how, layers, ledger)
+        mask = mask_at_init(net, data, search, how, cut, ledger)
         check_paths(net, mask, data.spec.shape)
         meter.note(f"density {mask.density:.1%}")
         found = Found(init, mask, [])
@@ -81,17 +84,21 @@ def find_ticket(
     history = [] if earlier is None else list(earlier.history)
     warnings = () if earlier is None else earlier.warnings
     done = 0 if earlier is None else earlier.rounds
-    check_rounds(search, mask, layers, search.rounds - done)
+    cut.check(mask, search.rounds - done)
+    small: Compacted | None = None
 
-    def cut(mask: Mask) -> Mask:
+    def left(mask: Mask) -> Mask:
         """What a round that ended now would leave."""
-        return cut_of_round(search, SCORES[search.scores](prunable(net), mask), mask, layers)
+        if small is not None:
+            plant(net, small.plan.whole(snapshot(small.net), init), "round")
+        return cut(SCORES[search.scores](prunable(net), mask), mask)
 
     for number in range(done + 1, search.rounds + 1):
         plant(net, init, "init")
+        small = cut.net(net, mask)
         fitted = fit(
-            net,
-            mask,
+            net if small is None else small.net,
+            mask if small is None else small.mask,
             data,
             how if number == 1 else replace(how, begin=rewind),
             ledger,
@@ -99,16 +106,17 @@ def find_ticket(
             keep=rewind if number == 1 else None,
             state=state,
             offer=offer(number),
-            each_epoch=Converging(mask, lambda mask=mask: cut(mask), search.stop_distance),  # type: ignore[misc]
+            each_epoch=Converging(mask, lambda mask=mask: left(mask), search.stop_distance),  # type: ignore[misc]
         )
-        init, state = fitted.last if search.after == "fine-tune" else fitted.early or init, None
+        with ledger.phase("prune"):
+            cut_mask = left(mask)
+            check_paths(net, cut_mask, data.spec.shape)
+        init, state = snapshot(net) if search.after == "fine-tune" else fitted.early or init, None
         if fitted.history[-1]["step"] < how.steps and search.stop_distance:
             meter.note(f"round {number}: the mask has formed after epoch {fitted.last_epoch}")
         history += [{"round": number, **record} for record in fitted.history]
         warnings += tuple(f"round {number}, {warning}" for warning in fitted.warnings)
-        with ledger.phase("prune"):
-            mask = cut(mask)
-            check_paths(net, mask, data.spec.shape)
+        mask = cut_mask
         meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
         each_round(Found(init, mask, list(history), warnings))
     return Found(init, mask, history, warnings)

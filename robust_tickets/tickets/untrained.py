@@ -8,15 +8,14 @@ from robust_tickets.chance import mixed, seeded, spread
 from robust_tickets.data import Dataset, batches
 from robust_tickets.ledger import Ledger, Passes
 from robust_tickets.models import fold, forward_flops
-from robust_tickets.pruning import Mask, Roles, cut_of_round, random_mask, spared
+from robust_tickets.pruning import Mask, random_mask, roles, spared
 from robust_tickets.settings import Search
+from robust_tickets.tickets.cut import Cut
 from robust_tickets.tickets.snip import snip
 from robust_tickets.training import UPDATE_PASSES, Fit, training_attack
 
 
-def mask_at_init(
-    net: nn.Module, data: Dataset, search: Search, how: Fit, roles: Roles, ledger: Ledger
-) -> Mask:
+def mask_at_init(net: nn.Module, data: Dataset, search: Search, how: Fit, cut: Cut, ledger: Ledger) -> Mask:
     """The mask that `search.finder` snip or random gives, at the share `search.ratio` of the weights.
 
     SNIP looks at the first batch that a training of the seed would begin with, augmented, attacked and with
@@ -26,7 +25,7 @@ def mask_at_init(
     full = Mask.full(net)
     if search.finder == "random":
         with ledger.phase("prune"):
-            spare = spared(search, full, roles)
+            spare = spared(search, full, roles(net, data.spec.shape))
             return random_mask(full, search.ratio, search.densities, how.seed, spare)
     spec = data.spec if search.augment else replace(data.spec, shift=0, flip=False)
     flops = forward_flops(net, spec.shape)
@@ -44,6 +43,6 @@ def mask_at_init(
     with ledger.phase("prune"):
         with seeded(spread(how.seed, 0)):
             scores = snip(net, images, labels)
-        mask = cut_of_round(search, scores, full, roles)
+        mask = cut(scores, full)
     ledger.count("prune", UPDATE_PASSES.times(len(images)), flops)
     return mask

@@ -2,6 +2,7 @@
 
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.loop import Fit, Fitted, fit
+from robust_tickets.training.masked import masking_of
 from robust_tickets.training.methods import UPDATE_PASSES, attack_passes, training_attack
 from robust_tickets.training.monitors import DivergedError
 from robust_tickets.training.published import normalisation, published
@@ -19,6 +20,7 @@ __all__ = [
     "attack_passes",
     "fit",
     "learning_rate",
+    "masking_of",
     "normalisation",
     "published",
     "training_attack",

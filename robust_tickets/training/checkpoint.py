@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robust_tickets import artefact, recipe, schema
 from robust_tickets.errors import InputError
-from robust_tickets.models import Make, ModelSpec, function_print, made, own_name
+from robust_tickets.models import Make, ModelSpec, check_logits, function_print, made, own_name, resize
 from robust_tickets.recipe import Recipe
 
 KIND = "checkpoint"
@@ -21,7 +21,7 @@ class Checkpoint:
 
     `state` is the net's state dict, pruned weights being 0.0 in it; `data` the fingerprint of the images it
     was trained on; `val_clean` and `val_robust` are fractions. `function` is the fingerprint of what a net of
-    the user's own computes; empty for the registry's.
+    the user's own computes; empty for the registry's. `removed` channels of the net are not there any more.
     """
 
     state: dict[str, Tensor]
@@ -34,6 +34,7 @@ class Checkpoint:
     val_clean: float
     val_robust: float
     function: str = ""
+    removed: int = 0
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -49,6 +50,8 @@ class Checkpoint:
         }
         if self.function:
             meta["function"] = self.function
+        if self.removed:
+            meta["removed"] = self.removed
         artefact.save(path, KIND, self.state, meta)
 
     @classmethod
@@ -67,6 +70,7 @@ class Checkpoint:
                 val_clean=artefact.field(meta, "val_clean", float),
                 val_robust=artefact.field(meta, "val_robust", float),
                 function=artefact.field({"function": "", **meta}, "function", str),
+                removed=artefact.field({"removed": 0, **meta}, "removed", int),
             )
         except (KeyError, TypeError, InputError) as error:
             raise InputError(f"{path} is no whole checkpoint: {error}") from None
@@ -91,7 +95,11 @@ class Checkpoint:
                 f"{spec.name} makes another net than the checkpoint is of: its layers, or what it computes "
                 "with them, have changed since; use the code that it was trained with"
             )
+        if self.removed:
+            resize(net, self.state)
         plant(net, self.state, "checkpoint")
+        if self.removed:
+            check_logits(net, spec)
         return net.eval()
 
     def resolved_recipe(self) -> Recipe:

@@ -17,11 +17,12 @@ from attacks.bookmark import State
 from robust_tickets.chance import mixed, seeded, spread
 from robust_tickets.data import Dataset, batches, steps_per_epoch
 from robust_tickets.ledger import Ledger, Passes
-from robust_tickets.models import fold, forward_flops, norms_after
+from robust_tickets.models import fold, forward_flops
 from robust_tickets.progress import Meter
-from robust_tickets.pruning import Mask, Masking
+from robust_tickets.pruning import Mask
 from robust_tickets.settings import Compute, Evaluate, Training
 from robust_tickets.training.checkpoint import plant
+from robust_tickets.training.masked import masking_of
 from robust_tickets.training.methods import UPDATE_PASSES, training_attack
 from robust_tickets.training.monitors import Watch
 from robust_tickets.training.schedules import learning_rate
@@ -97,7 +98,7 @@ def fit(
     settings = how.settings
     attack = training_attack(settings, how.threat)
     folded = fold(net)
-    masking = Masking(net, mask, norms_after(net)) if mask is not None else None
+    masking = masking_of(net, mask, data.spec.shape) if mask is not None else None
     if masking is not None:
         masking.mask_parameters()
     optimiser = optimiser_of(net, settings)

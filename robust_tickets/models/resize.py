@@ -1,0 +1,74 @@
+"""A net with other numbers of channels than it was built with."""
+
+from collections.abc import Iterable, Mapping
+
+from torch import Size, Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from robust_tickets.errors import InputError
+
+
+def resize(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a net's convolutions, linear layers and BatchNorms the shapes that a state dict has, in place.
+
+    Their values are undefined until the state is loaded. A tensor that the state lacks stays as it is. Raises
+    InputError, with the net half changed, for another tensor that has another shape.
+    """
+    for name, module in net.named_modules():
+        own = [(n, p) for n, p in (*_parameters(module), *module.named_buffers(recurse=False))]
+        shapes = {n: state[f"{name}.{n}" if name else n].shape for n, _ in own if _in(state, name, n)}
+        changed = {n: shapes[n] for n, tensor in own if n in shapes and shapes[n] != tensor.shape}
+        if not changed:
+            continue
+        if not isinstance(module, (_ConvNd, nn.Linear, _BatchNorm)) or not _resizable(module, shapes):
+            n, shape = next(iter(changed.items()))
+            raise InputError(
+                f"{name} ({type(module).__name__}) cannot have a {n} of {tuple(shape)}: only convolutions, "
+                "linear layers and BatchNorms are narrowed, in their channels"
+            )
+        for n, shape in changed.items():
+            tensor = getattr(module, n)
+            new = tensor.new_empty(shape)
+            setattr(module, n, nn.Parameter(new, tensor.requires_grad) if n in module._parameters else new)
+        _tell(module)
+
+
+def _parameters(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    return module.named_parameters(recurse=False)
+
+
+def _in(state: Mapping[str, Tensor], module: str, tensor: str) -> bool:
+    return (f"{module}.{tensor}" if module else tensor) in state
+
+
+def _resizable(module: nn.Module, shapes: Mapping[str, Size]) -> bool:
+    """Whether nothing but numbers of channels would change."""
+    if isinstance(module, _BatchNorm):
+        return len({shape for shape in shapes.values() if shape}) == 1
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    if len(shapes["weight"]) != weight.ndim or shapes["weight"][2:] != weight.shape[2:]:
+        return False
+    if isinstance(module, _ConvNd) and (module.transposed or (module.groups > 1 and not depthwise(module))):
+        return False
+    return "bias" not in shapes or shapes["bias"] == shapes["weight"][:1]
+
+
+def depthwise(layer: _ConvNd) -> bool:
+    """Whether each channel has a filter of its own."""
+    return layer.groups == layer.in_channels == layer.out_channels
+
+
+def _tell(module: nn.Module) -> None:
+    """Let a layer's own record of its channels agree with its tensors."""
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, _ConvNd):
+        out, each = module.weight.shape[:2]
+        module.groups = out if depthwise(module) and module.groups > 1 else 1
+        module.out_channels, module.in_channels = out, each * module.groups
+    elif isinstance(module, _BatchNorm):
+        tensor = module.weight if module.weight is not None else module.running_mean
+        assert tensor is not None
+        module.num_features = len(tensor)

@@ -1,0 +1,45 @@
+"""What a training begins from: a whole net, or what a ticket leaves of it."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from robust_tickets.errors import InputError
+from robust_tickets.pruning import Mask
+from robust_tickets.pruning.channels import Shape
+from robust_tickets.settings import Compute
+from robust_tickets.tickets.compacted import compacted
+from robust_tickets.tickets.ticket import Ticket
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A net, the mask to be kept (None for a dense one), and how many of its channels were removed.
+
+    `stay` says why dead channels were not removed, where they were not.
+    """
+
+    net: nn.Module
+    mask: Mask | None = None
+    removed: int = 0
+    stay: str = ""
+
+
+def begun(net: nn.Module, ticket: Ticket | None, shape: Shape, compute: Compute) -> Begun:
+    """Rewind a net to a ticket, in place, and leave out what the ticket prunes whole; without one, the net.
+
+    A ticket of single weights whose net cannot be followed is trained with its zeros. Raises InputError for
+    a ticket that does not fit, and for one of channels whose net cannot be followed.
+    """
+    if ticket is None:
+        return Begun(net)
+    ticket.plant(net)
+    if not compute.compact or not ticket.mask.any_dead:
+        return Begun(net, ticket.mask)
+    try:
+        small = compacted(net, ticket.mask, shape)
+    except InputError as error:
+        if ticket.search["search"].get("granularity") == "channel":
+            raise
+        return Begun(net, ticket.mask, stay=str(error))
+    return Begun(small.net, small.mask, small.plan.removed)

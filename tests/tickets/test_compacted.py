@@ -1,0 +1,174 @@
+"""A net without its dead channels is the masked net: outputs, statistics, gradients and updates."""
+
+import copy
+
+import pytest
+import torch
+from nets_with_channels import NETS, SHAPE, images, net_called
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from robust_tickets.errors import InputError
+from robust_tickets.models import forward_flops, resize
+from robust_tickets.pruning import SCORES, Mask, prunable
+from robust_tickets.pruning.channels import channel_groups
+from robust_tickets.pruning.compact import all_alive, channel_mask
+from robust_tickets.pruning.cut_channels import channel_scores, cut_channels
+from robust_tickets.tickets import Compacted, compacted
+from robust_tickets.training import masking_of
+
+LABELS = torch.arange(6) % 10
+
+
+def of_channels(net: nn.Module, ratio: float = 0.5) -> Mask:
+    """A mask of whole channels, those of small magnitude."""
+    groups, full = channel_groups(net, SHAPE), Mask.full(net)
+    scores = channel_scores(groups, SCORES["magnitude"](prunable(net), full), full)
+    return channel_mask(groups, cut_channels(scores, all_alive(groups), ratio), full)
+
+
+def of_weights(net: nn.Module) -> Mask:
+    """A mask of half the weights, in which half the channels of every layer but the last happen to die."""
+    generator = torch.Generator().manual_seed(0)
+    kept = {n: torch.rand(w.shape, generator=generator) < 0.5 for n, w in prunable(net).items()}
+    for group in channel_groups(net, SHAPE):
+        for part in group.filters:
+            kept[part.tensor][part.places[: group.channels // 2].flatten()] = False
+            kept[part.tensor][part.places[group.channels // 2 :].flatten(), 0] = True
+    return Mask(kept)
+
+
+MASKS = {"channels": of_channels, "weights": of_weights}
+
+
+@pytest.fixture(params=[(name, kind) for name in NETS for kind in MASKS], ids="-".join)
+def pair(request: pytest.FixtureRequest) -> tuple[nn.Module, Mask, Compacted]:
+    """A masked net, its mask, and the same compacted."""
+    name, kind = request.param
+    net = net_called(name)
+    mask = MASKS[kind](net)
+    small = compacted(net, mask, SHAPE)
+    assert small.plan.removed > 0
+    assert (small.mask is None) == (kind == "channels")
+    masking_of(net, mask, SHAPE).mask_parameters()
+    if small.mask is not None:
+        masking_of(small.net, small.mask, SHAPE).mask_parameters()
+    for module in (*net.modules(), *small.net.modules()):
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # which units drop hangs on how many there are
+    return net, mask, small
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool((one - other).abs().max() <= 1e-10 * max(1, one.abs().max()))
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_logits_are_the_masked_nets(pair: tuple[nn.Module, Mask, Compacted], mode: str) -> None:
+    net, _, small = pair
+    for each in (net, small.net):
+        each.train(mode == "train")
+    assert close(net(images()), small.net(images()))
+
+
+def test_so_are_statistics_gradients_and_what_steps_make_of_them(
+    pair: tuple[nn.Module, Mask, Compacted],
+) -> None:
+    net, mask, small = pair
+    maskings = [masking_of(net, mask, SHAPE)]
+    maskings += [masking_of(small.net, small.mask, SHAPE)] if small.mask is not None else []
+    pictures = [images().requires_grad_() for _ in range(2)]
+    optimisers = [
+        torch.optim.SGD(each.parameters(), 0.01, momentum=0.9, weight_decay=5e-4) for each in (net, small.net)
+    ]
+    for step in range(3):
+        for each, optimiser, picture in zip((net, small.net), optimisers, pictures, strict=True):
+            optimiser.zero_grad()
+            F.cross_entropy(each.train()(picture), LABELS).backward()
+        for masking in maskings:
+            masking.mask_gradients()
+        gradients = [{n: p.grad for n, p in each.named_parameters()} for each in (net, small.net)]
+        narrow = small.plan.small(gradients[0])
+        kept = small.plan.small(dict(mask.items()))
+        for name, gradient in gradients[1].items():
+            assert close(narrow[name], gradient * kept.get(name, 1)), (step, name)
+        for optimiser in optimisers:
+            optimiser.step()
+        for masking in maskings:
+            masking.mask_parameters()
+        narrow = small.plan.small(net.state_dict())
+        for name, value in small.net.state_dict().items():
+            assert close(narrow[name], value), (step, name)
+    assert close(pictures[0].grad, pictures[1].grad)
+
+
+def test_it_costs_what_it_looks_like(pair: tuple[nn.Module, Mask, Compacted]) -> None:
+    net, _, small = pair
+    before, after = forward_flops(net, SHAPE), forward_flops(small.net, SHAPE)
+    assert after < 0.75 * before
+    parameters = [sum(p.numel() for p in each.parameters()) for each in (net, small.net)]
+    assert parameters[1] < 0.75 * parameters[0]
+
+
+def test_the_net_itself_stays_as_it_is() -> None:
+    net = net_called("resnet20")
+    before = copy.deepcopy(net.state_dict())
+    small = compacted(net, of_channels(net), SHAPE)
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+    with torch.no_grad():
+        for parameter in small.net.parameters():
+            parameter.zero_()
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_mask_of_all_removes_nothing(name: str) -> None:
+    net = net_called(name)
+    small = compacted(net, Mask.full(net), SHAPE)
+    assert small.plan.removed == 0
+    assert small.mask is None
+    assert all(torch.equal(t, net.state_dict()[n]) for n, t in small.net.state_dict().items())
+
+
+class _Mixing(nn.Module):
+    """Between its layers it does what `between` does with the feature map."""
+
+    def __init__(self, between: str) -> None:
+        super().__init__()
+        self.between = between
+        self.one, self.two = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1)
+        self.end = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        if self.between == "shuffle":
+            n, c, h, w = x.shape
+            x = x.reshape(n, 4, c // 4, h, w).transpose(1, 2).reshape(n, c, h, w)
+        elif self.between == "softmax":
+            x = x.softmax(1)
+        elif self.between == "sigmoid":
+            x = x.sigmoid()
+        return self.end(self.two(x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("between", ["shuffle", "softmax", "sigmoid"])
+def test_a_net_that_cannot_be_followed_is_an_error_that_names_the_layer(between: str) -> None:
+    net = _Mixing(between).double()
+    kept = dict(Mask.full(net).items())
+    kept["one.weight"][:8] = False
+    kept["two.weight"][:16] = False
+    with pytest.raises(InputError, match=r"channels of one\.weight cannot be removed"):
+        compacted(net, Mask(kept), SHAPE)
+
+
+def test_layers_of_another_kind_are_not_resized() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.GroupNorm(4, 16))
+    state = {name: tensor[:8] for name, tensor in net.state_dict().items()}
+    with pytest.raises(InputError, match=r"1 \(GroupNorm\) cannot have a weight of \(8,\)"):
+        resize(net, state)
+    linear = nn.Sequential(nn.Linear(4, 3))
+    with pytest.raises(InputError, match="only convolutions, linear layers and BatchNorms"):
+        resize(linear, {"0.weight": torch.zeros(2, 4), "0.bias": torch.zeros(3)})
+    kernel = nn.Sequential(nn.Conv2d(3, 16, 3))
+    with pytest.raises(InputError, match="in their channels"):
+        resize(kernel, {"0.weight": torch.zeros(16, 3, 5, 5)})
