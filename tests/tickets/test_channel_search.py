@@ -1,0 +1,252 @@
+"""Tickets of channels, through the loop and the whole job."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from robust_tickets import comparison, export, models, recipe
+from robust_tickets.data import Dataset
+from robust_tickets.errors import InputError
+from robust_tickets.ledger import Ledger
+from robust_tickets.progress import Meter, Silent
+from robust_tickets.pruning import SCORES, Mask, prunable
+from robust_tickets.pruning.channels import channel_groups
+from robust_tickets.pruning.compact import alive, all_alive, channel_mask
+from robust_tickets.pruning.cut_channels import channel_scores, cut_channels
+from robust_tickets.recipe import Recipe
+from robust_tickets.runs import read_json
+from robust_tickets.settings import Model
+from robust_tickets.stages import Experiment, Machine
+from robust_tickets.stages.experiment import model_spec
+from robust_tickets.tickets import Found, Ticket, begun, compacted, find_ticket
+from robust_tickets.training import Checkpoint, Fit, TrainingState, fit
+from robust_tickets.training.checkpoint import plant
+from robust_tickets.training.loop import snapshot
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture
+def channels(tiny_recipe: Recipe) -> Recipe:
+    """Conv-2 with 16 feature maps a layer and 64 hidden units, cut by channels."""
+    search = replace(tiny_recipe.search, granularity="channel", rounds=2, ratio=0.3)
+    return replace(tiny_recipe, model=Model("conv-2", width=0.25), search=search)
+
+
+def parts(what: Recipe, data: Dataset, **changes: object) -> tuple[torch.nn.Module, Recipe, Fit]:
+    what = replace(what, search=replace(what.search, **changes))
+    net = models.build(model_spec(what, data.spec), seed=0)
+    return net, what, Experiment(what).fit(what.search, what.search.epochs * 4, 0)
+
+
+def search(what: Recipe, data: Dataset, **changes: object) -> tuple[Found, Ledger]:
+    net, what, how = parts(what, data, **changes)
+    ledger = Ledger("search")
+    with ledger.running():
+        return find_ticket(net, data, what.search, how, ledger, Meter()), ledger
+
+
+def test_rounds_are_train_cut_rewind_and_shrink_written_out(channels: Recipe, tiny_data: Dataset) -> None:
+    found, ledger = search(channels, tiny_data)
+    net, what, how = parts(channels, tiny_data)
+    groups, full, init = channel_groups(net, SHAPE), Mask.full(net), snapshot(net)
+    lives, mask, account, spent = all_alive(groups), full, Ledger("train"), []
+    for _ in range(2):
+        plant(net, init, "init")
+        small = compacted(net, mask, SHAPE)
+        assert small.mask is None
+        before = account.charged_passes
+        fit(small.net, None, tiny_data, how, account, Meter())
+        spent.append((account.charged_passes - before, models.forward_flops(small.net, SHAPE)))
+        plant(net, small.plan.whole(snapshot(small.net), init), "round")
+        scores = channel_scores(groups, SCORES[what.search.scores](prunable(net), mask), mask)
+        left = cut_channels(scores, lives, 0.3)
+        assert all(bool((new <= old).all()) for new, old in zip(left, lives, strict=True))
+        lives, mask = left, channel_mask(groups, left, full)
+    assert found.mask == mask
+    assert all(torch.equal(found.init[name], value) for name, value in init.items())
+    assert spent[1][1] < spent[0][1]  # the second round is cheaper
+    assert ledger.charged_flops == account.charged_flops
+    assert ledger.charged_passes == account.charged_passes == sum(passes for passes, _ in spent)
+
+
+def test_what_is_fine_tuned_goes_on_from_the_trained_weights(channels: Recipe, tiny_data: Dataset) -> None:
+    found, _ = search(channels, tiny_data, after="fine-tune")
+    net, _, _ = parts(channels, tiny_data)
+    drawn = snapshot(net)
+    small = compacted(net, found.mask, SHAPE).plan
+    kept, untrained = small.small(found.init), small.small(drawn)
+    assert not any(torch.equal(kept[name], untrained[name]) for name, _ in net.named_parameters())
+
+
+def test_a_search_that_was_stopped_in_a_smaller_net_ends_the_same(
+    channels: Recipe, tiny_data: Dataset
+) -> None:
+    rounds: list[Found] = []
+    states: list[tuple[int, TrainingState]] = []
+    net, what, how = parts(channels, tiny_data)
+
+    def offer(number: int):
+        return lambda step, state, now=False: states.append((number, state()))
+
+    ledger = Ledger("search")
+    with ledger.running():
+        whole = find_ticket(
+            net, tiny_data, what.search, how, ledger, Meter(), each_round=rounds.append, offer=offer
+        )
+    for number, state in [states[2], [each for each in states if each[0] == 2][3]]:
+        net, _, _ = parts(channels, tiny_data)
+        again = Ledger("search")
+        again.carry(state.ledger)
+        with again.running():
+            found = find_ticket(
+                net,
+                tiny_data,
+                what.search,
+                how,
+                again,
+                Meter(),
+                earlier=rounds[0] if number == 2 else None,
+                state=state,
+            )
+        assert found.mask == whole.mask
+        assert [r["train_loss"] for r in found.history] == [r["train_loss"] for r in whole.history]
+        assert again.charged_flops == ledger.charged_flops
+
+
+def test_snip_cuts_channels_too(channels: Recipe, tiny_data: Dataset) -> None:
+    found, _ = search(channels, tiny_data, finder="snip", rounds=1, ratio=0.5)
+    net, _, _ = parts(channels, tiny_data)
+    groups = channel_groups(net, SHAPE)
+    lives = alive(groups, found.mask)
+    assert channel_mask(groups, lives, Mask.full(net)) == found.mask
+    assert sum(int((~living).sum()) for living in lives) == pytest.approx(80, abs=4)
+
+
+def test_layers_can_lose_the_same_share_and_some_none(channels: Recipe, tiny_data: Dataset) -> None:
+    found, _ = search(channels, tiny_data, scope="layer", rounds=1, ratio=0.5, prune_first_conv=False)
+    net, _, _ = parts(channels, tiny_data)
+    kept = [int(living.sum()) for living in alive(channel_groups(net, SHAPE), found.mask)]
+    assert kept == [16, 8, 32, 32]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe):
+    """A comparison with tickets of channels, and its experiment."""
+    arms = ("dense", "dense-equal-cost", "ticket", "ticket-reinit", "dense-narrow-flops")
+    search = replace(tiny_recipe.search, granularity="channel", rounds=2, ratio=0.3)
+    what = replace(
+        tiny_recipe,
+        model=Model("conv-2", width=0.25),
+        search=search,
+        compare=replace(tiny_recipe.compare, arms=arms),
+    )
+    run = comparison.compare(Experiment(what), [0], tmp_path_factory.mktemp("runs"), Machine("cpu", Silent()))
+    return run, what
+
+
+def test_the_table_says_what_the_removed_channels_bought(compared) -> None:
+    run, _ = compared
+    table = pd.read_csv(run.path / "timing.csv").set_index("arm")
+    ticket = Ticket.load(run.arm(0, "search") / "ticket.safetensors")
+    removed = read_json(run.arm(0, "ticket") / "arm.json")["channels_removed"]
+    assert table.channels_removed["ticket"] == removed > 0
+    assert table.channels_removed["dense"] == 0
+    assert table.density["ticket"] == pytest.approx(ticket.mask.density)
+    net = models.build(ticket.model, seed=0)
+    small = compacted(net, ticket.mask, SHAPE)
+    share = models.forward_flops(small.net, SHAPE) / models.forward_flops(net, SHAPE)
+    assert table.pass_flops_vs_dense["ticket"] == pytest.approx(share, abs=1e-5)
+    assert table.pass_flops_vs_dense["ticket-reinit"] == pytest.approx(share, abs=1e-5)
+    assert table.params["ticket"] == sum(p.numel() for p in small.net.parameters())
+    text = (run.path / "timing.md").read_text(encoding="utf-8")
+    assert f"left out in training: `ticket` {removed} (a pass takes {share:.2f} of the FLOPs" in text
+
+
+def test_equal_cost_is_what_the_smaller_net_costs(compared) -> None:
+    run, _ = compared
+    table = pd.read_csv(run.path / "timing.csv").set_index("arm")
+    equal, ticket = table.total_flops["dense-equal-cost"], table.total_flops["ticket"]
+    epoch = table.total_flops["dense"] / table.epochs["dense"]
+    assert ticket <= equal < ticket + epoch
+
+
+def test_a_checkpoint_of_fewer_channels_is_used_like_any_other(compared, tmp_path) -> None:
+    run, _ = compared
+    file = run.arm(0, "ticket") / "best.safetensors"
+    checkpoint = Checkpoint.load(file)
+    net = checkpoint.net()
+    assert checkpoint.removed > 0
+    assert {n: p.shape for n, p in net.state_dict().items()} == {
+        n: p.shape for n, p in checkpoint.state.items()
+    }
+    for form in ("torch", "safetensors"):
+        assert export.export(file, form, tmp_path / form).file.is_file()
+    broken = replace(checkpoint, removed=0)
+    with pytest.raises(InputError, match="does not fit the net"):
+        broken.net()
+
+
+def test_a_ticket_of_channels_can_be_trained_with_its_zeros(channels: Recipe, tiny_data: Dataset) -> None:
+    """And gives the same, but for rounding: in float64, as the net's."""
+    found, _ = search(channels, tiny_data)
+    net, what, how = parts(channels, tiny_data)
+    spec = model_spec(what, tiny_data.spec)
+    ticket = Ticket(spec, found.init, found.mask, recipe.record(what), "", 0, 0, 0)
+    losses = []
+    for compact in (True, False):
+        begins = begun(net.double(), ticket, SHAPE, replace(what.compute, compact=compact))
+        assert (begins.removed > 0) == compact
+        fitted = fit(begins.net.double(), begins.mask, tiny_data, how, Ledger("train"), Meter())
+        losses.append([record["train_loss"] for record in fitted.history])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+ROWS = {
+    "random channels": ({"finder": "random"}, "random channels are a narrower net.*dense-narrow-flops"),
+    "ratio of a kind of layer": (
+        {"scope": "layer", "fc_ratio": 0.5},
+        "search.fc_ratio is for single weights",
+    ),
+    "output": ({"prune_output": False}, "search.prune_output is for single weights"),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_what_makes_no_sense_of_channels_is_refused(channels: Recipe, row: str) -> None:
+    fields, said = ROWS[row]
+    changes = {"rounds": 1} if "finder" in fields else {}
+    with pytest.raises(InputError, match=said):
+        recipe.check(replace(channels, search=replace(channels.search, **fields, **changes)))
+
+
+@pytest.mark.parametrize("arm", ["ticket-shuffle-layer", "ticket-shuffle-net", "random"])
+def test_controls_that_are_the_same_net_are_refused(channels: Recipe, arm: str) -> None:
+    with pytest.raises(InputError, match=f"{arm} makes no sense with search.granularity channel"):
+        recipe.check(replace(channels, compare=replace(channels.compare, arms=("dense", "ticket", arm))))
+
+
+def test_a_net_that_is_too_narrow_says_so_before_training(channels: Recipe, tiny_data: Dataset) -> None:
+    narrow = replace(channels, model=Model("conv-2", width=0.01))
+    with pytest.raises(InputError, match=r"less than one block of 8.*model.width"):
+        search(narrow, tiny_data)
+
+
+def test_rounds_that_leave_nothing_to_cut_say_so_before_training(
+    channels: Recipe, tiny_data: Dataset
+) -> None:
+    with pytest.raises(InputError, match=r"fewer search\.rounds"):
+        search(channels, tiny_data, rounds=12, ratio=0.5)
+
+
+def test_a_net_that_cannot_be_narrowed_is_named(channels: Recipe, tiny_data: Dataset) -> None:
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 16, 3), torch.nn.GroupNorm(4, 16), torch.nn.Flatten(), torch.nn.Linear(576, 10)
+    )
+    _, what, how = parts(channels, tiny_data)
+    with pytest.raises(
+        InputError, match=r"0\.weight cannot be pruned; 1 \(GroupNorm\).*search.spare 0\.weight"
+    ):
+        find_ticket(net, tiny_data, what.search, how, Ledger("search"), Meter())
