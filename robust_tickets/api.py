@@ -189,17 +189,20 @@ def compare(
     seeds: int = 1,
     seed: int = 0,
     runs: Path | str = "runs",
+    jobs: int = 1,
     device: str = "cpu",
     quiet: bool = False,
     **fields: Any,
 ) -> Path:
     """Run all arms of `seeds` seeds, from `seed` on; gives the run directory, with timing.md and timing.csv.
 
-    What is finished is not done again. Raises InputError for a module with several seeds: it has one init.
+    What is finished is not done again. jobs: how many arms are under way beside each other, in processes of
+    their own, for which a script needs its `if __name__ == "__main__":`. Raises InputError for a module with
+    several seeds: it has one init.
     """
     what = _seeded(net, data, recipe, fields, seeds, seed)
     machine = _machine(device, quiet)
-    return comparison.compare(what, range(seed, seed + seeds), Path(runs), machine).path
+    return comparison.compare(what, range(seed, seed + seeds), Path(runs), machine, _jobs(jobs)).path
 
 
 def study(
@@ -211,6 +214,7 @@ def study(
     seeds: int = 3,
     seed: int = 0,
     runs: Path | str = "runs",
+    jobs: int = 1,
     device: str = "cpu",
     quiet: bool = False,
     **fields: Any,
@@ -219,13 +223,14 @@ def study(
 
     name: lr, ratio, width, mask-source, search-length, rounds, controls, schedule or transfer; the grids are
     fields of `study`. The folder has <name>.csv, <name>.svg and <name>.md, the verdict. Cells that are
-    finished are not run again. Raises InputError as `compare` does, and for a grid that makes no sense.
+    finished are not run again. jobs, and what is raised, as `compare` has it; also for a grid that makes no
+    sense.
     """
     if name not in studies.GRIDS:
         raise unknown("study", str(name), studies.GRIDS)
     what = _seeded(net, data, recipe, fields, seeds, seed)
     machine = _machine(device, quiet)
-    return studies.study(name, what, range(seed, seed + seeds), Path(runs), machine).folder
+    return studies.study(name, what, range(seed, seed + seeds), Path(runs), machine, _jobs(jobs)).folder
 
 
 def _seeded(
@@ -276,6 +281,12 @@ def _experiment(
     whole = recipes.read(table, whole)
     make = partial(copied, net) if isinstance(net, nn.Module) else net
     return Experiment(whole, make, data if isinstance(data, Dataset) else None)
+
+
+def _jobs(jobs: int) -> int:
+    if type(jobs) is not int or jobs < 1:
+        raise InputError(f"jobs must be a whole number of at least 1, got {jobs!r}")
+    return jobs
 
 
 def _check_seed(seed: int) -> None:

@@ -145,7 +145,8 @@ def _run_recipe(verb: Running) -> None:
 
         print(estimate(what, verb.seeds, machine))
     elif isinstance(verb, Compare):
-        run = comparison.compare(what, range(verb.seed, verb.seed + verb.seeds), verb.runs, machine)
+        seeds = range(verb.seed, verb.seed + verb.seeds)
+        run = comparison.compare(what, seeds, verb.runs, machine, verb.jobs)
         print((run.path / "timing.md").read_text(encoding="utf-8"))
         print(run.path)
 
@@ -162,7 +163,7 @@ def _study(verb: Study, machine: "Machine") -> None:
         print(studies.forecast(verb.name, stages.Experiment(verb.fields), verb.seeds, machine))
         return
     seeds = range(verb.seed, verb.seed + verb.seeds)
-    done = studies.study(verb.name, stages.Experiment(verb.fields), seeds, verb.runs, machine)
+    done = studies.study(verb.name, stages.Experiment(verb.fields), seeds, verb.runs, machine, verb.jobs)
     print((done.folder / f"{verb.name}.md").read_text(encoding="utf-8"))
     print(done.folder)
 

@@ -4,17 +4,49 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robust_tickets import arms, data, locks, report, stages
+from robust_tickets import arms, data, locks, report, side_by_side, stages
+from robust_tickets.data import Spec
 from robust_tickets.errors import InputError
 from robust_tickets.runs import RunDirectory
 from robust_tickets.settings import TICKET_ARMS, Arm
+from robust_tickets.side_by_side import Task
 from robust_tickets.stages import Experiment, Machine
 from robust_tickets.tickets import CONTROLS, Ticket
 
 
 @dataclass(frozen=True)
+class SearchJob:
+    """The search of one seed."""
+
+    what: Experiment
+    seed: int
+    run: RunDirectory
+
+    def __call__(self, machine: Machine) -> Path:
+        """Search, unless the ticket is there already; gives its file."""
+        return stages.search(self.what, self.seed, self.run, machine)
+
+
+@dataclass(frozen=True)
+class FromJob:
+    """An arm that begins from the ticket that another recipe's search has found."""
+
+    what: Experiment
+    seed: int
+    run: RunDirectory
+    ticket: Path
+
+    def __call__(self, machine: Machine) -> Path:
+        """Train and evaluate what is not there already; gives the arm's folder."""
+        folder = _trained_from(self.what, self.seed, self.run, machine, self.ticket)
+        for name in ("best", "last"):
+            stages.evaluate(folder / f"{name}.safetensors", self.what, machine)
+        return folder
+
+
+@dataclass(frozen=True)
 class Job:
-    """One arm of one seed, whole: its training (for the ticket its search first) and its evaluation."""
+    """One arm of one seed: its training, from its search's ticket where it has one, and its evaluation."""
 
     what: Experiment
     seed: int
@@ -33,40 +65,84 @@ class Job:
                 ticket = CONTROLS[self.arm](ticket, init, self.seed)
         elif plan.size:
             what = stages.narrowed(what, self._ticket(machine), plan.size, machine)
-        elif self.arm == "dense-equal-cost" and any(arm in TICKET_ARMS for arm in what.recipe.compare.arms):
-            plan = arms.plan(
-                what.recipe, self.arm, spec, stages.searched(what, self._ticket(machine), machine)
-            )
+        elif self._follows_ticket:
+            searched = stages.searched(what, self._ticket(machine), machine)
+            plan = arms.plan(what.recipe, self.arm, spec, searched)
         folder = stages.train(what, self.seed, self.run, machine, plan, ticket)
         for name in ("best", "last"):
             stages.evaluate(folder / f"{name}.safetensors", what, machine)
         return folder
 
+    def needs_ticket(self, spec: Spec) -> bool:
+        """Whether the search of its seed has to come before it."""
+        plan = arms.plan(self.what.recipe, self.arm, spec)
+        return plan.from_ticket or bool(plan.size) or self._follows_ticket
+
+    @property
+    def _follows_ticket(self) -> bool:
+        """Whether what the ticket really cost decides how long it trains."""
+        return self.arm == "dense-equal-cost" and bool(set(TICKET_ARMS) & set(self.what.recipe.compare.arms))
+
     def _ticket(self, machine: Machine) -> Ticket:
         return Ticket.load(stages.search(self.what, self.seed, self.run, machine))
 
 
-def compare(what: Experiment, seeds: Sequence[int], runs: Path, machine: Machine) -> RunDirectory:
-    """Run all arms of all seeds that are not there yet, then write the report (`report.write_report`)."""
+def tasks(
+    what: Experiment, seeds: Sequence[int], run: RunDirectory, spec: Spec, label: str = ""
+) -> list[Task]:
+    """All that a comparison has to do, what other tasks wait for before them."""
+    made: list[Task] = []
+    for seed in seeds:
+        jobs = [Job(what, seed, arm, run) for arm in what.recipe.compare.trained]
+        needing = [job for job in jobs if job.needs_ticket(spec)]
+        before: tuple[int, ...] = ()
+        if needing:
+            # the ticket first, as its search can fail where dense training cannot
+            made.append(Task(f"{label}search, seed {seed}", SearchJob(what, seed, run), label=label))
+            before = (len(made) - 1,)
+        for job in [*needing, *(job for job in jobs if job not in needing)]:
+            after = before if job in needing else ()
+            made.append(Task(f"{label}{job.arm}, seed {seed}", job, after, label))
+    return made
+
+
+def compare(
+    what: Experiment, seeds: Sequence[int], runs: Path, machine: Machine, jobs: int = 1
+) -> RunDirectory:
+    """Run all arms of all seeds that are not there yet, then write the report (`report.write_report`).
+
+    As many as `jobs` of them are under way beside each other.
+    """
     recipe = what.recipe
     spec = what.spec(machine)
     if what.images is None:
         data.check_place(recipe.data)
     arms.check(recipe, spec)  # now, rather than when an hour's training has to be thrown away
     run = RunDirectory.of(runs, recipe)
-    # the ticket first, as its search can fail where dense training cannot
-    order = sorted(recipe.compare.trained, key=lambda arm: not arms.plan(recipe, arm, spec).from_ticket)
     with locks.held(run.path):
+        if jobs > 1:
+            prepare(what, seeds, run, machine)
+        side_by_side.run(tasks(what, seeds, run, spec), jobs, machine, recipe.compute.threads)
         for seed in seeds:
-            for arm in order:
-                Job(what, seed, arm, run)(machine)
-        for seed in seeds:
-            for arm in order:
+            for arm in recipe.compare.trained:
                 lacks = report.lacking(run, seed, arm)
                 if lacks:  # of an arm that is there already, as its ledger says
                     raise InputError(f"{lacks}: remove {run.arm(seed, arm)} and run compare again")
         report.write_report(run)
     return run
+
+
+def prepare(what: Experiment, seeds: Sequence[int], run: RunDirectory, machine: Machine) -> None:
+    """Check and write, once, what describes a run, before several jobs do it at the same time.
+
+    Raises InputError where the run was begun on another machine or with other inputs.
+    """
+    inputs: dict[str, str] = {}
+    for seed in seeds:
+        inputs |= what.inputs(seed, machine)
+    run.check_inputs(inputs)
+    run.check(machine.device)
+    run.begin(machine.device, inputs)
 
 
 def search(what: Experiment, seed: int, runs: Path, machine: Machine) -> Path:
@@ -83,13 +159,19 @@ def train_from(what: Experiment, seed: int, runs: Path, machine: Machine, ticket
     own. Raises InputError for a ticket that does not fit.
     """
     run = RunDirectory.of(runs, what.recipe)
+    with locks.held(run.path):
+        return _trained_from(what, seed, run, machine, ticket_file)
+
+
+def _trained_from(
+    what: Experiment, seed: int, run: RunDirectory, machine: Machine, ticket_file: Path | None
+) -> Path:
     ticket = None if ticket_file is None else Ticket.load(ticket_file)
     plan = arms.plan(what.recipe, "dense" if ticket is None else "ticket", what.spec(machine))
     own = run.arm(seed, "search") / "ticket.safetensors"
     if ticket is not None and not (own.is_file() and Ticket.load(own).hash == ticket.hash):
         plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
-    with locks.held(run.path):
-        folder = stages.train(what, seed, run, machine, plan, ticket)
+    folder = stages.train(what, seed, run, machine, plan, ticket)
     for name in ("best", "last"):
         if not (folder / f"{name}.safetensors").is_file():
             raise InputError(

@@ -112,10 +112,11 @@ class Passes:
 
 @dataclass
 class Ledger:
-    """The account of one stage."""
+    """The account of one stage. `jobs` is how many were under way beside each other, at most."""
 
     stage: Stage
     clock: Clock = field(default_factory=HostClock)
+    jobs: int = 1
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     passes: dict[str, Passes] = field(default_factory=lambda: {p: Passes() for p in PHASES})
     flops: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0))
@@ -179,6 +180,7 @@ class Ledger:
         for phase, flops in report["flops"].items():
             self.flops[phase] += flops
         self.laps += map(float, report.get("epoch_seconds", ()))  # the first accounts have none
+        self.jobs = max(self.jobs, int(report.get("jobs", 1)))
 
     @property
     def step_seconds(self) -> float:
@@ -211,4 +213,5 @@ class Ledger:
             "charged_passes": self.charged_passes,
             "charged_flops": self.charged_flops,
             "epoch_seconds": list(self.laps),
+            **({"jobs": self.jobs} if self.jobs > 1 else {}),
         }

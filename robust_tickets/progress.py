@@ -45,11 +45,15 @@ class Silent(Progress):
 
 
 class Lines(Progress):
-    """A line an epoch, with the rate and the time left: for logs."""
+    """A line an epoch, with the rate and the time left: for logs. `label` stands before each."""
+
+    def __init__(self, label: str = "") -> None:
+        self._label = label
 
     def say(self, line: str) -> None:
-        """Print the line."""
-        print(line, file=sys.stderr, flush=True)
+        """Print the line, in one piece, as other processes may print too."""
+        sys.stderr.write(f"{self._label}{line}\n")
+        sys.stderr.flush()
 
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[Meter]:

@@ -78,6 +78,9 @@ class Compare(Running):
 
     seeds: Count = 1
     """how many seeds, from --seed on"""
+    jobs: Annotated[int, Range(least=1, most=1024)] = 1
+    """how many arms are under way beside each other, each in a process of its own with compute.threads
+    threads; the same results, but seconds that the table flags"""
     dry_run: bool = False
     """list arms, passes, FLOPs and the estimated time instead"""
 
@@ -110,6 +113,9 @@ class Study(Running):
     --study.NAME"""
     seeds: Count = 3
     """how many seeds, from --seed on; an interval takes 2, a verdict 3"""
+    jobs: Annotated[int, Range(least=1, most=1024)] = 1
+    """how many arms are under way beside each other, each in a process of its own with compute.threads
+    threads; the same results, but seconds that the table flags"""
     dry_run: bool = False
     """list arms, passes, FLOPs and the estimated time instead; what settings share is counted once"""
 

@@ -36,6 +36,7 @@ COLUMNS = [
     "channels_removed",
     "pass_flops_vs_dense",
     "pass_seconds_vs_dense",
+    "jobs",
 ]
 """Columns of timing.csv; new ones are added at the end, none is renamed."""
 
@@ -65,7 +66,8 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     Seconds are those charged to the arm, without reading data and validating. flops_vs_dense and
     seconds_vs_dense are ratios, pgd20_vs_dense is a difference of fractions. channels_removed counts what was
     pruned whole and left out in training (empty where older releases trained it); pass_flops_vs_dense and
-    pass_seconds_vs_dense are the ratios of what a sample costs in training.
+    pass_seconds_vs_dense are the ratios of what a sample costs in training. jobs is how many were under way
+    beside each other, at most, while the arm's seconds were taken.
     """
     found = results(run)
     rows = [_row(arm, list_) for arm, list_ in found.items()]
@@ -98,6 +100,10 @@ TITLES = (
 """Column heads of the table for people."""
 
 
+BESIDE = "†"
+"""Stands at seconds that were taken while other jobs ran beside."""
+
+
 def cells(run: RunDirectory) -> list[list[str]]:
     """The timing table for people, a row an arm under TITLES: percent, seconds, ratios."""
     return [
@@ -111,8 +117,8 @@ def cells(run: RunDirectory) -> list[list[str]]:
             _percent(row.pgd20_last_mean, row.pgd20_last_sd),
             f"{row.search_s:,.0f}",
             f"{row.train_s:,.0f}",
-            f"{row.total_s:,.0f}",
-            f"{row.seconds_vs_dense:.2f}",
+            f"{row.total_s:,.0f}{BESIDE * (row.jobs > 1)}",
+            f"{row.seconds_vs_dense:.2f}{BESIDE * (row.jobs > 1)}",
             f"{row.total_passes / 1e6:.2f}",
             f"{row.flops_vs_dense:.2f}",
             f"{100 * row.pgd20_vs_dense:+.1f}",
@@ -139,12 +145,14 @@ def notes(run: RunDirectory) -> str:
     several = len(complete_seeds(run)) > 1
     spread = " Mean ± sample standard deviation over seeds." if several else " One seed: no spread is known."
     gpu = f", {about['gpu']}" if about["gpu"] else ""
+    jobs = int(timing(run).jobs.max())
+    beside = f" {BESIDE} Taken while up to {jobs} jobs ran side by side." if jobs > 1 else ""
     return (
         f"Accuracy is that of the epoch with the best {run.recipe.evaluate.choose} accuracy on "
         f"{run.recipe.data.val_images} validation images (`last`: of the last epoch).{spread} "
         "Seconds and passes are those of search and training, without validation and evaluation; "
         "FLOPs count a forward pass 1, a backward pass to the input 1, a full backward pass 2 times "
-        "the net's forward FLOPs. "
+        f"the net's forward FLOPs.{beside} "
         f"Machine: {about['cpu']}, {about['threads']} threads{gpu}, torch {about['torch']}."
     )
 
@@ -212,6 +220,7 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
         sum(removed) / len(removed) if removed else None,
         average(lambda r: r.ledger["charged_flops"]) / trained,
         train / trained,
+        max(int(ledger.get("jobs", 1)) for r in seeds for ledger in (r.ledger, r.search or {})),
     ]
     return [*head, *scores, search, train, search + train, round(passes), round(flops), 0.0, 0.0, 0.0, *tail]
 

@@ -7,10 +7,11 @@ from robust_tickets.stages.named import Named, Source, SourceNamed
 from robust_tickets.stages.place import Machine
 from robust_tickets.stages.robustness import pretty
 from robust_tickets.stages.saves import Every
-from robust_tickets.stages.search import search
+from robust_tickets.stages.search import FOUND, search
 from robust_tickets.stages.train import train
 
 __all__ = [
+    "FOUND",
     "Asked",
     "Evaluated",
     "Every",

@@ -113,7 +113,7 @@ def evaluate_file(
             )
     machine.prepare(what.compute)
     album = Pictures(pictures, apart=len(whats) > 1) if pictures is not None else None
-    ledger = Ledger("evaluate", clock_for(machine.device))
+    ledger = Ledger("evaluate", clock_for(machine.device), jobs=machine.jobs)
     # at the eps of the training, if that is among them: a curve's ends say little
     checked = next((w for w in whats if w.threat.eps == recorded.threat.eps), what)
     with ledger.running(), ledger.phase("load"):

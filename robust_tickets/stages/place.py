@@ -21,11 +21,12 @@ from robust_tickets.stages.saves import Every
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a stage runs, who watches, and how often its state is kept."""
+    """Where a stage runs, who watches, how often its state is kept, and how many jobs share the place."""
 
     device: str
     progress: Progress
     every: Every = Every()
+    jobs: int = 1
 
     def prepare(self, compute: Compute) -> None:
         """Check the device and set the threads. Raises InputError for a device that is not there."""

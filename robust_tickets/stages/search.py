@@ -17,6 +17,7 @@ from robust_tickets.tickets import Found, find_ticket
 from robust_tickets.training import TrainingState
 
 FOLDER = "search"
+FOUND = "ticket.safetensors"
 
 
 def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> Path:
@@ -28,14 +29,14 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     folder = run.arm(seed, FOLDER)
     inputs = what.inputs(seed, machine)
     run.check_inputs(inputs)
-    if (folder / "ledger.json").is_file() and (folder / "ticket.safetensors").is_file():
+    if (folder / "ledger.json").is_file() and (folder / FOUND).is_file():
         clear(folder / STATES)
-        machine.progress.say(f"{folder / 'ticket.safetensors'} is there already")
-        return folder / "ticket.safetensors"
+        machine.progress.say(f"{folder / FOUND} is there already")
+        return folder / FOUND
     machine.prepare(what.recipe.compute)
     run.check(machine.device)
     net = said(what.fresh_net(seed, machine), machine.progress.say)
-    ledger = Ledger("search", clock_for(machine.device))
+    ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
     with ledger.running(), ledger.phase("load"):
         dataset = what.load(machine)
         inputs["images"] = dataset.fingerprint
@@ -56,7 +57,7 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
         """Write the rounds so far: into the search's folder, or that of the round."""
         target = folder if found.rounds == plan.rounds else folder / f"round-{found.rounds}"
         with ledger.phase("checkpoint"):
-            ticket_of(what, found, dataset, seed, ledger).save(target / "ticket.safetensors")
+            ticket_of(what, found, dataset, seed, ledger).save(target / FOUND)
             write_lines(target / "metrics.jsonl", found.history)
         ledger.settle()
         # last of all: it says that the folder is whole
@@ -93,4 +94,4 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
                     offer=lambda number: saves_of(number).offer,
                 )
         clear(folder / STATES)
-    return folder / "ticket.safetensors"
+    return folder / FOUND

@@ -44,7 +44,7 @@ def train(
     begins = begun(net, ticket, what.spec(machine).shape, what.recipe.compute)
     if begins.stay:
         machine.progress.say(f"dead channels stay: {begins.stay}")
-    ledger = Ledger("train", clock_for(machine.device))
+    ledger = Ledger("train", clock_for(machine.device), jobs=machine.jobs)
     with ledger.running(), ledger.phase("load"):
         dataset = what.load(machine)
         inputs["images"] = dataset.fingerprint

@@ -17,16 +17,19 @@ from robust_tickets.report.read import ArmResult, arm_result
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages import Experiment, Machine
 from robust_tickets.studies.grid import Cell, cells
+from robust_tickets.studies.jobs import work_off
 from robust_tickets.studies.record import RECIPE, Studied, known, rounded, written
 
 
-def study(name: str, what: Experiment, seeds: Sequence[int], runs_: Path, machine: Machine) -> Studied:
+def study(
+    name: str, what: Experiment, seeds: Sequence[int], runs_: Path, machine: Machine, jobs: int = 1
+) -> Studied:
     """Run what is missing of a study's cells, seed by seed; after each, write what is known so far.
 
     The cells are run directories of `compare` under `runs_`; arms and searches that several of them share are
     made once. The study's folder lies beside them and holds `<name>.csv` (a row a setting, arm and seed),
-    `<name>.svg`, `<name>.md` (the verdict) and `study.toml`. Raises InputError for a grid that makes no
-    sense, before anything is run.
+    `<name>.svg`, `<name>.md` (the verdict) and `study.toml`. As many as `jobs` arms are under way beside each
+    other. Raises InputError for a grid that makes no sense, before anything is run.
     """
     base = what.recipe
     grid = cells(name, base)
@@ -35,6 +38,8 @@ def study(name: str, what: Experiment, seeds: Sequence[int], runs_: Path, machin
         runs.write_text(folder / RECIPE, recipe.dumps(base, study=True))
         rows = known(folder / f"{name}.csv")
         for seed in seeds:
+            if jobs > 1:
+                work_off(what, grid, seed, runs_, machine, jobs)
             for cell in grid:
                 machine.progress.say(f"study {name}, seed {seed}, setting {cell.setting}")
                 try:

@@ -1,0 +1,144 @@
+"""Tasks one after another, or several side by side, each in a process of its own."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
+
+from robust_tickets import locks, stops
+from robust_tickets.errors import InputError
+from robust_tickets.progress import Lines
+
+if TYPE_CHECKING:
+    from robust_tickets.stages import Machine
+
+_LOOK = 0.2  # seconds between two looks of a child at its parent
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of work that leaves files: what it is called, what does it, and the tasks it has to wait for.
+
+    `do` is called with a machine, perhaps in another process, so that it can be pickled. `after` are places
+    in the sequence that it is in, all of them earlier ones. `label` stands before what it says there.
+    """
+
+    name: str
+    do: "Callable[[Machine], object]"
+    after: tuple[int, ...] = ()
+    label: str = ""
+
+
+def run(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int) -> None:
+    """Do all tasks, at most `jobs` at a time; `threads` are those of a task.
+
+    One at a time they are done here, in their order. A first failure, or a signal to stop, lets those under
+    way keep what they have, as a signal does, and ends the rest. Raises InputError as the first task that
+    fails does, and where one dies or cannot be handed to a process.
+    """
+    if min(jobs, len(tasks)) <= 1:
+        for task in tasks:
+            task.do(machine)
+        return
+    cores = os.cpu_count() or 1
+    if machine.device == "cpu" and jobs * threads > cores:
+        machine.progress.say(
+            f"{jobs} jobs of {threads} threads on {cores} cores slow each other down: --compute.threads "
+            f"{max(1, cores // jobs)} would give each its own"
+        )
+    there = replace(machine, jobs=min(jobs, len(tasks)))
+    under_way: dict[int, _Child] = {}
+    done: set[int] = set()
+    try:
+        while len(done) < len(tasks):
+            for i, task in enumerate(tasks):
+                ready = i not in done and i not in under_way and done.issuperset(task.after)
+                if ready and len(under_way) < jobs:
+                    under_way[i] = _Child(task, there)
+            connection.wait([child.process.sentinel for child in under_way.values()])
+            for i in [i for i, child in under_way.items() if not child.process.is_alive()]:
+                under_way.pop(i).answer()
+                done.add(i)
+    finally:
+        for child in under_way.values():
+            child.stop()
+
+
+class _Child:
+    """A task in a process of its own."""
+
+    def __init__(self, task: Task, machine: "Machine") -> None:
+        self._name = task.name
+        context = multiprocessing.get_context("spawn")
+        self._answer, theirs = context.Pipe(duplex=False)
+        args = (theirs, task.do, replace(machine, progress=Lines(task.label)), os.getpid())
+        self.process: BaseProcess = context.Process(target=_live, args=args, name=task.name)
+        try:
+            self.process.start()
+        except (TypeError, AttributeError, ValueError, OSError) as error:
+            # pickle raises any of the first three
+            raise InputError(
+                f"{task.name} cannot be handed to a process of its own ({error}): hand over the net as a "
+                "function of a module, not a lambda or a local one, or leave out jobs"
+            ) from None
+        theirs.close()
+
+    def answer(self) -> None:
+        """Raise InputError where the task has failed."""
+        self.process.join()
+        try:
+            said = self._answer.recv() if self._answer.poll() else None
+        except EOFError:  # it ended without a word
+            said = None
+        if said is not None:
+            raise InputError(f"{self._name}: {said}")
+        if self.process.exitcode:
+            how = f"ended with status {self.process.exitcode}"
+            if self.process.exitcode < 0:
+                name = signal.Signals(-self.process.exitcode).name
+                how = f"was killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+            raise InputError(
+                f"{self._name} {how}: give the same command again, which goes on, with fewer jobs"
+            )
+
+    def stop(self) -> None:
+        """Let it keep what it has, and wait until it is gone."""
+        self.process.terminate()
+        self.process.join()
+
+
+def _live(
+    answer: "connection.Connection[str, str]",
+    do: "Callable[[Machine], object]",
+    machine: "Machine",
+    parent: int,
+) -> None:
+    """A child's whole life."""
+    os.setsid()  # Ctrl-C in a terminal is for the parent, which tells its children
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    locks.leave_to_parent()
+    import attacks
+
+    try:
+        with stops.heeded():
+            do(machine)
+    except (InputError, attacks.InputError) as error:
+        answer.send(str(error))
+    except OSError as error:
+        answer.send(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGTERM)
+
+
+def _watch(parent: int) -> None:
+    """End with the parent, at once, as if killed: what is on disk is whole."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)

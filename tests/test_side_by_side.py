@@ -1,0 +1,76 @@
+"""Tasks side by side: in order where one waits for another, no more than were asked for, and none left over."""
+
+import time
+from pathlib import Path
+
+import pytest
+from tasks import Noting
+
+from robust_tickets import side_by_side
+from robust_tickets.errors import InputError
+from robust_tickets.progress import Silent
+from robust_tickets.side_by_side import Task
+from robust_tickets.stages import Machine
+
+MACHINE = Machine("cpu", Silent())
+
+
+def tasks(folder: Path, **after: str) -> list[Task]:
+    """A task for each name; its value names those it waits for, or how it ends."""
+    names = list(after)
+    return [
+        Task(
+            name,
+            Noting(folder, name, "" if said in names else said),
+            (names.index(said),) if said in names else (),
+        )
+        for name, said in after.items()
+    ]
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_what_waits_begins_when_what_it_waits_for_has_ended(tmp_path: Path, jobs: int) -> None:
+    given = tasks(tmp_path, a="", b="a", c="", d="b")
+    side_by_side.run(given, jobs, MACHINE, 1)
+    for i, task in enumerate(given):
+        for before in task.after:
+            assert given[before].do.when("ended") <= task.do.when("begun"), i
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_no_more_are_under_way_than_were_asked_for(tmp_path: Path, jobs: int) -> None:
+    given = tasks(tmp_path, a="", b="", c="", d="")
+    side_by_side.run(given, jobs, MACHINE, 1)
+    spans = [(t.do.when("begun"), t.do.when("ended")) for t in given]
+    most = max(sum(begin <= moment < end for begin, end in spans) for moment, _ in spans)
+    assert most == jobs
+
+
+ENDS = {
+    "wrong": r"b: it makes no sense",
+    "full": r"b: some/file cannot be used: No space left on device",
+    "killed": r"b was killed by SIGKILL, perhaps for want of memory: give the same command again.*fewer jobs",
+    "broken": r"b ended with status 1: give the same command again",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_first_failure_ends_the_rest_and_is_told(tmp_path: Path, end: str) -> None:
+    begin = time.monotonic()
+    with pytest.raises(InputError, match=ENDS[end]):
+        side_by_side.run(tasks(tmp_path, a="long", b=end, c=""), 2, MACHINE, 1)
+    assert time.monotonic() - begin < 50  # the long one was not waited for
+    assert not (tmp_path / "a.ended").exists()
+    assert not (tmp_path / "c.begun").exists()
+
+
+def test_what_cannot_be_handed_over_is_said_so(tmp_path: Path) -> None:
+    given = [Task("local", lambda machine: None), *tasks(tmp_path, a="")]
+    with pytest.raises(InputError, match=r"local cannot be handed to a process.*function of a module"):
+        side_by_side.run(given, 2, MACHINE, 1)
+
+
+def test_children_say_whose_words_they_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    given = [Task(name, Noting(tmp_path, name), label=f"{name}: ") for name in ("one", "two")]
+    side_by_side.run(given, 5, MACHINE, 1)
+    assert sorted(capfd.readouterr().err.splitlines()) == ["one: one of 2", "two: two of 2"]
