@@ -71,6 +71,8 @@ def _table(verb: Table) -> None:
 def _study(verb: Table) -> str:
     from robust_tickets import studies
 
+    if verb.about == "boosting":
+        raise InputError(f"--about boosting is of a run directory, and {verb.run} is a study: leave it out")
     if verb.format == "latex":
         raise InputError("a study comes as csv or markdown: choose one of them by --format")
     table, verdict = studies.again(verb.run)

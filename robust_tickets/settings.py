@@ -267,7 +267,7 @@ class Study:
     lr: tuple[Positive, ...] = (0.005, 0.01, 0.05, 0.1)
     """study lr: learning rates of the search"""
     ratio: tuple[Share, ...] = (0.32, 0.56, 0.73, 0.8, 0.87, 0.92, 0.98)
-    """study ratio: shares of the weights that a round removes"""
+    """study ratio: shares of the weights (or channels) that are gone in the end, whatever the rounds"""
     width: tuple[Positive, ...] = (0.1, 0.2, 0.5, 1.0)
     """study width: factors on the net's hidden widths"""
     mask_source: tuple[Method, ...] = ("natural", "fgsm", "pgd")

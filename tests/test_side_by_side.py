@@ -1,4 +1,4 @@
-"""Tasks side by side: in order where one waits for another, no more than were asked for, and none left over."""
+"""Tasks side by side: in order where one waits for another, and no more than were asked for."""
 
 import time
 from pathlib import Path
@@ -17,15 +17,11 @@ MACHINE = Machine("cpu", Silent())
 
 def tasks(folder: Path, **after: str) -> list[Task]:
     """A task for each name; its value names those it waits for, or how it ends."""
-    names = list(after)
-    return [
-        Task(
-            name,
-            Noting(folder, name, "" if said in names else said),
-            (names.index(said),) if said in names else (),
-        )
-        for name, said in after.items()
-    ]
+    names, made = list(after), []
+    for name, said in after.items():
+        waits = (names.index(said),) if said in names else ()
+        made.append(Task(name, Noting(folder, name, "" if waits else said), waits))
+    return made
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])

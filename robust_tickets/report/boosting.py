@@ -14,6 +14,19 @@ from robust_tickets.settings import Evaluate
 TARGETS = (80, 90, 95, 100)
 """Percent of the dense arm's best validation accuracy that arms are timed to."""
 
+FIGURES = (
+    *(f"{figure}_{kind}" for kind in ("clean", "robust") for figure in ("epoch1", "early", "best")),
+    *("early_stop_step", "early_stop_clean"),
+    *(f"test_{attack}{last}" for attack in ("clean", "pgd20") for last in ("", "_last")),
+    *("epochs", "density", "passes", "flops", "search_flops"),
+    *(
+        column.format(percent)
+        for percent in TARGETS
+        for column in ("passes_to_{}", "flops_to_{}", "boosting_{}", "boosting_{}_with_search")
+    ),
+)
+"""What is measured of an arm and seed."""
+
 Curve = list[dict[str, Any]]
 
 
@@ -67,6 +80,11 @@ def measured(result: ArmResult, dense: ArmResult, evaluate: Evaluate) -> dict[st
         row[f"boosting_{percent}"] = _ratio(of_dense, flops)
         row[f"boosting_{percent}_with_search"] = _ratio(of_dense, flops + search)
     return row
+
+
+def end_column(metric: str) -> str:
+    """The column of the accuracy on test images, robust or clean."""
+    return "test_pgd20" if metric == "robust" else "test_clean"
 
 
 def early_area(curve: Curve, key: str, span: int) -> float:

@@ -17,14 +17,14 @@ TITLES = (
     "epoch 1, clean %",
     "epoch 1, robust %",
     "early area %",
-    "early area - dense, points",
+    "- dense's, points",
     f"passes to {TARGET} %, M",
     "boosting",
     "with search",
     "early stop at step",
-    "- dense, steps",
+    "- dense's, steps",
     "clean there %",
-    "- dense, points",
+    "- dense's, points",
 )
 
 
@@ -47,18 +47,20 @@ def boosting_markdown(run: RunDirectory) -> str:
         else "there is no early area, as evaluate.early_epochs is 0"
     )
     about = (
-        f"Validation images; means over seeds. {area[0].upper()}{area[1:]}; the difference is paired by "
-        "seed, with the 95 % interval of Student's t. `boosting` is dense's FLOPs over the arm's, to the "
+        f"Validation images; means over seeds. {area[0].upper()}{area[1:]}. Differences are paired by "
+        "seed, with the 95 % interval of Student's t, and from the dense arm whose schedule is as long "
+        "(`dense-short` for tickets on a shorter one), as warm-up and drops are shares of it; `-`: there is "
+        "none. `boosting` is dense's FLOPs over the arm's, to the "
         f"validation at which {TARGET} % of dense's best {metric} accuracy was first seen, without the "
         "search and with it, the geometric mean over seeds; `-`: a seed never got there, inf: one was there "
         "untrained. `early stop` is the step of the lowest clean validation loss: a winning ticket stops no "
-        "later than dense and is no worse there."
+        "later than dense as long, and is no worse there."
     )
     return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), about]) + "\n"
 
 
 def _cells(arm: str, rows: pd.DataFrame, metric: str) -> list[str]:
-    found, dense = (rows[rows.arm == each] for each in (arm, "dense"))
+    found, dense = rows[rows.arm == arm], _dense_as_long(arm, rows)
     early = f"early_{metric}"
     ratio = f"boosting_{TARGET}"
 
@@ -81,6 +83,17 @@ def _cells(arm: str, rows: pd.DataFrame, metric: str) -> list[str]:
     ]
 
 
+def _dense_as_long(arm: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the dense arm on a schedule of the same length; none where there is no such arm."""
+    if arm == "dense-best":
+        return rows[rows.arm == "dense"]  # which it is, until it is stopped
+    epochs = list(rows[rows.arm == arm].epochs)
+    for dense in ("dense", "dense-short", "dense-equal-cost"):
+        if list(rows[rows.arm == dense].epochs) == epochs:
+            return rows[rows.arm == dense]
+    return rows[:0]
+
+
 def _mean(values: "pd.Series[float]", form: str) -> str:
     return "-" if values.isna().any() else f"{values.mean():{form}}"
 
@@ -92,9 +105,11 @@ def _geometric_mean(ratios: "pd.Series[float]") -> str:
 
 
 def _difference(found: pd.DataFrame, dense: pd.DataFrame, column: str, scale: float) -> str:
-    """The mean difference from dense and its interval; nothing for dense itself."""
+    """The mean difference from a dense arm and its interval; nothing for that arm itself."""
     if found.equals(dense):
         return ""
+    if dense.empty:
+        return "-"
     if found[column].isna().any() or dense[column].isna().any():
         return "-"
     of = contrast("", list(found[column]), list(dense[column]))

@@ -8,6 +8,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from robust_tickets.report.boosting import end_column
 from robust_tickets.report.plots import COLOURS
 
 _SPREAD = 0.5
@@ -22,10 +23,9 @@ def study_plot(rows: pd.DataFrame, settings: Sequence[str], name: str, metric: s
     metric: robust or clean. A study of one setting has its arms along the axis. The same rows give the same
     bytes.
     """
-    end = "test_pgd20" if metric == "robust" else "test_clean"
     panels = (
         (f"early_{metric}", f"early {metric} accuracy on validation, %", 100.0),
-        (end, f"{'PGD-20' if metric == 'robust' else 'clean'} accuracy on test, %", 100.0),
+        (end_column(metric), f"{'PGD-20' if metric == 'robust' else 'clean'} accuracy on test, %", 100.0),
         ("boosting_90", "FLOPs of dense / arm, to 90 % of dense's best", 1.0),
     )
     arms = list(rows.arm.drop_duplicates())

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 import pandas as pd
 
+from robust_tickets.report.boosting import end_column
 from robust_tickets.report.claims import SAME, Claim, Contrast, contrast
 
 Rows: TypeAlias = pd.DataFrame
@@ -40,6 +41,11 @@ def _ends(settings: Sequence[str]) -> tuple[str, str]:
     return min(settings, key=float), max(settings, key=float)
 
 
+def _dense(rows: Rows) -> str:
+    """The dense arm that is on the ticket's schedule."""
+    return "dense-short" if "dense-short" in set(rows.arm) else "dense"
+
+
 _PLATEAU = (0.5, 0.9)
 """Fractions pruned between which Li et al. 2020 (section 3.3) see tickets boost."""
 
@@ -54,8 +60,9 @@ def _lr(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
 def _ratio(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
     """Of the settings within the plateau that Li et al. 2020 report, or else of all."""
     plateau = [ratio for ratio in settings if _PLATEAU[0] <= float(ratio) <= _PLATEAU[1]]
+    dense = _dense(rows)
     pairs = [
-        (f"{100 * float(ratio):g} % pruned, ticket minus dense", (ratio, "ticket"), (ratio, "dense"))
+        (f"{100 * float(ratio):g} % pruned, ticket minus {dense}", (ratio, "ticket"), (ratio, dense))
         for ratio in plateau or settings
     ]
     where = "half to nine tenths are pruned" if plateau else "it was tried"
@@ -105,19 +112,21 @@ def _rounds(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
 
 
 def _controls(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
-    """Against all arms that are trained: dense-best is dense until it is stopped."""
-    others = [arm for arm in rows.arm.drop_duplicates() if arm not in ("ticket", "dense-best")]
+    """Against all arms that are trained on its schedule: dense-best is dense until it is stopped."""
+    aside = {"ticket", "dense-best"} | ({"dense"} - {_dense(rows)})
+    others = [arm for arm in rows.arm.drop_duplicates() if arm not in aside]
     (setting,) = settings
     pairs = [(f"ticket minus {arm}", (setting, "ticket"), (setting, arm)) for arm in others]
     return [Claim("The ticket converges faster than every control", _paired(rows, f"early_{metric}", pairs))]
 
 
 def _schedule(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
-    column = "test_pgd20" if metric == "robust" else "test_clean"
+    column = end_column(metric)
 
     def against(arm: str) -> tuple[Contrast, ...]:
         pairs = [
-            (f"{epochs} epochs, ticket minus {arm}", (epochs, "ticket"), (epochs, arm)) for epochs in settings
+            (f"{epochs} epoch{'s' * (epochs != '1')}, ticket minus {arm}", (epochs, "ticket"), (epochs, arm))
+            for epochs in settings
         ]
         return _paired(rows, column, pairs)
 

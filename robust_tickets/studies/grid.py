@@ -1,17 +1,19 @@
 """What each study varies: its cells, each a recipe of `compare`."""
 
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from robust_tickets import arms
 from robust_tickets import recipe as recipes
+from robust_tickets.data import Spec
 from robust_tickets.errors import InputError
 from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Arm, Compare, Search
+from robust_tickets.settings import Arm, Compare, Search, Study, Train
 
-MAKING: tuple[Arm, ...] = ("dense", "ticket", "ticket-reinit")
-"""The arms of most studies: the ticket, its mask with a new init, and neither."""
+MAKING: tuple[Arm, ...] = ("ticket", "ticket-reinit")
+"""The arms of most studies besides dense ones: the ticket, and its mask with a new init."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,21 @@ class Cell:
     source: Recipe | None = None
 
 
+def _beside_dense(train: Train, others: tuple[Arm, ...]) -> Compare:
+    """These arms, beside dense and, where the ticket's schedule is another, beside dense on that.
+
+    Warm-up and drops are shares of a schedule, so that two of different lengths differ from the first step.
+    """
+    same = (train.epochs, train.iterations) == (train.ticket_epochs, train.ticket_iterations)
+    beside = others if "dense" in others else ("dense", *others)
+    if not same and "dense-short" not in beside:
+        at = beside.index("dense") + 1
+        beside = (*beside[:at], "dense-short", *beside[at:])
+    return Compare(beside)
+
+
 def _searched(base: Recipe, **changes: Any) -> Recipe:
-    return replace(base, search=replace(base.search, **changes), compare=Compare(MAKING))
+    return replace(base, search=replace(base.search, **changes), compare=_beside_dense(base.train, MAKING))
 
 
 def _lr(base: Recipe) -> Iterator[Cell]:
@@ -38,11 +53,11 @@ def _lr(base: Recipe) -> Iterator[Cell]:
 
 def _ratio(base: Recipe) -> Iterator[Cell]:
     """The fraction that is pruned in the end, whatever the rounds."""
-    arms = MAKING if base.search.finder != "random" else MAKING[:2]
+    compare = _beside_dense(base.train, MAKING if base.search.finder != "random" else MAKING[:1])
     for ratio in base.study.ratio:
         yield Cell(
             f"{ratio:g}",
-            replace(base, search=_at_density(base.search, 1 - ratio, ratio), compare=Compare(arms)),
+            replace(base, search=_at_density(base.search, 1 - ratio, ratio), compare=compare),
         )
 
 
@@ -53,7 +68,8 @@ def _at_density(search: Search, density: float, once: float) -> Search:
 
 def _width(base: Recipe) -> Iterator[Cell]:
     for width in base.study.width:
-        recipe = replace(base, model=replace(base.model, width=width), compare=Compare(MAKING))
+        model, compare = replace(base.model, width=width), _beside_dense(base.train, MAKING)
+        recipe = replace(base, model=model, compare=compare)
         yield Cell(f"{width:g}", recipe)
 
 
@@ -85,21 +101,32 @@ def _controls(base: Recipe) -> Iterator[Cell]:
     for arm in ("dense", "ticket"):
         if arm not in base.study.controls:
             raise InputError(f"study.controls lacks {arm}, which the controls are held against: add it")
-    yield Cell("controls", replace(base, compare=Compare(base.study.controls)))
+    asked = base.study.controls
+    if asked == Study().controls:  # nobody asked for those that this ticket makes no sense of
+        asked = tuple(arm for arm in asked if _makes_sense(base, arm))
+    yield Cell("controls", replace(base, compare=_beside_dense(base.train, asked)))
+
+
+def _makes_sense(base: Recipe, arm: Arm) -> bool:
+    try:
+        recipes.check(replace(base, compare=Compare(("dense", arm) if arm != "dense" else ("dense",))))
+    except InputError:
+        return False
+    return True
 
 
 def _schedule(base: Recipe) -> Iterator[Cell]:
-    arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
+    all_: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
     if base.train.iterations:
         raise InputError("it is in epochs: use a recipe without train.iterations")
     for epochs in base.study.schedule:
         train = replace(base.train, ticket_epochs=epochs)
-        yield Cell(f"{epochs}", replace(base, train=train, compare=Compare(arms)))
+        yield Cell(f"{epochs}", replace(base, train=train, compare=Compare(all_)))
 
 
 def _transfer(base: Recipe) -> Iterator[Cell]:
     """The ticket found by the base with one field changed, trained by the base."""
-    there = replace(base, compare=Compare(MAKING))
+    there = replace(base, compare=_beside_dense(base.train, MAKING))
     for change in base.study.transfer:
         yield Cell(change, there, changed(base, change))
 
@@ -141,8 +168,7 @@ def cells(name: str, base: Recipe) -> list[Cell]:
             if cell.source is not None:
                 recipes.check(cell.source)
         except InputError as error:
-            said = str(error).replace("compare.arms", "study.controls") if name == "controls" else str(error)
-            raise InputError(f"study {name}, setting {cell.setting}: {said}") from None
+            raise InputError(f"study {name}, setting {cell.setting}: {named(name, str(error))}") from None
     field = f"study.{name.replace('-', '_')}"
     if len({cell.setting for cell in found}) < len(found):
         raise InputError(f"{field} names a setting twice: leave one out")
@@ -151,6 +177,37 @@ def cells(name: str, base: Recipe) -> list[Cell]:
             f"{field} has one setting, {found[0].setting}, and they are held against each other: add one"
         )
     return found
+
+
+_VARIED = {
+    "controls": "compare.arms",
+    "ratio": "search.ratio",
+    "width": "model.width",
+    "lr": "search.lr",
+    "search-length": "search.epochs",
+    "rounds": "search.rounds",
+}
+"""Fields that a study's grid sets, so that it is the grid that a user would change."""
+
+
+def named(name: str, message: str) -> str:
+    """A message about a cell, in which a field that the grid sets goes by the grid's name."""
+    field = _VARIED.get(name)
+    return message.replace(field, f"study.{name.replace('-', '_')}") if field else message
+
+
+def check(name: str, grid: Sequence[Cell], spec: Spec) -> None:
+    """Raise InputError, before anything is run, for arms that are shorter than what the claims look at."""
+    for cell in grid if name != "schedule" else ():
+        span = cell.recipe.evaluate.early_epochs
+        for arm in cell.recipe.compare.trained:
+            epochs = arms.plan(cell.recipe, arm, spec).epochs
+            if epochs < span:
+                raise InputError(
+                    f"study {name}, setting {cell.setting}: it is about the first {span} epochs "
+                    f"(evaluate.early_epochs), but {arm} is trained for {epochs:.4g}: lower that, or train "
+                    "for longer"
+                )
 
 
 def _check(name: str, base: Recipe) -> None:
@@ -182,6 +239,8 @@ def changed(base: Recipe, change: str) -> Recipe:
         table = {part: table}
     try:
         found = recipes.read(table, base)
+        if found.data.name != base.data.name:  # the root is where the base's images are
+            found = replace(found, data=replace(found.data, root=None))
     except InputError as error:
         raise InputError(f"study.transfer {change!r}: {error}") from None
     if found == base:

@@ -9,6 +9,7 @@ import pandas as pd
 from robust_tickets import recipe, runs
 from robust_tickets.errors import InputError
 from robust_tickets.recipe import Recipe
+from robust_tickets.report.boosting import FIGURES
 from robust_tickets.report.claims import Claim
 from robust_tickets.report.study_plot import study_plot
 from robust_tickets.studies.claims import CLAIMS
@@ -30,23 +31,58 @@ class Studied:
     claims: list[Claim]
 
 
-def known(file: Path) -> pd.DataFrame:
-    """The rows of an earlier call, of these seeds or others. Raises InputError for a damaged file."""
+_KEY = ["setting", "arm", "seed"]
+_TEXTS = ["setting", "arm", "data", "run"]
+_MAY_BE_ABSENT = ("early_", "epoch1_", "passes_to_", "flops_to_", "boosting_")
+"""Columns of which a figure is empty where an arm never got there."""
+
+
+def read_rows(file: Path, settings: Sequence[str]) -> pd.DataFrame:
+    """The rows of an earlier call, of these seeds or others; none where there is no file.
+
+    Raises InputError for a file that is damaged, or has other settings than the study's.
+    """
     if not file.is_file():
         return pd.DataFrame()
     try:
-        rows = pd.read_csv(file, dtype={"setting": str})
-        if rows[["setting", "seed", "arm"]].isna().any(axis=None):
-            raise ValueError("a row of it is cut short")
-        return rows
-    except (ValueError, OSError, AttributeError, KeyError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"cannot read {file} ({said}): remove it and run the study again") from None
+        rows = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str))
+    except (ValueError, OSError) as error:
+        raise InputError(_damaged(file, " ".join(str(error).split()))) from None
+    wrong = _wrong(rows, settings)
+    if wrong:
+        raise InputError(_damaged(file, wrong))
+    return rows
 
 
-def written(folder: Path, name: str, base: Recipe, rows: pd.DataFrame) -> Studied:
+def _damaged(file: Path, why: str) -> str:
+    return f"cannot read {file} ({why}): remove it and run the study again, which trains nothing twice"
+
+
+def _wrong(rows: pd.DataFrame, settings: Sequence[str]) -> str:
+    """What is wrong with a study's rows, in words; empty where nothing is."""
+    if rows.empty:
+        return "it has no rows"
+    lacking = [column for column in [*_TEXTS, "seed", *FIGURES] if column not in rows]
+    if lacking:
+        return f"it has no column {lacking[0]}"
+    cut = rows[[c for c in rows if not c.startswith(_MAY_BE_ABSENT)]].isna().any(axis=1)
+    if cut.any():
+        return f"its row {int(cut.idxmax()) + 1} is cut short"
+    for column in ("seed", *FIGURES):
+        if not pd.api.types.is_numeric_dtype(rows[column]):
+            return f"its column {column} has something that is no number"
+    others = [setting for setting in rows.setting if setting not in settings]
+    if others:
+        return f"it has a setting {others[0]}, which the study has not"
+    twice = rows.duplicated(_KEY)
+    if twice.any():
+        return f"it has a row twice: {', '.join(map(str, rows[_KEY].iloc[int(twice.idxmax())]))}"
+    return ""
+
+
+def write_study(folder: Path, name: str, base: Recipe, rows: pd.DataFrame) -> Studied:
     """Write a study's files from its rows."""
-    done, claims = judged(name, base, rows)
+    done, claims = judge(name, base, rows)
     metric = base.evaluate.choose
     runs.write_text(folder / f"{name}.csv", csv(rows))
     runs.write(folder / f"{name}.svg", lambda part: study_plot(rows, done, name, metric, part))
@@ -60,8 +96,9 @@ def again(folder: Path) -> tuple[str, str]:
     found = [name for name in GRIDS if (folder / f"{name}.csv").is_file()]
     if len(found) != 1:
         raise InputError(f"{folder} has no table of a study: run the study again")
-    rows = known(folder / f"{found[0]}.csv")
-    return csv(rows), verdict(found[0], base, judged(found[0], base, rows)[1], rows)
+    file = folder / f"{found[0]}.csv"
+    rows = read_rows(file, [cell.setting for cell in cells(found[0], base)])
+    return csv(rows), verdict(found[0], base, judge(found[0], base, rows)[1], rows)
 
 
 def csv(rows: pd.DataFrame) -> str:
@@ -75,7 +112,7 @@ def rounded(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: [float(f"{x:.{DIGITS}g}") for x in rows[name]] for name in floats})
 
 
-def judged(name: str, base: Recipe, rows: pd.DataFrame) -> tuple[list[str], list[Claim]]:
+def judge(name: str, base: Recipe, rows: pd.DataFrame) -> tuple[list[str], list[Claim]]:
     """The settings that have rows, in the grid's order; and what they say, once all of them have."""
     settings = [cell.setting for cell in cells(name, base)]
     done = [setting for setting in settings if setting in set(rows.setting)]
@@ -93,11 +130,16 @@ def verdict(name: str, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame
     )
     said = [str(claim) for claim in claims] or ["Not all settings are done yet: no verdict."]
     span = base.evaluate.early_epochs
+    figures = (
+        "Figures are the test accuracy of the epoch that validation chose."
+        if name == "schedule"
+        else f"Early figures are the mean height of the {base.evaluate.choose} validation accuracy over the "
+        f"first {span} epoch{'s' * (span != 1)}, end figures the test accuracy of the epoch that validation "
+        "chose."
+    )
     about = (
-        f"Early figures are the mean height of the {base.evaluate.choose} validation accuracy over the first "
-        f"{span} epoch{'s' * (span != 1)}, end figures the test accuracy of the epoch that validation chose. "
         "Arms of a seed share init and batches; intervals are Student's t over such pairs, of seeds in which "
         "both are done. A verdict needs an interval that excludes zero at 3 or 4 seeds; with 5 or more, what "
         "is not seen does not hold."
     )
-    return "\n\n".join([heading, *said, about]) + "\n"
+    return "\n\n".join([heading, *said, f"{figures} {about}"]) + "\n"

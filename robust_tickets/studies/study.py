@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from robust_tickets import comparison, locks, recipe, runs, schema, stages
+from robust_tickets import comparison, data, locks, recipe, runs, schema, stages
 from robust_tickets.errors import InputError
 from robust_tickets.estimate import Estimate, Work, estimate_all
 from robust_tickets.recipe import Recipe
@@ -16,9 +16,9 @@ from robust_tickets.report.boosting import measured
 from robust_tickets.report.read import ArmResult, arm_result
 from robust_tickets.runs import RunDirectory
 from robust_tickets.stages import Experiment, Machine
-from robust_tickets.studies.grid import Cell, cells
+from robust_tickets.studies.grid import Cell, cells, check, named
 from robust_tickets.studies.jobs import work_off
-from robust_tickets.studies.record import RECIPE, Studied, known, rounded, written
+from robust_tickets.studies.record import RECIPE, Studied, read_rows, rounded, write_study
 
 
 def study(
@@ -32,11 +32,11 @@ def study(
     other. Raises InputError for a grid that makes no sense, before anything is run.
     """
     base = what.recipe
-    grid = cells(name, base)
+    grid = _checked(name, what, machine)
     folder = runs_ / f"study-{name}-{base.name}-{identity(name, base)}"
     with locks.held(folder):
         runs.write_text(folder / RECIPE, recipe.dumps(base, study=True))
-        rows = known(folder / f"{name}.csv")
+        rows = read_rows(folder / f"{name}.csv", [cell.setting for cell in grid])
         for seed in seeds:
             if jobs > 1:
                 work_off(what, grid, seed, runs_, machine, jobs)
@@ -45,23 +45,47 @@ def study(
                 try:
                     new = _cell(what, cell, seed, runs_, machine)
                 except InputError as error:
-                    raise InputError(f"study {name}, seed {seed}, setting {cell.setting}: {error}") from None
+                    said = named(name, str(error))
+                    raise InputError(
+                        f"study {name}, seed {seed}, setting {cell.setting}: {said}; what is done is kept"
+                    ) from None
                 if len(rows):
                     rows = rows[(rows.setting != cell.setting) | (rows.seed != seed)]
                 rows = pd.concat([rows, new], ignore_index=True) if len(rows) else new
-                done = written(folder, name, base, rows)
+                done = write_study(folder, name, base, rows)
     return done
 
 
 def forecast(name: str, what: Experiment, seeds: int, machine: Machine) -> Estimate:
     """What a study would take. Raises InputError as `study` does."""
     works = []
-    for cell in cells(name, what.recipe):
+    for cell in _checked(name, what, machine):
         here = replace(what, recipe=cell.recipe)
         works.append(Work(here, cell.recipe.compare.trained, f" ({cell.setting})"))
         if cell.source is not None:  # its ticket is trained as the own one is, at the same cost
             works.append(Work(replace(what, recipe=cell.source), ("ticket",), f" from {cell.setting}"))
     return estimate_all(works, seeds, machine)
+
+
+def _checked(name: str, what: Experiment, machine: Machine) -> list[Cell]:
+    """The cells of a study. Raises InputError where one cannot be run, as far as that can be known."""
+    grid = cells(name, what.recipe)
+    for recipe_ in (r for cell in grid for r in (cell.recipe, cell.source) if r is not None):
+        if what.images is None:
+            data.check_place(recipe_.data)
+    check(name, grid, what.spec(machine))
+    if name == "width":
+        sizes: dict[tuple[object, ...], str] = {}
+        for cell in grid:
+            net = replace(what, recipe=cell.recipe).fresh_net(0, machine)
+            shapes = tuple(parameter.shape for parameter in net.parameters())
+            twin = sizes.setdefault(shapes, cell.setting)
+            if twin != cell.setting:
+                raise InputError(
+                    f"study width: {twin} and {cell.setting} are the same net, as channels come in multiples "
+                    "of 8: leave one out of study.width"
+                )
+    return grid
 
 
 def identity(name: str, base: Recipe) -> str:

@@ -67,7 +67,8 @@ def _looked(net: nn.Module, image: Tensor) -> tuple[Tensor, list[tuple[str, Tens
         seen.append((names[id(module.weight)], output.clone()))
 
     hooks = [m.register_forward_hook(note) for m in net.modules() if id(getattr(m, "weight", None)) in names]
-    logits = net(image)
-    for hook in hooks:
-        hook.remove()
-    return logits, seen
+    try:
+        return net(image), seen
+    finally:
+        for hook in hooks:
+            hook.remove()

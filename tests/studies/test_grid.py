@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from robust_tickets import recipe as recipes
+from robust_tickets.data import SPECS
 from robust_tickets.errors import InputError
 from robust_tickets.settings import Study
-from robust_tickets.studies.grid import GRIDS, cells, changed
+from robust_tickets.studies.grid import GRIDS, cells, changed, check, named
 from robust_tickets.verbs import STUDIES
 
 STUDY = Study(
@@ -168,8 +169,50 @@ def test_a_control_that_makes_no_sense_names_the_study_and_its_field(base):
     with pytest.raises(
         InputError, match=r"^study controls, setting controls: study.controls ticket-reinit makes no sense"
     ):
-        cells("controls", replace(base, study=Study()))
-    assert [cell.recipe.compare.arms for cell in cells("ratio", base)] == [("dense", "ticket")] * 2
+        cells("controls", replace(base, study=Study(controls=("dense", "ticket", "ticket-reinit"))))
+    arms = ("dense", "dense-short", "ticket")
+    assert [cell.recipe.compare.arms for cell in cells("ratio", base)] == [arms] * 2
+    # nobody asked for what the study has by default
+    (cell,) = cells("controls", replace(base, study=Study()))
+    assert cell.recipe.compare.arms == (
+        "dense",
+        "dense-short",
+        "ticket",
+        "ticket-shuffle-net",
+        *NARROW,
+        "dense-best",
+    )
+
+
+NARROW = ("dense-narrow-flops", "dense-narrow-weights")
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name != "schedule"])
+def test_a_ticket_on_a_shorter_schedule_stands_beside_dense_on_it(name, base):
+    assert base.train.epochs != base.train.ticket_epochs
+    assert all("dense-short" in cell.recipe.compare.arms for cell in cells(name, base))
+    as_long = replace(base, train=replace(base.train, ticket_epochs=base.train.epochs))
+    assert not any("dense-short" in cell.recipe.compare.arms for cell in cells(name, as_long))
+
+
+def test_arms_shorter_than_what_is_looked_at_are_refused_beforehand(base):
+    long = replace(base, evaluate=replace(base.evaluate, early_epochs=3))
+    says = r"lr, setting 0.01: it is about the first 3 epochs.*but dense-short is trained for 2: lower"
+    with pytest.raises(InputError, match=says):
+        check("lr", cells("lr", long), SPECS["digits"])
+    check("schedule", cells("schedule", long), SPECS["digits"])
+
+
+def test_images_of_another_name_are_not_sought_at_the_bases_root(base, tmp_path):
+    there = replace(base, data=replace(base.data, root=tmp_path))
+    assert changed(there, "data.name=mnist").data.root is None
+    assert changed(there, "threat.eps=0.2").data.root == tmp_path
+
+
+@pytest.mark.parametrize("name", ["ratio", "width", "controls"])
+def test_messages_name_the_field_of_the_study(name):
+    field = {"ratio": "search.ratio", "width": "model.width", "controls": "compare.arms"}[name]
+    assert named(name, f"{field} is odd") == f"study.{name} is odd"
 
 
 @pytest.mark.parametrize("name", STUDIES)

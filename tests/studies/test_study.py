@@ -1,5 +1,6 @@
 """A study runs its cells once, shares what they share, and says what its figures say."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from robust_tickets.errors import InputError
 from robust_tickets.progress import Silent
 from robust_tickets.report.read import arm_result
 from robust_tickets.runs import RunDirectory, read_json
-from robust_tickets.settings import Study
+from robust_tickets.settings import Model, Study
 from robust_tickets.stages import Experiment, Machine
 from robust_tickets.studies import CLAIMS
 from robust_tickets.tickets import Ticket
@@ -202,6 +203,18 @@ UP, DOWN, MIDDLE = (0.41, 0.42, 0.43), (0.31, 0.30, 0.32), (0.35, 0.36, 0.37)
             ["does not hold"],
         ),
         (
+            "controls",  # dense on another schedule is no control
+            {("x", "ticket"): MIDDLE, ("x", "dense"): UP, ("x", "dense-short"): DOWN},
+            ["x"],
+            ["holds"],
+        ),
+        (
+            "ratio",
+            {("0.6", "ticket"): MIDDLE, ("0.6", "dense"): DOWN, ("0.6", "dense-short"): UP},
+            ["0.6"],
+            ["does not hold"],
+        ),
+        (
             "transfer",
             {("threat.eps=1", "ticket-from"): UP, ("threat.eps=1", "ticket-reinit"): DOWN},
             ["threat.eps=1"],
@@ -225,6 +238,69 @@ def test_seeds_that_lack_an_arm_are_left_out_of_its_contrast():
     rows = rows_of({("0.1", "ticket"): DOWN, ("0.01", "ticket"): UP[:2]})
     (claim,) = CLAIMS["lr"](rows, ["0.1", "0.01"], "robust")
     assert len(claim.contrasts[0].differences) == 2
+
+
+def damage(rows, how):
+    """The text of a study's table with something wrong in it."""
+    text = rows.to_csv(index=False)
+    lines = text.splitlines()
+    if how == "columns":
+        return rows.iloc[:, :7].to_csv(index=False)
+    if how == "word":
+        return (
+            rows.astype({"early_robust": object})
+            .replace({"early_robust": {rows.early_robust[1]: "x"}})
+            .to_csv()
+        )
+    if how == "twice":
+        return "\n".join([*lines, lines[-1]]) + "\n"
+    if how == "cut":
+        return "\n".join([*lines[:-1], ",".join(lines[-1].split(",")[:4])]) + "\n"
+    if how == "renamed":
+        return rows.assign(setting="7").to_csv(index=False)
+    return lines[0] + "\n" if how == "nothing" else "\0"
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("columns", "it has no column "),
+        ("word", "its column early_robust has something that is no number"),
+        ("twice", "it has a row twice: 0.1, "),
+        ("cut", r"its row \d+ is cut short"),
+        ("renamed", "it has a setting 7, which the study has not"),
+        ("nothing", "it has no rows"),
+        ("noise", "cannot read"),
+    ],
+)
+def test_a_damaged_table_is_refused_in_words(how, says, base, runs, tmp_path):
+    done, _ = ask("lr", base, runs)
+    folder = tmp_path / done.folder.name
+    shutil.copytree(done.folder, folder)
+    (folder / "lr.csv").write_text(damage(done.rows, how))
+    with pytest.raises(InputError, match=rf"{says}.*remove it and run the study again"):
+        studies.again(folder)
+
+
+def test_two_widths_of_one_net_are_refused_before_anything_is_run(base, tmp_path):
+    nets = replace(base, model=Model("resnet20"), study=replace(STUDY, width=(0.5, 0.51)))
+    with pytest.raises(InputError, match=r"study width: 0\.5 and 0\.51 are the same net"):
+        ask("width", nets, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_that_are_not_there_are_asked_for_before_anything_is_run(base, tmp_path, monkeypatch):
+    monkeypatch.delenv("ROBUST_TICKETS_SVHN", raising=False)
+    there = replace(base, study=replace(STUDY, transfer=("data.name=svhn",)))
+    with pytest.raises(InputError, match="where is SVHN"):
+        ask("transfer", there, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_setting_that_cannot_be_names_the_studys_field(base, tmp_path):
+    hopeless = replace(base, study=replace(STUDY, ratio=(0.5, 0.99999)))
+    with pytest.raises(InputError, match=r"setting 0\.99999: .*lower study\.ratio.*what is done is kept"):
+        ask("ratio", hopeless, tmp_path, seeds=(0,))
 
 
 def test_a_study_of_ones_own_net_and_images(tmp_path, tiny_data):
