@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo
 
-# a file's tests stay together, as they share what they train; each process runs one thread
-PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
+# a file's tests stay together, as they share what they train; long files of few tests do not come last
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test: lint types
 	$(BIN)/pytest $(PARALLEL)

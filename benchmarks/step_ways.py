@@ -1,0 +1,228 @@
+"""Ways to take the steps of PGD adversarial training, on noise: what a user would write, ours, and the floor.
+
+All begin from the same init and train on images that lie in memory as their way wants them; none reads data
+from a disk. Seconds are those of a step.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks import ThreatModel
+from benchmarks.measuring import peak_memory
+from robust_tickets.data import SPECS, Dataset, Split, batches
+from robust_tickets.ledger import Ledger
+from robust_tickets.memory import keep_freed_memory
+from robust_tickets.models import ModelSpec, build, fold
+from robust_tickets.progress import Meter
+from robust_tickets.pruning import SCORES, Mask, prunable, prune
+from robust_tickets.pruning.channels import channel_groups
+from robust_tickets.pruning.compact import all_alive, channel_mask
+from robust_tickets.pruning.cut_channels import channel_scores, cut_channels
+from robust_tickets.settings import Compute, Evaluate, Pgd, Train
+from robust_tickets.tickets import compacted
+from robust_tickets.training import Fit, fit
+
+BATCH = 128
+EPS = 8 / 255
+REL_STEP = 0.25
+LR = 0.01
+SPEC = SPECS["cifar10"]
+
+NETS = {
+    "VGG-16 x0.5": ("vgg16", 0.5),
+    "VGG-16 x0.25": ("vgg16", 0.25),
+    "ResNet-20": ("resnet20", 1.0),
+    "ResNet-18 x0.25": ("resnet18", 0.25),
+}
+"""The nets by the names of the table: the registry's, and the width."""
+
+PLAIN, FLOOR, OURS, MASKED = "torchattacks", "floor", "ours", "ours, masked"
+SMALL = {
+    "ours, 3/4 of the channels": 0.25,
+    "ours, 1/2 of the channels": 0.5,
+    "ours, 1/4 of the channels": 0.75,
+}
+"""Compacted tickets, and the share of the channels that is gone."""
+
+LOADERS = {"DataLoader, in the process": 0, "DataLoader, 2 workers": 2}
+"""A user's ways to batches, and their workers."""
+
+WAYS = (PLAIN, FLOOR, OURS, MASKED, *SMALL)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A net, the steps of the attack, and how many training steps are taken at once."""
+
+    net: str
+    attack_steps: int
+    steps: int
+
+
+def seconds_a_step(way: str, case: Case) -> dict[str, Any]:
+    """What one step takes."""
+    return {"seconds": round(_steps(way, case) / case.steps, 4)}
+
+
+def prepare(threads: int) -> None:
+    """Begin a process in which ways are measured."""
+    warnings.filterwarnings("ignore", module="torchattacks")
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+
+
+def peak(way: str, case: Case) -> float:
+    """MiB that a process's memory rises by in steps, beyond net and images; for a fresh process."""
+    _net(case.net), _data(case.steps)
+    return peak_memory(lambda: _steps(way, case))
+
+
+def _steps(way: str, case: Case) -> float:
+    """Seconds of a case's steps."""
+    if way == PLAIN:
+        return _plain(case)
+    if way == FLOOR:
+        return _floor(case)
+    net, mask = _ours(way, case.net)
+    return _fitted(net, mask, case)
+
+
+def _plain(case: Case) -> float:
+    """A training step with torchattacks, as its documentation has it: contiguous, eager."""
+    import torchattacks
+
+    net = _net(case.net).train()
+    attack = torchattacks.PGD(net, eps=EPS, alpha=REL_STEP * EPS, steps=case.attack_steps, random_start=True)
+    optimiser = torch.optim.SGD(net.parameters(), LR, momentum=0.9, weight_decay=5e-4)
+    batches = _batches(case.steps, torch.contiguous_format)
+    begin = time.perf_counter()
+    for images, labels in batches:
+        attacked = attack(images, labels)
+        optimiser.zero_grad()
+        F.cross_entropy(net(attacked), labels).backward()
+        optimiser.step()
+    return time.perf_counter() - begin
+
+
+def _floor(case: Case) -> float:
+    """The passes alone, of the folded net and of the net: no loss, no perturbation, no update."""
+    net = _net(case.net).to(memory_format=torch.channels_last)
+    folded = fold(net)
+    net.train()
+    upstream = torch.full((BATCH, SPEC.classes), 1e-3)
+    batches = _batches(case.steps, torch.channels_last)
+    begin = time.perf_counter()
+    for images, _ in batches:
+        images.requires_grad_()
+        for _ in range(case.attack_steps):
+            torch.autograd.grad(folded(images), images, upstream)
+        images.requires_grad_(False)
+        net(images).backward(upstream)
+        for parameter in net.parameters():
+            parameter.grad = None
+    return time.perf_counter() - begin
+
+
+def _fitted(net: nn.Module, mask: Mask | None, case: Case) -> float:
+    """Our own training: batches and augmentation, attack, update and mask, as its ledger has them."""
+    pgd = Pgd(steps=case.attack_steps, rel_step=REL_STEP)
+    settings = Train(pgd=pgd, epochs=1, batch=BATCH, lr=LR, schedule="constant")
+    looked = Evaluate(val_steps=1, early_epochs=0)
+    threat = ThreatModel("Linf", EPS)
+    how = Fit(settings, case.steps, threat, looked, Compute(torch.get_num_threads()), seed=0)
+    ledger = Ledger("train")
+    with ledger.running():
+        fit(net, mask, _data(case.steps), how, ledger, Meter())
+    return ledger.step_seconds
+
+
+def _ours(way: str, name: str) -> tuple[nn.Module, Mask | None]:
+    net = _net(name)
+    full = Mask.full(net)
+    scores = SCORES["magnitude-over-layer-mean"](prunable(net), full)
+    mask = None
+    if way == MASKED:
+        mask = prune(scores, full, 0.8)
+    elif way in SMALL:
+        groups = channel_groups(net, SPEC.shape)
+        lives = cut_channels(channel_scores(groups, scores, full), all_alive(groups), SMALL[way])
+        net = compacted(net, channel_mask(groups, lives, full), SPEC.shape).net
+    return net.to(memory_format=torch.channels_last), mask
+
+
+def _net(name: str) -> nn.Module:
+    architecture, width = NETS[name]
+    return build(ModelSpec(architecture, width, SPEC.shape, SPEC.classes, SPEC.mean, SPEC.std), seed=0)
+
+
+@lru_cache(maxsize=1)
+def _data(steps: int) -> Dataset:
+    """As many images of noise as the steps take, and one for validation."""
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(n: int) -> Split:
+        pixels = torch.randint(256, (n, *SPEC.shape), generator=generator, dtype=torch.uint8)
+        return Split(pixels, torch.randint(SPEC.classes, (n,), generator=generator), torch.arange(n))
+
+    return Dataset(SPEC, "noise", noise(steps * BATCH), noise(1), noise(1), "")
+
+
+def _batches(steps: int, layout: torch.memory_format) -> list[tuple[Tensor, Tensor]]:
+    """The same images as floats in [0, 1], ready before the clock starts."""
+    train = _data(steps).train
+    images = train.images.float().div(255).contiguous(memory_format=layout)
+    return list(zip(images.split(BATCH), train.labels.split(BATCH), strict=True))
+
+
+def data_seconds(way: str, images: int) -> dict[str, Any]:
+    """What an epoch's batches take, shifted and mirrored: ours, or a DataLoader with torchvision's."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (images, *SPEC.shape), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(SPEC.classes, (images,), generator=generator)
+    stream: Any
+    if way not in LOADERS:
+        split = Split(pixels, labels, torch.arange(images))
+        stream = batches(split, SPEC, BATCH, seed=0, epoch=1, channels_last=True)
+    else:
+        stream = torch.utils.data.DataLoader(
+            _Pictures(pixels.permute(0, 2, 3, 1).numpy(), labels.tolist()),
+            BATCH,
+            shuffle=True,
+            drop_last=True,
+            num_workers=LOADERS[way],
+        )
+    begin = time.perf_counter()
+    for _ in stream:
+        pass
+    return {"seconds": round(time.perf_counter() - begin, 4)}
+
+
+class _Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """As torchvision.datasets.CIFAR10 gives them: pictures through transforms, one by one."""
+
+    def __init__(self, pixels: Any, labels: list[int]) -> None:
+        from torchvision import transforms
+
+        self._pixels, self._labels = pixels, labels
+        steps = [
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+        ]
+        self._transform: Callable[[Any], Tensor] = transforms.Compose(steps)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        return self._transform(Image.fromarray(self._pixels[i])), self._labels[i]

@@ -1,0 +1,82 @@
+"""A step of PGD adversarial training: ours beside what a user would write, and beside its own floor.
+
+    python -m benchmarks.steps --out runs/bench/steps
+
+All ways of a net are measured in one process and in turn, after each was run once unmeasured. Writes
+measurements.jsonl as it goes (a run that was stopped goes on) and steps.md; see benchmarks/step_ways.py.
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import tyro
+
+from benchmarks.measuring import Records, alternate, machine
+from benchmarks.step_table import table
+from benchmarks.step_ways import (
+    LOADERS,
+    NETS,
+    OURS,
+    PLAIN,
+    WAYS,
+    Case,
+    data_seconds,
+    peak,
+    prepare,
+    seconds_a_step,
+)
+from robust_tickets.runs import write_text
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured."""
+
+    out: Path = Path("runs/bench/steps")
+    """folder of the measurements and the table"""
+    attack_steps: tuple[int, ...] = (7, 10)
+    """steps of the training attack"""
+    steps: int = 2
+    """training steps of a measurement"""
+    repeats: int = 5
+    """measurements of each"""
+    images: int = 50_000
+    """images of the epoch whose batches are timed"""
+    threads: int = 2
+    """CPU threads"""
+
+
+def main(settings: Settings) -> None:
+    """Measure what is not measured yet, and write the table."""
+    prepare(settings.threads)
+    records = Records(settings.out / "measurements.jsonl")
+    records.begin({"machine": machine(settings.threads)})
+    loaders = {way: partial(data_seconds, way, settings.images) for way in (OURS, *LOADERS)}
+    alternate(records, loaders, min(3, settings.repeats), kind="data", n=settings.images)
+    for attack_steps in settings.attack_steps:
+        for net in NETS:
+            case = Case(net, attack_steps, settings.steps)
+            ways = {way: partial(seconds_a_step, way, case) for way in WAYS}
+            alternate(records, ways, settings.repeats, kind="step", net=net, attack_steps=attack_steps)
+            for way in WAYS:
+                if way != PLAIN and attack_steps != settings.attack_steps[0]:
+                    continue
+                if not records.has(kind="memory", net=net, attack_steps=attack_steps, library=way):
+                    found = _peak(way, case, settings.threads)
+                    key = {"net": net, "attack_steps": attack_steps, "library": way}
+                    records.add({"kind": "memory", **key, "mib": found})
+    write_text(settings.out / "steps.md", table(records))
+    print(settings.out / "steps.md")
+
+
+def _peak(way: str, case: Case, threads: int) -> float:
+    """The peak of a way in a process of its own, so that none meets the memory that another has left."""
+    with ProcessPoolExecutor(1, get_context("spawn"), prepare, (threads,)) as process:
+        return process.submit(peak, way, case).result()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
