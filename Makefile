@@ -13,9 +13,11 @@ demo: $(VENV)/installed
 
 # a file's tests stay together, as they share what they train; long files of few tests do not come last
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# threads that wait leave the cores to the other tests
+PASSIVE := OMP_WAIT_POLICY=PASSIVE
 
 test: lint types
-	$(BIN)/pytest $(PARALLEL)
+	$(PASSIVE) $(BIN)/pytest $(PARALLEL)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
@@ -39,7 +41,7 @@ lowest:
 	$(PYTHON) -m venv --clear $(VENV)-lowest
 	$(PYTHON) .ci/lowest.py > $(VENV)-lowest/constraints.txt
 	$(VENV)-lowest/bin/python -m pip install --constraint $(VENV)-lowest/constraints.txt --editable '.[test]'
-	$(VENV)-lowest/bin/pytest $(PARALLEL) $(OLD)
+	$(PASSIVE) $(VENV)-lowest/bin/pytest $(PARALLEL) $(OLD)
 
 # known vulnerabilities of what is installed; asks an advisory service on the network
 audit: $(VENV)/installed

@@ -81,6 +81,8 @@ class _Child:
         args = (theirs, task.do, replace(machine, progress=Lines(task.label)), os.getpid())
         self.process: BaseProcess = context.Process(target=_live, args=args, name=task.name)
         try:
+            # threads that wait leave the cores to the other jobs
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             self.process.start()
         except (TypeError, AttributeError, ValueError, OSError) as error:
             # pickle raises any of the first three

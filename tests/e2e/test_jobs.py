@@ -16,7 +16,7 @@ SMALL = (
     " --train.epochs 4 --train.ticket-epochs 2 --search.epochs 2 --search.rounds 1 --evaluate.images 50"
     " --evaluate.val-steps 1"
 )
-COMPARE = f"compare {SMALL}"
+COMPARE = f"compare {SMALL} --compare.arms dense ticket".replace("epochs 4", "epochs 40")
 BITS = ("best.safetensors", "last.safetensors", "ticket.safetensors", "metrics.jsonl", "early.jsonl")
 
 
@@ -115,7 +115,7 @@ def test_more_threads_than_cores_are_said(tmp_path: Path) -> None:
 
 
 def test_a_study_side_by_side_finds_the_same(tmp_path: Path) -> None:
-    words = f"study transfer {SMALL} --seeds 1 --study.transfer threat.eps=0.2 search.method=natural"
+    words = f"study transfer {SMALL} --seeds 1 --study.transfer threat.eps=0.2"
     for folder, jobs in (("one", 1), ("two", 2)):
         (tmp_path / folder).mkdir()
         assert ran(tmp_path / folder, f"{words} --jobs {jobs}")[0] == 0
