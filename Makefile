@@ -1,12 +1,12 @@
 # make demo: the whole job on digits; make test: lint, types and tests; make wheel: a wheel in dist/;
 # make oracle: Auto-PGD and Square against their authors' code (fetches 42 MB); make soak: kills and faults;
 # make lowest: the tests with the oldest dependencies allowed; make audit: known vulnerabilities.
-# Each makes .venv once.
+# make bench: steps beside torchattacks' and their own floor (half an hour on two cores). Each makes .venv once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format oracle soak lowest audit wheel clean
+.PHONY: demo test lint types format oracle soak bench lowest audit wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo
@@ -52,6 +52,9 @@ audit: $(VENV)/installed
 
 soak: $(VENV)/installed
 	$(BIN)/python -m benchmarks.soak --out runs/bench/soak
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks.steps --out runs/bench/steps
 
 wheel: $(VENV)/installed
 	rm -rf build  # what was removed must not come back
