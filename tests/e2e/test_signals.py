@@ -72,7 +72,7 @@ def judged(folder):
     return verdicts, next(folder.rglob("sanity-*.json")).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM])
 def test_an_evaluation_that_is_stopped_within_an_attack_goes_on_there(number, tmp_path):
     """A single block of samples under so many queries: nothing else is ever kept of it."""
     one, two = tmp_path / "one", tmp_path / "two"
@@ -104,7 +104,7 @@ def test_an_evaluation_that_is_stopped_within_an_attack_goes_on_there(number, tm
     assert not list(two.rglob("state"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM])
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9])
 def test_a_signal_while_modules_are_imported_is_heeded_too(seconds, number, tmp_path):
     with started(tmp_path, TRAIN) as process:
