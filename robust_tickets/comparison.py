@@ -38,10 +38,9 @@ class FromJob:
 
     def __call__(self, machine: Machine) -> Path:
         """Train and evaluate what is not there already; gives the arm's folder."""
-        folder = _trained_from(self.what, self.seed, self.run, machine, self.ticket)
-        for name in ("best", "last"):
-            stages.evaluate(folder / f"{name}.safetensors", self.what, machine)
-        return folder
+        return _evaluated(
+            _trained_from(self.what, self.seed, self.run, machine, self.ticket), self.what, machine
+        )
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,7 @@ class Job:
         elif self._follows_ticket:
             searched = stages.searched(what, self._ticket(machine), machine)
             plan = arms.plan(what.recipe, self.arm, spec, searched)
-        folder = stages.train(what, self.seed, self.run, machine, plan, ticket)
-        for name in ("best", "last"):
-            stages.evaluate(folder / f"{name}.safetensors", what, machine)
-        return folder
+        return _evaluated(stages.train(what, self.seed, self.run, machine, plan, ticket), what, machine)
 
     def needs_ticket(self, spec: Spec) -> bool:
         """Whether the search of its seed has to come before it."""
@@ -85,6 +81,13 @@ class Job:
 
     def _ticket(self, machine: Machine) -> Ticket:
         return Ticket.load(stages.search(self.what, self.seed, self.run, machine))
+
+
+def _evaluated(folder: Path, what: Experiment, machine: Machine) -> Path:
+    """An arm's folder, its checkpoints evaluated."""
+    for name in ("best", "last"):
+        stages.evaluate(folder / f"{name}.safetensors", what, machine)
+    return folder
 
 
 def tasks(
@@ -168,7 +171,7 @@ def _trained_from(
 ) -> Path:
     ticket = None if ticket_file is None else Ticket.load(ticket_file)
     plan = arms.plan(what.recipe, "dense" if ticket is None else "ticket", what.spec(machine))
-    own = run.arm(seed, "search") / "ticket.safetensors"
+    own = run.arm(seed, "search") / stages.FOUND
     if ticket is not None and not (own.is_file() and Ticket.load(own).hash == ticket.hash):
         plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
     folder = stages.train(what, seed, run, machine, plan, ticket)

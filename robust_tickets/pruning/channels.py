@@ -61,13 +61,12 @@ def channel_groups(net: nn.Module, shape: Shape) -> list[Group]:
     """
     twin = copy.deepcopy(net).eval().requires_grad_(True)
     try:
-        groups = _traced(twin, shape)
+        return _traced(twin, shape)
     except Exception as error:  # the tracer raises whatever the net's own code leads it to
         raise InputError(
             f"the channels of the net cannot be followed ({type(error).__name__}: {error}): prune weights "
             "instead, --search.granularity weight"
         ) from error
-    return groups
 
 
 def _traced(net: nn.Module, shape: Shape) -> list[Group]:

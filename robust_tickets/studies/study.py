@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from robust_tickets import comparison, data, locks, recipe, runs, schema, stages
+from robust_tickets import comparison, data, locks, recipe, runs, schema
 from robust_tickets.errors import InputError
 from robust_tickets.estimate import Estimate, Work, estimate_all
 from robust_tickets.recipe import Recipe
@@ -123,10 +123,9 @@ def _from(
     there = RunDirectory.of(runs_, source)
     ticket = comparison.search(replace(what, recipe=source), seed, runs_, machine)
     try:
-        folder = comparison.train_from(what, seed, runs_, machine, ticket)
+        with locks.held(run.path):
+            folder = comparison.FromJob(what, seed, run, ticket)(machine)
     except InputError as error:
         raise InputError(f"the ticket of {there.path}: {error}") from None
-    for name in ("best", "last"):
-        stages.evaluate(folder / f"{name}.safetensors", what, machine)
     result = arm_result(run, seed, folder.name)
     return replace(result, search=runs.read_object(ticket.parent / "ledger.json", "remove its folder"))
