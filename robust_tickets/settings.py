@@ -303,6 +303,11 @@ class Compute:
     """CPU threads"""
     channels_last: bool = True
     """memory format of images and weights: channels last, or PyTorch's default"""
+    precision: Literal["float32", "bf16-attack", "bf16"] = "float32"
+    """what passes of a training are computed in: float32; bfloat16 (autocast) for the training attack's, or
+    for the update's too. Weights stay float32, and so do validation and evaluation"""
+    compile: bool = False
+    """compile training's passes with torch.compile; needs a compiler, and its time is charged"""
     compact: bool = True
     """train a ticket without the channels that it prunes whole, which is the same net at less cost; false:
     with all its zeros"""

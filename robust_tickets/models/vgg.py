@@ -38,16 +38,18 @@ class VGG(nn.Module):
         self.normalise = normalise
         layers: list[nn.Module] = []
         for block in blocks:
-            for width in block:
+            for i, width in enumerate(block):
                 # BatchNorm has a shift of its own, so the convolution needs no bias
-                layers += [
-                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(width),
-                    nn.ReLU(inplace=True),
-                ]
+                layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
+                if i == len(block) - 1:
+                    # before the ReLU, which is then taken of a quarter of the values: the maximum of what is
+                    # rectified is the rectified maximum, to the last bit, and so are the gradients
+                    layers.append(nn.MaxPool2d(2))
+                layers.append(nn.ReLU(inplace=True))
                 channels = width
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*(layers if last_pool else layers[:-1]))
+        if not last_pool:
+            del layers[-2]
+        self.features = nn.Sequential(*layers)
         self.hidden = nn.Sequential()
         if hidden is not None:
             self.hidden = nn.Sequential(nn.Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.ReLU())

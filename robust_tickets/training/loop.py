@@ -15,12 +15,13 @@ import attacks
 from attacks import Bookmark, ThreatModel
 from attacks.bookmark import State
 from robust_tickets.chance import mixed, seeded, spread
-from robust_tickets.data import Dataset, batches, steps_per_epoch
+from robust_tickets.data import Dataset, batches, floats, steps_per_epoch
 from robust_tickets.ledger import Ledger, Passes
 from robust_tickets.models import fold, forward_flops
 from robust_tickets.progress import Meter
 from robust_tickets.pruning import Mask
 from robust_tickets.settings import Compute, Evaluate, Training
+from robust_tickets.training.arithmetic import passes_of
 from robust_tickets.training.checkpoint import plant
 from robust_tickets.training.masked import masking_of
 from robust_tickets.training.methods import UPDATE_PASSES, training_attack
@@ -125,6 +126,10 @@ def fit(
             each_epoch.restore(state.watched)
         watch.warnings += state.warnings
         loss_sum += state.loss_sum.to(loss_sum.device)
+    with ledger.phase("compile" if how.compute.compile else "other"):
+        like = floats(data.train.images[: settings.batch], how.compute.channels_last)
+        through, missing = passes_of(net, folded, how.compute, like)
+    watch.foresee(missing)
 
     def standing(step: int, validation: Callable[[], list[State]] = list) -> TrainingState:
         """Where it stands before a step, or in the validation before that step."""
@@ -181,7 +186,7 @@ def fit(
                     folded.refresh()
                     # images and labels are right by construction, and a check would make a GPU wait
                     result = attack.run(
-                        folded,
+                        through.attack,
                         images,
                         labels,
                         sample_ids=ids,
@@ -199,7 +204,7 @@ def fit(
                     group["lr"] = lr
                 optimiser.zero_grad(set_to_none=True)
                 with seeded(spread(how.seed, step)):  # dropout and the like
-                    logits = net(images)
+                    logits = through.update(images)
                 loss = F.cross_entropy(logits, labels)
                 loss.backward()  # type: ignore[no-untyped-call]
                 if masking is not None:

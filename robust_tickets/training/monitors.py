@@ -14,6 +14,7 @@ _NEVER = torch.iinfo(torch.int64).max
 _SLOW = 1.5  # times the seconds a step of the fastest epoch
 _LONG = 1.0  # seconds of an epoch's steps, below which other things than the machine's pace decide
 _SEEING = 1.5  # times the share that a net gets which says one class: what it must have reached to lose it
+_SHOWN: set[str] = set()  # warnings that every training of a process would repeat
 _DEVIATIONS = 3.0  # of a share of so many images, before a fall is more than chance
 
 
@@ -136,6 +137,15 @@ class Watch:
         self.warnings: list[str] = []
         self._net, self._stage, self._meter, self._rate, self._last = net, stage, meter, rate, last
         self._finite, self._pace = Finite(net), Pace()
+
+    def foresee(self, warnings: Sequence[str]) -> None:
+        """Before the first step: what will be otherwise than asked for; shown once in a process."""
+        for text in warnings:
+            if text not in self.warnings:  # a training that goes on has said it
+                self.warnings.append(text)
+            if text not in _SHOWN:
+                _SHOWN.add(text)
+                self._meter.warn(text)
 
     def step(self, step: int, loss: Tensor, images: Tensor) -> None:
         """After the gradients of a step on these images; on a CPU, which never waits, raises as `check`."""

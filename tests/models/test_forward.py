@@ -1,6 +1,8 @@
 """The forward passes of our nets are those torchvision's, published code's, or recomputed; folded or not."""
 
+import copy
 import dataclasses
+from itertools import pairwise
 
 import pytest
 import torch
@@ -87,6 +89,24 @@ def test_features_of_vggs_are_torchvisions(name, cfg):
     expected = theirs(images)
     assert expected.shape == (4, 512, *((2, 2) if name == "vgg19" else (1, 1)))
     torch.testing.assert_close(net.features(images), expected)
+
+
+@pytest.mark.parametrize("name", ["vgg11", "vgg16", "vgg19"])
+def test_pooling_before_rectifying_changes_no_bit(name):
+    """Outputs and all gradients, in float32, against the order of the paper: rectify, then pool."""
+    ours = build(small(name, 32), seed=0).train().features
+    theirs = copy.deepcopy(ours)
+    for i in [i for i, layer in enumerate(theirs) if isinstance(layer, nn.MaxPool2d)]:
+        theirs[i], theirs[i + 1] = theirs[i + 1], theirs[i]
+    images = images_of(small(name, 32)).float().mul(8).round()  # with ties
+    found = []
+    for net in (ours, theirs):
+        point = images.clone().requires_grad_()
+        out = net(point)
+        out.square().sum().backward()
+        found.append([out, point.grad, *[p.grad for p in net.parameters()]])
+    assert any(isinstance(a, nn.MaxPool2d) and isinstance(b, nn.ReLU) for a, b in pairwise(ours))
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("name", ["vgg11", "vgg16", "vgg16-fc", "vgg19"])

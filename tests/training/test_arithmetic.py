@@ -1,0 +1,212 @@
+"""What precision and torch.compile change in a training, what they leave alone, and what a machine lacks."""
+
+import copy
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from attacks import PGD, ThreatModel
+from robust_tickets.chance import seeded
+from robust_tickets.ledger import Ledger
+from robust_tickets.models import ModelSpec, build, fold
+from robust_tickets.progress import Meter
+from robust_tickets.settings import Compute
+from robust_tickets.training import arithmetic, fit, monitors
+from robust_tickets.training.arithmetic import passes_of
+from robust_tickets.training.loop import snapshot
+
+IMAGES = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+LABELS = torch.arange(64) % 10
+THREAT = ThreatModel("Linf", 8 / 255)
+
+
+class Heard(Meter):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_shown_yet(monkeypatch):
+    monkeypatch.setattr(monitors, "_SHOWN", set())
+
+
+@pytest.fixture
+def bf16():
+    if not arithmetic._has_bfloat16("cpu"):
+        pytest.skip("this CPU does not compute in bfloat16")
+
+
+def run(net, data, how, meter=None, **given):
+    ledger = Ledger("train")
+    with ledger.running():
+        fitted = fit(net, None, data, how, ledger, meter or Meter(), **given)
+    return fitted, ledger
+
+
+def net_of(name: str = "vgg16"):
+    return build(ModelSpec(name, 0.125, (3, 32, 32), 10, (0.5,) * 3, (0.25,) * 3), seed=0)
+
+
+def equal(one, other):
+    return list(one) == list(other) and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def compute(**given):
+    return Compute(threads=1, **given)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16-attack", "bf16"])
+def test_which_passes_are_in_bfloat16(precision, bf16, conv_net, tiny_data, how):
+    """The attack's or also the update's; never validation's; weights and attacked images stay float32."""
+    seen: dict[str, set[torch.dtype]] = {}
+    ledger = Ledger("train")
+    layer = fold_layer = None
+
+    def look(_layer, _inputs, output):
+        seen.setdefault(ledger._open[-1], set()).add(output.dtype)
+
+    how = replace(how, compute=compute(precision=precision))
+    layer = conv_net.layer1[0].conv1.register_forward_hook(look)  # the update's; a hooked layer is not folded
+    fold_layer = torch.nn.modules.module.register_module_forward_hook(
+        lambda layer, inputs, output: look(layer, inputs, output) if type(layer) is torch.nn.Conv2d else None
+    )
+    try:
+        with ledger.running():
+            fit(conv_net, None, tiny_data, how, ledger, Meter())
+    finally:
+        layer.remove()
+        fold_layer.remove()
+    low, full = {torch.bfloat16}, {torch.float32}
+    assert seen["attack"] == (full if precision == "float32" else low)
+    assert seen["update"] == (low if precision == "bf16" else full)
+    assert seen["validate"] == full
+    assert all(p.dtype == torch.float32 for p in conv_net.parameters())
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet20", "resnet18"])
+def test_an_attack_in_bfloat16_is_as_strong(name, bf16):
+    """The loss that PGD-7 gains is the one that it gains in float32, to 2 %, held against the float32 net."""
+    net = net_of(name)
+    with torch.no_grad():  # statistics of the images, as in training
+        for _ in range(30):
+            net.train()(IMAGES)
+    folded = fold(net)
+    found, said = passes_of(net, folded, compute(precision="bf16-attack"), IMAGES)
+    attack = PGD(THREAT, steps=7)
+
+    def loss(images):
+        with torch.no_grad():
+            return float(torch.nn.functional.cross_entropy(folded(images), LABELS))
+
+    exact, near = (attack(asked, IMAGES, LABELS) for asked in (folded, found.attack))
+    assert said == []
+    assert near.dtype == torch.float32
+    assert bool(THREAT.allows(near, IMAGES).all())
+    assert loss(near) - loss(IMAGES) >= 0.98 * (loss(exact) - loss(IMAGES))
+    assert not torch.equal(exact, near)
+
+
+@pytest.mark.parametrize("precision", ["bf16-attack", "bf16"])
+def test_trainings_in_bfloat16_learn_the_same(precision, bf16, conv_net, tiny_data, how):
+    """Their losses follow float32's, and a training that was stopped goes on to the same bits."""
+    how = replace(how, settings=replace(how.settings, lr=0.005))  # a step at 0.05 makes much of a rounding
+    exact, _ = run(copy.deepcopy(conv_net), tiny_data, how)
+    how = replace(how, compute=compute(precision=precision))
+    states = []
+    whole, _ = run(
+        copy.deepcopy(conv_net), tiny_data, how, offer=lambda step, state, now=False: states.append(state())
+    )
+    for one, other in zip(whole.history, exact.history, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=0.03)
+    middle = next(state for state in states if state.step == how.steps // 2)
+    rest, _ = run(copy.deepcopy(conv_net), tiny_data, how, state=middle)
+    assert equal(rest.last, whole.last)
+
+
+def test_compiled_passes_are_the_nets(tiny_data, how):
+    """Logits, gradients and statistics, in training and in the attack; and the net is left as it was."""
+    if arithmetic._no_compiler("cpu") is not None:
+        pytest.skip("this machine has no compiler")
+    layers = [nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10)]
+    with seeded(0):
+        net = nn.Sequential(*[copy.deepcopy(layer) for layer in layers]).train()
+    images = torch.rand(32, *tiny_data.spec.shape, generator=torch.Generator().manual_seed(0))
+    folded, before = fold(net), snapshot(net)
+    generator = torch.get_rng_state()
+    found, said = passes_of(net, folded, compute(compile=True), images)
+    assert said == []
+    assert equal(snapshot(net), before)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert net.training
+    assert all(p.grad is None for p in net.parameters())
+
+    plain = copy.deepcopy(net)
+    for asked, other in ((found.update, plain), (found.attack, folded)):
+        point, twin = images.clone().requires_grad_(), images.clone().requires_grad_()
+        one, two = asked(point), other(twin)
+        one[:, 1].sum().backward()
+        two[:, 1].sum().backward()
+        torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(point.grad, twin.grad, atol=1e-4, rtol=1e-3)
+    for (name, one), two in zip(net.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad, atol=1e-3, rtol=1e-3, msg=name)
+    for one, two in zip(net.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+
+    fitted, ledger = run(copy.deepcopy(plain), tiny_data, replace(how, compute=compute(compile=True)))
+    assert ledger.seconds["compile"] > 0
+    exact, _ = run(copy.deepcopy(plain), tiny_data, how)
+    assert fitted.history[0]["train_loss"] == pytest.approx(exact.history[0]["train_loss"], rel=0.02)
+
+
+def broken(*_, **__):
+    raise RuntimeError("no C++ compiler: g++ was not found\nand a long trace")
+
+
+LACKS = {
+    "bfloat16": (
+        {"precision": "bf16"},
+        "_has_bfloat16",
+        lambda device: False,
+        "does not compute in bfloat16",
+    ),
+    "compiler": (
+        {"compile": True},
+        "_no_compiler",
+        lambda device: RuntimeError("no g++\nmore"),
+        r"\(no g\+\+\)",
+    ),
+    "this net": ({"compile": True}, "_warm_up", broken, "g.. was not found"),
+}
+
+
+@pytest.mark.parametrize("lacks", LACKS)
+def test_what_the_machine_lacks_is_said_once_and_done_without(lacks, conv_net, tiny_data, how, monkeypatch):
+    asked, name, stands_in, pattern = LACKS[lacks]
+    exact, _ = run(copy.deepcopy(conv_net), tiny_data, how)
+    monkeypatch.setattr(arithmetic, "_no_compiler", lambda device: None)
+    monkeypatch.setattr(arithmetic, name, stands_in)
+    how, meter = replace(how, compute=compute(**asked)), Heard()
+    states = []
+    first, _ = run(
+        copy.deepcopy(conv_net),
+        tiny_data,
+        how,
+        meter,
+        offer=lambda step, state, now=False: states.append(state()),
+    )
+    again, _ = run(copy.deepcopy(conv_net), tiny_data, how, meter, state=states[-1])
+    for fitted in (first, again):  # kept with each training's account, and shown once
+        assert equal(fitted.last, exact.last)
+        assert fitted.warnings == first.warnings
+    (said,) = [warning for warning in meter.warnings if warning.startswith("compute.")]
+    assert first.warnings.count(said) == 1
+    assert "going on" in said
+    assert "\n" not in said
+    assert re.search(pattern, said)
