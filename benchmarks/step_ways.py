@@ -29,6 +29,7 @@ from robust_tickets.pruning.cut_channels import channel_scores, cut_channels
 from robust_tickets.settings import Compute, Evaluate, Pgd, Train
 from robust_tickets.tickets import compacted
 from robust_tickets.training import Fit, fit
+from robust_tickets.training.arithmetic import possible
 
 BATCH = 128
 EPS = 8 / 255
@@ -52,10 +53,19 @@ SMALL = {
 }
 """Compacted tickets, and the share of the channels that is gone."""
 
+ARITHMETIC: dict[str, dict[str, Any]] = {
+    "ours, attack in bfloat16": {"precision": "bf16-attack"},
+    "ours, all in bfloat16": {"precision": "bf16"},
+    "ours, compiled": {"compile": True},
+    "ours, channels first": {"channels_last": False},
+}
+"""Ours with other fields of the recipe's `compute`, by which defaults are chosen."""
+
 LOADERS = {"DataLoader, in the process": 0, "DataLoader, 2 workers": 2}
 """A user's ways to batches, and their workers."""
 
-WAYS = (PLAIN, FLOOR, OURS, MASKED, *SMALL)
+MAIN = (PLAIN, FLOOR, OURS, MASKED)
+WAYS = (*MAIN, *SMALL, *ARITHMETIC)
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,11 @@ class Case:
 def seconds_a_step(way: str, case: Case) -> dict[str, Any]:
     """What one step takes."""
     return {"seconds": round(_steps(way, case) / case.steps, 4)}
+
+
+def can(way: str) -> bool:
+    """Whether this machine has what a way needs."""
+    return not possible(Compute(**ARITHMETIC.get(way, {})), "cpu")[1]
 
 
 def prepare(threads: int) -> None:
@@ -92,7 +107,10 @@ def _steps(way: str, case: Case) -> float:
     if way == FLOOR:
         return _floor(case)
     net, mask = _ours(way, case.net)
-    return _fitted(net, mask, case)
+    compute = Compute(torch.get_num_threads(), **ARITHMETIC.get(way, {}))
+    if compute.channels_last:
+        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _fitted(net, mask, case, compute)
 
 
 def _plain(case: Case) -> float:
@@ -131,13 +149,13 @@ def _floor(case: Case) -> float:
     return time.perf_counter() - begin
 
 
-def _fitted(net: nn.Module, mask: Mask | None, case: Case) -> float:
+def _fitted(net: nn.Module, mask: Mask | None, case: Case, compute: Compute) -> float:
     """Our own training: batches and augmentation, attack, update and mask, as its ledger has them."""
     pgd = Pgd(steps=case.attack_steps, rel_step=REL_STEP)
     settings = Train(pgd=pgd, epochs=1, batch=BATCH, lr=LR, schedule="constant")
     looked = Evaluate(val_steps=1, early_epochs=0)
     threat = ThreatModel("Linf", EPS)
-    how = Fit(settings, case.steps, threat, looked, Compute(torch.get_num_threads()), seed=0)
+    how = Fit(settings, case.steps, threat, looked, compute, seed=0)
     ledger = Ledger("train")
     with ledger.running():
         fit(net, mask, _data(case.steps), how, ledger, Meter())
@@ -155,7 +173,7 @@ def _ours(way: str, name: str) -> tuple[nn.Module, Mask | None]:
         groups = channel_groups(net, SPEC.shape)
         lives = cut_channels(channel_scores(groups, scores, full), all_alive(groups), SMALL[way])
         net = compacted(net, channel_mask(groups, lives, full), SPEC.shape).net
-    return net.to(memory_format=torch.channels_last), mask
+    return net, mask
 
 
 def _net(name: str) -> nn.Module:

@@ -18,11 +18,12 @@ from benchmarks.measuring import Records, alternate, machine
 from benchmarks.step_table import table
 from benchmarks.step_ways import (
     LOADERS,
+    MAIN,
     NETS,
     OURS,
-    PLAIN,
     WAYS,
     Case,
+    can,
     data_seconds,
     peak,
     prepare,
@@ -59,11 +60,10 @@ def main(settings: Settings) -> None:
     for attack_steps in settings.attack_steps:
         for net in NETS:
             case = Case(net, attack_steps, settings.steps)
-            ways = {way: partial(seconds_a_step, way, case) for way in WAYS}
+            chosen = MAIN if attack_steps != settings.attack_steps[0] else [way for way in WAYS if can(way)]
+            ways = {way: partial(seconds_a_step, way, case) for way in chosen}
             alternate(records, ways, settings.repeats, kind="step", net=net, attack_steps=attack_steps)
-            for way in WAYS:
-                if way != PLAIN and attack_steps != settings.attack_steps[0]:
-                    continue
+            for way in chosen:
                 if not records.has(kind="memory", net=net, attack_steps=attack_steps, library=way):
                     found = _peak(way, case, settings.threads)
                     key = {"net": net, "attack_steps": attack_steps, "library": way}

@@ -46,7 +46,7 @@ def passes_of(net: nn.Module, folded: Folded, compute: Compute, images: Tensor) 
     They share net's and view's memory. What is compiled is compiled now, on images (N, C, H, W) like those to
     come; the net, its modes and the generators are afterwards as they were.
     """
-    compute, said = _possible(compute, images.device.type)
+    compute, said = possible(compute, images.device.type)
     if compute.compile:
         made = _made(net, folded, compute)
         try:
@@ -90,7 +90,7 @@ def _warm_up(passes: Passes, net: nn.Module, images: Tensor) -> None:
                 buffer.copy_(value)
 
 
-def _possible(compute: Compute, device: str) -> tuple[Compute, list[str]]:
+def possible(compute: Compute, device: str) -> tuple[Compute, list[str]]:
     """What of the recipe's arithmetic the machine can do, and what is to be said of the rest."""
     said = []
     if compute.precision != "float32" and not _has_bfloat16(device):
