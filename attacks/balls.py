@@ -23,10 +23,13 @@ class Ball(ABC):
         """A point of ball and box for each candidate; what lies inside stays where it is."""
 
     @abstractmethod
-    def step(self, current: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
+    def step(
+        self, current: Tensor, gradient: Tensor, size: float | Tensor, *, spare: Tensor | None = None
+    ) -> Tensor:
         """Each point moved along the norm's steepest ascent, then projected.
 
         size: how far, one for all or (N, 1, 1, 1).
+        spare: a tensor like `current` that nobody needs any more, for the result to lie in.
 
         Of the gradient only the direction counts, however small it is. Where it is zero or no number, nothing
         moves.
@@ -63,9 +66,11 @@ class LinfBall(Ball):
         """The nearest point."""
         return candidates.clamp(self.lowest, self.highest)
 
-    def step(self, current: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
+    def step(
+        self, current: Tensor, gradient: Tensor, size: float | Tensor, *, spare: Tensor | None = None
+    ) -> Tensor:
         """By the sign of the gradient."""
-        return gradient.sign().mul_(size).add_(current).clamp_(self.lowest, self.highest)
+        return torch.sign(gradient, out=spare).mul_(size).add_(current).clamp_(self.lowest, self.highest)
 
     def rows(self, rows: Tensor) -> Self:
         """Their intervals."""
@@ -104,8 +109,10 @@ class L2Ball(Ball):
         scaled = self.images + shift * (self.eps / length)  # NaN at length 0, and not taken there
         return torch.where(length > self.eps, scaled, candidates).clamp_(*self.bounds)
 
-    def step(self, current: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
-        """By the gradient at length 1."""
+    def step(
+        self, current: Tensor, gradient: Tensor, size: float | Tensor, *, spare: Tensor | None = None
+    ) -> Tensor:
+        """By the gradient at length 1; `spare` is of no use to it."""
         # Over its largest entry first: a confident net's gradient is so small that its square is zero.
         gradient = gradient.nan_to_num()
         gradient = gradient / _positive(_per_sample(gradient.abs().flatten(1).amax(1), gradient))

@@ -23,8 +23,9 @@ class PGD(Attack):
     than at the image; restarts: how many random starts, at least 1; loss: "ce" (cross-entropy), "margin"
     (Carlini & Wagner 2017) or "dlr" (Croce & Hein 2020); momentum: g becomes momentum * (g before) +
     gradient / mean |gradient| (Dong et al. 2018, "Boosting Adversarial Attacks with Momentum", equation 6,
-    which sums where this takes the mean: the direction is the same). Raises ValueError for settings that make
-    no sense.
+    which sums where this takes the mean: the direction is the same). Images that the net is handed are
+    overwritten two steps later: a net that keeps them has to clone them. Raises ValueError for settings that
+    make no sense.
 
         attack = PGD(ThreatModel("Linf", 8 / 255), steps=10)
         adversarial = attack(net, images, labels)
@@ -81,6 +82,7 @@ class PGD(Attack):
         ball = self.threat.ball(task.images[rows])
         velocity = torch.zeros_like(current) if self.momentum else None
         step = first = 0
+        spare = None
         with task.mark.level(lambda: {"step": step, "current": current, "velocity": velocity}) as kept:
             if kept is not None:
                 first, current, velocity = kept["step"], kept["current"], kept["velocity"]
@@ -93,11 +95,12 @@ class PGD(Attack):
                         return
                     if len(keep) < len(rows):
                         current, gradient, labels = current[keep], gradient[keep], labels[keep]
-                        rows, ball = rows[keep], ball.rows(keep)
+                        rows, ball, spare = rows[keep], ball.rows(keep), None
                         velocity = None if velocity is None else velocity[keep]
                 if velocity is not None:
                     gradient = velocity = self.momentum * velocity + _at_mean_one(gradient)
-                current = ball.step(current, gradient, self.step_size)
+                # two tensors in turn, and none made anew: the one before the last is needed no more
+                current, spare = ball.step(current, gradient, self.step_size, spare=spare), current
         if not task.verdict and self.restarts == 1:
             found.images[rows] = current
             return

@@ -91,6 +91,14 @@ def test_an_attack_asks_for_no_parameters_gradient(name, trained):
     assert sum(not to_images for to_images, _, _ in update) == STEPS
 
 
+@pytest.mark.parametrize("name", ["vgg16", "resnet20"])
+def test_perturbations_change_in_place(name, trained):
+    """A batch's climb makes one tensor of its images' size, at its first step; later steps use it again."""
+    _, operations = trained(name)
+    assert operations.names["attack"].count("aten.sign.default") == STEPS
+    assert operations.names["attack"].count("aten.sign.out") == STEPS * (PGD_STEPS - 1)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_as_many_passes_as_the_method_says(name, trained):
     net, operations = trained(name)
