@@ -95,8 +95,8 @@ def possible(compute: Compute, device: str) -> tuple[Compute, list[str]]:
     said = []
     if compute.precision != "float32" and not _has_bfloat16(device):
         said.append(
-            f"compute.precision {compute.precision}: {_named(device)} does not compute in bfloat16: going on "
-            "in float32"
+            f"compute.precision {compute.precision}: {_named(device)} has no instructions for bfloat16: going "
+            "on in float32"
         )
         compute = replace(compute, precision="float32")
     missing = _no_compiler(device) if compute.compile else None
@@ -116,7 +116,10 @@ def _without_compile(error: Exception) -> str:
 
 def _has_bfloat16(device: str) -> bool:
     if device == "cpu":
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        # oneDNN also takes bfloat16 where it has to emulate it, which is slower than float32
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        arm = platform.machine() in ("aarch64", "arm64")
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported() and (native or arm))
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 

@@ -174,7 +174,7 @@ LACKS = {
         {"precision": "bf16"},
         "_has_bfloat16",
         lambda device: False,
-        "does not compute in bfloat16",
+        "has no instructions for bfloat16",
     ),
     "compiler": (
         {"compile": True},
