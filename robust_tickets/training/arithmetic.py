@@ -95,8 +95,8 @@ def possible(compute: Compute, device: str) -> tuple[Compute, list[str]]:
     said = []
     if compute.precision != "float32" and not _has_bfloat16(device):
         said.append(
-            f"compute.precision {compute.precision}: {_named(device)} has no instructions for bfloat16: going "
-            "on in float32"
+            f"compute.precision {compute.precision}: {_named(device)} has no instructions for bfloat16: "
+            "going on in float32"
         )
         compute = replace(compute, precision="float32")
     missing = _no_compiler(device) if compute.compile else None
