@@ -40,8 +40,8 @@ class ModelSpec:
 def build(spec: ModelSpec, *, seed: int) -> nn.Module:
     """A freshly initialised net; the same seed gives the same weights.
 
-    Raises InputError for an unknown name or init, images that are too small for the net, or dropout that is
-    not in [0, 1) or that the net does not have.
+    Raises InputError for an unknown name or init, images that are too small for the net, a width that is no
+    positive number, or dropout that is not in [0, 1) or that the net does not have.
     """
     net = _entry(spec.name)
     if min(spec.shape[1:]) < net.smallest:
@@ -51,6 +51,8 @@ def build(spec: ModelSpec, *, seed: int) -> nn.Module:
             f"{spec.name} needs images of at least {net.smallest} x {net.smallest} pixels, these are {size}: "
             f"choose another net by --model.name ({fitting})"
         )
+    if not 0 < spec.width < math.inf:
+        raise InputError(f"width must be a positive number, got {spec.width!r}")
     if not 0 <= spec.dropout < 1:
         raise InputError(f"dropout must be at least 0 and below 1, got {spec.dropout!r}")
     if spec.dropout and not net.dropout:

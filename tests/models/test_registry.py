@@ -211,3 +211,10 @@ def test_normalisation_is_the_nets_first_layer(spec):
     expected = plain(vision.normalize(images, list(spec.mean), list(spec.std)))
     torch.testing.assert_close(net(images), expected)
     assert not torch.allclose(net(images), plain(images))
+
+
+@pytest.mark.parametrize("name", ["lenet-300-100", "vgg16", "resnet20"])
+@pytest.mark.parametrize("width", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_width_that_is_no_positive_number_is_refused(name, width):
+    with pytest.raises(InputError, match="width must be a positive number, got"):
+        build(dataclasses.replace(COLOUR, name=name, width=width), seed=0)
