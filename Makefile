@@ -1,7 +1,7 @@
 # make demo: the whole job on digits; make test: lint, types and tests; make wheel: a wheel in dist/;
 # make oracle: Auto-PGD and Square against their authors' code (fetches 42 MB); make soak: kills and faults;
 # make lowest: the tests with the oldest dependencies allowed; make audit: known vulnerabilities.
-# make bench: steps beside torchattacks' and their own floor. Each makes .venv once.
+# make bench: steps beside torchattacks' and their own floor, and convolutions by width. Each makes .venv once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,6 +55,7 @@ soak: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.steps --out runs/bench/steps
+	$(BIN)/python -m benchmarks.channels --out runs/bench/channels
 
 wheel: $(VENV)/installed
 	rm -rf build  # what was removed must not come back

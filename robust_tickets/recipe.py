@@ -198,6 +198,11 @@ def _check_search(search: Search) -> None:
                 )
     if search.granularity == "channel":
         _check_channels(search)
+    elif search.round_to != Search().round_to:
+        raise InputError(
+            "search.round_to is for search.granularity channel, and does nothing to single weights: add it, "
+            "or leave it out"
+        )
     if search.finder != "random" and search.densities != Search().densities:
         raise InputError("search.densities is for search.finder random: add it, or leave it out")
     if search.finder == "random" and search.scope != "global":

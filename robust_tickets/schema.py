@@ -107,7 +107,7 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
             return None
         return _convert(next(a for a in get_args(hint) if a is not type(None)), value, field, base)
     if origin is Literal:
-        if value not in get_args(hint):
+        if (type(value), value) not in ((type(known), known) for known in get_args(hint)):  # 8.0 is not 8
             raise unknown(f"value for {field}:", value, map(str, get_args(hint)))
         return value
     if origin is tuple:

@@ -166,8 +166,10 @@ class Search(Training):
     owes to each weight, without training (its images as the method makes them); random: random places"""
     granularity: Granularity = "weight"
     """what is pruned: single weights, or whole channels (filters with their biases and BatchNorms, and the
-    next layers' inputs; those that are added to one residual stream together), in multiples of 8. A ticket of
-    channels is a narrower net, and rounds train it as one"""
+    next layers' inputs; those that are added to one residual stream together), in multiples of round_to. A
+    ticket of channels is a narrower net, and rounds train it as one"""
+    round_to: Literal[8, 16, 32, 64] = 8
+    """granularity channel: layers keep multiples of so many channels; 16 are a vector of AVX-512"""
     densities: Densities = "erk"
     """finder random: the layers' densities: uniform, er (Erdos-Renyi: small layers are denser) or erk (the
     same with kernel sizes)"""

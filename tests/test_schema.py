@@ -18,7 +18,7 @@ from robust_tickets.settings import Study
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
-# no default anywhere it matters; each field can be changed by itself in one of the two
+# no default anywhere it matters; each field can be changed by itself in one of these
 BASE = recipe.read(
     {
         "search": {"warmup": 0.2, "warmup_lr": 0.001, "stop_distance": 0.1},
@@ -37,9 +37,8 @@ SPECIAL = recipe.read(
 )
 UNTRAINED = recipe.read({"search": {"finder": "random"}})
 NOT_RECORDED = {"summary", "data.root", "data.download"}
-
-
-BASES = (BASE, SPECIAL, UNTRAINED)
+CHANNELS = recipe.read({"search": {"granularity": "channel"}})
+BASES = (BASE, SPECIAL, UNTRAINED, CHANNELS)
 
 
 def leaves(instance, path=()):
@@ -101,6 +100,12 @@ def test_the_walk_reaches_every_kind_of_field():
         "compare.arms",
     } <= names
     assert len(names) == len(LEAVES) >= 40
+
+
+def test_a_word_of_another_type_is_none_of_the_known():
+    for value in (8.0, True, "8", 9):
+        with pytest.raises(InputError, match=r"value for search.round_to.*known: 16, 32, 64, 8"):
+            recipe.read({"name": "x", "search": {"granularity": "channel", "round_to": value}})
 
 
 def sensible(base, other):

@@ -1,6 +1,6 @@
 """A net with other numbers of channels than it was built with."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from torch import Size, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -16,7 +16,7 @@ def resize(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     InputError, with the net half changed, for another tensor that has another shape.
     """
     for name, module in net.named_modules():
-        own = [(n, p) for n, p in (*_parameters(module), *module.named_buffers(recurse=False))]
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         shapes = {n: state[f"{name}.{n}" if name else n].shape for n, _ in own if _in(state, name, n)}
         changed = {n: shapes[n] for n, tensor in own if n in shapes and shapes[n] != tensor.shape}
         if not changed:
@@ -32,10 +32,6 @@ def resize(net: nn.Module, state: Mapping[str, Tensor]) -> None:
             new = tensor.new_empty(shape)
             setattr(module, n, nn.Parameter(new, tensor.requires_grad) if n in module._parameters else new)
         _tell(module)
-
-
-def _parameters(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
-    return module.named_parameters(recurse=False)
 
 
 def _in(state: Mapping[str, Tensor], module: str, tensor: str) -> bool:

@@ -46,32 +46,36 @@ def cut_channels(
     *,
     by_group: bool = False,
     spare: Sequence[bool] = (),
+    round_to: int = BLOCK,
 ) -> Alive:
-    """Remove about the share `ratio` of the living channels, in blocks that leave multiples of 8.
+    """Remove about the share `ratio` of the living channels, in blocks that leave multiples of `round_to`.
 
-    Within a group the channels of lowest score go first; the eight (at first as many as make what is left a
-    multiple of 8) that are next to go are a block, and blocks go by their mean score over all groups
-    together, or by_group the same share of each. The cut ends where the share is met as nearly as blocks
-    allow. Each group keeps its last block; those that `spare` says true of lose nothing and are not counted.
-    Ties are broken by position. Raises InputError if a score is not finite, or nothing can go.
+    Within a group the channels of lowest score go first; as many as `round_to` (at first as many as make
+    what is left a multiple of it) that are next to go are a block, and blocks go by their mean score over
+    all groups together, or by_group the same share of each. The cut ends where the share is met as nearly
+    as blocks allow. Each group keeps its last block; those that `spare` says true of lose nothing and are
+    not counted. Ties are broken by position. Raises InputError if a score is not finite, or nothing can go.
     """
     open_ = [i for i in range(len(lives)) if not (spare and spare[i])]
     cut = [living.clone() for living in lives]
     for together in [[i] for i in open_] if by_group else [open_]:
-        _cut(scores, cut, ratio, together)
+        _cut(scores, cut, ratio, together, round_to)
     if all(torch.equal(one, other) for one, other in zip(cut, lives, strict=True)):
         counts = ", ".join(str(int(lives[i].sum())) for i in open_)
         raise InputError(
-            f"a share of {ratio:g} of the channels is less than one block of {BLOCK}, or would leave a layer "
-            f"with less (the groups have {counts} channels): choose a wider net (model.width), another "
-            "search.ratio, fewer search.rounds, or --search.granularity weight"
+            f"a share of {ratio:g} of the channels is less than one block of {round_to}, or would leave a "
+            f"layer with less (the groups have {counts} channels): choose a wider net (model.width), another "
+            f"search.ratio, {'a smaller search.round_to, ' if round_to > BLOCK else ''}fewer search.rounds, "
+            "or --search.granularity weight"
         )
     return tuple(cut)
 
 
-def _cut(scores: Sequence[Tensor], cut: list[Tensor], ratio: float, together: Sequence[int]) -> None:
+def _cut(
+    scores: Sequence[Tensor], cut: list[Tensor], ratio: float, together: Sequence[int], size: int
+) -> None:
     """Take the share from these groups, in place."""
-    blocks = [block for i in together for block in _blocks(i, scores[i], cut[i])]
+    blocks = [block for i in together for block in _blocks(i, scores[i], cut[i], size)]
     wanted = ratio * sum(int(cut[i].sum()) for i in together)
     gone = 0
     # within a group blocks rise, so that a stable sort takes them in order
@@ -82,8 +86,8 @@ def _cut(scores: Sequence[Tensor], cut: list[Tensor], ratio: float, together: Se
         gone += len(block.channels)
 
 
-def _blocks(group: int, scores: Tensor, living: Tensor) -> list[_Block]:
-    """What may go of a group, the lowest first."""
+def _blocks(group: int, scores: Tensor, living: Tensor, size: int) -> list[_Block]:
+    """What may go of a group, in blocks of so many channels, the lowest first."""
     channels = living.nonzero()[:, 0]
     found = scores[channels]
     if not bool(found.isfinite().all()):
@@ -91,8 +95,8 @@ def _blocks(group: int, scores: Tensor, living: Tensor) -> list[_Block]:
             "weights are not finite, so nothing can be pruned: the training diverged; lower search.lr"
         )
     order = channels[torch.sort(found, stable=True).indices]
-    first = len(order) % BLOCK
+    first = len(order) % size
     sizes = [first] if first else []
-    sizes += [BLOCK] * (len(order) // BLOCK)
+    sizes += [size] * (len(order) // size)
     parts = torch.split(order, sizes)[:-1]  # the last one stays
     return [_Block(float(scores[part].mean()), group, part) for part in parts]

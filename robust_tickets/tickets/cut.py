@@ -70,8 +70,14 @@ class _Channels:
         return self._cut(by_channel, alive(self._groups, mask), mask)
 
     def _cut(self, scores: list[Tensor], lives: Alive, mask: Mask) -> Mask:
-        by_group = self._search.scope == "layer"
-        left = cut_channels(scores, lives, self._search.ratio, by_group=by_group, spare=self._spare)
+        left = cut_channels(
+            scores,
+            lives,
+            self._search.ratio,
+            by_group=self._search.scope == "layer",
+            spare=self._spare,
+            round_to=self._search.round_to,
+        )
         full = Mask({name: torch.ones_like(kept) for name, kept in mask.items()})
         return channel_mask(self._groups, left, full)
 

@@ -204,6 +204,24 @@ def test_a_ticket_of_channels_can_be_trained_with_its_zeros(channels: Recipe, ti
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+def test_layers_keep_multiples_of_what_the_recipe_says(channels: Recipe, tiny_data: Dataset) -> None:
+    found, _ = search(channels, tiny_data, round_to=16)
+    groups = channel_groups(parts(channels, tiny_data)[0], SHAPE)
+    widths = [int(living.sum()) for living in alive(groups, found.mask)]
+    assert all(width % 16 == 0 for width in widths)
+    assert (
+        sum(widths) == 160 - 3 * 16 - 2 * 16
+    )  # the blocks nearest to 0.3 of 160, and to 0.3 of what is left
+    with pytest.raises(InputError, match=r"one block of 32.*a smaller search.round_to"):
+        search(channels, tiny_data, round_to=32, ratio=0.1)
+
+
+def test_to_single_weights_multiples_say_nothing(tiny_recipe: Recipe) -> None:
+    weights = replace(tiny_recipe.search, round_to=16)
+    with pytest.raises(InputError, match=r"search\.round_to is for search\.granularity channel"):
+        recipe.check(replace(tiny_recipe, search=weights))
+
+
 ROWS = {
     "random channels": ({"finder": "random"}, "random channels are a narrower net.*dense-narrow-flops"),
     "ratio of a kind of layer": (
