@@ -17,7 +17,8 @@ def resize(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     """
     for name, module in net.named_modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        shapes = {n: state[f"{name}.{n}" if name else n].shape for n, _ in own if _in(state, name, n)}
+        prefix = f"{name}." if name else ""
+        shapes = {n: state[prefix + n].shape for n, _ in own if prefix + n in state}
         changed = {n: shapes[n] for n, tensor in own if n in shapes and shapes[n] != tensor.shape}
         if not changed:
             continue
@@ -32,10 +33,6 @@ def resize(net: nn.Module, state: Mapping[str, Tensor]) -> None:
             new = tensor.new_empty(shape)
             setattr(module, n, nn.Parameter(new, tensor.requires_grad) if n in module._parameters else new)
         _tell(module)
-
-
-def _in(state: Mapping[str, Tensor], module: str, tensor: str) -> bool:
-    return (f"{module}.{tensor}" if module else tensor) in state
 
 
 def _resizable(module: nn.Module, shapes: Mapping[str, Size]) -> bool:

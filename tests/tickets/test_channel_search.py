@@ -209,9 +209,8 @@ def test_layers_keep_multiples_of_what_the_recipe_says(channels: Recipe, tiny_da
     groups = channel_groups(parts(channels, tiny_data)[0], SHAPE)
     widths = [int(living.sum()) for living in alive(groups, found.mask)]
     assert all(width % 16 == 0 for width in widths)
-    assert (
-        sum(widths) == 160 - 3 * 16 - 2 * 16
-    )  # the blocks nearest to 0.3 of 160, and to 0.3 of what is left
+    # the blocks nearest to 0.3 of 160, and to 0.3 of what is left
+    assert sum(widths) == 160 - 3 * 16 - 2 * 16
     with pytest.raises(InputError, match=r"one block of 32.*a smaller search.round_to"):
         search(channels, tiny_data, round_to=32, ratio=0.1)
 
