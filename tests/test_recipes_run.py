@@ -36,11 +36,13 @@ def made_up(name: DataName) -> Dataset:
 
 
 def blocks_by_hand(ticket: Ticket, search: Search) -> bool:
-    """Whether each layer of a net without residual streams lost its share of channels, to the nearest 8."""
+    """Whether each layer of a net without residual streams lost its share of channels, to a block."""
     assert search.scope == "layer"
+    block = search.round_to
     alive = [bits.flatten(1).any(1) for bits in ticket.mask.values() if bits.ndim == 4]
     return all(
-        int(a.sum()) % 8 == 0 and abs(len(a) - int(a.sum()) - search.ratio * len(a)) <= 4 for a in alive
+        int(a.sum()) % block == 0 and abs(len(a) - int(a.sum()) - search.ratio * len(a)) <= block / 2
+        for a in alive
     )
 
 
