@@ -49,12 +49,15 @@ def alternate(
     """Run each of the ways once unmeasured and then `repeats` times in turn, and keep what they give, with
     the seconds that they took.
 
-    The unmeasured run is left out with one repeat: such runs are long, and what a first run pays is nothing
-    to them. What was measured earlier counts, so that a run that was stopped goes on.
+    Each round begins one way further on, so that no way always comes after the same other. The unmeasured
+    run is left out with one repeat: such runs are long, and what a first run pays is nothing to them. What
+    was measured earlier counts, so that a run that was stopped goes on.
     """
     warm = set()
+    turns = list(ways.items())
     for repeat in range(repeats):
-        for library, way in ways.items():
+        first = repeat % len(turns)
+        for library, way in turns[first:] + turns[:first]:
             if records.has(library=library, repeat=repeat, **key):
                 continue
             if library not in warm and repeats > 1:
@@ -109,6 +112,12 @@ def _status(name: str) -> int:
 def medians(records: list[dict[str, Any]], name: str) -> float:
     """The median of a value over repeats."""
     return median(record[name] for record in records)
+
+
+def paired(records: list[dict[str, Any]], others: list[dict[str, Any]], name: str) -> list[float]:
+    """A value over the others' of the same round, by size: what changes from round to round falls out."""
+    of = {record["repeat"]: record[name] for record in others}
+    return sorted(record[name] / of[record["repeat"]] for record in records if record["repeat"] in of)
 
 
 def spread(records: list[dict[str, Any]], name: str) -> str:

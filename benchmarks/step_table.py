@@ -1,8 +1,9 @@
 """The table of benchmarks/steps.py, from its measurements alone."""
 
+from statistics import median
 from typing import Any
 
-from benchmarks.measuring import Records, medians, spread
+from benchmarks.measuring import Records, medians, paired, spread
 from benchmarks.step_ways import FLOOR, LOADERS, MASKED, OURS, PLAIN, WAYS
 
 Record = dict[str, Any]
@@ -21,16 +22,21 @@ def table(records: Records) -> str:
     for net, n in dict.fromkeys((record["net"], record["attack_steps"]) for record in steps):
         of = [record for record in steps if (record["net"], record["attack_steps"]) == (net, n)]
         by = {way: found for way in WAYS if (found := [r for r in of if r["library"] == way])}
-        seconds = {way: medians(found, "seconds") for way, found in by.items()}
         for way, found in by.items():
-            plain, ours, floor = (f"{seconds[than] / seconds[way]:.2f}" for than in (PLAIN, OURS, FLOOR))
-            plain, ours = ("" if way == PLAIN else plain), ("" if way in (PLAIN, FLOOR, OURS) else ours)
-            floor = f"{seconds[way] / seconds[FLOOR]:.3f}" if way in (OURS, MASKED) else ""
+            plain = "" if way == PLAIN else _ratio(by[PLAIN], found)
+            ours = "" if way in (PLAIN, FLOOR, OURS) else _ratio(by[OURS], found)
+            floor = _ratio(found, by[FLOOR]) if way in (OURS, MASKED) else ""
             lines.append(
-                f"| {net} | PGD-{n} | {way} | {seconds[way]:.3f} | {spread(found, 'seconds')} | {plain} | "
-                f"{ours} | {floor} | {_memory(all_, net, n, way)} |"
+                f"| {net} | PGD-{n} | {way} | {medians(found, 'seconds'):.3f} | {spread(found, 'seconds')} | "
+                f"{plain} | {ours} | {floor} | {_memory(all_, net, n, way)} |"
             )
     return "\n".join([*lines, "", _data(all_, steps), "", _notes(about), ""])
+
+
+def _ratio(of: list[Record], to: list[Record]) -> str:
+    """The seconds of one way over another's, round by round: median, smallest and largest."""
+    ratios = paired(of, to, "seconds")
+    return f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
 def _memory(all_: list[Record], net: str, attack_steps: int, way: str) -> str:
@@ -58,7 +64,8 @@ def _data(all_: list[Record], steps: list[Record]) -> str:
 def _notes(about: Record) -> str:
     return (
         "Seconds are medians over measurements in turn, in one process; the spread is from smallest to "
-        f"largest. *{PLAIN}*: torchattacks.PGD and a plain training step, contiguous, eager, its batches "
+        "largest. A ratio is taken within each round of measurements; its median, smallest and largest stand "
+        f"there. *{PLAIN}*: torchattacks.PGD and a plain training step, contiguous, eager, its batches "
         "ready beforehand. *ours*: the loop with augmentation, attack, update and, masked, a ticket of "
         "20 % of the weights; of channels: compacted tickets; else with another field of the recipe's "
         "compute (compiling not counted). *floor*: the bare passes of the same folded, "
