@@ -117,7 +117,7 @@ def medians(records: list[dict[str, Any]], name: str) -> float:
 def paired(records: list[dict[str, Any]], others: list[dict[str, Any]], name: str) -> list[float]:
     """A value over the others' of the same round, by size: what changes from round to round falls out."""
     of = {record["repeat"]: record[name] for record in others}
-    return sorted(record[name] / of[record["repeat"]] for record in records if record["repeat"] in of)
+    return sorted(record[name] / of[record["repeat"]] for record in records)
 
 
 def spread(records: list[dict[str, Any]], name: str) -> str:
