@@ -89,7 +89,7 @@ def find_ticket(
             how = what.fit(search, plan.round_steps, seed)
             found = ticketing.find_ticket(module, dataset, search, how, ledger, meter, rewind=plan.rewind)
     for warning in found.warnings:
-        warnings.warn(f"this search went wrong: {warning}", RobustnessWarning, stacklevel=2)
+        warnings.warn(f"a warning of this search: {warning}", RobustnessWarning, stacklevel=2)
     return ticket_of(what, found, dataset, seed, ledger)
 
 
@@ -127,7 +127,7 @@ def train(
             how = what.fit(plan.training, plan.steps, seed)
             fitted = fit(begins.net, begins.mask, dataset, how, ledger, meter)
     for warning in fitted.warnings:
-        warnings.warn(f"this training went wrong: {warning}", RobustnessWarning, stacklevel=2)
+        warnings.warn(f"a warning of this training: {warning}", RobustnessWarning, stacklevel=2)
     plant(begins.net, fitted.best, "best epoch")
     history = pd.DataFrame(fitted.history)
     return Trained(begins.net.eval(), fitted.best_epoch, history, fitted.last, ledger.report())

@@ -117,6 +117,7 @@ def compare(
     As many as `jobs` of them are under way beside each other.
     """
     recipe = what.recipe
+    machine.prepare(recipe.compute)
     spec = what.spec(machine)
     if what.images is None:
         data.check_place(recipe.data)
@@ -138,8 +139,10 @@ def compare(
 def prepare(what: Experiment, seeds: Sequence[int], run: RunDirectory, machine: Machine) -> None:
     """Check and write, once, what describes a run, before several jobs do it at the same time.
 
-    Raises InputError where the run was begun on another machine or with other inputs.
+    Raises InputError where the run was begun on another machine or with other inputs, and for images that
+    cannot be read.
     """
+    what.load(machine)  # downloaded and decoded before several jobs would do it at the same time
     inputs: dict[str, str] = {}
     for seed in seeds:
         inputs |= what.inputs(seed, machine)

@@ -11,7 +11,7 @@ class Meter:
     """Progress of one stage; this one is looked at by nobody."""
 
     def advance(self, steps: float, passes: int) -> None:
-        """So many more steps are done, which took so many passes."""
+        """So many more steps are done, which took so many passes; none if an earlier command did them."""
 
     def note(self, text: str) -> None:
         """The state of things, said once an epoch."""
@@ -65,16 +65,17 @@ class _LineMeter(Meter):
     def __init__(self, lines: Lines, title: str, steps: float) -> None:
         self._lines, self._title, self._steps = lines, title, steps
         self._begin = time.perf_counter()
-        self._done = 0.0
+        self._done = self._done_here = 0.0
         self._passes = 0
 
     def advance(self, steps: float, passes: int) -> None:
         self._done += steps
+        self._done_here += steps if passes else 0  # what was there already tells nothing of the time left
         self._passes += passes
 
     def note(self, text: str) -> None:
         elapsed = time.perf_counter() - self._begin
-        left = elapsed / self._done * (self._steps - self._done) if self._done else 0.0
+        left = elapsed / self._done_here * (self._steps - self._done) if self._done_here else 0.0
         self._lines.say(f"{self._title}: {text}  {self._passes / elapsed:,.0f} passes/s  {_clock(left)} left")
 
     def warn(self, text: str) -> None:

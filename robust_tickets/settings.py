@@ -200,7 +200,8 @@ class Search(Training):
     """prune the output layer too"""
     spare: str = ""
     """weights that are never pruned, by name: patterns with spaces between, such as "*shortcut* head.*"; the
-    names are those of the net's parameters"""
+    names are those of the net's parameters. Granularity channel: layers that keep all channels that they
+    make"""
     scores: Scores = "magnitude-over-layer-mean"
     """what decides: the weight's magnitude, or that divided by the mean magnitude of its layer"""
     rewind_iterations: CountOrZero = 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from robust_tickets import locks, stops
 from robust_tickets.errors import InputError
-from robust_tickets.progress import Lines
+from robust_tickets.progress import Lines, Silent
 
 if TYPE_CHECKING:
     from robust_tickets.stages import Machine
@@ -67,8 +67,22 @@ def run(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int) -> N
                 under_way.pop(i).answer()
                 done.add(i)
     finally:
-        for child in under_way.values():
-            child.stop()
+        _stop([child.process for child in under_way.values()])
+
+
+def _stop(processes: "Sequence[BaseProcess]") -> None:
+    """Let them keep what they have, and wait until they are gone; a second signal kills them instead."""
+    for process in processes:
+        process.terminate()
+    try:
+        for process in processes:
+            process.join()
+    except KeyboardInterrupt:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+        raise
 
 
 class _Child:
@@ -78,7 +92,8 @@ class _Child:
         self._name = task.name
         context = multiprocessing.get_context("spawn")
         self._answer, theirs = context.Pipe(duplex=False)
-        args = (theirs, task.do, replace(machine, progress=Lines(task.label)), os.getpid())
+        progress = machine.progress if isinstance(machine.progress, Silent) else Lines(task.label)
+        args = (theirs, task.do, replace(machine, progress=progress), os.getpid())
         self.process: BaseProcess = context.Process(target=_live, args=args, name=task.name)
         try:
             # threads that wait leave the cores to the other jobs
@@ -109,11 +124,6 @@ class _Child:
             raise InputError(
                 f"{self._name} {how}: give the same command again, which goes on, with fewer jobs"
             )
-
-    def stop(self) -> None:
-        """Let it keep what it has, and wait until it is gone."""
-        self.process.terminate()
-        self.process.join()
 
 
 def _live(

@@ -1,14 +1,21 @@
 """Tasks side by side: in order where one waits for another, and no more than were asked for."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tasks import Noting
+from tasks import __file__ as tasks_file
 
 from robust_tickets import side_by_side
 from robust_tickets.errors import InputError
-from robust_tickets.progress import Silent
+from robust_tickets.progress import Lines, Silent
 from robust_tickets.side_by_side import Task
 from robust_tickets.stages import Machine
 
@@ -68,5 +75,59 @@ def test_what_cannot_be_handed_over_is_said_so(tmp_path: Path) -> None:
 
 def test_children_say_whose_words_they_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     given = [Task(name, Noting(tmp_path, name), label=f"{name}: ") for name in ("one", "two")]
-    side_by_side.run(given, 5, MACHINE, 1)
-    assert sorted(capfd.readouterr().err.splitlines()) == ["one: one of 2", "two: two of 2"]
+    side_by_side.run(given, 5, replace(MACHINE, progress=Lines()), 1)
+    said = capfd.readouterr().err.splitlines()
+    assert [line for line in sorted(said) if "of 2" in line] == ["one: one of 2", "two: two of 2"]
+
+
+def test_children_of_a_silent_machine_are_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    given = [Task(name, Noting(tmp_path, name), label=f"{name}: ") for name in ("one", "two")]
+    side_by_side.run(given, 2, MACHINE, 1)
+    assert capfd.readouterr().err == ""
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from tasks import Noting
+from robust_tickets import side_by_side, stops
+from robust_tickets.progress import Silent
+from robust_tickets.side_by_side import Task
+from robust_tickets.stages import Machine
+if __name__ == "__main__":
+    with stops.answered(), stops.heeded():
+        tasks = [Task(n, Noting(Path(sys.argv[1]), n, "stubborn")) for n in ("a", "b", "c")]
+        side_by_side.run(tasks, 3, Machine("cpu", Silent()), 1)
+"""
+
+
+def test_a_second_signal_leaves_no_child_behind(tmp_path: Path) -> None:
+    """A first one lets children keep what they have, however long that takes; a second one kills them."""
+    program = tmp_path / "program.py"
+    program.write_text(STOPPED)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(tasks_file).parent), *sys.path])}
+    process = subprocess.Popen([sys.executable, program, tmp_path], env=env)
+    names = ("a", "b", "c")
+    _until(lambda: all((tmp_path / f"{name}.begun").exists() for name in names))
+    children = [int((tmp_path / f"{name}.process").read_text()) for name in names]
+    process.terminate()
+    _until(lambda: all((tmp_path / f"{name}.asked").exists() for name in names))
+    assert all(_lives(child) for child in children)
+    process.terminate()
+    assert process.wait(50) == 128 + signal.SIGTERM
+    assert not any(_lives(child) for child in children)
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 100
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _lives(child: int) -> bool:
+    try:
+        os.kill(child, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Size, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
@@ -12,8 +13,9 @@ from robust_tickets.errors import InputError
 def resize(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Give a net's convolutions, linear layers and BatchNorms the shapes that a state dict has, in place.
 
-    Their values are undefined until the state is loaded. A tensor that the state lacks stays as it is. Raises
-    InputError, with the net half changed, for another tensor that has another shape.
+    Their values are undefined until the state is loaded; their memory format stays. A tensor that the state
+    lacks stays as it is. Raises InputError, with the net half changed, for another tensor that has another
+    shape.
     """
     for name, module in net.named_modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
@@ -30,7 +32,10 @@ def resize(net: nn.Module, state: Mapping[str, Tensor]) -> None:
             )
         for n, shape in changed.items():
             tensor = getattr(module, n)
-            new = tensor.new_empty(shape)
+            last = tensor.ndim == 4 and not tensor.is_contiguous()
+            new = tensor.new_empty(shape).to(
+                memory_format=torch.channels_last if last else torch.contiguous_format
+            )
             setattr(module, n, nn.Parameter(new, tensor.requires_grad) if n in module._parameters else new)
         _tell(module)
 

@@ -11,11 +11,11 @@ from robust_tickets.settings import TICKET_ARMS, Threat
 
 
 def watch_note(run: RunDirectory) -> str:
-    """A sentence for each warning of the trainings behind a table; empty where there was none.
+    """A sentence for each warning of the trainings behind a table, said once; empty where there was none.
 
     Raises InputError for a damaged file.
     """
-    told = []
+    told: dict[str, list[str]] = {}
     for seed in complete_seeds(run):
         searched = ["search"] if set(TICKET_ARMS) & set(run.recipe.compare.arms) else []
         for stage in [*searched, *run.recipe.compare.trained]:
@@ -23,8 +23,10 @@ def watch_note(run: RunDirectory) -> str:
             warnings = (
                 account.get("warnings", []) if isinstance(account, dict) else []
             )  # older ones have none
-            told += [f"`{stage}` (seed {seed}): {warning}." for warning in warnings]
-    return f"**Watch out.** {' '.join(told)}" if told else ""
+            for warning in warnings:
+                told.setdefault(warning, []).append(f"`{stage}` (seed {seed})")
+    said = [f"{', '.join(stages)}: {warning}." for warning, stages in told.items()]
+    return f"**Watch out.** {' '.join(said)}" if said else ""
 
 
 def sanity_note(run: RunDirectory) -> str:

@@ -39,9 +39,11 @@ class Machine:
             raise InputError(
                 f"device {self.device!r} cannot be used (only cpu and cuda can): try --device cpu"
             )
-        if torch.device(self.device).index is not None:
-            torch.cuda.set_device(self.device)  # where the ledger's events are recorded
+        if kind == "cpu" and self.device != "cpu":
+            raise InputError(f"device {self.device!r} cannot be used (there is one cpu): give --device cpu")
         if kind == "cuda":
+            if torch.device(self.device).index is not None:
+                torch.cuda.set_device(self.device)  # where the ledger's events are recorded
             torch.backends.cudnn.deterministic = True  # the same recipe gives the same bits
         else:
             keep_freed_memory()
@@ -80,8 +82,8 @@ def _check_returns(net: nn.Module) -> None:
         ):
             raise InputError(
                 f"{name} is a 1x1 convolution of stride 2 from {layer.in_channels} channels, whose backward "
-                "pass never returns on some CPUs where channels come last: give --compute.channels_last "
-                "false, or the layer 8 channels"
+                "pass never returns on some CPUs where channels come last: give "
+                "--compute.no-channels-last, or the layer 8 channels"
             )
 
 

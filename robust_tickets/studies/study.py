@@ -32,6 +32,7 @@ def study(
     other. Raises InputError for a grid that makes no sense, before anything is run.
     """
     base = what.recipe
+    machine.prepare(base.compute)
     grid = _checked(name, what, machine)
     folder = runs_ / f"study-{name}-{base.name}-{identity(name, base)}"
     with locks.held(folder):

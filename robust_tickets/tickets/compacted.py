@@ -29,9 +29,10 @@ class Compacted:
 def compacted(net: nn.Module, mask: Mask, shape: Shape) -> Compacted:
     """The net of a mask without its dead channels, with the weights that `net` has; `net` stays as it is.
 
-    In float64 it equals the masked net to 1e-10, logits and gradients, in train and eval mode; that is looked
-    at each time. Images are (C, H, W). Raises InputError, which names the layer, for a net that cannot be
-    followed: one whose layers, or what it computes between them, make channels depend on each other.
+    It is the same function: in float64 logits and gradients agree to 1e-10, in train and eval mode; logits
+    are looked at each time, on a net drawn anew, to TOLERANCE. Images are (C, H, W). Raises InputError, which
+    names the layer, for a net that cannot be followed: one whose layers, or what it computes between them,
+    make channels depend on each other.
     """
     groups = channel_groups(net, shape)
     return narrowed_to(net, groups, alive(groups, mask), mask, shape)
@@ -62,11 +63,11 @@ def _check(net: nn.Module, groups: Sequence[Group], lives: Alive, mask: Mask, sh
             raise InputError(
                 f"the channels of {group.name} cannot be removed: what the net computes behind that layer "
                 "makes something of a channel that is zero, or mixes channels; leave it out by search.spare "
-                f"{group.name}, or train the ticket with its zeros, --compute.compact False"
+                f"{group.name}, or train the ticket with its zeros, --compute.no-compact"
             )
     raise InputError(
         "the dead channels of the net cannot be removed together: train the ticket with its zeros, "
-        "--compute.compact False"
+        "--compute.no-compact"
     )
 
 

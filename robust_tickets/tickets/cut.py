@@ -1,5 +1,6 @@
 """How a search cuts its net, weight by weight or channel by channel, and the net that a round trains."""
 
+import fnmatch
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -57,6 +58,13 @@ class _Channels:
         self._groups = channel_groups(net, shape)
         full = Mask.full(net)
         of = spared(replace(search, prune_output=True), full, roles(net, shape))
+        makers = [part.tensor for group in self._groups for part in group.filters]
+        for pattern in search.spare.split():
+            if not fnmatch.filter(makers, pattern):
+                raise InputError(
+                    f"search.spare {pattern!r} spares no channels: those that a layer reads are those of the "
+                    f"layer that makes them, which is one of {', '.join(makers)}"
+                )
         self._spare = [any(part.tensor in of for part in group.filters) for group in self._groups]
         for group, spare in zip(self._groups, self._spare, strict=True):
             if group.obstacle and not spare:

@@ -17,12 +17,12 @@ KIND = "ticket"
 
 @dataclass(frozen=True)
 class Ticket:
-    """A sparse sub-network at its original initialisation.
+    """A sparse sub-network and the weights that it begins from.
 
-    `init` is the whole state dict that it begins from, pruned weights included: of the untrained net, or of
-    step k where the search rewinds to that; `mask` says which of them are kept. `search` is the part of the
-    recipe that made it, `data` the fingerprint of the images, `passes` and `flops` what the search cost.
-    Neither clock nor path is in it: the same search gives the same bytes.
+    `init` is the whole state dict of these, pruned ones included: of the untrained net, of step k where the
+    search rewinds to that, or of the search's end where it fine-tunes; `mask` says which of them are kept.
+    `search` is the part of the recipe that made it, `data` the fingerprint of the images, `passes` and
+    `flops` what the search cost. Neither clock nor path is in it: the same search gives the same bytes.
     """
 
     model: ModelSpec

@@ -48,6 +48,7 @@ def passes_of(net: nn.Module, folded: Folded, compute: Compute, images: Tensor) 
     """
     compute, said = possible(compute, images.device.type)
     if compute.compile:
+        torch._dynamo.reset()  # each training pays for its own code, whatever else the process has trained
         made = _made(net, folded, compute)
         try:
             with seeded(0):

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from robust_tickets import stops
 from robust_tickets.errors import InputError
 from robust_tickets.stages import Machine
 
@@ -19,6 +20,7 @@ class Noting:
     ends: str = ""
 
     def __call__(self, machine: Machine) -> None:
+        (self.folder / f"{self.name}.process").write_text(str(os.getpid()))
         (self.folder / f"{self.name}.begun").write_text(str(time.time()))
         machine.progress.say(f"{self.name} of {machine.jobs}")
         if self.ends == "wrong":
@@ -29,6 +31,12 @@ class Noting:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.ends == "broken":
             raise RuntimeError("a fault of ours")
+        if self.ends == "stubborn":
+            with stops.waiting():  # as a step that never returns
+                while True:
+                    time.sleep(0.1)
+                    if stops.asked():
+                        (self.folder / f"{self.name}.asked").touch()
         time.sleep(60 if self.ends == "long" else 0.5)
         (self.folder / f"{self.name}.ended").write_text(str(time.time()))
 

@@ -231,6 +231,13 @@ ROWS = {
 }
 
 
+def test_a_layer_that_only_reads_channels_cannot_spare_them(channels: Recipe, tiny_data: Dataset) -> None:
+    net, _, _ = parts(channels, tiny_data)
+    output = list(prunable(net))[-1]
+    with pytest.raises(InputError, match=f"search.spare '{output}' spares no channels.*which is one of"):
+        search(channels, tiny_data, spare=output)
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_what_makes_no_sense_of_channels_is_refused(channels: Recipe, row: str) -> None:
     fields, said = ROWS[row]

@@ -172,3 +172,13 @@ def test_layers_of_another_kind_are_not_resized() -> None:
     kernel = nn.Sequential(nn.Conv2d(3, 16, 3))
     with pytest.raises(InputError, match="in their channels"):
         resize(kernel, {"0.weight": torch.zeros(16, 3, 5, 5)})
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_memory_format_stays(layout: torch.memory_format) -> None:
+    net = net_called("resnet20").to(memory_format=layout)  # type: ignore[call-overload]
+    small = compacted(net, of_channels(net), SHAPE)
+    weights = [weight for weight in small.net.state_dict().values() if weight.ndim == 4]
+    assert small.plan.removed
+    assert weights
+    assert all(weight.is_contiguous(memory_format=layout) for weight in weights)

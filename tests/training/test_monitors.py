@@ -229,4 +229,4 @@ def test_from_python_they_are_warnings(tiny_recipe, monkeypatch):
     with pytest.warns(RobustnessWarning) as caught:
         rt.train(recipe=tiny_recipe, quiet=True)
     said = [str(warning.message) for warning in caught]
-    assert any(text.startswith("this training went wrong: epoch 3: the net collapsed") for text in said)
+    assert any(text.startswith("a warning of this training: epoch 3: the net collapsed") for text in said)
