@@ -1,7 +1,7 @@
 """The arms of a comparison: what each trains, and for how long, by arithmetic from the recipe alone."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from robust_tickets.data import Spec, steps_per_epoch, training_images
@@ -17,7 +17,8 @@ class ArmPlan:
     """One arm: its training, its optimiser steps, and whether it starts from the ticket.
 
     `size` says, of a narrower net, what it has as much of as the ticket: flops or weights. `points` are the
-    steps before which it is validated, besides after every epoch.
+    steps before which it is validated, besides after every epoch. `images` are the training images it is
+    given, balanced over the classes; 0 means all.
     """
 
     arm: str
@@ -27,6 +28,7 @@ class ArmPlan:
     from_ticket: bool = False
     size: Literal["", "flops", "weights"] = ""
     points: tuple[int, ...] = ()
+    images: int = 0
 
     @property
     def epochs(self) -> float:
@@ -51,8 +53,9 @@ def plan(recipe: Recipe, arm: Arm, spec: Spec, searched: Searched | None = None)
 
     All arms have the schedule that was chosen for dense, in its own shape at their length; only
     dense-search-lr begins at the rate of the search, without warm-up, as the published baseline did.
-    What dense-equal-cost may spend hangs on the ticket: without `searched` it is what a search that does not
-    end early costs, and a ticket of which no channel is removed, or of each layer the same share.
+    What dense-equal-cost and dense-staged may spend hangs on the ticket: without `searched` it is what a
+    search that does not end early costs, and a ticket of which no channel is removed, or of each layer the
+    same share. Of dense-staged this is the second stage; `first_stage` comes before it.
     """
     made = _plan(recipe, arm, spec, searched)
     return replace(made, points=_points(recipe.evaluate, made))
@@ -70,6 +73,8 @@ def _plan(recipe: Recipe, arm: Arm, spec: Spec, searched: Searched | None) -> Ar
     if arm == "dense-equal-cost":
         steps = _equal_cost_steps(recipe, spec, short, per_epoch, searched)
         return ArmPlan(arm, train, steps, per_epoch)
+    if arm == "dense-staged":
+        return ArmPlan(arm, train, _staged_steps(recipe, spec, short, searched), per_epoch)
     if arm == "dense-search-lr":
         slow = replace(train, lr=recipe.search.lr, warmup=0.0, warmup_lr=0.0)
         return ArmPlan(arm, slow, full, per_epoch)
@@ -78,6 +83,22 @@ def _plan(recipe: Recipe, arm: Arm, spec: Spec, searched: Searched | None) -> Ar
     if arm == "dense-narrow-weights":
         return ArmPlan(arm, train, short, per_epoch, size="weights")
     return ArmPlan(arm, train, short, per_epoch, from_ticket=True)
+
+
+def first_stage(recipe: Recipe, spec: Spec, searched: Searched | None = None) -> ArmPlan:
+    """What dense-staged trains first: the whole net as the search does, in one go, for the search's FLOPs.
+
+    On the search's images and schedule, to a step, rounded up in dense's favour. `searched` is as in `plan`.
+    """
+    search = recipe.search
+    training = Training(**{field.name: getattr(search, field.name) for field in fields(Training)})
+    step = training_passes(training, 1).cost
+    if searched is not None:
+        steps = -(-searched.search // (step * searched.dense))
+    else:
+        steps = math.ceil(search_cost(recipe, spec) / step)
+    per_epoch = search_plan(recipe, spec).per_epoch
+    return ArmPlan("dense-staged-first", training, steps, per_epoch, images=search.images)
 
 
 def _points(evaluate: Evaluate, made: ArmPlan) -> tuple[int, ...]:
@@ -203,3 +224,10 @@ def _equal_cost_steps(
     search = recipe.search
     planned = search_cost(recipe, spec) + ticket * pass_share(search, search_plan(recipe, spec).rounds)
     return math.ceil(planned / dense) * unit
+
+
+def _staged_steps(recipe: Recipe, spec: Spec, short: int, searched: Searched | None) -> int:
+    """Steps that the whole net gets for the FLOPs of the ticket's training, rounded up in dense's favour."""
+    if searched is not None:
+        return -(-short * searched.ticket // searched.dense)
+    return math.ceil(short * pass_share(recipe.search, search_plan(recipe, spec).rounds))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robust_tickets import arms, data, locks, report, side_by_side, stages
+from robust_tickets import arms, data, locks, report, runs, side_by_side, stages
+from robust_tickets.arms import ArmPlan
 from robust_tickets.data import Spec
 from robust_tickets.errors import InputError
 from robust_tickets.runs import RunDirectory
@@ -12,6 +13,7 @@ from robust_tickets.settings import TICKET_ARMS, Arm
 from robust_tickets.side_by_side import Task
 from robust_tickets.stages import Experiment, Machine
 from robust_tickets.tickets import CONTROLS, Ticket
+from robust_tickets.training import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Job:
         """Do what is not there already; gives the arm's folder."""
         what, spec = self.what, self.what.spec(machine)
         plan = arms.plan(what.recipe, self.arm, spec)
-        ticket = None
+        ticket = searched = None
         if plan.from_ticket:
             ticket = self._ticket(machine)
             if self.arm in CONTROLS:
@@ -67,6 +69,8 @@ class Job:
         elif self._follows_ticket:
             searched = stages.searched(what, self._ticket(machine), machine)
             plan = arms.plan(what.recipe, self.arm, spec, searched)
+        if self.arm == "dense-staged":
+            ticket = self._first_stage(arms.first_stage(what.recipe, spec, searched), machine)
         return _evaluated(stages.train(what, self.seed, self.run, machine, plan, ticket), what, machine)
 
     def needs_ticket(self, spec: Spec) -> bool:
@@ -77,7 +81,14 @@ class Job:
     @property
     def _follows_ticket(self) -> bool:
         """Whether what the ticket really cost decides how long it trains."""
-        return self.arm == "dense-equal-cost" and bool(set(TICKET_ARMS) & set(self.what.recipe.compare.arms))
+        paid_alike = self.arm in ("dense-equal-cost", "dense-staged")
+        return paid_alike and bool(set(TICKET_ARMS) & set(self.what.recipe.compare.arms))
+
+    def _first_stage(self, plan: ArmPlan, machine: Machine) -> Ticket:
+        """What the second stage begins from: the whole net, as the first has trained it."""
+        folder = stages.train(self.what, self.seed, self.run, machine, plan, None)
+        ledger = runs.read_object(folder / "ledger.json", f"remove {folder} and run compare again")
+        return stages.whole(self.what, Checkpoint.load(folder / "last.safetensors"), self.seed, ledger)
 
     def _ticket(self, machine: Machine) -> Ticket:
         return Ticket.load(stages.search(self.what, self.seed, self.run, machine))

@@ -78,6 +78,12 @@ def estimate_all(works: Sequence[Work], seeds: int, machine: Machine) -> Estimat
         searched = json.dumps(search_part(recipe, recipe.search.rounds), sort_keys=True)
         looking = 0
         for arm in work.arms:
+            if arm == "dense-staged":
+                first = arms.first_stage(recipe, spec)
+                passes = arms.training_passes(first.training, first.steps)
+                looking += -(-first.steps // first.per_epoch) * _validation(recipe, first.training)
+                cost = (passes.total, passes.cost * flops, passes.cost * rate[recipe.search])
+                rows.append((f"{first.arm}{work.label}", f"{first.epochs:.4g}", *cost))
             plan = arms.plan(recipe, arm, spec)
             needed = plan.from_ticket or bool(plan.size)
             if needed and searched not in seen:

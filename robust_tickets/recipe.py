@@ -178,6 +178,11 @@ def _check_arms(recipe: Recipe) -> None:
                 "channels are kept makes no other net, only how many; its controls are ticket-reinit and "
                 "dense-narrow-flops; leave it out"
             )
+        if arm == "dense-staged" and (search.finder != "imp" or search.after != "fine-tune"):
+            raise InputError(
+                "compare.arms dense-staged is the control of a ticket that keeps what its search trained: "
+                "add search.after fine-tune, or leave it out"
+            )
         again = {"ticket-reinit", "ticket-shuffle-layer", "random"}
         if search.densities == "uniform":
             again.add("ticket-shuffle-net")

@@ -23,7 +23,14 @@ Densities = Literal["uniform", "er", "erk"]
 TicketArm = Literal["ticket", "ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net", "random"]
 NarrowArm = Literal["dense-narrow-flops", "dense-narrow-weights"]
 Arm = Literal[
-    "dense", "dense-short", "dense-equal-cost", "dense-search-lr", "dense-best", NarrowArm, TicketArm
+    "dense",
+    "dense-short",
+    "dense-equal-cost",
+    "dense-staged",
+    "dense-search-lr",
+    "dense-best",
+    NarrowArm,
+    TicketArm,
 ]
 TICKET_ARMS: tuple[str, ...] = get_args(TicketArm)
 """The arms that are trained from the ticket, and charged its search."""
@@ -250,12 +257,14 @@ class Compare:
     arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
     """dense: full schedule; dense-short: the ticket's length; dense-equal-cost: as long as the ticket's
     search and training cost in FLOPs, rounded up to epochs (or iterations, where the budget is in them);
-    dense-search-lr: full schedule from the search's lr, no warm-up; dense-best: dense, had it been stopped at
-    its best epoch; ticket: its search is charged to it. Controls for its size, on its schedule:
-    dense-narrow-flops and dense-narrow-weights: the net at the width that has the ticket's FLOPs (were zeros
-    skipped), or its weights. Controls for its making, on its schedule and charged its search: ticket-reinit:
-    its mask, a new init; ticket-shuffle-layer and ticket-shuffle-net: its init, its mask shuffled within each
-    layer or over the net; random: a new init, and a random mask of the same layer densities"""
+    dense-staged: with search.after fine-tune, the whole net on the ticket's stages, the search's training and
+    then the short schedule, each for the ticket's FLOPs; dense-search-lr: full schedule from the search's lr,
+    no warm-up; dense-best: dense, had it been stopped at its best epoch; ticket: its search is charged to it.
+    Controls for its size, on its schedule: dense-narrow-flops and dense-narrow-weights: the net at the width
+    that has the ticket's FLOPs (were zeros skipped), or its weights. Controls for its making, on its schedule
+    and charged its search: ticket-reinit: its mask, a new init; ticket-shuffle-layer and ticket-shuffle-net:
+    its init, its mask shuffled within each layer or over the net; random: a new init, and a random mask of
+    the same layer densities"""
 
     @property
     def trained(self) -> tuple[Arm, ...]:

@@ -1,9 +1,8 @@
 """The timing table for a paper."""
 
 from robust_tickets.report.read import complete_seeds
-from robust_tickets.report.tables import TITLES, cells, heading, notes, results
+from robust_tickets.report.tables import TITLES, cells, heading, notes, sentence
 from robust_tickets.report.trust import sanity_note, watch_note
-from robust_tickets.report.verdict import verdict
 from robust_tickets.runs import RunDirectory
 
 _SPECIAL = {
@@ -29,7 +28,7 @@ def latex(run: RunDirectory) -> str:
     """
     rows = cells(run)
     heads = [f"{{{escaped(title)}}}" for title in TITLES]
-    parts = (f"{heading(run)}.", verdict(results(run)), watch_note(run), sanity_note(run), notes(run))
+    parts = (f"{heading(run)}.", sentence(run), watch_note(run), sanity_note(run), notes(run))
     caption = " ".join(part for part in parts if part).replace("**", "").replace("`", "")
     seeds = "-".join(map(str, complete_seeds(run)))
     return "\n".join(

@@ -17,6 +17,7 @@ COLOURS = {
     "dense": "#000000",
     "dense-short": "#0072B2",
     "dense-equal-cost": "#009E73",
+    "dense-staged": "#332288",
     "dense-search-lr": "#CC79A7",
     "dense-best": "#666666",
     "dense-narrow-flops": "#882255",

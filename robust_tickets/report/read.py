@@ -25,7 +25,9 @@ _LEDGER = ("charged_seconds", "charged_passes", "charged_flops")
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One arm of one seed, as its files have it; `search` is the ledger of its search, if it needed one."""
+    """One arm of one seed, as its files have it; `search` is the ledger of what is charged to it besides its
+    own training: its search, or the first of two stages.
+    """
 
     arm: str
     seed: int
@@ -58,6 +60,13 @@ class ArmResult:
         return 0
 
 
+def before_arm(arm: str) -> str:
+    """The folder of the stage that comes before an arm and is charged to it; empty where there is none."""
+    if arm == "dense-staged":
+        return "dense-staged-first"
+    return "search" if arm in TICKET_ARMS else ""
+
+
 def complete_seeds(run: RunDirectory) -> list[int]:
     """Seeds in which every arm of the recipe is trained and evaluated.
 
@@ -74,7 +83,8 @@ def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
     if arm == "dense-best":
         return _stopped_at_best(arm_result(run, seed, "dense"), run.arm(seed, "dense"))
     folder = run.arm(seed, arm)
-    search = _record(run.arm(seed, "search") / "ledger.json", _LEDGER) if arm in TICKET_ARMS else None
+    before = before_arm(arm)
+    search = _record(run.arm(seed, before) / "ledger.json", _LEDGER) if before else None
     about = _record(folder / "arm.json", _ABOUT)
     if about.get("arm", arm) != arm:
         raise InputError(f"{folder / 'arm.json'} is of the arm {about['arm']}: {_MEND}")
@@ -121,7 +131,8 @@ def lacking(run: RunDirectory, seed: int, arm: str) -> str:
     arm = "dense" if arm == "dense-best" else arm
     folder = run.arm(seed, arm)
     files = [folder / name for name in ("arm.json", "ledger.json", "metrics.jsonl", "robustness.csv")]
-    files += [run.arm(seed, "search") / "ledger.json"] if arm in TICKET_ARMS else []
+    before = before_arm(arm)
+    files += [run.arm(seed, before) / "ledger.json"] if before else []
     for file in files:
         if not file.is_file():
             return f"there is no {file}"

@@ -171,11 +171,16 @@ def channels_note(run: RunDirectory) -> str:
     return f"Channels pruned whole, and left out in training: {', '.join(said)}."
 
 
+def sentence(run: RunDirectory) -> str:
+    """What the figures support (`verdict`)."""
+    return verdict(results(run), fine_tuned=run.recipe.search.after == "fine-tune")
+
+
 def markdown(run: RunDirectory) -> str:
     """The timing table for people, and a sentence that says what it supports."""
     lines = ["| " + " | ".join(TITLES) + " |", "|" + " --- |" + " ---: |" * (len(TITLES) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in cells(run)]
-    said = [verdict(results(run)), channels_note(run), watch_note(run), sanity_note(run), notes(run)]
+    said = [sentence(run), channels_note(run), watch_note(run), sanity_note(run), notes(run)]
     parts = [f"**{heading(run)}**", "\n".join(lines), *said]
     return "\n\n".join(part for part in parts if part) + "\n"
 

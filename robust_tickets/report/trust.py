@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from robust_tickets.errors import InputError
-from robust_tickets.report.read import complete_seeds, judged_images
+from robust_tickets.report.read import before_arm, complete_seeds, judged_images
 from robust_tickets.runs import RunDirectory, read_json
-from robust_tickets.settings import TICKET_ARMS, Threat
+from robust_tickets.settings import Threat
 
 
 def watch_note(run: RunDirectory) -> str:
@@ -17,8 +17,8 @@ def watch_note(run: RunDirectory) -> str:
     """
     told: dict[str, list[str]] = {}
     for seed in complete_seeds(run):
-        searched = ["search"] if set(TICKET_ARMS) & set(run.recipe.compare.arms) else []
-        for stage in [*searched, *run.recipe.compare.trained]:
+        before = [before_arm(arm) for arm in run.recipe.compare.trained]
+        for stage in dict.fromkeys([*filter(None, before), *run.recipe.compare.trained]):
             account = read_json(run.arm(seed, stage) / "ledger.json")
             warnings = (
                 account.get("warnings", []) if isinstance(account, dict) else []

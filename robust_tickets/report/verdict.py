@@ -9,49 +9,66 @@ LEAST_SEEDS = 3
 """Fewer seeds give no interval that anyone should act on."""
 
 
-def verdict(results: dict[str, list[ArmResult]]) -> str:
-    """One paragraph that the figures support, and no more. `results`: arm -> the same seeds for every arm."""
+def verdict(results: dict[str, list[ArmResult]], *, fine_tuned: bool = False) -> str:
+    """One paragraph that the figures support, and no more. `results`: arm -> the same seeds for every arm.
+
+    `fine_tuned` says that the ticket keeps what its search has trained, which dense-staged is the control of.
+    """
     if "ticket" not in results:
         return "No ticket was trained, so nothing can be said of one."
     ticket, dense = results["ticket"], results["dense"]
-    epochs = f"{dense[0].about['epochs']:.4g}"
     sentences = [
-        f"Against `dense` ({epochs} epochs), the ticket took {_ratio(ticket, dense, _FLOPS)} of "
+        f"Against `dense` ({_epochs(dense)} epochs), the ticket took {_ratio(ticket, dense, _FLOPS)} of "
         f"the FLOPs and {_ratio(ticket, dense, _SECONDS)} of the seconds, search included, at "
-        f"{_robust(ticket)} robust accuracy (PGD-20) against {_robust(dense)} ({_points(ticket, dense)})."
+        f"{_robust(ticket)} robust accuracy (PGD-20) against {_robust(dense)} ({_apart(ticket, dense)})."
     ]
+    if "dense-best" in results:
+        best = results["dense-best"]
+        sentences.append(
+            f"Had dense been stopped at its best epoch (`dense-best`, {_epochs(best)} epochs), these would "
+            f"be {_ratio(ticket, best, _FLOPS)} and {_ratio(ticket, best, _SECONDS)}."
+        )
     if "dense-short" in results:
         short = results["dense-short"]
         sentences.append(
-            f"`dense-short`, the same {short[0].about['epochs']:.4g} epochs with no search, took "
+            f"`dense-short`, the same {_epochs(short)} epochs with no search, took "
             f"{_ratio(short, dense, _FLOPS)} of the FLOPs at {_robust(short)}."
         )
     if "dense-equal-cost" in results:
-        sentences.append(_at_equal_cost(ticket, results["dense-equal-cost"]))
+        equal = results["dense-equal-cost"]
+        head = f"**At equal cost** (`dense-equal-cost`, {_epochs(equal)} epochs, {_robust(equal)})"
+        sentences.append(_saving(ticket, equal, head, "dense at equal cost"))
     else:
         sentences.append(
             "Without `dense-equal-cost` it cannot be said whether the ticket or the shorter schedule saves."
         )
+    if "dense-staged" in results:
+        staged = results["dense-staged"]
+        head = f"**On the ticket's own stages, at its cost** (`dense-staged`, {_robust(staged)})"
+        sentences.append(_saving(ticket, staged, head, "a whole net on its stages"))
+    elif fine_tuned:
+        sentences.append(
+            "The ticket keeps what its search has trained: without `dense-staged` it cannot be said whether "
+            "the pruning saves or the search's cheaper training does."
+        )
     return " ".join(sentences)
 
 
-def _at_equal_cost(ticket: list[ArmResult], equal: list[ArmResult]) -> str:
+def _saving(ticket: list[ArmResult], equal: list[ArmResult], head: str, whom: str) -> str:
+    """What the ticket saves against an arm of the same cost."""
     differences = _differences(ticket, equal)
     n = len(differences)
-    epochs = f"{equal[0].about['epochs']:.4g}"
-    head = f"**At equal cost** (`dense-equal-cost`, {epochs} epochs, {_robust(equal)}) the ticket is "
+    said = f"{head} the ticket is {_apart(ticket, equal)}: "
     if mean(differences) <= 0:
-        return head + f"{_points(ticket, equal)}: **no saving against dense at equal cost**."
+        return f"{said}**no saving against {whom}**."
     if n < LEAST_SEEDS:
-        return head + (
-            f"{_points(ticket, equal)}: ahead, but {n} seed{'s' * (n > 1)} cannot tell a saving from chance "
-            f"(at least {LEAST_SEEDS} are needed)."
+        return (
+            f"{said}ahead, but {n} seed{'s' * (n > 1)} cannot tell a saving from chance (at least "
+            f"{LEAST_SEEDS} are needed)."
         )
-    low, high = interval(differences)
-    between = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f} over {n} seeds"
-    if low > 0:
-        return head + f"{_points(ticket, equal)} ({between}): **it saves against dense at equal cost**."
-    return head + f"{_points(ticket, equal)} ({between}): ahead, but not beyond chance."
+    if interval(differences)[0] > 0:
+        return f"{said}**it saves against {whom}**."
+    return f"{said}ahead, but not beyond chance."
 
 
 def interval(differences: list[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -68,10 +85,19 @@ def _differences(one: list[ArmResult], other: list[ArmResult]) -> list[float]:
     return [a.accuracy["best", "pgd-20"] - b.accuracy["best", "pgd-20"] for a, b in pairs]
 
 
-def _points(one: list[ArmResult], other: list[ArmResult]) -> str:
-    difference = 100 * mean(_differences(one, other))
+def _apart(one: list[ArmResult], other: list[ArmResult]) -> str:
+    """The mean of the paired differences, and its interval where there are enough seeds for one."""
+    differences = _differences(one, other)
     # rounded first, so that no "-0.0 points" is printed
-    return f"{round(difference, 1) + 0.0:+.1f} points"
+    points = f"{round(100 * mean(differences), 1) + 0.0:+.1f} points"
+    if len(differences) < LEAST_SEEDS:
+        return points
+    low, high = interval(differences)
+    return f"{points}, 95 % interval {100 * low:+.1f} to {100 * high:+.1f} over {len(differences)} seeds"
+
+
+def _epochs(arm: list[ArmResult]) -> str:
+    return f"{mean(r.about['epochs'] for r in arm):.4g}"
 
 
 def _robust(arm: list[ArmResult]) -> str:

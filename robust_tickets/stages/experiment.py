@@ -1,5 +1,6 @@
 """What is run: a recipe, and what the user hands over beside it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -13,11 +14,12 @@ from robust_tickets.data import Dataset, Spec
 from robust_tickets.ledger import Ledger
 from robust_tickets.models import Make, ModelSpec, forward_flops
 from robust_tickets.progress import Progress
+from robust_tickets.pruning import Mask
 from robust_tickets.recipe import Recipe
 from robust_tickets.settings import Data, Training
 from robust_tickets.stages.place import Machine, placed
 from robust_tickets.tickets import Found, Ticket, kept_flops
-from robust_tickets.training import Fit
+from robust_tickets.training import Checkpoint, Fit
 from robust_tickets.training.loop import snapshot
 
 
@@ -122,6 +124,20 @@ def ticket_of(what: Experiment, found: Found, images: Dataset, seed: int, ledger
         seed=seed,
         passes=ledger.charged_passes,
         flops=ledger.charged_flops,
+    )
+
+
+def whole(what: Experiment, first: Checkpoint, seed: int, ledger: Mapping[str, Any]) -> Ticket:
+    """A ticket that prunes nothing and begins from a checkpoint, at the cost that its ledger has."""
+    return Ticket(
+        model=first.model,
+        init=first.state,
+        mask=Mask.full(first.net(what.make)),
+        search=search_part(what.recipe, what.recipe.search.rounds),
+        data=first.data,
+        seed=seed,
+        passes=ledger["charged_passes"],
+        flops=ledger["charged_flops"],
     )
 
 

@@ -1,5 +1,6 @@
 """The stage that trains one arm."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,8 @@ def _fitted(
 ) -> Fitted:
     """Train, from the newest state that was kept."""
     how = what.fit(plan.training, plan.steps, seed, plan.points)
+    if plan.images:
+        dataset = replace(dataset, train=dataset.train.first(plan.images))
     state = saves.newest()
     with machine.progress.stage(f"{plan.arm}, seed {seed}", how.steps) as meter:
         if state is not None:

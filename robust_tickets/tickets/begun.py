@@ -28,12 +28,15 @@ class Begun:
 def begun(net: nn.Module, ticket: Ticket | None, shape: Shape, compute: Compute) -> Begun:
     """Rewind a net to a ticket, in place, and leave out what the ticket prunes whole; without one, the net.
 
+    Where nothing is pruned there is no mask to keep, and no step pays for one.
     A ticket of single weights whose net cannot be followed is trained with its zeros. Raises InputError for
     a ticket that does not fit, and for one of channels whose net cannot be followed.
     """
     if ticket is None:
         return Begun(net)
     ticket.plant(net)
+    if ticket.mask.kept == ticket.mask.size:
+        return Begun(net)
     if not compute.compact or not ticket.mask.any_dead:
         return Begun(net, ticket.mask)
     try:

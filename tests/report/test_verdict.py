@@ -75,6 +75,24 @@ def test_without_the_control_nothing_is_claimed():
     assert "No ticket" in verdict(results)
 
 
+def test_dense_stopped_at_its_best_epoch_is_a_dearer_yardstick():
+    results = table([0.23], [0.24]) | {"dense-best": arm("dense-best", 8, [0.25], 80)}
+    assert "(`dense-best`, 8 epochs), these would be 1.20 and 1.20." in verdict(results)
+
+
+def test_what_keeps_its_search_s_weights_is_held_against_a_whole_net_on_its_stages():
+    results = table([0.30, 0.31, 0.305], [0.24, 0.245, 0.24])
+    assert "without `dense-staged` it cannot be said" in verdict(results, fine_tuned=True)
+    assert "dense-staged" not in verdict(results)
+    staged = results | {"dense-staged": arm("dense-staged", 3.5, [0.30, 0.32, 0.31], 60, search=36)}
+    text = verdict(staged, fine_tuned=True)
+    assert (
+        "(`dense-staged`, 31.0 %) the ticket is -0.5 points, 95 % interval -1.7 to +0.7 over 3 seeds" in text
+    )
+    assert "no saving against a whole net on its stages" in text
+    assert "it saves against dense at equal cost" in text
+
+
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=8).filter(lambda d: max(d) - min(d) > 1e-3))
 def test_interval_is_scipy_s_paired_t(differences):
     low, high = interval(differences)

@@ -1,0 +1,130 @@
+"""A whole net on the ticket's own stages, for the ticket's FLOPs: the control of what a search trained."""
+
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from robust_tickets import arms, comparison, estimate, recipe
+from robust_tickets.data import SPECS
+from robust_tickets.errors import InputError
+from robust_tickets.ledger import Ledger, clock_for
+from robust_tickets.progress import Silent
+from robust_tickets.pruning import Mask
+from robust_tickets.report.read import arm_result
+from robust_tickets.runs import read_json
+from robust_tickets.settings import Compare, Model
+from robust_tickets.stages import Experiment, Machine
+from robust_tickets.stages.shared import arm_key
+from robust_tickets.tickets import Ticket, begun
+from robust_tickets.training import Checkpoint, fit
+from robust_tickets.training.loop import snapshot
+
+DIGITS = SPECS["digits"]
+
+
+@pytest.fixture(scope="module")
+def staged(tiny_recipe):
+    """A search of channels on half of the images, whose ticket keeps what it has learned."""
+    search = replace(
+        tiny_recipe.search, granularity="channel", rounds=2, ratio=0.3, images=64, after="fine-tune"
+    )
+    return replace(
+        tiny_recipe,
+        model=Model("conv-2", width=0.25),
+        search=search,
+        compare=Compare(("dense", "ticket", "dense-staged")),
+    )
+
+
+@pytest.fixture(scope="module")
+def compared(staged, tmp_path_factory):
+    """Its comparison."""
+    return comparison.compare(
+        Experiment(staged), [0], tmp_path_factory.mktemp("runs"), Machine("cpu", Silent())
+    )
+
+
+def test_each_stage_takes_the_flops_of_the_ticket_s_to_a_step(compared):
+    ticket, whole = (arm_result(compared, 0, arm) for arm in ("ticket", "dense-staged"))
+    for theirs, ours in ((ticket.search, whole.search), (ticket.ledger, whole.ledger)):
+        steps = ours["charged_passes"] / (32 * {True: 4, False: 6}[ours is whole.search])
+        step = ours["charged_flops"] / steps
+        assert theirs["charged_flops"] <= ours["charged_flops"] < theirs["charged_flops"] + step
+
+
+def test_it_is_one_training_after_the_other(compared, staged, tiny_data):
+    what, machine = Experiment(staged), Machine("cpu", Silent())
+    net = what.fresh_net(0, machine)
+    half = replace(tiny_data, train=tiny_data.train.first(64))
+    for arm, images, settings in (
+        ("dense-staged-first", half, staged.search),
+        ("dense-staged", tiny_data, staged.train),
+    ):
+        last = json.loads((compared.arm(0, arm) / "metrics.jsonl").read_text().splitlines()[-1])
+        how = what.fit(settings, last["step"], 0)
+        ledger = Ledger("train", clock_for("cpu"))
+        with ledger.running(), Silent().stage("", 1) as meter:
+            fit(net, None, images, how, ledger, meter)
+    theirs = Checkpoint.load(compared.arm(0, "dense-staged") / "last.safetensors").state
+    assert all(torch.equal(theirs[name], value) for name, value in snapshot(net).items())
+
+
+def test_the_table_charges_it_both(compared):
+    text = (compared.path / "timing.md").read_text(encoding="utf-8")
+    assert "**On the ticket's own stages, at its cost** (`dense-staged`" in text
+    row = pd.read_csv(compared.path / "timing.csv").set_index("arm").loc["dense-staged"]
+    first, then = (
+        read_json(compared.arm(0, arm) / "ledger.json") for arm in ("dense-staged-first", "dense-staged")
+    )
+    assert row.search_s == pytest.approx(first["charged_seconds"])
+    assert row.total_flops == first["charged_flops"] + then["charged_flops"]
+    assert not text.count("cannot be said whether the pruning saves")
+
+
+def test_nothing_of_it_is_done_twice(compared, staged):
+    said: list[str] = []
+
+    class Saying(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    machine = Machine("cpu", Saying())
+    other = replace(staged, compare=Compare(("dense", "dense-short", "ticket", "dense-staged")))
+    comparison.compare(Experiment(other), [0], compared.path.parent, machine)
+    taken = [text for text in said if text.startswith("taken over")]
+    assert [any(text.endswith(f"/{arm}") for text in taken) for arm in ("dense-staged-first", "dense-staged")]
+    assert len(taken) == 4  # all but dense-short
+
+
+def test_the_images_of_the_first_stage_are_part_of_what_it_is(staged):
+    plans = [
+        arms.first_stage(replace(staged, search=replace(staged.search, images=n)), DIGITS) for n in (64, 96)
+    ]
+    plans[1] = replace(plans[1], steps=plans[0].steps, per_epoch=plans[0].per_epoch)
+    assert len({arm_key(staged, plan, None, 0, {}) for plan in plans}) == 2
+
+
+def test_it_is_foreseen(staged, machine):
+    rows = estimate.estimate(Experiment(staged), 1, machine).rows.set_index("arm")
+    assert rows.flops["dense-staged-first"] >= rows.flops["search"]
+    assert rows.flops["dense-staged"] >= rows.flops["ticket"]
+
+
+def test_where_nothing_is_pruned_no_mask_is_kept(staged, machine):
+    what = Experiment(staged)
+    net = what.fresh_net(0, machine)
+    whole = Ticket(what.model_spec(machine), snapshot(net), Mask.full(net), {}, "", 0, 0, 0)
+    assert begun(net, whole, DIGITS.shape, staged.compute).mask is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"after": "rewind"}, {"after": "rewind", "finder": "snip", "rounds": 1}], ids=str
+)
+def test_it_is_refused_where_the_ticket_keeps_nothing(staged, changes):
+    with pytest.raises(
+        InputError, match=r"dense-staged is the control .* add search\.after fine-tune, or leave"
+    ):
+        recipe.check(replace(staged, search=replace(staged.search, **changes)))
