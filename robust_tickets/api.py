@@ -117,9 +117,11 @@ def train(
         )
     machine.prepare(what.recipe.compute)
     module = said(what.fresh_net(seed, machine), machine.progress.say)
-    begins = begun(module, ticket, what.spec(machine).shape, what.recipe.compute)
+    shape, say = what.spec(machine).shape, machine.progress.say
     ledger = Ledger("train", clock_for(device))
     with ledger.running():
+        with ledger.phase("prune"):
+            begins = begun(module, ticket, shape, what.recipe.compute, say)
         with ledger.phase("load"):
             dataset = what.load(machine)
         plan = arms.plan(what.recipe, "dense" if ticket is None else "ticket", dataset.spec)

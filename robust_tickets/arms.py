@@ -8,7 +8,7 @@ from robust_tickets.data import Spec, steps_per_epoch, training_images
 from robust_tickets.errors import InputError
 from robust_tickets.ledger import Passes
 from robust_tickets.recipe import Recipe
-from robust_tickets.settings import QUEUE, Arm, Evaluate, Search, Training
+from robust_tickets.settings import FIRST_STAGE, QUEUE, Arm, Evaluate, Search, Training
 from robust_tickets.training.methods import UPDATE_PASSES, attack_passes
 
 
@@ -52,7 +52,8 @@ def plan(recipe: Recipe, arm: Arm, spec: Spec, searched: Searched | None = None)
     """What an arm of the recipe trains on the images of `spec`; dense-best is dense, read otherwise.
 
     All arms have the schedule that was chosen for dense, in its own shape at their length; only
-    dense-search-lr begins at the rate of the search, without warm-up, as the published baseline did.
+    dense-search-lr begins at the rate of the search, without warm-up, as the published baseline did, and the
+    first stage of dense-staged is on the search's.
     What dense-equal-cost and dense-staged may spend hangs on the ticket: without `searched` it is what a
     search that does not end early costs, and a ticket of which no channel is removed, or of each layer the
     same share. Of dense-staged this is the second stage; `first_stage` comes before it.
@@ -98,7 +99,7 @@ def first_stage(recipe: Recipe, spec: Spec, searched: Searched | None = None) ->
     else:
         steps = math.ceil(search_cost(recipe, spec) / step)
     per_epoch = search_plan(recipe, spec).per_epoch
-    return ArmPlan("dense-staged-first", training, steps, per_epoch, images=search.images)
+    return ArmPlan(FIRST_STAGE, training, steps, per_epoch, images=search.images)
 
 
 def _points(evaluate: Evaluate, made: ArmPlan) -> tuple[int, ...]:

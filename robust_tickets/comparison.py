@@ -69,7 +69,7 @@ class Job:
         elif self._follows_ticket:
             searched = stages.searched(what, self._ticket(machine), machine)
             plan = arms.plan(what.recipe, self.arm, spec, searched)
-        if self.arm == "dense-staged":
+        if self.arm == "dense-staged" and not (self.run.arm(self.seed, self.arm) / "ledger.json").is_file():
             ticket = self._first_stage(arms.first_stage(what.recipe, spec, searched), machine)
         return _evaluated(stages.train(what, self.seed, self.run, machine, plan, ticket), what, machine)
 
@@ -87,8 +87,11 @@ class Job:
     def _first_stage(self, plan: ArmPlan, machine: Machine) -> Ticket:
         """What the second stage begins from: the whole net, as the first has trained it."""
         folder = stages.train(self.what, self.seed, self.run, machine, plan, None)
+        _check_weights(folder)
         ledger = runs.read_object(folder / "ledger.json", f"remove {folder} and run compare again")
-        return stages.whole(self.what, Checkpoint.load(folder / "last.safetensors"), self.seed, ledger)
+        return stages.unpruned_ticket(
+            self.what, Checkpoint.load(folder / "last.safetensors"), self.seed, ledger
+        )
 
     def _ticket(self, machine: Machine) -> Ticket:
         return Ticket.load(stages.search(self.what, self.seed, self.run, machine))
@@ -189,9 +192,14 @@ def _trained_from(
     if ticket is not None and not (own.is_file() and Ticket.load(own).hash == ticket.hash):
         plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
     folder = stages.train(what, seed, run, machine, plan, ticket)
+    _check_weights(folder)
+    return folder
+
+
+def _check_weights(folder: Path) -> None:
+    """Raise InputError where an arm is finished and lacks its checkpoints."""
     for name in ("best", "last"):
         if not (folder / f"{name}.safetensors").is_file():
             raise InputError(
                 f"{folder} is finished, but {name}.safetensors is gone: remove it to train again"
             )
-    return folder

@@ -31,7 +31,7 @@ _LEAST_BATCH = 2  # BatchNorm needs more than one image
 
 @dataclass(frozen=True)
 class Estimate:
-    """A row an arm (one for the search, one for looking), for one seed; and the seconds of all seeds."""
+    """A row an arm, one for the search, a first stage and looking, for one seed; the seconds of all seeds."""
 
     rows: pd.DataFrame
     seconds: float
@@ -149,7 +149,7 @@ def _narrow_flops(what: Experiment, net: nn.Module, size: str, flops: int, machi
 
 def _validation(recipe: Recipe, training: Training) -> int:
     """Passes of a validation if no sample broke: 2 a step, 1 clean, 1 final verdict, 1 for the loss."""
-    fgsm = 2 + 1 if training.method == "fgsm" else 0
+    fgsm = 2 + 1 if training.one_step else 0
     return (2 * recipe.evaluate.val_steps + 3 + fgsm) * recipe.data.val_images
 
 

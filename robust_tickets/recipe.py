@@ -148,10 +148,11 @@ def _check_training(concern: str, training: Training) -> None:
     if list(training.drops) != sorted(set(training.drops)):
         given = " ".join(f"{drop:g}" for drop in training.drops)
         raise InputError(f"{concern}.drops must rise, got {given}: write them as 0.5 0.75")
-    if training.overfitting == "go-back" and training.method != "fgsm":
+    if training.overfitting == "go-back" and not training.one_step:
+        several = f" of {concern}.pgd.steps {training.pgd.steps}" if training.method == "pgd" else ""
         raise InputError(
-            f"{concern}.overfitting go-back does nothing to {concern}.method {training.method}: it is fgsm "
-            "that overfits catastrophically; leave it out"
+            f"{concern}.overfitting go-back does nothing to {concern}.method {training.method}"
+            f"{several}: it is attacks of one step that are overfitted to catastrophically; leave it out"
         )
     if training.drops != Training().drops and training.schedule != "step":
         raise InputError(
@@ -181,7 +182,7 @@ def _check_arms(recipe: Recipe) -> None:
         if arm == "dense-staged" and (search.finder != "imp" or search.after != "fine-tune"):
             raise InputError(
                 "compare.arms dense-staged is the control of a ticket that keeps what its search trained: "
-                "add search.after fine-tune, or leave it out"
+                "choose search.finder imp and search.after fine-tune, or leave it out"
             )
         again = {"ticket-reinit", "ticket-shuffle-layer", "random"}
         if search.densities == "uniform":

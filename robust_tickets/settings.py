@@ -37,6 +37,9 @@ TICKET_ARMS: tuple[str, ...] = get_args(TicketArm)
 NARROW_ARMS: tuple[str, ...] = get_args(NarrowArm)
 """The arms of a narrower net, as large as the ticket is."""
 
+FIRST_STAGE = "dense-staged-first"
+"""What dense-staged trains before its own stage: a folder beside the arms', charged to it."""
+
 QUEUE = 4
 """Earlier masks that a search's newest is held against (You et al. 2020 keep the last five in all)."""
 
@@ -160,8 +163,13 @@ class Training:
     warmup_lr: NotNegative = 0.0
     """learning rate at which the warm-up begins"""
     overfitting: Literal["warn", "go-back"] = "warn"
-    """method fgsm, where it catastrophically overfits (FGSM stands, PGD falls): warn and go on, or go back to
-    the best epoch and end there"""
+    """method fgsm, or pgd of one step, where it catastrophically overfits (FGSM stands, PGD falls): warn and
+    go on, or go back to the best epoch and end there"""
+
+    @property
+    def one_step(self) -> bool:
+        """Whether its attack takes a single step, which a net can learn to fool."""
+        return self.method == "fgsm" or (self.method == "pgd" and self.pgd.steps == 1)
 
 
 @dataclass(frozen=True)

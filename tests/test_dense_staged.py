@@ -1,6 +1,7 @@
 """A whole net on the ticket's own stages, for the ticket's FLOPs: the control of what a search trained."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pandas as pd
@@ -49,8 +50,8 @@ def compared(staged, tmp_path_factory):
 
 def test_each_stage_takes_the_flops_of_the_ticket_s_to_a_step(compared):
     ticket, whole = (arm_result(compared, 0, arm) for arm in ("ticket", "dense-staged"))
-    for theirs, ours in ((ticket.search, whole.search), (ticket.ledger, whole.ledger)):
-        steps = ours["charged_passes"] / (32 * {True: 4, False: 6}[ours is whole.search])
+    for theirs, ours in ((ticket.before, whole.before), (ticket.ledger, whole.ledger)):
+        steps = ours["charged_passes"] / (32 * {True: 4, False: 6}[ours is whole.before])
         step = ours["charged_flops"] / steps
         assert theirs["charged_flops"] <= ours["charged_flops"] < theirs["charged_flops"] + step
 
@@ -74,7 +75,7 @@ def test_it_is_one_training_after_the_other(compared, staged, tiny_data):
 
 def test_the_table_charges_it_both(compared):
     text = (compared.path / "timing.md").read_text(encoding="utf-8")
-    assert "**On the ticket's own stages, at its cost** (`dense-staged`" in text
+    assert "**On the ticket's own stages, at equal cost** (`dense-staged`" in text
     row = pd.read_csv(compared.path / "timing.csv").set_index("arm").loc["dense-staged"]
     first, then = (
         read_json(compared.arm(0, arm) / "ledger.json") for arm in ("dense-staged-first", "dense-staged")
@@ -95,8 +96,29 @@ def test_nothing_of_it_is_done_twice(compared, staged):
     other = replace(staged, compare=Compare(("dense", "dense-short", "ticket", "dense-staged")))
     comparison.compare(Experiment(other), [0], compared.path.parent, machine)
     taken = [text for text in said if text.startswith("taken over")]
-    assert [any(text.endswith(f"/{arm}") for text in taken) for arm in ("dense-staged-first", "dense-staged")]
+    for arm in ("dense-staged-first", "dense-staged"):
+        assert any(text.endswith(f"/{arm}") for text in taken)
     assert len(taken) == 4  # all but dense-short
+
+
+def test_it_is_the_same_side_by_side(compared, staged, tmp_path):
+    side = comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", Silent()), jobs=2)
+    for arm in ("dense-staged-first", "dense-staged"):
+        both = [(run.arm(0, arm) / "last.safetensors").read_bytes() for run in (compared, side)]
+        assert both[0] == both[1]
+
+
+def test_a_first_stage_without_its_weights_is_said(compared, staged, tmp_path):
+    shutil.copytree(compared.path, tmp_path / compared.path.name)
+    there = tmp_path / compared.path.name / "seed-0"
+    (there / "dense-staged-first" / "last.safetensors").unlink()
+    what, machine = Experiment(staged), Machine("cpu", Silent())
+    comparison.compare(what, [0], tmp_path, machine)  # nobody needs them any more
+    (there / "dense-staged" / "ledger.json").unlink()
+    with pytest.raises(
+        InputError, match=r"dense-staged-first is finished, but last.safetensors is gone: remove it"
+    ):
+        comparison.compare(what, [0], tmp_path, machine)
 
 
 def test_the_images_of_the_first_stage_are_part_of_what_it_is(staged):
@@ -125,6 +147,7 @@ def test_where_nothing_is_pruned_no_mask_is_kept(staged, machine):
 )
 def test_it_is_refused_where_the_ticket_keeps_nothing(staged, changes):
     with pytest.raises(
-        InputError, match=r"dense-staged is the control .* add search\.after fine-tune, or leave"
+        InputError,
+        match=r"dense-staged is the control .* choose search\.finder imp and search\.after fine-tune",
     ):
         recipe.check(replace(staged, search=replace(staged.search, **changes)))

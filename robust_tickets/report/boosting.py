@@ -51,7 +51,7 @@ def measured(result: ArmResult, dense: ArmResult, evaluate: Evaluate) -> dict[st
     """What `boosting` says of one arm of a seed, beside the dense arm of the same seed."""
     metric, span = evaluate.choose, evaluate.early_epochs or 1
     curve = result.curve
-    search = result.search["charged_flops"] if result.search else 0
+    search = result.before["charged_flops"] if result.before else 0
     row: dict[str, float] = {}
     for kind in ("clean", "robust"):
         row[f"epoch1_{kind}"] = next((p[f"val_{kind}"] for p in curve if p["epoch"] == 1), math.nan)

@@ -49,7 +49,7 @@ def curves(run: RunDirectory, file: Path) -> None:
                 _draw(axes[row, 1], arm, [(_flops(r), _percent(r, key)) for r in seeds])
             axes[row, 0].set_ylabel(f"{label} accuracy on validation, %")
         axes[1, 0].set_xlabel("epochs trained")
-        axes[1, 1].set_xlabel("TFLOPs spent, the ticket's search included")
+        axes[1, 1].set_xlabel("TFLOPs spent, the search or first stage included")
         for ax in axes.flat:
             ax.grid(alpha=0.25)
             ax.spines[["top", "right"]].set_visible(False)
@@ -80,7 +80,7 @@ def _percent(result: ArmResult, key: str) -> list[float]:
 
 
 def _flops(result: ArmResult) -> list[float]:
-    before = result.search["charged_flops"] if result.search else 0
+    before = result.before["charged_flops"] if result.before else 0
     return [(before + point["flops"]) / 1e12 for point in result.curve]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from robust_tickets import runs
 from robust_tickets.errors import InputError
 from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import TICKET_ARMS
+from robust_tickets.settings import FIRST_STAGE, TICKET_ARMS
 
 TABLE_ATTACKS = {"clean": "clean", "fgsm": "fgsm", "pgd-20": "pgd20"}
 """Attacks of the timing table and the names of their columns."""
@@ -25,7 +25,7 @@ _LEDGER = ("charged_seconds", "charged_passes", "charged_flops")
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One arm of one seed, as its files have it; `search` is the ledger of what is charged to it besides its
+    """One arm of one seed, as its files have it; `before` is the ledger of what is charged to it besides its
     own training: its search, or the first of two stages.
     """
 
@@ -33,7 +33,7 @@ class ArmResult:
     seed: int
     about: dict[str, Any]
     ledger: dict[str, Any]
-    search: dict[str, Any] | None
+    before: dict[str, Any] | None
     history: list[dict[str, Any]]
     accuracy: dict[tuple[str, str], float]
     """(checkpoint, attack) -> fraction of the test images."""
@@ -63,7 +63,7 @@ class ArmResult:
 def before_arm(arm: str) -> str:
     """The folder of the stage that comes before an arm and is charged to it; empty where there is none."""
     if arm == "dense-staged":
-        return "dense-staged-first"
+        return FIRST_STAGE
     return "search" if arm in TICKET_ARMS else ""
 
 
@@ -84,7 +84,7 @@ def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
         return _stopped_at_best(arm_result(run, seed, "dense"), run.arm(seed, "dense"))
     folder = run.arm(seed, arm)
     before = before_arm(arm)
-    search = _record(run.arm(seed, before) / "ledger.json", _LEDGER) if before else None
+    account = _record(run.arm(seed, before) / "ledger.json", _LEDGER) if before else None
     about = _record(folder / "arm.json", _ABOUT)
     if about.get("arm", arm) != arm:
         raise InputError(f"{folder / 'arm.json'} is of the arm {about['arm']}: {_MEND}")
@@ -93,7 +93,7 @@ def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
         seed,
         about=about,
         ledger=_record(folder / "ledger.json", _LEDGER),
-        search=search,
+        before=account,
         history=_lines(folder / "metrics.jsonl"),
         accuracy=_accuracy(folder, run),
         points=_lines(folder / "early.jsonl") if (folder / "early.jsonl").is_file() else [],

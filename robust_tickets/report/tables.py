@@ -63,7 +63,8 @@ def timing(run: RunDirectory) -> pd.DataFrame:
 
     Accuracies are fractions of the test images, means over seeds of the checkpoint that validation chose (or
     the last one, where the column says so); `sd` is the sample standard deviation, empty with one seed.
-    Seconds are those charged to the arm, without reading data and validating. flops_vs_dense and
+    Seconds are those charged to the arm, without reading data and validating; search_s of dense-staged are
+    those of its first stage. flops_vs_dense and
     seconds_vs_dense are ratios, pgd20_vs_dense is a difference of fractions. channels_removed counts what was
     pruned whole and left out in training (empty where older releases trained it); pass_flops_vs_dense and
     pass_seconds_vs_dense are the ratios of what a sample costs in training. jobs is how many were under way
@@ -147,12 +148,14 @@ def notes(run: RunDirectory) -> str:
     gpu = f", {about['gpu']}" if about["gpu"] else ""
     jobs = int(timing(run).jobs.max())
     beside = f" {BESIDE} Taken while up to {jobs} jobs ran side by side." if jobs > 1 else ""
+    has_stages = "dense-staged" in run.recipe.compare.arms
+    staged = " Of `dense-staged`, the seconds of search are those of its first stage." if has_stages else ""
     return (
         f"Accuracy is that of the epoch with the best {run.recipe.evaluate.choose} accuracy on "
         f"{run.recipe.data.val_images} validation images (`last`: of the last epoch).{spread} "
         "Seconds and passes are those of search and training, without validation and evaluation; "
         "FLOPs count a forward pass 1, a backward pass to the input 1, a full backward pass 2 times "
-        f"the net's forward FLOPs.{beside} "
+        f"the net's forward FLOPs.{staged}{beside} "
         f"Machine: {about['cpu']}, {about['threads']} threads{gpu}, torch {about['torch']}."
     )
 
@@ -211,10 +214,10 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
     def average(get: Callable[[ArmResult], float]) -> float:
         return sum(map(get, seeds)) / len(seeds)
 
-    search = average(lambda r: r.search["charged_seconds"] if r.search else 0.0)
+    search = average(lambda r: r.before["charged_seconds"] if r.before else 0.0)
     train = average(lambda r: r.ledger["charged_seconds"])
-    passes = average(lambda r: r.ledger["charged_passes"] + (r.search["charged_passes"] if r.search else 0))
-    flops = average(lambda r: r.ledger["charged_flops"] + (r.search["charged_flops"] if r.search else 0))
+    passes = average(lambda r: r.ledger["charged_passes"] + (r.before["charged_passes"] if r.before else 0))
+    flops = average(lambda r: r.ledger["charged_flops"] + (r.before["charged_flops"] if r.before else 0))
     about = seeds[0].about
     params = round(average(lambda r: r.about["params"]))
     epochs = average(lambda r: r.about["epochs"])  # seeds may differ where a search ends early
@@ -225,7 +228,7 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
         sum(removed) / len(removed) if removed else None,
         average(lambda r: r.ledger["charged_flops"]) / trained,
         train / trained,
-        max(int(ledger.get("jobs", 1)) for r in seeds for ledger in (r.ledger, r.search or {})),
+        max(int(ledger.get("jobs", 1)) for r in seeds for ledger in (r.ledger, r.before or {})),
     ]
     return [*head, *scores, search, train, search + train, round(passes), round(flops), 0.0, 0.0, 0.0, *tail]
 

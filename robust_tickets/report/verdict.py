@@ -25,8 +25,9 @@ def verdict(results: dict[str, list[ArmResult]], *, fine_tuned: bool = False) ->
     if "dense-best" in results:
         best = results["dense-best"]
         sentences.append(
-            f"Had dense been stopped at its best epoch (`dense-best`, {_epochs(best)} epochs), these would "
-            f"be {_ratio(ticket, best, _FLOPS)} and {_ratio(ticket, best, _SECONDS)}."
+            f"Had dense been stopped at its best epoch (`dense-best`, {_epochs(best)} epochs), it would "
+            f"be {_ratio(ticket, best, _FLOPS)} of its FLOPs and {_ratio(ticket, best, _SECONDS)} of its "
+            "seconds."
         )
     if "dense-short" in results:
         short = results["dense-short"]
@@ -36,7 +37,7 @@ def verdict(results: dict[str, list[ArmResult]], *, fine_tuned: bool = False) ->
         )
     if "dense-equal-cost" in results:
         equal = results["dense-equal-cost"]
-        head = f"**At equal cost** (`dense-equal-cost`, {_epochs(equal)} epochs, {_robust(equal)})"
+        head = f"**At equal cost** (`dense-equal-cost`, {_epochs(equal)} epochs, "
         sentences.append(_saving(ticket, equal, head, "dense at equal cost"))
     else:
         sentences.append(
@@ -44,7 +45,7 @@ def verdict(results: dict[str, list[ArmResult]], *, fine_tuned: bool = False) ->
         )
     if "dense-staged" in results:
         staged = results["dense-staged"]
-        head = f"**On the ticket's own stages, at its cost** (`dense-staged`, {_robust(staged)})"
+        head = "**On the ticket's own stages, at equal cost** (`dense-staged`, "
         sentences.append(_saving(ticket, staged, head, "a whole net on its stages"))
     elif fine_tuned:
         sentences.append(
@@ -55,12 +56,14 @@ def verdict(results: dict[str, list[ArmResult]], *, fine_tuned: bool = False) ->
 
 
 def _saving(ticket: list[ArmResult], equal: list[ArmResult], head: str, whom: str) -> str:
-    """What the ticket saves against an arm of the same cost."""
+    """What the ticket saves against an arm of the same cost in FLOPs, whose seconds may be others."""
     differences = _differences(ticket, equal)
     n = len(differences)
-    said = f"{head} the ticket is {_apart(ticket, equal)}: "
+    flops, seconds = (_ratio(equal, ticket, key) for key in (_FLOPS, _SECONDS))
+    cost = f"{flops} of the ticket's FLOPs, {seconds} of its seconds"
+    said = f"{head}{cost}, {_robust(equal)}) the ticket is {_apart(ticket, equal)}: "
     if mean(differences) <= 0:
-        return f"{said}**no saving against {whom}**."
+        return f"{said}**no saving shown against {whom}**."
     if n < LEAST_SEEDS:
         return (
             f"{said}ahead, but {n} seed{'s' * (n > 1)} cannot tell a saving from chance (at least "
@@ -109,7 +112,7 @@ def _ratio(one: list[ArmResult], other: list[ArmResult], key: str) -> str:
 
 
 def _total(result: ArmResult, key: str) -> float:
-    return float(result.ledger[key]) + (float(result.search[key]) if result.search else 0.0)
+    return float(result.ledger[key]) + (float(result.before[key]) if result.before else 0.0)
 
 
 _FLOPS, _SECONDS = "charged_flops", "charged_seconds"

@@ -1,7 +1,7 @@
 """The stages: search, train, evaluate. Each asks whether its artefact is there, and else makes it, whole."""
 
 from robust_tickets.stages.evaluate import Evaluated, evaluate, evaluate_file
-from robust_tickets.stages.experiment import Experiment, narrowed, other_init, searched, whole
+from robust_tickets.stages.experiment import Experiment, narrowed, other_init, searched, unpruned_ticket
 from robust_tickets.stages.judge import Asked
 from robust_tickets.stages.named import Named, Source, SourceNamed
 from robust_tickets.stages.place import Machine
@@ -28,5 +28,5 @@ __all__ = [
     "search",
     "searched",
     "train",
-    "whole",
+    "unpruned_ticket",
 ]

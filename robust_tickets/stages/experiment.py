@@ -127,7 +127,7 @@ def ticket_of(what: Experiment, found: Found, images: Dataset, seed: int, ledger
     )
 
 
-def whole(what: Experiment, first: Checkpoint, seed: int, ledger: Mapping[str, Any]) -> Ticket:
+def unpruned_ticket(what: Experiment, first: Checkpoint, seed: int, ledger: Mapping[str, Any]) -> Ticket:
     """A ticket that prunes nothing and begins from a checkpoint, at the cost that its ledger has."""
     return Ticket(
         model=first.model,

@@ -42,9 +42,10 @@ def train(
     begins_from = ticket.hash if ticket else None
     key = arm_key(what.recipe, plan, begins_from, seed, inputs)
     net = said(what.fresh_net(seed, machine), machine.progress.say)
-    begins = begun(net, ticket, what.spec(machine).shape, what.recipe.compute)
-    if begins.stay:
-        machine.progress.say(f"dead channels stay: {begins.stay}")
+    shape, say = what.spec(machine).shape, machine.progress.say
+    made = Ledger("train", clock_for(machine.device))
+    with made.running(), made.phase("prune"):
+        begins = begun(net, ticket, shape, what.recipe.compute, say)
     ledger = Ledger("train", clock_for(machine.device), jobs=machine.jobs)
     with ledger.running(), ledger.phase("load"):
         dataset = what.load(machine)
@@ -60,7 +61,7 @@ def train(
     saves = Saves(folder / STATES, TRAINING, of, machine.every, machine.progress.say, timed=timed)
     with stops.waiting():
         with ledger.running():
-            fitted = _fitted(what, seed, machine, plan, begins, dataset, ledger, saves)
+            fitted = _fitted(what, seed, machine, plan, begins, dataset, ledger, made, saves)
             with ledger.phase("checkpoint"):
                 for name, state, epoch in (
                     ("best", fitted.best, fitted.best_epoch),
@@ -100,17 +101,18 @@ def _fitted(
     begins: Begun,
     dataset: Dataset,
     ledger: Ledger,
+    made: Ledger,
     saves: Saves[TrainingState],
 ) -> Fitted:
-    """Train, from the newest state that was kept."""
+    """Train, from the newest state that was kept; its account has what `made` says, which is taken once."""
     how = what.fit(plan.training, plan.steps, seed, plan.points)
     if plan.images:
         dataset = replace(dataset, train=dataset.train.first(plan.images))
     state = saves.newest()
+    ledger.carry(made.report() if state is None else state.ledger)
     with machine.progress.stage(f"{plan.arm}, seed {seed}", how.steps) as meter:
         if state is not None:
             machine.progress.say(f"going on after step {state.step} of {how.steps}")
-            ledger.carry(state.ledger)
             meter.advance(state.step, 0)
         return fit(begins.net, begins.mask, dataset, how, ledger, meter, state=state, offer=saves.offer)
 

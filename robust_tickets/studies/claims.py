@@ -112,8 +112,10 @@ def _rounds(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
 
 
 def _controls(rows: Rows, settings: Sequence[str], metric: str) -> list[Claim]:
-    """Against all arms that are trained on its schedule: dense-best is dense until it is stopped."""
-    aside = {"ticket", "dense-best"} | ({"dense"} - {_dense(rows)})
+    """Against all arms that are trained on its schedule: dense-best is dense until it is stopped, and what is
+    trained for the ticket's cost has a length of its own.
+    """
+    aside = {"ticket", "dense-best", "dense-equal-cost", "dense-staged"} | ({"dense"} - {_dense(rows)})
     others = [arm for arm in rows.arm.drop_duplicates() if arm not in aside]
     (setting,) = settings
     pairs = [(f"ticket minus {arm}", (setting, "ticket"), (setting, arm)) for arm in others]

@@ -129,4 +129,4 @@ def _from(
     except InputError as error:
         raise InputError(f"the ticket of {there.path}: {error}") from None
     result = arm_result(run, seed, folder.name)
-    return replace(result, search=runs.read_object(ticket.parent / "ledger.json", "remove its folder"))
+    return replace(result, before=runs.read_object(ticket.parent / "ledger.json", "remove its folder"))

@@ -1,5 +1,6 @@
 """What a training begins from: a whole net, or what a ticket leaves of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
@@ -14,23 +15,25 @@ from robust_tickets.tickets.ticket import Ticket
 
 @dataclass(frozen=True)
 class Begun:
-    """A net, the mask to be kept (None for a dense one), and how many of its channels were removed.
-
-    `stay` says why dead channels were not removed, where they were not.
-    """
+    """A net, the mask to be kept (None for a dense one), and how many of its channels were removed."""
 
     net: nn.Module
     mask: Mask | None = None
     removed: int = 0
-    stay: str = ""
 
 
-def begun(net: nn.Module, ticket: Ticket | None, shape: Shape, compute: Compute) -> Begun:
+def begun(
+    net: nn.Module,
+    ticket: Ticket | None,
+    shape: Shape,
+    compute: Compute,
+    say: Callable[[str], None] = lambda text: None,
+) -> Begun:
     """Rewind a net to a ticket, in place, and leave out what the ticket prunes whole; without one, the net.
 
-    Where nothing is pruned there is no mask to keep, and no step pays for one.
-    A ticket of single weights whose net cannot be followed is trained with its zeros. Raises InputError for
-    a ticket that does not fit, and for one of channels whose net cannot be followed.
+    Where nothing is pruned there is no mask to keep, and no step pays for one. A ticket of single weights
+    whose net cannot be followed is trained with its zeros, and `say` is told why. Raises InputError for a
+    ticket that does not fit, and for one of channels whose net cannot be followed.
     """
     if ticket is None:
         return Begun(net)
@@ -44,5 +47,6 @@ def begun(net: nn.Module, ticket: Ticket | None, shape: Shape, compute: Compute)
     except InputError as error:
         if ticket.search["search"].get("granularity") == "channel":
             raise
-        return Begun(net, ticket.mask, stay=str(error))
+        say(f"dead channels stay: {error}")
+        return Begun(net, ticket.mask)
     return Begun(small.net, small.mask, small.plan.removed)

@@ -30,8 +30,8 @@ class Bfloat16(nn.Module):
 
 
 @dataclass(frozen=True)
-class Passes:
-    """The net as the update asks it, and its folded view as the training attack does.
+class Through:
+    """What passes go through: for the update the net, for the training attack its folded view.
 
     Validation and evaluation ask neither: they are computed in float32 and eager, whatever is trained.
     """
@@ -40,7 +40,7 @@ class Passes:
     attack: nn.Module
 
 
-def passes_of(net: nn.Module, folded: Folded, compute: Compute, images: Tensor) -> tuple[Passes, list[str]]:
+def passes_of(net: nn.Module, folded: Folded, compute: Compute, images: Tensor) -> tuple[Through, list[str]]:
     """The passes that the recipe asks for, and what is to be said where the machine cannot do all of it.
 
     They share net's and view's memory. What is compiled is compiled now, on images (N, C, H, W) like those to
@@ -59,7 +59,7 @@ def passes_of(net: nn.Module, folded: Folded, compute: Compute, images: Tensor) 
     return _made(net, folded, compute), said
 
 
-def _made(net: nn.Module, folded: Folded, compute: Compute) -> Passes:
+def _made(net: nn.Module, folded: Folded, compute: Compute) -> Through:
     update, attack = net, cast(nn.Module, folded)
     if compute.compile:
         # a training's batches all have one shape, so code for any shape has nothing to gain
@@ -68,19 +68,19 @@ def _made(net: nn.Module, folded: Folded, compute: Compute) -> Passes:
         attack = Bfloat16(attack)
     if compute.precision == "bf16":
         update = Bfloat16(update)
-    return Passes(update, attack)
+    return Through(update, attack)
 
 
-def _warm_up(passes: Passes, net: nn.Module, images: Tensor) -> None:
+def _warm_up(through: Through, net: nn.Module, images: Tensor) -> None:
     """Take a step's passes, and leave the net as it was."""
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     modes = [(module, module.training) for module in net.modules()]
     net.train()
     try:
-        with inspected(passes.attack):
+        with inspected(through.attack):
             point = images.detach().requires_grad_()
-            torch.autograd.grad(passes.attack(point).sum(), point)
-        passes.update(images).sum().backward()  # type: ignore[no-untyped-call]
+            torch.autograd.grad(through.attack(point).sum(), point)
+        through.update(images).sum().backward()  # type: ignore[no-untyped-call]
     finally:
         for parameter in net.parameters():
             parameter.grad = None

@@ -145,7 +145,7 @@ def fit(
         """The validation before a step, from where the state left it."""
         levels = state.validation if state is not None and state.step == step else ()
         mark = Bookmark(levels, lambda now: offer(step, partial(standing, step, now)), data.val.images.device)
-        judged = (how.threat, how.evaluate, settings.method, how.compute.channels_last)
+        judged = (how.threat, how.evaluate, settings.one_step, how.compute.channels_last)
         with ledger.phase("validate"):
             try:
                 return validate(folded, data.val, *judged, ledger, flops, mark)

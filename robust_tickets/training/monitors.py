@@ -105,8 +105,9 @@ class Pace:
 def overfitted(history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
     """Catastrophic overfitting in the last epoch of a history, validated on images of these labels (N,).
 
-    Robust accuracy under PGD fell to less than half of its best, by more than chance, while FGSM, which the
-    training uses, breaks no more than then (Wong et al. 2020, "Fast is better than free", section 5.4).
+    Robust accuracy under PGD fell to less than half of its best, by more than chance, while FGSM breaks no
+    more than then: so do nets that are trained with a single step (Wong et al. 2020, "Fast is better than
+    free", section 5.4).
     """
     if len(history) < 2 or "val_fgsm" not in history[-1]:
         return False

@@ -12,7 +12,7 @@ from robust_tickets.data import Split, floats
 from robust_tickets.evaluation import Judging
 from robust_tickets.ledger import Ledger, Passes
 from robust_tickets.models import Folded
-from robust_tickets.settings import Evaluate, Method
+from robust_tickets.settings import Evaluate
 
 
 def validate(
@@ -20,7 +20,7 @@ def validate(
     images: Split,
     threat: ThreatModel,
     settings: Evaluate,
-    method: Method,
+    one_step: bool,
     channels_last: bool,
     ledger: Ledger,
     flops: int,
@@ -29,12 +29,12 @@ def validate(
     """What stands clean, and robust under a PGD that is the same for every epoch and seed; the clean loss.
 
     Gives val_clean and val_robust (fractions), val_loss (mean cross-entropy on the clean images), and
-    val_fgsm where the training uses FGSM: where that stands while PGD falls, it has overfitted to FGSM. Then
-    which images are right clean, bool (N,).
+    val_fgsm where the training's attack takes `one_step`: where that stands while PGD falls, it has
+    overfitted to such attacks. Then which images are right clean, bool (N,).
     """
     folded.refresh()
     judging = Judging(threat, settings.rel_step, settings.batch, channels_last=channels_last)
-    attacks = {"val_robust": f"pgd-{settings.val_steps}"} | ({"val_fgsm": "fgsm"} if method == "fgsm" else {})
+    attacks = {"val_robust": f"pgd-{settings.val_steps}"} | ({"val_fgsm": "fgsm"} if one_step else {})
     rows = list(evaluation.evaluate(folded, images, list(attacks.values()), judging, mark=mark))
     for row in rows:
         ledger.count("validate", row.passes, flops)

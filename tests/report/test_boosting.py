@@ -125,7 +125,7 @@ def test_a_comparison_has_a_row_an_arm_and_seed(run):
         assert trained[f"passes_to_{target}"].le(trained.passes).all()
     ticket = rows[rows.arm == "ticket"]
     assert (
-        ticket.search_flops == [arm_result(run, s, "ticket").search["charged_flops"] for s in (0, 1)]
+        ticket.search_flops == [arm_result(run, s, "ticket").before["charged_flops"] for s in (0, 1)]
     ).all()
     assert rows.early_robust.between(0, 1).all()
 

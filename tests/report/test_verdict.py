@@ -46,7 +46,7 @@ def test_figures_are_those_of_the_arms():
 
 @pytest.mark.parametrize("ticket", [[0.24, 0.24], [0.25, 0.20], [0.1, 0.1]])
 def test_not_better_at_equal_cost_is_no_saving(ticket):
-    assert "no saving against dense at equal cost" in verdict(table(ticket, [0.24, 0.24]))
+    assert "no saving shown against dense at equal cost" in verdict(table(ticket, [0.24, 0.24]))
 
 
 def test_few_seeds_cannot_tell_a_saving():
@@ -77,19 +77,21 @@ def test_without_the_control_nothing_is_claimed():
 
 def test_dense_stopped_at_its_best_epoch_is_a_dearer_yardstick():
     results = table([0.23], [0.24]) | {"dense-best": arm("dense-best", 8, [0.25], 80)}
-    assert "(`dense-best`, 8 epochs), these would be 1.20 and 1.20." in verdict(results)
+    assert "(`dense-best`, 8 epochs), it would be 1.20 of its FLOPs and 1.20 of its seconds." in verdict(
+        results
+    )
 
 
 def test_what_keeps_its_search_s_weights_is_held_against_a_whole_net_on_its_stages():
     results = table([0.30, 0.31, 0.305], [0.24, 0.245, 0.24])
     assert "without `dense-staged` it cannot be said" in verdict(results, fine_tuned=True)
     assert "dense-staged" not in verdict(results)
-    staged = results | {"dense-staged": arm("dense-staged", 3.5, [0.30, 0.32, 0.31], 60, search=36)}
+    staged = results | {"dense-staged": arm("dense-staged", 3.5, [0.30, 0.32, 0.31], 60, search=24)}
     text = verdict(staged, fine_tuned=True)
     assert (
-        "(`dense-staged`, 31.0 %) the ticket is -0.5 points, 95 % interval -1.7 to +0.7 over 3 seeds" in text
+        "of its seconds, 31.0 %) the ticket is -0.5 points, 95 % interval -1.7 to +0.7 over 3 seeds" in text
     )
-    assert "no saving against a whole net on its stages" in text
+    assert "no saving shown against a whole net on its stages" in text
     assert "it saves against dense at equal cost" in text
 
 

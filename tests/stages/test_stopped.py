@@ -93,6 +93,27 @@ def test_killed_at_every_third_step_it_still_ends(recipe, whole, tmp_path, kille
     pytest.fail("it never came to its end")
 
 
+# states 1 to 20 are of the first stage, 21 to 29 of the second
+@pytest.mark.parametrize("states", [3, 20, 21, 25])
+def test_an_arm_of_two_stages_goes_on_in_either(states, recipe, tmp_path, killed_after):
+    search = replace(recipe.search, rewind_iterations=0, after="fine-tune")
+    arms = replace(recipe.compare, arms=("dense", "dense-staged"))
+    what = Experiment(replace(recipe, search=search, compare=arms))
+    found = []
+    for folder, kill in (("killed", states), ("killed", 10**9), ("whole", 10**9)):
+        killed_after(kill)
+        run = RunDirectory.of(tmp_path / folder, what.recipe)
+        job = comparison.Job(what, 0, "dense-staged", run)
+        if kill == states:
+            with pytest.raises(Killed):
+                job(EACH_STEP)
+        else:
+            job(EACH_STEP)
+            found.append(files_of(run.path))
+    assert found[0] == found[1]
+    assert "seed-0/dense-staged-first/ledger.json" in found[0]
+
+
 def test_a_state_of_other_images_is_not_gone_on_from(recipe, tmp_path, killed_after):
     killed_after(3)
     with pytest.raises(Killed):

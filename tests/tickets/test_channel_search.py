@@ -162,6 +162,7 @@ def test_the_table_says_what_the_removed_channels_bought(compared) -> None:
     assert table.pass_flops_vs_dense["ticket-reinit"] == pytest.approx(share, abs=1e-5)
     assert table.params["ticket"] == sum(p.numel() for p in small.net.parameters())
     text = (run.path / "timing.md").read_text(encoding="utf-8")
+    assert read_json(run.arm(0, "ticket") / "ledger.json")["seconds"]["prune"] > 0
     assert f"left out in training: `ticket` {removed} (a pass takes {share:.2f} of the FLOPs" in text
 
 

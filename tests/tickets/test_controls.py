@@ -116,7 +116,7 @@ def test_each_control_is_an_arm_that_is_charged_the_search(tiny_recipe, machine,
     run = comparison.compare(Experiment(recipe), [0], tmp_path, machine)
     found = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
     for arm in CONTROLS:
-        assert found[arm].search == found["ticket"].search is not None
+        assert found[arm].before == found["ticket"].before is not None
         assert found[arm].about["density"] == found["ticket"].about["density"]
         assert found[arm].about["epochs"] == found["ticket"].about["epochs"]
         weights = Checkpoint.load(run.arm(0, arm) / "last.safetensors").state

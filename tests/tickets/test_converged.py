@@ -181,7 +181,7 @@ def test_equal_cost_is_that_of_the_search_that_really_ran(tiny_recipe, machine, 
     )
     run = comparison.compare(Experiment(recipe), [0], tmp_path, machine)
     found = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
-    spent = found["ticket"].ledger["charged_flops"] + found["ticket"].search["charged_flops"]
+    spent = found["ticket"].ledger["charged_flops"] + found["ticket"].before["charged_flops"]
     epoch = found["dense"].history[0]["flops"]
     given = found["dense-equal-cost"].ledger["charged_flops"]
     assert spent <= given < spent + epoch

@@ -1,5 +1,6 @@
 """What the watchers see, and that they see nothing where nothing is wrong."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from robust_tickets.errors import InputError, RobustnessWarning
 from robust_tickets.ledger import Ledger
 from robust_tickets.progress import Meter
 from robust_tickets.pruning import Mask, Masking
+from robust_tickets.settings import Pgd
 from robust_tickets.training import DivergedError, fit, monitors
 from robust_tickets.training.monitors import Finite, Pace, Watch, collapsed, not_finite, overfitted
 
@@ -186,6 +188,13 @@ def test_overfitting_is_warned_of_and_the_training_goes_on(conv_net, tiny_data, 
     (warning,) = [text for text in fitted.warnings if "catastrophic" in text]
     assert warning.startswith("epoch 2: catastrophic overfitting: FGSM leaves ")
     assert all({"val_fgsm", "val_robust"} <= record.keys() for record in fitted.history)
+
+
+def test_pgd_of_one_step_is_watched_like_fgsm_and_of_two_is_not(conv_net, tiny_data, how):
+    for steps, watched in ((1, True), (2, False)):
+        settings = replace(how.settings, pgd=Pgd(steps=steps, rel_step=1.25), epochs=1)
+        fitted = trained(copy.deepcopy(conv_net), tiny_data, replace(how, steps=4, settings=settings))
+        assert ("val_fgsm" in fitted.history[-1]) is watched
 
 
 def test_where_asked_it_goes_back_to_the_best_epoch_and_ends(conv_net, tiny_data, on_fgsm, fooled):
