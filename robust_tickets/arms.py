@@ -153,7 +153,7 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
     if search.stop_distance and epochs <= QUEUE:
         raise InputError(
             f"search.stop_distance holds a mask against those of the last {QUEUE} epochs, and a round has "
-            f"only {epochs}: give it more, or leave it out"
+            f"only {epochs}: give more by search.epochs (or search.iterations), or leave it out"
         )
     rewind = search.rewind_iterations or search.rewind_epochs * per_epoch
     if rewind >= steps:

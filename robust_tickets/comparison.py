@@ -1,19 +1,22 @@
 """A comparison: arms times seeds, each a job that shares nothing with the others but the ticket's file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from robust_tickets import arms, data, locks, report, runs, side_by_side, stages
 from robust_tickets.arms import ArmPlan
 from robust_tickets.data import Spec
 from robust_tickets.errors import InputError
 from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import TICKET_ARMS, Arm
+from robust_tickets.settings import FIRST_STAGE, TICKET_ARMS, Arm
 from robust_tickets.side_by_side import Task
 from robust_tickets.stages import Experiment, Machine
 from robust_tickets.tickets import CONTROLS, Ticket
 from robust_tickets.training import Checkpoint
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Job:
         elif self._follows_ticket:
             searched = stages.searched(what, self._ticket(machine), machine)
             plan = arms.plan(what.recipe, self.arm, spec, searched)
-        if self.arm == "dense-staged" and not (self.run.arm(self.seed, self.arm) / "ledger.json").is_file():
+        if self.arm == "dense-staged" and not self._has_both_stages:
             ticket = self._first_stage(arms.first_stage(what.recipe, spec, searched), machine)
         return _evaluated(stages.train(what, self.seed, self.run, machine, plan, ticket), what, machine)
 
@@ -84,17 +87,30 @@ class Job:
         paid_alike = self.arm in ("dense-equal-cost", "dense-staged")
         return paid_alike and bool(set(TICKET_ARMS) & set(self.what.recipe.compare.arms))
 
+    @property
+    def _has_both_stages(self) -> bool:
+        """Whether dense-staged is trained to its end, so that nobody needs what its first stage has left."""
+        folders = (self.run.arm(self.seed, stage) for stage in (FIRST_STAGE, self.arm))
+        return all((folder / "ledger.json").is_file() for folder in folders)
+
     def _first_stage(self, plan: ArmPlan, machine: Machine) -> Ticket:
         """What the second stage begins from: the whole net, as the first has trained it."""
         folder = stages.train(self.what, self.seed, self.run, machine, plan, None)
         _check_weights(folder)
         ledger = runs.read_object(folder / "ledger.json", f"remove {folder} and run compare again")
-        return stages.unpruned_ticket(
-            self.what, Checkpoint.load(folder / "last.safetensors"), self.seed, ledger
-        )
+        last = _whole(Checkpoint.load, folder / "last.safetensors")
+        return stages.unpruned_ticket(self.what, last, self.seed, ledger)
 
     def _ticket(self, machine: Machine) -> Ticket:
-        return Ticket.load(stages.search(self.what, self.seed, self.run, machine))
+        return _whole(Ticket.load, stages.search(self.what, self.seed, self.run, machine))
+
+
+def _whole(load: Callable[[Path], T], file: Path) -> T:
+    """What a stage has left in a run directory. Raises InputError, which says how to have it again."""
+    try:
+        return load(file)
+    except InputError as error:
+        raise InputError(f"{error}; here: remove {file.parent} and give the same command again") from None
 
 
 def _evaluated(folder: Path, what: Experiment, machine: Machine) -> Path:

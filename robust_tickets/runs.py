@@ -52,7 +52,7 @@ class RunDirectory:
         if not file.exists():
             return
         begun, now = read_object(file, "remove that file"), machine(device, self.recipe.compute.threads)
-        for key in ("device", "cpu", "gpu", "torch"):
+        for key in ("device", "cpu", "vectors", "gpu", "torch"):
             if key in begun and begun[key] != now[key]:
                 raise InputError(
                     f"{self.path} was begun with {key} {begun[key]}, this is {now[key]}; their seconds "
@@ -190,6 +190,7 @@ def machine(device: str, threads: int) -> dict[str, Any]:
         "numpy": numpy.__version__,
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),  # processors of one name may differ in them
         "cores": os.cpu_count(),
         "threads": threads,
         "device": device.partition(":")[0],

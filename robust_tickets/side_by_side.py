@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -99,8 +100,8 @@ class _Child:
             # threads that wait leave the cores to the other jobs
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             self.process.start()
-        except (TypeError, AttributeError, ValueError, OSError) as error:
-            # pickle raises any of the first three
+        except (pickle.PicklingError, TypeError, AttributeError, ValueError, OSError) as error:
+            # pickle raises any of the first four
             raise InputError(
                 f"{task.name} cannot be handed to a process of its own ({error}): hand over the net as a "
                 "function of a module, not a lambda or a local one, or leave out jobs"
@@ -117,10 +118,13 @@ class _Child:
         if said is not None:
             raise InputError(f"{self._name}: {said}")
         if self.process.exitcode:
-            how = f"ended with status {self.process.exitcode}"
-            if self.process.exitcode < 0:
-                name = signal.Signals(-self.process.exitcode).name
-                how = f"was killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+            if self.process.exitcode > 0:
+                raise InputError(
+                    f"{self._name} ended with status {self.process.exitcode}, by the error above: mend that, "
+                    "then give the same command again, which goes on from what is kept"
+                )
+            name = signal.Signals(-self.process.exitcode).name
+            how = f"was killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
             raise InputError(
                 f"{self._name} {how}: give the same command again, which goes on, with fewer jobs"
             )

@@ -121,6 +121,28 @@ def test_a_first_stage_without_its_weights_is_said(compared, staged, tmp_path):
         comparison.compare(what, [0], tmp_path, machine)
 
 
+def test_a_first_stage_that_was_removed_is_made_again(compared, staged, tmp_path):
+    shutil.copytree(compared.path, tmp_path / compared.path.name)
+    there = tmp_path / compared.path.name / "seed-0"
+    shutil.rmtree(there / "dense-staged-first")
+    whole = comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", Silent()))
+    names = ["dense-staged-first/last.safetensors", "dense-staged/last.safetensors"]
+    for name in names:
+        assert (there / name).read_bytes() == (compared.path / "seed-0" / name).read_bytes()
+    assert "dense-staged" in (whole.path / "timing.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("damaged", ["search/ticket", "dense-staged-first/last"])
+def test_a_damaged_file_in_the_way_says_how_to_go_on(compared, staged, tmp_path, damaged):
+    shutil.copytree(compared.path, tmp_path / compared.path.name)
+    there = tmp_path / compared.path.name / "seed-0"
+    (there / "dense-staged" / "ledger.json").unlink()
+    file = there / f"{damaged}.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=f"remove {file.parent} and give the same command again"):
+        comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", Silent()))
+
+
 def test_the_images_of_the_first_stage_are_part_of_what_it_is(staged):
     plans = [
         arms.first_stage(replace(staged, search=replace(staged.search, images=n)), DIGITS) for n in (64, 96)

@@ -191,7 +191,7 @@ def test_what_is_no_run_directory_is_named(tmp_path, content):
         RunDirectory.open(tmp_path)
 
 
-@pytest.mark.parametrize("key", ["device", "cpu", "gpu", "torch"])
+@pytest.mark.parametrize("key", ["device", "cpu", "vectors", "gpu", "torch"])
 def test_a_run_begun_on_another_machine_is_not_gone_on_with(tmp_path, key):
     run = RunDirectory.of(tmp_path, Recipe())
     run.check("cpu")

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -53,7 +54,7 @@ ENDS = {
     "wrong": r"b: it makes no sense",
     "full": r"b: some/file cannot be used: No space left on device",
     "killed": r"b was killed by SIGKILL, perhaps for want of memory: give the same command again.*fewer jobs",
-    "broken": r"b ended with status 1: give the same command again",
+    "broken": r"b ended with status 1, by the error above: mend that, then give the same command again",
 }
 
 
@@ -67,8 +68,12 @@ def test_the_first_failure_ends_the_rest_and_is_told(tmp_path: Path, end: str) -
     assert not (tmp_path / "c.begun").exists()
 
 
-def test_what_cannot_be_handed_over_is_said_so(tmp_path: Path) -> None:
-    given = [Task("local", lambda machine: None), *tasks(tmp_path, a="")]
+NAMELESS = lambda machine: None  # noqa: E731  (pickle looks it up by a name that it does not have)
+
+
+@pytest.mark.parametrize("do", [NAMELESS, lambda machine: None, threading.Lock()], ids=str)
+def test_what_cannot_be_handed_over_is_said_so(tmp_path: Path, do: Callable[[Machine], object]) -> None:
+    given = [Task("local", do), *tasks(tmp_path, a="")]
     with pytest.raises(InputError, match=r"local cannot be handed to a process.*function of a module"):
         side_by_side.run(given, 2, MACHINE, 1)
 

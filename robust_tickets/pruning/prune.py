@@ -120,7 +120,8 @@ def spared(search: Search, mask: Mask, roles: Roles) -> frozenset[str]:
         found = fnmatch.filter(mask, pattern)
         if not found:
             raise InputError(
-                f"search.spare {pattern!r} fits no weight of the net: its weights are {', '.join(mask)}"
+                f"search.spare {pattern!r} fits no weight of the net: leave it out, or write a pattern of "
+                f"its weights, which are {', '.join(mask)}"
             )
         spare.update(found)
     if len(spare) == len(mask):

@@ -53,7 +53,8 @@ def curves(run: RunDirectory, file: Path) -> None:
         for ax in axes.flat:
             ax.grid(alpha=0.25)
             ax.spines[["top", "right"]].set_visible(False)
-        axes[0, 0].legend(frameon=False, fontsize=8)
+        # the place is asked for, as where it is a default and takes a second to find, matplotlib warns
+        axes[0, 0].legend(loc="best", frameon=False, fontsize=8)
         figure.suptitle(
             f"{data_title(run)} · {run.recipe.model.name} × {run.recipe.model.width:g} · "
             f"PGD-{run.recipe.evaluate.val_steps}, {run.recipe.threat.norm} {run.recipe.threat.eps}",
@@ -121,5 +122,5 @@ def robustness_curve(rows: pd.DataFrame, file: Path, title: str = "") -> None:
         ax.set_ylabel(f"accuracy on {rows.n.iloc[0]:,} {rows.split.iloc[0]} images{made}, %")
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(loc="best", frameon=False, fontsize=8)
         figure.savefig(file, format="svg", metadata={"Date": None})

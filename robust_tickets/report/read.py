@@ -116,6 +116,7 @@ def _stopped_at_best(dense: ArmResult, folder: Path) -> ArmResult:
         arm="dense-best",
         about={**dense.about, "arm": "dense-best", "epochs": best},
         ledger={
+            **({"jobs": dense.ledger["jobs"]} if "jobs" in dense.ledger else {}),
             "charged_seconds": seconds[len(history) - 1],
             "charged_passes": history[-1]["passes"],
             "charged_flops": history[-1]["flops"],

@@ -51,7 +51,7 @@ def study_plot(rows: pd.DataFrame, settings: Sequence[str], name: str, metric: s
             ax.spines[["top", "right"]].set_visible(False)
         axes[2].axhline(1, color="#000000", linewidth=0.7, linestyle=":")
         if not alone:
-            axes[0].legend(frameon=False, fontsize=8)
+            axes[0].legend(loc="best", frameon=False, fontsize=8)
         seeds = rows.seed.nunique()
         figure.suptitle(f"study {name} · {seeds} seed{'s' * (seeds != 1)}", fontsize=10)
         figure.savefig(file, format="svg", metadata={"Date": None})

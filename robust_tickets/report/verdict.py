@@ -18,26 +18,26 @@ def verdict(results: dict[str, list[ArmResult]], *, fine_tuned: bool = False) ->
         return "No ticket was trained, so nothing can be said of one."
     ticket, dense = results["ticket"], results["dense"]
     sentences = [
-        f"Against `dense` ({_epochs(dense)} epochs), the ticket took {_ratio(ticket, dense, _FLOPS)} of "
+        f"Against `dense` ({_epochs(dense)}), the ticket took {_ratio(ticket, dense, _FLOPS)} of "
         f"the FLOPs and {_ratio(ticket, dense, _SECONDS)} of the seconds, search included, at "
         f"{_robust(ticket)} robust accuracy (PGD-20) against {_robust(dense)} ({_apart(ticket, dense)})."
     ]
     if "dense-best" in results:
         best = results["dense-best"]
         sentences.append(
-            f"Had dense been stopped at its best epoch (`dense-best`, {_epochs(best)} epochs), it would "
-            f"be {_ratio(ticket, best, _FLOPS)} of its FLOPs and {_ratio(ticket, best, _SECONDS)} of its "
+            f"Of dense stopped at its best epoch (`dense-best`, {_epochs(best)}) it took "
+            f"{_ratio(ticket, best, _FLOPS)} of the FLOPs and {_ratio(ticket, best, _SECONDS)} of the "
             "seconds."
         )
     if "dense-short" in results:
         short = results["dense-short"]
         sentences.append(
-            f"`dense-short`, the same {_epochs(short)} epochs with no search, took "
+            f"`dense-short`, the same {_epochs(short)} with no search, took "
             f"{_ratio(short, dense, _FLOPS)} of the FLOPs at {_robust(short)}."
         )
     if "dense-equal-cost" in results:
         equal = results["dense-equal-cost"]
-        head = f"**At equal cost** (`dense-equal-cost`, {_epochs(equal)} epochs, "
+        head = f"**At equal cost** (`dense-equal-cost`, {_epochs(equal)}, "
         sentences.append(_saving(ticket, equal, head, "dense at equal cost"))
     else:
         sentences.append(
@@ -100,7 +100,8 @@ def _apart(one: list[ArmResult], other: list[ArmResult]) -> str:
 
 
 def _epochs(arm: list[ArmResult]) -> str:
-    return f"{mean(r.about['epochs'] for r in arm):.4g}"
+    n = mean(r.about["epochs"] for r in arm)
+    return f"{n:.4g} epoch{'s' * (n != 1)}"
 
 
 def _robust(arm: list[ArmResult]) -> str:

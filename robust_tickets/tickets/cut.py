@@ -23,8 +23,11 @@ class Cut(Protocol):
     def __call__(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:
         """The mask after a round, from the scores of the net's weights and the mask before it."""
 
-    def check(self, mask: Mask, rounds: int) -> None:
-        """Raise InputError for what is known to go wrong in so many rounds, before the first of them."""
+    def check(self, net: nn.Module, mask: Mask, rounds: int, *, narrowed: bool) -> None:
+        """Raise InputError for what is known to go wrong in so many rounds, before the first of them.
+
+        `narrowed` says whether the net without its dead channels is asked for, by a round or by the ticket.
+        """
 
     def net(self, net: nn.Module, mask: Mask) -> Compacted | None:
         """The smaller net that a round under the mask trains instead of `net`; None where it is `net`."""
@@ -45,7 +48,7 @@ class _Weights:
     def __call__(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:
         return cut_of_round(self._search, scores, mask, self._roles)
 
-    def check(self, mask: Mask, rounds: int) -> None:
+    def check(self, net: nn.Module, mask: Mask, rounds: int, *, narrowed: bool) -> None:
         check_rounds(self._search, mask, self._roles, rounds)
 
     def net(self, net: nn.Module, mask: Mask) -> None:
@@ -89,10 +92,12 @@ class _Channels:
         full = Mask({name: torch.ones_like(kept) for name, kept in mask.items()})
         return channel_mask(self._groups, left, full)
 
-    def check(self, mask: Mask, rounds: int) -> None:
+    def check(self, net: nn.Module, mask: Mask, rounds: int, *, narrowed: bool) -> None:
         for _ in range(rounds):
             lives = alive(self._groups, mask)
             mask = self._cut([living.double() for living in lives], lives, mask)
+        if narrowed:
+            self.net(net, mask)
 
     def net(self, net: nn.Module, mask: Mask) -> Compacted | None:
         lives = alive(self._groups, mask)

@@ -84,7 +84,7 @@ def origin(ticket: Ticket) -> dict[str, str]:
         "net": f"{model.name}{width}, images {' x '.join(map(str, model.shape))}, {model.classes} classes",
         "data": f"{what.data.name}, fingerprint {ticket.data}",
         "threat": f"{what.threat.norm} {what.threat.eps}",
-        "search": f"{made}, ratio {search.ratio:g}",
+        "search": f"{made}, ratio {search.ratio:g} of the {search.granularity}s",
         "seed": str(ticket.seed),
         "cost": f"{ticket.passes:,} passes, {ticket.flops:.4g} FLOPs",
         "hash": ticket.hash,
@@ -113,23 +113,28 @@ def compared(one: Ticket, other: Ticket) -> str:
     for name in [*one.init, *other.init]:
         if name not in one.init or name not in other.init:
             raise InputError(f"the tickets are of different nets: only one has a tensor {name}")
-    chance = [f"{mean:,.1f} ± {sd:.1f}" for mean, sd in zip(table.by_chance, table.sd, strict=True)]
-    shown = pd.DataFrame(
-        {
-            "layer": table.layer,
-            "weights": table.weights,
-            "kept by one": table.one,
-            "by the other": table.other,
-            "by both": table.both,
-            "by chance": chance,
-            "deviations": [("" if math.isnan(d) else f"{d:+.1f}") for d in table.deviations],
-            "Jaccard distance": [f"{distance:.3f}" for distance in table.jaccard],
-        }
-    )
+    columns: dict[str, object] = {
+        "layer": table.layer,
+        "weights": table.weights,
+        "kept by one": table.one,
+        "by the other": table.other,
+        "by both": table.both,
+    }
+    # weights of whole channels stand and fall together, so that counted singly they would meet beyond chance
+    if not (_of_channels(one) or _of_channels(other)):
+        pairs = zip(table.by_chance, table.sd, strict=True)
+        columns["by chance"] = [f"{mean:,.1f} ± {sd:.1f}" for mean, sd in pairs]
+        columns["deviations"] = ["" if math.isnan(d) else f"{d:+.1f}" for d in table.deviations]
+    columns["Jaccard distance"] = [f"{distance:.3f}" for distance in table.jaccard]
+    shown = pd.DataFrame(columns)
     masks = "the same" if one.mask == other.mask else "other"
     same = [name for name, value in one.init.items() if torch.equal(value, other.init[name])]
     inits = "the same" if len(same) == len(one.init) else f"{len(same)} of {len(one.init)} tensors alike"
     return f"masks: {masks}; inits: {inits}\n\n{_lined_up(shown)}"
+
+
+def _of_channels(ticket: Ticket) -> bool:
+    return recipe.read(ticket.search).search.granularity == "channel"
 
 
 def _lined_up(table: pd.DataFrame) -> str:

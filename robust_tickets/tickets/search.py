@@ -84,7 +84,8 @@ def find_ticket(
     history = [] if earlier is None else list(earlier.history)
     warnings = () if earlier is None else earlier.warnings
     done = 0 if earlier is None else earlier.rounds
-    cut.check(mask, search.rounds - done)
+    rounds = search.rounds - done
+    cut.check(net, mask, rounds, narrowed=rounds > 1 or how.compute.compact)
     small: Compacted | None = None
 
     def left(mask: Mask) -> Mask:

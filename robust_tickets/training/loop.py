@@ -242,11 +242,8 @@ def fit(
                 best, best_epoch = snapshot(net), epoch
         ledger.settle()
         ledger.lap()
-        epochs = (
-            f"{how.steps / per_epoch:g}" if how.steps % per_epoch == 0 else f"{how.steps / per_epoch:.1f}"
-        )
         shown = f"clean {found['val_clean']:.1%}  robust {found['val_robust']:.1%}"
-        meter.note(f"epoch {epoch}/{epochs}  {shown}")
+        meter.note(f"epoch {epoch}/{-(-how.steps // per_epoch)}  {shown}")
         if masking is not None:
             masking.check()
         watch.pace(epoch, ledger.step_seconds - before, end - first)

@@ -1,6 +1,8 @@
 """How fast an arm gets where, from its curve."""
 
+import json
 import math
+import shutil
 from dataclasses import replace
 
 import pandas as pd
@@ -12,6 +14,7 @@ from robust_tickets.report.boosting import TARGETS, boosting, cost_to, early_are
 from robust_tickets.report.boosting_table import _geometric_mean, boosting_csv, boosting_markdown
 from robust_tickets.report.read import ArmResult, arm_result
 from robust_tickets.report.tables import timing
+from robust_tickets.runs import RunDirectory, read_json
 from robust_tickets.settings import Compare, Evaluate
 from robust_tickets.stages import Experiment
 
@@ -143,6 +146,14 @@ def test_dense_best_is_dense_up_to_its_best_epoch(run):
     row = timing(run).set_index("arm").loc["dense-best"]
     assert row.pgd20_mean == row.pgd20_last_mean == timing(run).set_index("arm").loc["dense"].pgd20_mean
     assert row.flops_vs_dense == pytest.approx(row.epochs / 4)
+
+
+def test_dense_best_was_trained_beside_as_many_jobs_as_dense(run, tmp_path):
+    other = RunDirectory(tmp_path / run.path.name, run.recipe)
+    shutil.copytree(run.path, other.path)
+    file = other.arm(0, "dense") / "ledger.json"
+    file.write_text(json.dumps({**read_json(file), "jobs": 2}))
+    assert timing(other).set_index("arm").jobs[["dense", "dense-best", "ticket"]].tolist() == [2, 2, 1]
 
 
 def test_the_table_for_people_has_the_figures_of_the_csv(run):

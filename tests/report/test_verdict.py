@@ -77,9 +77,7 @@ def test_without_the_control_nothing_is_claimed():
 
 def test_dense_stopped_at_its_best_epoch_is_a_dearer_yardstick():
     results = table([0.23], [0.24]) | {"dense-best": arm("dense-best", 8, [0.25], 80)}
-    assert "(`dense-best`, 8 epochs), it would be 1.20 of its FLOPs and 1.20 of its seconds." in verdict(
-        results
-    )
+    assert "(`dense-best`, 8 epochs) it took 1.20 of the FLOPs and 1.20 of the seconds." in verdict(results)
 
 
 def test_what_keeps_its_search_s_weights_is_held_against_a_whole_net_on_its_stages():

@@ -209,6 +209,17 @@ UP, DOWN, MIDDLE = (0.41, 0.42, 0.43), (0.31, 0.30, 0.32), (0.35, 0.36, 0.37)
             ["holds"],
         ),
         (
+            "controls",  # nor is what has the ticket's cost, at another length
+            {
+                ("x", "ticket"): MIDDLE,
+                ("x", "dense"): DOWN,
+                ("x", "dense-equal-cost"): UP,
+                ("x", "dense-staged"): UP,
+            },
+            ["x"],
+            ["holds"],
+        ),
+        (
             "ratio",
             {("0.6", "ticket"): MIDDLE, ("0.6", "dense"): DOWN, ("0.6", "dense-short"): UP},
             ["0.6"],

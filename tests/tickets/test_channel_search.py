@@ -239,6 +239,50 @@ def test_a_layer_that_only_reads_channels_cannot_spare_them(channels: Recipe, ti
         search(channels, tiny_data, spare=output)
 
 
+class Counting(torch.nn.Module):
+    """What it computes between its layers is written for 16 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = torch.nn.Conv2d(1, 16, 3, padding=1)
+        self.two = torch.nn.Conv2d(16, 16, 3, padding=1)
+        self.end = torch.nn.Linear(16, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        ramp = torch.arange(16.0).view(16, 1, 1).to(images)
+        return self.end(self.two(self.one(images) + ramp).relu().mean((2, 3)))
+
+
+def test_a_net_that_counts_its_channels_says_so_before_training(channels: Recipe, tiny_data: Dataset) -> None:
+    _, what, how = parts(channels, tiny_data, rounds=1, ratio=0.5)
+    ledger = Ledger("search")
+    with (
+        ledger.running(),
+        pytest.raises(InputError, match=r"channels of one\.weight cannot be removed.*counts on how many"),
+    ):
+        find_ticket(Counting(), tiny_data, what.search, how, ledger, Meter())
+    assert ledger.charged_passes == 0
+    with_zeros = replace(how, compute=replace(how.compute, compact=False))
+    with ledger.running():
+        found = find_ticket(Counting(), tiny_data, what.search, with_zeros, ledger, Meter())
+    assert found.mask.density < 1
+
+
+def test_dead_channels_of_a_net_that_counts_them_stay_and_it_is_said(
+    channels: Recipe, tiny_data: Dataset
+) -> None:
+    net, said = Counting(), []
+    kept = dict(Mask.full(net).items())
+    kept["one.weight"][:8] = False
+    ticket = Ticket(
+        model_spec(channels, tiny_data.spec), snapshot(net), Mask(kept), {"search": {}}, "", 0, 0, 0
+    )
+    start = begun(net, ticket, SHAPE, channels.compute, said.append)
+    assert start.net is net
+    assert start.mask == ticket.mask
+    assert "dead channels stay: the channels of one.weight cannot be removed" in said[0]
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_what_makes_no_sense_of_channels_is_refused(channels: Recipe, row: str) -> None:
     fields, said = ROWS[row]

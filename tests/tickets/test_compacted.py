@@ -148,10 +148,12 @@ class _Mixing(nn.Module):
             x = x.softmax(1)
         elif self.between == "sigmoid":
             x = x.sigmoid()
+        elif self.between == "fixed":
+            x = x.reshape(len(x), 4, 8, *x.shape[2:]).flatten(1, 2)
         return self.end(self.two(x).relu().mean((2, 3)))
 
 
-@pytest.mark.parametrize("between", ["shuffle", "softmax", "sigmoid"])
+@pytest.mark.parametrize("between", ["shuffle", "softmax", "sigmoid", "fixed"])
 def test_a_net_that_cannot_be_followed_is_an_error_that_names_the_layer(between: str) -> None:
     net = _Mixing(between).double()
     kept = dict(Mask.full(net).items())

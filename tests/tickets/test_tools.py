@@ -64,7 +64,7 @@ def test_a_ticket_says_where_it_came_from_and_what_it_cost(ticket):
         "conv-2 at width 0.2, images 1 x 8 x 8, 10 classes",
         f"digits, fingerprint {ticket.data}",
         "Linf 0.1",
-        "imp, fgsm, 2 x 2 epochs at lr 0.1, then rewind, ratio 0.5",
+        "imp, fgsm, 2 x 2 epochs at lr 0.1, then rewind, ratio 0.5 of the weights",
         f"{ticket.passes:,} passes",
         ticket.hash,
     ):
@@ -99,8 +99,18 @@ def test_two_tickets_are_compared_by_masks_and_inits(ticket):
     assert compared(ticket, ticket).startswith("masks: the same; inits: the same")
     moved = shuffle_layer(ticket, ticket.init, 0)
     assert compared(ticket, moved).startswith("masks: other; inits: the same")
+    assert "by chance" in compared(ticket, moved)
     net = models.build(ticket.model, seed=9)
     assert " tensors alike" in compared(ticket, reinit(ticket, dict(net.state_dict()), 0)).splitlines()[0]
+
+
+def test_weights_of_whole_channels_are_not_held_against_chance(ticket):
+    part = {**ticket.search, "search": {**ticket.search["search"], "granularity": "channel"}}
+    of_channels = replace(ticket, search=part)
+    said = compared(of_channels, of_channels)
+    assert "by both" in said
+    assert "by chance" not in said
+    assert "ratio 0.5 of the channels" in shown(of_channels)
 
 
 def test_tickets_of_different_nets_cannot_be_compared(ticket):
