@@ -71,7 +71,13 @@ def test_the_first_failure_ends_the_rest_and_is_told(tmp_path: Path, end: str) -
 NAMELESS = lambda machine: None  # noqa: E731  (pickle looks it up by a name that it does not have)
 
 
-@pytest.mark.parametrize("do", [NAMELESS, threading.Lock()], ids=["lambda", "lock"])
+def inner() -> Callable[[Machine], object]:
+    def local(machine: Machine) -> None: ...
+
+    return local
+
+
+@pytest.mark.parametrize("do", [NAMELESS, inner(), threading.Lock()], ids=["lambda", "local", "lock"])
 def test_what_cannot_be_handed_over_is_said_so(tmp_path: Path, do: Callable[[Machine], object]) -> None:
     given = [Task("local", do), *tasks(tmp_path, a="")]
     with pytest.raises(InputError, match=r"local cannot be handed to a process.*function of a module"):
