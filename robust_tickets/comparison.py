@@ -98,14 +98,14 @@ class Job:
         folder = stages.train(self.what, self.seed, self.run, machine, plan, None)
         _check_weights(folder)
         ledger = runs.read_object(folder / "ledger.json", f"remove {folder} and run compare again")
-        last = _whole(Checkpoint.load, folder / "last.safetensors")
+        last = _loaded(Checkpoint.load, folder / "last.safetensors")
         return stages.unpruned_ticket(self.what, last, self.seed, ledger)
 
     def _ticket(self, machine: Machine) -> Ticket:
-        return _whole(Ticket.load, stages.search(self.what, self.seed, self.run, machine))
+        return _loaded(Ticket.load, stages.search(self.what, self.seed, self.run, machine))
 
 
-def _whole(load: Callable[[Path], T], file: Path) -> T:
+def _loaded(load: Callable[[Path], T], file: Path) -> T:
     """What a stage has left in a run directory. Raises InputError, which says how to have it again."""
     try:
         return load(file)
