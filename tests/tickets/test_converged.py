@@ -111,7 +111,8 @@ def test_a_round_does_not_end_before_the_step_that_is_rewound_to(tiny_recipe, ti
 def test_a_round_too_short_to_be_ended_early_is_refused(tiny_recipe):
     recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, epochs=4, stop_distance=0.1))
     with pytest.raises(
-        InputError, match=r"search.stop_distance holds .* last 4 epochs, .* has only 4: give it"
+        InputError,
+        match=r"search.stop_distance holds .* last 4 epochs, .* has only 4: give more by search.epochs",
     ):
         arms.search_plan(recipe, SPECS["digits"])
 

@@ -77,7 +77,7 @@ def test_narrow_arms_are_narrow_nets_on_the_tickets_schedule_and_not_charged_its
     ticket = found["ticket"].about
     for arm, key in (("dense-narrow-flops", "kept_flops"), ("dense-narrow-weights", "weights")):
         about = found[arm].about
-        assert found[arm].search is None
+        assert found[arm].before is None
         assert about["epochs"] == ticket["epochs"] == 2
         assert about["width"] < recipe.model.width == ticket["width"]
         assert about[key] == pytest.approx(ticket[key], rel=0.05)
