@@ -76,6 +76,8 @@ def find_ticket(
     if search.finder != "imp":
         mask = mask_at_init(net, data, search, how, cut, ledger)
         check_paths(net, mask, data.spec.shape)
+        if how.compute.compact:
+            cut.net(net, mask)  # a net that cannot be narrowed is refused now, as by `check`
         meter.note(f"density {mask.density:.1%}")
         found = Found(init, mask, [])
         each_round(found)

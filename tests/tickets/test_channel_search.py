@@ -283,6 +283,13 @@ def test_dead_channels_of_a_net_that_counts_them_stay_and_it_is_said(
     assert "dead channels stay: the channels of one.weight cannot be removed" in said[0]
 
 
+def test_nor_is_its_ticket_found_at_the_init(channels: Recipe, tiny_data: Dataset) -> None:
+    _, what, how = parts(channels, tiny_data, rounds=1, ratio=0.5, finder="snip")
+    ledger = Ledger("search")
+    with ledger.running(), pytest.raises(InputError, match=r"channels of one\.weight cannot be removed"):
+        find_ticket(Counting(), tiny_data, what.search, how, ledger, Meter())
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_what_makes_no_sense_of_channels_is_refused(channels: Recipe, row: str) -> None:
     fields, said = ROWS[row]
