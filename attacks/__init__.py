@@ -7,17 +7,36 @@ An attack is built without a net and then called on one: any callable that maps 
 [0, 1] to logits (N, K).
 """
 
-from attacks.adapter import TorchAttack
-from attacks.apgd import APGD, APGDTargeted
-from attacks.attack import Attack, AttackResult, inspected, misclassified
-from attacks.blocks import InputError
-from attacks.bookmark import Bookmark
-from attacks.ensemble import Ensemble, autoattack
-from attacks.fgsm import FGSM
-from attacks.pgd import PGD
-from attacks.square import Square
-from attacks.text import parse
-from attacks.threat import ThreatModel
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attacks.adapter import TorchAttack
+    from attacks.apgd import APGD, APGDTargeted
+    from attacks.attack import Attack, AttackResult, inspected, misclassified
+    from attacks.bookmark import Bookmark
+    from attacks.ensemble import Ensemble, autoattack
+    from attacks.errors import InputError
+    from attacks.fgsm import FGSM
+    from attacks.pgd import PGD
+    from attacks.square import Square
+    from attacks.text import parse
+    from attacks.threat import ThreatModel
+
+_MODULES = {
+    "adapter": ("TorchAttack",),
+    "apgd": ("APGD", "APGDTargeted"),
+    "attack": ("Attack", "AttackResult", "inspected", "misclassified"),
+    "bookmark": ("Bookmark",),
+    "ensemble": ("Ensemble", "autoattack"),
+    "errors": ("InputError",),
+    "fgsm": ("FGSM",),
+    "pgd": ("PGD",),
+    "square": ("Square",),
+    "text": ("parse",),
+    "threat": ("ThreatModel",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "APGD",
@@ -37,3 +56,10 @@ __all__ = [
     "misclassified",
     "parse",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name's module at its first use: `attacks.errors` is needed where torch is not."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"attacks.{_MODULE_OF[name]}"), name)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Attack, AttackResult, Task, misclassified
-from attacks.blocks import NO_GRADIENT, Blocks, InputError
+from attacks.blocks import NO_GRADIENT, Blocks
 from attacks.bookmark import Bookmark, State
 from attacks.checks import check_counts, check_threat
+from attacks.errors import InputError
 from attacks.foreign import arguments_of, check_argument, check_norm, class_named, quiet
 from attacks.noise import uniform
 from attacks.threat import ThreatModel

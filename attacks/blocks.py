@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from attacks.errors import InputError
+
 Net = Callable[[Tensor], Tensor]
-
-
-class InputError(ValueError):
-    """The images, labels or net handed to an attack cannot be what the caller meant."""
 
 
 class Blocks:

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from attacks.blocks import InputError
+from attacks.errors import InputError
 from attacks.threat import ThreatModel
 
 

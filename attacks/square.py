@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from attacks.attack import Attack, AttackResult, Task, misclassified
-from attacks.blocks import Blocks, InputError
+from attacks.blocks import Blocks
 from attacks.bookmark import State
 from attacks.checks import check_counts, check_number, check_threat
+from attacks.errors import InputError
 from attacks.found import Found
 from attacks.losses import margin
 from attacks.noise import uniform

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attacks import PGD, ThreatModel
 from attacks.losses import margin
-from robust_tickets.models import Folded, fold
+from robust_tickets.models.fold import Folded, fold
 
 EPS, STEP, STEPS, RESTARTS, BATCH = 8 / 255, 2 / 255, 20, 5, 250
 THREAT = ThreatModel("Linf", EPS)

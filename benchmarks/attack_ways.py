@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from attacks import FGSM, PGD, Attack, autoattack
 from benchmarks.attack_verdicts import BATCH, EPS, RESTARTS, STEP, STEPS, THREAT, ready
 from benchmarks.measuring import Counted, peak_memory
-from robust_tickets import data
-from robust_tickets.data import Split
-from robust_tickets.memory import keep_freed_memory
-from robust_tickets.settings import Data
-from robust_tickets.training import Checkpoint
+from robust_tickets.base.memory import keep_freed_memory
+from robust_tickets.data import load
+from robust_tickets.data.dataset import Split
+from robust_tickets.recipe.fields import Data
+from robust_tickets.training.checkpoint import Checkpoint
 
 FGSM_ACCURACY = "FGSM, accuracy"
 PGD_IMAGES = f"PGD-{STEPS}, images"
@@ -73,7 +73,7 @@ def name_of(checkpoint: Path) -> str:
 @lru_cache(maxsize=1)
 def test_set(root: Path | None) -> Split:
     """CIFAR-10's."""
-    return data.load(Data("cifar10", root=root)).test
+    return load.load(Data("cifar10", root=root)).test
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from benchmarks.attack_table import table
 from benchmarks.attack_verdicts import agreement, shrinking
 from benchmarks.attack_ways import AUTOATTACK, RESTARTED, WAYS, case_of, measured, name_of, peak, prepare
 from benchmarks.measuring import Records, alternate, machine
-from robust_tickets.runs import write_text
+from robust_tickets.runs.files import write_text
 
 
 @dataclass(frozen=True)

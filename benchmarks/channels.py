@@ -19,10 +19,10 @@ import tyro
 from torch.nn import functional as F
 
 from benchmarks.measuring import Records, alternate, machine, medians
-from robust_tickets.memory import keep_freed_memory
-from robust_tickets.runs import write_text
-from robust_tickets.settings import Compute
-from robust_tickets.training.arithmetic import possible
+from robust_tickets.base.memory import keep_freed_memory
+from robust_tickets.recipe.fields import Compute
+from robust_tickets.runs.files import write_text
+from robust_tickets.training.precision import possible
 
 TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 

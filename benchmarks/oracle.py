@@ -20,7 +20,7 @@ from attacks import APGD, APGDTargeted, Attack, Square
 from benchmarks.attack_verdicts import BATCH, THREAT
 from benchmarks.attack_ways import Case, case_of, name_of
 from benchmarks.measuring import Records, machine
-from robust_tickets.runs import write_text
+from robust_tickets.runs.files import write_text
 
 TO_THE_EDGE = "square, theirs to the edge"
 OURS: dict[str, Attack] = {

@@ -26,7 +26,8 @@ import pandas as pd
 import tyro
 
 from benchmarks.measuring import Records, machine
-from robust_tickets import cli, comparison, export, report, runs, stages  # noqa: F401 (before the fork)
+from robust_tickets.cli import main as cli
+from robust_tickets.runs import files
 
 COMMON = (
     "--recipe demo --data.train-images 300 --data.val-images 60 --model.name lenet-300-100 --model.width 0.1 "
@@ -116,7 +117,7 @@ def fault(kind: str, number: int) -> Callable[[], None]:
     count = [0]
 
     def spoil() -> None:
-        write, replace = runs.write, Path.replace
+        write, replace = files.write, Path.replace
 
         def spoilt(path: Path, save: Callable[[Path], None]) -> None:
             count[0] += 1
@@ -139,7 +140,7 @@ def fault(kind: str, number: int) -> Callable[[], None]:
             write(path, save_spoilt)
             Path.replace = replace  # type: ignore[method-assign]
 
-        runs.write = spoilt
+        files.write = spoilt
 
     return spoil
 
@@ -179,14 +180,14 @@ def counting(file: Path) -> Callable[[], None]:
     """A byte in a file for each file that a process writes."""
 
     def count() -> None:
-        write = runs.write
+        write = files.write
 
         def counted(path: Path, save: Callable[[Path], None]) -> None:
             write(path, save)
             with file.open("ab") as tally:
                 tally.write(b".")
 
-        runs.write = counted
+        files.write = counted
 
     return count
 
@@ -244,7 +245,7 @@ def main(settings: Settings) -> None:
             found = trial(cases[verb], folder / f"{kind}-{number}", rng, kind)
             records.add({"kind of stop": kind, "number": number, "verb": verb, **found})
             print(f"{kind} {number}, {verb}: {found}", flush=True)
-    runs.write_text(settings.out / "soak.md", table(records))
+    files.write_text(settings.out / "soak.md", table(records))
     print(settings.out / "soak.md")
     if not all(record["same"] for record in records.all()[1:]):
         sys.exit(1)

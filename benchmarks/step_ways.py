@@ -17,19 +17,23 @@ from torch.nn import functional as F
 
 from attacks import ThreatModel
 from benchmarks.measuring import peak_memory
-from robust_tickets.data import SPECS, Dataset, Split, batches
-from robust_tickets.ledger import Ledger
-from robust_tickets.memory import keep_freed_memory
-from robust_tickets.models import ModelSpec, build, fold
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, prunable, prune
-from robust_tickets.pruning.channels import channel_groups
-from robust_tickets.pruning.compact import all_alive, channel_mask
-from robust_tickets.pruning.cut_channels import channel_scores, cut_channels
-from robust_tickets.settings import Compute, Evaluate, Pgd, Train
-from robust_tickets.tickets import compacted
-from robust_tickets.training import Fit, fit
-from robust_tickets.training.arithmetic import possible
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.memory import keep_freed_memory
+from robust_tickets.base.progress import Meter
+from robust_tickets.data.batches import batches
+from robust_tickets.data.dataset import SPECS, Dataset, Split
+from robust_tickets.models.fold import fold
+from robust_tickets.models.registry import ModelSpec, build
+from robust_tickets.pruning.channel_criteria import channel_scores, cut_channels
+from robust_tickets.pruning.channel_groups import channel_groups
+from robust_tickets.pruning.compaction import all_alive, channel_mask
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.fields import Compute, Evaluate, Pgd, Train
+from robust_tickets.tickets.compact_net import compacted
+from robust_tickets.training.loop import Fit, fit
+from robust_tickets.training.precision import possible
 
 BATCH = 128
 EPS = 8 / 255

@@ -29,7 +29,7 @@ from benchmarks.step_ways import (
     prepare,
     seconds_a_step,
 )
-from robust_tickets.runs import write_text
+from robust_tickets.runs.files import write_text
 
 
 @dataclass(frozen=True)

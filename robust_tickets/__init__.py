@@ -6,7 +6,7 @@ of them.
 
 from typing import TYPE_CHECKING, Any
 
-from robust_tickets.version import __version__
+from robust_tickets.base.version import __version__
 
 if TYPE_CHECKING:
     from robust_tickets.api import Trained, compare, evaluate, find_ticket, images, study, train

@@ -1,13 +1,13 @@
 """The program: `robust-tickets`, or `python -m robust_tickets`."""
 
-from robust_tickets import stops
+from robust_tickets.base import signals
 
 
 def main() -> None:
     """Heed signals from here on, also while the rest is imported, and run the command line."""
-    with stops.answered(), stops.heeded():
-        with stops.waiting():
-            from robust_tickets import cli
+    with signals.answered(), signals.heeded():
+        with signals.waiting():
+            from robust_tickets.cli import main as cli
         cli.main()
 
 

@@ -20,25 +20,31 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from attacks import InputError as AttackError
-from robust_tickets import arms, comparison, evaluation, studies
-from robust_tickets import recipe as recipes
-from robust_tickets import tickets as ticketing
-from robust_tickets.data import Dataset
-from robust_tickets.data import from_tensors as images
-from robust_tickets.errors import InputError, RobustnessWarning, unknown
-from robust_tickets.evaluation import Judging
-from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.models import Make, check_logits, copied, fold, own_name
-from robust_tickets.progress import Progress, Silent, for_stderr
-from robust_tickets.recipe import Recipe
-from robust_tickets.stages import Experiment, Machine
-from robust_tickets.stages.experiment import ticket_of
-from robust_tickets.stages.limits import said
-from robust_tickets.stages.place import placed
-from robust_tickets.tickets import Ticket, begun
-from robust_tickets.training import fit
+from robust_tickets.base.errors import InputError, RobustnessWarning, unknown
+from robust_tickets.base.ledger import Ledger, clock_for
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Progress, Silent, for_stderr
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.data.dataset import Dataset
+from robust_tickets.data.tensors import from_tensors as images
+from robust_tickets.evaluation import evaluate as evaluation
+from robust_tickets.evaluation import result, sanity_checks, sanity_report
+from robust_tickets.evaluation.evaluate import Judging
+from robust_tickets.models.fold import copied, fold
+from robust_tickets.models.placement import placed
+from robust_tickets.models.user_net import Make, check_logits, own_name
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages.experiment import Experiment, ticket_of
+from robust_tickets.stages.unsupported import said
+from robust_tickets.studies import grid
+from robust_tickets.studies import study as studies
+from robust_tickets.tickets.search import find_ticket as search_tickets
+from robust_tickets.tickets.starting_net import begun
+from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import plant
+from robust_tickets.training.loop import fit
 
 __all__ = ["Trained", "compare", "evaluate", "find_ticket", "images", "study", "train"]
 
@@ -83,11 +89,11 @@ def find_ticket(
     with ledger.running():
         with ledger.phase("load"):
             dataset = what.load(machine)
-        plan = arms.search_plan(what.recipe, dataset.spec)
+        plan = planning.search_plan(what.recipe, dataset.spec)
         search = what.recipe.search
         with machine.progress.stage(f"search, seed {seed}", plan.steps) as meter:
             how = what.fit(search, plan.round_steps, seed)
-            found = ticketing.find_ticket(module, dataset, search, how, ledger, meter, rewind=plan.rewind)
+            found = search_tickets(module, dataset, search, how, ledger, meter, rewind=plan.rewind)
     for warning in found.warnings:
         warnings.warn(f"a warning of this search: {warning}", RobustnessWarning, stacklevel=2)
     return ticket_of(what, found, dataset, seed, ledger)
@@ -124,7 +130,7 @@ def train(
             begins = begun(module, ticket, shape, what.recipe.compute, say)
         with ledger.phase("load"):
             dataset = what.load(machine)
-        plan = arms.plan(what.recipe, "dense" if ticket is None else "ticket", dataset.spec)
+        plan = planning.plan(what.recipe, "dense" if ticket is None else "ticket", dataset.spec)
         with machine.progress.stage(f"{plan.arm}, seed {seed}", plan.steps) as meter:
             how = what.fit(plan.training, plan.steps, seed)
             fitted = fit(begins.net, begins.mask, dataset, how, ledger, meter)
@@ -170,14 +176,11 @@ def evaluate(
     split = what.load(machine).test.first(limit)
     how = Judging(what.threat, settings.rel_step, settings.batch, seed, compute.channels_last)
     named = [attacks] if isinstance(attacks, str) else attacks
-    try:
-        rows = list(evaluation.evaluate(folded, split, named, how))
-        checks = evaluation.sanity_checks(folded, split, how).also(evaluation.order_of_attacks(rows))
-    except AttackError as error:
-        raise InputError(str(error)) from None
+    rows = list(evaluation.evaluate(folded, split, named, how))
+    checks = sanity_checks.sanity_checks(folded, split, how).also(sanity_report.order_of_attacks(rows))
     for warning in checks.warnings:
         warnings.warn(f"this robust accuracy may mislead: {warning}", RobustnessWarning, stacklevel=2)
-    rows = [*rows, evaluation.worst_case(rows)] if len(rows) > 1 else rows
+    rows = [*rows, result.worst_case(rows)] if len(rows) > 1 else rows
     columns = ["attack", "n", "accuracy", "low", "high", "seconds", "passes"]
     values = [(r.attack, len(r.standing), r.accuracy, *r.interval, r.seconds, r.passes.total) for r in rows]
     return pd.DataFrame(values, columns=columns)
@@ -228,8 +231,8 @@ def study(
     finished are not run again. jobs, and what is raised, as `compare` has it; also for a grid that makes no
     sense.
     """
-    if name not in studies.GRIDS:
-        raise unknown("study", str(name), studies.GRIDS)
+    if name not in grid.GRIDS:
+        raise unknown("study", str(name), grid.GRIDS)
     what = _seeded(net, data, recipe, fields, seeds, seed)
     machine = _machine(device, quiet)
     return studies.study(name, what, range(seed, seed + seeds), Path(runs), machine, _jobs(jobs)).folder

@@ -6,15 +6,16 @@ import pytest
 import torch
 
 from attacks import ThreatModel
-from robust_tickets import data, models
-from robust_tickets.data import SPECS, Dataset
-from robust_tickets.eps import Eps
-from robust_tickets.progress import Silent
-from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Compute, Data, Evaluate, Model, Pgd, Search, Threat, Train, Training
-from robust_tickets.stages import Machine
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Silent
+from robust_tickets.data import load
+from robust_tickets.data.dataset import SPECS, Dataset
+from robust_tickets.models import registry
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Pgd, Search, Threat, Train, Training
+from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages.experiment import model_spec
-from robust_tickets.training import Fit
+from robust_tickets.training.loop import Fit
 
 DIGITS = SPECS["digits"]
 
@@ -51,13 +52,15 @@ def tiny_recipe() -> Recipe:
 @pytest.fixture(scope="session")
 def tiny_data(tiny_recipe: Recipe) -> Dataset:
     """The tiny recipe's images."""
-    return data.load(tiny_recipe.data)
+    return load.load(tiny_recipe.data)
 
 
 @pytest.fixture
 def conv_net(tiny_recipe: Recipe) -> torch.nn.Module:
     """A narrow ResNet-20 for digits: convolutions, BatchNorm, shortcuts."""
-    return models.build(model_spec(replace(tiny_recipe, model=Model("resnet20", width=0.5)), DIGITS), seed=0)
+    return registry.build(
+        model_spec(replace(tiny_recipe, model=Model("resnet20", width=0.5)), DIGITS), seed=0
+    )
 
 
 @pytest.fixture

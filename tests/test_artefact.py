@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from robust_tickets import artefact
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
+from robust_tickets.runs import tensor_file
 
 META = {"seed": 3, "val": 0.1, "search": {"lr": 1e-05, "eps": "8/255"}, "mask": ["b", "a"], "none": None}
 
@@ -44,7 +44,7 @@ def same(ours, theirs):
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "a.safetensors"
-    artefact.save(path, "ticket", tensors(), META)
+    tensor_file.save(path, "ticket", tensors(), META)
     return path
 
 
@@ -52,21 +52,23 @@ def file(tmp_path):
 def small(tmp_path):
     """A file of two tensors, few enough bytes to damage every one of them."""
     path = tmp_path / "small.safetensors"
-    artefact.save(path, "ticket", {"w": torch.randn(5), "m": torch.tensor([1, 255], dtype=torch.uint8)}, META)
+    tensor_file.save(
+        path, "ticket", {"w": torch.randn(5), "m": torch.tensor([1, 255], dtype=torch.uint8)}, META
+    )
     return path
 
 
 def test_tensors_come_back_bit_for_bit_and_the_meaning_with_them(file):
-    loaded, meta = artefact.load(file, "ticket")
+    loaded, meta = tensor_file.load(file, "ticket")
     assert same(tensors(), loaded)
     assert {key: meta[key] for key in META} == META
-    assert (meta["kind"], meta["version"]) == ("ticket", artefact.VERSION)
-    assert meta["hash"] == artefact.content_hash(loaded, meta)
+    assert (meta["kind"], meta["version"]) == ("ticket", tensor_file.VERSION)
+    assert meta["hash"] == tensor_file.content_hash(loaded, meta)
 
 
 def test_what_was_saved_is_left_alone(tmp_path):
     mine, meta = tensors(), dict(META)
-    artefact.save(tmp_path / "a", "ticket", mine, meta)
+    tensor_file.save(tmp_path / "a", "ticket", mine, meta)
     assert meta == META
     assert same(tensors(), {name: tensor.detach() for name, tensor in mine.items()})
     assert mine["last"].is_contiguous(memory_format=torch.channels_last)
@@ -74,7 +76,7 @@ def test_what_was_saved_is_left_alone(tmp_path):
 
 def test_the_same_content_gives_the_same_bytes_in_whatever_order_it_comes(file, tmp_path):
     backwards = dict(reversed(tensors().items()))
-    artefact.save(tmp_path / "b.safetensors", "ticket", backwards, dict(reversed(META.items())))
+    tensor_file.save(tmp_path / "b.safetensors", "ticket", backwards, dict(reversed(META.items())))
     assert (tmp_path / "b.safetensors").read_bytes() == file.read_bytes()
 
 
@@ -93,15 +95,17 @@ def test_the_same_content_gives_the_same_bytes_in_whatever_order_it_comes(file, 
 def test_any_other_content_has_another_hash(change):
     mine, meta = tensors(), json.loads(json.dumps(META))
     mine["parameter"] = mine["parameter"].detach()
-    before = artefact.content_hash(mine, meta)
+    before = tensor_file.content_hash(mine, meta)
     change(mine, meta)
-    assert artefact.content_hash(mine, meta) != before
+    assert tensor_file.content_hash(mine, meta) != before
 
 
 def test_the_hash_does_not_hang_on_itself_or_on_order():
     mine = {name: tensor.detach() for name, tensor in tensors().items()}
     backwards = dict(reversed(mine.items()))
-    assert artefact.content_hash(mine, META) == artefact.content_hash(backwards, {**META, "hash": "f" * 16})
+    assert tensor_file.content_hash(mine, META) == tensor_file.content_hash(
+        backwards, {**META, "hash": "f" * 16}
+    )
 
 
 def test_a_file_cut_short_anywhere_is_refused(small):
@@ -109,17 +113,17 @@ def test_a_file_cut_short_anywhere_is_refused(small):
     for length in range(len(whole)):
         small.write_bytes(whole[:length])
         with pytest.raises(InputError, match=r"small\.safetensors"):
-            artefact.load(small, "ticket")
+            tensor_file.load(small, "ticket")
 
 
 def test_a_file_with_more_behind_it_is_refused(small):
     small.write_bytes(small.read_bytes() + b"\0")
     with pytest.raises(InputError):
-        artefact.load(small, "ticket")
+        tensor_file.load(small, "ticket")
 
 
 def test_a_damaged_byte_anywhere_is_noticed_or_harmless(small):
-    loaded, meta = artefact.load(small, "ticket")
+    loaded, meta = tensor_file.load(small, "ticket")
     whole = small.read_bytes()
     chance = random.Random(0)
     refused = 0
@@ -127,7 +131,7 @@ def test_a_damaged_byte_anywhere_is_noticed_or_harmless(small):
         for flip in (1 << chance.randrange(8), chance.randrange(1, 256)):
             small.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
             try:
-                found, what = artefact.load(small, "ticket")
+                found, what = tensor_file.load(small, "ticket")
             except InputError:
                 refused += 1
                 continue
@@ -138,16 +142,16 @@ def test_a_damaged_byte_anywhere_is_noticed_or_harmless(small):
 
 def test_another_kind_is_named(file):
     with pytest.raises(InputError, match="is a ticket, expected a checkpoint"):
-        artefact.load(file, "checkpoint")
+        tensor_file.load(file, "checkpoint")
 
 
 @pytest.mark.parametrize("version", [0, 2, None])
 def test_another_version_is_named(tmp_path, monkeypatch, version):
-    monkeypatch.setattr(artefact, "VERSION", version)
-    artefact.save(tmp_path / "a", "ticket", tensors(), META)
+    monkeypatch.setattr("robust_tickets.runs.tensor_file.VERSION", version)
+    tensor_file.save(tmp_path / "a", "ticket", tensors(), META)
     monkeypatch.undo()
     with pytest.raises(InputError, match=rf"has version {version}, this release reads 1"):
-        artefact.load(tmp_path / "a", "ticket")
+        tensor_file.load(tmp_path / "a", "ticket")
 
 
 def foreign(path):
@@ -202,7 +206,7 @@ def test_what_we_did_not_write_is_refused_by_name(tmp_path, make):
     path = tmp_path / "given.safetensors"
     make(path)
     with pytest.raises(InputError, match=r"given\.safetensors"):
-        artefact.load(path, "ticket")
+        tensor_file.load(path, "ticket")
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_is_said(small):
@@ -211,7 +215,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_is_said(small):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # as if the disk were full
     try:
         with pytest.raises(InputError, match="cannot write"):
-            artefact.save(small, "ticket", {"w": torch.zeros(100_000)}, META)
+            tensor_file.save(small, "ticket", {"w": torch.zeros(100_000)}, META)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert small.read_bytes() == before

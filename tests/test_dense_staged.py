@@ -8,20 +8,25 @@ import pandas as pd
 import pytest
 import torch
 
-from robust_tickets import arms, comparison, estimate, recipe
-from robust_tickets.data import SPECS
-from robust_tickets.errors import InputError
-from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.progress import Silent
-from robust_tickets.pruning import Mask
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger, clock_for
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Silent
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.comparison import estimate
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Compare, Model
 from robust_tickets.report.read import arm_result
-from robust_tickets.runs import read_json
-from robust_tickets.settings import Compare, Model
-from robust_tickets.stages import Experiment, Machine
-from robust_tickets.stages.shared import arm_key
-from robust_tickets.tickets import Ticket, begun
-from robust_tickets.training import Checkpoint, fit
-from robust_tickets.training.loop import snapshot
+from robust_tickets.runs.files import read_json
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.reuse import arm_key
+from robust_tickets.tickets.starting_net import begun
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.loop import fit, snapshot
 
 DIGITS = SPECS["digits"]
 
@@ -145,7 +150,8 @@ def test_a_damaged_file_in_the_way_says_how_to_go_on(compared, staged, tmp_path,
 
 def test_the_images_of_the_first_stage_are_part_of_what_it_is(staged):
     plans = [
-        arms.first_stage(replace(staged, search=replace(staged.search, images=n)), DIGITS) for n in (64, 96)
+        planning.first_stage(replace(staged, search=replace(staged.search, images=n)), DIGITS)
+        for n in (64, 96)
     ]
     plans[1] = replace(plans[1], steps=plans[0].steps, per_epoch=plans[0].per_epoch)
     assert len({arm_key(staged, plan, None, 0, {}) for plan in plans}) == 2
@@ -172,4 +178,4 @@ def test_it_is_refused_where_the_ticket_keeps_nothing(staged, changes):
         InputError,
         match=r"dense-staged is the control .* choose search\.finder imp and search\.after fine-tune",
     ):
-        recipe.check(replace(staged, search=replace(staged.search, **changes)))
+        recipes.check(replace(staged, search=replace(staged.search, **changes)))

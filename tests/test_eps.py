@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robust_tickets.eps import Eps
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe.eps import Eps
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 

@@ -11,13 +11,17 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from robust_tickets import export, recipe
-from robust_tickets.cli import main
-from robust_tickets.errors import InputError
-from robust_tickets.models import ModelSpec, build
-from robust_tickets.pruning import SCORES, Mask, Masking, prunable, prune
-from robust_tickets.recipe import Recipe
-from robust_tickets.training import Checkpoint
+from robust_tickets.base.errors import InputError
+from robust_tickets.cli.main import main
+from robust_tickets.models.registry import ModelSpec, build
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.masking import Masking
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.training import export
+from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.loop import snapshot
 
 SPECS = {
@@ -39,7 +43,7 @@ def checkpoint_of(spec: ModelSpec, path, *, name=None):
         for _ in range(20):
             net.train()(torch.rand(16, *spec.shape))
     model = replace(spec, name=name or spec.name)
-    Checkpoint(snapshot(net), model, recipe.record(Recipe()), "0" * 16, "ticket", 0, 1, 0.5, 0.5).save(path)
+    Checkpoint(snapshot(net), model, recipes.record(Recipe()), "0" * 16, "ticket", 0, 1, 0.5, 0.5).save(path)
     return net.eval(), mask
 
 
@@ -117,7 +121,7 @@ def test_a_net_that_differs_from_the_original_leaves_no_file(tmp_path):
     file = tmp_path / "best.safetensors"
     spec = replace(SPECS["lenet-300-100"], name="mine:Chance")
     state = snapshot(Chance())
-    Checkpoint(state, spec, recipe.record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
+    Checkpoint(state, spec, recipes.record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
     with pytest.raises(InputError, match=r"logits differ .* more than 1e-05"):
         export.export(file, "safetensors", make=Chance)
     assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]
@@ -136,7 +140,7 @@ def test_a_net_that_cannot_be_traced_is_said_and_leaves_no_file(form, tmp_path):
     file = tmp_path / "best.safetensors"
     spec = replace(SPECS["lenet-300-100"], name="mine:Branching")
     state = snapshot(Branching())
-    Checkpoint(state, spec, recipe.record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
+    Checkpoint(state, spec, recipes.record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
     with pytest.raises(InputError, match=f"cannot be exported as {form} .*--format; safetensors"):
         export.export(file, form, make=Branching)
     assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robust_tickets.ledger import CHARGED, PHASES, Ledger, Passes
+from robust_tickets.base.ledger import CHARGED, PHASES, Ledger, Passes
 
 
 class FakeClock:

@@ -5,10 +5,11 @@ import sys
 
 import pytest
 
-from robust_tickets import comparison, index, locks
-from robust_tickets.errors import InputError
-from robust_tickets.runs import RunDirectory
-from robust_tickets.stages import Experiment
+from robust_tickets.base.errors import InputError
+from robust_tickets.comparison import compare
+from robust_tickets.runs import listing, locks
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages.experiment import Experiment
 
 HOLD = """
 import sys, time
@@ -58,10 +59,10 @@ def test_every_verb_that_writes_is_refused(holder, tiny_recipe, machine, tmp_pat
     before = sorted(file.name for file in run.path.rglob("*"))
     holder(run.path)
     for call in (
-        lambda: comparison.compare(what, [0], tmp_path, machine),
-        lambda: comparison.train_from(what, 0, tmp_path, machine, None),
-        lambda: comparison.search(what, 0, tmp_path, machine),
-        lambda: index.remove(run.path, really=True),
+        lambda: compare.compare(what, [0], tmp_path, machine),
+        lambda: compare.train_from(what, 0, tmp_path, machine, None),
+        lambda: compare.search(what, 0, tmp_path, machine),
+        lambda: listing.remove(run.path, really=True),
     ):
         with pytest.raises(InputError, match="another process works in"):
             call()

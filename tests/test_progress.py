@@ -2,14 +2,14 @@
 
 import pytest
 
-from robust_tickets import progress
+from robust_tickets.base import progress as progress_module
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock whose one number is the time in seconds."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(progress_module.time, "perf_counter", lambda: now[0])
     return now
 
 
@@ -18,7 +18,7 @@ def test_the_time_left_follows_the_steps_done_here(
     clock: list[float], capsys: pytest.CaptureFixture[str], earlier: int
 ) -> None:
     """What an earlier command did shortens what is left, and says nothing of the speed."""
-    with progress.Lines().stage("dense", 100) as meter:
+    with progress_module.Lines().stage("dense", 100) as meter:
         meter.advance(earlier, 0)
         for _ in range(10):
             meter.advance(1, 9)

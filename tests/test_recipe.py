@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
-from robust_tickets import cli, recipe
-from robust_tickets.errors import InputError
-from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Compare, Search
+from robust_tickets.base.errors import InputError
+from robust_tickets.cli import main
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Compare, Search
+from robust_tickets.recipe.recipe import Recipe
 
 
 @pytest.fixture
@@ -23,19 +24,19 @@ def toml(tmp_path):
 
 
 def test_the_recipes_of_the_guide_are_shipped():
-    assert {"demo", "cifar10-cpu"} <= set(recipe.shipped())
+    assert {"demo", "cifar10-cpu"} <= set(recipes.shipped())
 
 
-@pytest.mark.parametrize("name", recipe.shipped())
+@pytest.mark.parametrize("name", recipes.shipped())
 def test_a_shipped_recipe_loads_under_its_own_name_and_says_what_it_is_for(name):
-    whole = recipe.load(name)
+    whole = recipes.load(name)
     assert whole.name == name
     assert whole.summary
-    recipe.check(whole)
+    recipes.check(whole)
 
 
 def test_shipped_recipes_are_different_runs():
-    identities = [recipe.load(name).identity for name in recipe.shipped()]
+    identities = [recipes.load(name).identity for name in recipes.shipped()]
     assert len(set(identities)) == len(identities)
 
 
@@ -49,33 +50,33 @@ def test_identity_is_eight_hex_digits_and_the_same_in_another_process():
             text=True,
             check=True,
         )
-        assert done.stdout.split() == [Recipe().identity, recipe.load("demo").identity]
+        assert done.stdout.split() == [Recipe().identity, recipes.load("demo").identity]
     assert len(Recipe().identity) == 8
     assert int(Recipe().identity, 16) >= 0
 
 
 def test_identity_takes_the_format_version_in(monkeypatch):
     before = Recipe().identity
-    monkeypatch.setattr(recipe, "FORMAT", recipe.FORMAT + 1)
+    monkeypatch.setattr("robust_tickets.recipe.recipe.FORMAT", recipes.FORMAT + 1)
     assert Recipe().identity != before
 
 
 def test_a_file_gives_what_it_says_and_defaults_where_it_is_silent(toml):
-    made = recipe.load(toml("[search]\nlr = 0.5\n"))
+    made = recipes.load(toml("[search]\nlr = 0.5\n"))
     assert made == Recipe(name="mine", search=Search(lr=0.5))
 
 
 def test_a_file_may_name_itself(toml):
-    assert recipe.load(toml('name = "other"\n')).name == "other"
+    assert recipes.load(toml('name = "other"\n')).name == "other"
 
 
 def test_a_file_needs_no_suffix(toml):
-    assert recipe.load(toml("", name="plain")) == Recipe(name="plain")
+    assert recipes.load(toml("", name="plain")) == Recipe(name="plain")
 
 
 def test_a_recorded_recipe_loads_as_the_same_run(toml):
-    whole = recipe.load("cifar10-cpu")
-    assert recipe.load(toml(recipe.dumps(whole), name="recipe.toml")).identity == whole.identity
+    whole = recipes.load("cifar10-cpu")
+    assert recipes.load(toml(recipes.dumps(whole), name="recipe.toml")).identity == whole.identity
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_a_recorded_recipe_loads_as_the_same_run(toml):
 )
 def test_a_recipe_that_is_not_there_is_named(name, words):
     with pytest.raises(InputError) as caught:
-        recipe.load(name)
+        recipes.load(name)
     assert all(word in str(caught.value) for word in words)
 
 
@@ -112,7 +113,7 @@ def test_a_recipe_that_is_not_there_is_named(name, words):
 def test_a_file_that_cannot_be_right_is_named_with_the_reason(toml, content, words):
     file = toml(content)
     with pytest.raises(InputError) as caught:
-        recipe.load(file)
+        recipes.load(file)
     assert all(word in str(caught.value) for word in [file, *words])
 
 
@@ -120,18 +121,18 @@ def test_a_folder_is_no_recipe(tmp_path):
     (tmp_path / "folder.toml").mkdir()
     for name in (tmp_path, tmp_path / "folder.toml"):
         with pytest.raises(InputError):
-            recipe.load(str(name))
+            recipes.load(str(name))
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a b", "a\\b", "a\nb", "$HOME", "~"])
 def test_a_name_that_makes_no_folder_is_refused(name):
     with pytest.raises(InputError, match="name"):
-        recipe.check(Recipe(name=name))
+        recipes.check(Recipe(name=name))
 
 
 @pytest.mark.parametrize("name", ["demo", "cifar10-cpu", "a.b_c-1", "v2.0"])
 def test_a_name_that_makes_a_folder_will_do(name):
-    recipe.check(Recipe(name=name))
+    recipes.check(Recipe(name=name))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_a_name_that_makes_a_folder_will_do(name):
 )
 def test_fields_that_contradict_each_other_are_named(bad, words):
     with pytest.raises(InputError) as caught:
-        recipe.check(bad)
+        recipes.check(bad)
     assert all(word in str(caught.value) for word in words)
 
 
@@ -153,23 +154,23 @@ def test_fields_that_contradict_each_other_are_named(bad, words):
 def asked(monkeypatch):
     """What the command line would run."""
     verbs = []
-    monkeypatch.setattr(cli, "_run", verbs.append)
+    monkeypatch.setattr("robust_tickets.cli.main._run", verbs.append)
 
     def ask(*words):
-        cli.main(words)
+        main.main(words)
         return verbs[-1]
 
     return ask
 
 
 def test_the_command_line_gives_the_recipe_as_it_is(asked):
-    for name in recipe.shipped():
-        assert asked("search", "--recipe", name).fields == recipe.load(name)
-        assert asked("compare", f"--recipe={name}").fields == recipe.load(name)
+    for name in recipes.shipped():
+        assert asked("search", "--recipe", name).fields == recipes.load(name)
+        assert asked("compare", f"--recipe={name}").fields == recipes.load(name)
 
 
 def test_flags_override_their_own_fields_of_the_recipe_alone(asked):
-    demo = recipe.load("demo")
+    demo = recipes.load("demo")
     flags = [
         "--search.lr",
         "0.5",
@@ -198,13 +199,13 @@ def test_a_recipe_named_twice_is_refused_or_the_one_reported_is_the_one_read(ask
         verb = asked("search", "--recipe", "demo", "--recipe", "cifar10-cpu")
     except SystemExit:
         return
-    assert verb.fields == recipe.load(verb.recipe)
+    assert verb.fields == recipes.load(verb.recipe)
 
 
 def test_the_command_line_and_the_registry_know_the_same_nets():
     """The recipe is read without torch, so it has a list of its own."""
-    from robust_tickets.models import ModelSpec, build, names
-    from robust_tickets.settings import NETS, WITH_DROPOUT
+    from robust_tickets.models.registry import ModelSpec, build, names
+    from robust_tickets.recipe.fields import NETS, WITH_DROPOUT
 
     assert set(NETS) == set(names)
     for name in NETS:

@@ -7,15 +7,18 @@ import pytest
 import torch
 
 import robust_tickets
-from robust_tickets import estimate, models, recipe
-from robust_tickets.cli import main
-from robust_tickets.data import SPECS, Dataset
-from robust_tickets.data.dataset import Split, numbered
-from robust_tickets.pruning import Mask, cut_of_round, roles
-from robust_tickets.settings import DataName, Search, Training
-from robust_tickets.stages import Experiment
-from robust_tickets.stages.experiment import model_spec
-from robust_tickets.tickets import Ticket, compacted
+from robust_tickets.cli.main import main
+from robust_tickets.comparison import estimate as estimation
+from robust_tickets.data.dataset import SPECS, Dataset, Split, numbered
+from robust_tickets.models import registry
+from robust_tickets.pruning.criteria import cut_of_round
+from robust_tickets.pruning.layer_roles import roles
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import DataName, Search, Training
+from robust_tickets.stages.experiment import Experiment, model_spec
+from robust_tickets.tickets.compact_net import compacted
+from robust_tickets.tickets.ticket import Ticket
 
 pytestmark = [
     # trainings of a step or two get one class right, and say so
@@ -85,9 +88,9 @@ def cheap(training: Training) -> dict[str, object]:
     )
 
 
-@pytest.mark.parametrize("name", recipe.shipped())
+@pytest.mark.parametrize("name", recipes.shipped())
 def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
-    whole, images = recipe.load(name), made_up(recipe.load(name).data.name)
+    whole, images = recipes.load(name), made_up(recipes.load(name).data.name)
     own = {
         "recipe": name,
         "quiet": True,
@@ -96,7 +99,7 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
     }
     search = cheap(whole.search) | {"iterations": STEPS, "rounds": 1, "images": 0, "stop_distance": 0.0}
     ticket = robust_tickets.find_ticket(data=images, search=search, **own)
-    assert ticket.model == models.ModelSpec(
+    assert ticket.model == registry.ModelSpec(
         whole.model.name,
         whole.model.width,
         images.spec.shape,
@@ -119,7 +122,7 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
     assert math.isfinite(row["train_loss"])
     assert row["passes"] == passes(whole.train.method, 1, 1)
     # channels that died whole are not trained
-    plan = compacted(models.build(ticket.model, seed=0), ticket.mask, ticket.model.shape).plan
+    plan = compacted(registry.build(ticket.model, seed=0), ticket.mask, ticket.model.shape).plan
     state, mask, init = trained.last, plan.small(ticket.mask), plan.small(ticket.init)
     assert all(not state[weight][~kept].any() for weight, kept in mask.items())
     assert all((state[weight] != init[weight])[kept].any() for weight, kept in mask.items())
@@ -169,9 +172,9 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("name", recipe.shipped())
+@pytest.mark.parametrize("name", recipes.shipped())
 def test_a_dry_run_says_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(estimate, "_seconds_a_cost", lambda *arguments: 1e-6)
+    monkeypatch.setattr("robust_tickets.comparison.estimate._seconds_a_cost", lambda *arguments: 1e-6)
     main(["compare", "--recipe", name, "--dry-run", "--runs", str(tmp_path), "--compute.threads", "1"])
     lines = capsys.readouterr().out.splitlines()
     rows = {}
@@ -180,7 +183,7 @@ def test_a_dry_run_says_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys)
             r"\s*(\S.*?)\s+([\d.]*)\s+(\d+)\s+([\d.]+) (T)\s+([\d.]+)", line
         ).groups()
         rows[arm] = (epochs, int(passed), float(tera), float(seconds))
-    whole = recipe.load(name)
+    whole = recipes.load(name)
     before = {"ticket": ["search"], "dense-staged": ["dense-staged-first"]}
     assert list(rows) == [row for arm in whole.compare.trained for row in (*before.get(arm, []), arm)] + [
         "validation and evaluation, at most"
@@ -194,20 +197,20 @@ def test_a_dry_run_says_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys)
 
 
 def test_flops_and_seconds_of_a_dry_run_are_passes_at_their_cost(monkeypatch, machine):
-    monkeypatch.setattr(estimate, "_seconds_a_cost", lambda *arguments: 1e-6)
-    rows = estimate.estimate(Experiment(recipe.load("frankle-lenet")), 1, machine).rows.set_index("arm")
+    monkeypatch.setattr("robust_tickets.comparison.estimate._seconds_a_cost", lambda *arguments: 1e-6)
+    rows = estimation.estimate(Experiment(recipes.load("frankle-lenet")), 1, machine).rows.set_index("arm")
     forward = 2 * 266_200  # LeNet-300-100's weights, a multiply and an add each
     assert rows.flops["search"] == 7 * 50_000 * 60 * 3 * forward
     assert rows.flops["dense"] == rows.flops["ticket"] == 50_000 * 60 * 3 * forward
     assert rows.estimated_seconds["search"] == 7 * 50_000 * 60 * 3 / 1e6
 
 
-@pytest.mark.parametrize("name", [n for n in recipe.shipped() if n.startswith("frankle-")])
+@pytest.mark.parametrize("name", [n for n in recipes.shipped() if n.startswith("frankle-")])
 def test_rounds_leave_the_share_of_weights_that_the_summary_names(name):
     """By the rule of each round alone: which weights go does not matter to how many."""
-    what = recipe.load(name)
+    what = recipes.load(name)
     spec = SPECS[what.data.name]
-    net = models.build(model_spec(what, spec), seed=0)
+    net = registry.build(model_spec(what, spec), seed=0)
     layers, mask = roles(net, spec.shape), Mask.full(net)
     for _ in range(what.search.rounds):
         mask = cut_of_round(

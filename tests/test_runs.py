@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from robust_tickets import recipe, runs
-from robust_tickets.errors import InputError
-from robust_tickets.recipe import Recipe
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Data
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Data
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.runs import files
+from robust_tickets.runs.directory import RunDirectory
 
 
 def names(folder):
@@ -45,10 +46,10 @@ def umask(mask):
 
 def test_what_was_written_is_what_is_read(tmp_path):
     file = tmp_path / "a" / "b" / "text"
-    runs.write_text(file, "ε = 8/255\nend\n")
+    files.write_text(file, "ε = 8/255\nend\n")
     assert file.read_bytes() == "ε = 8/255\nend\n".encode()
-    runs.write_json(file, {"ε": [1, 2.5, None]})
-    assert runs.read_json(file) == {"ε": [1, 2.5, None]}
+    files.write_json(file, {"ε": [1, 2.5, None]})
+    assert files.read_json(file) == {"ε": [1, 2.5, None]}
     assert names(file.parent) == ["text"]
 
 
@@ -65,16 +66,16 @@ def test_a_failing_save_leaves_what_was_there_and_nothing_else(tmp_path, error, 
         raise error("stopped")
 
     with pytest.raises(InputError if error is OSError else error):
-        runs.write(file, save)
+        files.write(file, save)
     assert names(tmp_path) == ([] if old is None else ["file"])
     assert old is None or file.read_bytes() == old
 
 
 def test_a_full_disk_leaves_the_old_file_and_is_said(tmp_path):
     file = tmp_path / "file"
-    runs.write_text(file, "old")
+    files.write_text(file, "old")
     with full_disk(4096), pytest.raises(InputError, match="cannot write"):
-        runs.write_text(file, "n" * 100_000)
+        files.write_text(file, "n" * 100_000)
     assert names(tmp_path) == ["file"]
     assert file.read_text() == "old"
 
@@ -95,7 +96,7 @@ def test_each_failure_to_write_says_how_to_go_on(number, call, tmp_path, monkeyp
 
     monkeypatch.setattr({"mkstemp": tempfile, "fsync": os}[call], call, failing)
     with pytest.raises(InputError) as caught:
-        runs.write_text(tmp_path / "file", "text")
+        files.write_text(tmp_path / "file", "text")
     assert str(caught.value).startswith(f"cannot write {tmp_path / 'file'}: {os.strerror(number)}: ")
     assert MENDS[number] in str(caught.value)
     assert names(tmp_path) == []
@@ -104,7 +105,7 @@ def test_each_failure_to_write_says_how_to_go_on(number, call, tmp_path, monkeyp
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
 def test_a_new_file_has_the_permissions_that_any_new_file_has(tmp_path, mask):
     with umask(mask):
-        runs.write_text(tmp_path / "ours", "")
+        files.write_text(tmp_path / "ours", "")
         (tmp_path / "plain").write_text("")
         assert os.umask(mask) == mask  # and the process keeps its own
     ours, plain = (stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ours", "plain"))
@@ -115,7 +116,7 @@ def test_a_new_file_has_the_permissions_that_any_new_file_has(tmp_path, mask):
 def test_a_file_in_place_of_the_folder_is_said(tmp_path, below):
     (tmp_path / "runs").write_text("in the way")
     with pytest.raises(InputError) as caught:
-        runs.write_text(tmp_path / "runs" / below, "text")
+        files.write_text(tmp_path / "runs" / below, "text")
     assert str(tmp_path / "runs" / below) in str(caught.value)
     assert (tmp_path / "runs").read_text() == "in the way"
 
@@ -123,7 +124,7 @@ def test_a_file_in_place_of_the_folder_is_said(tmp_path, below):
 def test_a_folder_in_place_of_the_file_is_said_and_left_alone(tmp_path):
     (tmp_path / "target" / "inner").mkdir(parents=True)
     with pytest.raises(InputError, match="target"):
-        runs.write_text(tmp_path / "target", "text")
+        files.write_text(tmp_path / "target", "text")
     assert names(tmp_path) == ["target"]
     assert names(tmp_path / "target") == ["inner"]
 
@@ -133,11 +134,11 @@ def test_a_damaged_or_absent_json_file_is_named(tmp_path, content):
     if content is not None:
         (tmp_path / "ledger.json").write_bytes(content)
     with pytest.raises(InputError, match=r"ledger\.json"):
-        runs.read_json(tmp_path / "ledger.json")
+        files.read_json(tmp_path / "ledger.json")
 
 
 def test_the_folder_is_named_by_recipe_and_identity_and_not_made_before_it_begins(tmp_path):
-    demo = recipe.load("demo")
+    demo = recipes.load("demo")
     run = RunDirectory.of(tmp_path / "runs", demo)
     assert run.path == tmp_path / "runs" / f"demo-{demo.identity}"
     assert run.arm(3, "dense") == run.path / "seed-3" / "dense"
@@ -145,7 +146,7 @@ def test_the_folder_is_named_by_recipe_and_identity_and_not_made_before_it_begin
 
 
 def test_a_run_that_began_opens_with_its_recipe(tmp_path):
-    demo = replace(recipe.load("demo"), data=Data(val_images=100, root=Path("/home/somebody")))
+    demo = replace(recipes.load("demo"), data=Data(val_images=100, root=Path("/home/somebody")))
     run = RunDirectory.of(tmp_path, demo)
     run.begin("cpu", {})
     opened = RunDirectory.open(run.path)
@@ -160,7 +161,7 @@ def test_no_path_and_no_host_is_written_and_the_machine_is(tmp_path):
     assert "somebody" not in text
     assert str(tmp_path) not in text
     assert not platform.node() or f'"{platform.node()}"' not in text
-    env = runs.read_json(run.path / "env.json")
+    env = files.read_json(run.path / "env.json")
     assert env["threads"] == Recipe().compute.threads
     assert {"torch", "python", "cpu", "cores", "gpu", "robust_tickets"} <= set(env)
 
@@ -197,7 +198,7 @@ def test_a_run_begun_on_another_machine_is_not_gone_on_with(tmp_path, key):
     run.check("cpu")
     run.begin("cpu", {})
     run.check("cpu")
-    env = runs.read_json(run.path / "env.json")
-    runs.write_json(run.path / "env.json", {**env, key: "something else"})
+    env = files.read_json(run.path / "env.json")
+    files.write_json(run.path / "env.json", {**env, key: "something else"})
     with pytest.raises(InputError, match=f"begun with {key} something else.*--runs"):
         run.check("cpu")

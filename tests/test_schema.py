@@ -10,23 +10,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robust_tickets import recipe, schema
-from robust_tickets.eps import Eps
-from robust_tickets.errors import InputError
-from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Study
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe import schema
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.fields import Study
+from robust_tickets.recipe.recipe import Recipe
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
 # no default anywhere it matters; each field can be changed by itself in one of these
-BASE = recipe.read(
+BASE = recipes.read(
     {
         "search": {"warmup": 0.2, "warmup_lr": 0.001, "stop_distance": 0.1},
         "train": {"warmup": 0.2, "warmup_lr": 0.001},
         "compare": {"arms": ["dense", "ticket"]},
     }
 )
-SPECIAL = recipe.read(
+SPECIAL = recipes.read(
     {
         "data": {"name": "folder", "resize": 32},
         "threat": {"eps": "0.5"},
@@ -35,9 +36,9 @@ SPECIAL = recipe.read(
         "train": {"iterations": 100, "ticket_iterations": 50, "method": "fgsm"},
     }
 )
-UNTRAINED = recipe.read({"search": {"finder": "random"}})
+UNTRAINED = recipes.read({"search": {"finder": "random"}})
 NOT_RECORDED = {"summary", "data.root", "data.download"}
-CHANNELS = recipe.read({"search": {"granularity": "channel"}})
+CHANNELS = recipes.read({"search": {"granularity": "channel"}})
 BASES = (BASE, SPECIAL, UNTRAINED, CHANNELS)
 
 
@@ -105,13 +106,13 @@ def test_the_walk_reaches_every_kind_of_field():
 def test_a_word_of_another_type_is_none_of_the_known():
     for value in (8.0, True, "8", 9):
         with pytest.raises(InputError, match=r"value for search.round_to.*known: 16, 32, 64, 8"):
-            recipe.read({"name": "x", "search": {"granularity": "channel", "round_to": value}})
+            recipes.read({"name": "x", "search": {"granularity": "channel", "round_to": value}})
 
 
 def sensible(base, other):
     """Whether a change of a recipe is one, and needs no fields that it lacks."""
     try:
-        recipe.check(other)
+        recipes.check(other)
     except InputError:
         return False
     return other != base
@@ -123,19 +124,19 @@ def test_identity_changes_with_every_field_that_is_recorded_and_no_other(path, h
     base, other = next(pair for pair in bases if sensible(*pair))
     if ".".join(path) in NOT_RECORDED or path[0] == "study":
         assert other.identity == base.identity
-        assert recipe.dumps(other) == recipe.dumps(base)
+        assert recipes.dumps(other) == recipes.dumps(base)
     else:
         assert other.identity != base.identity
-        assert recipe.record(other) != recipe.record(base)
+        assert recipes.record(other) != recipes.record(base)
 
 
-@pytest.mark.parametrize("name", [*recipe.shipped(), None])
+@pytest.mark.parametrize("name", [*recipes.shipped(), None])
 def test_a_recipe_written_as_toml_reads_back_equal(name):
-    whole = recipe.load(name) if name else BASE
-    back = recipe.read(tomllib.loads(recipe.dumps(whole)))
+    whole = recipes.load(name) if name else BASE
+    back = recipes.read(tomllib.loads(recipes.dumps(whole)))
     assert back == dataclasses.replace(whole, summary="", study=Study())
     assert back.identity == whole.identity
-    studied = recipe.read(tomllib.loads(recipe.dumps(whole, study=True)))
+    studied = recipes.read(tomllib.loads(recipes.dumps(whole, study=True)))
     assert studied == dataclasses.replace(whole, summary="")
 
 
@@ -154,17 +155,17 @@ def test_any_valid_values_survive_the_round_trip(lr, ratio, epochs, eps, start, 
         "search": {"lr": lr, "ratio": ratio, "epochs": epochs, "pgd": {"random_start": start}},
         "compare": {"arms": arms},
     }
-    made = recipe.read(table)
+    made = recipes.read(table)
     assert (made.search.lr, made.search.ratio, made.search.epochs) == (lr, ratio, epochs)
     assert (made.threat.eps.text, made.search.pgd.random_start) == (f"{eps}/255", start)
     assert made.compare.arms == tuple(arms)
-    assert recipe.read(tomllib.loads(recipe.dumps(made))) == made
+    assert recipes.read(tomllib.loads(recipes.dumps(made))) == made
 
 
 def test_no_path_is_recorded():
     away = changed(BASE, ("data", "root"), Path("/home/somebody/secret"))
-    assert "secret" not in recipe.dumps(away)
-    assert "root" not in recipe.record(away)["data"]
+    assert "secret" not in recipes.dumps(away)
+    assert "root" not in recipes.record(away)["data"]
     assert away.data.root == Path("/home/somebody/secret")  # and the recipe itself was left as it was
 
 
@@ -196,7 +197,7 @@ def test_an_unknown_field_is_named_by_its_whole_path_with_the_nearest(path, near
 )
 def test_an_unknown_value_is_named_by_its_whole_path_with_the_nearest(path, word, nearest):
     with pytest.raises(InputError) as caught:
-        recipe.read(nested(path, word))
+        recipes.read(nested(path, word))
     assert path in str(caught.value)
     assert repr(word) in str(caught.value)
     assert f"did you mean '{nearest}'" in str(caught.value)
@@ -247,7 +248,7 @@ def test_a_whole_number_will_do_for_a_float_and_becomes_one():
 def test_eps_is_taken_as_a_number_too():
     assert schema.read(Recipe, nested("threat.eps", 0.1)).threat.eps == Eps("0.1")
     with pytest.raises(InputError, match=r"threat\.eps.*out of range"):
-        recipe.read(nested("threat.eps", 8))
+        recipes.read(nested("threat.eps", 8))
 
 
 OUT_OF_RANGE = {
@@ -312,7 +313,7 @@ def test_what_was_made_by_code_is_checked_alike(path, value):
 
 @pytest.mark.parametrize("path", ["search.lr", "search.pgd.rel_step", "model.width"])
 def test_a_table_changes_its_own_fields_of_the_base_alone(path):
-    base = recipe.load("demo")
+    base = recipes.load("demo")
     assert schema.read(Recipe, nested(path, 0.015625), base) == changed(
         base, tuple(path.split(".")), 0.015625
     )

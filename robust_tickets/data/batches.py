@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Spec, Split
-from robust_tickets.errors import InputError
 
 
 def steps_per_epoch(images: int, batch: int) -> int:

@@ -9,9 +9,9 @@ from pathlib import Path
 import PIL
 from torch import Tensor
 
-from robust_tickets import artefact
-from robust_tickets.data import files
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
+from robust_tickets.data import files as files_module
+from robust_tickets.runs import tensor_file
 
 DECODER = f"2-pillow-{PIL.__version__}"
 """Version of the decoder: ours and the library's, since JPEG decoders differ in the last bit."""
@@ -36,12 +36,12 @@ def cached(
     path = folder() / f"{name}-{key(source)}.safetensors"
     if path.is_file():
         try:
-            return artefact.load(path, _KIND)[0]
+            return tensor_file.load(path, _KIND)[0]
         except InputError:
             say("the cached arrays are damaged and are made anew")
     arrays = decode()
     try:
-        artefact.save(path, _KIND, arrays, {})
+        tensor_file.save(path, _KIND, arrays, {})
     except InputError as error:
         say(f"the decoded arrays are not kept, and decoded again next time ({error})")
     return arrays
@@ -70,7 +70,7 @@ def _of_archive(source: Path, size: int, changed: int, number: int) -> str:
 def _of_tree(source: Path) -> str:
     digest = hashlib.sha256(DECODER.encode())
     # reading 60,000 files to hash them would take as long as decoding them
-    for path in sorted(files.paths(source)):
+    for path in sorted(files_module.paths(source)):
         status = path.stat() if path.exists() else path.lstat()
         line = f"{path.relative_to(source)} {status.st_size} {status.st_mtime_ns}\n"
         digest.update(line.encode(errors="surrogateescape"))

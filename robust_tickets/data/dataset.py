@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robust_tickets.errors import InputError
-from robust_tickets.settings import Data, DataName
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe.fields import Data, DataName
 
 
 @dataclass(frozen=True)

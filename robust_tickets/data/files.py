@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
 
 LARGEST_FILE = 64 << 20
 """Bytes of the largest file that is read; an image of more is something else."""

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.data import cache, files, pixels
+from robust_tickets.data.data_paths import place
 from robust_tickets.data.dataset import Dataset, balanced_order, numbered
 from robust_tickets.data.layout import Classes, Layout, layout
 from robust_tickets.data.pixels import Header
-from robust_tickets.data.places import place
 from robust_tickets.data.tensors import check_classes, described, of_images
-from robust_tickets.errors import InputError
-from robust_tickets.settings import Data
+from robust_tickets.recipe.fields import Data
 
 LARGEST = 16 << 30
 """Bytes that the decoded images may take."""

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.data import files, pixels
-from robust_tickets.errors import InputError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _LARGEST_FILE = 1 << 20  # a 32 x 32 image takes a few kB; more than a megabyte is something else

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.data import cache, folder, images, torchvision_sets
+from robust_tickets.data.data_paths import check_place, place
 from robust_tickets.data.dataset import SPECS, Dataset, balanced_order, numbered, split
-from robust_tickets.data.places import check_place, place
-from robust_tickets.errors import InputError
-from robust_tickets.settings import Data
+from robust_tickets.recipe.fields import Data
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

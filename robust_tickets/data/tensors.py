@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robust_tickets import schema
+from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Dataset, Spec, Split, numbered, split
-from robust_tickets.errors import InputError
-from robust_tickets.settings import Data
+from robust_tickets.recipe import schema
+from robust_tickets.recipe.fields import Data
 
 Pair = tuple[Tensor | NDArray[Any], Tensor | NDArray[Any]]
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.data import idx
+from robust_tickets.data.data_paths import ways
 from robust_tickets.data.dataset import SPECS, Split, numbered
-from robust_tickets.data.places import ways
-from robust_tickets.errors import InputError
-from robust_tickets.settings import DataName
+from robust_tickets.recipe.fields import DataName
 
 
 @dataclass(frozen=True)

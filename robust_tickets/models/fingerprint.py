@@ -6,7 +6,7 @@ import re
 import torch
 from torch import nn
 
-from robust_tickets.chance import seeded
+from robust_tickets.base.random_streams import seeded
 from robust_tickets.models.fold import copied
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
 
 
 def norms_after(net: nn.Module) -> dict[str, str]:

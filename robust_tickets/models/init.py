@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from robust_tickets.errors import InputError, unknown
+from robust_tickets.base.errors import InputError, unknown
 
 _LAWS: dict[str, Callable[[Tensor], Tensor]] = {
     "glorot-normal": nn.init.xavier_normal_,

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from robust_tickets.chance import seeded
-from robust_tickets.errors import InputError, unknown
+from robust_tickets.base.errors import InputError, unknown
+from robust_tickets.base.random_streams import seeded
 from robust_tickets.models.conv import CONV6, ConvN
 from robust_tickets.models.init import initialise
 from robust_tickets.models.lenet import LeNet300
 from robust_tickets.models.normalise import Normalise
-from robust_tickets.models.preact import PreActResNet
+from robust_tickets.models.preact_resnet import PreActResNet
 from robust_tickets.models.resnet import CifarResNet
 from robust_tickets.models.vgg import VGG, VGG11, VGG16, VGG19, Blocks
 from robust_tickets.models.wide_resnet import WideResNet

@@ -7,7 +7,7 @@ from torch import Size, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
 
 
 def resize(net: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from robust_tickets.chance import places
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.random_streams import places
 from robust_tickets.pruning.mask import Mask
 
 Shape = Sequence[int]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from robust_tickets.recipe.fields import Evaluate
 from robust_tickets.report.read import ArmResult
 from robust_tickets.report.tables import results
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Evaluate
+from robust_tickets.runs.directory import RunDirectory
 
 TARGETS = (80, 90, 95, 100)
 """Percent of the dense arm's best validation accuracy that arms are timed to."""

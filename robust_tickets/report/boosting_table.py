@@ -7,7 +7,7 @@ import pandas as pd
 from robust_tickets.report.boosting import boosting
 from robust_tickets.report.claims import contrast
 from robust_tickets.report.tables import heading
-from robust_tickets.runs import RunDirectory
+from robust_tickets.runs.directory import RunDirectory
 
 TARGET = 90
 """Percent of dense's best that the table is about; boosting.csv has others too."""

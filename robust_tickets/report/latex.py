@@ -3,7 +3,7 @@
 from robust_tickets.report.read import complete_seeds
 from robust_tickets.report.tables import TITLES, cells, heading, notes, sentence
 from robust_tickets.report.trust import sanity_note, watch_note
-from robust_tickets.runs import RunDirectory
+from robust_tickets.runs.directory import RunDirectory
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -7,10 +7,10 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from robust_tickets.eps import Eps
+from robust_tickets.recipe.eps import Eps
 from robust_tickets.report.read import ArmResult
 from robust_tickets.report.tables import data_title, results
-from robust_tickets.runs import RunDirectory
+from robust_tickets.runs.directory import RunDirectory
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart; an arm has its colour in every plot
 COLOURS = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from robust_tickets import runs
-from robust_tickets.errors import InputError
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import FIRST_STAGE, TICKET_ARMS
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe.fields import FIRST_STAGE, TICKET_ARMS
+from robust_tickets.runs import files as run_files
+from robust_tickets.runs.directory import RunDirectory
 
 TABLE_ATTACKS = {"clean": "clean", "fgsm": "fgsm", "pgd-20": "pgd20"}
 """Attacks of the timing table and the names of their columns."""
@@ -174,17 +174,17 @@ def judged_images(folder: Path, run: RunDirectory) -> int:
     """On how many test images an arm is judged. Raises InputError for a damaged file."""
     if run.recipe.evaluate.images:
         return run.recipe.evaluate.images
-    about = runs.read_json(folder / "arm.json")
+    about = run_files.read_json(folder / "arm.json")
     if isinstance(about, dict) and "test_images" in about:
         return int(about["test_images"])
-    from robust_tickets.data import SPECS  # imports torch, which a table needs for nothing else
+    from robust_tickets.data.dataset import SPECS  # imports torch, which a table needs for nothing else
 
     return SPECS[run.recipe.data.name].test_images  # written before data sets of unknown size
 
 
 def _record(file: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """A JSON object that has these keys."""
-    record = runs.read_object(file, _MEND, keys)
+    record = run_files.read_object(file, _MEND, keys)
     for key in keys:
         value = record[key]
         if key not in _TEXTS and not (isinstance(value, int | float) and 0 <= value < math.inf):

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe.fields import TICKET_ARMS
 from robust_tickets.report.read import TABLE_ATTACKS, ArmResult, arm_result, complete_seeds
 from robust_tickets.report.trust import sanity_note, watch_note
 from robust_tickets.report.verdict import verdict
-from robust_tickets.runs import RunDirectory, read_json, read_object
-from robust_tickets.settings import TICKET_ARMS
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import read_json, read_object
 
 COLUMNS = [
     "arm",

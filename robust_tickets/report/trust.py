@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe.fields import Threat
 from robust_tickets.report.read import before_arm, complete_seeds, judged_images
-from robust_tickets.runs import RunDirectory, read_json
-from robust_tickets.settings import Threat
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import read_json
 
 
 def watch_note(run: RunDirectory) -> str:

@@ -3,7 +3,8 @@
 from robust_tickets.report.boosting_table import boosting_csv, boosting_markdown
 from robust_tickets.report.plots import curves
 from robust_tickets.report.tables import markdown, timing
-from robust_tickets.runs import RunDirectory, write, write_text
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import write, write_text
 
 
 def write_report(run: RunDirectory) -> None:

@@ -9,25 +9,27 @@ from pathlib import Path
 import pandas as pd
 
 from attacks import Attack
-from robust_tickets import evaluation, locks, runs
-from robust_tickets.data import Dataset, Spec
-from robust_tickets.eps import Eps
-from robust_tickets.errors import InputError
-from robust_tickets.evaluation import Check, Row, Sanity, attack_named
-from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.models import Make
-from robust_tickets.recipe import Recipe, check
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger, clock_for
+from robust_tickets.base.machine import Machine
+from robust_tickets.data.dataset import Dataset, Spec
+from robust_tickets.evaluation import attack_sets, result, robustness_csv, sanity_report
+from robust_tickets.evaluation.attack_sets import attack_named
+from robust_tickets.evaluation.result import Row
+from robust_tickets.evaluation.sanity_report import Check, Sanity
+from robust_tickets.models.user_net import Make
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.fields import Threat
+from robust_tickets.recipe.recipe import Recipe, check
 from robust_tickets.report.plots import robustness_curve
 from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.report.trust import kept_checks
-from robust_tickets.settings import Threat
-from robust_tickets.stages import robustness
+from robust_tickets.runs import files, locks
+from robust_tickets.stages.attacked_images import Pictures
+from robust_tickets.stages.evaluation_run import Asked, Judge, Loaded
 from robust_tickets.stages.experiment import Experiment, threat_model
-from robust_tickets.stages.judge import Asked, Judge, Loaded
-from robust_tickets.stages.named import SOURCE_FLAGS, Named, Source, SourceNamed
-from robust_tickets.stages.pictures import Pictures
-from robust_tickets.stages.place import Machine
-from robust_tickets.training import Checkpoint
+from robust_tickets.stages.load_checkpoint import SOURCE_FLAGS, Named, Source, SourceNamed
+from robust_tickets.training.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Evaluated:
 def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
     """Judge a checkpoint of a run as its recipe says, on the test images; gives the run's robustness.csv."""
     recipe = what.recipe
-    known = robustness.rows_of(file.parent / "robustness.csv")
+    known = robustness_csv.rows_of(file.parent / "robustness.csv")
     n = recipe.evaluate.images or what.spec(machine).test_images
     done = {"checkpoint": file.stem, "split": "test", "n": n, "seed": 0, "source": ""}
     done |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
@@ -140,7 +142,7 @@ def evaluate_file(
         judge.account()
         curve = judge.curve_file(whats) if len(whats) > 1 else None
         if curve is not None:
-            runs.write(
+            files.write(
                 curve, lambda part: robustness_curve(rows, part, f"{checkpoint.model.name}, {dataset.title}")
             )
         if album is not None:
@@ -160,10 +162,10 @@ def _order(found: dict[str, list[Row]]) -> Iterator[Check]:
     """The rows of each eps held against one another, and the worst cases of all eps."""
     for eps, rows in found.items():
         at = f" at {eps}" if len(found) > 1 else ""
-        yield from (replace(c, name=c.name + at) for c in evaluation.order_of_attacks(rows))
-    worst = {eps: evaluation.worst_case(rows) for eps, rows in found.items()}
+        yield from (replace(c, name=c.name + at) for c in sanity_report.order_of_attacks(rows))
+    worst = {eps: result.worst_case(rows) for eps, rows in found.items()}
     n = len(next(iter(worst.values())).standing)
-    yield from evaluation.order_of_eps({eps: row.accuracy for eps, row in worst.items()}, n)
+    yield from sanity_report.order_of_eps({eps: row.accuracy for eps, row in worst.items()}, n)
 
 
 def _whats(asked: Asked, checkpoint: Checkpoint, source: Source) -> list[Recipe]:
@@ -196,7 +198,7 @@ def _attacks_of(asked: Asked, what: Recipe) -> dict[str, Attack]:
     """The attacks asked for, by name, but for none at all (clean). Raises InputError for unknown ones."""
     built = {
         name: attack_named(name, threat_model(what), what.evaluate.rel_step)
-        for name in evaluation.attacks_named(asked.attacks)
+        for name in attack_sets.attacks_named(asked.attacks)
     }
     return {name: attack for name, attack in built.items() if attack is not None}
 

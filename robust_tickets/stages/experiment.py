@@ -8,19 +8,28 @@ from typing import Any
 from torch import Tensor, nn
 
 from attacks import ThreatModel
-from robust_tickets import data, models, recipe, tickets
-from robust_tickets.arms import Searched
-from robust_tickets.data import Dataset, Spec
-from robust_tickets.ledger import Ledger
-from robust_tickets.models import Make, ModelSpec, forward_flops
-from robust_tickets.progress import Progress
-from robust_tickets.pruning import Mask
-from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Data, Training
-from robust_tickets.stages.place import Machine, placed
-from robust_tickets.tickets import Found, Ticket, kept_flops
-from robust_tickets.training import Checkpoint, Fit
-from robust_tickets.training.loop import snapshot
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Progress
+from robust_tickets.data import dataset as dataset_module
+from robust_tickets.data import load as loading
+from robust_tickets.data.dataset import Dataset, Spec
+from robust_tickets.models import fingerprint, user_net
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.models.placement import placed
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.user_net import Make
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Data, Training
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.stages.plan import Searched
+from robust_tickets.tickets import narrow_net, starting_net
+from robust_tickets.tickets.narrow_net import kept_flops
+from robust_tickets.tickets.search import Found
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.loop import Fit, snapshot
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,9 @@ class Experiment:
         """What is known of the images before training; of a folder, that takes reading them."""
         if self.images:
             return self.images.spec
-        return data.SPECS.get(self.recipe.data.name) or _read(self.recipe.data, machine.progress).spec
+        return (
+            dataset_module.SPECS.get(self.recipe.data.name) or _read(self.recipe.data, machine.progress).spec
+        )
 
     def load(self, machine: Machine) -> Dataset:
         """The images, in the memory of the machine's device."""
@@ -52,7 +63,7 @@ class Experiment:
     def make(self) -> Make | None:
         """The function that makes the user's own net; None where the recipe names one of ours."""
         if self.net is None and ":" in self.recipe.model.name:
-            return models.imported(self.recipe.model.name)
+            return user_net.imported(self.recipe.model.name)
         return self.net
 
     def fresh_net(self, seed: int, machine: Machine) -> nn.Module:
@@ -60,7 +71,7 @@ class Experiment:
         return placed(self._built(seed, machine), self.recipe.compute, machine)
 
     def _built(self, seed: int, machine: Machine) -> nn.Module:
-        return models.made(self.model_spec(machine), self.make, seed=seed)
+        return user_net.made(self.model_spec(machine), self.make, seed=seed)
 
     @property
     def threat(self) -> ThreatModel:
@@ -81,8 +92,8 @@ class Experiment:
             prints["images"] = _read(self.recipe.data, machine.progress).fingerprint
         if self.make is not None:
             net = self._built(seed, machine)
-            prints["net"] = models.function_print(net, self.spec(machine).shape)
-            prints[f"net of seed {seed}"] = models.weights_print(net)
+            prints["net"] = fingerprint.function_print(net, self.spec(machine).shape)
+            prints[f"net of seed {seed}"] = fingerprint.weights_print(net)
         return prints
 
 
@@ -101,7 +112,7 @@ def narrowed(what: Experiment, ticket: Ticket, size: str, machine: Machine) -> E
     net = what.fresh_net(0, machine)
     ticket.mask.check_fits(net)
     flops = kept_flops(net, ticket.mask, spec.shape)
-    spec = tickets.narrowed(spec, size, flops=flops, weights=ticket.mask.kept)
+    spec = narrow_net.narrowed(spec, size, flops=flops, weights=ticket.mask.kept)
     return replace(what, recipe=replace(what.recipe, model=replace(what.recipe.model, width=spec.width)))
 
 
@@ -109,7 +120,7 @@ def searched(what: Experiment, ticket: Ticket, machine: Machine) -> Searched:
     """What a ticket cost, and what a pass of the net that is trained from it costs."""
     shape = what.spec(machine).shape
     net = what.fresh_net(0, machine)
-    small = tickets.begun(net, ticket, shape, what.recipe.compute).net
+    small = starting_net.begun(net, ticket, shape, what.recipe.compute).net
     return Searched(ticket.flops, forward_flops(small, shape), forward_flops(net, shape))
 
 
@@ -143,7 +154,7 @@ def unpruned_ticket(what: Experiment, first: Checkpoint, seed: int, ledger: Mapp
 
 def search_part(what: Recipe, rounds: int) -> dict[str, Any]:
     """The part of a recipe that decides which ticket so many rounds find."""
-    whole = recipe.record(what)
+    whole = recipes.record(what)
     part = {concern: whole[concern] for concern in ("data", "model", "threat", "search", "compute")}
     part["search"]["rounds"] = rounds
     return part
@@ -172,7 +183,7 @@ def threat_model(recipe: Recipe) -> ThreatModel:
 @lru_cache(maxsize=1)
 def _read(which: Data, progress: Progress) -> Dataset:
     """The data set in host memory; read once for all stages of a process."""
-    return data.load(which, progress.say)
+    return loading.load(which, progress.say)
 
 
 @lru_cache(maxsize=1)

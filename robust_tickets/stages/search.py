@@ -4,17 +4,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from robust_tickets import arms, recipe, runs, stops
-from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.runs import RunDirectory
+from robust_tickets.base import signals
+from robust_tickets.base.ledger import Ledger, clock_for
+from robust_tickets.base.machine import Machine
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.runs import files
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import write_lines
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages.checkpointer import STATES, Saves, clear
+from robust_tickets.stages.earlier_rounds import earlier_rounds
 from robust_tickets.stages.experiment import Experiment, ticket_of
-from robust_tickets.stages.limits import said
-from robust_tickets.stages.place import Machine, write_lines
-from robust_tickets.stages.rounds import earlier_rounds
-from robust_tickets.stages.saves import STATES, Saves, clear
-from robust_tickets.stages.states import TRAINING
-from robust_tickets.tickets import Found, find_ticket
-from robust_tickets.training import TrainingState
+from robust_tickets.stages.state_files import TRAINING
+from robust_tickets.stages.unsupported import said
+from robust_tickets.tickets.search import Found, find_ticket
+from robust_tickets.training.state import TrainingState
 
 FOLDER = "search"
 FOUND = "ticket.safetensors"
@@ -41,11 +45,11 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
         dataset = what.load(machine)
         inputs["images"] = dataset.fingerprint
         run.check_inputs(inputs)
-        plan = arms.search_plan(what.recipe, dataset.spec)
+        plan = planning.search_plan(what.recipe, dataset.spec)
         run.begin(machine.device, inputs)
         earlier = earlier_rounds(what, seed, run, machine, inputs)
 
-    of = {"recipe": recipe.record(what.recipe), "inputs": inputs, "seed": seed}
+    of = {"recipe": recipes.record(what.recipe), "inputs": inputs, "seed": seed}
 
     def saves_of(number: int) -> Saves[TrainingState]:
         """Where the states of a round's training are kept."""
@@ -61,13 +65,13 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
             write_lines(target / "metrics.jsonl", found.history)
         ledger.settle()
         # last of all: it says that the folder is whole
-        runs.write_json(target / "ledger.json", {**ledger.report(), "warnings": list(found.warnings)})
+        files.write_json(target / "ledger.json", {**ledger.report(), "warnings": list(found.warnings)})
 
     done = 0 if earlier is None else earlier.found.rounds
     state = saves_of(done + 1).newest()
     if earlier is not None:
         machine.progress.say(f"going on from round {done} in {earlier.folder}")
-    with stops.waiting(), ledger.running():
+    with signals.waiting(), ledger.running():
         # the state's account holds that of the rounds before it
         if state is not None:
             machine.progress.say(f"going on after step {state.step} of round {done + 1}")

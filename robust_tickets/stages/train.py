@@ -5,21 +5,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from robust_tickets import recipe, runs, stops
-from robust_tickets.arms import ArmPlan
-from robust_tickets.data import Dataset
-from robust_tickets.ledger import Ledger, clock_for
-from robust_tickets.models import forward_flops
-from robust_tickets.pruning import Mask
-from robust_tickets.runs import RunDirectory
+from robust_tickets.base import signals
+from robust_tickets.base.ledger import Ledger, clock_for
+from robust_tickets.base.machine import Machine
+from robust_tickets.data.dataset import Dataset
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.pruning.masking import masking_of
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.runs import files
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import write_lines
+from robust_tickets.stages.checkpointer import STATES, Saves, clear
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.stages.limits import said
-from robust_tickets.stages.place import Machine, write_lines
-from robust_tickets.stages.saves import STATES, Saves, clear
-from robust_tickets.stages.shared import arm_key, taken_over
-from robust_tickets.stages.states import TRAINING
-from robust_tickets.tickets import Begun, Ticket, begun, kept_flops
-from robust_tickets.training import Checkpoint, Fitted, TrainingState, fit, masking_of
+from robust_tickets.stages.plan import ArmPlan
+from robust_tickets.stages.reuse import arm_key, taken_over
+from robust_tickets.stages.state_files import TRAINING
+from robust_tickets.stages.unsupported import said
+from robust_tickets.tickets.narrow_net import kept_flops
+from robust_tickets.tickets.starting_net import Begun, begun
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.loop import Fitted, fit
+from robust_tickets.training.state import TrainingState
 
 
 def train(
@@ -55,11 +63,11 @@ def train(
     # only now that the images are known, which have to be the same
     if not (folder / STATES).is_dir() and taken_over(run, seed, plan.arm, key, machine, inputs):
         return folder
-    of = {"recipe": recipe.record(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
+    of = {"recipe": recipes.record(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
     of["ticket"] = begins_from
     timed = partial(ledger.phase, "checkpoint")
     saves = Saves(folder / STATES, TRAINING, of, machine.every, machine.progress.say, timed=timed)
-    with stops.waiting():
+    with signals.waiting():
         with ledger.running():
             fitted = _fitted(what, seed, machine, plan, begins, dataset, ledger, made, saves)
             with ledger.phase("checkpoint"):
@@ -71,7 +79,7 @@ def train(
                     checkpoint = Checkpoint(
                         state,
                         what.model_spec(machine),
-                        recipe.record(what.recipe),
+                        recipes.record(what.recipe),
                         dataset.fingerprint,
                         plan.arm,
                         seed,
@@ -86,9 +94,9 @@ def train(
                 write_lines(folder / "early.jsonl", fitted.points)
         about = describe(begins, plan, fitted.best_epoch, ticket, dataset)
         width = what.recipe.model.width
-        runs.write_json(folder / "arm.json", {**about, "width": width, "key": key})
+        files.write_json(folder / "arm.json", {**about, "width": width, "key": key})
         # last of all: it says that the folder is whole
-        runs.write_json(folder / "ledger.json", {**ledger.report(), "warnings": list(fitted.warnings)})
+        files.write_json(folder / "ledger.json", {**ledger.report(), "warnings": list(fitted.warnings)})
         clear(folder / STATES)
     return folder
 

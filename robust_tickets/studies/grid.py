@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from robust_tickets import arms
-from robust_tickets import recipe as recipes
-from robust_tickets.data import Spec
-from robust_tickets.errors import InputError
-from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Arm, Compare, Search, Study, Train
+from robust_tickets.base.errors import InputError
+from robust_tickets.data.dataset import Spec
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Arm, Compare, Search, Study, Train
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.stages import plan
 
 MAKING: tuple[Arm, ...] = ("ticket", "ticket-reinit")
 """The arms of most studies besides dense ones: the ticket, and its mask with a new init."""
@@ -201,7 +201,7 @@ def check(name: str, grid: Sequence[Cell], spec: Spec) -> None:
     for cell in grid if name != "schedule" else ():
         span = cell.recipe.evaluate.early_epochs
         for arm in cell.recipe.compare.trained:
-            epochs = arms.plan(cell.recipe, arm, spec).epochs
+            epochs = plan.plan(cell.recipe, arm, spec).epochs
             if epochs < span:
                 raise InputError(
                     f"study {name}, setting {cell.setting}: it is about the first {span} epochs "

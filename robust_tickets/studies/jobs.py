@@ -7,13 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from robust_tickets import arms, comparison, locks, side_by_side
-from robust_tickets.comparison import FromJob, Job, SearchJob
-from robust_tickets.runs import RunDirectory
-from robust_tickets.side_by_side import Task
-from robust_tickets.stages import FOUND, Experiment, Machine
-from robust_tickets.stages.experiment import search_part
-from robust_tickets.stages.shared import arm_key
+from robust_tickets.base.machine import Machine
+from robust_tickets.comparison import compare, executors
+from robust_tickets.comparison.compare import FromJob, Job, SearchJob
+from robust_tickets.comparison.executors import Task
+from robust_tickets.runs import locks
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages import plan
+from robust_tickets.stages.experiment import Experiment, search_part
+from robust_tickets.stages.reuse import arm_key
+from robust_tickets.stages.search import FOUND
 from robust_tickets.studies.grid import Cell
 
 
@@ -28,21 +31,21 @@ def work_off(
             run = RunDirectory.of(runs, cell.recipe)
             label = f"{cell.setting}: "
             stack.enter_context(locks.held(run.path))
-            comparison.prepare(here, [seed], run, machine)
-            new = comparison.tasks(here, [seed], run, what.spec(machine), label)
+            compare.prepare(here, [seed], run, machine)
+            new = compare.tasks(here, [seed], run, what.spec(machine), label)
             made += [replace(t, after=tuple(len(made) + i for i in t.after)) for t in new]
             if cell.source is not None:
                 there = replace(what, recipe=cell.source)
                 source = RunDirectory.of(runs, cell.source)
                 stack.enter_context(locks.held(source.path))
-                comparison.prepare(there, [seed], source, machine)
+                compare.prepare(there, [seed], source, machine)
                 search = Task(f"{label}search, seed {seed}", SearchJob(there, seed, source), label=label)
                 job = FromJob(here, seed, run, source.arm(seed, "search") / FOUND)
                 # after the cell's own arms, too: where the tickets are the same, so are the arms
                 after = range(len(made) - len(new), len(made) + 1)
                 made += [search, Task(f"{label}ticket-from, seed {seed}", job, tuple(after), label)]
         threads = what.recipe.compute.threads
-        side_by_side.run(in_turn(made, machine), jobs, machine, threads)
+        executors.run(in_turn(made, machine), jobs, machine, threads)
 
 
 def in_turn(tasks: Sequence[Task], machine: Machine) -> list[Task]:
@@ -67,7 +70,7 @@ def _made_by(task: Task, machine: Machine) -> str:
         recipe = job.what.recipe
         spec = job.what.spec(machine)
         search = _search_of(job.what, recipe.search.rounds) if job.needs_ticket(spec) else None
-        return arm_key(recipe, arms.plan(recipe, job.arm, spec), search, job.seed, {})
+        return arm_key(recipe, plan.plan(recipe, job.arm, spec), search, job.seed, {})
     if isinstance(job, SearchJob):
         return f"search {job.seed} {_search_of(job.what, 0)}"
     assert isinstance(job, FromJob)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from robust_tickets import recipe, runs
-from robust_tickets.errors import InputError
-from robust_tickets.recipe import Recipe
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.boosting import FIGURES
 from robust_tickets.report.claims import Claim
 from robust_tickets.report.study_plot import study_plot
+from robust_tickets.runs import files
 from robust_tickets.studies.claims import CLAIMS
 from robust_tickets.studies.grid import GRIDS, cells
 
@@ -84,15 +85,15 @@ def write_study(folder: Path, name: str, base: Recipe, rows: pd.DataFrame) -> St
     """Write a study's files from its rows."""
     done, claims = judge(name, base, rows)
     metric = base.evaluate.choose
-    runs.write_text(folder / f"{name}.csv", csv(rows))
-    runs.write(folder / f"{name}.svg", lambda part: study_plot(rows, done, name, metric, part))
-    runs.write_text(folder / f"{name}.md", verdict(name, base, claims, rows))
+    files.write_text(folder / f"{name}.csv", csv(rows))
+    files.write(folder / f"{name}.svg", lambda part: study_plot(rows, done, name, metric, part))
+    files.write_text(folder / f"{name}.md", verdict(name, base, claims, rows))
     return Studied(folder, rows, claims)
 
 
 def again(folder: Path) -> tuple[str, str]:
     """A study's table (CSV) and its verdict, from its rows alone. Raises InputError for damaged files."""
-    base = recipe.load(str(folder / RECIPE))
+    base = recipes.load(str(folder / RECIPE))
     found = [name for name in GRIDS if (folder / f"{name}.csv").is_file()]
     if len(found) != 1:
         raise InputError(f"{folder} has no table of a study: run the study again")

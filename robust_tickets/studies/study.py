@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from robust_tickets import comparison, data, locks, recipe, runs, schema
-from robust_tickets.errors import InputError
-from robust_tickets.estimate import Estimate, Work, estimate_all
-from robust_tickets.recipe import Recipe
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
+from robust_tickets.comparison import compare
+from robust_tickets.comparison.estimate import Estimate, Work, estimate_all
+from robust_tickets.data import data_paths
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe import schema
+from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.boosting import measured
 from robust_tickets.report.read import ArmResult, arm_result
-from robust_tickets.runs import RunDirectory
-from robust_tickets.stages import Experiment, Machine
+from robust_tickets.runs import files, locks
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages.experiment import Experiment
 from robust_tickets.studies.grid import Cell, cells, check, named
 from robust_tickets.studies.jobs import work_off
 from robust_tickets.studies.record import RECIPE, Studied, read_rows, rounded, write_study
@@ -36,7 +41,7 @@ def study(
     grid = _checked(name, what, machine)
     folder = runs_ / f"study-{name}-{base.name}-{identity(name, base)}"
     with locks.held(folder):
-        runs.write_text(folder / RECIPE, recipe.dumps(base, study=True))
+        files.write_text(folder / RECIPE, recipes.dumps(base, study=True))
         rows = read_rows(folder / f"{name}.csv", [cell.setting for cell in grid])
         for seed in seeds:
             if jobs > 1:
@@ -73,7 +78,7 @@ def _checked(name: str, what: Experiment, machine: Machine) -> list[Cell]:
     grid = cells(name, what.recipe)
     for recipe_ in (r for cell in grid for r in (cell.recipe, cell.source) if r is not None):
         if what.images is None:
-            data.check_place(recipe_.data)
+            data_paths.check_place(recipe_.data)
     check(name, grid, what.spec(machine))
     if name == "width":
         sizes: dict[tuple[object, ...], str] = {}
@@ -99,7 +104,7 @@ def identity(name: str, base: Recipe) -> str:
 def _cell(base: Experiment, cell: Cell, seed: int, runs_: Path, machine: Machine) -> pd.DataFrame:
     """The rows of one cell and seed, run where they are not there."""
     what = replace(base, recipe=cell.recipe)
-    run = comparison.compare(what, [seed], runs_, machine)
+    run = compare.compare(what, [seed], runs_, machine)
     results: dict[str, ArmResult] = {arm: arm_result(run, seed, arm) for arm in cell.recipe.compare.arms}
     if cell.source is not None:
         results["ticket-from"] = _from(cell.source, what, seed, run, runs_, machine)
@@ -122,11 +127,11 @@ def _from(
 ) -> ArmResult:
     """The arm that begins from the ticket of another recipe, charged that search."""
     there = RunDirectory.of(runs_, source)
-    ticket = comparison.search(replace(what, recipe=source), seed, runs_, machine)
+    ticket = compare.search(replace(what, recipe=source), seed, runs_, machine)
     try:
         with locks.held(run.path):
-            folder = comparison.FromJob(what, seed, run, ticket)(machine)
+            folder = compare.FromJob(what, seed, run, ticket)(machine)
     except InputError as error:
         raise InputError(f"the ticket of {there.path}: {error}") from None
     result = arm_result(run, seed, folder.name)
-    return replace(result, before=runs.read_object(ticket.parent / "ledger.json", "remove its folder"))
+    return replace(result, before=files.read_object(ticket.parent / "ledger.json", "remove its folder"))

@@ -10,9 +10,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from robust_tickets.chance import places
-from robust_tickets.errors import InputError
-from robust_tickets.pruning import Mask
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.random_streams import places
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.tickets.ticket import Ticket
 
 Weights = dict[str, Tensor]

@@ -6,19 +6,19 @@ from typing import Any
 
 from torch import nn
 
-from robust_tickets.data import Dataset
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, prunable
-from robust_tickets.settings import Search
-from robust_tickets.tickets.compacted import Compacted
-from robust_tickets.tickets.converged import Converging
-from robust_tickets.tickets.cut import cut_of
-from robust_tickets.tickets.paths import check_paths
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.data.dataset import Dataset
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.fields import Search
+from robust_tickets.tickets.compact_net import Compacted
+from robust_tickets.tickets.connectivity import check_paths
+from robust_tickets.tickets.mask_distance import Converging
+from robust_tickets.tickets.pruning_step import cut_of
 from robust_tickets.tickets.untrained import mask_at_init
-from robust_tickets.training import Fit, fit
 from robust_tickets.training.checkpoint import plant
-from robust_tickets.training.loop import snapshot
+from robust_tickets.training.loop import Fit, fit, snapshot
 from robust_tickets.training.state import Offer, TrainingState, Weights
 
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robust_tickets.models import copied
-from robust_tickets.pruning import prunable
+from robust_tickets.models.fold import copied
+from robust_tickets.pruning.mask import prunable
 
 
 def snip(net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:

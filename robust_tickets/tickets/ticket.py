@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from robust_tickets import artefact, schema
-from robust_tickets.errors import InputError
-from robust_tickets.models import ModelSpec
-from robust_tickets.pruning import Mask
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe import schema
+from robust_tickets.runs import tensor_file
 from robust_tickets.training.checkpoint import plant
 
 KIND = "ticket"
@@ -36,32 +37,32 @@ class Ticket:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        artefact.save(path, KIND, self._tensors(), self._meta())
+        tensor_file.save(path, KIND, self._tensors(), self._meta())
 
     @property
     def hash(self) -> str:
         """Sixteen hex digits of the content."""
-        return artefact.content_hash(
-            self._tensors(), {**self._meta(), "kind": KIND, "version": artefact.VERSION}
+        return tensor_file.content_hash(
+            self._tensors(), {**self._meta(), "kind": KIND, "version": tensor_file.VERSION}
         )
 
     @classmethod
     def load(cls, path: Path) -> "Ticket":
         """Read a ticket. Raises InputError where it is absent, damaged or none."""
-        tensors, meta = artefact.load(path, KIND)
+        tensors, meta = tensor_file.load(path, KIND)
         init = {n.removeprefix("init/"): t for n, t in tensors.items() if n.startswith("init/")}
         bits = {n.removeprefix("mask/"): t for n, t in tensors.items() if n.startswith("mask/")}
         try:
-            order = artefact.field(meta, "mask", list)  # safetensors keeps tensors in an order of its own
+            order = tensor_file.field(meta, "mask", list)  # safetensors keeps tensors in an order of its own
             return cls(
                 model=schema.read(ModelSpec, meta["model"], path="model"),
                 init=init,
                 mask=Mask.unpacked({n: bits[n] for n in order}, {n: init[n].shape for n in order}),
-                search=artefact.field(meta, "search", dict),
-                data=artefact.field(meta, "data", str),
-                seed=artefact.field(meta, "seed", int),
-                passes=artefact.field(meta, "passes", int),
-                flops=artefact.field(meta, "flops", int),
+                search=tensor_file.field(meta, "search", dict),
+                data=tensor_file.field(meta, "data", str),
+                seed=tensor_file.field(meta, "seed", int),
+                passes=tensor_file.field(meta, "passes", int),
+                flops=tensor_file.field(meta, "flops", int),
             )
         except (KeyError, TypeError, InputError) as error:
             raise InputError(f"{path} is no whole ticket: {error}") from None

@@ -4,15 +4,21 @@ from dataclasses import replace
 
 from torch import nn
 
-from robust_tickets.chance import mixed, seeded, spread
-from robust_tickets.data import Dataset, batches
-from robust_tickets.ledger import Ledger, Passes
-from robust_tickets.models import fold, forward_flops
-from robust_tickets.pruning import Mask, random_mask, roles, spared
-from robust_tickets.settings import Search
-from robust_tickets.tickets.cut import Cut
+from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.base.random_streams import mixed, seeded, spread
+from robust_tickets.data.batches import batches
+from robust_tickets.data.dataset import Dataset
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.models.fold import fold
+from robust_tickets.pruning.criteria import spared
+from robust_tickets.pruning.densities import random_mask
+from robust_tickets.pruning.layer_roles import roles
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe.fields import Search
+from robust_tickets.tickets.pruning_step import Cut
 from robust_tickets.tickets.snip import snip
-from robust_tickets.training import UPDATE_PASSES, Fit, training_attack
+from robust_tickets.training.loop import Fit
+from robust_tickets.training.methods import UPDATE_PASSES, training_attack
 
 
 def mask_at_init(net: nn.Module, data: Dataset, search: Search, how: Fit, cut: Cut, ledger: Ledger) -> Mask:

@@ -7,10 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robust_tickets import artefact, recipe, schema
-from robust_tickets.errors import InputError
-from robust_tickets.models import Make, ModelSpec, check_logits, function_print, made, own_name, resize
-from robust_tickets.recipe import Recipe
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.fingerprint import function_print
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.resize import resize
+from robust_tickets.models.user_net import Make, check_logits, made, own_name
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe import schema
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.runs import tensor_file
 
 KIND = "checkpoint"
 
@@ -52,25 +57,25 @@ class Checkpoint:
             meta["function"] = self.function
         if self.removed:
             meta["removed"] = self.removed
-        artefact.save(path, KIND, self.state, meta)
+        tensor_file.save(path, KIND, self.state, meta)
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
         """Read a checkpoint. Raises InputError where it is absent, damaged or none."""
-        tensors, meta = artefact.load(path, KIND)
+        tensors, meta = tensor_file.load(path, KIND)
         try:
             return cls(
                 state=tensors,
                 model=schema.read(ModelSpec, meta["model"], path="model"),
-                recipe=artefact.field(meta, "recipe", dict),
-                data=artefact.field(meta, "data", str),
-                arm=artefact.field(meta, "arm", str),
-                seed=artefact.field(meta, "seed", int),
-                epoch=artefact.field(meta, "epoch", int),
-                val_clean=artefact.field(meta, "val_clean", float),
-                val_robust=artefact.field(meta, "val_robust", float),
-                function=artefact.field({"function": "", **meta}, "function", str),
-                removed=artefact.field({"removed": 0, **meta}, "removed", int),
+                recipe=tensor_file.field(meta, "recipe", dict),
+                data=tensor_file.field(meta, "data", str),
+                arm=tensor_file.field(meta, "arm", str),
+                seed=tensor_file.field(meta, "seed", int),
+                epoch=tensor_file.field(meta, "epoch", int),
+                val_clean=tensor_file.field(meta, "val_clean", float),
+                val_robust=tensor_file.field(meta, "val_robust", float),
+                function=tensor_file.field({"function": "", **meta}, "function", str),
+                removed=tensor_file.field({"removed": 0, **meta}, "removed", int),
             )
         except (KeyError, TypeError, InputError) as error:
             raise InputError(f"{path} is no whole checkpoint: {error}") from None
@@ -104,7 +109,7 @@ class Checkpoint:
 
     def resolved_recipe(self) -> Recipe:
         """The recipe it was trained by."""
-        return recipe.read(self.recipe)
+        return recipes.read(self.recipe)
 
 
 @torch.no_grad()

@@ -11,21 +11,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import attacks
 from attacks import Bookmark, ThreatModel
 from attacks.bookmark import State
-from robust_tickets.chance import mixed, seeded, spread
-from robust_tickets.data import Dataset, batches, floats, steps_per_epoch
-from robust_tickets.ledger import Ledger, Passes
-from robust_tickets.models import fold, forward_flops
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import Mask
-from robust_tickets.settings import Compute, Evaluate, Training
-from robust_tickets.training.arithmetic import passes_of
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.base.progress import Meter
+from robust_tickets.base.random_streams import mixed, seeded, spread
+from robust_tickets.data.batches import batches, floats, steps_per_epoch
+from robust_tickets.data.dataset import Dataset
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.models.fold import fold
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.pruning.masking import masking_of
+from robust_tickets.recipe.fields import Compute, Evaluate, Training
 from robust_tickets.training.checkpoint import plant
-from robust_tickets.training.masked import masking_of
 from robust_tickets.training.methods import UPDATE_PASSES, training_attack
 from robust_tickets.training.monitors import Watch
+from robust_tickets.training.precision import passes_of
 from robust_tickets.training.schedules import learning_rate
 from robust_tickets.training.state import EachEpoch, Offer, TrainingState, Weights, moments_of
 from robust_tickets.training.validation import validate
@@ -149,7 +151,7 @@ def fit(
         with ledger.phase("validate"):
             try:
                 return validate(folded, data.val, *judged, ledger, flops, mark)
-            except attacks.InputError as error:  # the last step's update was too much: the net gives NaN
+            except InputError as error:  # the last step's update was too much: the net gives NaN
                 raise watch.diverged(step - 1, f"on validation images {error}") from None
 
     def spent() -> dict[str, int]:

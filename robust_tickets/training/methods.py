@@ -1,8 +1,8 @@
 """What a net is trained on: from a batch of clean images to the images whose loss is minimised."""
 
 from attacks import FGSM, PGD, Attack, ThreatModel
-from robust_tickets.ledger import Passes
-from robust_tickets.settings import Training
+from robust_tickets.base.ledger import Passes
+from robust_tickets.recipe.fields import Training
 
 
 def training_attack(settings: Training, threat: ThreatModel) -> Attack | None:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robust_tickets.errors import InputError
-from robust_tickets.progress import Meter
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.progress import Meter
 
 _NEVER = torch.iinfo(torch.int64).max
 _SLOW = 1.5  # times the seconds a step of the fastest epoch

@@ -2,7 +2,7 @@
 
 import math
 
-from robust_tickets.settings import Training
+from robust_tickets.recipe.fields import Training
 
 
 def learning_rate(settings: Training, step: int, steps: int) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.bookmark import State
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
 from robust_tickets.training.checkpoint import plant
 
 Weights = dict[str, Tensor]

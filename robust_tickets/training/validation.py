@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks import Bookmark, ThreatModel
-from robust_tickets import evaluation
-from robust_tickets.data import Split, floats
-from robust_tickets.evaluation import Judging
-from robust_tickets.ledger import Ledger, Passes
-from robust_tickets.models import Folded
-from robust_tickets.settings import Evaluate
+from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.data.batches import floats
+from robust_tickets.data.dataset import Split
+from robust_tickets.evaluation import evaluate
+from robust_tickets.evaluation.evaluate import Judging
+from robust_tickets.models.fold import Folded
+from robust_tickets.recipe.fields import Evaluate
 
 
 def validate(
@@ -35,7 +36,7 @@ def validate(
     folded.refresh()
     judging = Judging(threat, settings.rel_step, settings.batch, channels_last=channels_last)
     attacks = {"val_robust": f"pgd-{settings.val_steps}"} | ({"val_fgsm": "fgsm"} if one_step else {})
-    rows = list(evaluation.evaluate(folded, images, list(attacks.values()), judging, mark=mark))
+    rows = list(evaluate.evaluate(folded, images, list(attacks.values()), judging, mark=mark))
     for row in rows:
         ledger.count("validate", row.passes, flops)
     found = dict(zip(["val_clean", *attacks], (row.accuracy for row in rows), strict=True))

@@ -6,8 +6,8 @@ import pytest
 from own_case import RECIPE, build_net, made
 
 import robust_tickets
-from robust_tickets.data import Dataset
-from robust_tickets.tickets import Ticket
+from robust_tickets.data.dataset import Dataset
+from robust_tickets.tickets.ticket import Ticket
 
 
 @pytest.fixture(scope="module")

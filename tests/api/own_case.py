@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 import robust_tickets
-from robust_tickets.data import Dataset
-from robust_tickets.eps import Eps
-from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Compute, Evaluate, Search, Threat, Train
+from robust_tickets.data.dataset import Dataset
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.fields import Compute, Evaluate, Search, Threat, Train
+from robust_tickets.recipe.recipe import Recipe
 
 RECIPE = Recipe(
     name="own",

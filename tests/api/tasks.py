@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from robust_tickets import stops
-from robust_tickets.errors import InputError
-from robust_tickets.stages import Machine
+from robust_tickets.base import signals
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Noting:
         if self.ends == "broken":
             raise RuntimeError("a fault of ours")
         if self.ends == "stubborn":
-            with stops.waiting():  # as a step that never returns
+            with signals.waiting():  # as a step that never returns
                 while True:
                     time.sleep(0.1)
-                    if stops.asked():
+                    if signals.asked():
                         (self.folder / f"{self.name}.asked").touch()
         time.sleep(60 if self.ends == "long" else 0.5)
         (self.folder / f"{self.name}.ended").write_text(str(time.time()))

@@ -11,12 +11,15 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import robust_tickets
-from robust_tickets import recipe, stages
-from robust_tickets.errors import InputError
-from robust_tickets.runs import RunDirectory
-from robust_tickets.stages import Experiment
-from robust_tickets.tickets import Ticket
-from robust_tickets.training import Checkpoint
+from robust_tickets.base import machine as machines
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages import evaluate, evaluation_run
+from robust_tickets.stages import search as search_stage
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
 
 # the images of most tests are few
 pytestmark = pytest.mark.filterwarnings("ignore:.*there are enough images")
@@ -36,8 +39,8 @@ def test_a_ticket_is_the_one_that_the_stage_finds(run, ticket, tmp_path):
 def test_a_ticket_of_a_shipped_recipe_s_own_net_and_data_is_the_stage_s(tiny_recipe, tmp_path, machine):
     small = replace(tiny_recipe, search=replace(tiny_recipe.search, epochs=1, rounds=1))
     file = tmp_path / "tiny.toml"
-    file.write_text(recipe.dumps(small))
-    stage = stages.search(Experiment(small), 1, RunDirectory.of(tmp_path, small), machine)
+    file.write_text(recipes.dumps(small))
+    stage = search_stage.search(Experiment(small), 1, RunDirectory.of(tmp_path, small), machine)
     for given in (small, str(file), file):
         found = robust_tickets.find_ticket(recipe=given, seed=1, quiet=True)
         assert found.hash == Ticket.load(stage).hash
@@ -61,10 +64,10 @@ def test_accuracies_are_those_of_the_stage(run, images, trained, machine):
     rows = robust_tickets.evaluate(
         trained.net, images, RECIPE, attacks=["fgsm", "pgd-3"], limit=20, seed=2
     ).set_index("attack")
-    theirs = stages.evaluate_file(
+    theirs = evaluate.evaluate_file(
         run / "seed-0" / "ticket" / "best.safetensors",
         machine,
-        stages.Asked(("fgsm", "pgd-3"), limit=20, seed=2),
+        evaluation_run.Asked(("fgsm", "pgd-3"), limit=20, seed=2),
         make=build_net,
         images=images,
     ).rows.set_index("attack")
@@ -131,7 +134,7 @@ def test_frozen_weights_stay_as_they_are_in_training(images, capsys):
         return net
 
     trained = robust_tickets.train(half_frozen, images, None, RECIPE, train={"weight_decay": 0.1})
-    init = Experiment(RECIPE, half_frozen, images).fresh_net(0, stages.Machine("cpu", None)).state_dict()
+    init = Experiment(RECIPE, half_frozen, images).fresh_net(0, machines.Machine("cpu", None)).state_dict()
     now = trained.net.state_dict()
     assert all(torch.equal(now[name], init[name]) for name in ("0.weight", "0.bias"))
     assert not torch.equal(now["5.weight"], init["5.weight"])
@@ -170,7 +173,7 @@ def test_data_may_be_fields_of_the_recipe(tiny_recipe):
     found = robust_tickets.find_ticket(
         data=data, recipe=tiny_recipe, quiet=True, search={"epochs": 1, "rounds": 1}
     )
-    assert found.search["data"] == recipe.record(tiny_recipe)["data"] | data
+    assert found.search["data"] == recipes.record(tiny_recipe)["data"] | data
     # 64 images in batches of 32, two passes for FGSM and two for the update
     assert found.passes == 64 * 4
 

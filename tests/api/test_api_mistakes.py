@@ -5,7 +5,7 @@ from own_case import RECIPE, build_net, made
 from torch import nn
 
 import robust_tickets
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
 
 
 def other_net() -> nn.Module:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from robust_tickets import data
-from robust_tickets.settings import Data
+from robust_tickets.data import load as loading
+from robust_tickets.recipe.fields import Data
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -63,7 +63,7 @@ PACKED = {
 
 def load(root, lines=None, **more):
     say = (lambda line: None) if lines is None else lines.append
-    return data.load(Data("folder", root=root, **{"val_images": 3, **more}), say)
+    return loading.load(Data("folder", root=root, **{"val_images": 3, **more}), say)
 
 
 def same(ours, theirs):

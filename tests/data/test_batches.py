@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robust_tickets.data import SPECS, Split, batches, floats, steps_per_epoch
-from robust_tickets.data.batches import shifted
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
+from robust_tickets.data.batches import batches, floats, shifted, steps_per_epoch
+from robust_tickets.data.dataset import SPECS, Split
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=50)
 DIGITS, CIFAR = SPECS["digits"], SPECS["cifar10"]

@@ -15,11 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from robust_tickets import data
-from robust_tickets.data import SPECS, images, training_images
+from robust_tickets.base.errors import InputError
+from robust_tickets.data import load
+from robust_tickets.data.dataset import SPECS, training_images
 from robust_tickets.data.load import CIFAR10_CLASSES
-from robust_tickets.errors import InputError
-from robust_tickets.settings import Data
+from robust_tickets.recipe.fields import Data
 
 PLACE = os.environ.get("ROBUST_TICKETS_CIFAR10")
 real = pytest.mark.skipif(not PLACE, reason="needs ROBUST_TICKETS_CIFAR10")
@@ -75,7 +75,7 @@ def no_decoding(monkeypatch):
     def decode(*arguments):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(images, "decode", decode)
+    monkeypatch.setattr("robust_tickets.data.images.decode", decode)
 
 
 def same(ours, theirs):
@@ -89,38 +89,38 @@ def same(ours, theirs):
 @pytest.mark.parametrize("packed", [False, True], ids=["tree", "archive"])
 def test_the_second_load_reads_the_cache_and_gives_the_same(tmp_path, monkeypatch, small, cache, packed):
     root = as_tar(tmp_path / "a.tar", files()) if packed else as_tree(tmp_path / "tree", files())
-    first = data.load(small_data(root))
+    first = load.load(small_data(root))
     assert (len(first.train), len(first.val), len(first.test)) == (15, 5, 10)
     assert len({i for part in (first.train, first.val, first.test) for i in part.ids.tolist()}) == 30
     no_decoding(monkeypatch)
-    assert same(data.load(small_data(root)), first)
+    assert same(load.load(small_data(root)), first)
     assert len(list(cache.iterdir())) == 1
 
 
 def test_tree_and_archive_are_the_same_data(tmp_path, small):
     tree, archive = as_tree(tmp_path / "tree", files()), as_tar(tmp_path / "a.tar", files())
-    assert same(data.load(small_data(tree)), data.load(small_data(archive)))
+    assert same(load.load(small_data(tree)), load.load(small_data(archive)))
 
 
 @pytest.mark.parametrize(("kind", "title"), [("PNG", "CIFAR-10"), ("JPEG", "CIFAR-10 (JPEG copy)")])
 def test_a_jpeg_copy_is_called_one_from_the_cache_too(tmp_path, small, kind, title):
     root = as_tree(tmp_path / "tree", files(kind=kind))
-    assert [data.load(small_data(root)).title for _ in range(2)] == [title, title]
+    assert [load.load(small_data(root)).title for _ in range(2)] == [title, title]
 
 
 def test_an_archive_is_known_by_its_content_and_not_by_its_place(tmp_path, monkeypatch, small, cache):
-    first = data.load(small_data(as_tar(tmp_path / "a.tar", files(0))))
-    second = data.load(small_data(as_tar(tmp_path / "a.tar", files(1))))
+    first = load.load(small_data(as_tar(tmp_path / "a.tar", files(0))))
+    second = load.load(small_data(as_tar(tmp_path / "a.tar", files(1))))
     assert first.fingerprint != second.fingerprint
     assert len(list(cache.iterdir())) == 2
     no_decoding(monkeypatch)
-    assert same(data.load(small_data(as_tar(tmp_path / "elsewhere.tar", files(0)))), first)
+    assert same(load.load(small_data(as_tar(tmp_path / "elsewhere.tar", files(0)))), first)
 
 
 @pytest.mark.parametrize("what", ["another file", "a file more"])
 def test_a_tree_that_changed_is_decoded_anew(tmp_path, monkeypatch, small, what):
     tree = as_tree(tmp_path / "tree", files())
-    first = data.load(small_data(tree))
+    first = load.load(small_data(tree))
     changed = tree / "train" / "cat" / "0.png"
     if what == "another file":
         changed.write_bytes(files(1)["train/cat/0.png"])
@@ -128,7 +128,7 @@ def test_a_tree_that_changed_is_decoded_anew(tmp_path, monkeypatch, small, what)
     else:
         monkeypatch.setitem(SPECS, "cifar10", replace(SPECS["cifar10"], train_images=21))
         (tree / "train" / "cat" / "2.png").write_bytes(changed.read_bytes())
-    assert data.load(small_data(tree)).fingerprint != first.fingerprint
+    assert load.load(small_data(tree)).fingerprint != first.fingerprint
 
 
 SPOILERS = {
@@ -144,36 +144,36 @@ SPOILERS = {
 @pytest.mark.parametrize("spoil", SPOILERS.values(), ids=SPOILERS)
 def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch, small, cache, spoil):
     root = as_tar(tmp_path / "a.tar", files())
-    first = data.load(small_data(root))
+    first = load.load(small_data(root))
     (file,) = cache.iterdir()
     whole = file.read_bytes()
     file.write_bytes(spoil(whole))
-    assert same(data.load(small_data(root)), first)
+    assert same(load.load(small_data(root)), first)
     assert file.read_bytes() == whole
     no_decoding(monkeypatch)
-    assert same(data.load(small_data(root)), first)
+    assert same(load.load(small_data(root)), first)
 
 
 def test_a_decoding_that_fails_leaves_no_cache(tmp_path, small, cache):
     root = as_tar(tmp_path / "a.tar", files() | {"train/cat/9.png": b"no image"})
     for _ in range(2):
         with pytest.raises(InputError, match=r"train/cat/9\.png"):
-            data.load(small_data(root))
+            load.load(small_data(root))
     assert not cache.exists() or not list(cache.iterdir())
 
 
 def test_a_cache_that_cannot_be_written_is_no_hindrance(tmp_path, monkeypatch, small):
     root = as_tar(tmp_path / "a.tar", files())
-    first = data.load(small_data(root))
+    first = load.load(small_data(root))
     monkeypatch.setenv("XDG_CACHE_HOME", str(root))  # a file, where a folder should be
-    assert same(data.load(small_data(root)), first)
+    assert same(load.load(small_data(root)), first)
 
 
 @pytest.mark.parametrize(("train", "val"), [(0, 5), (0, 500), (1000, 5), (10, 500)])
 def test_fewer_images_than_cifar_has_are_never_taken_for_what_was_asked(tmp_path, train, val):
     which = Data("cifar10", root=as_tar(tmp_path / "a.tar", files()), train_images=train, val_images=val)
     try:
-        made = data.load(which)
+        made = load.load(which)
     except InputError as error:
         assert "20" in str(error)  # noqa: PT017 (either is allowed)
     else:
@@ -186,14 +186,14 @@ def test_an_archive_cut_between_two_images_is_refused(tmp_path, small):
         last = whole.getmembers()[-1]  # the second image of its class, so that no class is missing
     archive.write_bytes(archive.read_bytes()[: last.offset])
     with pytest.raises(InputError):
-        data.load(small_data(archive))
+        load.load(small_data(archive))
 
 
 def test_the_environment_names_the_place_and_the_recipe_goes_before_it(tmp_path, monkeypatch, small):
     monkeypatch.setenv("ROBUST_TICKETS_CIFAR10", str(as_tar(tmp_path / "a.tar", files(0))))
-    by_environment = data.load(small_data(None))
-    assert same(by_environment, data.load(small_data(tmp_path / "a.tar")))
-    other = data.load(small_data(as_tar(tmp_path / "b.tar", files(1))))
+    by_environment = load.load(small_data(None))
+    assert same(by_environment, load.load(small_data(tmp_path / "a.tar")))
+    other = load.load(small_data(as_tar(tmp_path / "b.tar", files(1))))
     assert other.fingerprint != by_environment.fingerprint
 
 
@@ -204,7 +204,7 @@ HOW_TO_GET_IT = ("--data.root", "ROBUST_TICKETS_CIFAR10", "--data.download")
 def test_where_there_is_no_cifar_the_ways_to_get_it_are_said(tmp_path, root):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError) as caught:
-        data.load(small_data(tmp_path / root if root else None))
+        load.load(small_data(tmp_path / root if root else None))
     assert all(word in str(caught.value) for word in [*HOW_TO_GET_IT, root or ""])
 
 
@@ -221,7 +221,7 @@ def test_a_download_that_fails_is_said_and_goes_to_the_root(tmp_path, monkeypatc
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", Unreachable)
     lines = []
     with pytest.raises(InputError, match="no route to host"):
-        data.load(Data("cifar10", root=tmp_path / "here", download=True), lines.append)
+        load.load(Data("cifar10", root=tmp_path / "here", download=True), lines.append)
     assert asked == [(tmp_path / "here", True)]
     assert len(lines) == 1
     assert str(tmp_path / "here") in lines[0]
@@ -230,7 +230,7 @@ def test_a_download_that_fails_is_said_and_goes_to_the_root(tmp_path, monkeypatc
 def test_the_digits_need_no_place(tmp_path):
     for which in (Data("digits", root=tmp_path), Data("digits", download=True)):
         with pytest.raises(InputError, match="embedded"):
-            data.load(which)
+            load.load(which)
 
 
 @pytest.fixture(scope="module")
@@ -240,9 +240,9 @@ def loaded(tmp_path_factory):
         patch.setenv("ROBUST_TICKETS_CIFAR10", PLACE)
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         lines = []
-        first = data.load(Data("cifar10", val_images=5000), lines.append)
-        patch.setattr(images, "decode", None)
-        return first, data.load(Data("cifar10", val_images=5000)), lines
+        first = load.load(Data("cifar10", val_images=5000), lines.append)
+        patch.setattr("robust_tickets.data.images.decode", None)
+        return first, load.load(Data("cifar10", val_images=5000)), lines
 
 
 @pytest.fixture(scope="module")

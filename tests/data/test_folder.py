@@ -11,7 +11,7 @@ from image_folders import CLASSES, PACKED, as_tar, as_tree, contents, load, pict
 from PIL import Image
 from torchvision.transforms import functional as transforms
 
-from robust_tickets.data import folder
+from robust_tickets.data import folder as folders
 from robust_tickets.data.layout import layout
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -110,7 +110,7 @@ def test_without_a_test_part_a_constant_fifth_of_each_class_is_held_out_and_said
     assert dataset.spec.train_images == sum(sizes) - sum(held)
     assert any(f"fifth of each class, {sum(held)} images" in line for line in lines)
     assert same(load(as_tar(tmp_path / "a.tar", files), val_images=1, train_images=1), dataset)
-    decoded = folder.decode(tmp_path / "tree", 0, lines.append)
+    decoded = folders.decode(tmp_path / "tree", 0, lines.append)
     together = torch.cat([decoded["train_images"], decoded["test_images"]])
     assert len({image.numpy().tobytes() for image in together}) == sum(sizes)
 
@@ -163,7 +163,7 @@ def test_a_folder_is_decoded_once_a_size_and_anew_where_it_changed(tmp_path, mon
     assert first.spec.shape != small.spec.shape
     assert len(list(cache.iterdir())) == 2
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "decode", None)
+        patch.setattr("robust_tickets.data.folder.decode", None)
         assert same(load(root), first)
     for change in (
         lambda: (root / "train/ant/0.png").write_bytes(picture(99)),

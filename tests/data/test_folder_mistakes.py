@@ -12,10 +12,10 @@ import pytest
 from image_folders import PACKED, as_tar, as_tree, as_zip, contents, load, picture, same, without
 from PIL import Image
 
-from robust_tickets import data
-from robust_tickets.data import folder, pixels
-from robust_tickets.errors import InputError
-from robust_tickets.settings import Data
+from robust_tickets.base.errors import InputError
+from robust_tickets.data import data_paths
+from robust_tickets.data import load as loading
+from robust_tickets.recipe.fields import Data
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -74,11 +74,11 @@ def test_a_mistake_is_said_with_its_place(tmp_path, cache, spoil, words, packed)
 def test_too_many_pixels_for_the_memory_are_refused_before_decoding(tmp_path, monkeypatch):
     root = as_tree(tmp_path / "tree", contents())
     size = 30 * 3 * 9 * 12
-    monkeypatch.setattr(folder, "LARGEST", size)
+    monkeypatch.setattr("robust_tickets.data.folder.LARGEST", size)
     load(root)
-    monkeypatch.setattr(folder, "LARGEST", size - 1)
+    monkeypatch.setattr("robust_tickets.data.folder.LARGEST", size - 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
-    monkeypatch.setattr(pixels, "fill", None)
+    monkeypatch.setattr("robust_tickets.data.pixels.fill", None)
     with pytest.raises(InputError, match=r"30 images .* GiB decoded.*--data\.resize 2"):
         load(root)
 
@@ -195,7 +195,7 @@ def test_a_place_that_cannot_be_is_said(tmp_path, which, words):
     if which.root:
         root = type(tmp_path)(str(which.root).format(here=tmp_path))
         which = Data(which.name, root=root)
-    asks = (data.load,) if which == Data("own") else (data.load, data.check_place)
+    asks = (loading.load,) if which == Data("own") else (loading.load, data_paths.check_place)
     for ask in asks:
         with pytest.raises(InputError) as caught:
             ask(which)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.data import images
 from robust_tickets.data.load import CIFAR10_CLASSES
-from robust_tickets.errors import InputError
 
 SHAPE = (3, 32, 32)
 PARTS = ("train", "test")

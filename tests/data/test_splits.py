@@ -7,11 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robust_tickets import data
-from robust_tickets.data import SPECS, Split, training_images
-from robust_tickets.data.dataset import balanced_order, split
-from robust_tickets.errors import InputError
-from robust_tickets.settings import Data
+from robust_tickets.base.errors import InputError
+from robust_tickets.data import load as loading
+from robust_tickets.data.dataset import SPECS, Split, balanced_order, split, training_images
+from robust_tickets.recipe.fields import Data
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 LABELS = st.lists(st.integers(0, 4), max_size=60).map(
@@ -25,7 +24,7 @@ def digits():
     made = {}
 
     def load(val=180, train=0):
-        return made.setdefault((val, train), data.load(Data("digits", val_images=val, train_images=train)))
+        return made.setdefault((val, train), loading.load(Data("digits", val_images=val, train_images=train)))
 
     return load
 
@@ -194,7 +193,7 @@ def test_the_number_of_training_images_is_known_beforehand(name, val, train, exp
 )
 def test_more_training_images_than_there_are_is_refused_before_reading(val, train):
     which = Data("digits", val_images=val, train_images=train)
-    for ask in (lambda asked: training_images(asked, SPECS["digits"]), data.load):
+    for ask in (lambda asked: training_images(asked, SPECS["digits"]), loading.load):
         with pytest.raises(InputError) as caught:
             ask(which)
         assert all(str(number) in str(caught.value) for number in (val, train, 1437))

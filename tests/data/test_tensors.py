@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from robust_tickets.data import from_tensors
-from robust_tickets.errors import InputError
+from robust_tickets.base.errors import InputError
+from robust_tickets.data.tensors import from_tensors
 
 
 def pair(n=12, shape=(3, 8, 8), classes=3, seed=0):

@@ -17,11 +17,12 @@ import scipy.io
 import torch
 import torchvision.datasets
 
-from robust_tickets import data
-from robust_tickets.data import SPECS, places
+from robust_tickets.base.errors import InputError
+from robust_tickets.data import data_paths
+from robust_tickets.data import load as loading
+from robust_tickets.data.dataset import SPECS
 from robust_tickets.data.torchvision_sets import KEPT
-from robust_tickets.errors import InputError
-from robust_tickets.settings import Data
+from robust_tickets.recipe.fields import Data
 
 TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
 REAL = os.environ.get("ROBUST_TICKETS_FASHION_MNIST")
@@ -96,9 +97,9 @@ def kept(tmp_path, monkeypatch):
     """Make a set's files under checksums that torchvision finds right; gives torchvision's root."""
 
     def make(name):
-        monkeypatch.delenv(places.variable(name), raising=False)
+        monkeypatch.delenv(data_paths.variable(name), raising=False)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr(places, "DEBIAN", {})
+        monkeypatch.setattr("robust_tickets.data.data_paths.DEBIAN", {})
         train = 50 if name == "cifar10" else 10
         monkeypatch.setitem(SPECS, name, replace(SPECS[name], train_images=train, test_images=10))
         base = (tmp_path / "root").joinpath(*KEPT[name].folder)
@@ -116,7 +117,7 @@ def inner(name, root):
 
 
 def load(name, root, **more):
-    return data.load(Data(name, root=root, val_images=3, **more))
+    return loading.load(Data(name, root=root, val_images=3, **more))
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["root", "the folder itself"])
@@ -158,7 +159,7 @@ def test_where_there_is_nothing_the_ways_to_get_it_are_said(kept, tmp_path, name
     words = [SPECS[name].title if place != "nowhere" else "no", place or "where is"]
     with pytest.raises(InputError) as caught:
         load(name, tmp_path / place if place else None)
-    ways = ("--data.root", places.variable(name), "--data.download")
+    ways = ("--data.root", data_paths.variable(name), "--data.download")
     assert all(word in str(caught.value) for word in (*words, *ways)), str(caught.value)
 
 
@@ -231,7 +232,9 @@ def test_any_folder_with_the_four_files_will_do_gzipped_or_not(kept, tmp_path, n
 
 def test_debian_s_folder_is_known_and_a_named_place_goes_before_it(kept, tmp_path, monkeypatch):
     root = kept("fashion-mnist")
-    monkeypatch.setattr(places, "DEBIAN", {"fashion-mnist": inner("fashion-mnist", root)})
+    monkeypatch.setattr(
+        "robust_tickets.data.data_paths.DEBIAN", {"fashion-mnist": inner("fashion-mnist", root)}
+    )
     assert load("fashion-mnist", None).fingerprint == load("fashion-mnist", root).fingerprint
     with pytest.raises(InputError, match="elsewhere"):
         load("fashion-mnist", tmp_path / "elsewhere")
@@ -292,7 +295,7 @@ def test_a_damaged_gzip_is_said(kept, spoil):
 
 def test_a_download_reaches_every_stage(kept, tmp_path, monkeypatch):
     """With --data.download and no place, evaluation finds the images that training was given."""
-    from robust_tickets.cli import main
+    from robust_tickets.cli.main import main
 
     root = kept("cifar10")
     monkeypatch.setattr("robust_tickets.data.cache.folder", lambda: tmp_path / "cache")
@@ -308,7 +311,7 @@ def test_a_download_reaches_every_stage(kept, tmp_path, monkeypatch):
 @pytest.mark.skipif(not REAL, reason="needs ROBUST_TICKETS_FASHION_MNIST")
 def test_the_real_fashion_mnist_is_what_is_known_of_it_beforehand(monkeypatch):
     monkeypatch.setenv("ROBUST_TICKETS_FASHION_MNIST", str(REAL))
-    fashion = data.load(Data("fashion-mnist", val_images=5000))
+    fashion = loading.load(Data("fashion-mnist", val_images=5000))
     spec = SPECS["fashion-mnist"]
     assert fashion.title == "Fashion-MNIST"
     for part, share in ((fashion.train, 5500), (fashion.val, 500), (fashion.test, 1000)):
@@ -318,4 +321,4 @@ def test_the_real_fashion_mnist_is_what_is_known_of_it_beforehand(monkeypatch):
     assert round(float(pixels.mean()), 4) == spec.mean[0]
     assert round(float(pixels.std()), 4) == spec.std[0]
     with pytest.raises(InputError, match=r"holds Fashion-MNIST.* use --data\.name fashion-mnist"):
-        data.load(Data("mnist", root=Path(REAL)))
+        loading.load(Data("mnist", root=Path(REAL)))

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from robust_tickets.cli import main
+from robust_tickets.cli.main import main
 
 
 @pytest.fixture
@@ -17,9 +17,9 @@ def no_work(monkeypatch):
     def begun(*arguments, **options):
         raise AssertionError("the work began")
 
-    for module in ("stages.train", "tickets.search", "estimate"):
+    for module in ("stages.train", "tickets.search", "comparison.estimate"):
         monkeypatch.setattr(importlib.import_module(f"robust_tickets.{module}"), "fit", begun)
-    monkeypatch.setattr("robust_tickets.evaluation.evaluate", begun)
+    monkeypatch.setattr("robust_tickets.evaluation.evaluate.evaluate", begun)
 
 
 @pytest.fixture

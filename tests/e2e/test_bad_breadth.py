@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from robust_tickets import models, recipe
-from robust_tickets.data import SPECS
-from robust_tickets.models import ModelSpec
-from robust_tickets.pruning import Mask
-from robust_tickets.recipe import Recipe
-from robust_tickets.tickets import Ticket
-from robust_tickets.training import Checkpoint
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.models import registry
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.loop import snapshot
 
 NETS = """
@@ -211,15 +212,15 @@ def given(tmp_path_factory):
     files.pair_recipe.write_text('[data]\nname = "folder"\nval_images = 2\n[search]\nbatch = 4\n')
     files.pair_recipe = f"{files.pair_recipe} --data.root {files.pair}"
     spec = ModelSpec("lenet-300-100", 0.2, (1, 8, 8), 10, SPECS["digits"].mean, SPECS["digits"].std)
-    state = snapshot(models.build(spec, seed=0))
+    state = snapshot(registry.build(spec, seed=0))
     torch.save({n: t for n, t in state.items() if not n.startswith("normalise")}, files.published)
-    rest = (recipe.record(Recipe()), "0" * 16, "dense", 0, 1, 0.1, 0.1)
+    rest = (recipes.record(Recipe()), "0" * 16, "dense", 0, 1, 0.1, 0.1)
     Checkpoint(state, spec, *rest).save(files.checkpoint)
     own = {"1.weight": torch.zeros(10, 64), "1.bias": torch.zeros(10)}
     Checkpoint(own, ModelSpec("nets_of_mine:net", 1.0, (1, 8, 8), 10, (0.0,), (1.0,)), *rest).save(
         files.own_checkpoint
     )
-    net = models.build(spec, seed=0)
+    net = registry.build(spec, seed=0)
     Ticket(spec, state, Mask.full(net), {"data": {"name": "digits"}}, "0" * 16, 0, 1, 1).save(files.ticket)
     (at / "nets_of_mine.py").write_text(NETS)
     (at / "broken_nets.py").write_text("1 / 0\n")

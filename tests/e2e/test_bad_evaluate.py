@@ -8,14 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from robust_tickets import data, models, recipe
-from robust_tickets.cli import main
-from robust_tickets.models import ModelSpec
-from robust_tickets.pruning import Mask
-from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Compute, Data, Evaluate, Model
-from robust_tickets.tickets import Ticket
-from robust_tickets.training import Checkpoint
+from robust_tickets.cli.main import main
+from robust_tickets.data import load
+from robust_tickets.models import registry
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.loop import snapshot
 
 NETS = """
@@ -167,8 +169,8 @@ def pictures(root, classes):
 
 def saved(file, spec, what, fingerprint, state=None):
     """A checkpoint of that net, and its state."""
-    state = snapshot(models.build(spec, seed=0)) if state is None else state
-    Checkpoint(state, spec, recipe.record(what), fingerprint, "dense", 0, 1, 0.1, 0.1).save(file)
+    state = snapshot(registry.build(spec, seed=0)) if state is None else state
+    Checkpoint(state, spec, recipes.record(what), fingerprint, "dense", 0, 1, 0.1, 0.1).save(file)
     return state
 
 
@@ -178,14 +180,14 @@ def given(tmp_path_factory):
     at = tmp_path_factory.mktemp("given")
     judged = {"evaluate": Evaluate(batch=20), "compute": Compute(threads=1)}
     what = Recipe(name="judged", model=Model("lenet-300-100", width=0.2), **judged)
-    digits = data.load(Data("digits"))
+    digits = load.load(Data("digits"))
     spec = ModelSpec("lenet-300-100", 0.2, (1, 8, 8), 10, digits.spec.mean, digits.spec.std)
     names = ("away", "net", "blind", "nan", "deep", "diverged", "large", "two", "three", "ticket", "ran")
     files = {name: at / name for name in names}
     state = saved(files["net"], spec, what, digits.fingerprint)
     files["weights"] = at / "weights.pt"
     torch.save({name: t for name, t in state.items() if not name.startswith("normalise.")}, files["weights"])
-    net = models.build(spec, seed=0)
+    net = registry.build(spec, seed=0)
     Ticket(spec, state, Mask.full(net), {"data": {"name": "digits"}}, "0" * 16, 0, 1, 1).save(files["ticket"])
     odd = {name: torch.full_like(tensor, torch.nan) for name, tensor in state.items()}
     saved(files["diverged"], spec, what, digits.fingerprint, odd)
@@ -198,7 +200,7 @@ def given(tmp_path_factory):
     saved(files["large"], colour, Recipe(data=Data("cifar10"), **judged), "0" * 16)
     for name, classes in (("two", 2), ("three", 3)):
         where = Data("folder", root=pictures(at / f"{name}-classes", classes), val_images=1)
-        tree = data.load(where)
+        tree = load.load(where)
         few = ModelSpec("lenet-300-100", 0.2, tree.spec.shape, classes, tree.spec.mean, tree.spec.std)
         saved(files[name], few, Recipe(data=Data("folder", val_images=1), **judged), tree.fingerprint)
         files[name] = f"{files[name]} --data.root {where.root}"

@@ -6,15 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from robust_tickets import models, recipe
-from robust_tickets.data import SPECS
-from robust_tickets.pruning import Mask
-from robust_tickets.recipe import Recipe
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Data, Evaluate, Model, Search, Train
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.models import registry
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Data, Evaluate, Model, Search, Train
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import model_spec
-from robust_tickets.tickets import Ticket
-from robust_tickets.training import Checkpoint
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.loop import snapshot
 
 TINY = Recipe(
@@ -179,15 +180,15 @@ ROWS = {
 
 def save_ticket(what, path):
     spec = model_spec(what, SPECS[what.data.name])
-    net = models.build(spec, seed=0)
+    net = registry.build(spec, seed=0)
     search = {"data": {"name": what.data.name}}
     Ticket(spec, snapshot(net), Mask.full(net), search, "0" * 16, 0, 1, 1).save(path)
 
 
 def save_checkpoint(what, path):
     spec = model_spec(what, SPECS[what.data.name])
-    state = snapshot(models.build(spec, seed=0))
-    Checkpoint(state, spec, recipe.record(what), "0" * 16, "dense", 0, 1, 0.1, 0.1).save(path)
+    state = snapshot(registry.build(spec, seed=0))
+    Checkpoint(state, spec, recipes.record(what), "0" * 16, "dense", 0, 1, 0.1, 0.1).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +200,7 @@ def given(tmp_path_factory):
     files = SimpleNamespace(**{name.split(".")[0]: at / name for name in names.split()})
     files.folder.mkdir()
     files.text.write_text("neither tensors nor images\n" * 100)
-    files.tiny.write_text(recipe.dumps(TINY))
+    files.tiny.write_text(recipes.dumps(TINY))
     files.no_toml.write_text("[search\n")
     files.bad_field.write_text("[search]\nlrr = 0.1\n")
     with tarfile.open(files.archive, "w:xz") as archive:

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from robust_tickets import models, recipe
-from robust_tickets.data import SPECS
-from robust_tickets.models import ModelSpec
-from robust_tickets.pruning import Mask
-from robust_tickets.recipe import Recipe
-from robust_tickets.tickets import Ticket
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.models import registry
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.loop import snapshot
 
 DEMO = "--recipe demo --search.rounds 1"
@@ -130,8 +131,8 @@ ROWS = {
 def ticket_of(name, width, kept=None):
     digits = SPECS["digits"]
     spec = ModelSpec(name, width, digits.shape, 10, digits.mean, digits.std)
-    net = models.build(spec, seed=0)
-    search = {c: recipe.record(Recipe())[c] for c in ("data", "model", "threat", "search", "compute")}
+    net = registry.build(spec, seed=0)
+    search = {c: recipes.record(Recipe())[c] for c in ("data", "model", "threat", "search", "compute")}
     return Ticket(spec, snapshot(net), kept or Mask.full(net), search, "0" * 16, 0, 1, 1)
 
 
@@ -161,8 +162,8 @@ def given(tmp_path):
     files["run"].mkdir()
     files["study"] = tmp_path / "study"
     files["study"].mkdir()
-    shutil.copy(recipe._folder() / "demo.toml", files["study"] / "study.toml")
-    shutil.copy(recipe._folder() / "demo.toml", files["run"] / "recipe.toml")
+    shutil.copy(recipes._folder() / "demo.toml", files["study"] / "study.toml")
+    shutil.copy(recipes._folder() / "demo.toml", files["run"] / "recipe.toml")
     return files
 
 

@@ -14,15 +14,20 @@ from safetensors.torch import save_file
 
 import attacks
 from attacks import Attack, ThreatModel, misclassified
-from robust_tickets import data, evaluation, recipe, stages
-from robust_tickets.cli import main
-from robust_tickets.data import floats
-from robust_tickets.eps import Eps
-from robust_tickets.models import fold
-from robust_tickets.progress import Silent
-from robust_tickets.settings import Data, Pgd, Threat, Train
-from robust_tickets.stages.robustness import COLUMNS
-from robust_tickets.training import Checkpoint
+from robust_tickets.base import machine
+from robust_tickets.base.progress import Silent
+from robust_tickets.cli.main import main
+from robust_tickets.data import dataset, load
+from robust_tickets.data.batches import floats
+from robust_tickets.evaluation import attack_sets
+from robust_tickets.evaluation.robustness_csv import COLUMNS
+from robust_tickets.models.fold import fold
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.fields import Data, Pgd, Threat, Train
+from robust_tickets.stages import evaluate as evaluate_stage
+from robust_tickets.stages import experiment
+from robust_tickets.training.checkpoint import Checkpoint
 
 SEVERAL = ["fgsm", "pgd(steps=3, restarts=2, loss='margin')", "square(queries=20)"]
 SEVERAL += ["torchattacks:CW(c=1, steps=3)"]
@@ -36,7 +41,7 @@ def trained(tiny_recipe, tmp_path_factory) -> Path:
     plain = Train(method="natural", pgd=Pgd(steps=1), epochs=3, batch=32, lr=0.1)
     images = Data("digits", train_images=800, val_images=40)
     what = replace(tiny_recipe, data=images, threat=Threat(Eps("16/255")), train=plain)
-    (at / "tiny.toml").write_text(recipe.dumps(what))
+    (at / "tiny.toml").write_text(recipes.dumps(what))
     for seed in ("0", "1"):
         main(["train", "--recipe", str(at / "tiny.toml"), "--runs", str(at / "runs"), "--seed", seed])
     return at / "runs"
@@ -109,7 +114,7 @@ def test_the_matrix_is_of_balanced_samples_always_the_same(files, evaluate):
     assert np.bincount(found["labels"]).tolist() == [6] * 10
     assert np.bincount(fewer["labels"]).tolist() == [3] * 10
     assert found["ids"][:30].tolist() == fewer["ids"].tolist()
-    test = data.load(Data("digits")).test
+    test = load.load(Data("digits")).test
     of = dict(zip(test.ids.tolist(), test.labels.tolist(), strict=True))
     assert [of[number] for number in found["ids"].tolist()] == found["labels"].tolist()
 
@@ -163,8 +168,8 @@ def test_a_second_call_runs_nothing_and_says_the_same(files, evaluate, monkeypat
         raise AssertionError("it was run again")
 
     monkeypatch.setattr(Attack, "run", runs)
-    monkeypatch.setattr("robust_tickets.evaluation.robustness.Blocks", runs)
-    monkeypatch.setattr(evaluation, "sanity_checks", runs)
+    monkeypatch.setattr("robust_tickets.evaluation.evaluate.Blocks", runs)
+    monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", runs)
     again, _ = evaluate(files[0], *words)
     assert again == said  # seconds included
     assert {path.name: path.read_bytes() for path in files[0].parent.iterdir()} == before
@@ -217,7 +222,7 @@ def test_images_of_another_net_are_judged(files, evaluate):
 def test_a_net_as_its_own_source_is_attacked_to_the_end(files, evaluate):
     _, rows = evaluate(files[0], "--attacks", "pgd-5", "--limit", 60, "--from", files[0])
     net = fold(Checkpoint.load(files[0]).net())
-    split = data.load(Data("digits")).test.first(60)
+    split = load.load(Data("digits")).test.first(60)
     images = floats(split.images, False)
     attack = attacks.PGD(ThreatModel("Linf", 16 / 255), steps=5, rel_step=0.25)
     ends = attack.run(net, images, split.labels, sample_ids=split.ids, verdict=False).images
@@ -236,7 +241,7 @@ def test_weights_of_others_are_judged_as_ours(files, evaluate, tmp_path, prefix,
     said, theirs = evaluate(file, *words, "--normalise", "digits")
     assert list(theirs.accuracy) == list(ours.accuracy)
     assert set(theirs.checkpoint) == {"theirs"}
-    numbers = ",".join(str(value[0]) for value in (data.SPECS["digits"].mean, data.SPECS["digits"].std))
+    numbers = ",".join(str(value[0]) for value in (dataset.SPECS["digits"].mean, dataset.SPECS["digits"].std))
     assert evaluate(file, *words, "--normalise", numbers)[1].accuracy.equals(theirs.accuracy)
     raw, _ = evaluate(file, *words)
     assert raw.splitlines()[-1] != said.splitlines()[-1]  # a net that sees other images is another net
@@ -268,7 +273,7 @@ def test_either_net_of_a_transfer_may_be_published(files, evaluate, tmp_path):
 
 def test_named_sets_stand_for_their_attacks(files, evaluate, monkeypatch):
     _, rows = evaluate(files[0], "--attacks", "standard", "fgsm", "--limit", 10)
-    assert list(rows.attack[:-1]) == list(evaluation.SETS["standard"])
+    assert list(rows.attack[:-1]) == list(attack_sets.SETS["standard"])
     _, rows = evaluate(files[1], "--limit", 10)  # quick is what is run when nothing is said
     assert list(rows.attack) == ["clean", "fgsm", "pgd-20", "worst-case(clean fgsm pgd-20)"]
 
@@ -296,7 +301,7 @@ def test_rows_of_other_eps_and_nets_are_not_taken_for_the_run_s_own(files, tiny_
     words = ["--limit", 50, "--runs", files[0].parents[3]]
     evaluate(files[0], *words, "--eps", "1/255")
     evaluate(files[0], *words, "--from", files[1])
-    what = recipe.load(str(files[0].parents[2] / "recipe.toml"))
-    file = stages.evaluate(files[0], stages.Experiment(what), stages.Machine("cpu", Silent()))
+    what = recipes.load(str(files[0].parents[2] / "recipe.toml"))
+    file = evaluate_stage.evaluate(files[0], experiment.Experiment(what), machine.Machine("cpu", Silent()))
     rows = pd.read_csv(file, dtype={"eps": str}, keep_default_na=False)
     assert len(rows[(rows.eps == "16/255") & (rows.source == "") & (rows.n == 50)]) == 4

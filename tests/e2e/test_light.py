@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from robust_tickets import __version__, recipe
+from robust_tickets import __version__
+from robust_tickets.recipe import recipe as recipes
 
 HEAVY = ("torch", "torchvision", "pandas", "matplotlib", "sklearn", "scipy", "PIL")
 VERBS = ("search", "train", "evaluate", "compare", "study", "table", "recipes")
@@ -50,8 +51,8 @@ def test_the_version_is_the_packages(say):
 def test_recipes_lists_every_shipped_recipe_with_its_summary(say):
     status, out, err = say("recipes")
     assert (status, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == recipe.shipped()
-    assert all(recipe.load(name).summary in out for name in recipe.shipped())
+    assert [line.split()[0] for line in out.splitlines()] == recipes.shipped()
+    assert all(recipes.load(name).summary in out for name in recipes.shipped())
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -91,14 +92,15 @@ def test_a_mistake_goes_to_stderr_with_status_two(say, words, expected):
 
 
 def test_importing_the_package_is_light():
-    code = f"import sys, robust_tickets.cli; print(sorted(set(sys.modules) & set({HEAVY!r})))"
+    code = f"import sys, robust_tickets.cli.main; print(sorted(set(sys.modules) & set({HEAVY!r})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_torchattacks_and_its_old_requests_come_with_the_first_attack_of_it():
     modules = (
-        "robust_tickets.api, robust_tickets.cli, robust_tickets.comparison, robust_tickets.report, attacks"
+        "robust_tickets.api, robust_tickets.cli.main, robust_tickets.comparison.compare, "
+        "robust_tickets.report.write, attacks.pgd"
     )
     foreign = ("torchattacks", "requests", "urllib3")
     code = f"import sys, {modules}; print(sorted(set(sys.modules) & set({foreign!r})))"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from robust_tickets import recipe as recipes
-from robust_tickets.cli import main
-from robust_tickets.report import COLUMNS
-from robust_tickets.stages import Experiment
+from robust_tickets.cli.main import main
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.report.tables import COLUMNS
+from robust_tickets.stages.experiment import Experiment
 
 ARMS = ["dense", "dense-short", "dense-equal-cost", "ticket"]
 
@@ -189,9 +189,11 @@ def test_a_link_stands_for_the_checkpoint_that_it_names(run, tmp_path, capsys):
 def test_the_first_stage_of_a_process_is_not_charged_for_what_pytorch_imports(recipe_file, tmp_path):
     """Everything that a first optimiser step imports is there before a ledger begins."""
     code = (
-        "import sys; from robust_tickets.stages import Machine; from robust_tickets.progress import Silent; "
-        "from robust_tickets.recipe import Compute; Machine('cpu', Silent()).prepare(Compute(threads=1)); "
-        "before = set(sys.modules); from robust_tickets.cli import main; "
+        "import sys; from robust_tickets.base.machine import Machine; "
+        "from robust_tickets.base.progress import Silent; "
+        "from robust_tickets.recipe.fields import Compute; "
+        "Machine('cpu', Silent()).prepare(Compute(threads=1)); "
+        "before = set(sys.modules); from robust_tickets.cli.main import main; "
         f"main(['train', '--recipe', {str(recipe_file)!r}, '--runs', {str(tmp_path)!r}]); "
         "sys.exit(any(name.startswith('torch._') for name in set(sys.modules) - before))"
     )

@@ -17,12 +17,14 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 import robust_tickets
-from robust_tickets.cli import main
-from robust_tickets.data import Dataset
-from robust_tickets.models import fold, forward_flops, norms_after
-from robust_tickets.stages.limits import left_alone
-from robust_tickets.tickets import Ticket, compacted
-from robust_tickets.training import Checkpoint
+from robust_tickets.cli.main import main
+from robust_tickets.data.dataset import Dataset
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.models.fold import fold, norms_after
+from robust_tickets.stages.unsupported import left_alone
+from robust_tickets.tickets.compact_net import compacted
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
 
 # trainings of a step or two get one class right, and say so
 pytestmark = pytest.mark.filterwarnings("ignore:.*the net collapsed")
@@ -154,7 +156,7 @@ def make(request):
     return request.param
 
 
-@pytest.mark.filterwarnings("ignore::robust_tickets.errors.RobustnessWarning")  # nets of two steps
+@pytest.mark.filterwarnings("ignore::robust_tickets.base.errors.RobustnessWarning")  # nets of two steps
 def test_a_net_goes_the_whole_way_by_python(make, images, capsys):
     parameters, prunable, _, said = NETS[make]
     ticket = robust_tickets.find_ticket(make, images, **FIELDS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from robust_tickets.cli import main
+from robust_tickets.cli.main import main
 
 SHORT = [
     *("--data.train-images", "256", "--data.val-images", "50"),

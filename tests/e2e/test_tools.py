@@ -10,18 +10,20 @@ import pytest
 import torch
 from PIL import Image
 
-from robust_tickets import models, recipe
-from robust_tickets.cli import main
-from robust_tickets.data import SPECS, load
-from robust_tickets.settings import Data, Model
+from robust_tickets.cli.main import main
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.data.load import load
+from robust_tickets.models import registry
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Data, Model
 from robust_tickets.stages.experiment import model_spec
-from robust_tickets.training import Checkpoint
+from robust_tickets.training.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="module")
 def run(tiny_recipe, tmp_path_factory) -> Path:
     at = tmp_path_factory.mktemp("tools")
-    (at / "tiny.toml").write_text(recipe.dumps(tiny_recipe))
+    (at / "tiny.toml").write_text(recipes.dumps(tiny_recipe))
     words = "--compare.arms dense ticket --search.epochs 1 --train.epochs 1 --train.ticket-epochs 1"
     main(["compare", "--recipe", str(at / "tiny.toml"), "--runs", str(at / "runs"), *words.split()])
     (found,) = (at / "runs").iterdir()
@@ -35,7 +37,7 @@ def out(capsys) -> list[str]:
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 def test_an_attack_in_either_norm_stays_in_its_ball_and_says_so(norm, tiny_recipe, tmp_path, capsys):
     """Search, training and evaluation in the norm of the recipe, and images that show it."""
-    (tmp_path / "tiny.toml").write_text(recipe.dumps(tiny_recipe))
+    (tmp_path / "tiny.toml").write_text(recipes.dumps(tiny_recipe))
     words = ["--recipe", str(tmp_path / "tiny.toml"), "--runs", str(tmp_path / "runs")]
     words += ["--threat.norm", norm, "--threat.eps", "1/2", "--train.epochs", "1"]
     main(["train", *words])
@@ -100,7 +102,7 @@ def test_saved_images_are_those_that_the_verdict_is_about(run, tmp_path, capsys)
 
 def test_published_weights_are_judged_by_the_names_given(tiny_recipe, tmp_path, capsys):
     spec = model_spec(tiny_recipe, SPECS["digits"])
-    net = models.build(spec, seed=3)
+    net = registry.build(spec, seed=3)
     state = {f"module.{n}": t for n, t in net.state_dict().items() if not n.startswith("normalise.")}
     torch.save({"state_dict": state}, tmp_path / "theirs.pt")
     words = "--model.name lenet-300-100 --model.width 0.2 --model.normalise digits --data.name digits"
@@ -170,10 +172,10 @@ def test_only_decoded_images_are_cleared_from_the_cache(tmp_path, monkeypatch, c
 def test_relative_steps_move_along_with_eps(tiny_recipe):
     from dataclasses import replace
 
-    from robust_tickets.eps import Eps
-    from robust_tickets.settings import Threat
+    from robust_tickets.recipe.eps import Eps
+    from robust_tickets.recipe.fields import Threat
     from robust_tickets.stages.experiment import threat_model
-    from robust_tickets.training import training_attack
+    from robust_tickets.training.methods import training_attack
 
     for eps in ("0.1", "8/255", "16/255"):
         what = replace(tiny_recipe, threat=Threat(Eps(eps)), model=Model("lenet-300-100"))

@@ -5,7 +5,7 @@ import torch
 from small_nets import Counted
 from torch import Tensor, nn
 
-from robust_tickets.data import Split
+from robust_tickets.data.dataset import Split
 
 N, K = 45, 5
 

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 import attacks
 from attacks import ThreatModel
 from attacks.text import parse
-from robust_tickets.data import floats
-from robust_tickets.errors import InputError
-from robust_tickets.evaluation import SETS, Judging, Verdicts, attacks_named, evaluate, worst_case
-from robust_tickets.ledger import Passes
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Passes
+from robust_tickets.data.batches import floats
+from robust_tickets.evaluation.attack_sets import SETS, attacks_named
+from robust_tickets.evaluation.evaluate import Judging, evaluate
+from robust_tickets.evaluation.result import worst_case
+from robust_tickets.evaluation.verdict_matrix import Verdicts
 
 THREAT = ThreatModel("Linf", 0.03)
 THREATS = {"Linf": THREAT, "L2": ThreatModel("L2", 0.2)}
@@ -264,7 +267,7 @@ def test_an_ensemble_says_who_broke_how_many(net, split, monkeypatch):
         square = attacks.Square(threat, queries=2)
         return attacks.Ensemble([square, attacks.PGD(threat, steps=4)], ("box", "white"))
 
-    monkeypatch.setattr("robust_tickets.evaluation.named.parse", two)
+    monkeypatch.setattr("robust_tickets.evaluation.attack_sets.parse", two)
     clean, row = rows_of(net, split, ["autoattack"])
     apart = [
         a.run(net, images_of(split), split.labels, sample_ids=split.ids).broken & clean.standing

@@ -7,9 +7,11 @@ import torch
 
 import attacks
 from attacks import Bookmark, ThreatModel
-from robust_tickets.errors import InputError
-from robust_tickets.evaluation import Judging, Verdicts, evaluate, sanity_checks
-from robust_tickets.ledger import Passes
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Passes
+from robust_tickets.evaluation.evaluate import Judging, evaluate
+from robust_tickets.evaluation.sanity_checks import sanity_checks
+from robust_tickets.evaluation.verdict_matrix import Verdicts
 
 THREAT = ThreatModel("Linf", 0.03)
 HOW = Judging(THREAT, batch=4)
@@ -131,7 +133,7 @@ def test_what_an_ensemble_broke_is_kept_too(net, split, monkeypatch, tmp_path):
     def two(text, threat, rel_step):
         return attacks.Ensemble([attacks.Square(threat, queries=2), attacks.FGSM(threat)], ("box", "white"))
 
-    monkeypatch.setattr("robust_tickets.evaluation.named.parse", two)
+    monkeypatch.setattr("robust_tickets.evaluation.attack_sets.parse", two)
     (_, whole) = rows_of(net, split, None, ["two"])
     assert set(whole.broken_by) == {"box", "white"}
     assert min(whole.broken_by.values()) > 0
@@ -206,7 +208,7 @@ def two(monkeypatch):
             return attacks.Ensemble([attacks.Square(threat, queries=2), attacks.PGD(threat, steps=2)])
         return real(text, threat, rel_step=rel_step)
 
-    monkeypatch.setattr("robust_tickets.evaluation.named.parse", parse)
+    monkeypatch.setattr("robust_tickets.evaluation.attack_sets.parse", parse)
 
 
 def taken(run):

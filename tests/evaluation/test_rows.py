@@ -6,7 +6,7 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from robust_tickets.evaluation import Row, worst_case
+from robust_tickets.evaluation.result import Row, worst_case
 
 
 def row(standing: list[bool], name: str = "pgd-20", seconds: float = 1.0, **more: object) -> Row:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 import attacks
 from attacks import ThreatModel
-from robust_tickets.evaluation import Judging, Sanity, sanity_checks, sanity_passes
-from robust_tickets.ledger import Passes
+from robust_tickets.base.ledger import Passes
+from robust_tickets.evaluation.evaluate import Judging
+from robust_tickets.evaluation.sanity_checks import sanity_checks, sanity_passes
+from robust_tickets.evaluation.sanity_report import Sanity
 
 THREAT = ThreatModel("Linf", 8 / 255)
 HOW = Judging(THREAT, batch=50)

@@ -5,8 +5,9 @@ import re
 import pytest
 import torch
 
-from robust_tickets.evaluation import Check, Row, Sanity, order_of_attacks, order_of_eps
-from robust_tickets.ledger import Passes
+from robust_tickets.base.ledger import Passes
+from robust_tickets.evaluation.result import Row
+from robust_tickets.evaluation.sanity_report import Check, Sanity, order_of_attacks, order_of_eps
 
 
 def row(name: str, right: int, n: int = 400) -> Row:

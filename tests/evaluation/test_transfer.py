@@ -5,8 +5,8 @@ import torch
 
 from attacks import APGD, PGD, Ensemble, ThreatModel
 from attacks.text import BUILDERS, parse
-from robust_tickets.data import floats
-from robust_tickets.evaluation import Judging, evaluate
+from robust_tickets.data.batches import floats
+from robust_tickets.evaluation.evaluate import Judging, evaluate
 
 THREAT = ThreatModel("Linf", 0.06)
 NAMES = ["fgsm", "pgd(steps=3, restarts=2)", "apgd(steps=4)"]

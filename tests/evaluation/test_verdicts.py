@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from robust_tickets.errors import InputError
-from robust_tickets.evaluation import Verdicts
-from robust_tickets.evaluation.verdicts import FELL, OPEN, STANDS
+from robust_tickets.base.errors import InputError
+from robust_tickets.evaluation.verdict_matrix import FELL, OPEN, STANDS, Verdicts
 
 IDS, LABELS = torch.tensor([4, 2**40, 0, 17]), torch.tensor([1, 0, 2, 1])
 ABOUT = {"eps": "8/255", "n": 4, "source": "", "channels_last": False}

@@ -17,18 +17,24 @@ import torch
 from mutations import forged, misshapen, mutated
 from PIL import Image
 
-from robust_tickets import artefact, data, models, recipe, runs
-from robust_tickets.errors import InputError
-from robust_tickets.evaluation import Verdicts
-from robust_tickets.models import ModelSpec
-from robust_tickets.pruning import Mask
-from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Data
-from robust_tickets.stages.saves import Every, Saves
-from robust_tickets.stages.states import TRAINING
-from robust_tickets.tickets import Ticket
-from robust_tickets.training import Checkpoint, TrainingState, published
+from robust_tickets.base.errors import InputError
+from robust_tickets.data import load
+from robust_tickets.evaluation.verdict_matrix import Verdicts
+from robust_tickets.models import registry
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe.fields import Data
+from robust_tickets.recipe.recipe import Recipe, dumps, record, shipped
+from robust_tickets.recipe.recipe import load as load_recipe
+from robust_tickets.runs import files as run_files
+from robust_tickets.runs import tensor_file
+from robust_tickets.stages.checkpointer import Every, Saves
+from robust_tickets.stages.state_files import TRAINING
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.loop import snapshot
+from robust_tickets.training.published_weights import published
+from robust_tickets.training.state import TrainingState
 
 GIGABYTE = 2**30
 SPEC = ModelSpec("lenet-300-100", 0.03, (1, 8, 8), 10, (0.3,), (0.4,))
@@ -36,24 +42,24 @@ RAW = ModelSpec("resnet20", 0.5, (3, 8, 8), 10, (0.0,) * 3, (1.0,) * 3)
 
 
 def tickets(folder: Path) -> list[bytes]:
-    net = models.build(SPEC, seed=0)
+    net = registry.build(SPEC, seed=0)
     mask = Mask({name: kept > -1 for name, kept in Mask.full(net).items()})
-    table = recipe.record(Recipe())
+    table = record(Recipe())
     Ticket(SPEC, snapshot(net), mask, {"search": table["search"]}, "0" * 16, 0, 10, 100).save(folder / "t")
     return [(folder / "t").read_bytes()]
 
 
 def checkpoints(folder: Path) -> list[bytes]:
-    state = snapshot(models.build(SPEC, seed=0))
-    Checkpoint(state, SPEC, recipe.record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.25).save(folder / "c")
+    state = snapshot(registry.build(SPEC, seed=0))
+    Checkpoint(state, SPEC, record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.25).save(folder / "c")
     return [(folder / "c").read_bytes()]
 
 
 def states(folder: Path) -> list[bytes]:
-    state = snapshot(models.build(SPEC, seed=0))
+    state = snapshot(registry.build(SPEC, seed=0))
     record = {"epoch": 1, "step": 4, "val_robust": 0.1}
     moments = {
-        "0/momentum_buffer": torch.zeros_like(next(iter(models.build(SPEC, seed=0).parameters())).detach())
+        "0/momentum_buffer": torch.zeros_like(next(iter(registry.build(SPEC, seed=0).parameters())).detach())
     }
     Saves(folder / "states", TRAINING, {}, Every(), print).keep(
         4,
@@ -61,7 +67,7 @@ def states(folder: Path) -> list[bytes]:
             4,
             state,
             moments,
-            snapshot(models.build(SPEC, seed=1)),
+            snapshot(registry.build(SPEC, seed=1)),
             1,
             None,
             torch.zeros(()),
@@ -77,7 +83,7 @@ def states(folder: Path) -> list[bytes]:
 
 
 def recipes(folder: Path) -> list[bytes]:
-    return [recipe.dumps(recipe.load(name)).encode() for name in recipe.shipped()]
+    return [dumps(load_recipe(name)).encode() for name in shipped()]
 
 
 def verdicts(folder: Path) -> list[bytes]:
@@ -89,7 +95,7 @@ def verdicts(folder: Path) -> list[bytes]:
 
 
 def weights(folder: Path) -> list[bytes]:
-    state = models.build(RAW, seed=0).state_dict()
+    state = registry.build(RAW, seed=0).state_dict()
     found = []
     for zipped in (True, False):
         content = io.BytesIO()
@@ -138,7 +144,7 @@ def accounts(folder: Path) -> list[bytes]:
 
 
 def of_folder(file: Path) -> object:
-    return data.load(Data("folder", root=file, val_images=2))
+    return load.load(Data("folder", root=file, val_images=2))
 
 
 def state_in(file: Path) -> object:
@@ -147,7 +153,7 @@ def state_in(file: Path) -> object:
     state = Saves(file.parent, TRAINING, {}, Every(), said.append).newest()
     if state is None:
         raise InputError(said[-1] if said else "it is of another training")
-    net = models.build(SPEC, seed=0)
+    net = registry.build(SPEC, seed=0)
     state.restore(net, torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
     return state
 
@@ -156,7 +162,7 @@ KINDS: dict[str, tuple[Callable[[Path], list[bytes]], Callable[[Path], object], 
     "ticket": (tickets, Ticket.load, "ticket.safetensors"),
     "checkpoint": (checkpoints, lambda file: Checkpoint.load(file).net(), "best.safetensors"),
     "state": (states, state_in, "step-00000004.safetensors"),
-    "recipe": (recipes, lambda file: recipe.load(str(file)), "mine.toml"),
+    "recipe": (recipes, lambda file: load_recipe(str(file)), "mine.toml"),
     "verdicts": (
         verdicts,
         lambda file: Verdicts(torch.arange(40), torch.arange(40) % 10, file, {"eps": "8/255"}),
@@ -165,7 +171,7 @@ KINDS: dict[str, tuple[Callable[[Path], list[bytes]], Callable[[Path], object], 
     "weights": (weights, lambda file: published(file, RAW, Recipe()), "weights.pt"),
     "tar": (tars, of_folder, "images.tar"),
     "zip": (zips, of_folder, "images.zip"),
-    "json": (accounts, runs.read_json, "ledger.json"),
+    "json": (accounts, run_files.read_json, "ledger.json"),
 }
 
 
@@ -175,13 +181,13 @@ HASHED = {"ticket": "ticket", "checkpoint": "checkpoint", "state": "training sta
 def forge(file: Path, valid: bytes, kind: str, rng: random.Random) -> None:
     """Write a file whose content is odd and whose hash is right."""
     file.write_bytes(valid)
-    tensors, meta = artefact.load(file, kind)
+    tensors, meta = tensor_file.load(file, kind)
     del meta["hash"], meta["kind"], meta["version"]
     if rng.random() < 0.6:
         meta = forged(meta, rng)
     else:
         tensors = misshapen(tensors, rng)
-    artefact.save(file, kind, tensors, meta)
+    tensor_file.save(file, kind, tensors, meta)
 
 
 def main(kind: str, n: int, folder: Path) -> None:

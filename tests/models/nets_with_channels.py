@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from robust_tickets.models import ModelSpec, build
+from robust_tickets.models.registry import ModelSpec, build
 
 WIDTHS = {
     "vgg16": 0.25,

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from robust_tickets.models import ModelSpec, build, fold, forward_flops
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.models.fold import fold
+from robust_tickets.models.registry import ModelSpec, build
 
 SPECS = {
     "lenet-300-100": ModelSpec("lenet-300-100", 0.1, (1, 8, 8), 5, (0.3,), (0.4,)),

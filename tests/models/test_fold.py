@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from attacks import PGD, ThreatModel
-from robust_tickets.models import ModelSpec, build, fold, norms_after
+from robust_tickets.models.fold import fold, norms_after
+from robust_tickets.models.registry import ModelSpec, build
 
 SPECS = {
     "lenet-300-100": ModelSpec("lenet-300-100", 0.1, (1, 8, 8), 5, (0.3,), (0.4,)),

@@ -10,7 +10,9 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robust_tickets.models import ModelSpec, build, fold, initialise, names, norms_after
+from robust_tickets.models.fold import fold, norms_after
+from robust_tickets.models.init import initialise
+from robust_tickets.models.registry import ModelSpec, build, names
 
 FULL = ModelSpec("resnet20", 1.0, (3, 32, 32), 10, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
 CONVS = ("conv-2", "conv-4", "conv-6")

@@ -8,14 +8,15 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from robust_tickets import schema
-from robust_tickets.errors import InputError
-from robust_tickets.models import INITS, ModelSpec, build, initialise
+from robust_tickets.base.errors import InputError
 from robust_tickets.models.conv import CONV6, ConvN
+from robust_tickets.models.init import INITS, initialise
 from robust_tickets.models.lenet import LeNet300
 from robust_tickets.models.normalise import Normalise
+from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.models.resnet import CifarResNet
 from robust_tickets.models.vgg import VGG, VGG16
+from robust_tickets.recipe import schema
 
 SPEC = ModelSpec("resnet20", 1.0, (3, 32, 32), 10, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)

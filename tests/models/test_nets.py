@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from robust_tickets.errors import InputError
-from robust_tickets.models import ModelSpec, build, names
-from robust_tickets.models.registry import channels
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.registry import ModelSpec, build, channels, names
 
 FULL = ModelSpec("resnet20", 1.0, (3, 32, 32), 10, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
 SMALLEST = {  # image side

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.parametrize import remove_parametrizations
 
-from robust_tickets.errors import InputError
-from robust_tickets.models import ModelSpec, build_own, fold, imported, norms_after, own_name
-from robust_tickets.models.fold import copied
-from robust_tickets.stages.limits import left_alone
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.fold import copied, fold, norms_after
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.user_net import build_own, imported, own_name
+from robust_tickets.stages.unsupported import left_alone
 
 SPEC = ModelSpec("my_nets:small", 1.0, (3, 8, 8), 5, (0.5,) * 3, (0.2,) * 3)
 

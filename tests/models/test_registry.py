@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.transforms import functional as vision
 
-from robust_tickets.errors import InputError
-from robust_tickets.models import ModelSpec, Normalise, build, names
-from robust_tickets.models.registry import channels
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.normalise import Normalise
+from robust_tickets.models.registry import ModelSpec, build, channels, names
 
 GREY = ModelSpec("lenet-300-100", 1.0, (1, 28, 28), 10, (0.1307,), (0.3081,))
 COLOUR = ModelSpec("resnet20", 1.0, (3, 32, 32), 10, (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))

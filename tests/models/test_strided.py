@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from robust_tickets.errors import InputError
-from robust_tickets.models import ModelSpec, build, names
-from robust_tickets.settings import Compute
-from robust_tickets.stages.place import placed
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.placement import placed
+from robust_tickets.models.registry import ModelSpec, build, names
+from robust_tickets.recipe.fields import Compute
 
 LIMIT = 120  # seconds for all shapes; they take a few
 PASSES = """

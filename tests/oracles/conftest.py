@@ -5,7 +5,7 @@ import torch
 from oracle_nets import SPECS, lively
 from torch import nn
 
-from robust_tickets.models import fold
+from robust_tickets.models.fold import fold
 
 
 @pytest.fixture(scope="module", params=SPECS)

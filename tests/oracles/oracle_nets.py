@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import ThreatModel
-from robust_tickets.models import ModelSpec, build
+from robust_tickets.models.registry import ModelSpec, build
 
 SPECS = {
     "lenet-300-100": ModelSpec("lenet-300-100", 0.1, (1, 8, 8), 5, (0.3,), (0.4,)),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks import FGSM, PGD, ThreatModel
-from robust_tickets.models import fold
+from robust_tickets.models.fold import fold
 
 with warnings.catch_warnings():
     # foolbox 3.3.4 takes gaussian_filter from where SciPy no longer wants it

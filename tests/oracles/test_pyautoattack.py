@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from attacks import APGD, APGDTargeted, Attack, Square, ThreatModel
-from robust_tickets import data
-from robust_tickets.ledger import Ledger
-from robust_tickets.models import build
-from robust_tickets.progress import Meter
-from robust_tickets.recipe import load
-from robust_tickets.settings import Data, Evaluate
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.data import load as loading
+from robust_tickets.models.registry import build
+from robust_tickets.recipe.fields import Data, Evaluate
+from robust_tickets.recipe.recipe import load
 from robust_tickets.stages.experiment import model_spec
-from robust_tickets.training import Fit, fit
+from robust_tickets.training.loop import Fit, fit
 
 pytest.importorskip("pyautoattack", reason="make oracle installs it")
 
@@ -35,7 +35,7 @@ OURS = {
 def digits() -> tuple[nn.Module, Tensor, Tensor]:
     """A net that is robust on some of the images and not on others."""
     recipe = load("demo")
-    images = data.load(Data("digits", val_images=180))
+    images = loading.load(Data("digits", val_images=180))
     torch.set_num_threads(1)
     settings = replace(recipe.train, epochs=4)
     threat = ThreatModel("Linf", 0.1)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks import FGSM, PGD
-from robust_tickets.models import fold
+from robust_tickets.models.fold import fold
 
 
 def test_fgsm_is_theirs_in_float64(name, net, ours):

@@ -9,18 +9,13 @@ from hypothesis import strategies as st
 from nets_with_channels import NETS, SHAPE, images, net_called
 from torch import Tensor, nn
 
-from robust_tickets.errors import InputError
-from robust_tickets.models import resize
-from robust_tickets.pruning import SCORES, Mask, prunable
-from robust_tickets.pruning.channels import Group, channel_groups
-from robust_tickets.pruning.compact import (
-    Alive,
-    alive,
-    all_alive,
-    channel_mask,
-    compaction,
-)
-from robust_tickets.pruning.cut_channels import channel_scores, cut_channels
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.resize import resize
+from robust_tickets.pruning.channel_criteria import channel_scores, cut_channels
+from robust_tickets.pruning.channel_groups import Group, channel_groups
+from robust_tickets.pruning.compaction import Alive, alive, all_alive, channel_mask, compaction
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
 
 
 def halves(groups: list[Group], net: nn.Module, ratio: float = 0.5, round_to: int = 8) -> Alive:

@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from robust_tickets.errors import InputError
-from robust_tickets.pruning import SCORES, Mask, Roles, cut_of_round, prunable, prune_by_layer, roles
-from robust_tickets.settings import Search
+from robust_tickets.base.errors import InputError
+from robust_tickets.pruning.criteria import cut_of_round, prune_by_layer
+from robust_tickets.pruning.layer_roles import Roles, roles
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.fields import Search
 
 SHAPES = {
     "fc.weight": (12, 9),

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from robust_tickets.errors import InputError
-from robust_tickets.pruning import Mask, Masking, prunable
+from robust_tickets.base.errors import InputError
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.masking import Masking
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9)), min_size=1, max_size=4), st.integers(0, 99))

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from robust_tickets.errors import InputError
-from robust_tickets.pruning import SCORES, Mask, prunable, prune
+from robust_tickets.base.errors import InputError
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
 
 
 def net():

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import Mask, Masking, Roles, prunable, roles
-from robust_tickets.settings import Search
-from robust_tickets.tickets import find_ticket
-from robust_tickets.training import fit
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.pruning.layer_roles import Roles, roles
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.masking import Masking
+from robust_tickets.recipe.fields import Search
+from robust_tickets.tickets.search import find_ticket
+from robust_tickets.training.loop import fit
 
 
 class Shared(nn.Module):

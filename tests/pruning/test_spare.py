@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robust_tickets.errors import InputError
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import Mask, Roles, cut_of_round, prune, roles, spared
-from robust_tickets.settings import Search
-from robust_tickets.tickets import find_ticket
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.pruning.criteria import cut_of_round, prune, spared
+from robust_tickets.pruning.layer_roles import Roles, roles
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe.fields import Search
+from robust_tickets.tickets.search import find_ticket
 
 ROLES = Roles("body.conv1.weight", "head.weight", frozenset({"fc.weight"}))
 SHAPES = {

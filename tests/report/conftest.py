@@ -6,8 +6,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Compare
+from robust_tickets.recipe.fields import Compare
+from robust_tickets.runs.directory import RunDirectory
 
 ROBUST = {"dense": [0.30, 0.34], "ticket": [0.28, 0.31]}
 

@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from robust_tickets import comparison
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.recipe.fields import Compare, Evaluate
 from robust_tickets.report.boosting import TARGETS, boosting, cost_to, early_area, early_stop, measured
 from robust_tickets.report.boosting_table import _geometric_mean, boosting_csv, boosting_markdown
 from robust_tickets.report.read import ArmResult, arm_result
 from robust_tickets.report.tables import timing
-from robust_tickets.runs import RunDirectory, read_json
-from robust_tickets.settings import Compare, Evaluate
-from robust_tickets.stages import Experiment
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import read_json
+from robust_tickets.stages.experiment import Experiment
 
 
 def point(step, robust, loss=1.0, cost=10):
@@ -103,8 +104,8 @@ def test_early_stop_is_the_first_lowest_loss_and_unknown_to_old_runs():
 
 @pytest.fixture(scope="module")
 def run(tiny_recipe, tmp_path_factory):
-    from robust_tickets.progress import Silent
-    from robust_tickets.stages import Machine
+    from robust_tickets.base.machine import Machine
+    from robust_tickets.base.progress import Silent
 
     recipe = replace(
         tiny_recipe,

@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from robust_tickets.errors import InputError
-from robust_tickets.report import csv, curves, lacking, markdown, timing
-from robust_tickets.runs import RunDirectory
+from robust_tickets.base.errors import InputError
+from robust_tickets.report.plots import curves
+from robust_tickets.report.read import lacking
+from robust_tickets.report.tables import markdown, timing
+from robust_tickets.report.write import csv
+from robust_tickets.runs.directory import RunDirectory
 
 
 def test_means_and_sample_deviations(run, robust):

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from robust_tickets.errors import InputError
-from robust_tickets.report import latex, markdown
+from robust_tickets.base.errors import InputError
+from robust_tickets.report.latex import latex
+from robust_tickets.report.tables import markdown
 from robust_tickets.report.trust import digest_of, kept_checks
 
 

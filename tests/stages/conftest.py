@@ -2,11 +2,12 @@
 
 import pytest
 
-from robust_tickets import stages
-from robust_tickets.progress import Silent
-from robust_tickets.runs import RunDirectory
-from robust_tickets.stages import Experiment, Machine
-from robust_tickets.tickets import search as tickets_search
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Silent
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages import search as search_stage
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.tickets import search as ticket_search
 
 
 class Spoken(Silent):
@@ -27,7 +28,7 @@ def spoken():
 @pytest.fixture
 def fits(monkeypatch):
     """A list that grows by one with every training of a search; it is stopped before number `stop`."""
-    real = tickets_search.fit
+    real = ticket_search.fit
 
     class Fits(list):
         stop = None
@@ -40,7 +41,7 @@ def fits(monkeypatch):
         done.append(1)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(tickets_search, "fit", counted)
+    monkeypatch.setattr("robust_tickets.tickets.search.fit", counted)
     return done
 
 
@@ -51,7 +52,7 @@ def search(fits, spoken):
     def run(recipe, runs, seed=0, **own):
         before = len(fits)
         machine = Machine("cpu", spoken)
-        path = stages.search(Experiment(recipe, **own), seed, RunDirectory.of(runs, recipe), machine)
+        path = search_stage.search(Experiment(recipe, **own), seed, RunDirectory.of(runs, recipe), machine)
         return path.parent, len(fits) - before
 
     return run

@@ -2,11 +2,15 @@
 
 import pytest
 
-from robust_tickets import arms, stages
-from robust_tickets.progress import Silent
-from robust_tickets.runs import RunDirectory
-from robust_tickets.stages import Every, Experiment, Machine
-from robust_tickets.training import DivergedError, monitors
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Silent
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages import train
+from robust_tickets.stages.checkpointer import Every
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.training import monitors
+from robust_tickets.training.monitors import DivergedError
 
 
 @pytest.fixture
@@ -30,10 +34,10 @@ def diverging(monkeypatch):
 def test_the_state_after_the_last_whole_epoch_is_kept(step, kept, every, tiny_recipe, tmp_path, diverging):
     what, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
     machine = Machine("cpu", Silent(), every)
-    plan = arms.plan(tiny_recipe, "dense", what.spec(machine))
+    plan = planning.plan(tiny_recipe, "dense", what.spec(machine))
     diverging(step)
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):
-        stages.train(what, 0, run, machine, plan, None)
+        train.train(what, 0, run, machine, plan, None)
     states = sorted(tmp_path.rglob("step-*"))
     if every == Every(minutes=0) or (kept is None and every.steps == 0):
         assert states == []  # none are to be kept, or there was none
@@ -45,4 +49,4 @@ def test_the_state_after_the_last_whole_epoch_is_kept(step, kept, every, tiny_re
         assert steps == [kept]
     # the same command goes on from there, and says the same
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):
-        stages.train(what, 0, run, machine, plan, None)
+        train.train(what, 0, run, machine, plan, None)

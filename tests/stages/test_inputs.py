@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from robust_tickets.cli import main
-from robust_tickets.errors import InputError
-from robust_tickets.models import function_print, weights_print
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Data
-from robust_tickets.stages import Experiment
+from robust_tickets.base.errors import InputError
+from robust_tickets.cli.main import main
+from robust_tickets.models.fingerprint import function_print, weights_print
+from robust_tickets.recipe.fields import Data
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages.experiment import Experiment
 
 SHAPE = (1, 8, 8)
 
@@ -135,7 +135,7 @@ def test_seeds_that_share_an_init_are_no_seeds(tiny_recipe, tmp_path):
 
 def test_a_folder_is_read_once_for_all_that_stages_ask_of_it(tiny_recipe, tiny_data, machine, monkeypatch):
     reads = []
-    monkeypatch.setattr("robust_tickets.data.load", lambda which, say: reads.append(which) or tiny_data)
+    monkeypatch.setattr("robust_tickets.data.load.load", lambda which, say: reads.append(which) or tiny_data)
     folder = Data("folder", train_images=100, val_images=3)  # read by no other test of this process
     what = Experiment(replace(tiny_recipe, data=folder))
     assert what.spec(machine) == tiny_data.spec

@@ -14,16 +14,22 @@ from torch.nn import functional as F
 
 import attacks
 from attacks import Attack
-from robust_tickets import data, evaluation, models, recipe, stages
-from robust_tickets.eps import Eps
-from robust_tickets.errors import InputError
-from robust_tickets.ledger import Passes
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Passes
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Lines, Silent
+from robust_tickets.data import load
+from robust_tickets.evaluation import sanity_checks, sanity_report
+from robust_tickets.models import registry
 from robust_tickets.models.fold import Folded
-from robust_tickets.progress import Lines, Silent
-from robust_tickets.runs import read_json
-from robust_tickets.stages import Asked, Every, Machine
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.runs.files import read_json
+from robust_tickets.stages import evaluate as evaluate_stage
+from robust_tickets.stages.checkpointer import Every
+from robust_tickets.stages.evaluation_run import Asked
 from robust_tickets.stages.experiment import model_spec
-from robust_tickets.training import Checkpoint
+from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.loop import snapshot
 
 ATTACKS = ("pgd-3", "square(queries=8)", "torchattacks:CW(c=1, steps=2)")
@@ -36,14 +42,14 @@ ASKED = Asked(ATTACKS, limit=40, eps=(Eps("0.05"), Eps("0.2")))
 def checkpoint(tiny_recipe, tmp_path_factory) -> bytes:
     """A net that was trained for a moment, judged in blocks of five: eight parts an attack."""
     what = replace(tiny_recipe, evaluate=replace(tiny_recipe.evaluate, batch=5))
-    images = data.load(what.data)
-    net = models.build(model_spec(what, images.spec), seed=0)
+    images = load.load(what.data)
+    net = registry.build(model_spec(what, images.spec), seed=0)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     for _ in range(60):
         optimiser.zero_grad()
         F.cross_entropy(net(images.train.images / 255), images.train.labels).backward()
         optimiser.step()
-    rest = (recipe.record(what), images.fingerprint, "dense", 0, 1, 0.1, 0.1)
+    rest = (recipes.record(what), images.fingerprint, "dense", 0, 1, 0.1, 0.1)
     file = tmp_path_factory.mktemp("net") / "best.safetensors"
     Checkpoint(snapshot(net), model_spec(what, images.spec), *rest).save(file)
     return file.read_bytes()
@@ -52,8 +58,11 @@ def checkpoint(tiny_recipe, tmp_path_factory) -> bytes:
 @pytest.fixture(autouse=True)
 def sanity(monkeypatch):
     """Sanity checks that take no time; gives the real ones."""
-    real = evaluation.sanity_checks
-    monkeypatch.setattr(evaluation, "sanity_checks", lambda *_: evaluation.Sanity((), 40, Passes()))
+    real = sanity_checks.sanity_checks
+    monkeypatch.setattr(
+        "robust_tickets.evaluation.sanity_checks.sanity_checks",
+        lambda *_: sanity_report.Sanity((), 40, Passes()),
+    )
     return real
 
 
@@ -69,8 +78,8 @@ def begin(checkpoint, tmp_path):
     return new
 
 
-def evaluate(file: Path, asked: Asked = ASKED, machine: Machine = SILENT) -> stages.Evaluated:
-    return stages.evaluate_file(file, machine, asked)
+def evaluate(file: Path, asked: Asked = ASKED, machine: Machine = SILENT) -> evaluate_stage.Evaluated:
+    return evaluate_stage.evaluate_file(file, machine, asked)
 
 
 def left(folder: Path) -> dict[str, object]:
@@ -150,8 +159,8 @@ def test_what_was_killed_goes_on_too(begin, whole, tmp_path):
     file = begin("killed")
     code = (
         "import os, signal, sys; from pathlib import Path; from robust_tickets import stages; "
-        "from robust_tickets.eps import Eps; from robust_tickets.models.fold import Folded; "
-        "from robust_tickets.progress import Silent\n"
+        "from robust_tickets.recipe.eps import Eps; from robust_tickets.models.fold import Folded; "
+        "from robust_tickets.base.progress import Silent\n"
         "real, asked = Folded.forward, [0]\n"
         "def forward(net, images):\n"
         "    asked[0] += 1\n"
@@ -175,7 +184,7 @@ def test_with_a_state_at_each_step_at_most_a_step_is_done_twice(
     checked, begin, stop, sanity, monkeypatch, whole
 ):
     if checked:
-        monkeypatch.setattr(evaluation, "sanity_checks", sanity)
+        monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", sanity)
         asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
     else:
         asked = replace(ASKED, attacks=ATTACKS[:2])  # foreign attacks have no state of their own
@@ -220,7 +229,7 @@ def test_rows_are_on_disk_as_soon_as_their_attack_is_done(begin, monkeypatch, wh
         return real(attack, net, images, *arguments, **options)
 
     net = Checkpoint.load(file).net()
-    chosen = data.load(Checkpoint.load(file).resolved_recipe().data).test.first(40)
+    chosen = load.load(Checkpoint.load(file).resolved_recipe().data).test.first(40)
     standing = (net(chosen.images / 255).argmax(1) == chosen.labels).nonzero()[:, 0]
     first = [int(chosen.ids[standing[0]])]
     monkeypatch.setattr(Attack, "run", run)
@@ -282,7 +291,7 @@ def test_other_images_seeds_and_balls_have_matrices_of_their_own(begin, other):
 
 def test_sanity_checks_are_kept_as_they_were_found(begin, stop, sanity, monkeypatch):
     file = begin("sanity")
-    monkeypatch.setattr(evaluation, "sanity_checks", sanity)
+    monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", sanity)
     stop(60)
     with pytest.raises(KeyboardInterrupt):
         evaluate(file, replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",)))
@@ -290,7 +299,7 @@ def test_sanity_checks_are_kept_as_they_were_found(begin, stop, sanity, monkeypa
     stop(None)
     asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
     found = evaluate(file, asked).sanity
-    monkeypatch.setattr(evaluation, "sanity_checks", None)
+    monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", None)
     assert evaluate(file, asked).sanity == found
     assert evaluate(file, replace(asked, source=file)).sanity.checks[:8] == found.checks[:8]
 
@@ -313,11 +322,11 @@ def test_the_account_of_a_stopped_evaluation_holds_all_its_parts(begin, stop):
 def test_damaged_sanity_checks_are_said_before_any_attack_is_run(begin, sanity, monkeypatch):
     file = begin("damaged")
     asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
-    monkeypatch.setattr(evaluation, "sanity_checks", sanity)
+    monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", sanity)
     evaluate(file, asked)
     (kept,) = file.parent.glob("sanity-*")
     kept.write_text("{}", encoding="utf-8")
-    monkeypatch.setattr(evaluation, "evaluate", None)
+    monkeypatch.setattr("robust_tickets.evaluation.evaluate.evaluate", None)
     with pytest.raises(InputError, match="remove it and evaluate again"):
         evaluate(file, asked)
 
@@ -327,11 +336,11 @@ def test_the_rows_are_shown_before_the_sanity_checks_begin(begin, monkeypatch):
 
     def checks(*arguments):
         assert list(shown[0].attack) == ["clean", "fgsm", "worst-case(clean fgsm)"]
-        return evaluation.Sanity((), 40, Passes())
+        return sanity_report.Sanity((), 40, Passes())
 
-    monkeypatch.setattr(evaluation, "sanity_checks", checks)
+    monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", checks)
     asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
-    stages.evaluate_file(begin("shown"), Machine("cpu", Silent()), asked, done=shown.append)
+    evaluate_stage.evaluate_file(begin("shown"), Machine("cpu", Silent()), asked, done=shown.append)
     assert len(shown) == 1
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from robust_tickets.data import Split
-from robust_tickets.errors import InputError
-from robust_tickets.stages.pictures import Pictures
+from robust_tickets.base.errors import InputError
+from robust_tickets.data.dataset import Split
+from robust_tickets.stages.attacked_images import Pictures
 
 
 def filled(folder):

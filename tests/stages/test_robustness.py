@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import torch
 
-from robust_tickets.eps import Eps
-from robust_tickets.errors import InputError
-from robust_tickets.evaluation import Row, worst_case
-from robust_tickets.settings import Threat
-from robust_tickets.stages import robustness
+from robust_tickets.base.errors import InputError
+from robust_tickets.evaluation import robustness_csv
+from robust_tickets.evaluation.result import Row, worst_case
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.fields import Threat
 
 REFERENCE = Path(__file__).parents[2] / "runs" / "reference"
 
@@ -31,14 +31,14 @@ def rows(**options) -> pd.DataFrame:
     fgsm = Row("fgsm", torch.tensor([True, False, True, False]), 0.2, 7, 3, "steps=1", {"a": 1}, 2)
     where = {"checkpoint": "best", "split": "test", "rel_step": 0.25, "seed": 0, "source": ""} | options
     threat = Threat(Eps(where.pop("eps", "8/255")), where.pop("norm", "Linf"))
-    return robustness.table([clean, fgsm, worst_case([clean, fgsm])], LABELS, 3, threat=threat, **where)
+    return robustness_csv.table([clean, fgsm, worst_case([clean, fgsm])], LABELS, 3, threat=threat, **where)
 
 
 @pytest.mark.parametrize("text", [FIRST, SECOND], ids=["without norm", "with norm"])
 def test_files_of_older_releases_are_read(text, tmp_path):
     (tmp_path / "robustness.csv").write_text(text)
-    found = robustness.rows_of(tmp_path / "robustness.csv")
-    assert list(found.columns) == robustness.COLUMNS
+    found = robustness_csv.rows_of(tmp_path / "robustness.csv")
+    assert list(found.columns) == robustness_csv.COLUMNS
     assert list(found.accuracy) == [0.75, 0.5, 0.25]
     assert set(found.norm) == {"Linf"}
     assert set(found.eps) == {"8/255"}
@@ -49,8 +49,8 @@ def test_files_of_older_releases_are_read(text, tmp_path):
 def test_new_rows_stand_in_for_the_old_ones_of_their_attack_and_no_other(text, tmp_path):
     file = tmp_path / "robustness.csv"
     file.write_text(text)
-    robustness.merge(file, rows())
-    found = robustness.rows_of(file)
+    robustness_csv.merge(file, rows())
+    found = robustness_csv.rows_of(file)
     assert list(found.attack) == ["pgd-20", "clean", "fgsm", "worst-case(clean fgsm)"]
     assert list(found.seconds) == [0.9, 0.1, 0.2, 0.3]
     old = file.read_text().splitlines()[1]
@@ -75,11 +75,11 @@ def test_new_rows_stand_in_for_the_old_ones_of_their_attack_and_no_other(text, t
 )
 def test_what_was_measured_otherwise_is_another_row(other, tmp_path):
     file = tmp_path / "robustness.csv"
-    robustness.merge(file, rows())
-    robustness.merge(file, rows(**other))
-    assert len(robustness.rows_of(file)) == 6
+    robustness_csv.merge(file, rows())
+    robustness_csv.merge(file, rows(**other))
+    assert len(robustness_csv.rows_of(file)) == 6
     before = file.read_bytes()
-    robustness.merge(file, rows(**other))
+    robustness_csv.merge(file, rows(**other))
     assert file.read_bytes() == before, "the same rows again change nothing"
 
 
@@ -89,14 +89,14 @@ def test_the_files_of_the_reference_run_are_read_and_kept(tmp_path):
     for number, file in enumerate(files):
         copy = tmp_path / f"{number}.csv"
         copy.write_bytes(file.read_bytes())
-        before = robustness.rows_of(copy)
-        robustness.merge(copy, rows())
-        after = robustness.rows_of(copy)
+        before = robustness_csv.rows_of(copy)
+        robustness_csv.merge(copy, rows())
+        after = robustness_csv.rows_of(copy)
         assert len(after) == len(before) + 3
         assert (
-            after.iloc[: len(before)][robustness._FIRST]
+            after.iloc[: len(before)][robustness_csv._FIRST]
             .astype(str)
-            .equals(before[robustness._FIRST].astype(str))
+            .equals(before[robustness_csv._FIRST].astype(str))
         )
 
 
@@ -118,24 +118,24 @@ def test_a_damaged_file_is_named_and_left_alone(text, tmp_path):
     file = tmp_path / "robustness.csv"
     file.write_text(text)
     with pytest.raises(InputError, match=r"cannot read .*robustness\.csv.*remove it and evaluate again"):
-        robustness.merge(file, rows())
+        robustness_csv.merge(file, rows())
     assert file.read_text() == text
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "robustness.csv").write_bytes(bytes(range(128, 256)))
     with pytest.raises(InputError, match=r"cannot read .*robustness\.csv"):
-        robustness.rows_of(tmp_path / "robustness.csv")
+        robustness_csv.rows_of(tmp_path / "robustness.csv")
 
 
 def test_no_file_is_no_rows(tmp_path):
-    assert list(robustness.rows_of(tmp_path / "robustness.csv").columns) == robustness.COLUMNS
-    robustness.merge(tmp_path / "robustness.csv", rows())
-    assert len(robustness.rows_of(tmp_path / "robustness.csv")) == 3
+    assert list(robustness_csv.rows_of(tmp_path / "robustness.csv").columns) == robustness_csv.COLUMNS
+    robustness_csv.merge(tmp_path / "robustness.csv", rows())
+    assert len(robustness_csv.rows_of(tmp_path / "robustness.csv")) == 3
 
 
 def test_rows_for_people_stand_in_columns():
-    *lines, note = robustness.pretty(rows()).splitlines()
+    *lines, note = robustness_csv.pretty(rows()).splitlines()
     assert note.startswith("outside: images that a foreign attack left outside")
     said = [" ".join(line.split()) for line in lines]
     assert said[0] == "attack norm eps n accuracy 95 % interval seconds passes outside"
@@ -144,4 +144,4 @@ def test_rows_for_people_stand_in_columns():
     assert said[3].startswith("worst case Linf 8/255 4 50.00 %")
     assert len(set(map(len, lines))) == 1
     none_outside = rows().assign(outside=0)
-    assert "outside" not in robustness.pretty(none_outside)
+    assert "outside" not in robustness_csv.pretty(none_outside)

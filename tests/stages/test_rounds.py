@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from robust_tickets import arms
-from robust_tickets.data import SPECS
-from robust_tickets.runs import RunDirectory, read_json
-from robust_tickets.settings import Model, Search
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.recipe.fields import Model, Search
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import read_json
+from robust_tickets.stages import plan
 
 SEARCHES = {
     "epochs": Search(batch=32, method="fgsm", epochs=1, ratio=0.3),
@@ -69,7 +70,7 @@ def test_every_trained_epoch_is_counted_once(of, search, tmp_path):
     search(of("rewound", 2), tmp_path)
     recipe = of("rewound", 3)
     folder, _ = search(recipe, tmp_path)
-    assert account(folder)["charged_passes"] == arms.search_passes(recipe, SPECS["digits"]).total
+    assert account(folder)["charged_passes"] == plan.search_passes(recipe, SPECS["digits"]).total
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [1, 1, 2, 2, 3, 3]
     assert [line["passes"] for line in lines] == sorted({line["passes"] for line in lines})

@@ -7,9 +7,9 @@ import pytest
 from torch import nn
 
 from robust_tickets.data.tensors import from_tensors
-from robust_tickets.eps import Eps
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Data, Model, Search
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.fields import Data, Model, Search
+from robust_tickets.runs.directory import RunDirectory
 
 
 @pytest.fixture

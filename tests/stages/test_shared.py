@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from robust_tickets import comparison, runs
+from robust_tickets.base.machine import Machine
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.recipe.fields import Compare
 from robust_tickets.report.read import arm_result
-from robust_tickets.settings import Compare
-from robust_tickets.stages import Experiment, Machine
-from robust_tickets.training import Checkpoint
+from robust_tickets.runs import files
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.training.checkpoint import Checkpoint
 
 
 @pytest.fixture
@@ -89,20 +91,20 @@ def test_what_is_not_whole_or_of_another_machine_is_passed_over(damage, base, co
     first, _ = compare(base)
     for arm in ("dense", "dense-short"):
         folder = first.arm(0, arm)
-        about = runs.read_json(folder / "arm.json")
+        about = files.read_json(folder / "arm.json")
         if damage == "unfinished":
             (folder / "ledger.json").unlink()
         elif damage == "no key":
             del about["key"]
-            runs.write_json(folder / "arm.json", about)
+            files.write_json(folder / "arm.json", about)
         elif damage == "no json":
-            runs.write_text(folder / "arm.json", "[")
+            files.write_text(folder / "arm.json", "[")
     if damage == "other images":  # of the same named set, as a JPEG copy is
-        inputs = runs.read_json(first.path / "inputs.json")
-        runs.write_json(first.path / "inputs.json", {**inputs, "images": "0" * 16})
+        inputs = files.read_json(first.path / "inputs.json")
+        files.write_json(first.path / "inputs.json", {**inputs, "images": "0" * 16})
     if damage == "other machine":
-        env = runs.read_json(first.path / "env.json")
-        runs.write_json(first.path / "env.json", {**env, "cpu": "an abacus"})
+        env = files.read_json(first.path / "env.json")
+        files.write_json(first.path / "env.json", {**env, "cpu": "an abacus"})
     second, taken = compare(changed(base, "search", ratio=0.3))
     assert taken == []
     assert arm_result(second, 0, "dense").history

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attacks import APGD, PGD, APGDTargeted, Bookmark, Ensemble, Square, ThreatModel, TorchAttack
-from robust_tickets.stages.saves import Every, Saves
-from robust_tickets.stages.states import EVALUATION
+from robust_tickets.stages.checkpointer import Every, Saves
+from robust_tickets.stages.state_files import EVALUATION
 
 IMAGES = torch.rand(5, 3, 4, 6)
 LEVELS = [

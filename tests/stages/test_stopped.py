@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from robust_tickets import comparison, stages
-from robust_tickets.progress import Silent
-from robust_tickets.runs import RunDirectory, read_json
-from robust_tickets.stages import Every, Experiment, Machine
-from robust_tickets.stages.saves import Saves
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Silent
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import read_json
+from robust_tickets.stages import search as search_stage
+from robust_tickets.stages.checkpointer import Every, Saves
+from robust_tickets.stages.experiment import Experiment
 
 EACH_STEP = Machine("cpu", Silent(), Every(minutes=0, steps=1))
 
@@ -62,7 +65,7 @@ def whole(recipe, tmp_path_factory):
 
 def done(recipe, runs):
     what, run = Experiment(recipe), RunDirectory.of(runs, recipe)
-    ticket = stages.search(what, 0, run, EACH_STEP)
+    ticket = search_stage.search(what, 0, run, EACH_STEP)
     return comparison.train_from(what, 0, runs, EACH_STEP, ticket).parent
 
 

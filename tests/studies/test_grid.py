@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from robust_tickets import recipe as recipes
-from robust_tickets.data import SPECS
-from robust_tickets.errors import InputError
-from robust_tickets.settings import Study
+from robust_tickets.base.errors import InputError
+from robust_tickets.cli.commands import STUDIES
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Study
 from robust_tickets.studies.grid import GRIDS, cells, changed, check, named
-from robust_tickets.verbs import STUDIES
 
 STUDY = Study(
     lr=(0.01, 0.1),

@@ -9,18 +9,21 @@ import pytest
 import torch
 
 import robust_tickets as rt
-from robust_tickets import estimate, studies
-from robust_tickets import recipe as recipes
-from robust_tickets.cli import main
-from robust_tickets.errors import InputError
-from robust_tickets.progress import Silent
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Silent
+from robust_tickets.cli.commands import STUDIES
+from robust_tickets.cli.main import main
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Model, Study
 from robust_tickets.report.read import arm_result
-from robust_tickets.runs import RunDirectory, read_json
-from robust_tickets.settings import Model, Study
-from robust_tickets.stages import Experiment, Machine
-from robust_tickets.studies import CLAIMS
-from robust_tickets.tickets import Ticket
-from robust_tickets.verbs import STUDIES
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import read_json
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.studies import grid, record
+from robust_tickets.studies import study as studies
+from robust_tickets.studies.claims import CLAIMS
+from robust_tickets.tickets.ticket import Ticket
 
 STUDY = Study(
     lr=(0.02, 0.1),
@@ -73,7 +76,7 @@ def test_each_study_writes_its_rows_figure_and_verdict(name, base, runs):
     assert "A verdict needs 3 seeds" in said
     assert (done.folder / "study.toml").is_file()
     before = {p.name: p.read_bytes() for p in done.folder.iterdir()}
-    assert studies.again(done.folder) == (before[f"{name}.csv"].decode(), said)
+    assert record.again(done.folder) == (before[f"{name}.csv"].decode(), said)
     again, lines = ask(name, base, runs)
     assert {p.name: p.read_bytes() for p in again.folder.iterdir()} == before
     assert not any("taken over" in line for line in lines)  # for it is there already
@@ -100,7 +103,7 @@ def test_cells_share_their_dense_arm_and_studies_their_cells(base, runs):
 
 @pytest.mark.parametrize("name", ["schedule", "transfer"])
 def test_a_forecast_counts_what_is_trained_and_once(name, base, tmp_path, monkeypatch):
-    monkeypatch.setattr(estimate, "_seconds_a_cost", lambda *arguments: 1e-6)
+    monkeypatch.setattr("robust_tickets.comparison.estimate._seconds_a_cost", lambda *arguments: 1e-6)
     ask(name, base, tmp_path, seeds=(0,))
     arms = {
         read_json(file)["key"]: read_json(file.parent / "ledger.json")
@@ -132,7 +135,7 @@ def test_the_ticket_of_another_recipe_is_charged_its_own_search(base, runs):
     there = done.rows[(done.rows.arm == "ticket-from") & (done.rows.seed == 0)].iloc[0]
     own = done.rows[(done.rows.arm == "ticket") & (done.rows.seed == 0)].iloc[0]
     assert there.search_flops == own.search_flops > 0  # the same steps at another eps
-    (cell,) = studies.GRIDS["transfer"](base)
+    (cell,) = grid.GRIDS["transfer"](base)
     found = Ticket.load(RunDirectory.of(runs, cell.source).arm(0, "search") / "ticket.safetensors")
     assert found.hash != Ticket.load(runs / own.run / "seed-0/search/ticket.safetensors").hash
     assert (runs / own.run / "seed-0" / f"ticket-{found.hash[:8]}" / "best.safetensors").is_file()
@@ -290,7 +293,7 @@ def test_a_damaged_table_is_refused_in_words(how, says, base, runs, tmp_path):
     shutil.copytree(done.folder, folder)
     (folder / "lr.csv").write_text(damage(done.rows, how))
     with pytest.raises(InputError, match=rf"{says}.*remove it and run the study again"):
-        studies.again(folder)
+        record.again(folder)
 
 
 def test_two_widths_of_one_net_are_refused_before_anything_is_run(base, tmp_path):
@@ -365,4 +368,4 @@ def test_the_verdicts_we_publish_are_those_of_their_figures(folder, capsys):
 def test_a_folder_without_its_table_is_named(base, tmp_path):
     (tmp_path / "study.toml").write_text(recipes.dumps(base, study=True))
     with pytest.raises(InputError, match="has no table of a study: run the study again"):
-        studies.again(tmp_path)
+        record.again(tmp_path)

@@ -6,24 +6,31 @@ import pandas as pd
 import pytest
 import torch
 
-from robust_tickets import comparison, export, models, recipe
-from robust_tickets.data import Dataset
-from robust_tickets.errors import InputError
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter, Silent
-from robust_tickets.pruning import SCORES, Mask, prunable
-from robust_tickets.pruning.channels import channel_groups
-from robust_tickets.pruning.compact import alive, all_alive, channel_mask
-from robust_tickets.pruning.cut_channels import channel_scores, cut_channels
-from robust_tickets.recipe import Recipe
-from robust_tickets.runs import read_json
-from robust_tickets.settings import Model
-from robust_tickets.stages import Experiment, Machine
-from robust_tickets.stages.experiment import model_spec
-from robust_tickets.tickets import Found, Ticket, begun, compacted, find_ticket
-from robust_tickets.training import Checkpoint, Fit, TrainingState, fit
-from robust_tickets.training.checkpoint import plant
-from robust_tickets.training.loop import snapshot
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Meter, Silent
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.data.dataset import Dataset
+from robust_tickets.models import flops, registry
+from robust_tickets.pruning.channel_criteria import channel_scores, cut_channels
+from robust_tickets.pruning.channel_groups import channel_groups
+from robust_tickets.pruning.compaction import alive, all_alive, channel_mask
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Model
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.runs.files import read_json
+from robust_tickets.stages.experiment import Experiment, model_spec
+from robust_tickets.tickets.compact_net import compacted
+from robust_tickets.tickets.search import Found, find_ticket
+from robust_tickets.tickets.starting_net import begun
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training import export
+from robust_tickets.training.checkpoint import Checkpoint, plant
+from robust_tickets.training.loop import Fit, fit, snapshot
+from robust_tickets.training.state import TrainingState
 
 SHAPE = (1, 8, 8)
 
@@ -37,7 +44,7 @@ def channels(tiny_recipe: Recipe) -> Recipe:
 
 def parts(what: Recipe, data: Dataset, **changes: object) -> tuple[torch.nn.Module, Recipe, Fit]:
     what = replace(what, search=replace(what.search, **changes))
-    net = models.build(model_spec(what, data.spec), seed=0)
+    net = registry.build(model_spec(what, data.spec), seed=0)
     return net, what, Experiment(what).fit(what.search, what.search.epochs * 4, 0)
 
 
@@ -59,7 +66,7 @@ def test_rounds_are_train_cut_rewind_and_shrink_written_out(channels: Recipe, ti
         assert small.mask is None
         before = account.charged_passes
         fit(small.net, None, tiny_data, how, account, Meter())
-        spent.append((account.charged_passes - before, models.forward_flops(small.net, SHAPE)))
+        spent.append((account.charged_passes - before, flops.forward_flops(small.net, SHAPE)))
         plant(net, small.plan.whole(snapshot(small.net), init), "round")
         scores = channel_scores(groups, SCORES[what.search.scores](prunable(net), mask), mask)
         left = cut_channels(scores, lives, 0.3)
@@ -155,9 +162,9 @@ def test_the_table_says_what_the_removed_channels_bought(compared) -> None:
     assert table.channels_removed["ticket"] == removed > 0
     assert table.channels_removed["dense"] == 0
     assert table.density["ticket"] == pytest.approx(ticket.mask.density)
-    net = models.build(ticket.model, seed=0)
+    net = registry.build(ticket.model, seed=0)
     small = compacted(net, ticket.mask, SHAPE)
-    share = models.forward_flops(small.net, SHAPE) / models.forward_flops(net, SHAPE)
+    share = flops.forward_flops(small.net, SHAPE) / flops.forward_flops(net, SHAPE)
     assert table.pass_flops_vs_dense["ticket"] == pytest.approx(share, abs=1e-5)
     assert table.pass_flops_vs_dense["ticket-reinit"] == pytest.approx(share, abs=1e-5)
     assert table.params["ticket"] == sum(p.numel() for p in small.net.parameters())
@@ -195,7 +202,7 @@ def test_a_ticket_of_channels_can_be_trained_with_its_zeros(channels: Recipe, ti
     found, _ = search(channels, tiny_data)
     net, what, how = parts(channels, tiny_data)
     spec = model_spec(what, tiny_data.spec)
-    ticket = Ticket(spec, found.init, found.mask, recipe.record(what), "", 0, 0, 0)
+    ticket = Ticket(spec, found.init, found.mask, recipes.record(what), "", 0, 0, 0)
     losses = []
     for compact in (True, False):
         begins = begun(net.double(), ticket, SHAPE, replace(what.compute, compact=compact))
@@ -219,7 +226,7 @@ def test_layers_keep_multiples_of_what_the_recipe_says(channels: Recipe, tiny_da
 def test_to_single_weights_multiples_say_nothing(tiny_recipe: Recipe) -> None:
     weights = replace(tiny_recipe.search, round_to=16)
     with pytest.raises(InputError, match=r"search\.round_to is for search\.granularity channel"):
-        recipe.check(replace(tiny_recipe, search=weights))
+        recipes.check(replace(tiny_recipe, search=weights))
 
 
 ROWS = {
@@ -295,13 +302,13 @@ def test_what_makes_no_sense_of_channels_is_refused(channels: Recipe, row: str) 
     fields, said = ROWS[row]
     changes = {"rounds": 1} if "finder" in fields else {}
     with pytest.raises(InputError, match=said):
-        recipe.check(replace(channels, search=replace(channels.search, **fields, **changes)))
+        recipes.check(replace(channels, search=replace(channels.search, **fields, **changes)))
 
 
 @pytest.mark.parametrize("arm", ["ticket-shuffle-layer", "ticket-shuffle-net", "random"])
 def test_controls_that_are_the_same_net_are_refused(channels: Recipe, arm: str) -> None:
     with pytest.raises(InputError, match=f"{arm} makes no sense with search.granularity channel"):
-        recipe.check(replace(channels, compare=replace(channels.compare, arms=("dense", "ticket", arm))))
+        recipes.check(replace(channels, compare=replace(channels.compare, arms=("dense", "ticket", arm))))
 
 
 def test_a_net_that_is_too_narrow_says_so_before_training(channels: Recipe, tiny_data: Dataset) -> None:

@@ -8,14 +8,16 @@ from nets_with_channels import NETS, SHAPE, images, net_called
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robust_tickets.errors import InputError
-from robust_tickets.models import forward_flops, resize
-from robust_tickets.pruning import SCORES, Mask, prunable
-from robust_tickets.pruning.channels import channel_groups
-from robust_tickets.pruning.compact import all_alive, channel_mask
-from robust_tickets.pruning.cut_channels import channel_scores, cut_channels
-from robust_tickets.tickets import Compacted, compacted
-from robust_tickets.training import masking_of
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.models.resize import resize
+from robust_tickets.pruning.channel_criteria import channel_scores, cut_channels
+from robust_tickets.pruning.channel_groups import channel_groups
+from robust_tickets.pruning.compaction import all_alive, channel_mask
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.masking import masking_of
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.tickets.compact_net import Compacted, compacted
 
 LABELS = torch.arange(6) % 10
 

@@ -5,30 +5,31 @@ from dataclasses import replace
 import pytest
 import torch
 
-from robust_tickets import comparison, stages
-from robust_tickets.errors import InputError
-from robust_tickets.pruning import Mask, prunable
+from robust_tickets.base.errors import InputError
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.recipe.fields import TICKET_ARMS, Compare
 from robust_tickets.report.read import arm_result
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import TICKET_ARMS, Compare
-from robust_tickets.stages import Experiment
-from robust_tickets.tickets import CONTROLS, Ticket
-from robust_tickets.tickets.controls import shuffled, shuffled_by_layer
-from robust_tickets.training import Checkpoint
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages import experiment, search
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.tickets.controls import CONTROLS, shuffled, shuffled_by_layer
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="module")
 def ticket(tiny_recipe, tmp_path_factory):
-    from robust_tickets.progress import Silent
-    from robust_tickets.stages import Machine
+    from robust_tickets.base.machine import Machine
+    from robust_tickets.base.progress import Silent
 
     run = RunDirectory.of(tmp_path_factory.mktemp("runs"), tiny_recipe)
-    return Ticket.load(stages.search(Experiment(tiny_recipe), 0, run, Machine("cpu", Silent())))
+    return Ticket.load(search.search(Experiment(tiny_recipe), 0, run, Machine("cpu", Silent())))
 
 
 @pytest.fixture
 def other(tiny_recipe, machine):
-    return stages.other_init(Experiment(tiny_recipe), 0, machine)
+    return experiment.other_init(Experiment(tiny_recipe), 0, machine)
 
 
 def counts(mask):
@@ -105,7 +106,10 @@ def test_a_layer_that_would_be_empty_is_named():
 def test_the_new_init_is_no_init_of_any_seed(tiny_recipe, machine):
     what = Experiment(tiny_recipe)
     for seed in (0, 1, 2**31 - 1):
-        inits = [stages.other_init(what, seed, machine), stages.other_init(what, (seed + 1) % 2**31, machine)]
+        inits = [
+            experiment.other_init(what, seed, machine),
+            experiment.other_init(what, (seed + 1) % 2**31, machine),
+        ]
         assert not same(*inits)
         weights = {name: w.detach() for name, w in prunable(what.fresh_net(seed, machine)).items()}
         assert not any(torch.equal(inits[0][name], weight) for name, weight in weights.items())

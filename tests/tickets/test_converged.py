@@ -7,19 +7,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robust_tickets import arms, comparison, models, stages
-from robust_tickets.data import SPECS
-from robust_tickets.errors import InputError
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter, Silent
-from robust_tickets.pruning import SCORES, Mask, prunable, prune
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Meter, Silent
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.models import registry
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.fields import Compare
 from robust_tickets.report.read import arm_result
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Compare
-from robust_tickets.stages import Every, Experiment, Machine, saves
-from robust_tickets.stages.experiment import model_spec
-from robust_tickets.tickets import Ticket, find_ticket
-from robust_tickets.tickets.converged import QUEUE, Converging, jaccard_distance
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages import checkpointer
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages import search as search_stage
+from robust_tickets.stages.checkpointer import Every
+from robust_tickets.stages.experiment import Experiment, model_spec
+from robust_tickets.tickets.mask_distance import QUEUE, Converging, jaccard_distance
+from robust_tickets.tickets.search import find_ticket
+from robust_tickets.tickets.ticket import Ticket
 
 SETS = st.lists(st.booleans(), min_size=6, max_size=6)
 
@@ -46,8 +54,8 @@ def test_sparse_masks_that_share_nothing_are_far_apart():
 
 def search(recipe, data, **changes):
     recipe = replace(recipe, search=replace(recipe.search, rounds=1, epochs=12, lr=0.02, **changes))
-    net = models.build(model_spec(recipe, data.spec), seed=0)
-    plan = arms.search_plan(recipe, data.spec)
+    net = registry.build(model_spec(recipe, data.spec), seed=0)
+    plan = planning.search_plan(recipe, data.spec)
     ledger = Ledger("search")
     with ledger.running():
         how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
@@ -90,8 +98,8 @@ def test_the_distances_are_those_of_the_masks_that_would_be_cut(tiny_recipe, tin
             tiny_recipe,
             search=replace(tiny_recipe.search, rounds=1, epochs=epochs, lr=0.02, schedule="constant"),
         )
-        net = models.build(model_spec(recipe, tiny_data.spec), seed=0)
-        plan = arms.search_plan(recipe, tiny_data.spec)
+        net = registry.build(model_spec(recipe, tiny_data.spec), seed=0)
+        plan = planning.search_plan(recipe, tiny_data.spec)
         how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
         masks.append(find_ticket(net, tiny_data, recipe.search, how, Ledger("search"), Meter()).mask)
     assert whole.history[1]["mask_distances"] == [jaccard_distance(masks[1], masks[0])]
@@ -114,7 +122,7 @@ def test_a_round_too_short_to_be_ended_early_is_refused(tiny_recipe):
         InputError,
         match=r"search.stop_distance holds .* last 4 epochs, .* has only 4: give more by search.epochs",
     ):
-        arms.search_plan(recipe, SPECS["digits"])
+        planning.search_plan(recipe, SPECS["digits"])
 
 
 def test_a_mask_that_would_empty_a_layer_now_is_no_mask():
@@ -146,7 +154,7 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
     recipe = replace(
         tiny_recipe, search=replace(tiny_recipe.search, rounds=1, epochs=12, lr=0.02, stop_distance=0.04)
     )
-    whole = stages.search(
+    whole = search_stage.search(
         Experiment(recipe), 0, RunDirectory.of(tmp_path / "whole", recipe), Machine("cpu", Silent())
     )
     run = RunDirectory.of(tmp_path / "cut", recipe)
@@ -154,7 +162,7 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
     class Stop(BaseException):
         pass
 
-    keep, left = saves.Saves.keep, [5, 14, 18]
+    keep, left = checkpointer.Saves.keep, [5, 14, 18]
 
     def kept(self, step, state):
         keep(self, step, state)
@@ -162,12 +170,12 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
             left.pop(0)
             raise Stop
 
-    monkeypatch.setattr(saves.Saves, "keep", kept)
+    monkeypatch.setattr(checkpointer.Saves, "keep", kept)
     machine = Machine("cpu", Silent(), Every(0, 1))
     for _ in range(3):
         with pytest.raises(Stop):
-            stages.search(Experiment(recipe), 0, run, machine)
-    again = stages.search(Experiment(recipe), 0, run, machine)
+            search_stage.search(Experiment(recipe), 0, run, machine)
+    again = search_stage.search(Experiment(recipe), 0, run, machine)
     assert (again.parent / "metrics.jsonl").read_text() == (whole.parent / "metrics.jsonl").read_text()
     assert Ticket.load(again).hash == Ticket.load(whole).hash
     assert '"epoch": 12' not in (again.parent / "metrics.jsonl").read_text()
@@ -186,5 +194,5 @@ def test_equal_cost_is_that_of_the_search_that_really_ran(tiny_recipe, machine, 
     epoch = found["dense"].history[0]["flops"]
     given = found["dense-equal-cost"].ledger["charged_flops"]
     assert spent <= given < spent + epoch
-    planned = arms.plan(recipe, "dense-equal-cost", SPECS["digits"])
+    planned = planning.plan(recipe, "dense-equal-cost", SPECS["digits"])
     assert found["dense-equal-cost"].about["epochs"] < planned.epochs

@@ -10,23 +10,26 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from robust_tickets import arms, models
-from robust_tickets.errors import InputError
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import DENSITIES, SCORES, Mask, layer_counts, prunable, prune, random_mask
-from robust_tickets.settings import Model
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.models import registry
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.densities import DENSITIES, layer_counts, random_mask
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.fields import Model
+from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, model_spec
-from robust_tickets.tickets import find_ticket
+from robust_tickets.tickets.search import find_ticket
 from robust_tickets.tickets.snip import snip
-from robust_tickets.training import fit
-from robust_tickets.training.loop import snapshot
+from robust_tickets.training.loop import fit, snapshot
 
 
 def search(recipe, data, **changes):
     recipe = replace(recipe, search=replace(recipe.search, **{"rounds": 1, "ratio": 0.7, **changes}))
-    net = models.build(model_spec(recipe, data.spec), seed=0)
-    plan = arms.search_plan(recipe, data.spec)
+    net = registry.build(model_spec(recipe, data.spec), seed=0)
+    plan = planning.search_plan(recipe, data.spec)
     how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
     ledger = Ledger("search")
     with ledger.running():
@@ -73,7 +76,7 @@ def test_snip_keeps_the_weights_of_highest_sensitivity_and_costs_one_batch(tiny_
     net, found, how, ledger, recipe = search(
         tiny_recipe, tiny_data, finder="snip", method="natural", scores="magnitude"
     )
-    from robust_tickets.data import batches
+    from robust_tickets.data.batches import batches
 
     images, labels, _ = next(
         batches(tiny_data.train, tiny_data.spec, 32, seed=0, epoch=1, channels_last=how.compute.channels_last)
@@ -82,14 +85,14 @@ def test_snip_keeps_the_weights_of_highest_sensitivity_and_costs_one_batch(tiny_
     assert all(torch.equal(found.init[name], value) for name, value in snapshot(net).items())
     assert found.history == []
     assert found.rounds == 1
-    assert ledger.charged_passes == arms.search_passes(recipe, tiny_data.spec).total == 2 * 32
+    assert ledger.charged_passes == planning.search_passes(recipe, tiny_data.spec).total == 2 * 32
 
 
 def test_snip_on_attacked_images_is_another_and_is_charged_the_attack(tiny_recipe, tiny_data):
     _, natural, *_ = search(tiny_recipe, tiny_data, finder="snip", method="natural")
     _, found, _, ledger, recipe = search(tiny_recipe, tiny_data, finder="snip", method="fgsm")
     assert found.mask != natural.mask
-    assert ledger.charged_passes == arms.search_passes(recipe, tiny_data.spec).total == 4 * 32
+    assert ledger.charged_passes == planning.search_passes(recipe, tiny_data.spec).total == 4 * 32
 
 
 def test_snip_draws_what_a_training_of_the_seed_would(tiny_recipe, tiny_data):
@@ -104,9 +107,9 @@ def test_snip_draws_what_a_training_of_the_seed_would(tiny_recipe, tiny_data):
 
 def test_a_random_mask_costs_nothing_and_differs_by_seed(tiny_recipe, tiny_data):
     _, found, _, ledger, recipe = search(tiny_recipe, tiny_data, finder="random")
-    assert ledger.charged_passes == arms.search_passes(recipe, tiny_data.spec).total == 0
+    assert ledger.charged_passes == planning.search_passes(recipe, tiny_data.spec).total == 0
     assert found.mask.kept == found.mask.size - round(0.7 * found.mask.size)
-    full = Mask.full(models.build(model_spec(recipe, tiny_data.spec), seed=0))
+    full = Mask.full(registry.build(model_spec(recipe, tiny_data.spec), seed=0))
     masks = [random_mask(full, 0.7, "erk", seed, frozenset()) for seed in (0, 0, 1)]
     assert masks[0] == masks[1] == found.mask != masks[2]
 
@@ -163,7 +166,7 @@ def test_a_layer_that_would_get_nothing_is_named():
 def test_fine_tuning_goes_on_from_the_trained_weights(tiny_recipe, tiny_data):
     """Two rounds by hand: train, cut, train on from there, cut; the ticket begins where that ended."""
     _, found, how, *_ = search(tiny_recipe, tiny_data, after="fine-tune", rounds=2, ratio=0.4)
-    net = models.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
+    net = registry.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
     mask = Mask.full(net)
     for _ in range(2):
         fit(net, mask, tiny_data, how, Ledger("train"), Meter())
@@ -178,11 +181,11 @@ def test_a_search_on_a_part_of_the_images_sees_no_others(tiny_recipe, tiny_data)
     _, again, *_ = search(tiny_recipe, part, iterations=4)
     assert found.mask == again.mask
     assert how.steps == 2 * 2
-    assert ledger.charged_passes == arms.search_passes(recipe, tiny_data.spec).total
+    assert ledger.charged_passes == planning.search_passes(recipe, tiny_data.spec).total
     assert ledger.charged_passes == 2 * 64 * 4  # two epochs of FGSM: attack 2, update 2
 
 
 def test_more_images_than_training_has_are_refused(tiny_recipe, tiny_data):
     recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, images=129))
     with pytest.raises(InputError, match=r"search.images is 129, but training has 128 images"):
-        arms.search_plan(recipe, tiny_data.spec)
+        planning.search_plan(recipe, tiny_data.spec)

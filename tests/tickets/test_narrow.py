@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from robust_tickets import comparison, models
-from robust_tickets.models import ModelSpec
-from robust_tickets.pruning import Mask, prunable
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.models import flops as flop_count
+from robust_tickets.models import registry
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.recipe.fields import Compare, Model
 from robust_tickets.report.read import arm_result
-from robust_tickets.settings import Compare, Model
-from robust_tickets.stages import Experiment
-from robust_tickets.tickets import kept_flops, narrowed
-from robust_tickets.training import Checkpoint
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.tickets.narrow_net import kept_flops, narrowed
+from robust_tickets.training.checkpoint import Checkpoint
 
 SHAPE = (3, 32, 32)
 
@@ -25,25 +27,25 @@ def spec_of(name, width=1.0):
 
 @pytest.mark.parametrize("name", ["lenet-300-100", "conv-2", "resnet20", "vgg16", "wrn10-1"])
 def test_all_weights_cost_what_pytorch_counts(name):
-    net = models.build(spec_of(name, 0.5), seed=0)
-    assert kept_flops(net, Mask.full(net), SHAPE) == models.forward_flops(net, SHAPE)
+    net = registry.build(spec_of(name, 0.5), seed=0)
+    assert kept_flops(net, Mask.full(net), SHAPE) == flop_count.forward_flops(net, SHAPE)
 
 
 def test_a_ticket_without_whole_channels_costs_what_the_smaller_net_does():
     """VGG-16 at half width whose upper half of every layer's channels, and what reads them, is gone."""
-    wide, small = (models.build(spec_of("vgg16", width), seed=0) for width in (0.5, 0.25))
+    wide, small = (registry.build(spec_of("vgg16", width), seed=0) for width in (0.5, 0.25))
     mask = {}
     for (name, weight), other in zip(prunable(wide).items(), prunable(small).values(), strict=True):
         mask[name] = torch.zeros(weight.shape, dtype=torch.bool)
         mask[name][: other.shape[0], : other.shape[1]] = True
-    assert kept_flops(wide, Mask(mask), SHAPE) == models.forward_flops(small, SHAPE)
+    assert kept_flops(wide, Mask(mask), SHAPE) == flop_count.forward_flops(small, SHAPE)
 
 
 @functools.cache
 def sizes_of(name):
     """FLOPs and weights at every width up to the half."""
-    nets = (models.build(spec_of(name, 0.5 * step / 256), seed=0) for step in range(1, 257))
-    return [(models.forward_flops(net, SHAPE), Mask.full(net).size) for net in nets]
+    nets = (registry.build(spec_of(name, 0.5 * step / 256), seed=0) for step in range(1, 257))
+    return [(flop_count.forward_flops(net, SHAPE), Mask.full(net).size) for net in nets]
 
 
 @pytest.mark.parametrize("name", ["lenet-300-100", "resnet20"])
@@ -56,9 +58,9 @@ def test_no_width_comes_nearer(name, share):
     def off(value, target):
         return abs(math.log(value / target))
 
-    by_flops = models.build(narrowed(spec, "flops", flops=round(share * flops), weights=1), seed=0)
-    by_weights = models.build(narrowed(spec, "weights", flops=1, weights=round(share * weights)), seed=0)
-    found = off(models.forward_flops(by_flops, SHAPE), share * flops)
+    by_flops = registry.build(narrowed(spec, "flops", flops=round(share * flops), weights=1), seed=0)
+    by_weights = registry.build(narrowed(spec, "weights", flops=1, weights=round(share * weights)), seed=0)
+    found = off(flop_count.forward_flops(by_flops, SHAPE), share * flops)
     assert found <= min(off(f, share * flops) for f, _ in sizes) + 1e-6
     found = off(Mask.full(by_weights).size, share * weights)
     assert found <= min(off(w, share * weights) for _, w in sizes) + 1e-6

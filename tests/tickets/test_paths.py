@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from robust_tickets import models
-from robust_tickets.data import SPECS
-from robust_tickets.errors import InputError
-from robust_tickets.models import ModelSpec
-from robust_tickets.pruning import Mask, prunable, random_mask
-from robust_tickets.tickets.paths import check_paths
+from robust_tickets.base.errors import InputError
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.models import registry
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.pruning.densities import random_mask
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.tickets.connectivity import check_paths
 
 SHAPE = (1, 8, 8)
 
@@ -55,7 +56,7 @@ def test_one_thin_path_is_enough(norm):
 def test_a_shortcut_is_a_path():
     """In a residual net a block may be cut through whole."""
     digits = SPECS["digits"]
-    net = models.build(ModelSpec("resnet20", 0.5, digits.shape, 10, digits.mean, digits.std), seed=0)
+    net = registry.build(ModelSpec("resnet20", 0.5, digits.shape, 10, digits.mean, digits.std), seed=0)
     mask = dict(Mask.full(net))
     mask["layer1.0.conv1.weight"] = torch.zeros_like(mask["layer1.0.conv1.weight"])
     check_paths(net, Mask(mask), digits.shape)
@@ -70,7 +71,7 @@ def test_a_shortcut_is_a_path():
 @pytest.mark.parametrize("init", ["as it was", "trained to nothing"])
 def test_usual_masks_pass_whatever_the_weights_are(name, init):
     shape = (3, 32, 32)
-    net = models.build(ModelSpec(name, 0.25, shape, 10, (0.5,) * 3, (0.2,) * 3), seed=0)
+    net = registry.build(ModelSpec(name, 0.25, shape, 10, (0.5,) * 3, (0.2,) * 3), seed=0)
     if init != "as it was":
         with torch.no_grad():
             for parameter in net.parameters():

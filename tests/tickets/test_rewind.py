@@ -6,18 +6,20 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from robust_tickets import arms
-from robust_tickets.data import batches
-from robust_tickets.errors import InputError
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, prunable, prune
-from robust_tickets.settings import Model
-from robust_tickets.stages import Experiment
-from robust_tickets.tickets import find_ticket
-from robust_tickets.training import fit, learning_rate
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.data.batches import batches
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.fields import Model
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.tickets.search import find_ticket
 from robust_tickets.training.checkpoint import plant
-from robust_tickets.training.loop import optimiser_of, snapshot
+from robust_tickets.training.loop import fit, optimiser_of, snapshot
+from robust_tickets.training.schedules import learning_rate
 
 STEPS = 10  # two epochs of 4 steps and half of a third
 RATIO = 0.3
@@ -51,7 +53,7 @@ def recipe(tiny_recipe):
 def search(recipe, data, machine, **changes):
     recipe = replace(recipe, search=replace(recipe.search, **changes))
     net = Experiment(recipe).fresh_net(0, machine)
-    plan = arms.search_plan(recipe, data.spec)
+    plan = planning.search_plan(recipe, data.spec)
     how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
     ledger = Ledger("search")
     found = find_ticket(net, data, recipe.search, how, ledger, Meter(), rewind=plan.rewind)
@@ -127,7 +129,7 @@ def test_epochs_are_so_many_steps(recipe, tiny_data, machine):
 def test_only_the_steps_that_are_taken_are_charged(recipe, tiny_data, machine):
     _, found, how, ledger, plan = search(recipe, tiny_data, machine, rewind_iterations=6, rounds=3)
     assert plan.steps == 10 + 2 * 4
-    assert ledger.charged_passes == arms.training_passes(how.settings, plan.steps).total
+    assert ledger.charged_passes == planning.training_passes(how.settings, plan.steps).total
     assert found.history[-1]["passes"] == ledger.charged_passes
     rounds = [(record["round"], record["epoch"], record["step"]) for record in found.history]
     assert rounds == [(1, 1, 4), (1, 2, 8), (1, 3, 10), (2, 2, 8), (2, 3, 10), (3, 2, 8), (3, 3, 10)]

@@ -4,20 +4,21 @@ from dataclasses import replace
 
 import torch
 
-from robust_tickets import models
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, prunable, prune
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.models import registry
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
 from robust_tickets.stages.experiment import Experiment, model_spec
-from robust_tickets.tickets import find_ticket
-from robust_tickets.training import fit
+from robust_tickets.tickets.search import find_ticket
 from robust_tickets.training.checkpoint import plant
-from robust_tickets.training.loop import snapshot
+from robust_tickets.training.loop import fit, snapshot
 
 
 def search(recipe, data, **changes):
     recipe = replace(recipe, search=replace(recipe.search, **changes))
-    net = models.build(model_spec(recipe, data.spec), seed=0)
+    net = registry.build(model_spec(recipe, data.spec), seed=0)
     how = Experiment(recipe).fit(recipe.search, recipe.search.epochs * 4, 0)
     ledger = Ledger("search")
     with ledger.running():
@@ -27,7 +28,7 @@ def search(recipe, data, **changes):
 
 def test_one_round_is_one_shot_pruning_of_a_trained_dense_net(tiny_recipe, tiny_data):
     _, found, how, _ = search(tiny_recipe, tiny_data, rounds=1, ratio=0.8)
-    dense = models.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
+    dense = registry.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
     fit(dense, None, tiny_data, how, Ledger("train"), Meter())
     mask = Mask.full(dense)
     score = SCORES[tiny_recipe.search.scores]
@@ -36,7 +37,7 @@ def test_one_round_is_one_shot_pruning_of_a_trained_dense_net(tiny_recipe, tiny_
 
 def test_rounds_are_train_prune_rewind_written_out(tiny_recipe, tiny_data):
     _, found, how, _ = search(tiny_recipe, tiny_data, rounds=3, ratio=0.3)
-    net = models.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
+    net = registry.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
     init = snapshot(net)
     mask = Mask.full(net)
     for _ in range(3):

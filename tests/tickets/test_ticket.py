@@ -7,19 +7,19 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from robust_tickets import models, stages
-from robust_tickets.data import SPECS
-from robust_tickets.errors import InputError
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Model
-from robust_tickets.stages import Experiment
-from robust_tickets.stages.experiment import model_spec
-from robust_tickets.tickets import Ticket
+from robust_tickets.base.errors import InputError
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.models import registry
+from robust_tickets.recipe.fields import Model
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages import search
+from robust_tickets.stages.experiment import Experiment, model_spec
+from robust_tickets.tickets.ticket import Ticket
 
 
 @pytest.fixture
 def found(tiny_recipe, machine, tmp_path):
-    return stages.search(Experiment(tiny_recipe), 0, RunDirectory.of(tmp_path / "a", tiny_recipe), machine)
+    return search.search(Experiment(tiny_recipe), 0, RunDirectory.of(tmp_path / "a", tiny_recipe), machine)
 
 
 def test_saved_and_loaded_is_the_same_bit_for_bit(found, tmp_path):
@@ -35,15 +35,15 @@ def test_saved_and_loaded_is_the_same_bit_for_bit(found, tmp_path):
 
 
 def test_the_same_search_gives_the_same_bytes(found, tiny_recipe, machine, tmp_path):
-    again = stages.search(Experiment(tiny_recipe), 0, RunDirectory.of(tmp_path / "b", tiny_recipe), machine)
+    again = search.search(Experiment(tiny_recipe), 0, RunDirectory.of(tmp_path / "b", tiny_recipe), machine)
     assert again != found
     assert again.read_bytes() == found.read_bytes()
-    other = stages.search(Experiment(tiny_recipe), 1, RunDirectory.of(tmp_path / "b", tiny_recipe), machine)
+    other = search.search(Experiment(tiny_recipe), 1, RunDirectory.of(tmp_path / "b", tiny_recipe), machine)
     assert other.read_bytes() != found.read_bytes()
 
 
 def test_the_init_is_the_net_s_own_and_whole(found, tiny_recipe):
-    net = models.build(model_spec(tiny_recipe, SPECS["digits"]), seed=0)
+    net = registry.build(model_spec(tiny_recipe, SPECS["digits"]), seed=0)
     ticket = Ticket.load(found)
     assert all(torch.equal(ticket.init[name], value) for name, value in net.state_dict().items())
 
@@ -80,7 +80,7 @@ def test_cost_is_that_of_the_ledger(found):
     ],
 )
 def test_another_net_is_refused_by_parameter_name(found, tiny_recipe, model, name):
-    net = models.build(model_spec(replace(tiny_recipe, model=model), SPECS["digits"]), seed=0)
+    net = registry.build(model_spec(replace(tiny_recipe, model=model), SPECS["digits"]), seed=0)
     with pytest.raises(InputError, match=name):
         Ticket.load(found).plant(net)
 

@@ -9,22 +9,29 @@ from safetensors.torch import load_file
 from scipy import stats
 from torch.nn.utils import prune as torch_prune
 
-from robust_tickets import api, models, stages
-from robust_tickets.errors import InputError
-from robust_tickets.progress import Silent
-from robust_tickets.pruning import Mask, prunable, random_mask
-from robust_tickets.runs import RunDirectory
-from robust_tickets.settings import Model
-from robust_tickets.stages import Experiment, Machine
-from robust_tickets.tickets import Ticket, compared, export_ticket, layers, overlap, shown, verify
+from robust_tickets import api
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Silent
+from robust_tickets.models import registry
+from robust_tickets.pruning.densities import random_mask
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.recipe.fields import Model
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages import search as search_stage
+from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.controls import reinit, shuffle_layer
+from robust_tickets.tickets.inspection import compared, layers, overlap, shown
+from robust_tickets.tickets.prune_format import export_ticket
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.tickets.verification import verify
 
 
 @pytest.fixture(scope="module")
 def file(tiny_recipe, tmp_path_factory):
     recipe = replace(tiny_recipe, model=Model("conv-2", width=0.2))
     run = RunDirectory.of(tmp_path_factory.mktemp("runs"), recipe)
-    return stages.search(Experiment(recipe), 3, run, Machine("cpu", Silent()))
+    return search_stage.search(Experiment(recipe), 3, run, Machine("cpu", Silent()))
 
 
 @pytest.fixture
@@ -100,7 +107,7 @@ def test_two_tickets_are_compared_by_masks_and_inits(ticket):
     moved = shuffle_layer(ticket, ticket.init, 0)
     assert compared(ticket, moved).startswith("masks: other; inits: the same")
     assert "by chance" in compared(ticket, moved)
-    net = models.build(ticket.model, seed=9)
+    net = registry.build(ticket.model, seed=9)
     assert " tensors alike" in compared(ticket, reinit(ticket, dict(net.state_dict()), 0)).splitlines()[0]
 
 
@@ -130,13 +137,13 @@ def test_tickets_whose_inits_have_other_tensors_cannot_be_compared_either_way_ro
 
 def test_exports_are_what_pytorch_loads(ticket, tmp_path):
     files = {file.name: file for file in export_ticket(ticket, tmp_path / "mine")}
-    net = models.build(ticket.model, seed=11)
+    net = registry.build(ticket.model, seed=11)
     net.load_state_dict(load_file(files["mine-init.safetensors"]))
     masks = load_file(files["mine-masks.safetensors"])
     assert masks.keys() == set(ticket.mask)
     assert all(torch.equal(kept, ticket.mask[name]) for name, kept in masks.items())
-    by_hand = models.build(ticket.model, seed=11)
-    pruned = models.build(ticket.model, seed=12)
+    by_hand = registry.build(ticket.model, seed=11)
+    pruned = registry.build(ticket.model, seed=12)
     for one in (by_hand, pruned):
         for name in prunable(one):
             layer = one.get_submodule(name.removesuffix(".weight"))
@@ -153,14 +160,14 @@ def test_a_whole_ticket_is_verified(ticket):
     lines = verify(ticket)
     assert lines[0].endswith(ticket.hash)
     assert lines[-1] == "begins from the init of seed 3, bit for bit"
-    other = reinit(ticket, dict(models.build(ticket.model, seed=9).state_dict()), 0)
+    other = reinit(ticket, dict(registry.build(ticket.model, seed=9).state_dict()), 0)
     assert "begins from other weights" in verify(other)[-1]
 
 
 def test_trained_beginnings_are_said_to_be(tiny_recipe, tmp_path):
     for changes in ({"after": "fine-tune"}, {"rewind_epochs": 1}):
         recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, **changes))
-        found = stages.search(
+        found = search_stage.search(
             Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), Machine("cpu", Silent())
         )
         assert verify(Ticket.load(found))[-1].startswith("begins from trained weights")

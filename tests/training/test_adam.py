@@ -8,14 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from robust_tickets.data import batches
-from robust_tickets.ledger import Ledger
-from robust_tickets.models import norms_after
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, prunable, prune
-from robust_tickets.pruning.mask import dead_filters
-from robust_tickets.training import fit, learning_rate, loop
-from robust_tickets.training.loop import snapshot
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.data.batches import batches
+from robust_tickets.models.fold import norms_after
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.mask import Mask, dead_filters, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.training import loop as loop_module
+from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.schedules import learning_rate
 
 
 class Doubled(nn.Module):
@@ -81,8 +83,10 @@ def test_no_pruned_weight_is_in_the_net_or_in_a_moment_after_any_step(conv_net, 
     gone |= {name: ~alive for name, alive in dead.items()}
     assert "layer1.0.bn1.bias" in gone
     optimisers = []
-    real = loop.optimiser_of
-    monkeypatch.setattr(loop, "optimiser_of", lambda *a: optimisers.append(real(*a)) or optimisers[-1])
+    real = loop_module.optimiser_of
+    monkeypatch.setattr(
+        "robust_tickets.training.loop.optimiser_of", lambda *a: optimisers.append(real(*a)) or optimisers[-1]
+    )
 
     class Watch(Meter):
         steps = 0

@@ -9,14 +9,15 @@ import torch
 from torch import nn
 
 from attacks import PGD, ThreatModel
-from robust_tickets.chance import seeded
-from robust_tickets.ledger import Ledger
-from robust_tickets.models import ModelSpec, build, fold
-from robust_tickets.progress import Meter
-from robust_tickets.settings import Compute
-from robust_tickets.training import arithmetic, fit, monitors
-from robust_tickets.training.arithmetic import passes_of
-from robust_tickets.training.loop import snapshot
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.base.random_streams import seeded
+from robust_tickets.models.fold import fold
+from robust_tickets.models.registry import ModelSpec, build
+from robust_tickets.recipe.fields import Compute
+from robust_tickets.training import precision as precision_module
+from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.precision import passes_of
 
 IMAGES = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(64) % 10
@@ -33,12 +34,12 @@ class Heard(Meter):
 
 @pytest.fixture(autouse=True)
 def _nothing_shown_yet(monkeypatch):
-    monkeypatch.setattr(monitors, "_SHOWN", set())
+    monkeypatch.setattr("robust_tickets.training.monitors._SHOWN", set())
 
 
 @pytest.fixture
 def bf16():
-    if not arithmetic._has_bfloat16("cpu"):
+    if not precision_module._has_bfloat16("cpu"):
         pytest.skip("this CPU does not compute in bfloat16")
 
 
@@ -131,7 +132,7 @@ def test_trainings_in_bfloat16_learn_the_same(precision, bf16, conv_net, tiny_da
 
 def test_compiled_passes_are_the_nets(tiny_data, how):
     """Logits, gradients and statistics, in training and in the attack; and the net is left as it was."""
-    if arithmetic._no_compiler("cpu") is not None:
+    if precision_module._no_compiler("cpu") is not None:
         pytest.skip("this machine has no compiler")
     layers = [nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10)]
     with seeded(0):
@@ -190,8 +191,8 @@ LACKS = {
 def test_what_the_machine_lacks_is_said_once_and_done_without(lacks, conv_net, tiny_data, how, monkeypatch):
     asked, name, stands_in, pattern = LACKS[lacks]
     exact, _ = run(copy.deepcopy(conv_net), tiny_data, how)
-    monkeypatch.setattr(arithmetic, "_no_compiler", lambda device: None)
-    monkeypatch.setattr(arithmetic, name, stands_in)
+    monkeypatch.setattr("robust_tickets.training.precision._no_compiler", lambda device: None)
+    monkeypatch.setattr(f"robust_tickets.training.precision.{name}", stands_in)
     how, meter = replace(how, compute=compute(**asked)), Heard()
     states = []
     first, _ = run(

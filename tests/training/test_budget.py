@@ -7,14 +7,19 @@ import torch
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from robust_tickets import arms, stages
-from robust_tickets.data import SPECS
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.runs import RunDirectory, read_json
-from robust_tickets.stages import Experiment
-from robust_tickets.tickets import Ticket
-from robust_tickets.training import Checkpoint, fit, learning_rate
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import read_json
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages import search as search_stage
+from robust_tickets.stages import train as train_stage
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.loop import fit
+from robust_tickets.training.schedules import learning_rate
 
 PER_EPOCH = 4  # 128 images in batches of 32
 
@@ -85,8 +90,8 @@ def test_a_training_cut_short_is_the_beginning_of_a_longer_one(twin_nets, tiny_d
 
 def trained(recipe, arm, machine, runs):
     run = RunDirectory.of(runs, recipe)
-    plan = arms.plan(recipe, arm, SPECS["digits"])
-    return stages.train(Experiment(recipe), 0, run, machine, plan, None)
+    plan = planning.plan(recipe, arm, SPECS["digits"])
+    return train_stage.train(Experiment(recipe), 0, run, machine, plan, None)
 
 
 @pytest.mark.parametrize(("arm", "steps"), [("dense", 7), ("dense-short", 3)])
@@ -115,7 +120,7 @@ def test_whole_epochs_in_iterations_are_epochs_bit_for_bit(tiny_recipe, machine,
 
 def test_a_search_takes_its_iterations_in_every_round(tiny_recipe, machine, tmp_path, steps_taken):
     recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, iterations=5, rounds=3, ratio=0.3))
-    stages.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), machine)
+    search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), machine)
     assert steps_taken == 3 * [learning_rate(recipe.search, step, 5) for step in range(5)]
 
 
@@ -124,7 +129,7 @@ def test_a_search_by_iterations_is_that_by_epochs(tiny_recipe, machine, tmp_path
     found = []
     for same in (search, replace(search, epochs=7, iterations=8)):
         recipe = replace(tiny_recipe, search=same)
-        path = stages.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), machine)
+        path = search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), machine)
         found.append((Ticket.load(path), (path.parent / "metrics.jsonl").read_bytes()))
     (one, lines), (other, other_lines) = found
     assert lines == other_lines

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.training import fit, loop
-from robust_tickets.training.loop import snapshot
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.training import loop as loop_module
+from robust_tickets.training.loop import fit, snapshot
 
 
 def equal(one, other):
@@ -36,7 +36,7 @@ def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
         everything = torch.ones(len(tiny_data.val), dtype=torch.bool)
         return dict(zip(("val_clean", "val_robust"), next(given), strict=True)), everything
 
-    monkeypatch.setattr(loop, "validate", validate)
+    monkeypatch.setattr("robust_tickets.training.loop.validate", validate)
     how = replace(
         how,
         settings=replace(how.settings, method="natural"),
@@ -72,14 +72,14 @@ def test_without_augmentation_the_images_are_as_they_are(conv_net, tiny_data, ho
 def test_augmentation_does_not_change_the_order(conv_net, tiny_data, how, monkeypatch):
     """So that trainings with and without it differ in that alone."""
     order = []
-    real = loop.batches
+    real = loop_module.batches
 
     def noted(*args, **kwargs):
         for images, found, ids in real(*args, **kwargs):
             order.append(ids)
             yield images, found, ids
 
-    monkeypatch.setattr(loop, "batches", noted)
+    monkeypatch.setattr("robust_tickets.training.loop.batches", noted)
     for augment in (True, False):
         settings = replace(how.settings, method="natural", augment=augment)
         fit(conv_net, None, tiny_data, replace(how, settings=settings), Ledger("train"), Meter())

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from robust_tickets import models
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.settings import Model
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.models import registry
+from robust_tickets.recipe.fields import Model
 from robust_tickets.stages.experiment import model_spec
-from robust_tickets.training import fit
+from robust_tickets.training.loop import fit
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def make(tiny_recipe, tiny_data):
 
     def build(dropout=0.5):
         recipe = replace(tiny_recipe, model=Model("conv-2", width=0.25, dropout=dropout))
-        return models.build(model_spec(recipe, tiny_data.spec), seed=0)
+        return registry.build(model_spec(recipe, tiny_data.spec), seed=0)
 
     return build
 

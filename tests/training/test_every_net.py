@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from attacks import ThreatModel
-from robust_tickets import models
-from robust_tickets.data import SPECS, Dataset, Split
-from robust_tickets.ledger import Ledger
-from robust_tickets.models import ModelSpec
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import Mask
-from robust_tickets.settings import NETS, WITH_DROPOUT, Compute, Evaluate, Training
-from robust_tickets.training import Fit, fit
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.data.dataset import SPECS, Dataset, Split
+from robust_tickets.models import registry
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe.fields import NETS, WITH_DROPOUT, Compute, Evaluate, Training
+from robust_tickets.training.loop import Fit, fit
 
 CIFAR = SPECS["cifar10"]
 
@@ -35,12 +35,12 @@ def test_all_ones_mask_trains_bit_for_bit_as_no_mask(name, data):
     how = Fit(Training(method="fgsm", batch=4, lr=0.01), 2, threat, Evaluate(val_steps=1), Compute(1), seed=0)
     trained = []
     for masked in (False, True):
-        net = models.build(spec, seed=0)
+        net = registry.build(spec, seed=0)
         ledger = Ledger("train")
         with ledger.running():
             fitted = fit(net, Mask.full(net) if masked else None, data, how, ledger, Meter())
         trained.append(fitted)
-    fresh = models.build(spec, seed=0).state_dict()
+    fresh = registry.build(spec, seed=0).state_dict()
     dense, ones = (fitted.last for fitted in trained)
     assert all(torch.equal(ones[key], value) for key, value in dense.items())
     assert any(not torch.equal(fresh[key], value) for key, value in dense.items())

@@ -8,14 +8,17 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from attacks import PGD
-from robust_tickets import models
-from robust_tickets.data import SPECS, batches
-from robust_tickets.errors import InputError
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, prunable, prune
-from robust_tickets.training import fit, learning_rate
-from robust_tickets.training.loop import snapshot
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.data.batches import batches
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.models import fold, registry
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.schedules import learning_rate
 
 
 def run(net, mask, data, how):
@@ -36,11 +39,11 @@ def half(net):
 
 @pytest.fixture
 def twin(tiny_recipe):
-    from robust_tickets.settings import Model
+    from robust_tickets.recipe.fields import Model
     from robust_tickets.stages.experiment import model_spec
 
     spec = model_spec(replace(tiny_recipe, model=Model("resnet20", width=0.5)), SPECS["digits"])
-    return lambda: models.build(spec, seed=0)
+    return lambda: registry.build(spec, seed=0)
 
 
 def test_all_ones_mask_trains_bit_for_bit_as_no_mask(twin, tiny_data, how):
@@ -156,7 +159,7 @@ def test_ledger_counts_what_hooks_count(method, twin, tiny_data, how, monkeypatc
     how = replace(how, settings=replace(how.settings, method=method), steps=4)
     net = twin()
     seen = {"attack": 0, "update": 0, "look": 0}
-    forward = models.Folded.forward
+    forward = fold.Folded.forward
     looking = []
     import robust_tickets.training.loop as loop
 
@@ -173,7 +176,7 @@ def test_ledger_counts_what_hooks_count(method, twin, tiny_data, how, monkeypatc
         return forward(self, images)
 
     monkeypatch.setattr(loop, "validate", quiet)
-    monkeypatch.setattr(models.Folded, "forward", counted)
+    monkeypatch.setattr(fold.Folded, "forward", counted)
     net.register_forward_hook(
         lambda module, args, out: (
             seen.__setitem__("update", seen["update"] + len(out)) if module.training else None

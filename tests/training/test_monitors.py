@@ -8,14 +8,25 @@ import pytest
 import torch
 from torch import nn
 
-from robust_tickets import report, stages
-from robust_tickets.errors import InputError, RobustnessWarning
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import Mask, Masking
-from robust_tickets.settings import Pgd
-from robust_tickets.training import DivergedError, fit, monitors
-from robust_tickets.training.monitors import Finite, Pace, Watch, collapsed, not_finite, overfitted
+from robust_tickets.base.errors import InputError, RobustnessWarning
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.pruning.masking import Masking
+from robust_tickets.recipe.fields import Pgd
+from robust_tickets.report import tables
+from robust_tickets.stages import experiment
+from robust_tickets.training.loop import fit
+from robust_tickets.training.monitors import (
+    DivergedError,
+    Finite,
+    Pace,
+    Watch,
+    collapsed,
+    not_finite,
+    overfitted,
+)
 
 
 def trained(net, data, how, ledger=None):
@@ -173,7 +184,9 @@ def test_a_pruned_weight_that_comes_back_is_an_error(conv_net):
 @pytest.fixture
 def fooled(monkeypatch):
     """Let the watcher see catastrophic overfitting in one epoch."""
-    monkeypatch.setattr(monitors, "overfitted", lambda history, labels: history[-1]["epoch"] == 2)
+    monkeypatch.setattr(
+        "robust_tickets.training.monitors.overfitted", lambda history, labels: history[-1]["epoch"] == 2
+    )
 
 
 @pytest.fixture
@@ -209,22 +222,23 @@ def test_where_asked_it_goes_back_to_the_best_epoch_and_ends(conv_net, tiny_data
 
 
 def test_an_honest_training_has_no_warnings(conv_net, tiny_data, how, monkeypatch):
-    monkeypatch.setattr(monitors, "_SLOW", 1e9)  # other work on the machine is not the law
+    monkeypatch.setattr(
+        "robust_tickets.training.monitors._SLOW", 1e9
+    )  # other work on the machine is not the law
     more = replace(how, steps=16, settings=replace(how.settings, epochs=4, **NATURAL))
     fitted = trained(conv_net, tiny_data, more)
     assert not [text for text in fitted.warnings if "collapsed" not in text]
 
 
 def test_warnings_stand_in_files_and_under_the_table(tiny_recipe, machine, tmp_path, monkeypatch):
-    from robust_tickets import comparison
 
-    monkeypatch.setattr(monitors, "collapsed", lambda standing, labels: 7)
+    monkeypatch.setattr("robust_tickets.training.monitors.collapsed", lambda standing, labels: 7)
     arms = replace(tiny_recipe.compare, arms=("dense", "ticket"))
-    what = stages.Experiment(replace(tiny_recipe, compare=arms))
+    what = experiment.Experiment(replace(tiny_recipe, compare=arms))
     run = comparison.compare(what, [0], tmp_path, machine)
     account = json.loads((run.arm(0, "search") / "ledger.json").read_text(encoding="utf-8"))
     assert account["warnings"][0].startswith("round 1, epoch 2: the net collapsed: ")
-    text = report.markdown(run)
+    text = tables.markdown(run)
     assert (
         "`dense` (seed 0): epoch 3: the net collapsed: of the validation images only class 7 is right" in text
     )
@@ -234,7 +248,7 @@ def test_warnings_stand_in_files_and_under_the_table(tiny_recipe, machine, tmp_p
 def test_from_python_they_are_warnings(tiny_recipe, monkeypatch):
     import robust_tickets as rt
 
-    monkeypatch.setattr(monitors, "collapsed", lambda standing, labels: 7)
+    monkeypatch.setattr("robust_tickets.training.monitors.collapsed", lambda standing, labels: 7)
     with pytest.warns(RobustnessWarning) as caught:
         rt.train(recipe=tiny_recipe, quiet=True)
     said = [str(warning.message) for warning in caught]

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from robust_tickets import arms
-from robust_tickets.data import SPECS, floats
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.recipe import Recipe
-from robust_tickets.settings import Data, Evaluate, Train
-from robust_tickets.training import fit
-from robust_tickets.training.loop import snapshot
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.data.batches import floats
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.recipe.fields import Data, Evaluate, Train
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.stages import plan
+from robust_tickets.training.loop import fit, snapshot
 
 
 def run(net, data, how, **more):
@@ -109,4 +109,4 @@ def test_points_are_spread_over_the_first_epochs(epochs, points, length, expecte
         train=Train(epochs=length, batch=32),
         evaluate=Evaluate(early_epochs=epochs, early_points=points),
     )
-    assert arms.plan(recipe, "dense", SPECS["digits"]).points == expected
+    assert plan.plan(recipe, "dense", SPECS["digits"]).points == expected

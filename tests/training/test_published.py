@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from robust_tickets.data import SPECS
-from robust_tickets.errors import InputError
-from robust_tickets.models import ModelSpec, build
-from robust_tickets.recipe import Recipe
-from robust_tickets.training import normalisation, published
+from robust_tickets.base.errors import InputError
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.models.registry import ModelSpec, build
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.training.published_weights import normalisation, published
 
 RAW = ((0.0,) * 3, (1.0,) * 3)
 SPEC = ModelSpec("resnet18", 0.125, (3, 32, 32), 10, *RAW)

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from robust_tickets.settings import Schedule, Training
-from robust_tickets.training import learning_rate
+from robust_tickets.recipe.fields import Schedule, Training
+from robust_tickets.training.schedules import learning_rate
 
 SCHEDULES = get_args(Schedule)
 STEPS = 120

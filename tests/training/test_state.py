@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from robust_tickets.errors import InputError
-from robust_tickets.ledger import Ledger
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, prunable, prune
-from robust_tickets.stages.saves import Every, Saves, clear
-from robust_tickets.stages.states import TRAINING
-from robust_tickets.training import fit
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.stages.checkpointer import Every, Saves, clear
+from robust_tickets.stages.state_files import TRAINING
+from robust_tickets.training.loop import fit
 
 STEPS = 8  # two epochs of four
 

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from robust_tickets.data import SPECS, Dataset, Split
-from robust_tickets.ledger import Ledger
-from robust_tickets.models import ModelSpec, build
-from robust_tickets.progress import Meter
-from robust_tickets.pruning import SCORES, Mask, prunable, prune
-from robust_tickets.settings import Pgd
-from robust_tickets.training import fit
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import Meter
+from robust_tickets.data.dataset import SPECS, Dataset, Split
+from robust_tickets.models.registry import ModelSpec, build
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.fields import Pgd
+from robust_tickets.training.loop import fit
 from robust_tickets.training.monitors import Watch
 
 NETS = ("vgg16", "resnet20", "resnet18", "preact-resnet18", "wrn10-1")

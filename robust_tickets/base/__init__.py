@@ -1,0 +1,1 @@
+"""What every package may use: errors, ledger, progress, signals, machine; free of torch until it is used."""

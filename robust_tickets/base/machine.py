@@ -1,0 +1,99 @@
+"""The machine: device, threads, and what a reader of a time needs to know about it."""
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robust_tickets.base import signals
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.lazy import nn, torch
+from robust_tickets.base.memory import keep_freed_memory
+from robust_tickets.base.progress import Progress
+
+if TYPE_CHECKING:
+    from robust_tickets.recipe.fields import Compute
+
+
+@dataclass(frozen=True)
+class Every:
+    """How often a state is kept: whenever so many minutes, or so many steps, have passed; 0: never."""
+
+    minutes: float = 1.0
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a stage runs, who watches, how often its state is kept, and how many jobs share the place."""
+
+    device: str
+    progress: Progress
+    every: Every = Every()
+    jobs: int = 1
+
+    def prepare(self, compute: "Compute") -> None:
+        """Check the device and set the threads. Raises InputError for a device that is not there."""
+        try:
+            kind = torch.empty(0, device=self.device).device.type
+        except (RuntimeError, AssertionError, ImportError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"device {self.device!r} cannot be used ({reason}): try --device cpu") from None
+        if kind not in ("cpu", "cuda"):
+            raise InputError(
+                f"device {self.device!r} cannot be used (only cpu and cuda can): try --device cpu"
+            )
+        if kind == "cpu" and self.device != "cpu":
+            raise InputError(f"device {self.device!r} cannot be used (there is one cpu): give --device cpu")
+        if kind == "cuda":
+            if torch.device(self.device).index is not None:
+                torch.cuda.set_device(self.device)  # where the ledger's events are recorded
+            torch.backends.cudnn.deterministic = True  # the same recipe gives the same bits
+        else:
+            keep_freed_memory()
+        torch.set_num_threads(compute.threads)
+        with signals.waiting():  # what it imports is not to be broken off
+            _start(self.device)
+
+
+@lru_cache(maxsize=1)
+def _start(device: str) -> None:
+    """Take one step on one number: what PyTorch imports for its first is charged to no arm."""
+    number = nn.Parameter(torch.zeros(1, device=device))
+    optimiser = torch.optim.SGD([number], lr=0.0)
+    number.sum().backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+
+
+def machine(device: str, threads: int) -> dict[str, Any]:
+    """What a reader of a time needs to know about the machine that ran on `device`; no name and no path."""
+    import numpy
+    import torch
+    import torchvision
+
+    from robust_tickets.base.version import __version__
+
+    return {
+        "robust_tickets": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": numpy.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),  # processors of one name may differ in them
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "device": device.partition(":")[0],
+        "gpu": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"

@@ -1,0 +1,1 @@
+"""A comparison: arms times seeds as independent tasks, and what they would cost."""

@@ -1,0 +1,34 @@
+"""Where a network lies in memory: its device and memory format."""
+
+import torch
+from torch import nn
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
+from robust_tickets.recipe.fields import Compute
+
+
+def placed(net: nn.Module, compute: Compute, machine: Machine) -> nn.Module:
+    """The net on the device, in the memory format asked for. Raises InputError for one that would hang."""
+    if machine.device == "cpu" and compute.channels_last:
+        _check_returns(net)
+    layout = torch.channels_last if compute.channels_last else torch.contiguous_format
+    return net.to(device=machine.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+def _check_returns(net: nn.Module) -> None:
+    """Raise InputError for a layer whose backward pass may never return, on the CPU and channels last.
+
+    Seen with oneDNN's AVX2 kernels (torch 2.14.1): 1x1 convolutions of stride 2 from 3 to 6 channels.
+    """
+    for name, layer in net.named_modules():
+        if (
+            isinstance(layer, nn.Conv2d)
+            and (set(layer.kernel_size), set(layer.stride)) == ({1}, {2})
+            and layer.in_channels in range(3, 7)
+        ):
+            raise InputError(
+                f"{name} is a 1x1 convolution of stride 2 from {layer.in_channels} channels, whose backward "
+                "pass never returns on some CPUs where channels come last: give "
+                "--compute.no-channels-last, or the layer 8 channels"
+            )

@@ -1,0 +1,333 @@
+"""The recipe's dataclasses, one a concern: they are the command line (`--search.lr 0.01`) and the TOML file.
+
+The text under a field is its help.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from tyro.conf import arg
+
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.schema import Count, CountOrZero, NotNegative, Positive, Range, Share, ShareOrZero
+
+DataName = Literal["digits", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "folder", "own"]
+Method = Literal["natural", "fgsm", "pgd"]
+Optimiser = Literal["sgd", "adam"]
+Schedule = Literal["step", "constant", "cosine", "cyclic"]
+Scores = Literal["magnitude", "magnitude-over-layer-mean"]
+Finder = Literal["imp", "snip", "random"]
+Granularity = Literal["weight", "channel"]
+Densities = Literal["uniform", "er", "erk"]
+TicketArm = Literal["ticket", "ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net", "random"]
+NarrowArm = Literal["dense-narrow-flops", "dense-narrow-weights"]
+Arm = Literal[
+    "dense",
+    "dense-short",
+    "dense-equal-cost",
+    "dense-staged",
+    "dense-search-lr",
+    "dense-best",
+    NarrowArm,
+    TicketArm,
+]
+TICKET_ARMS: tuple[str, ...] = get_args(TicketArm)
+"""The arms that are trained from the ticket, and charged its search."""
+NARROW_ARMS: tuple[str, ...] = get_args(NarrowArm)
+"""The arms of a narrower net, as large as the ticket is."""
+
+FIRST_STAGE = "dense-staged-first"
+"""What dense-staged trains before its own stage: a folder beside the arms', charged to it."""
+
+QUEUE = 4
+"""Earlier masks that a search's newest is held against (You et al. 2020 keep the last five in all)."""
+
+NETS = (
+    "lenet-300-100",
+    "conv-2",
+    "conv-4",
+    "conv-6",
+    "vgg11",
+    "vgg16",
+    "vgg16-fc",
+    "vgg19",
+    "resnet20",
+    "resnet32",
+    "resnet56",
+    "resnet18",
+    "preact-resnet18",
+)
+"""The nets by name; WideResNets are named by depth and factor, as wrn34-10."""
+
+WITH_DROPOUT = ("conv-2", "conv-4", "conv-6")
+"""The nets that have dropout."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images, and how many of them are used."""
+
+    name: DataName = "digits"
+    """data set: digits (scikit-learn's, embedded), one that torchvision knows, folder (any images), or own
+    (tensors handed over in Python)"""
+    root: Path | None = None
+    """where the images are: torchvision's folder; for mnist and fashion-mnist also the four idx files; for
+    cifar10 and folder a tree train/<class>/* and test/<class>/* or an archive of one, for folder <class>/*
+    alone too; without it an environment variable such as ROBUST_TICKETS_CIFAR10 is asked; never recorded"""
+    download: bool = False
+    """let torchvision download the set into the root; never recorded"""
+    resize: CountOrZero = 0
+    """folder: scale and crop every image to a square of this side; 0: leave them as they are"""
+    flip: bool = False
+    """folder and own: mirror training images at random; other sets have an augmentation of their own"""
+    train_images: CountOrZero = 0
+    """training images, balanced over the classes; 0: all that validation leaves"""
+    val_images: Count = 180
+    """images held out of the training set for validation: the same ones for every seed"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The net."""
+
+    name: Annotated[str, arg(metavar="NET|MODULE:FUNCTION")] = "resnet20"
+    """architecture: lenet-300-100, conv-2, conv-4, conv-6, vgg11, vgg16, vgg16-fc, vgg19, resnet20, resnet32,
+    resnet56, resnet18, preact-resnet18, wrnD-K (as wrn34-10), or module:function, a function of yours that
+    returns an nn.Module"""
+    width: Annotated[float, Range(above=0, most=64)] = 1.0
+    """factor on all hidden widths (channels are rounded to multiples of 8)"""
+    dropout: ShareOrZero = 0.0
+    """share of the hidden units dropped behind each hidden linear layer of conv-2, conv-4 and conv-6"""
+    init: Literal["default", "glorot-normal", "kaiming-normal"] = "default"
+    """initial weights: default (PyTorch's, TRADES's for WideResNets, your function's own), or normal ones
+    after Glorot or Kaiming"""
+
+
+EPS_CIFAR = Eps("8/255")
+"""The radius that most of the literature uses on CIFAR-10."""
+
+
+@dataclass(frozen=True)
+class Threat:
+    """What the adversary may do to an image."""
+
+    eps: Eps = EPS_CIFAR
+    """radius of the ball, for pixels in [0, 1]; kept as written; step sizes are shares of it"""
+    norm: Literal["Linf", "L2"] = "Linf"
+    """Linf: any pixel by at most eps; L2: all pixels together by at most eps"""
+
+
+@dataclass(frozen=True)
+class Pgd:
+    """The training attack where the method is pgd."""
+
+    steps: Count = 10
+    """gradient steps"""
+    rel_step: Positive = 0.25
+    """step size as a share of eps"""
+    random_start: bool = True
+    """begin at a uniform point of the ball instead of the image"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: method, optimiser and schedule."""
+
+    method: Method = "pgd"
+    """images trained on: natural, fgsm (one step of eps, no random start) or pgd"""
+    pgd: Pgd = Pgd()
+    epochs: Count = 30
+    """passes over the training images"""
+    iterations: CountOrZero = 0
+    """optimiser steps, met exactly, instead of epochs; 0: go by epochs"""
+    batch: Count = 128
+    """images a step; an epoch's last, smaller batch is left out"""
+    augment: bool = True
+    """shift and mirror the images as their data set has it"""
+    optimiser: Optimiser = "sgd"
+    """sgd or adam"""
+    lr: Positive = 0.1
+    """learning rate, at its highest"""
+    momentum: ShareOrZero = 0.9
+    """SGD's momentum; Adam's beta1"""
+    weight_decay: NotNegative = 5e-4
+    """L2 weight decay, on all parameters"""
+    schedule: Schedule = "step"
+    """step: times 0.1 at each of the drops; constant; cosine: to 0 along half a cosine; cyclic: linearly up
+    to lr, at the end of the warm-up or half-way without one, and down to 0"""
+    drops: tuple[Share, ...] = (0.5, 0.75)
+    """step: shares of the steps after which the rate is multiplied by 0.1"""
+    warmup: ShareOrZero = 0.0
+    """share of the steps over which the rate rises linearly from warmup_lr to lr; 0: none"""
+    warmup_lr: NotNegative = 0.0
+    """learning rate at which the warm-up begins"""
+    overfitting: Literal["warn", "go-back"] = "warn"
+    """method fgsm, or pgd of one step, where it catastrophically overfits (FGSM stands, PGD falls): warn and
+    go on, or go back to the best epoch and end there"""
+
+    @property
+    def one_step(self) -> bool:
+        """Whether its attack takes a single step, which a net can learn to fool."""
+        return self.method == "fgsm" or (self.method == "pgd" and self.pgd.steps == 1)
+
+
+@dataclass(frozen=True)
+class Search(Training):
+    """How the ticket is found: train, prune, rewind; again `rounds` times."""
+
+    finder: Finder = "imp"
+    """imp: iterative magnitude pruning, one-shot with one round; snip: by what the loss of the first batch
+    owes to each weight, without training (its images as the method makes them); random: random places"""
+    granularity: Granularity = "weight"
+    """what is pruned: single weights, or whole channels (filters with their biases and BatchNorms, and the
+    next layers' inputs; those that are added to one residual stream together), in multiples of round_to. A
+    ticket of channels is a narrower net, and rounds train it as one"""
+    round_to: Literal[8, 16, 32, 64] = 8
+    """granularity channel: layers keep multiples of so many channels; 16 are a vector of AVX-512"""
+    densities: Densities = "erk"
+    """finder random: the layers' densities: uniform, er (Erdos-Renyi: small layers are denser) or erk (the
+    same with kernel sizes)"""
+    epochs: Count = 30
+    """epochs of each round"""
+    images: CountOrZero = 0
+    """training images that the search uses, balanced over the classes; 0: all that training has"""
+    stop_distance: ShareOrZero = 0.0
+    """end a round's training once the mask that would be cut lies closer than this to those of the last four
+    epochs (Jaccard distance, logged in any case); 0: never"""
+    after: Literal["rewind", "fine-tune"] = "rewind"
+    """what a round, and the ticket, goes on from: rewind to the init (or a step), or the trained weights"""
+    rounds: Count = 1
+    """how often it is trained, pruned and rewound; 1 is one-shot pruning. More rounds than an earlier search
+    had go on from it"""
+    ratio: Share = 0.8
+    """share of the weights (granularity channel: of the channels) still there that a round removes (scope
+    layer: from each convolution)"""
+    scope: Literal["global", "layer"] = "global"
+    """global: the ratio of all layers together; layer: of each layer by itself"""
+    fc_ratio: ShareOrZero | None = None
+    """scope layer: the share for hidden linear layers; None: as ratio"""
+    output_ratio: ShareOrZero | None = None
+    """scope layer: the share for the output layer; None: as fc_ratio"""
+    prune_first_conv: bool = True
+    """prune the first convolution too"""
+    prune_output: bool = True
+    """prune the output layer too"""
+    spare: str = ""
+    """weights that are never pruned, by name: patterns with spaces between, such as "*shortcut* head.*"; the
+    names are those of the net's parameters. Granularity channel: layers that keep all channels that they
+    make"""
+    scores: Scores = "magnitude-over-layer-mean"
+    """what decides: the weight's magnitude, or that divided by the mean magnitude of its layer"""
+    rewind_iterations: CountOrZero = 0
+    """rewind to the weights after so many steps of the first round; 0: to the init"""
+    rewind_epochs: CountOrZero = 0
+    """the same, in epochs"""
+
+
+@dataclass(frozen=True)
+class Train(Training):
+    """The training that is compared: dense or from the ticket, on one schedule chosen for dense."""
+
+    epochs: Count = 30
+    """epochs of the full schedule, for dense nets"""
+    ticket_epochs: Count = 15
+    """epochs of the short schedule, for the ticket and for dense-short; the same shape"""
+    ticket_iterations: CountOrZero = 0
+    """optimiser steps of the short schedule, where iterations is given; 0: go by epochs"""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """How nets are judged. Attacks: clean, FGSM, and PGD-20 with a random start."""
+
+    images: CountOrZero = 0
+    """test images, balanced over the classes; 0: all"""
+    batch: Count = 250
+    """images at once"""
+    rel_step: Positive = 0.25
+    """PGD's step size as a share of eps"""
+    val_steps: Count = 10
+    """steps of the PGD on the validation images, after every epoch"""
+    choose: Literal["robust", "clean"] = "robust"
+    """accuracy on the validation images that chooses the best epoch"""
+    early_epochs: CountOrZero = 1
+    """first epochs of an arm in which it is validated within the epoch too, from the untrained net on; never
+    charged"""
+    early_points: Count = 4
+    """validations in each of them, the one at its end included"""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Which arms stand beside each other."""
+
+    arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
+    """dense: full schedule; dense-short: the ticket's length; dense-equal-cost: as long as the ticket's
+    search and training cost in FLOPs, rounded up to epochs (or iterations, where the budget is in them);
+    dense-staged: with search.after fine-tune, the whole net on the ticket's stages, the search's training and
+    then the short schedule, each for the ticket's FLOPs; dense-search-lr: full schedule from the search's lr,
+    no warm-up; dense-best: dense, had it been stopped at its best epoch; ticket: its search is charged to it.
+    Controls for its size, on its schedule: dense-narrow-flops and dense-narrow-weights: the net at the width
+    that has the ticket's FLOPs (were zeros skipped), or its weights. Controls for its making, on its schedule
+    and charged its search: ticket-reinit: its mask, a new init; ticket-shuffle-layer and ticket-shuffle-net:
+    its init, its mask shuffled within each layer or over the net; random: a new init, and a random mask of
+    the same layer densities"""
+
+    @property
+    def trained(self) -> tuple[Arm, ...]:
+        """The arms that are trained: dense-best is read off dense."""
+        return tuple(arm for arm in self.arms if arm != "dense-best")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What `study` varies, from the setting that the other fields are; no part of a run's identity."""
+
+    lr: tuple[Positive, ...] = (0.005, 0.01, 0.05, 0.1)
+    """study lr: learning rates of the search"""
+    ratio: tuple[Share, ...] = (0.32, 0.56, 0.73, 0.8, 0.87, 0.92, 0.98)
+    """study ratio: shares of the weights (or channels) that are gone in the end, whatever the rounds"""
+    width: tuple[Positive, ...] = (0.1, 0.2, 0.5, 1.0)
+    """study width: factors on the net's hidden widths"""
+    mask_source: tuple[Method, ...] = ("natural", "fgsm", "pgd")
+    """study mask-source: methods of the search"""
+    search_length: tuple[Count, ...] = (1, 20, 40, 60, 100)
+    """study search-length: epochs of the search's rounds"""
+    rounds: tuple[Count, ...] = (1, 2, 4)
+    """study rounds: rounds of the search, at the density that the recipe's own rounds end with"""
+    controls: tuple[Arm, ...] = (
+        "dense",
+        "ticket",
+        "ticket-reinit",
+        "ticket-shuffle-layer",
+        "ticket-shuffle-net",
+        "random",
+        "dense-narrow-flops",
+        "dense-narrow-weights",
+        "dense-best",
+    )
+    """study controls: the arms"""
+    schedule: tuple[Count, ...] = (20, 40, 60, 80, 100)
+    """study schedule: epochs of the short schedule, of the ticket and of dense-short"""
+    transfer: tuple[str, ...] = ("threat.eps=4/255", "search.method=natural")
+    """study transfer: changes of the recipe that another ticket is found with, to be trained by the recipe as
+    it is: of data (of the same shape and classes), threat or search"""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How the arithmetic is done; what changes the bits is part of the recipe."""
+
+    threads: Annotated[int, Range(least=1, most=1024)] = 2
+    """CPU threads"""
+    channels_last: bool = True
+    """memory format of images and weights: channels last, or PyTorch's default"""
+    precision: Literal["float32", "bf16-attack", "bf16"] = "float32"
+    """what passes of a training are computed in: float32; bfloat16 (autocast) for the training attack's, or
+    for the update's too. Weights stay float32, and so do validation and evaluation"""
+    compile: bool = False
+    """compile training's passes with torch.compile; needs a compiler, and its time is charged"""
+    compact: bool = True
+    """train a ticket without the channels that it prunes whole, which is the same net at less cost; false:
+    with all its zeros"""

@@ -1,0 +1,154 @@
+"""Dataclasses to plain tables and back, every value checked and every mistake named by its full field."""
+
+import dataclasses
+import math
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from robust_tickets.base.errors import InputError, unknown
+from robust_tickets.recipe.eps import Eps
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number: `least` and `most` are allowed, `above` and `below` are not."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+
+    def admits(self, value: float) -> bool:
+        """Whether the value lies within the bounds (NaN and infinity never do)."""
+        return math.isfinite(value) and self.least <= value <= self.most and self.above < value < self.below
+
+    def __str__(self) -> str:
+        """The bounds in words."""
+        words = {"least": "at least", "most": "at most", "above": "above", "below": "below"}
+        given = ((word, getattr(self, name)) for name, word in words.items())
+        return " and ".join(f"{word} {bound:g}" for word, bound in given if math.isfinite(bound))
+
+
+Count = Annotated[int, Range(least=1)]
+CountOrZero = Annotated[int, Range(least=0)]
+Positive = Annotated[float, Range(above=0)]
+NotNegative = Annotated[float, Range(least=0)]
+Share = Annotated[float, Range(above=0, below=1)]
+ShareOrZero = Annotated[float, Range(least=0, below=1)]
+
+
+def read(cls: type[T], table: object, base: T | None = None, path: str = "") -> T:
+    """A dataclass from a table of plain values, `base` (or the defaults) where the table is silent.
+
+    Raises InputError that names the field by its whole path, such as `search.lr`.
+    """
+    if not isinstance(table, dict):
+        raise InputError(f"{path or 'the recipe'} must be a table of fields, got {table!r:.80}")
+    hints = get_type_hints(cls, include_extras=True)
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        field = f"{path}.{key}" if path else str(key)
+        if key not in hints:
+            raise unknown("field", key, hints, shown=field)
+        nested = getattr(base, key) if base is not None else None
+        values[key] = _convert(hints[key], value, field, nested)
+    if base is not None:
+        return dataclasses.replace(base, **values)  # type: ignore[type-var]
+    missing = [
+        f.name
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if f.name not in values and f.default is f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InputError(f"{path or 'the recipe'} lacks the field {missing[0]!r}: add it")
+    return cls(**values)
+
+
+def check(instance: object, path: str = "") -> None:
+    """Raise InputError for the first field whose value is of the wrong type or out of range."""
+    for key, hint in get_type_hints(type(instance), include_extras=True).items():
+        field = f"{path}.{key}" if path else key
+        value = getattr(instance, key)
+        if dataclasses.is_dataclass(value) and not isinstance(value, Eps):
+            check(value, field)
+        else:
+            _convert(hint, value, field, None)
+
+
+def plain(instance: object) -> Any:
+    """The nested table of plain values (str, int, float, bool, list, dict) that a dataclass stands for.
+
+    None is left out, since TOML has no word for it.
+    """
+    if isinstance(instance, Eps):
+        return instance.text
+    if isinstance(instance, Path):
+        return str(instance)
+    if isinstance(instance, tuple):
+        return [plain(item) for item in instance]
+    if dataclasses.is_dataclass(instance):
+        fields = ((f.name, getattr(instance, f.name)) for f in dataclasses.fields(instance))
+        return {name: plain(value) for name, value in fields if value is not None}
+    return instance
+
+
+def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
+    bounds = None
+    if get_origin(hint) is Annotated:
+        hint, *extras = get_args(hint)
+        bounds = next((e for e in extras if isinstance(e, Range)), None)
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        return _convert(next(a for a in get_args(hint) if a is not type(None)), value, field, base)
+    if origin is Literal:
+        if (type(value), value) not in ((type(known), known) for known in get_args(hint)):  # 8.0 is not 8
+            raise unknown(f"value for {field}:", value, map(str, get_args(hint)))
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)) or not value:
+            raise InputError(f"{field} must be a list with at least one value, got {value!r:.80}")
+        return tuple(_convert(get_args(hint)[0], item, field, None) for item in value)
+    if hint is Eps:
+        return value if isinstance(value, Eps) else _eps(value, field)
+    if dataclasses.is_dataclass(hint):
+        return read(hint, value, base, field)  # type: ignore[arg-type]
+    if hint is Path and isinstance(value, (str, Path)):
+        return Path(value)
+    if hint in (int, float) and type(value) is int and abs(value) > _LARGEST:
+        raise InputError(
+            f"{field} must be at most {_LARGEST} in size, got a number of {len(str(value))} digits"
+        )
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        raise InputError(f"{field} must be {_WORDS.get(hint, hint)}, got {value!r:.80}")
+    if bounds is not None and not bounds.admits(value):
+        finite = "" if math.isfinite(value) else " and finite"
+        raise InputError(f"{field} must be {bounds}{finite}, got {value!r:.80}")
+    return value
+
+
+def _eps(value: object, field: str) -> Eps:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise InputError(f"{field} must be a number such as '8/255' or 0.03, got {value!r:.80}")
+    try:
+        return Eps(str(value))
+    except InputError as error:
+        raise InputError(f"{field}: {error}") from None
+
+
+_LARGEST = 2**31 - 1  # what C libraries can be told
+
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text in quotes",
+    Path: "a path in quotes",
+}

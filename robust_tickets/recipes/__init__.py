@@ -1,1 +1,0 @@
-"""The shipped recipes, one TOML file each."""

@@ -1,0 +1,1 @@
+"""Run directories: file names, whole-file writes, tensor files, locks, listing."""

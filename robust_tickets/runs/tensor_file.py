@@ -1,0 +1,92 @@
+"""Tensors and what they mean, in one safetensors file: no pickle, no clock, no path, a content hash."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.runs import files
+
+T = TypeVar("T")
+
+VERSION = 1
+"""Version of the files' layout."""
+
+_KEY = "robust-tickets"  # one key, as safetensors keeps several in no particular order
+
+
+def save(path: Path, kind: str, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write the file, whole or not at all; the same content gives the same bytes."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    meta = {**meta, "kind": kind, "version": VERSION}
+    meta["hash"] = content_hash(tensors, meta)
+    text = json.dumps(meta, sort_keys=True)
+    files.write_bytes(path, serialise(tensors, {_KEY: text}))
+
+
+def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and meaning of a file that `save` wrote.
+
+    Raises InputError for a file that is absent, damaged, of another kind or of a later version.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name the {kind} in it (.safetensors)")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: give the path of a {kind} (.safetensors)")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        meta = json.loads(text) if text else None
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is damaged or no {kind} ({error}): copy it again, or make it anew"
+        ) from None
+    if not isinstance(meta, dict):
+        raise InputError(f"{path} was not written by robust-tickets: expected a {kind}")
+    if meta.get("kind") != kind:
+        raise InputError(f"{path} is a {meta.get('kind')}, expected a {kind}")
+    if meta.get("version") != VERSION:
+        raise InputError(
+            f"{path} has version {meta.get('version')}, this release reads {VERSION}: update robust-tickets"
+        )
+    if meta.get("hash") != content_hash(tensors, meta):
+        raise InputError(
+            f"{path} is damaged: its content does not match its hash; copy it again, or make it anew"
+        )
+    return tensors, meta
+
+
+def field(meta: dict[str, Any], name: str, kind: type[T]) -> T:
+    """A value of a file's meaning. Raises KeyError where it is missing, TypeError where it is no `kind`."""
+    value = meta[name]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{name} is {value!r:.40}, no {kind.__name__}")
+    return value
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file says that `save` wrote it; whether it is whole, `load` finds out."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
+def content_hash(tensors: dict[str, Tensor], meta: dict[str, Any]) -> str:
+    """Sixteen hex digits of names, types, shapes, values and meaning."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    meaning = {key: value for key, value in meta.items() if key != "hash"}
+    digest.update(json.dumps(meaning, sort_keys=True).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,277 @@
+"""One net before its judges: attacks at one eps after another, all that is done kept on disk."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from attacks import Bookmark
+from attacks.bookmark import State
+from robust_tickets.base import signals
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.version import __version__
+from robust_tickets.data.dataset import Dataset, Split
+from robust_tickets.evaluation import attack_sets, evaluate, result, robustness_csv, sanity_checks
+from robust_tickets.evaluation.evaluate import Judging
+from robust_tickets.evaluation.result import Row
+from robust_tickets.evaluation.sanity_report import Check, Sanity
+from robust_tickets.evaluation.verdict_matrix import Verdicts
+from robust_tickets.models.fingerprint import function_print, weights_print
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.models.fold import Folded, fold
+from robust_tickets.models.placement import placed
+from robust_tickets.models.user_net import Make
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.trust import digest_of
+from robust_tickets.runs import files
+from robust_tickets.stages.attacked_images import Pictures
+from robust_tickets.stages.checkpointer import STATES, Saves, clear
+from robust_tickets.stages.experiment import threat_model
+from robust_tickets.stages.state_files import EVALUATION
+from robust_tickets.training.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a checkpoint.
+
+    limit: images, balanced over the classes; 0 means all. eps, norm: by default those that the net was
+    trained against; several eps give a curve. source: another checkpoint, whose net is attacked instead.
+    """
+
+    attacks: tuple[str, ...]
+    split: Literal["train", "val", "test"] = "test"
+    limit: int = 0
+    seed: int = 0
+    eps: tuple[Eps, ...] = ()
+    norm: Literal["Linf", "L2"] | None = None
+    source: Path | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A net as attacks see it, and sixteen hex digits of all that it is: weights, architecture, own code."""
+
+    view: Folded
+    digest: str
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, make: Make | None, what: Recipe, machine: Machine) -> "Loaded":
+        """A checkpoint's net on the machine."""
+        net = placed(checkpoint.net(make), what.compute, machine)
+        own = "" if make is None else function_print(net, checkpoint.model.shape)
+        return cls(fold(net), _digest([weights_print(net), asdict(checkpoint.model), own]))
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A net that is loaded, the images, and where results go. source: the net that is attacked instead."""
+
+    file: Path
+    asked: Asked
+    machine: Machine
+    net: Loaded
+    source: Loaded | None
+    data: Dataset
+    folder: Path
+    ledger: Ledger
+    album: Pictures | None = None
+    split: Split = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take the images that are judged."""
+        object.__setattr__(self, "split", getattr(self.data, self.asked.split).first(self.asked.limit))
+
+    def judge(self, what: Recipe) -> tuple[pd.DataFrame, list[Row]]:
+        """The rows of all attacks at the recipe's eps, each merged into robustness.csv as it is done."""
+        asked = self.asked
+        about = self._about(what)
+        verdicts = Verdicts(self.split.ids, self.split.labels, self._named("verdicts", about, "npz"), about)
+        names = attack_sets.attacks_named(asked.attacks)
+        for name in names:
+            if self.album is not None and name != attack_sets.CLEAN:
+                verdicts.columns.pop(name, None)  # what is known already would have no images
+        robustness_csv.rows_of(self.folder / "robustness.csv")  # whether it is damaged is better known now
+        # what earlier commands did of it; passes are in the columns, with what is done now
+        self.ledger.seconds["attack"] += sum(c.seconds for c in map(verdicts.columns.get, names) if c)
+        title = f"evaluate {self.file.stem}" + (f" at {what.threat.eps}" if len(asked.eps) > 1 else "")
+        rows: list[Row] = []
+
+        with (
+            self.machine.progress.stage(title, len(self.split) * len(names)) as meter,
+            self._bookmark("verdicts", about) as (mark, earlier),
+        ):
+
+            def advance(samples: int, passes: Passes, of_source: Passes) -> None:
+                nonlocal earlier
+                done = passes.total + of_source.total
+                meter.advance(samples, max(0, done - earlier))
+                earlier = max(0, earlier - done)
+
+            with self.ledger.phase("attack"):
+                for row in evaluate.evaluate(
+                    self.net.view,
+                    self.split,
+                    names,
+                    _judging(what, asked),
+                    source=None if self.source is None else self.source.view,
+                    verdicts=verdicts,
+                    advance=advance,
+                    attacked=None if self.album is None else self.album.at(str(what.threat.eps)),
+                    mark=mark,
+                ):
+                    rows.append(row)
+                    robustness_csv.merge(self.folder / "robustness.csv", self._table(rows, what))
+                    meter.note("  ".join(f"{row.attack} {row.accuracy:.1%}" for row in rows))
+        for column in (verdicts.columns[row.attack] for row in rows):
+            self._charge(self.net, column.passes)
+            if self.source is not None:
+                self._charge(self.source, column.source_passes)
+        whole = [*rows, result.worst_case(rows)] if len(rows) > 1 else rows
+        table = self._table(whole, what)
+        robustness_csv.merge(self.folder / "robustness.csv", table)
+        return table, rows
+
+    def check(self, what: Recipe) -> Sanity:
+        """The sanity checks of the net at the recipe's eps, as they were found or, once found, as kept."""
+        known = self.known_checks(what)
+        if known is not None:
+            self._charge(self.net, known.passes)
+            return known
+        file = self._sanity_file(what)
+        how, whole = _judging(what, self.asked), sanity_checks.sanity_passes(len(self.split))
+        with self.machine.progress.stage("sanity checks", whole) as meter:
+
+            def advance(check: str, passes: Passes) -> None:
+                meter.advance(passes.total, passes.total)
+                meter.note(check)
+
+            with self._bookmark("sanity", self._about(what)) as (mark, _), self.ledger.phase("attack"):
+                found = sanity_checks.sanity_checks(self.net.view, self.split, how, advance, mark)
+        self._charge(self.net, found.passes)
+        about = self._about(what) | {"source": "", "checkpoint": digest_of(self.file)}
+        files.write_json(file, {"about": about, **asdict(found)})
+        return found
+
+    def known_checks(self, what: Recipe) -> Sanity | None:
+        """The sanity checks that an earlier evaluation kept. Raises InputError for a damaged file."""
+        file = self._sanity_file(what)
+        return _read(file) if file.is_file() else None
+
+    def account(self) -> None:
+        """Keep what these verdicts and checks took; the account of the same work stays as it was."""
+        report = self.ledger.report()
+        file = self._account_file()
+        if not file.is_file() or files.read_json(file, "remove it").get("passes") != report["passes"]:
+            files.write_json(file, report)
+
+    @contextmanager
+    def _bookmark(self, kind: str, about: dict[str, Any]) -> Iterator[tuple[Bookmark, int]]:
+        """Where the evaluation stands within the block is kept on disk, until it is done.
+
+        With the mark comes how many passes were made earlier, which the next row counts again.
+        """
+        if self.album is not None:  # the images of what is done already would be missing
+            yield Bookmark(), 0
+            return
+        place = self.folder / STATES / self._named(kind, about, "x").stem
+        timed = partial(self.ledger.phase, "checkpoint")
+        saves = Saves(place, EVALUATION, about, self.machine.every, self.machine.progress.say, timed=timed)
+        known, offers, earlier = saves.newest() or [], 0, 0
+
+        def offer(states: Callable[[], list[State]]) -> None:
+            nonlocal offers
+            offers += 1
+            saves.offer(offers, states)
+
+        mark = Bookmark(known, offer, self.machine.device)
+        with signals.waiting(), mark.level(lambda: {"offers": offers}) as kept:
+            if kept is not None:
+                offers = kept["offers"]
+                self.ledger.seconds["attack"] += sum(level.get("seconds", 0.0) for level in known)
+                within = next((f" within {level['attack']}" for level in known if "attack" in level), "")
+                self.machine.progress.say(f"going on{within}, after {offers} steps")
+                earlier = sum(level.get(kind, 0) for level in known for kind in _COUNTED)
+            yield mark, earlier
+        clear(place)
+
+    def _account_file(self) -> Path:
+        return self.folder / f"evaluate-{self.file.stem}.ledger.json"
+
+    def curve_file(self, whats: Sequence[Recipe]) -> Path:
+        """Where the curve over several eps goes."""
+        return self._named("robustness", {"each": [self._about(what) for what in whats]}, "svg")
+
+    def _sanity_file(self, what: Recipe) -> Path:
+        return self._named("sanity", self._about(what) | {"source": ""}, "json")
+
+    def _charge(self, net: Loaded, passes: Passes) -> None:
+        self.ledger.count("attack", passes, forward_flops(net.view, self.data.spec.shape))
+
+    def _table(self, rows: list[Row], what: Recipe) -> pd.DataFrame:
+        return robustness_csv.table(
+            rows,
+            self.split.labels.cpu(),
+            self.data.spec.classes,
+            checkpoint=self.file.stem,
+            split=self.asked.split,
+            threat=what.threat,
+            rel_step=what.evaluate.rel_step,
+            seed=self.asked.seed,
+            source="" if self.source is None else self.source.digest,
+        )
+
+    def _about(self, what: Recipe) -> dict[str, Any]:
+        """All that verdicts hang on besides the attack."""
+        return {
+            "net": self.net.digest,
+            "source": "" if self.source is None else self.source.digest,
+            "images": self.data.fingerprint,
+            "split": self.asked.split,
+            "n": len(self.split),
+            "norm": what.threat.norm,
+            "eps": str(what.threat.eps),
+            "rel_step": what.evaluate.rel_step,
+            "seed": self.asked.seed,
+            "batch": what.evaluate.batch,
+            "threads": what.compute.threads,
+            "channels_last": what.compute.channels_last,
+            "device": self.machine.device.partition(":")[0],
+            "versions": {name: version(name) for name in ("torch", "torchattacks")} | {"ours": __version__},
+        }
+
+    def _named(self, kind: str, about: dict[str, Any], suffix: str) -> Path:
+        return self.folder / f"{kind}-{self.file.stem}-{_digest(about)[:8]}.{suffix}"
+
+
+_COUNTED = ("forwards", "backwards", "source_forwards", "source_backwards")
+"""Passes in the levels of a bookmark."""
+
+
+def _judging(what: Recipe, asked: Asked) -> Judging:
+    judged = what.evaluate
+    return Judging(threat_model(what), judged.rel_step, judged.batch, asked.seed, what.compute.channels_last)
+
+
+def _digest(told: object) -> str:
+    """Sixteen hex digits of plain values."""
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read(file: Path) -> Sanity:
+    found = files.read_json(file, "remove it and evaluate again")
+    try:
+        checks = tuple(Check(**check) for check in found["checks"])
+        return Sanity(checks, int(found["samples"]), Passes(**found["passes"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None

@@ -1,0 +1,60 @@
+"""What a net has that is left as it is: said, so that nobody takes it for pruned, trained or folded."""
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from robust_tickets.models.fold import norms_after
+from robust_tickets.pruning.mask import prunable
+
+
+def said(net: nn.Module, say: Callable[[str], None]) -> nn.Module:
+    """The net, once it is said what of it is left alone."""
+    for line in left_alone(net):
+        say(line)
+    return net
+
+
+def left_alone(net: nn.Module) -> list[str]:
+    """A line each for weights that cannot be pruned, those that are frozen, and BatchNorms not folded."""
+    lines = []
+    all_ = sum(p.numel() for p in net.parameters())
+    may = {id(weight) for weight in prunable(net).values()}
+    # vectors are biases and norms, which no mask of ours counts
+    others = {n: p for n, p in net.named_parameters() if p.ndim > 1 and id(p) not in may}
+    computed = {n: p for n, p in others.items() if "parametrizations" in n.split(".")}
+    frozen = {n: p for n, p in net.named_parameters() if not p.requires_grad}
+    if others.keys() - computed.keys():
+        rest = {n: p for n, p in others.items() if n not in computed}
+        lines.append(
+            f"not pruned: {_size(rest)} of {all_:,} parameters belong to no convolution or linear layer "
+            f"({_named(rest)})"
+        )
+    if computed:
+        lines.append(
+            f"not pruned: {_size(computed)} of {all_:,} parameters only go into weights that are computed "
+            f"({_named(computed)}); torch.nn.utils.parametrize.remove_parametrizations makes these weights "
+            "parameters again"
+        )
+    if frozen:
+        lines.append(
+            f"not trained: {_size(frozen)} of {all_:,} parameters are frozen ({_named(frozen)}); where they "
+            "are weights, a search still prunes them, unless search.spare names them"
+        )
+    norms = sum(isinstance(module, _BatchNorm) for module in net.modules())
+    folded = len(norms_after(net))
+    if folded < norms:
+        lines.append(
+            f"not folded for the attack: {norms - folded} of {norms} BatchNorms, which no convolution is "
+            "known to stand right before"
+        )
+    return lines
+
+
+def _size(parameters: Mapping[str, nn.Parameter]) -> str:
+    return f"{sum(p.numel() for p in parameters.values()):,}"
+
+
+def _named(parameters: Mapping[str, nn.Parameter]) -> str:
+    return ", ".join(list(parameters)[:3]) + (", ..." if len(parameters) > 3 else "")

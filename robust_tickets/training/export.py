@@ -1,0 +1,135 @@
+"""A checkpoint's net in forms that run without this package, each checked against the original."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.resize import resize
+from robust_tickets.models.user_net import Make, made
+from robust_tickets.runs import files
+from robust_tickets.training.checkpoint import Checkpoint
+
+Format = Literal["torch", "onnx", "safetensors"]
+Net = Callable[[Tensor], Tensor]
+
+SUFFIXES: dict[Format, str] = {"torch": ".pt2", "onnx": ".onnx", "safetensors": "-weights.safetensors"}
+
+TOLERANCE = 1e-5
+"""How far logits may lie from the original's, as a share of the largest logit, or of 1 where that is less."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The file written, and a line on how far its logits lie from the original's."""
+
+    file: Path
+    check: str
+
+
+def export(checkpoint: Path, form: Format, out: Path | None = None, make: Make | None = None) -> Exported:
+    """Write the net of a checkpoint; `make` makes a net of the user's own, whose name alone is in the file.
+
+    The net takes any number of images float32 (N, C, H, W) in [0, 1] and gives logits (N, classes);
+    normalisation is in it, and weights that a ticket pruned are zero. Nothing is left behind, and InputError
+    raised, where it cannot be exported or its logits differ by more than TOLERANCE.
+    """
+    loaded = Checkpoint.load(checkpoint)
+    net = loaded.net(make)
+    target = out or checkpoint.with_name(checkpoint.stem + SUFFIXES[form])
+    spec = loaded.model
+    differences: list[float] = []
+
+    def save(part: Path) -> None:
+        try:
+            exported = _EXPORTERS[form](net, spec, part, make)
+            differences.append(_difference(exported, net, spec))
+        except InputError:
+            raise
+        except Exception as error:  # exporters raise whatever the net's own code leads them to
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"the net cannot be exported as {form} ({reason}): try another --format; safetensors can "
+                "always be had"
+            ) from error
+        if not differences[0] <= TOLERANCE:
+            raise InputError(
+                f"the {form} net's logits differ from the original's by {differences[0]:.1e}, more than "
+                f"{TOLERANCE:g}: try another --format"
+            )
+
+    files.write(target, save)
+    return Exported(
+        target,
+        f"logits differ from the original's by at most {differences[0]:.1e} of their size (on 5 images)",
+    )
+
+
+def _torch(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net:
+    program = torch.export.export(net, (_images(spec, 2),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    with file.open("wb") as target:  # given a name, it would insist on a suffix
+        torch.export.save(program, target)
+    with file.open("rb") as source:
+        return torch.export.load(source).module()
+
+
+def _onnx(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 (torch.onnx needs it)
+    except ImportError as error:
+        raise InputError(
+            f"--format onnx needs the package {error.name}: pip install 'robust-tickets[onnx]'"
+        ) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of deprecations within torch.onnx itself
+        program = torch.onnx.export(
+            net,
+            (_images(spec, 2),),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+        )
+    assert program is not None
+    model = program.model_proto
+    onnx.checker.check_model(model)
+    file.write_bytes(model.SerializeToString())
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+
+def _safetensors(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net:
+    # layers may share a weight, which safetensors would refuse
+    save_file({name: tensor.clone().contiguous() for name, tensor in net.state_dict().items()}, file)
+    fresh, state = made(spec, make, seed=1), load_file(file)
+    resize(fresh, state)  # a ticket's net may have fewer channels
+    fresh.load_state_dict(state)
+    return fresh.eval()
+
+
+_EXPORTERS: dict[Format, Callable[[nn.Module, ModelSpec, Path, Make | None], Net]] = {
+    "torch": _torch,
+    "onnx": _onnx,
+    "safetensors": _safetensors,
+}
+
+
+@torch.no_grad()
+def _difference(exported: Net, net: nn.Module, spec: ModelSpec) -> float:
+    images = _images(spec, 5)  # another number than it was traced with
+    expected = net(images)
+    return float((exported(images) - expected).abs().max() / expected.abs().max().clamp(min=1.0))
+
+
+def _images(spec: ModelSpec, n: int) -> Tensor:
+    return torch.rand((n, *spec.shape), generator=torch.Generator().manual_seed(n))

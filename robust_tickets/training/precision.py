@@ -1,0 +1,143 @@
+"""How the passes of a training are computed: in float32 or bfloat16, eager or compiled."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from attacks.attack import inspected
+from robust_tickets.base.random_streams import seeded
+from robust_tickets.models.fold import Folded
+from robust_tickets.recipe.fields import Compute
+
+
+class Bfloat16(nn.Module):
+    """A net whose passes are computed in bfloat16 (autocast); its weights and logits stay float32."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) float32; what their gradients go back through is bfloat16."""
+        with torch.autocast(images.device.type, torch.bfloat16):
+            logits: Tensor = self.net(images)
+        return logits.float()
+
+
+@dataclass(frozen=True)
+class Through:
+    """What passes go through: for the update the net, for the training attack its folded view.
+
+    Validation and evaluation ask neither: they are computed in float32 and eager, whatever is trained.
+    """
+
+    update: Callable[[Tensor], Tensor]
+    attack: nn.Module
+
+
+def passes_of(net: nn.Module, folded: Folded, compute: Compute, images: Tensor) -> tuple[Through, list[str]]:
+    """The passes that the recipe asks for, and what is to be said where the machine cannot do all of it.
+
+    They share net's and view's memory. What is compiled is compiled now, on images (N, C, H, W) like those to
+    come; the net, its modes and the generators are afterwards as they were.
+    """
+    compute, said = possible(compute, images.device.type)
+    if compute.compile:
+        torch._dynamo.reset()  # each training pays for its own code, whatever else the process has trained
+        made = _made(net, folded, compute)
+        try:
+            with seeded(0):
+                _warm_up(made, net, images)
+        except Exception as error:  # whatever the net's code, or the machine's compiler, makes torch raise
+            said.append(_without_compile(error))
+            compute = replace(compute, compile=False)
+    return _made(net, folded, compute), said
+
+
+def _made(net: nn.Module, folded: Folded, compute: Compute) -> Through:
+    update, attack = net, cast(nn.Module, folded)
+    if compute.compile:
+        # a training's batches all have one shape, so code for any shape has nothing to gain
+        update, attack = (cast(nn.Module, torch.compile(module, dynamic=False)) for module in (net, folded))
+    if compute.precision != "float32":
+        attack = Bfloat16(attack)
+    if compute.precision == "bf16":
+        update = Bfloat16(update)
+    return Through(update, attack)
+
+
+def _warm_up(through: Through, net: nn.Module, images: Tensor) -> None:
+    """Take a step's passes, and leave the net as it was."""
+    buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
+    modes = [(module, module.training) for module in net.modules()]
+    net.train()
+    try:
+        with inspected(through.attack):
+            point = images.detach().requires_grad_()
+            torch.autograd.grad(through.attack(point).sum(), point)
+        through.update(images).sum().backward()  # type: ignore[no-untyped-call]
+    finally:
+        for parameter in net.parameters():
+            parameter.grad = None
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+
+
+def possible(compute: Compute, device: str) -> tuple[Compute, list[str]]:
+    """What of the recipe's arithmetic the machine can do, and what is to be said of the rest."""
+    said = []
+    if compute.precision != "float32" and not _has_bfloat16(device):
+        said.append(
+            f"compute.precision {compute.precision}: {_named(device)} has no instructions for bfloat16: "
+            "going on in float32"
+        )
+        compute = replace(compute, precision="float32")
+    missing = _no_compiler(device) if compute.compile else None
+    if missing is not None:
+        said.append(_without_compile(missing))
+        compute = replace(compute, compile=False)
+    return compute, said
+
+
+def _without_compile(error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (
+        f"compute.compile: torch.compile does not work here ({reason:.200}): going on without it; on a CPU "
+        "it needs a C++ compiler, such as g++"
+    )
+
+
+def _has_bfloat16(device: str) -> bool:
+    if device == "cpu":
+        # oneDNN also takes bfloat16 where it has to emulate it, which is slower than float32
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        arm = platform.machine() in ("aarch64", "arm64")
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported() and (native or arm))
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def _named(device: str) -> str:
+    return f"this CPU ({platform.machine()})" if device == "cpu" else torch.cuda.get_device_name()
+
+
+@lru_cache
+def _no_compiler(device: str) -> Exception | None:
+    """What torch.compile raises, tried on next to nothing; None where it works."""
+
+    @torch.compile(dynamic=False)
+    def square(numbers: Tensor) -> Tensor:
+        return numbers * numbers + 1
+
+    try:
+        square(torch.ones(8, device=device, requires_grad=True)).sum().backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # whatever the machine's compiler, or its absence, makes torch raise
+        return error
+    return None

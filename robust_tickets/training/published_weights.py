@@ -1,0 +1,157 @@
+"""Weights that others published: a state dict, for a net of the registry or of the user's own."""
+
+import math
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from robust_tickets.base.errors import InputError, unknown
+from robust_tickets.data.dataset import SPECS, Spec
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.user_net import Make, made
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.training.checkpoint import Checkpoint
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+_PREFIXES = ("_orig_mod.", "module.", "model.")
+_UNUSED = ("sub_block1.",)  # in TRADES's WideResNets, where no forward pass reaches it
+
+
+def published(
+    path: Path, model: ModelSpec, what: Recipe, make: Make | None = None, *, normalised: bool = False
+) -> Checkpoint:
+    """A checkpoint from a `.safetensors` file, or from any that torch.load reads with weights_only.
+
+    A dictionary around the state dict and the prefixes module. and model. are taken off. `normalised`: the
+    model's normalisation was asked for, and is not to be overruled by the file's own. Raises InputError for a
+    file that cannot be read, and with each key that does not fit the net.
+    """
+    state = _stripped(_unwrapped(_read(path), path))
+    said = sorted(name for name in state if name.startswith("normalise."))
+    if normalised and said:
+        raise InputError(
+            f"{path} says itself how images are normalised ({', '.join(said)}): leave out the flag normalise"
+        )
+    net = made(model, make, seed=0, train=False)
+    own = net.state_dict()
+    # what our nets have besides: normalisation, and a count that old files lack
+    state = {n: t for n, t in own.items() if n.startswith("normalise.") or "num_batches_tracked" in n} | state
+    wrong = [f"{name} is missing" for name in own if name not in state]
+    wrong += [f"{name} is not in the net" for name in state if name not in own]
+    wrong += [
+        f"{name} is {tuple(state[name].shape)}, in the net {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if wrong:
+        raise InputError(
+            f"{path} does not fit {model.name} at width {model.width:g} for {model.classes} classes, choose "
+            f"another net by --model.name; {len(wrong)} names: {'; '.join(wrong)}"
+        )
+    odd = next((n for n in own if not bool(torch.isfinite(state[n].float()).all())), None)
+    if odd is not None:
+        raise InputError(
+            f"{path} has values in {odd} that are not finite: the training diverged, or the file is damaged; "
+            "use another"
+        )
+    return Checkpoint(
+        state={name: state[name] for name in own},
+        model=model,
+        recipe=recipes.record(what),
+        data="",
+        arm="published",
+        seed=0,
+        epoch=0,
+        val_clean=math.nan,
+        val_robust=math.nan,
+    )
+
+
+def normalisation(text: str, spec: Spec) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std, one a channel, from "none", the name of a data set, or "MEAN,STD".
+
+    MEAN and STD are a number each, or one number a channel: all means, then all stds. Raises InputError for
+    anything else.
+    """
+    channels = spec.shape[0]
+    if text == "none":
+        return (0.0,) * channels, (1.0,) * channels
+    if text in SPECS:
+        known = SPECS[text]
+        if len(known.mean) != channels:
+            raise InputError(
+                f"normalise {text} is for {len(known.mean)} channels, the images have {channels}"
+            )
+        return known.mean, known.std
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise unknown("normalisation", text, ["none", *SPECS, "MEAN,STD"]) from None
+    if len(numbers) == 2:
+        numbers = (numbers[0],) * channels + (numbers[1],) * channels
+    mean, std = numbers[:channels], numbers[channels:]
+    if len(numbers) != 2 * channels or not all(map(math.isfinite, numbers)) or min(std) <= 0:
+        raise InputError(
+            f"normalise {text!r} makes no sense for {channels} channels: write MEAN,STD, two numbers or "
+            f"{2 * channels} (all means, then all stds), with stds above 0"
+        )
+    return mean, std
+
+
+def _read(path: Path) -> Any:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name the file in it, as {path / 'best.safetensors'}")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: give the path of a checkpoint (.safetensors, .pt)")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if _is_squeezed(path):
+            raise InputError(
+                f"{path} is compressed, as torch.save never does, and may hold far more than it seems: fetch "
+                "the file again, or unpack it"
+            )
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path} is no file of weights, or holds more than weights, and code from a file is never run: "
+            "save the net's state_dict() alone, or fetch the file again"
+        ) from None
+    except Exception:  # torch.load raises whatever a damaged file leads it to
+        raise InputError(f"{path} is damaged or no file of weights: fetch it again") from None
+
+
+def _is_squeezed(path: Path) -> bool:
+    """Whether a zip holds anything compressed."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
+
+
+def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+    if not isinstance(found, Mapping) or not found:
+        raise InputError(f"{path} holds no state dict: save net.state_dict() to it")
+    odd = [str(name) for name, value in found.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise InputError(f"{path} holds no state dict: {odd[0]} is no tensor; save net.state_dict() to it")
+    return {str(name): value for name, value in found.items()}
+
+
+def _stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return {name: value for name, value in state.items() if not name.startswith(_UNUSED)}
