@@ -13,7 +13,8 @@ from robust_tickets.base.progress import Meter
 from robust_tickets.data.batches import batches
 from robust_tickets.models.fold import norms_after
 from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.mask import Mask, dead_filters, prunable
+from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.masking import dead_filters
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.training import loop as loop_module
 from robust_tickets.training.loop import fit, snapshot
