@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from attacks import PGD, ThreatModel
 from attacks.losses import margin
-from robust_tickets.models.fold import Folded, fold
+from robust_tickets.models.fold import FoldedNet, fold
 
 EPS, STEP, STEPS, RESTARTS, BATCH = 8 / 255, 2 / 255, 20, 5, 250
 THREAT = ThreatModel("Linf", EPS)
 ATTACK = PGD(THREAT, steps=STEPS, step_size=STEP)
 
 
-def ready(net: nn.Module) -> Folded:
+def ready(net: nn.Module) -> FoldedNet:
     """A net as our attacks are given it: folded, channels last."""
     return fold(net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 

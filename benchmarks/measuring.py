@@ -128,7 +128,7 @@ def spread(records: list[dict[str, Any]], name: str) -> str:
 
 def machine(threads: int) -> str:
     """The machine in a line."""
-    from robust_tickets.base.machine import machine as about
+    from robust_tickets.base.machine import describe_machine as about
 
     told = about("cpu", threads)
     return f"{told['cpu']}, {told['cores']} cores, {threads} threads, torch {torch.__version__}"

@@ -24,15 +24,15 @@ from robust_tickets.data.batches import batches
 from robust_tickets.data.dataset import SPECS, Dataset, Split
 from robust_tickets.models.fold import fold
 from robust_tickets.models.registry import ModelSpec, build
-from robust_tickets.pruning.channel_criteria import channel_scores, cut_channels
+from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import channel_groups
-from robust_tickets.pruning.compaction import all_alive, channel_mask
+from robust_tickets.pruning.compaction import all_channels, channel_mask
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Compute, Evaluate, Pgd, Train
-from robust_tickets.tickets.compact_net import compacted
-from robust_tickets.training.loop import Fit, fit
+from robust_tickets.tickets.compact_net import compact_net
+from robust_tickets.training.loop import TrainingConfig, fit
 from robust_tickets.training.precision import possible
 
 BATCH = 128
@@ -159,7 +159,7 @@ def _fitted(net: nn.Module, mask: Mask | None, case: Case, compute: Compute) -> 
     settings = Train(pgd=pgd, epochs=1, batch=BATCH, lr=LR, schedule="constant")
     looked = Evaluate(val_steps=1, early_epochs=0)
     threat = ThreatModel("Linf", EPS)
-    how = Fit(settings, case.steps, threat, looked, compute, seed=0)
+    how = TrainingConfig(settings, case.steps, threat, looked, compute, seed=0)
     ledger = Ledger("train")
     with ledger.running():
         fit(net, mask, _data(case.steps), how, ledger, Meter())
@@ -175,8 +175,8 @@ def _ours(way: str, name: str) -> tuple[nn.Module, Mask | None]:
         mask = prune(scores, full, 0.8)
     elif way in SMALL:
         groups = channel_groups(net, SPEC.shape)
-        lives = cut_channels(channel_scores(groups, scores, full), all_alive(groups), SMALL[way])
-        net = compacted(net, channel_mask(groups, lives, full), SPEC.shape).net
+        lives = prune_channels(channel_scores(groups, scores, full), all_channels(groups), SMALL[way])
+        net = compact_net(net, channel_mask(groups, lives, full), SPEC.shape).net
     return net, mask
 
 

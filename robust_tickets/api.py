@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from robust_tickets.base.errors import InputError, RobustnessWarning, unknown
+from robust_tickets.base.errors import InputError, RobustnessWarning, unknown_name
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import Progress, Silent, for_stderr
@@ -29,26 +29,26 @@ from robust_tickets.data.dataset import Dataset
 from robust_tickets.data.tensors import from_tensors as images
 from robust_tickets.evaluation import evaluate as evaluation
 from robust_tickets.evaluation import result, sanity_checks, sanity_report
-from robust_tickets.evaluation.evaluate import Judging
-from robust_tickets.models.fold import copied, fold
-from robust_tickets.models.placement import placed
-from robust_tickets.models.user_net import Make, check_logits, own_name
+from robust_tickets.evaluation.evaluate import EvaluationConfig
+from robust_tickets.models.fold import copy_net, fold
+from robust_tickets.models.placement import place_net
+from robust_tickets.models.user_net import NetFactory, check_logits, function_name
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan as planning
-from robust_tickets.stages.experiment import Experiment, ticket_of
-from robust_tickets.stages.unsupported import said
+from robust_tickets.stages.experiment import Experiment, make_ticket
+from robust_tickets.stages.unsupported import warn_unsupported
 from robust_tickets.studies import grid
 from robust_tickets.studies import study as studies
 from robust_tickets.tickets.search import find_ticket as search_tickets
-from robust_tickets.tickets.starting_net import begun
+from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
-from robust_tickets.training.checkpoint import plant
+from robust_tickets.training.checkpoint import load_weights
 from robust_tickets.training.loop import fit
 
 __all__ = ["Trained", "compare", "evaluate", "find_ticket", "images", "study", "train"]
 
-Net = nn.Module | Make
+Net = nn.Module | NetFactory
 Images = Dataset | Mapping[str, Any] | None
 
 
@@ -84,7 +84,7 @@ def find_ticket(
     what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet)
     _check_seed(seed)
     machine.prepare(what.recipe.compute)
-    module = said(what.fresh_net(seed, machine), machine.progress.say)
+    module = warn_unsupported(what.fresh_net(seed, machine), machine.progress.say)
     ledger = Ledger("search", clock_for(device))
     with ledger.running():
         with ledger.phase("load"):
@@ -96,7 +96,7 @@ def find_ticket(
             found = search_tickets(module, dataset, search, how, ledger, meter, rewind=plan.rewind)
     for warning in found.warnings:
         warnings.warn(f"a warning of this search: {warning}", RobustnessWarning, stacklevel=2)
-    return ticket_of(what, found, dataset, seed, ledger)
+    return make_ticket(what, found, dataset, seed, ledger)
 
 
 def train(
@@ -122,12 +122,12 @@ def train(
             "robust_tickets.tickets"
         )
     machine.prepare(what.recipe.compute)
-    module = said(what.fresh_net(seed, machine), machine.progress.say)
+    module = warn_unsupported(what.fresh_net(seed, machine), machine.progress.say)
     shape, say = what.spec(machine).shape, machine.progress.say
     ledger = Ledger("train", clock_for(device))
     with ledger.running():
         with ledger.phase("prune"):
-            begins = begun(module, ticket, shape, what.recipe.compute, say)
+            begins = starting_net(module, ticket, shape, what.recipe.compute, say)
         with ledger.phase("load"):
             dataset = what.load(machine)
         plan = planning.plan(what.recipe, "dense" if ticket is None else "ticket", dataset.spec)
@@ -136,7 +136,7 @@ def train(
             fitted = fit(begins.net, begins.mask, dataset, how, ledger, meter)
     for warning in fitted.warnings:
         warnings.warn(f"a warning of this training: {warning}", RobustnessWarning, stacklevel=2)
-    plant(begins.net, fitted.best, "best epoch")
+    load_weights(begins.net, fitted.best, "best epoch")
     history = pd.DataFrame(fitted.history)
     return Trained(begins.net.eval(), fitted.best_epoch, history, fitted.last, ledger.report())
 
@@ -170,11 +170,11 @@ def evaluate(
     _check_seed(seed)
     machine.prepare(what.recipe.compute)
     settings, compute = what.recipe.evaluate, what.recipe.compute
-    ours = placed(copied(net), compute, machine)
+    ours = place_net(copy_net(net), compute, machine)
     check_logits(ours, what.model_spec(machine))
     folded = fold(ours)
     split = what.load(machine).test.first(limit)
-    how = Judging(what.threat, settings.rel_step, settings.batch, seed, compute.channels_last)
+    how = EvaluationConfig(what.threat, settings.rel_step, settings.batch, seed, compute.channels_last)
     named = [attacks] if isinstance(attacks, str) else attacks
     rows = list(evaluation.evaluate(folded, split, named, how))
     checks = sanity_checks.sanity_checks(folded, split, how).also(sanity_report.order_of_attacks(rows))
@@ -232,7 +232,7 @@ def study(
     sense.
     """
     if name not in grid.GRIDS:
-        raise unknown("study", str(name), grid.GRIDS)
+        raise unknown_name("study", str(name), grid.GRIDS)
     what = _seeded(net, data, recipe, fields, seeds, seed)
     machine = _machine(device, quiet)
     return studies.study(name, what, range(seed, seed + seeds), Path(runs), machine, _jobs(jobs)).folder
@@ -272,7 +272,7 @@ def _experiment(
     if net is not None:
         model = table.setdefault("model", {})
         if isinstance(model, dict):  # what is no table is complained of below
-            table["model"] = {"width": 1.0, "dropout": 0.0, **model, "name": own_name(net)}
+            table["model"] = {"width": 1.0, "dropout": 0.0, **model, "name": function_name(net)}
     if isinstance(data, Dataset):
         counts = {"val_images": len(data.val), "train_images": len(data.train)}
         table["data"] = {"name": "own", "flip": data.spec.flip, "resize": 0} | counts
@@ -283,8 +283,8 @@ def _experiment(
             "data must be what robust_tickets.images gives, or a table of fields, got a "
             f"{type(data).__name__}"
         )
-    whole = recipes.read(table, whole)
-    make = partial(copied, net) if isinstance(net, nn.Module) else net
+    whole = recipes.from_table(table, whole)
+    make = partial(copy_net, net) if isinstance(net, nn.Module) else net
     return Experiment(whole, make, data if isinstance(data, Dataset) else None)
 
 

@@ -15,7 +15,7 @@ from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Pgd, Search, Threat, Train, Training
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages.experiment import model_spec
-from robust_tickets.training.loop import Fit
+from robust_tickets.training.loop import TrainingConfig
 
 DIGITS = SPECS["digits"]
 
@@ -64,10 +64,12 @@ def conv_net(tiny_recipe: Recipe) -> torch.nn.Module:
 
 
 @pytest.fixture
-def how(tiny_recipe: Recipe) -> Fit:
+def how(tiny_recipe: Recipe) -> TrainingConfig:
     """One short adversarial training, of two epochs."""
     training = Training(method="pgd", pgd=Pgd(steps=2, rel_step=0.5), epochs=2, batch=32, lr=0.05)
-    return Fit(training, 8, ThreatModel("Linf", 0.1), tiny_recipe.evaluate, tiny_recipe.compute, seed=0)
+    return TrainingConfig(
+        training, 8, ThreatModel("Linf", 0.1), tiny_recipe.evaluate, tiny_recipe.compute, seed=0
+    )
 
 
 @pytest.fixture

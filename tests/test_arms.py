@@ -7,7 +7,7 @@ import pytest
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.fields import Pgd
-from robust_tickets.recipe.recipe import load, shipped
+from robust_tickets.recipe.recipe import load, shipped_names
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import plan as planning
@@ -19,7 +19,7 @@ from robust_tickets.tickets.ticket import Ticket
 DIGITS = SPECS["digits"]
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_names())
 def test_dense_equal_cost_gets_at_least_the_ticket_s_flops_and_no_unit_more(name):
     recipe = load(name)
     spec = SPECS[recipe.data.name]

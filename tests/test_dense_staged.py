@@ -23,10 +23,10 @@ from robust_tickets.runs.files import read_json
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.reuse import arm_key
-from robust_tickets.tickets.starting_net import begun
+from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.loop import copy_state, fit
 
 DIGITS = SPECS["digits"]
 
@@ -75,7 +75,7 @@ def test_it_is_one_training_after_the_other(compared, staged, tiny_data):
         with ledger.running(), Silent().stage("", 1) as meter:
             fit(net, None, images, how, ledger, meter)
     theirs = Checkpoint.load(compared.arm(0, "dense-staged") / "last.safetensors").state
-    assert all(torch.equal(theirs[name], value) for name, value in snapshot(net).items())
+    assert all(torch.equal(theirs[name], value) for name, value in copy_state(net).items())
 
 
 def test_the_table_charges_it_both(compared):
@@ -166,8 +166,8 @@ def test_it_is_foreseen(staged, machine):
 def test_where_nothing_is_pruned_no_mask_is_kept(staged, machine):
     what = Experiment(staged)
     net = what.fresh_net(0, machine)
-    whole = Ticket(what.model_spec(machine), snapshot(net), Mask.full(net), {}, "", 0, 0, 0)
-    assert begun(net, whole, DIGITS.shape, staged.compute).mask is None
+    whole = Ticket(what.model_spec(machine), copy_state(net), Mask.full(net), {}, "", 0, 0, 0)
+    assert starting_net(net, whole, DIGITS.shape, staged.compute).mask is None
 
 
 @pytest.mark.parametrize(

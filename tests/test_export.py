@@ -22,7 +22,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.training import export
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import snapshot
+from robust_tickets.training.loop import copy_state
 
 SPECS = {
     "lenet-300-100": ModelSpec("lenet-300-100", 0.2, (1, 8, 8), 10, (0.3,), (0.4,)),
@@ -43,7 +43,9 @@ def checkpoint_of(spec: ModelSpec, path, *, name=None):
         for _ in range(20):
             net.train()(torch.rand(16, *spec.shape))
     model = replace(spec, name=name or spec.name)
-    Checkpoint(snapshot(net), model, recipes.record(Recipe()), "0" * 16, "ticket", 0, 1, 0.5, 0.5).save(path)
+    Checkpoint(copy_state(net), model, recipes.to_table(Recipe()), "0" * 16, "ticket", 0, 1, 0.5, 0.5).save(
+        path
+    )
     return net.eval(), mask
 
 
@@ -120,8 +122,8 @@ class Chance(nn.Module):
 def test_a_net_that_differs_from_the_original_leaves_no_file(tmp_path):
     file = tmp_path / "best.safetensors"
     spec = replace(SPECS["lenet-300-100"], name="mine:Chance")
-    state = snapshot(Chance())
-    Checkpoint(state, spec, recipes.record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
+    state = copy_state(Chance())
+    Checkpoint(state, spec, recipes.to_table(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
     with pytest.raises(InputError, match=r"logits differ .* more than 1e-05"):
         export.export(file, "safetensors", make=Chance)
     assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]
@@ -139,8 +141,8 @@ class Branching(Chance):
 def test_a_net_that_cannot_be_traced_is_said_and_leaves_no_file(form, tmp_path):
     file = tmp_path / "best.safetensors"
     spec = replace(SPECS["lenet-300-100"], name="mine:Branching")
-    state = snapshot(Branching())
-    Checkpoint(state, spec, recipes.record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
+    state = copy_state(Branching())
+    Checkpoint(state, spec, recipes.to_table(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
     with pytest.raises(InputError, match=f"cannot be exported as {form} .*--format; safetensors"):
         export.export(file, form, make=Branching)
     assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]

@@ -43,12 +43,12 @@ def holder():
 def test_the_second_process_is_refused_until_the_first_is_dead(holder, tmp_path):
     folder = tmp_path / "run with spaces ü"
     process = holder(folder)
-    with pytest.raises(InputError, match="another process works in") as refused, locks.held(folder):
+    with pytest.raises(InputError, match="another process works in") as refused, locks.lock(folder):
         pass
     assert str(folder) in str(refused.value)
     process.kill()
     process.wait()
-    with locks.held(folder), locks.held(folder):  # within a process it may be nested
+    with locks.lock(folder), locks.lock(folder):  # within a process it may be nested
         pass
 
 
@@ -70,11 +70,11 @@ def test_every_verb_that_writes_is_refused(holder, tiny_recipe, machine, tmp_pat
 
 
 def test_where_nothing_came_of_it_nothing_is_left(tmp_path):
-    with pytest.raises(ZeroDivisionError), locks.held(tmp_path / "new" / "run"):
+    with pytest.raises(ZeroDivisionError), locks.lock(tmp_path / "new" / "run"):
         raise ZeroDivisionError
     assert not (tmp_path / "new").exists()
     (tmp_path / "old").mkdir()
-    with locks.held(tmp_path / "old"):
+    with locks.lock(tmp_path / "old"):
         pass
     assert (tmp_path / "old").is_dir()
 
@@ -83,6 +83,6 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with (
         pytest.raises(InputError, match=r"cannot write .*: choose a folder"),
-        locks.held(tmp_path / "file" / "run"),
+        locks.lock(tmp_path / "file" / "run"),
     ):
         pass

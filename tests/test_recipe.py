@@ -24,10 +24,10 @@ def toml(tmp_path):
 
 
 def test_the_recipes_of_the_guide_are_shipped():
-    assert {"demo", "cifar10-cpu"} <= set(recipes.shipped())
+    assert {"demo", "cifar10-cpu"} <= set(recipes.shipped_names())
 
 
-@pytest.mark.parametrize("name", recipes.shipped())
+@pytest.mark.parametrize("name", recipes.shipped_names())
 def test_a_shipped_recipe_loads_under_its_own_name_and_says_what_it_is_for(name):
     whole = recipes.load(name)
     assert whole.name == name
@@ -36,7 +36,7 @@ def test_a_shipped_recipe_loads_under_its_own_name_and_says_what_it_is_for(name)
 
 
 def test_shipped_recipes_are_different_runs():
-    identities = [recipes.load(name).identity for name in recipes.shipped()]
+    identities = [recipes.load(name).identity for name in recipes.shipped_names()]
     assert len(set(identities)) == len(identities)
 
 
@@ -76,7 +76,7 @@ def test_a_file_needs_no_suffix(toml):
 
 def test_a_recorded_recipe_loads_as_the_same_run(toml):
     whole = recipes.load("cifar10-cpu")
-    assert recipes.load(toml(recipes.dumps(whole), name="recipe.toml")).identity == whole.identity
+    assert recipes.load(toml(recipes.to_toml(whole), name="recipe.toml")).identity == whole.identity
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def asked(monkeypatch):
 
 
 def test_the_command_line_gives_the_recipe_as_it_is(asked):
-    for name in recipes.shipped():
+    for name in recipes.shipped_names():
         assert asked("search", "--recipe", name).fields == recipes.load(name)
         assert asked("compare", f"--recipe={name}").fields == recipes.load(name)
 

@@ -11,13 +11,13 @@ from robust_tickets.cli.main import main
 from robust_tickets.comparison import estimate as estimation
 from robust_tickets.data.dataset import SPECS, Dataset, Split, numbered
 from robust_tickets.models import registry
-from robust_tickets.pruning.criteria import cut_of_round
-from robust_tickets.pruning.layer_roles import roles
+from robust_tickets.pruning.criteria import prune_round
+from robust_tickets.pruning.layer_roles import layer_roles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import DataName, Search, Training
 from robust_tickets.stages.experiment import Experiment, model_spec
-from robust_tickets.tickets.compact_net import compacted
+from robust_tickets.tickets.compact_net import compact_net
 from robust_tickets.tickets.ticket import Ticket
 
 pytestmark = [
@@ -88,7 +88,7 @@ def cheap(training: Training) -> dict[str, object]:
     )
 
 
-@pytest.mark.parametrize("name", recipes.shipped())
+@pytest.mark.parametrize("name", recipes.shipped_names())
 def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
     whole, images = recipes.load(name), made_up(recipes.load(name).data.name)
     own = {
@@ -122,7 +122,7 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
     assert math.isfinite(row["train_loss"])
     assert row["passes"] == passes(whole.train.method, 1, 1)
     # channels that died whole are not trained
-    plan = compacted(registry.build(ticket.model, seed=0), ticket.mask, ticket.model.shape).plan
+    plan = compact_net(registry.build(ticket.model, seed=0), ticket.mask, ticket.model.shape).plan
     state, mask, init = trained.last, plan.small(ticket.mask), plan.small(ticket.init)
     assert all(not state[weight][~kept].any() for weight, kept in mask.items())
     assert all((state[weight] != init[weight])[kept].any() for weight, kept in mask.items())
@@ -172,7 +172,7 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("name", recipes.shipped())
+@pytest.mark.parametrize("name", recipes.shipped_names())
 def test_a_dry_run_says_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("robust_tickets.comparison.estimate._seconds_a_cost", lambda *arguments: 1e-6)
     main(["compare", "--recipe", name, "--dry-run", "--runs", str(tmp_path), "--compute.threads", "1"])
@@ -205,16 +205,14 @@ def test_flops_and_seconds_of_a_dry_run_are_passes_at_their_cost(monkeypatch, ma
     assert rows.estimated_seconds["search"] == 7 * 50_000 * 60 * 3 / 1e6
 
 
-@pytest.mark.parametrize("name", [n for n in recipes.shipped() if n.startswith("frankle-")])
+@pytest.mark.parametrize("name", [n for n in recipes.shipped_names() if n.startswith("frankle-")])
 def test_rounds_leave_the_share_of_weights_that_the_summary_names(name):
     """By the rule of each round alone: which weights go does not matter to how many."""
     what = recipes.load(name)
     spec = SPECS[what.data.name]
     net = registry.build(model_spec(what, spec), seed=0)
-    layers, mask = roles(net, spec.shape), Mask.full(net)
+    layers, mask = layer_roles(net, spec.shape), Mask.full(net)
     for _ in range(what.search.rounds):
-        mask = cut_of_round(
-            what.search, {n: torch.rand(kept.shape) for n, kept in mask.items()}, mask, layers
-        )
+        mask = prune_round(what.search, {n: torch.rand(kept.shape) for n, kept in mask.items()}, mask, layers)
     said = float(re.search(r"([\d.]+) % of the weights left", what.summary)[1])
     assert round(100 * mask.density, 1) == said

@@ -20,14 +20,14 @@ from robust_tickets.recipe.recipe import Recipe
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
 # no default anywhere it matters; each field can be changed by itself in one of these
-BASE = recipes.read(
+BASE = recipes.from_table(
     {
         "search": {"warmup": 0.2, "warmup_lr": 0.001, "stop_distance": 0.1},
         "train": {"warmup": 0.2, "warmup_lr": 0.001},
         "compare": {"arms": ["dense", "ticket"]},
     }
 )
-SPECIAL = recipes.read(
+SPECIAL = recipes.from_table(
     {
         "data": {"name": "folder", "resize": 32},
         "threat": {"eps": "0.5"},
@@ -36,9 +36,9 @@ SPECIAL = recipes.read(
         "train": {"iterations": 100, "ticket_iterations": 50, "method": "fgsm"},
     }
 )
-UNTRAINED = recipes.read({"search": {"finder": "random"}})
+UNTRAINED = recipes.from_table({"search": {"finder": "random"}})
 NOT_RECORDED = {"summary", "data.root", "data.download"}
-CHANNELS = recipes.read({"search": {"granularity": "channel"}})
+CHANNELS = recipes.from_table({"search": {"granularity": "channel"}})
 BASES = (BASE, SPECIAL, UNTRAINED, CHANNELS)
 
 
@@ -106,7 +106,7 @@ def test_the_walk_reaches_every_kind_of_field():
 def test_a_word_of_another_type_is_none_of_the_known():
     for value in (8.0, True, "8", 9):
         with pytest.raises(InputError, match=r"value for search.round_to.*known: 16, 32, 64, 8"):
-            recipes.read({"name": "x", "search": {"granularity": "channel", "round_to": value}})
+            recipes.from_table({"name": "x", "search": {"granularity": "channel", "round_to": value}})
 
 
 def sensible(base, other):
@@ -124,19 +124,19 @@ def test_identity_changes_with_every_field_that_is_recorded_and_no_other(path, h
     base, other = next(pair for pair in bases if sensible(*pair))
     if ".".join(path) in NOT_RECORDED or path[0] == "study":
         assert other.identity == base.identity
-        assert recipes.dumps(other) == recipes.dumps(base)
+        assert recipes.to_toml(other) == recipes.to_toml(base)
     else:
         assert other.identity != base.identity
-        assert recipes.record(other) != recipes.record(base)
+        assert recipes.to_table(other) != recipes.to_table(base)
 
 
-@pytest.mark.parametrize("name", [*recipes.shipped(), None])
+@pytest.mark.parametrize("name", [*recipes.shipped_names(), None])
 def test_a_recipe_written_as_toml_reads_back_equal(name):
     whole = recipes.load(name) if name else BASE
-    back = recipes.read(tomllib.loads(recipes.dumps(whole)))
+    back = recipes.from_table(tomllib.loads(recipes.to_toml(whole)))
     assert back == dataclasses.replace(whole, summary="", study=Study())
     assert back.identity == whole.identity
-    studied = recipes.read(tomllib.loads(recipes.dumps(whole, study=True)))
+    studied = recipes.from_table(tomllib.loads(recipes.to_toml(whole, study=True)))
     assert studied == dataclasses.replace(whole, summary="")
 
 
@@ -155,17 +155,17 @@ def test_any_valid_values_survive_the_round_trip(lr, ratio, epochs, eps, start, 
         "search": {"lr": lr, "ratio": ratio, "epochs": epochs, "pgd": {"random_start": start}},
         "compare": {"arms": arms},
     }
-    made = recipes.read(table)
+    made = recipes.from_table(table)
     assert (made.search.lr, made.search.ratio, made.search.epochs) == (lr, ratio, epochs)
     assert (made.threat.eps.text, made.search.pgd.random_start) == (f"{eps}/255", start)
     assert made.compare.arms == tuple(arms)
-    assert recipes.read(tomllib.loads(recipes.dumps(made))) == made
+    assert recipes.from_table(tomllib.loads(recipes.to_toml(made))) == made
 
 
 def test_no_path_is_recorded():
     away = changed(BASE, ("data", "root"), Path("/home/somebody/secret"))
-    assert "secret" not in recipes.dumps(away)
-    assert "root" not in recipes.record(away)["data"]
+    assert "secret" not in recipes.to_toml(away)
+    assert "root" not in recipes.to_table(away)["data"]
     assert away.data.root == Path("/home/somebody/secret")  # and the recipe itself was left as it was
 
 
@@ -197,7 +197,7 @@ def test_an_unknown_field_is_named_by_its_whole_path_with_the_nearest(path, near
 )
 def test_an_unknown_value_is_named_by_its_whole_path_with_the_nearest(path, word, nearest):
     with pytest.raises(InputError) as caught:
-        recipes.read(nested(path, word))
+        recipes.from_table(nested(path, word))
     assert path in str(caught.value)
     assert repr(word) in str(caught.value)
     assert f"did you mean '{nearest}'" in str(caught.value)
@@ -248,7 +248,7 @@ def test_a_whole_number_will_do_for_a_float_and_becomes_one():
 def test_eps_is_taken_as_a_number_too():
     assert schema.read(Recipe, nested("threat.eps", 0.1)).threat.eps == Eps("0.1")
     with pytest.raises(InputError, match=r"threat\.eps.*out of range"):
-        recipes.read(nested("threat.eps", 8))
+        recipes.from_table(nested("threat.eps", 8))
 
 
 OUT_OF_RANGE = {

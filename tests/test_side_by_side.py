@@ -35,7 +35,7 @@ def tasks(folder: Path, **after: str) -> list[Task]:
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_what_waits_begins_when_what_it_waits_for_has_ended(tmp_path: Path, jobs: int) -> None:
     given = tasks(tmp_path, a="", b="a", c="", d="b")
-    executors.run(given, jobs, MACHINE, 1)
+    executors.run_tasks(given, jobs, MACHINE, 1)
     for i, task in enumerate(given):
         for before in task.after:
             assert given[before].do.when("ended") <= task.do.when("begun"), i
@@ -44,7 +44,7 @@ def test_what_waits_begins_when_what_it_waits_for_has_ended(tmp_path: Path, jobs
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_no_more_are_under_way_than_were_asked_for(tmp_path: Path, jobs: int) -> None:
     given = tasks(tmp_path, a="", b="", c="", d="")
-    executors.run(given, jobs, MACHINE, 1)
+    executors.run_tasks(given, jobs, MACHINE, 1)
     spans = [(t.do.when("begun"), t.do.when("ended")) for t in given]
     most = max(sum(begin <= moment < end for begin, end in spans) for moment, _ in spans)
     assert most == jobs
@@ -62,7 +62,7 @@ ENDS = {
 def test_the_first_failure_ends_the_rest_and_is_told(tmp_path: Path, end: str) -> None:
     begin = time.monotonic()
     with pytest.raises(InputError, match=ENDS[end]):
-        executors.run(tasks(tmp_path, a="long", b=end, c=""), 2, MACHINE, 1)
+        executors.run_tasks(tasks(tmp_path, a="long", b=end, c=""), 2, MACHINE, 1)
     assert time.monotonic() - begin < 50  # the long one was not waited for
     assert not (tmp_path / "a.ended").exists()
     assert not (tmp_path / "c.begun").exists()
@@ -81,12 +81,12 @@ def inner() -> Callable[[Machine], object]:
 def test_what_cannot_be_handed_over_is_said_so(tmp_path: Path, do: Callable[[Machine], object]) -> None:
     given = [Task("local", do), *tasks(tmp_path, a="")]
     with pytest.raises(InputError, match=r"local cannot be handed to a process.*function of a module"):
-        executors.run(given, 2, MACHINE, 1)
+        executors.run_tasks(given, 2, MACHINE, 1)
 
 
 def test_children_say_whose_words_they_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     given = [Task(name, Noting(tmp_path, name), label=f"{name}: ") for name in ("one", "two")]
-    executors.run(given, 5, replace(MACHINE, progress=Lines()), 1)
+    executors.run_tasks(given, 5, replace(MACHINE, progress=Lines()), 1)
     said = capfd.readouterr().err.splitlines()
     theirs = sorted(line for line in said if "slow each other down" not in line)  # the parent's own word
     assert theirs == ["one: one of 2", "two: two of 2"]
@@ -94,7 +94,7 @@ def test_children_say_whose_words_they_are(tmp_path: Path, capfd: pytest.Capture
 
 def test_children_of_a_silent_machine_are_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     given = [Task(name, Noting(tmp_path, name), label=f"{name}: ") for name in ("one", "two")]
-    executors.run(given, 2, MACHINE, 1)
+    executors.run_tasks(given, 2, MACHINE, 1)
     assert capfd.readouterr().err == ""
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Every:
+class CheckpointInterval:
     """How often a state is kept: whenever so many minutes, or so many steps, have passed; 0: never."""
 
     minutes: float = 1.0
@@ -31,7 +31,7 @@ class Machine:
 
     device: str
     progress: Progress
-    every: Every = Every()
+    every: CheckpointInterval = CheckpointInterval()
     jobs: int = 1
 
     def prepare(self, compute: "Compute") -> None:
@@ -54,7 +54,7 @@ class Machine:
         else:
             keep_freed_memory()
         torch.set_num_threads(compute.threads)
-        with signals.waiting():  # what it imports is not to be broken off
+        with signals.deferred():  # what it imports is not to be broken off
             _start(self.device)
 
 
@@ -67,7 +67,7 @@ def _start(device: str) -> None:
     optimiser.step()
 
 
-def machine(device: str, threads: int) -> dict[str, Any]:
+def describe_machine(device: str, threads: int) -> dict[str, Any]:
     """What a reader of a time needs to know about the machine that ran on `device`; no name and no path."""
     import numpy
     import torch

@@ -10,7 +10,7 @@ _asked: signal.Signals | None = None
 _waiting = 0
 
 
-class Stopped(KeyboardInterrupt):
+class StopRequest(KeyboardInterrupt):
     """The process was asked to stop, by this signal."""
 
     def __init__(self, by: signal.Signals) -> None:
@@ -19,12 +19,12 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def answered() -> Iterator[None]:
+def exit_on_interrupt() -> Iterator[None]:
     """Where a signal ended the block, say how to go on and exit as programs do: 130 or 143."""
     try:
         yield
     except KeyboardInterrupt as error:
-        by = error.by if isinstance(error, Stopped) else signal.SIGINT
+        by = error.by if isinstance(error, StopRequest) else signal.SIGINT
         print(
             f"robust-tickets: stopped by {by.name}; what is done is kept, and the same command goes on from "
             "there",
@@ -34,7 +34,7 @@ def answered() -> Iterator[None]:
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
+def handle_signals() -> Iterator[None]:
     """Heed SIGINT and SIGTERM; for the main thread of a program, as a library leaves them alone."""
     before = {number: signal.signal(number, _heed) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -47,7 +47,7 @@ def heeded() -> Iterator[None]:
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
+def deferred() -> Iterator[None]:
     """Within the block a first signal waits for `check`, or for the block's end."""
     global _waiting
     _waiting += 1
@@ -55,18 +55,18 @@ def waiting() -> Iterator[None]:
         yield
     finally:
         _waiting -= 1
-    check()
+    raise_if_requested()
 
 
-def asked() -> bool:
+def stop_requested() -> bool:
     """Whether a signal waits."""
     return _asked is not None
 
 
-def check() -> None:
+def raise_if_requested() -> None:
     """Raise Stopped if a signal waits."""
     if _asked is not None:
-        raise Stopped(_asked)
+        raise StopRequest(_asked)
 
 
 def _heed(number: int, frame: FrameType | None) -> None:
@@ -75,4 +75,4 @@ def _heed(number: int, frame: FrameType | None) -> None:
     if _waiting and _asked is None:
         _asked = by
         return
-    raise Stopped(by)
+    raise StopRequest(by)

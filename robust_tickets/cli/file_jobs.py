@@ -32,32 +32,32 @@ def do(verb: FileVerb) -> None:
 
 
 def _ticket(verb: TicketShow | TicketDiff | TicketExport | TicketVerify) -> None:
-    with signals.waiting():  # what a signal breaks off half imported fails in odd ways
+    with signals.deferred():  # what a signal breaks off half imported fails in odd ways
         from robust_tickets.models import user_net
         from robust_tickets.tickets import inspection, prune_format, verification
         from robust_tickets.tickets import ticket as tickets
 
     if isinstance(verb, TicketShow):
-        print(inspection.shown(tickets.Ticket.load(verb.ticket)))
+        print(inspection.describe_ticket(tickets.Ticket.load(verb.ticket)))
     elif isinstance(verb, TicketDiff):
         one, other = tickets.Ticket.load(verb.one), tickets.Ticket.load(verb.other)
-        print(inspection.compared(one, other))
+        print(inspection.compare_tickets(one, other))
     elif isinstance(verb, TicketExport):
         ticket = tickets.Ticket.load(verb.ticket)
         for file in prune_format.export_ticket(ticket, verb.out or verb.ticket.with_suffix("")):
             print(file)
     else:
-        make = None if verb.model.name is None else user_net.imported(verb.model.name)
+        make = None if verb.model.name is None else user_net.import_function(verb.model.name)
         for line in verification.verify(tickets.Ticket.load(verb.ticket), make):
             print(line)
 
 
 def _export(verb: Export) -> None:
-    with signals.waiting():
+    with signals.deferred():
         from robust_tickets.models import user_net
         from robust_tickets.training import export
 
-    make = None if verb.model.name is None else user_net.imported(verb.model.name)
+    make = None if verb.model.name is None else user_net.import_function(verb.model.name)
     done = export.export(verb.checkpoint, verb.format, verb.out, make)
     print(done.check)
     print(done.file)
@@ -79,7 +79,7 @@ def _study(verb: Table) -> str:
         raise InputError(f"--about boosting is of a run directory, and {verb.run} is a study: leave it out")
     if verb.format == "latex":
         raise InputError("a study comes as csv or markdown: choose one of them by --format")
-    table, verdict = record.again(verb.run)
+    table, verdict = record.read_study(verb.run)
     return table if verb.format == "csv" else verdict
 
 
@@ -98,7 +98,7 @@ def _comparison(verb: Table) -> str:
 def _tidy(verb: RunsList | RunsRm | CacheClear) -> None:
 
     if isinstance(verb, RunsList):
-        print(listing.listed(verb.runs))
+        print(listing.list_runs(verb.runs))
     elif isinstance(verb, RunsRm):
         print(listing.remove(verb.run, verb.yes))
     else:

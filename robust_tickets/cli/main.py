@@ -13,7 +13,7 @@ import tyro
 
 from robust_tickets.base import machine as machines
 from robust_tickets.base import progress, signals
-from robust_tickets.base.errors import InputError, unknown
+from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.base.version import __version__
 from robust_tickets.cli.commands import (
     REGISTRY,
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     try:
         name, flags = _verb_named(words)
-        with signals.answered(), signals.heeded():
+        with signals.exit_on_interrupt(), signals.handle_signals():
             _run(_parse(VERBS[name], name, flags))
     except InputError as error:
         _fail(str(error), 2)
@@ -70,10 +70,10 @@ def _verb_named(words: list[str]) -> tuple[str, list[str]]:
     seconds = [name.split()[1] for name in VERBS if name.startswith(f"{words[0]} ")]
     if seconds:
         if words[1:] and not words[1].startswith("-"):
-            raise unknown("command", words[1], seconds, shown=pair)
+            raise unknown_name("command", words[1], seconds, shown=pair)
         raise InputError(f"{words[0]} needs to know what to do: {', '.join(seconds)}")
     if words[0] not in VERBS:
-        raise unknown("command", words[0], VERBS)
+        raise unknown_name("command", words[0], VERBS)
     return words[0], words[1:]
 
 
@@ -85,7 +85,9 @@ def _parse(verb: type[T], name: str, words: list[str]) -> T:
         if given is not None:
             default = verb(recipe=given, fields=recipes.load(given))
         elif not {"-h", "--help"} & set(words):
-            raise InputError(f"{name} needs --recipe: one of {', '.join(recipes.shipped())}, or a TOML file")
+            raise InputError(
+                f"{name} needs --recipe: one of {', '.join(recipes.shipped_names())}, or a TOML file"
+            )
     prog = f"robust-tickets {name}"
     if default is None:
         parsed = tyro.cli(verb, args=words, prog=prog, registry=REGISTRY)
@@ -117,7 +119,7 @@ def _recipe_named(words: list[str]) -> str | None:
 
 def _run(verb: Verb) -> None:
     if isinstance(verb, Recipes):
-        for name in recipes.shipped():
+        for name in recipes.shipped_names():
             print(f"{name:<24} {recipes.load(name).summary}")
     elif isinstance(verb, Evaluate):
         _evaluate(verb)
@@ -130,7 +132,7 @@ def _run(verb: Verb) -> None:
 
 
 def _run_recipe(verb: Running) -> None:
-    with signals.waiting():  # what a signal breaks off half imported fails in odd ways
+    with signals.deferred():  # what a signal breaks off half imported fails in odd ways
         from robust_tickets.comparison import compare
         from robust_tickets.stages import experiment
 
@@ -157,8 +159,8 @@ def _study(verb: Study, machine: "Machine") -> None:
     if not verb.name:
         raise InputError(f"study needs to know which: {', '.join(STUDIES)}")
     if verb.name not in STUDIES:
-        raise unknown("study", verb.name, STUDIES)
-    with signals.waiting():
+        raise unknown_name("study", verb.name, STUDIES)
+    with signals.deferred():
         from robust_tickets.stages import experiment
         from robust_tickets.studies import study
 
@@ -172,7 +174,7 @@ def _study(verb: Study, machine: "Machine") -> None:
 
 
 def _evaluate(verb: Evaluate) -> None:
-    with signals.waiting():
+    with signals.deferred():
         from robust_tickets.evaluation import robustness_csv
         from robust_tickets.stages import evaluate, evaluation_run, load_checkpoint
 
@@ -182,17 +184,19 @@ def _evaluate(verb: Evaluate) -> None:
     def show(rows: "pd.DataFrame") -> None:
         if verb.source is not None:
             print(f"images made on the net of {verb.source}, to the last step, and judged by this one:\n")
-        print(robustness_csv.pretty(rows), flush=True)
+        print(robustness_csv.format_rows(rows), flush=True)
 
     done = evaluate.evaluate_file(
         verb.checkpoint,
         _machine(verb),
-        evaluation_run.Asked(
+        evaluation_run.EvaluationRequest(
             verb.attacks, verb.split, verb.limit, verb.seed, eps, verb.threat.norm, verb.source
         ),
-        source=load_checkpoint.Source(verb.data.name, verb.data.root, verb.data.download, verb.data.resize),
-        model=load_checkpoint.Named(verb.model.name, verb.model.width, verb.model.normalise),
-        source_model=load_checkpoint.SourceNamed(their.name, their.width, their.normalise),
+        source=load_checkpoint.ImageSource(
+            verb.data.name, verb.data.root, verb.data.download, verb.data.resize
+        ),
+        model=load_checkpoint.NetDescription(verb.model.name, verb.model.width, verb.model.normalise),
+        source_model=load_checkpoint.SourceNetDescription(their.name, their.width, their.normalise),
         elsewhere=verb.runs,
         pictures=verb.save_images,
         done=show,
@@ -207,7 +211,7 @@ def _evaluate(verb: Evaluate) -> None:
 def _machine(verb: Running | Evaluate) -> "Machine":
 
     return machines.Machine(
-        verb.device, progress.for_stderr(), machines.Every(verb.save_minutes, verb.save_steps)
+        verb.device, progress.for_stderr(), machines.CheckpointInterval(verb.save_minutes, verb.save_steps)
     )
 
 

@@ -41,7 +41,7 @@ class SearchJob:
 
 
 @dataclass(frozen=True)
-class FromJob:
+class GivenTicketJob:
     """An arm that begins from the ticket that another recipe's search has found."""
 
     what: Experiment
@@ -57,7 +57,7 @@ class FromJob:
 
 
 @dataclass(frozen=True)
-class Job:
+class ArmJob:
     """One arm of one seed: its training, from its search's ticket where it has one, and its evaluation."""
 
     what: Experiment
@@ -76,9 +76,9 @@ class Job:
                 init = experiment.other_init(what, self.seed, machine)
                 ticket = CONTROLS[self.arm](ticket, init, self.seed)
         elif plan.size:
-            what = experiment.narrowed(what, self._ticket(machine), plan.size, machine)
+            what = experiment.narrow_experiment(what, self._ticket(machine), plan.size, machine)
         elif self._follows_ticket:
-            searched = experiment.searched(what, self._ticket(machine), machine)
+            searched = experiment.ticket_cost(what, self._ticket(machine), machine)
             plan = planning.plan(what.recipe, self.arm, spec, searched)
         if self.arm == "dense-staged" and not self._has_both_stages:
             ticket = self._first_stage(planning.first_stage(what.recipe, spec, searched), machine)
@@ -134,7 +134,7 @@ def tasks(
     """All that a comparison has to do, what other tasks wait for before them."""
     made: list[Task] = []
     for seed in seeds:
-        jobs = [Job(what, seed, arm, run) for arm in what.recipe.compare.trained]
+        jobs = [ArmJob(what, seed, arm, run) for arm in what.recipe.compare.trained]
         needing = [job for job in jobs if job.needs_ticket(spec)]
         before: tuple[int, ...] = ()
         if needing:
@@ -161,13 +161,13 @@ def compare(
         data_paths.check_place(recipe.data)
     planning.check(recipe, spec)  # now, rather than when an hour's training has to be thrown away
     run = RunDirectory.of(runs, recipe)
-    with locks.held(run.path):
+    with locks.lock(run.path):
         if jobs > 1:
             prepare(what, seeds, run, machine)
-        executors.run(tasks(what, seeds, run, spec), jobs, machine, recipe.compute.threads)
+        executors.run_tasks(tasks(what, seeds, run, spec), jobs, machine, recipe.compute.threads)
         for seed in seeds:
             for arm in recipe.compare.trained:
-                lacks = read.lacking(run, seed, arm)
+                lacks = read.missing_part(run, seed, arm)
                 if lacks:  # of an arm that is there already, as its ledger says
                     raise InputError(f"{lacks}: remove {run.arm(seed, arm)} and run compare again")
         write.write_report(run)
@@ -192,7 +192,7 @@ def prepare(what: Experiment, seeds: Sequence[int], run: RunDirectory, machine: 
 def search(what: Experiment, seed: int, runs: Path, machine: Machine) -> Path:
     """Find the ticket of one seed; gives its file."""
     run = RunDirectory.of(runs, what.recipe)
-    with locks.held(run.path):
+    with locks.lock(run.path):
         return search_stage.search(what, seed, run, machine)
 
 
@@ -203,7 +203,7 @@ def train_from(what: Experiment, seed: int, runs: Path, machine: Machine, ticket
     own. Raises InputError for a ticket that does not fit.
     """
     run = RunDirectory.of(runs, what.recipe)
-    with locks.held(run.path):
+    with locks.lock(run.path):
         return _trained_from(what, seed, run, machine, ticket_file)
 
 

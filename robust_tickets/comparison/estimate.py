@@ -13,7 +13,7 @@ from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import Silent
 from robust_tickets.data.dataset import Dataset, Spec, Split
-from robust_tickets.evaluation.attack_sets import attack_named
+from robust_tickets.evaluation.attack_sets import build_attack
 from robust_tickets.evaluation.sanity_checks import sanity_passes
 from robust_tickets.models import flops as flop_count
 from robust_tickets.models import registry
@@ -22,9 +22,9 @@ from robust_tickets.recipe.fields import Arm, Training
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.stages import plan as planning
-from robust_tickets.stages.experiment import Experiment, search_part
+from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.reuse import arm_key
-from robust_tickets.tickets.narrow_net import narrowed
+from robust_tickets.tickets.narrow_net import narrow_spec
 from robust_tickets.training.loop import fit
 
 _TIMED_STEPS = 3
@@ -46,7 +46,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Work:
+class PlannedArms:
     """Arms of an experiment that are to be trained; `label` tells them from those of other works."""
 
     what: Experiment
@@ -56,10 +56,10 @@ class Work:
 
 def estimate(what: Experiment, seeds: int, machine: Machine) -> Estimate:
     """What a comparison takes: see `estimate_all`."""
-    return estimate_all([Work(what, what.recipe.compare.trained)], seeds, machine)
+    return estimate_all([PlannedArms(what, what.recipe.compare.trained)], seeds, machine)
 
 
-def estimate_all(works: Sequence[Work], seeds: int, machine: Machine) -> Estimate:
+def estimate_all(works: Sequence[PlannedArms], seeds: int, machine: Machine) -> Estimate:
     """Passes and FLOPs exactly, by arithmetic; seconds from a few steps timed now on made-up images.
 
     What tickets of channels cost is counted as if each layer lost the same share of them. An arm or a search
@@ -78,7 +78,7 @@ def estimate_all(works: Sequence[Work], seeds: int, machine: Machine) -> Estimat
         net = what.fresh_net(0, machine)
         flops = flop_count.forward_flops(net, spec.shape)
         rate = {t: _rate(rates, what, net, t, flops, machine) for t in (recipe.search, recipe.train)}
-        searched = json.dumps(search_part(recipe, recipe.search.rounds), sort_keys=True)
+        searched = json.dumps(search_fields(recipe, recipe.search.rounds), sort_keys=True)
         looking = 0
         for arm in work.arms:
             if arm == "dense-staged":
@@ -146,7 +146,7 @@ def _narrow_flops(what: Experiment, net: nn.Module, size: str, flops: int, machi
     search, spec = what.recipe.search, what.model_spec(machine)
     density = (1 - search.ratio) ** (search.rounds * (2 if search.granularity == "channel" else 1))
     kept = {"flops": max(1, round(density * flops)), "weights": max(1, round(density * Mask.full(net).size))}
-    narrow = narrowed(spec, size, **kept)
+    narrow = narrow_spec(spec, size, **kept)
     return flop_count.forward_flops(registry.build(narrow, seed=0), spec.shape)
 
 
@@ -159,7 +159,7 @@ def _validation(recipe: Recipe, training: Training) -> int:
 def _evaluation(what: Experiment, spec: Spec) -> int:
     """Passes of an arm's evaluation, best and last, if no sample broke."""
     recipe = what.recipe
-    attacks = [attack_named(name, what.threat, recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
+    attacks = [build_attack(name, what.threat, recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
     steps = [attack.steps if isinstance(attack, PGD) else 0 for attack in attacks]
     judged = recipe.evaluate.images or spec.test_images
     return 2 * (sum(2 * n + 1 for n in steps) * judged + sanity_passes(judged))

@@ -38,7 +38,7 @@ class Task:
     label: str = ""
 
 
-def run(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int) -> None:
+def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int) -> None:
     """Do all tasks, at most `jobs` at a time; `threads` are those of a task.
 
     One at a time they are done here, in their order. A first failure, or a signal to stop, lets those under
@@ -142,7 +142,7 @@ def _live(
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     locks.leave_to_parent()
     try:
-        with signals.heeded():
+        with signals.handle_signals():
             do(machine)
     except InputError as error:
         answer.send(str(error))

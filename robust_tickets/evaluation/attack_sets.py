@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from attacks import Attack, ThreatModel
 from attacks.text import BUILDERS, FOREIGN, UnknownAttackError, canonical, parse
-from robust_tickets.base.errors import InputError, unknown
+from robust_tickets.base.errors import InputError, unknown_name
 
 CLEAN = "clean"
 
@@ -23,7 +23,7 @@ SETS = {
 """Names for several attacks at once; `autoattack` is one attack, an ensemble."""
 
 
-def attacks_named(names: Sequence[str]) -> tuple[str, ...]:
+def expand_attacks(names: Sequence[str]) -> tuple[str, ...]:
     """The attacks of a list in which sets may stand, each once, "clean" first: robust accuracy needs it.
 
     Raises InputError for what is no attack.
@@ -32,7 +32,7 @@ def attacks_named(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((CLEAN, *(canonical(name) for name in listed if name != CLEAN))))
 
 
-def attack_named(name: str, threat: ThreatModel, rel_step: float) -> Attack | None:
+def build_attack(name: str, threat: ThreatModel, rel_step: float) -> Attack | None:
     """The attack called so, steps of `rel_step` * eps where it names no other; None for "clean".
 
     Raises InputError for any other name.
@@ -46,4 +46,4 @@ def attack_named(name: str, threat: ThreatModel, rel_step: float) -> Attack | No
                 f"{error.name} is a set of attacks and takes no settings: name its own, {words}"
             ) from None
         known = (CLEAN, *SETS, *BUILDERS, "pgd-20", f"{FOREIGN}NAME")
-        raise unknown("attack", error.name, known) from None
+        raise unknown_name("attack", error.name, known) from None

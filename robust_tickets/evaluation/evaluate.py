@@ -14,9 +14,9 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import floats
 from robust_tickets.data.dataset import Split
-from robust_tickets.evaluation.attack_sets import CLEAN, attack_named, attacks_named
-from robust_tickets.evaluation.result import Row
-from robust_tickets.evaluation.verdict_matrix import FELL, STANDS, Column, Verdicts
+from robust_tickets.evaluation.attack_sets import CLEAN, build_attack, expand_attacks
+from robust_tickets.evaluation.result import RobustnessRow
+from robust_tickets.evaluation.verdict_matrix import BROKEN, ROBUST, VerdictColumn, VerdictMatrix
 
 Attacked = Callable[[str, Split, Tensor, Tensor], None]
 """Told of an attack's name, the samples, their attacked images, and bool (N,) which of them broke."""
@@ -29,7 +29,7 @@ _CHUNK = 2
 
 
 @dataclass(frozen=True)
-class Judging:
+class EvaluationConfig:
     """How images are judged.
 
     batch: how many go through the net at once. Random numbers belong to samples (their ids) and the seed, so
@@ -47,14 +47,14 @@ def evaluate(
     net: Net,
     split: Split,
     attacks: Sequence[str],
-    how: Judging,
+    how: EvaluationConfig,
     *,
     source: Net | None = None,
-    verdicts: Verdicts | None = None,
+    verdicts: VerdictMatrix | None = None,
     advance: Advance = lambda samples, passes, of_source: None,
     attacked: Attacked | None = None,
     mark: Bookmark | None = None,
-) -> Iterator[Row]:
+) -> Iterator[RobustnessRow]:
     """Evaluate a net (images in [0, 1] to logits): a row for clean images, then one an attack or set named.
 
     A sample that is misclassified, clean or at any iterate, leaves the attack, so that passes fall with
@@ -68,7 +68,7 @@ def evaluate(
     does not work on the net, or a net that gives NaN.
     """
     built = _built(attacks, how)
-    verdicts = Verdicts(split.ids, split.labels) if verdicts is None else verdicts
+    verdicts = VerdictMatrix(split.ids, split.labels) if verdicts is None else verdicts
     mark = mark or Bookmark()
     court = _Court(net, source, split, how, verdicts, advance, attacked, mark)
     with mark.level(verdicts.state) as kept:
@@ -80,7 +80,7 @@ def evaluate(
             if attack is not None:
                 members = list(attack.names) if isinstance(attack, Ensemble) else []
                 column = verdicts.column(name, _said(attack), members)
-                column.verdicts[clean.verdicts == FELL] = FELL
+                column.verdicts[clean.verdicts == BROKEN] = BROKEN
                 try:
                     court.judge(column, attack)
                 except InputError as error:
@@ -95,13 +95,13 @@ class _Court:
     net: Net
     source: Net | None
     split: Split
-    how: Judging
-    verdicts: Verdicts
+    how: EvaluationConfig
+    verdicts: VerdictMatrix
     advance: Advance
     attacked: Attacked | None
     mark: Bookmark
 
-    def clean(self) -> Column:
+    def clean(self) -> VerdictColumn:
         """The verdicts on images as they are."""
         column = self.verdicts.column(CLEAN)
         for rows, part, images in self._chunks(column):
@@ -110,12 +110,14 @@ class _Court:
             self._keep(column, rows, broken, begin, passes, Passes())
         return column
 
-    def judge(self, column: Column, attack: Attack) -> None:
+    def judge(self, column: VerdictColumn, attack: Attack) -> None:
         """Fill what is open of a column."""
         for rows, part, images in self._chunks(column):
             self._judge(column, attack, rows, part, images)
 
-    def _judge(self, column: Column, attack: Attack, rows: Tensor, part: Split, images: Tensor) -> None:
+    def _judge(
+        self, column: VerdictColumn, attack: Attack, rows: Tensor, part: Split, images: Tensor
+    ) -> None:
         """Fill these rows of a column."""
         begin = time.perf_counter()
         which = {"attack": column.attack, "settings": column.settings}
@@ -180,7 +182,7 @@ class _Court:
         of_net = AttackResult(made, by >= 0, forwards, 0, which, outside)
         return of_net, Passes(source_forwards, source_backwards)
 
-    def _chunks(self, column: Column) -> Iterator[tuple[Tensor, Split, Tensor]]:
+    def _chunks(self, column: VerdictColumn) -> Iterator[tuple[Tensor, Split, Tensor]]:
         """The samples without a verdict: their rows, the samples, and their images."""
         todo = column.open
         self.advance(len(self.split) - len(todo), Passes(), Passes())
@@ -210,10 +212,16 @@ class _Court:
         )
 
     def _keep(
-        self, column: Column, rows: Tensor, broken: Tensor, begin: float, passes: Passes, of_source: Passes
+        self,
+        column: VerdictColumn,
+        rows: Tensor,
+        broken: Tensor,
+        begin: float,
+        passes: Passes,
+        of_source: Passes,
     ) -> None:
         """Note verdicts, seconds and passes; the first waits for the device, so the time is whole."""
-        column.verdicts[rows] = torch.where(broken.cpu(), FELL, STANDS).to(torch.int8)
+        column.verdicts[rows] = torch.where(broken.cpu(), BROKEN, ROBUST).to(torch.int8)
         column.seconds += time.perf_counter() - begin
         column.forwards += passes.forward + of_source.forward
         column.backwards += passes.input_backward + of_source.input_backward
@@ -223,12 +231,12 @@ class _Court:
         self.advance(len(rows), passes, of_source)
 
 
-def _built(names: Sequence[str], how: Judging) -> dict[str, Attack | None]:
+def _built(names: Sequence[str], how: EvaluationConfig) -> dict[str, Attack | None]:
     """The attacks by name; one that is named in two ways (pgd-20, pgd(steps=20)) is there once."""
     built: dict[str, Attack | None] = {}
     known = set()
-    for name in attacks_named(names):
-        attack = attack_named(name, how.threat, how.rel_step)
+    for name in expand_attacks(names):
+        attack = build_attack(name, how.threat, how.rel_step)
         key = None if attack is None else (type(attack), _said(attack))
         if key not in known:
             built[name] = attack

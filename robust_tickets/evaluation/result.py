@@ -10,7 +10,7 @@ from robust_tickets.base.ledger import Passes
 
 
 @dataclass(frozen=True)
-class Row:
+class RobustnessRow:
     """What one attack did: `standing` bool (N,) is True where a sample is right, clean and attacked.
 
     settings: the attack as it was built; `broken_by`: how many samples each attack of an ensemble broke;
@@ -47,7 +47,7 @@ class Row:
         return [float(self.standing[labels == k].double().mean()) for k in range(classes)]
 
 
-def worst_case(rows: Sequence[Row]) -> Row:
+def worst_case(rows: Sequence[RobustnessRow]) -> RobustnessRow:
     """Right on the clean image and under every attack of the rows; costs what they cost together."""
     standing = rows[0].standing.clone()
     for row in rows[1:]:
@@ -55,4 +55,6 @@ def worst_case(rows: Sequence[Row]) -> Row:
     seconds = sum(row.seconds for row in rows)
     name = f"worst-case({' '.join(row.attack for row in rows)})"
     forwards, backwards = sum(row.forwards for row in rows), sum(row.backwards for row in rows)
-    return Row(name, standing, seconds, forwards, backwards, outside=sum(row.outside for row in rows))
+    return RobustnessRow(
+        name, standing, seconds, forwards, backwards, outside=sum(row.outside for row in rows)
+    )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation.attack_sets import CLEAN
-from robust_tickets.evaluation.result import Row
+from robust_tickets.evaluation.result import RobustnessRow
 from robust_tickets.recipe.fields import Threat
 from robust_tickets.runs import files
 
@@ -53,8 +53,8 @@ _TEXTS = (
 _KEY = ["checkpoint", "split", "attack", "eps", "norm", "n", "seed", "source"]
 
 
-def table(
-    rows: list[Row],
+def result_table(
+    rows: list[RobustnessRow],
     labels: Tensor,
     classes: int,
     *,
@@ -98,16 +98,16 @@ def table(
     return pd.DataFrame(values, columns=COLUMNS)
 
 
-def merge(file: Path, rows: pd.DataFrame) -> None:
+def merge_rows(file: Path, rows: pd.DataFrame) -> None:
     """Write the rows to a robustness.csv, over those of the same attack on the same images."""
-    known = rows_of(file)
+    known = read_rows(file)
     if len(known):
         both = pd.concat([known.astype(object), rows.astype(object)])  # as they are, whatever is missing
         rows = both.drop_duplicates(_KEY, keep="last")
     files.write_text(file, rows.to_csv(index=False))
 
 
-def rows_of(file: Path) -> pd.DataFrame:
+def read_rows(file: Path) -> pd.DataFrame:
     """The rows of a robustness.csv; none where there is no file. Raises InputError for a damaged one."""
     if not file.is_file():
         return pd.DataFrame(columns=COLUMNS)
@@ -131,7 +131,7 @@ def rows_of(file: Path) -> pd.DataFrame:
     return rows.astype(dict.fromkeys(_TEXTS, object)).fillna(dict.fromkeys(_TEXTS, ""))
 
 
-def pretty(rows: pd.DataFrame) -> str:
+def format_rows(rows: pd.DataFrame) -> str:
     """The rows for people: accuracy in percent, the worst case without the names above it."""
     names = ["worst case" if name.startswith("worst-case(") else name for name in rows.attack]
     width = max(map(len, names), default=0)

@@ -16,13 +16,13 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import floats
 from robust_tickets.data.dataset import Split
-from robust_tickets.evaluation.evaluate import Judging
+from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.sanity_report import (
     CHANCE,
     ROUGH,
     STUCK,
-    Check,
-    Sanity,
+    SanityCheck,
+    SanityReport,
     allowed,
     percent,
     share,
@@ -49,10 +49,10 @@ _UNSEEN = "gradient attacks cannot see what they cannot climb: believe square, n
 def sanity_checks(
     net: Net,
     split: Split,
-    how: Judging,
+    how: EvaluationConfig,
     advance: Callable[[str, Passes], None] = lambda said, passes: None,
     mark: Bookmark | None = None,
-) -> Sanity:
+) -> SanityReport:
     """Check a net (images in [0, 1] to logits) on the first samples of a split.
 
     A net without gradients to its images fails the check of its gradients, and is not attacked. `advance` is
@@ -70,7 +70,7 @@ def sanity_checks(
             now = replace(battery.passes)
             advance(check.name, now.minus(before))
             before = now
-    return Sanity(tuple(checks), len(battery.labels), battery.passes)
+    return SanityReport(tuple(checks), len(battery.labels), battery.passes)
 
 
 def sanity_passes(samples: int) -> int:
@@ -82,7 +82,7 @@ def sanity_passes(samples: int) -> int:
 
 
 class _Battery:
-    def __init__(self, net: Net, split: Split, how: Judging, mark: Bookmark) -> None:
+    def __init__(self, net: Net, split: Split, how: EvaluationConfig, mark: Bookmark) -> None:
         self.net = net
         self.how = how
         self.mark = mark
@@ -95,9 +95,9 @@ class _Battery:
         self.logits = self._logits(self.images)
         self.right = ~misclassified(self.logits, self.labels)
 
-    def run(self) -> Iterator[Check]:
+    def run(self) -> Iterator[SanityCheck]:
         if len(self.labels) < _ENOUGH:
-            yield Check(
+            yield SanityCheck(
                 "there are enough images",
                 f"{len(self.labels)} of them",
                 False,
@@ -119,7 +119,7 @@ class _Battery:
         except InputError as error:
             if str(error) != NO_GRADIENT:
                 raise
-            yield Check(_GRADIENT, "the net gives none", False, _UNSEEN)
+            yield SanityCheck(_GRADIENT, "the net gives none", False, _UNSEEN)
 
     def _allowed(self, share: float) -> float:
         return allowed(share, len(self.labels))
@@ -170,7 +170,7 @@ class _Battery:
         passes = (Passes(*both) for both in state["passes"])
         self._known = list(zip(state["standing"], passes, strict=True))
 
-    def _one_function(self) -> Check:
+    def _one_function(self) -> SanityCheck:
         # the other way round and in smaller blocks: a net that looks at an image's neighbours shows too
         size = max(1, min(self.how.batch, len(self.labels)) // 2 + 1)
         first, second = self.logits, self._logits(self.images.flip(0), size).flip(0)
@@ -178,7 +178,7 @@ class _Battery:
         apart = float(torch.where(first == second, 0, first - second).abs().max())
         changed = int((first.argmax(1) != second.argmax(1)).sum())
         scale = float(torch.where(first.isfinite(), first, 0).abs().max())
-        return Check(
+        return SanityCheck(
             "the net is deterministic",
             f"logits differ by {apart:.2g} in another order, {changed} classes change",
             apart <= _ROUNDING * max(scale, 1e-30),
@@ -186,18 +186,18 @@ class _Battery:
             "them) or looks at all images of a batch",
         )
 
-    def _noise(self) -> Check:
+    def _noise(self) -> SanityCheck:
         noisy = self.how.threat.random_start(self.images, self.ids, seed=self.how.seed + 1)
         there = float((~misclassified(self._logits(noisy), self.labels)).double().mean())
         clean = float(self.right.double().mean())
-        return Check(
+        return SanityCheck(
             "random noise hardly hurts",
             f"{percent(clean)} right without, {percent(there)} with uniform noise of size eps",
             clean - there <= self._allowed(_NOISE),
             "noise alone breaks it, so it is not robust, or its inputs are not in [0, 1]",
         )
 
-    def _gradients(self) -> Check:
+    def _gradients(self) -> SanityCheck:
         blocks = Blocks(self.net, self.how.batch, self.labels)
         try:
             with inspected(self.net):
@@ -208,7 +208,7 @@ class _Battery:
         zero = int((flat == 0).all(1).sum())
         infinite = int((~flat.isfinite()).any(1).sum())
         figure = f"{zero} all-zero, {infinite} not finite, of {len(flat)}"
-        return Check(_GRADIENT, figure, zero + infinite == 0, _UNSEEN)
+        return SanityCheck(_GRADIENT, figure, zero + infinite == 0, _UNSEEN)
 
     def _at_radii(self) -> dict[float, Tensor]:
         """Which samples stand under PGD, bool (N,), by eps from the smallest on."""
@@ -216,29 +216,29 @@ class _Battery:
         radii = {threat.eps / 2, threat.eps, 2 * threat.eps, _large(threat, self.images)}
         return {eps: self._stands(self._pgd(replace(threat, eps=eps))) for eps in sorted(radii)}
 
-    def _larger_ball(self, standing: dict[float, Tensor]) -> Check:
+    def _larger_ball(self, standing: dict[float, Tensor]) -> SanityCheck:
         shares = [share(stands) for stands in standing.values()]
         times = ", ".join(f"{eps / self.how.threat.eps:.3g}" for eps in standing)
-        return Check(
+        return SanityCheck(
             "a larger eps breaks more",
             f"{', '.join(map(percent, shares))} stand at {times} times eps",
             all(b <= a + self._allowed(CHANCE) for a, b in pairwise(shares)),
             STUCK,
         )
 
-    def _everything_falls(self, standing: dict[float, Tensor]) -> Check:
+    def _everything_falls(self, standing: dict[float, Tensor]) -> SanityCheck:
         large, stands = list(standing.items())[-1]
-        return Check(
+        return SanityCheck(
             f"about nothing stands at eps {'64/255' if large == _LARGE else f'{large:g}'}",
             f"{percent(share(stands))} stand",
             share(stands) <= self._allowed(_NEARLY_NONE),
             "no net of today is robust there: the attack does not find what is there",
         )
 
-    def _stronger(self, pgd: Tensor, restarted: Tensor) -> Check:
+    def _stronger(self, pgd: Tensor, restarted: Tensor) -> SanityCheck:
         fgsm = self._stands(FGSM(self.how.threat))
         shares = [share(stands) for stands in (fgsm, pgd, restarted, fgsm & pgd & restarted)]
-        return Check(
+        return SanityCheck(
             "stronger attacks break more",
             f"FGSM {percent(shares[0])}, PGD-{_STEPS} {percent(shares[1])}, {_RESTARTS} restarts "
             f"{percent(shares[2])}, worst case {percent(shares[3])}",
@@ -247,19 +247,19 @@ class _Battery:
             ROUGH,
         )
 
-    def _lucky_starts(self, pgd: Tensor, restarted: Tensor) -> Check:
+    def _lucky_starts(self, pgd: Tensor, restarted: Tensor) -> SanityCheck:
         one, several = share(pgd), share(restarted)
-        return Check(
+        return SanityCheck(
             "a few more starts break few more",
             f"PGD-{_STEPS} {percent(one)}, {_RESTARTS} restarts {percent(several)}",
             one - several <= self._allowed(_LUCK),
             "where an attack ends is a matter of luck: more restarts would break more still",
         )
 
-    def _black_box(self, pgd: Tensor, restarted: Tensor) -> Check:
+    def _black_box(self, pgd: Tensor, restarted: Tensor) -> SanityCheck:
         square = self._stands(Square(self.how.threat, queries=_QUERIES))
         alone = share(pgd & restarted & ~square)
-        return Check(
+        return SanityCheck(
             "a black box is no stronger than a white box",
             f"Square ({_QUERIES} queries) {percent(share(square))}, PGD-{_STEPS} {percent(share(pgd))}; "
             f"{round(alone * len(square))} of {len(square)} fall to Square alone",

@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from robust_tickets.base.ledger import Passes
-from robust_tickets.evaluation.result import Row
+from robust_tickets.evaluation.result import RobustnessRow
 
 CHANCE = 0.02  # of all samples: what two honest attacks may differ by in the wrong direction
 _FEW = 2  # samples that no share of few samples is taken to mean anything below
@@ -20,7 +20,7 @@ STUCK = "an attack that gets weaker in a larger ball is stuck: the gradient misl
 
 
 @dataclass(frozen=True)
-class Check:
+class SanityCheck:
     """One check: its name, what was measured, whether that is as it should be, and why it matters if not."""
 
     name: str
@@ -30,10 +30,10 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Sanity:
+class SanityReport:
     """All checks of one net, on how many samples, and the passes they took."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[SanityCheck, ...]
     samples: int
     passes: Passes
 
@@ -42,7 +42,7 @@ class Sanity:
         """The checks that did not pass, in words."""
         return [f"{c.name}: {c.figure}; {c.otherwise}" for c in self.checks if not c.passed]
 
-    def also(self, checks: Iterable[Check]) -> "Sanity":
+    def also(self, checks: Iterable[SanityCheck]) -> "SanityReport":
         """With more checks, in place of those of the same name."""
         whole = {check.name: check for check in (*self.checks, *checks)}
         return replace(self, checks=tuple(whole.values()))
@@ -57,13 +57,13 @@ class Sanity:
         return "\n".join(lines)
 
 
-def order_of_attacks(rows: Sequence[Row]) -> Iterator[Check]:
+def order_of_attacks(rows: Sequence[RobustnessRow]) -> Iterator[SanityCheck]:
     """FGSM against attacks of many steps on all samples, where both were run."""
     weak = next((row for row in rows if row.attack == "fgsm"), None)
     strong = [row.accuracy for row in rows if _is_strong(row)]
     if weak is not None and strong:
         n = len(weak.standing)
-        yield Check(
+        yield SanityCheck(
             "FGSM is no stronger than PGD",
             f"FGSM {percent(weak.accuracy)}, PGD {percent(min(strong))}, of {n}",
             weak.accuracy >= min(strong) - allowed(CHANCE / 4, n),
@@ -71,7 +71,7 @@ def order_of_attacks(rows: Sequence[Row]) -> Iterator[Check]:
         )
 
 
-def _is_strong(row: Row) -> bool:
+def _is_strong(row: RobustnessRow) -> bool:
     """Whether an attack climbs far enough to be held against one step: PGD across the ball, or APGD."""
     if row.attack.startswith(("apgd", "autoattack")):
         return True
@@ -81,11 +81,11 @@ def _is_strong(row: Row) -> bool:
     return int(settings["steps"]) >= 5 and int(settings["steps"]) * float(settings["rel_step"]) >= 2
 
 
-def order_of_eps(worst: Mapping[str, float], samples: int) -> Iterator[Check]:
+def order_of_eps(worst: Mapping[str, float], samples: int) -> Iterator[SanityCheck]:
     """Robust accuracies of so many samples, fractions, from the smallest eps to the largest."""
     if len(worst) > 1:
         shares = list(worst.values())
-        yield Check(
+        yield SanityCheck(
             "robust accuracy falls as eps grows",
             ", ".join(f"{percent(share)} at {eps}" for eps, share in worst.items()),
             all(b <= a + allowed(CHANCE / 4, samples) for a, b in pairwise(shares)),

@@ -15,10 +15,10 @@ from torch import Tensor
 from attacks.bookmark import State
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
-from robust_tickets.evaluation.result import Row
+from robust_tickets.evaluation.result import RobustnessRow
 from robust_tickets.runs import files
 
-STANDS, FELL, OPEN = 1, 0, -1
+ROBUST, BROKEN, UNKNOWN = 1, 0, -1
 """A verdict: right on the clean image and at every iterate; not so; not judged yet."""
 
 _NEW = ("source_forwards", "source_backwards")  # arrays that the first files lack
@@ -40,7 +40,7 @@ _DAMAGE = (
 
 
 @dataclass
-class Column:
+class VerdictColumn:
     """One attack's verdicts so far, int8 (N,), and what they took.
 
     `by` (N,) is which of the `members` of an ensemble broke a sample, -1 where none did. Of the forwards and
@@ -62,7 +62,7 @@ class Column:
     @property
     def open(self) -> Tensor:
         """The samples without a verdict, as places."""
-        return (self.verdicts == OPEN).nonzero()[:, 0]
+        return (self.verdicts == UNKNOWN).nonzero()[:, 0]
 
     @property
     def source_passes(self) -> Passes:
@@ -74,12 +74,12 @@ class Column:
         """Those of the net that is judged."""
         return Passes(self.forwards, self.backwards).minus(self.source_passes)
 
-    def row(self) -> Row:
+    def row(self) -> RobustnessRow:
         """What the attack did, when no sample is open."""
         counts = {name: int((self.by == number).sum()) for number, name in enumerate(self.members)}
-        return Row(
+        return RobustnessRow(
             self.attack,
-            self.verdicts == STANDS,
+            self.verdicts == ROBUST,
             self.seconds,
             self.forwards,
             self.backwards,
@@ -89,7 +89,7 @@ class Column:
         )
 
 
-class Verdicts:
+class VerdictMatrix:
     """The verdict matrix of some samples, ids and labels int64 (N,), a column an attack.
 
     file: an npz that is read if it is there and written by `save`; None: nothing is kept. about: what the
@@ -105,16 +105,16 @@ class Verdicts:
         self.ids, self.labels = ids.cpu(), labels.cpu()
         self.file = file
         self.about = about or {}
-        self.columns: dict[str, Column] = {}
+        self.columns: dict[str, VerdictColumn] = {}
         if file is not None and file.is_file():
             self._read(file)
 
-    def column(self, attack: str, settings: str = "", members: list[str] | None = None) -> Column:
+    def column(self, attack: str, settings: str = "", members: list[str] | None = None) -> VerdictColumn:
         """The attack's column: as it was left, or empty where it is new or was built differently then."""
         known = self.columns.get(attack)
         if known is None or known.settings != settings:
-            empty = torch.full((len(self.ids),), OPEN, dtype=torch.int8)
-            known = Column(attack, settings, empty, torch.full_like(empty, -1), members or [])
+            empty = torch.full((len(self.ids),), UNKNOWN, dtype=torch.int8)
+            known = VerdictColumn(attack, settings, empty, torch.full_like(empty, -1), members or [])
             self.columns[attack] = known
         return known
 
@@ -131,14 +131,14 @@ class Verdicts:
         """Put a bookmark's columns in place of these, unless more is known here; gives whether it did."""
         rows = zip(state["columns"], state["verdicts"].cpu(), state["by"].cpu(), strict=True)
         theirs = {
-            plain["attack"]: Column(verdicts=verdicts.clone(), by=by.clone(), **plain)
+            plain["attack"]: VerdictColumn(verdicts=verdicts.clone(), by=by.clone(), **plain)
             for plain, verdicts, by in rows
         }
         for name, ours in self.columns.items():
             known = theirs.get(name)
             if known is None or known.settings != ours.settings:
                 return False
-            if not ((ours.verdicts == OPEN) | (ours.verdicts == known.verdicts)).all():
+            if not ((ours.verdicts == UNKNOWN) | (ours.verdicts == known.verdicts)).all():
                 return False
         self.columns = theirs
         return True
@@ -186,9 +186,9 @@ class Verdicts:
                 verdicts, by = whole["verdicts"][:, place], whole["broken_by"][:, place]
                 if any(part.shape != (n,) or part.dtype != np.int8 for part in (verdicts, by)):
                     raise ValueError("its matrix has another shape or type")
-                if not np.isin(verdicts, (STANDS, FELL, OPEN)).all():
-                    raise ValueError(f"its matrix holds other numbers than {STANDS}, {FELL} and {OPEN}")
-                self.columns[str(attack)] = Column(
+                if not np.isin(verdicts, (ROBUST, BROKEN, UNKNOWN)).all():
+                    raise ValueError(f"its matrix holds other numbers than {ROBUST}, {BROKEN} and {UNKNOWN}")
+                self.columns[str(attack)] = VerdictColumn(
                     str(attack),
                     str(whole["settings"][place]),
                     torch.from_numpy(verdicts.copy()),

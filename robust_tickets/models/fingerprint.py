@@ -6,11 +6,11 @@ import re
 import torch
 from torch import nn
 
-from robust_tickets.base.random_streams import seeded
-from robust_tickets.models.fold import copied
+from robust_tickets.base.random_streams import use_seed
+from robust_tickets.models.fold import copy_net
 
 
-def function_print(net: nn.Module, shape: tuple[int, int, int]) -> str:
+def function_fingerprint(net: nn.Module, shape: tuple[int, int, int]) -> str:
     """Sixteen hex digits of a net's layers and of what they compute from images (C, H, W), not its weights.
 
     The logits of a copy with weights that are always the same count, in float64 to six digits, so that
@@ -21,8 +21,8 @@ def function_print(net: nn.Module, shape: tuple[int, int, int]) -> str:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand((4, *shape), generator=generator, dtype=torch.float64)
     try:
-        view = copied(net).cpu().double().eval()
-        with seeded(0), torch.no_grad():
+        view = copy_net(net).cpu().double().eval()
+        with use_seed(0), torch.no_grad():
             for tensor in (*view.parameters(), *view.buffers()):
                 if tensor.is_floating_point():
                     noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
@@ -35,7 +35,7 @@ def function_print(net: nn.Module, shape: tuple[int, int, int]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def weights_print(net: nn.Module) -> str:
+def weights_fingerprint(net: nn.Module) -> str:
     """Sixteen hex digits of a net's parameters and buffers as they are."""
     digest = hashlib.sha256()
     for name, tensor in net.state_dict().items():

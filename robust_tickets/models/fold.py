@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from robust_tickets.base.errors import InputError
 
 
-def norms_after(net: nn.Module) -> dict[str, str]:
+def foldable_batchnorms(net: nn.Module) -> dict[str, str]:
     """For each 2-d convolution with a BatchNorm right behind it: the convolution's name -> the norm's.
 
     Only pairs that can be folded without a doubt: both are PyTorch's own, without hooks or
@@ -19,7 +19,7 @@ def norms_after(net: nn.Module) -> dict[str, str]:
     InputError as `copied` does.
     """
     # attacks run in eval mode; and tracing runs the net's own code, which may count its calls
-    net = copied(net).eval()
+    net = copy_net(net).eval()
     graph = _trace(net)
     if graph is None:
         return {}
@@ -61,7 +61,7 @@ class _Pair:
     folded: nn.Conv2d
 
 
-class Folded(nn.Module):
+class FoldedNet(nn.Module):
     """A view of a net for attacks: always in eval mode, without gradients to parameters, BatchNorms folded
     away.
 
@@ -76,8 +76,8 @@ class Folded(nn.Module):
             id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()
         }
         shared |= {id(b): b for b in net.buffers()}
-        self.view = copied(net, shared)
-        self._pairs = [self._fold(net, layer, norm) for layer, norm in norms_after(net).items()]
+        self.view = copy_net(net, shared)
+        self._pairs = [self._fold(net, layer, norm) for layer, norm in foldable_batchnorms(net).items()]
         self.eval()
         self.refresh()
 
@@ -108,7 +108,7 @@ class Folded(nn.Module):
             bias = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
             folded.bias.copy_(bias * scale if norm.bias is None else bias * scale + norm.bias)
 
-    def train(self, mode: bool = True) -> "Folded":
+    def train(self, mode: bool = True) -> "FoldedNet":
         """Stay in eval mode: folded statistics mean nothing in training."""
         return super().train(False)
 
@@ -117,12 +117,12 @@ class Folded(nn.Module):
         return self.view(images)  # type: ignore[no-any-return]
 
 
-def fold(net: nn.Module) -> Folded:
+def fold(net: nn.Module) -> FoldedNet:
     """The folded view of a net, on the net's device; to renew it costs one pass over the weights."""
-    return Folded(net)
+    return FoldedNet(net)
 
 
-def copied(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Module:
+def copy_net(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Module:
     """A deep copy of a net; `shared` has what stands in for a part of it, by the part's id.
 
     Raises InputError for a net that cannot be copied.

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from robust_tickets.base.errors import InputError, unknown
+from robust_tickets.base.errors import InputError, unknown_name
 
 _LAWS: dict[str, Callable[[Tensor], Tensor]] = {
     "glorot-normal": nn.init.xavier_normal_,
@@ -26,7 +26,7 @@ def initialise(net: nn.Module, init: str) -> None:
     Raises InputError for an unknown init, or a layer whose weight is computed from others.
     """
     if init not in INITS:
-        raise unknown("init", init, INITS)
+        raise unknown_name("init", init, INITS)
     if init == "default":
         return
     layers = {

@@ -8,7 +8,7 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.recipe.fields import Compute
 
 
-def placed(net: nn.Module, compute: Compute, machine: Machine) -> nn.Module:
+def place_net(net: nn.Module, compute: Compute, machine: Machine) -> nn.Module:
     """The net on the device, in the memory format asked for. Raises InputError for one that would hang."""
     if machine.device == "cpu" and compute.channels_last:
         _check_returns(net)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from robust_tickets.base.errors import InputError, unknown
-from robust_tickets.base.random_streams import seeded
+from robust_tickets.base.errors import InputError, unknown_name
+from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.conv import CONV6, ConvN
 from robust_tickets.models.init import initialise
 from robust_tickets.models.lenet import LeNet300
@@ -60,7 +60,7 @@ def build(spec: ModelSpec, *, seed: int) -> nn.Module:
         raise InputError(
             f"{spec.name} has no dropout, got {spec.dropout!r}: set it to 0, or choose of {able}"
         )
-    with seeded(seed):
+    with use_seed(seed):
         built = net.build(spec)
         initialise(built, spec.init)
         return built
@@ -131,7 +131,9 @@ def _entry(name: str) -> _Net:
         return _NETS[name]
     wide = re.fullmatch("wrn([1-9][0-9]{0,3})-([1-9][0-9]{0,3})", name)
     if wide is None:
-        raise InputError(f"{unknown('net', name, (*names, 'wrn28-10', 'wrn34-10'))} (any wrnD-K, D = 6n + 4)")
+        raise InputError(
+            f"{unknown_name('net', name, (*names, 'wrn28-10', 'wrn34-10'))} (any wrnD-K, D = 6n + 4)"
+        )
     depth, factor = map(int, wide.groups())
     n, rest = divmod(depth - 4, 6)
     if rest or n < 1:

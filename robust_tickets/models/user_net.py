@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.random_streams import seeded
-from robust_tickets.models.fold import copied
+from robust_tickets.base.random_streams import use_seed
+from robust_tickets.models.fold import copy_net
 from robust_tickets.models.init import initialise
 from robust_tickets.models.registry import ModelSpec, build
 
-Make = Callable[[], nn.Module]
+NetFactory = Callable[[], nn.Module]
 """A function that makes a net: images (N, C, H, W) in [0, 1] to logits (N, classes)."""
 
 
-def imported(name: str) -> Make:
+def import_function(name: str) -> NetFactory:
     """The function called `module:function`, the module sought in the working directory too.
 
     To import a module runs its code, so the name must come from the user and never from a file that somebody
@@ -53,18 +53,18 @@ def imported(name: str) -> Make:
     return make
 
 
-def made(spec: ModelSpec, make: Make | None, *, seed: int, train: bool = True) -> nn.Module:
+def make_net(spec: ModelSpec, make: NetFactory | None, *, seed: int, train: bool = True) -> nn.Module:
     """A fresh net: the registry's that the spec names, or the user's own where `make` makes it."""
-    return build(spec, seed=seed) if make is None else build_own(make, spec, seed=seed, train=train)
+    return build(spec, seed=seed) if make is None else build_user_net(make, spec, seed=seed, train=train)
 
 
-def build_own(make: Make, spec: ModelSpec, *, seed: int, train: bool = True) -> nn.Module:
+def build_user_net(make: NetFactory, spec: ModelSpec, *, seed: int, train: bool = True) -> nn.Module:
     """A fresh net of the user's own; the same seed gives the same weights.
 
     train: whether it is to be trained. Raises InputError where the function fails, gives no net, or one whose
     logits do not fit the classes, or that cannot be trained where it is to be.
     """
-    with seeded(seed):
+    with use_seed(seed):
         with _answered(
             f"{spec.name} failed to make a net", "it is called without arguments and returns an nn.Module"
         ):
@@ -140,7 +140,7 @@ def check_logits(net: nn.Module, spec: ModelSpec) -> None:
 
 def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
     """Raise InputError unless a step of training gives logits, and gradients to images and weights."""
-    view = copied(net).train()
+    view = copy_net(net).train()
     images = torch.rand((2, *spec.shape)).requires_grad_()
     with _answered(
         f"{spec.name} cannot take a step of training",
@@ -165,7 +165,7 @@ def trainable(net: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in net.parameters() if parameter.requires_grad]
 
 
-def own_name(net: nn.Module | Make) -> str:
+def function_name(net: nn.Module | NetFactory) -> str:
     """What records call a net of the user's own: module:function, or module:class for a module."""
     what = type(net) if isinstance(net, nn.Module) else net
     module, path = getattr(what, "__module__", None), getattr(what, "__qualname__", None)

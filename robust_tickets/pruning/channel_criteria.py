@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.channel_groups import Group
-from robust_tickets.pruning.compaction import BLOCK, Alive
+from robust_tickets.pruning.compaction import BLOCK, LiveChannels
 from robust_tickets.pruning.mask import Mask
 
 
@@ -39,15 +39,15 @@ class _Block:
     channels: Tensor
 
 
-def cut_channels(
+def prune_channels(
     scores: Sequence[Tensor],
-    lives: Alive,
+    lives: LiveChannels,
     ratio: float,
     *,
     by_group: bool = False,
     spare: Sequence[bool] = (),
     round_to: int = BLOCK,
-) -> Alive:
+) -> LiveChannels:
     """Remove about the share `ratio` of the living channels, in blocks that leave multiples of `round_to`.
 
     Within a group the channels of lowest score go first; as many as `round_to` (at first as many as make

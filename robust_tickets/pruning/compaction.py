@@ -12,16 +12,16 @@ from robust_tickets.pruning.mask import Mask
 BLOCK = 8
 """Channels are kept in multiples of so many: what vector units like."""
 
-Alive = tuple[Tensor, ...]
+LiveChannels = tuple[Tensor, ...]
 """For each group a bool tensor, True where a channel is kept."""
 
 
-def all_alive(groups: Sequence[Group]) -> Alive:
+def all_channels(groups: Sequence[Group]) -> LiveChannels:
     """Every channel of every group."""
     return tuple(torch.ones(group.channels, dtype=torch.bool) for group in groups)
 
 
-def alive(groups: Sequence[Group], mask: Mask) -> Alive:
+def live_channels(groups: Sequence[Group], mask: Mask) -> LiveChannels:
     """The channels that a mask leaves.
 
     A channel is dead where its filters are pruned whole, or all that reads it is, dead channels' own filters
@@ -29,7 +29,7 @@ def alive(groups: Sequence[Group], mask: Mask) -> Alive:
     multiple of 8 stay, the first ones.
     """
     kept = {name: mask[name].clone() for name in mask}
-    found = list(all_alive(groups))
+    found = list(all_channels(groups))
     changed = True
     while changed:
         changed = False
@@ -62,7 +62,9 @@ def _rounded(lives: Tensor) -> Tensor:
     return lives
 
 
-def along_dead(groups: Sequence[Group], mask: Mask, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def companion_masks(
+    groups: Sequence[Group], mask: Mask, parameters: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Masks of the biases, gammas and betas of channels whose filters are pruned whole: what else would go on
     being sent from there.
     """
@@ -80,7 +82,7 @@ def along_dead(groups: Sequence[Group], mask: Mask, parameters: Mapping[str, Ten
     return extra
 
 
-def channel_mask(groups: Sequence[Group], lives: Alive, full: Mask) -> Mask:
+def channel_mask(groups: Sequence[Group], lives: LiveChannels, full: Mask) -> Mask:
     """The mask in which all that belongs to a dead channel is pruned, and nothing else."""
     kept = {name: mask.clone() for name, mask in full.items()}
     for group, living in zip(groups, lives, strict=True):
@@ -123,7 +125,7 @@ class Compaction:
         return tensor
 
 
-def compaction(groups: Sequence[Group], lives: Alive, state: Mapping[str, Tensor]) -> Compaction:
+def plan_compaction(groups: Sequence[Group], lives: LiveChannels, state: Mapping[str, Tensor]) -> Compaction:
     """What stays where only these channels do, of a net with this state dict."""
     stays: dict[str, dict[int, Tensor]] = {}
     for group, living in zip(groups, lives, strict=True):

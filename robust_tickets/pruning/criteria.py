@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.pruning.layer_roles import Roles
+from robust_tickets.pruning.layer_roles import LayerRoles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Search
 
@@ -71,24 +71,24 @@ def _to_remove(name: str, ratio: float, kept: int) -> int:
     return remove
 
 
-def cut_of_round(search: Search, scores: Mapping[str, Tensor], mask: Mask, roles: Roles) -> Mask:
+def prune_round(search: Search, scores: Mapping[str, Tensor], mask: Mask, roles: LayerRoles) -> Mask:
     """The mask after a round, by the search's scope, ratios and spared layers.
 
     Scope layer follows Frankle & Carbin 2019, section 2: a share for convolutions, one for hidden linear
     layers and one for the output. Raises InputError as `prune` and `spared` do.
     """
-    spare = spared(search, mask, roles)
+    spare = spared_layers(search, mask, roles)
     if search.scope == "global":
         return prune(scores, mask, search.ratio, spare=spare)
     return prune_by_layer(scores, mask, _ratios(search, mask, roles, spare))
 
 
-def check_rounds(search: Search, mask: Mask, roles: Roles, rounds: int) -> None:
+def check_rounds(search: Search, mask: Mask, roles: LayerRoles, rounds: int) -> None:
     """Complain before the training of what is known to go wrong after it.
 
     Raises InputError as `spared` does, and where so many rounds layer by layer would empty a layer.
     """
-    spare = spared(search, mask, roles)
+    spare = spared_layers(search, mask, roles)
     if search.scope == "layer":
         for name, ratio in _ratios(search, mask, roles, spare).items():
             kept = int(mask[name].sum())
@@ -96,7 +96,7 @@ def check_rounds(search: Search, mask: Mask, roles: Roles, rounds: int) -> None:
                 kept -= _to_remove(name, ratio, kept)
 
 
-def _ratios(search: Search, mask: Mask, roles: Roles, spare: frozenset[str]) -> dict[str, float]:
+def _ratios(search: Search, mask: Mask, roles: LayerRoles, spare: frozenset[str]) -> dict[str, float]:
     """The share that each layer loses with scope layer."""
     fc = search.ratio if search.fc_ratio is None else search.fc_ratio
     output = fc if search.output_ratio is None else search.output_ratio
@@ -104,7 +104,7 @@ def _ratios(search: Search, mask: Mask, roles: Roles, spare: frozenset[str]) -> 
     return ratios | {roles.output: output} | dict.fromkeys(spare, 0.0)
 
 
-def spared(search: Search, mask: Mask, roles: Roles) -> frozenset[str]:
+def spared_layers(search: Search, mask: Mask, roles: LayerRoles) -> frozenset[str]:
     """The weights that the search leaves as they are.
 
     Raises InputError where what it names is not there, or where nothing would be left to prune.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.random_streams import places
+from robust_tickets.base.random_streams import mask_generator
 from robust_tickets.pruning.mask import Mask
 
 Shape = Sequence[int]
@@ -78,7 +78,7 @@ def random_mask(full: Mask, ratio: float, kind: str, seed: int, spare: frozenset
     shapes = {name: tuple(full[name].shape) for name in full if name not in spare}
     total = sum(map(math.prod, shapes.values()))
     counts = layer_counts(shapes, total - round(ratio * total), kind)
-    generator = places(seed)
+    generator = mask_generator(seed)
     drawn = {name: torch.randperm(full[name].numel(), generator=generator) for name in shapes}
     return Mask(
         {

@@ -11,7 +11,7 @@ from robust_tickets.pruning.mask import prunable
 
 
 @dataclass(frozen=True)
-class Roles:
+class LayerRoles:
     """Names of weights by what their layers do, as the net runs them.
 
     `first_conv` is None in a net without convolutions; `linear` are those of linear layers but the output.
@@ -22,7 +22,7 @@ class Roles:
     linear: frozenset[str]
 
 
-def roles(net: nn.Module, shape: tuple[int, int, int]) -> Roles:
+def layer_roles(net: nn.Module, shape: tuple[int, int, int]) -> LayerRoles:
     """The roles of a net's weights, seen while one image (C, H, W) passes through it.
 
     Raises InputError where it passes through no layer that could be pruned.
@@ -52,4 +52,4 @@ def roles(net: nn.Module, shape: tuple[int, int, int]) -> Roles:
             "prune: give a net that calls layers such as nn.Conv2d and nn.Linear"
         )
     linear = {weights[id(m.weight)] for m in layers if isinstance(m, nn.Linear)}
-    return Roles(convolutions[0] if convolutions else None, order[-1], frozenset(linear - {order[-1]}))
+    return LayerRoles(convolutions[0] if convolutions else None, order[-1], frozenset(linear - {order[-1]}))

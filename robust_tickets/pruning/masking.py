@@ -6,21 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import norms_after
+from robust_tickets.models.fold import foldable_batchnorms
 from robust_tickets.pruning.channel_groups import Shape, channel_groups
-from robust_tickets.pruning.compaction import along_dead
+from robust_tickets.pruning.compaction import companion_masks
 from robust_tickets.pruning.mask import Mask
 
 
-def masking_of(net: nn.Module, mask: Mask, shape: Shape) -> "Masking":
+def masking_for(net: nn.Module, mask: Mask, shape: Shape) -> "Masking":
     """The masking of a net for images (C, H, W). Raises InputError for a mask that does not fit."""
     mask.check_fits(net)
     try:
         groups = channel_groups(net, shape) if mask.any_dead else []
     except InputError:  # a net that cannot be followed: what stands right behind its convolutions is known
         groups = []
-    along = along_dead(groups, mask, dict(net.named_parameters()))
-    return Masking(net, mask, norms_after(net), along)
+    along = companion_masks(groups, mask, dict(net.named_parameters()))
+    return Masking(net, mask, foldable_batchnorms(net), along)
 
 
 class Masking:

@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from robust_tickets.base.errors import InputError, unknown
+from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.fields import (
     NARROW_ARMS,
@@ -55,10 +55,10 @@ class Recipe:
     @property
     def identity(self) -> str:
         """Eight hex digits of the whole resolved recipe and the format, without paths and prose."""
-        return _digest({"format": FORMAT, **record(self)})
+        return _digest({"format": FORMAT, **to_table(self)})
 
 
-def record(recipe: Recipe) -> dict[str, Any]:
+def to_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as run directories and tickets keep it: every field resolved, no path, prose or study."""
     table = schema.plain(recipe)
     for private in ("root", "download"):
@@ -67,7 +67,7 @@ def record(recipe: Recipe) -> dict[str, Any]:
     return dict(table)
 
 
-def read(table: object, base: Recipe | None = None) -> Recipe:
+def from_table(table: object, base: Recipe | None = None) -> Recipe:
     """A checked recipe from plain tables, `base` (or the defaults) where they are silent."""
     recipe = schema.read(Recipe, table, base)
     check(recipe)
@@ -121,7 +121,9 @@ def _check_data(data: Data) -> None:
 def _check_model(model: Model) -> None:
     own = ":" in model.name
     if not own and model.name not in NETS and not _WIDE.fullmatch(model.name):
-        raise unknown("value for model.name:", model.name, [*NETS, "wrn28-10", "wrn34-10", "module:function"])
+        raise unknown_name(
+            "value for model.name:", model.name, [*NETS, "wrn28-10", "wrn34-10", "module:function"]
+        )
     if own and not _FUNCTION.fullmatch(model.name):
         raise InputError(
             f"model.name {model.name!r:.80} names no function: write module:function, as my_nets:small_net"
@@ -261,17 +263,17 @@ _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 def load(recipe: str) -> Recipe:
     """The shipped recipe of that name, or the one in that TOML file. Raises InputError if there is none."""
-    if recipe in shipped():
+    if recipe in shipped_names():
         text = (_folder() / f"{recipe}.toml").read_text(encoding="utf-8")
     else:
         path = Path(recipe)
         if path.suffix != ".toml" and not path.is_file():
-            raise unknown("recipe", recipe, shipped())
+            raise unknown_name("recipe", recipe, shipped_names())
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-            known = ", ".join(shipped())
+            known = ", ".join(shipped_names())
             raise InputError(
                 f"cannot read the recipe {recipe} ({reason}): give a TOML file, or one of {known}"
             ) from None
@@ -283,7 +285,7 @@ def load(recipe: str) -> Recipe:
                 raise InputError(
                     f"data.{place} is of this machine and not of the recipe: give it by --data.{place}"
                 )
-        return read({"name": Path(recipe).stem, **table})
+        return from_table({"name": Path(recipe).stem, **table})
     except InputError as error:
         raise InputError(f"{recipe}: {error}") from None
     except (
@@ -293,12 +295,12 @@ def load(recipe: str) -> Recipe:
         raise InputError(f"{recipe} is no valid TOML: {error}") from None
 
 
-def dumps(recipe: Recipe, study: bool = False) -> str:
+def to_toml(recipe: Recipe, study: bool = False) -> str:
     """The recipe as TOML, as run directories keep it; with its grids, as studies do."""
-    return tomli_w.dumps(record(recipe) | ({"study": schema.plain(recipe.study)} if study else {}))
+    return tomli_w.dumps(to_table(recipe) | ({"study": schema.plain(recipe.study)} if study else {}))
 
 
-def shipped() -> list[str]:
+def shipped_names() -> list[str]:
     """Names of the recipes that come with the package."""
     return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from robust_tickets.base.errors import InputError, unknown
+from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.recipe.eps import Eps
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def read(cls: type[T], table: object, base: T | None = None, path: str = "") -> 
     for key, value in table.items():
         field = f"{path}.{key}" if path else str(key)
         if key not in hints:
-            raise unknown("field", key, hints, shown=field)
+            raise unknown_name("field", key, hints, shown=field)
         nested = getattr(base, key) if base is not None else None
         values[key] = _convert(hints[key], value, field, nested)
     if base is not None:
@@ -108,7 +108,7 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
         return _convert(next(a for a in get_args(hint) if a is not type(None)), value, field, base)
     if origin is Literal:
         if (type(value), value) not in ((type(known), known) for known in get_args(hint)):  # 8.0 is not 8
-            raise unknown(f"value for {field}:", value, map(str, get_args(hint)))
+            raise unknown_name(f"value for {field}:", value, map(str, get_args(hint)))
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)) or not value:

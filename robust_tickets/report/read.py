@@ -72,7 +72,7 @@ def complete_seeds(run: RunDirectory) -> list[int]:
 
     Only these can be compared: an average over other seeds for another arm would be another experiment.
     """
-    return [s for s in run.seeds() if not any(lacking(run, s, arm) for arm in run.recipe.compare.arms)]
+    return [s for s in run.seeds() if not any(missing_part(run, s, arm) for arm in run.recipe.compare.arms)]
 
 
 def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
@@ -127,7 +127,7 @@ def _stopped_at_best(dense: ArmResult, folder: Path) -> ArmResult:
     )
 
 
-def lacking(run: RunDirectory, seed: int, arm: str) -> str:
+def missing_part(run: RunDirectory, seed: int, arm: str) -> str:
     """What an arm of a seed lacks for the table, in words; empty where it lacks nothing."""
     arm = "dense" if arm == "dense-best" else arm
     folder = run.arm(seed, arm)

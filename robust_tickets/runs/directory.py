@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import machine
+from robust_tickets.base.machine import describe_machine
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.files import read_object, write_json, write_text
@@ -47,7 +47,10 @@ class RunDirectory:
         file = self.path / "env.json"
         if not file.exists():
             return
-        begun, now = read_object(file, "remove that file"), machine(device, self.recipe.compute.threads)
+        begun, now = (
+            read_object(file, "remove that file"),
+            describe_machine(device, self.recipe.compute.threads),
+        )
         for key in ("device", "cpu", "vectors", "gpu", "torch"):
             if key in begun and begun[key] != now[key]:
                 raise InputError(
@@ -77,9 +80,9 @@ class RunDirectory:
     def begin(self, device: str, inputs: Mapping[str, str]) -> None:
         """Write what describes the run: recipe, machine, inputs. An existing description stays."""
         if not (self.path / "recipe.toml").exists():
-            write_text(self.path / "recipe.toml", recipes.dumps(self.recipe))
+            write_text(self.path / "recipe.toml", recipes.to_toml(self.recipe))
         if not (self.path / "env.json").exists():
-            write_json(self.path / "env.json", machine(device, self.recipe.compute.threads))
+            write_json(self.path / "env.json", describe_machine(device, self.recipe.compute.threads))
         begun = self._inputs()
         if not inputs.items() <= begun.items():
             write_json(self.path / "inputs.json", {**inputs, **begun})

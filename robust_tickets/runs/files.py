@@ -17,7 +17,7 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
-        raise unwritten(path, error) from None
+        raise write_error(path, error) from None
     os.close(handle)
     part = Path(name)
     try:
@@ -29,12 +29,12 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
         part.replace(path)
         _flush(path.parent)
     except OSError as error:
-        raise unwritten(path, error) from None
+        raise write_error(path, error) from None
     finally:
         part.unlink(missing_ok=True)
 
 
-def unwritten(path: Path, error: OSError) -> InputError:
+def write_error(path: Path, error: OSError) -> InputError:
     """What to say where a file or folder could not be written."""
     mend = "choose a folder that can be written (--runs, --out)"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -9,7 +9,7 @@ from robust_tickets.runs import locks
 from robust_tickets.runs.directory import RunDirectory
 
 
-def listed(folder: Path) -> str:
+def list_runs(folder: Path) -> str:
     """A line a run directory: seeds, finished arms, megabytes. Raises InputError for no folder."""
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: give the folder of the run directories by --runs")
@@ -52,7 +52,7 @@ def remove(run: Path, really: bool) -> str:
         return f"{what} would be removed: add --yes"
     if run.is_symlink():
         raise InputError(f"{run} is a link: name the folder that it stands for, {run.resolve()}")
-    with locks.held(run):
+    with locks.lock(run):
         shutil.rmtree(run)
     return f"removed {what}"
 

@@ -20,7 +20,7 @@ def leave_to_parent() -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder, which is made where there is none.
 
     A dead process holds nothing, and files that it left unfinished are removed. May be nested within a

@@ -19,7 +19,7 @@ from robust_tickets.evaluation.evaluate import Attacked
 from robust_tickets.runs import files
 
 
-class Pictures:
+class AttackedImages:
     """The images that attacks made in one evaluation, to be written under a folder.
 
     apart: in a folder for each eps.
@@ -63,7 +63,7 @@ class Pictures:
             self._folder.rmdir()  # it is empty
             self._unfinished.rename(self._folder)
         except OSError as error:
-            raise files.unwritten(self._folder, error) from None
+            raise files.write_error(self._folder, error) from None
         finally:
             shutil.rmtree(self._unfinished, ignore_errors=True)
         return f"{count:,} attacked images are in {self._folder}"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import Every
+from robust_tickets.base.machine import CheckpointInterval
 from robust_tickets.runs import tensor_file
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ _NAMES = "step-*.safetensors"
 
 
 @dataclass(frozen=True)
-class Form(Generic[T]):
+class StateFormat(Generic[T]):
     """How a state becomes a file: what it is called, and its tensors and plain values, there and back.
 
     read: raises any error of a value that is missing, or of another type.
@@ -36,16 +36,16 @@ class Form(Generic[T]):
 
 
 @dataclass
-class Saves(Generic[T]):
+class Checkpointer(Generic[T]):
     """The last two states of one stage: `<folder>/<prefix>step-<n>.safetensors`.
 
     of: what a state belongs to, plain values; others are passed over, as are damaged ones, which is said.
     """
 
     folder: Path
-    form: Form[T]
+    form: StateFormat[T]
     of: dict[str, Any]
-    every: Every
+    every: CheckpointInterval
     say: Callable[[str], None]
     prefix: str = ""
     timed: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -81,10 +81,10 @@ class Saves(Generic[T]):
             self._step = step
         minutes, steps = (time.monotonic() - self._last) / 60, step - self._step
         due = 0 < self.every.minutes <= minutes or 0 < self.every.steps <= steps
-        if due or signals.asked() or (now and self.every != Every(0, 0)):
+        if due or signals.stop_requested() or (now and self.every != CheckpointInterval(0, 0)):
             with self.timed():
                 self.keep(step, make())
-        signals.check()
+        signals.raise_if_requested()
 
     def keep(self, step: int, state: T) -> None:
         """Write the state before a step, and remove all others but the one before it."""
@@ -99,7 +99,7 @@ class Saves(Generic[T]):
         self._last, self._step = time.monotonic(), step
 
 
-def clear(folder: Path) -> None:
+def remove_states(folder: Path) -> None:
     """Remove all states of a folder, as what they were kept for is done."""
     for file in folder.glob("*" + _NAMES):
         file.unlink(missing_ok=True)

@@ -13,24 +13,24 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import RunDirectory
-from robust_tickets.stages.experiment import Experiment, search_part
-from robust_tickets.stages.reuse import same_place
-from robust_tickets.tickets.search import Found
+from robust_tickets.stages.experiment import Experiment, search_fields
+from robust_tickets.stages.reuse import same_machine
+from robust_tickets.tickets.search import SearchResult
 from robust_tickets.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierRounds:
     """Rounds found on disk: what they gave, what they cost, and where they lie."""
 
-    found: Found
+    found: SearchResult
     ledger: dict[str, Any]
     folder: Path
 
 
 def earlier_rounds(
     what: Experiment, seed: int, run: RunDirectory, machine: Machine, inputs: Mapping[str, str]
-) -> Earlier | None:
+) -> EarlierRounds | None:
     """The most rounds, at most as many as the recipe wants, that a search like this one has done.
 
     Sought in the run directory and in those beside it, if they were begun on the same machine with the same
@@ -41,18 +41,18 @@ def earlier_rounds(
         (rounds, folder)
         for other in _alike(what.recipe, run)
         for rounds, folder in _rounds(other, seed)
-        if rounds <= wanted and same_place(other, machine, inputs)
+        if rounds <= wanted and same_machine(other, machine, inputs)
     ]
     model = what.model_spec(machine)
     for rounds, folder in sorted(candidates, key=lambda item: item[0], reverse=True):
         try:
-            return _read(folder, rounds, (search_part(what.recipe, rounds), inputs["images"], model, seed))
+            return _read(folder, rounds, (search_fields(what.recipe, rounds), inputs["images"], model, seed))
         except InputError as error:
             machine.progress.say(f"passed over: {error}")
     return None
 
 
-def _read(folder: Path, rounds: int, origin: tuple[Any, ...]) -> Earlier:
+def _read(folder: Path, rounds: int, origin: tuple[Any, ...]) -> EarlierRounds:
     """So many rounds from a folder, of a search with this part of the recipe, images, net and seed.
 
     Raises InputError for files that are damaged or not of that search.
@@ -62,7 +62,7 @@ def _read(folder: Path, rounds: int, origin: tuple[Any, ...]) -> Earlier:
     try:
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         warnings = tuple(map(str, account.get("warnings", ())))
-        found = Found(ticket.init, ticket.mask, [json.loads(line) for line in lines], warnings)
+        found = SearchResult(ticket.init, ticket.mask, [json.loads(line) for line in lines], warnings)
         Ledger("search").carry(account)  # complain now, not when the search goes on from it
         belong = (found.rounds, ticket.passes) == (rounds, account["charged_passes"])
         belong = belong and (ticket.search, ticket.data, ticket.model, ticket.seed) == origin
@@ -70,7 +70,7 @@ def _read(folder: Path, rounds: int, origin: tuple[Any, ...]) -> Earlier:
         raise InputError(f"{folder} is damaged ({type(error).__name__}: {error}): remove it") from None
     if not belong:
         raise InputError(f"{folder} holds files of another search than this one with {rounds} rounds")
-    return Earlier(found, account, folder)
+    return EarlierRounds(found, account, folder)
 
 
 def _alike(what: Recipe, run: RunDirectory) -> Iterator[RunDirectory]:
@@ -88,7 +88,7 @@ def _alike(what: Recipe, run: RunDirectory) -> Iterator[RunDirectory]:
 
 
 def _but_for_rounds(what: Recipe) -> dict[str, Any]:
-    whole = recipes.record(what)
+    whole = recipes.to_table(what)
     del whole["search"]["rounds"]
     return {
         concern: whole[concern] for concern in ("data", "model", "threat", "search", "evaluate", "compute")

@@ -14,10 +14,10 @@ from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
 from robust_tickets.data.dataset import Dataset, Spec
 from robust_tickets.evaluation import attack_sets, result, robustness_csv, sanity_report
-from robust_tickets.evaluation.attack_sets import attack_named
-from robust_tickets.evaluation.result import Row
-from robust_tickets.evaluation.sanity_report import Check, Sanity
-from robust_tickets.models.user_net import Make
+from robust_tickets.evaluation.attack_sets import build_attack
+from robust_tickets.evaluation.result import RobustnessRow
+from robust_tickets.evaluation.sanity_report import SanityCheck, SanityReport
+from robust_tickets.models.user_net import NetFactory
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Threat
 from robust_tickets.recipe.recipe import Recipe, check
@@ -25,27 +25,32 @@ from robust_tickets.report.plots import robustness_curve
 from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.report.trust import kept_checks
 from robust_tickets.runs import files, locks
-from robust_tickets.stages.attacked_images import Pictures
-from robust_tickets.stages.evaluation_run import Asked, Judge, Loaded
+from robust_tickets.stages.attacked_images import AttackedImages
+from robust_tickets.stages.evaluation_run import EvaluationRequest, EvaluationRun, LoadedNet
 from robust_tickets.stages.experiment import Experiment, threat_model
-from robust_tickets.stages.load_checkpoint import SOURCE_FLAGS, Named, Source, SourceNamed
+from robust_tickets.stages.load_checkpoint import (
+    SOURCE_FLAGS,
+    ImageSource,
+    NetDescription,
+    SourceNetDescription,
+)
 from robust_tickets.training.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluationOutput:
     """What came out: robustness.csv, the rows just made, the sanity checks, the curve over several eps."""
 
     file: Path
     rows: pd.DataFrame
-    sanity: Sanity
+    sanity: SanityReport
     curve: Path | None
 
 
 def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
     """Judge a checkpoint of a run as its recipe says, on the test images; gives the run's robustness.csv."""
     recipe = what.recipe
-    known = robustness_csv.rows_of(file.parent / "robustness.csv")
+    known = robustness_csv.read_rows(file.parent / "robustness.csv")
     n = recipe.evaluate.images or what.spec(machine).test_images
     done = {"checkpoint": file.stem, "split": "test", "n": n, "seed": 0, "source": ""}
     done |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
@@ -57,8 +62,8 @@ def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
     return evaluate_file(
         file,
         machine,
-        Asked(tuple(TABLE_ATTACKS), limit=recipe.evaluate.images),
-        source=Source(None, recipe.data.root, recipe.data.download),
+        EvaluationRequest(tuple(TABLE_ATTACKS), limit=recipe.evaluate.images),
+        source=ImageSource(None, recipe.data.root, recipe.data.download),
         make=what.make,
         images=what.images,
     ).file
@@ -67,17 +72,17 @@ def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
 def evaluate_file(
     file: Path,
     machine: Machine,
-    asked: Asked,
+    asked: EvaluationRequest,
     *,
-    source: Source = Source(),
-    model: Named = Named(),
-    source_model: SourceNamed = SourceNamed(),
-    make: Make | None = None,
+    source: ImageSource = ImageSource(),
+    model: NetDescription = NetDescription(),
+    source_model: SourceNetDescription = SourceNetDescription(),
+    make: NetFactory | None = None,
     images: Dataset | None = None,
     elsewhere: Path | None = None,
     pictures: Path | None = None,
     done: Callable[[pd.DataFrame], None] = lambda rows: None,
-) -> Evaluated:
+) -> EvaluationOutput:
     """Judge any checkpoint.
 
     source: the images; by default of the set that the checkpoint was trained on. model: the net as the user
@@ -114,7 +119,7 @@ def evaluate_file(
                 "name attacks without it, as --attacks quick apgd square"
             )
     machine.prepare(what.compute)
-    album = Pictures(pictures, apart=len(whats) > 1) if pictures is not None else None
+    album = AttackedImages(pictures, apart=len(whats) > 1) if pictures is not None else None
     ledger = Ledger("evaluate", clock_for(machine.device), jobs=machine.jobs)
     # at the eps of the training, if that is among them: a curve's ends say little
     checked = next((w for w in whats if w.threat.eps == recorded.threat.eps), what)
@@ -127,10 +132,10 @@ def evaluate_file(
         )
     folder = _folder(file, checkpoint, dataset.fingerprint, elsewhere)
     run = folder.parent.parent
-    with locks.held(run if (run / "recipe.toml").is_file() else folder), ledger.running():
-        net = Loaded.of(checkpoint, make, what, machine)
-        attacked = None if other is None else Loaded.of(other, theirs.make, what, machine)
-        judge = Judge(file, asked, machine, net, attacked, dataset, folder, ledger, album)
+    with locks.lock(run if (run / "recipe.toml").is_file() else folder), ledger.running():
+        net = LoadedNet.of(checkpoint, make, what, machine)
+        attacked = None if other is None else LoadedNet.of(other, theirs.make, what, machine)
+        judge = EvaluationRun(file, asked, machine, net, attacked, dataset, folder, ledger, album)
         judge.known_checks(checked)  # whether they are damaged is better known now
         found = {str(each.threat.eps): judge.judge(each) for each in whats}
         rows = pd.concat([table for table, _ in found.values()])
@@ -147,7 +152,7 @@ def evaluate_file(
             )
         if album is not None:
             machine.progress.say(album.write())
-    return Evaluated(folder / "robustness.csv", rows, sanity, curve)
+    return EvaluationOutput(folder / "robustness.csv", rows, sanity, curve)
 
 
 def _check_fits(file: Path, checkpoint: Checkpoint, spec: Spec, what: Recipe, mend: str) -> None:
@@ -158,7 +163,7 @@ def _check_fits(file: Path, checkpoint: Checkpoint, spec: Spec, what: Recipe, me
         )
 
 
-def _order(found: dict[str, list[Row]]) -> Iterator[Check]:
+def _order(found: dict[str, list[RobustnessRow]]) -> Iterator[SanityCheck]:
     """The rows of each eps held against one another, and the worst cases of all eps."""
     for eps, rows in found.items():
         at = f" at {eps}" if len(found) > 1 else ""
@@ -168,7 +173,7 @@ def _order(found: dict[str, list[Row]]) -> Iterator[Check]:
     yield from sanity_report.order_of_eps({eps: row.accuracy for eps, row in worst.items()}, n)
 
 
-def _whats(asked: Asked, checkpoint: Checkpoint, source: Source) -> list[Recipe]:
+def _whats(asked: EvaluationRequest, checkpoint: Checkpoint, source: ImageSource) -> list[Recipe]:
     """The checkpoint's recipe on the images asked for, at each eps, from the smallest on.
 
     Raises InputError for what makes no sense, before any image is read.
@@ -194,11 +199,11 @@ def _whats(asked: Asked, checkpoint: Checkpoint, source: Source) -> list[Recipe]
     return whats
 
 
-def _attacks_of(asked: Asked, what: Recipe) -> dict[str, Attack]:
+def _attacks_of(asked: EvaluationRequest, what: Recipe) -> dict[str, Attack]:
     """The attacks asked for, by name, but for none at all (clean). Raises InputError for unknown ones."""
     built = {
-        name: attack_named(name, threat_model(what), what.evaluate.rel_step)
-        for name in attack_sets.attacks_named(asked.attacks)
+        name: build_attack(name, threat_model(what), what.evaluate.rel_step)
+        for name in attack_sets.expand_attacks(asked.attacks)
     }
     return {name: attack for name, attack in built.items() if attack is not None}
 

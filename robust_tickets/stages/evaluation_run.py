@@ -21,28 +21,28 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.base.version import __version__
 from robust_tickets.data.dataset import Dataset, Split
 from robust_tickets.evaluation import attack_sets, evaluate, result, robustness_csv, sanity_checks
-from robust_tickets.evaluation.evaluate import Judging
-from robust_tickets.evaluation.result import Row
-from robust_tickets.evaluation.sanity_report import Check, Sanity
-from robust_tickets.evaluation.verdict_matrix import Verdicts
-from robust_tickets.models.fingerprint import function_print, weights_print
+from robust_tickets.evaluation.evaluate import EvaluationConfig
+from robust_tickets.evaluation.result import RobustnessRow
+from robust_tickets.evaluation.sanity_report import SanityCheck, SanityReport
+from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
+from robust_tickets.models.fingerprint import function_fingerprint, weights_fingerprint
 from robust_tickets.models.flops import forward_flops
-from robust_tickets.models.fold import Folded, fold
-from robust_tickets.models.placement import placed
-from robust_tickets.models.user_net import Make
+from robust_tickets.models.fold import FoldedNet, fold
+from robust_tickets.models.placement import place_net
+from robust_tickets.models.user_net import NetFactory
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.trust import digest_of
 from robust_tickets.runs import files
-from robust_tickets.stages.attacked_images import Pictures
-from robust_tickets.stages.checkpointer import STATES, Saves, clear
+from robust_tickets.stages.attacked_images import AttackedImages
+from robust_tickets.stages.checkpointer import STATES, Checkpointer, remove_states
 from robust_tickets.stages.experiment import threat_model
 from robust_tickets.stages.state_files import EVALUATION
 from robust_tickets.training.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationRequest:
     """What is asked of a checkpoint.
 
     limit: images, balanced over the classes; 0 means all. eps, norm: by default those that the net was
@@ -59,53 +59,57 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedNet:
     """A net as attacks see it, and sixteen hex digits of all that it is: weights, architecture, own code."""
 
-    view: Folded
+    view: FoldedNet
     digest: str
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, make: Make | None, what: Recipe, machine: Machine) -> "Loaded":
+    def of(
+        cls, checkpoint: Checkpoint, make: NetFactory | None, what: Recipe, machine: Machine
+    ) -> "LoadedNet":
         """A checkpoint's net on the machine."""
-        net = placed(checkpoint.net(make), what.compute, machine)
-        own = "" if make is None else function_print(net, checkpoint.model.shape)
-        return cls(fold(net), _digest([weights_print(net), asdict(checkpoint.model), own]))
+        net = place_net(checkpoint.net(make), what.compute, machine)
+        own = "" if make is None else function_fingerprint(net, checkpoint.model.shape)
+        return cls(fold(net), _digest([weights_fingerprint(net), asdict(checkpoint.model), own]))
 
 
 @dataclass(frozen=True)
-class Judge:
+class EvaluationRun:
     """A net that is loaded, the images, and where results go. source: the net that is attacked instead."""
 
     file: Path
-    asked: Asked
+    asked: EvaluationRequest
     machine: Machine
-    net: Loaded
-    source: Loaded | None
+    net: LoadedNet
+    source: LoadedNet | None
     data: Dataset
     folder: Path
     ledger: Ledger
-    album: Pictures | None = None
+    album: AttackedImages | None = None
     split: Split = field(init=False)
 
     def __post_init__(self) -> None:
         """Take the images that are judged."""
         object.__setattr__(self, "split", getattr(self.data, self.asked.split).first(self.asked.limit))
 
-    def judge(self, what: Recipe) -> tuple[pd.DataFrame, list[Row]]:
+    def judge(self, what: Recipe) -> tuple[pd.DataFrame, list[RobustnessRow]]:
         """The rows of all attacks at the recipe's eps, each merged into robustness.csv as it is done."""
         asked = self.asked
         about = self._about(what)
-        verdicts = Verdicts(self.split.ids, self.split.labels, self._named("verdicts", about, "npz"), about)
-        names = attack_sets.attacks_named(asked.attacks)
+        verdicts = VerdictMatrix(
+            self.split.ids, self.split.labels, self._named("verdicts", about, "npz"), about
+        )
+        names = attack_sets.expand_attacks(asked.attacks)
         for name in names:
             if self.album is not None and name != attack_sets.CLEAN:
                 verdicts.columns.pop(name, None)  # what is known already would have no images
-        robustness_csv.rows_of(self.folder / "robustness.csv")  # whether it is damaged is better known now
+        robustness_csv.read_rows(self.folder / "robustness.csv")  # whether it is damaged is better known now
         # what earlier commands did of it; passes are in the columns, with what is done now
         self.ledger.seconds["attack"] += sum(c.seconds for c in map(verdicts.columns.get, names) if c)
         title = f"evaluate {self.file.stem}" + (f" at {what.threat.eps}" if len(asked.eps) > 1 else "")
-        rows: list[Row] = []
+        rows: list[RobustnessRow] = []
 
         with (
             self.machine.progress.stage(title, len(self.split) * len(names)) as meter,
@@ -131,7 +135,7 @@ class Judge:
                     mark=mark,
                 ):
                     rows.append(row)
-                    robustness_csv.merge(self.folder / "robustness.csv", self._table(rows, what))
+                    robustness_csv.merge_rows(self.folder / "robustness.csv", self._table(rows, what))
                     meter.note("  ".join(f"{row.attack} {row.accuracy:.1%}" for row in rows))
         for column in (verdicts.columns[row.attack] for row in rows):
             self._charge(self.net, column.passes)
@@ -139,10 +143,10 @@ class Judge:
                 self._charge(self.source, column.source_passes)
         whole = [*rows, result.worst_case(rows)] if len(rows) > 1 else rows
         table = self._table(whole, what)
-        robustness_csv.merge(self.folder / "robustness.csv", table)
+        robustness_csv.merge_rows(self.folder / "robustness.csv", table)
         return table, rows
 
-    def check(self, what: Recipe) -> Sanity:
+    def check(self, what: Recipe) -> SanityReport:
         """The sanity checks of the net at the recipe's eps, as they were found or, once found, as kept."""
         known = self.known_checks(what)
         if known is not None:
@@ -163,7 +167,7 @@ class Judge:
         files.write_json(file, {"about": about, **asdict(found)})
         return found
 
-    def known_checks(self, what: Recipe) -> Sanity | None:
+    def known_checks(self, what: Recipe) -> SanityReport | None:
         """The sanity checks that an earlier evaluation kept. Raises InputError for a damaged file."""
         file = self._sanity_file(what)
         return _read(file) if file.is_file() else None
@@ -186,7 +190,9 @@ class Judge:
             return
         place = self.folder / STATES / self._named(kind, about, "x").stem
         timed = partial(self.ledger.phase, "checkpoint")
-        saves = Saves(place, EVALUATION, about, self.machine.every, self.machine.progress.say, timed=timed)
+        saves = Checkpointer(
+            place, EVALUATION, about, self.machine.every, self.machine.progress.say, timed=timed
+        )
         known, offers, earlier = saves.newest() or [], 0, 0
 
         def offer(states: Callable[[], list[State]]) -> None:
@@ -195,7 +201,7 @@ class Judge:
             saves.offer(offers, states)
 
         mark = Bookmark(known, offer, self.machine.device)
-        with signals.waiting(), mark.level(lambda: {"offers": offers}) as kept:
+        with signals.deferred(), mark.level(lambda: {"offers": offers}) as kept:
             if kept is not None:
                 offers = kept["offers"]
                 self.ledger.seconds["attack"] += sum(level.get("seconds", 0.0) for level in known)
@@ -203,7 +209,7 @@ class Judge:
                 self.machine.progress.say(f"going on{within}, after {offers} steps")
                 earlier = sum(level.get(kind, 0) for level in known for kind in _COUNTED)
             yield mark, earlier
-        clear(place)
+        remove_states(place)
 
     def _account_file(self) -> Path:
         return self.folder / f"evaluate-{self.file.stem}.ledger.json"
@@ -215,11 +221,11 @@ class Judge:
     def _sanity_file(self, what: Recipe) -> Path:
         return self._named("sanity", self._about(what) | {"source": ""}, "json")
 
-    def _charge(self, net: Loaded, passes: Passes) -> None:
+    def _charge(self, net: LoadedNet, passes: Passes) -> None:
         self.ledger.count("attack", passes, forward_flops(net.view, self.data.spec.shape))
 
-    def _table(self, rows: list[Row], what: Recipe) -> pd.DataFrame:
-        return robustness_csv.table(
+    def _table(self, rows: list[RobustnessRow], what: Recipe) -> pd.DataFrame:
+        return robustness_csv.result_table(
             rows,
             self.split.labels.cpu(),
             self.data.spec.classes,
@@ -258,9 +264,11 @@ _COUNTED = ("forwards", "backwards", "source_forwards", "source_backwards")
 """Passes in the levels of a bookmark."""
 
 
-def _judging(what: Recipe, asked: Asked) -> Judging:
+def _judging(what: Recipe, asked: EvaluationRequest) -> EvaluationConfig:
     judged = what.evaluate
-    return Judging(threat_model(what), judged.rel_step, judged.batch, asked.seed, what.compute.channels_last)
+    return EvaluationConfig(
+        threat_model(what), judged.rel_step, judged.batch, asked.seed, what.compute.channels_last
+    )
 
 
 def _digest(told: object) -> str:
@@ -268,10 +276,10 @@ def _digest(told: object) -> str:
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read(file: Path) -> Sanity:
+def _read(file: Path) -> SanityReport:
     found = files.read_json(file, "remove it and evaluate again")
     try:
-        checks = tuple(Check(**check) for check in found["checks"])
-        return Sanity(checks, int(found["samples"]), Passes(**found["passes"]))
+        checks = tuple(SanityCheck(**check) for check in found["checks"])
+        return SanityReport(checks, int(found["samples"]), Passes(**found["passes"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None

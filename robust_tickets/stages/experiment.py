@@ -16,20 +16,20 @@ from robust_tickets.data import load as loading
 from robust_tickets.data.dataset import Dataset, Spec
 from robust_tickets.models import fingerprint, user_net
 from robust_tickets.models.flops import forward_flops
-from robust_tickets.models.placement import placed
+from robust_tickets.models.placement import place_net
 from robust_tickets.models.registry import ModelSpec
-from robust_tickets.models.user_net import Make
+from robust_tickets.models.user_net import NetFactory
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Data, Training
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.stages.plan import Searched
+from robust_tickets.stages.plan import TicketCost
 from robust_tickets.tickets import narrow_net, starting_net
-from robust_tickets.tickets.narrow_net import kept_flops
-from robust_tickets.tickets.search import Found
+from robust_tickets.tickets.narrow_net import masked_flops
+from robust_tickets.tickets.search import SearchResult
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import Fit, snapshot
+from robust_tickets.training.loop import TrainingConfig, copy_state
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Experiment:
     """
 
     recipe: Recipe
-    net: Make | None = None
+    net: NetFactory | None = None
     images: Dataset | None = None
 
     def spec(self, machine: Machine) -> Spec:
@@ -60,28 +60,30 @@ class Experiment:
         return model_spec(self.recipe, self.spec(machine))
 
     @property
-    def make(self) -> Make | None:
+    def make(self) -> NetFactory | None:
         """The function that makes the user's own net; None where the recipe names one of ours."""
         if self.net is None and ":" in self.recipe.model.name:
-            return user_net.imported(self.recipe.model.name)
+            return user_net.import_function(self.recipe.model.name)
         return self.net
 
     def fresh_net(self, seed: int, machine: Machine) -> nn.Module:
         """The net, initialised by the seed, on the device and in the recipe's memory format."""
-        return placed(self._built(seed, machine), self.recipe.compute, machine)
+        return place_net(self._built(seed, machine), self.recipe.compute, machine)
 
     def _built(self, seed: int, machine: Machine) -> nn.Module:
-        return user_net.made(self.model_spec(machine), self.make, seed=seed)
+        return user_net.make_net(self.model_spec(machine), self.make, seed=seed)
 
     @property
     def threat(self) -> ThreatModel:
         """The recipe's threat model."""
         return threat_model(self.recipe)
 
-    def fit(self, training: Training, steps: int, seed: int, points: tuple[int, ...] = ()) -> Fit:
+    def fit(self, training: Training, steps: int, seed: int, points: tuple[int, ...] = ()) -> TrainingConfig:
         """What the loop needs, for one training of so many steps, validated before those of `points` too."""
         recipe = self.recipe
-        return Fit(training, steps, self.threat, recipe.evaluate, recipe.compute, seed, points=points)
+        return TrainingConfig(
+            training, steps, self.threat, recipe.evaluate, recipe.compute, seed, points=points
+        )
 
     def inputs(self, seed: int, machine: Machine) -> dict[str, str]:
         """Fingerprints of what the recipe does not define: the user's own images and net."""
@@ -92,8 +94,8 @@ class Experiment:
             prints["images"] = _read(self.recipe.data, machine.progress).fingerprint
         if self.make is not None:
             net = self._built(seed, machine)
-            prints["net"] = fingerprint.function_print(net, self.spec(machine).shape)
-            prints[f"net of seed {seed}"] = fingerprint.weights_print(net)
+            prints["net"] = fingerprint.function_fingerprint(net, self.spec(machine).shape)
+            prints[f"net of seed {seed}"] = fingerprint.weights_fingerprint(net)
         return prints
 
 
@@ -103,34 +105,34 @@ _OTHER = 2**31
 
 def other_init(what: Experiment, seed: int, machine: Machine) -> dict[str, Tensor]:
     """The state of another fresh net than the seed's, the same for all controls of the seed."""
-    return snapshot(what.fresh_net(seed + _OTHER, machine))
+    return copy_state(what.fresh_net(seed + _OTHER, machine))
 
 
-def narrowed(what: Experiment, ticket: Ticket, size: str, machine: Machine) -> Experiment:
+def narrow_experiment(what: Experiment, ticket: Ticket, size: str, machine: Machine) -> Experiment:
     """The experiment with its net at the width that has as much as the ticket: of flops, or of weights."""
     spec = what.model_spec(machine)
     net = what.fresh_net(0, machine)
     ticket.mask.check_fits(net)
-    flops = kept_flops(net, ticket.mask, spec.shape)
-    spec = narrow_net.narrowed(spec, size, flops=flops, weights=ticket.mask.kept)
+    flops = masked_flops(net, ticket.mask, spec.shape)
+    spec = narrow_net.narrow_spec(spec, size, flops=flops, weights=ticket.mask.kept)
     return replace(what, recipe=replace(what.recipe, model=replace(what.recipe.model, width=spec.width)))
 
 
-def searched(what: Experiment, ticket: Ticket, machine: Machine) -> Searched:
+def ticket_cost(what: Experiment, ticket: Ticket, machine: Machine) -> TicketCost:
     """What a ticket cost, and what a pass of the net that is trained from it costs."""
     shape = what.spec(machine).shape
     net = what.fresh_net(0, machine)
-    small = starting_net.begun(net, ticket, shape, what.recipe.compute).net
-    return Searched(ticket.flops, forward_flops(small, shape), forward_flops(net, shape))
+    small = starting_net.starting_net(net, ticket, shape, what.recipe.compute).net
+    return TicketCost(ticket.flops, forward_flops(small, shape), forward_flops(net, shape))
 
 
-def ticket_of(what: Experiment, found: Found, images: Dataset, seed: int, ledger: Ledger) -> Ticket:
+def make_ticket(what: Experiment, found: SearchResult, images: Dataset, seed: int, ledger: Ledger) -> Ticket:
     """The ticket that a search found on these images, at the cost its ledger has so far."""
     return Ticket(
         model=model_spec(what.recipe, images.spec),
         init=found.init,
         mask=found.mask,
-        search=search_part(what.recipe, found.rounds),
+        search=search_fields(what.recipe, found.rounds),
         data=images.fingerprint,
         seed=seed,
         passes=ledger.charged_passes,
@@ -144,7 +146,7 @@ def unpruned_ticket(what: Experiment, first: Checkpoint, seed: int, ledger: Mapp
         model=first.model,
         init=first.state,
         mask=Mask.full(first.net(what.make)),
-        search=search_part(what.recipe, what.recipe.search.rounds),
+        search=search_fields(what.recipe, what.recipe.search.rounds),
         data=first.data,
         seed=seed,
         passes=ledger["charged_passes"],
@@ -152,9 +154,9 @@ def unpruned_ticket(what: Experiment, first: Checkpoint, seed: int, ledger: Mapp
     )
 
 
-def search_part(what: Recipe, rounds: int) -> dict[str, Any]:
+def search_fields(what: Recipe, rounds: int) -> dict[str, Any]:
     """The part of a recipe that decides which ticket so many rounds find."""
-    whole = recipes.record(what)
+    whole = recipes.to_table(what)
     part = {concern: whole[concern] for concern in ("data", "model", "threat", "search", "compute")}
     part["search"]["rounds"] = rounds
     return part

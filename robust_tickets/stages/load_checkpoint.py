@@ -6,21 +6,21 @@ from pathlib import Path
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.models import user_net
-from robust_tickets.models.user_net import Make
+from robust_tickets.models.user_net import NetFactory
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Data, DataName, Model
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import tensor_file
 from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.published_weights import normalisation, published
+from robust_tickets.training.published_weights import load_published, parse_normalisation
 
 SOURCE_FLAGS = "--from-model"
 """What the command line calls the flags of the net that is attacked instead."""
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """Where the images of an evaluation are; a name of None is the set that the checkpoint was trained on."""
 
     name: DataName | None = None
@@ -41,7 +41,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Named:
+class NetDescription:
     """What the user says of a checkpoint's net.
 
     Its name (a net of ours, or module:function) and, for published weights, width and normalisation. flags:
@@ -54,11 +54,11 @@ class Named:
     flags: str = "--model"
 
     @property
-    def make(self) -> Make | None:
+    def make(self) -> NetFactory | None:
         """The function that makes a net of the user's own; None where it is one of ours."""
-        return user_net.imported(self.name) if self.name is not None and ":" in self.name else None
+        return user_net.import_function(self.name) if self.name is not None and ":" in self.name else None
 
-    def checkpoint(self, file: Path, source: Source, split: str, machine: Machine) -> Checkpoint:
+    def checkpoint(self, file: Path, source: ImageSource, split: str, machine: Machine) -> Checkpoint:
         """The checkpoint in a file: ours, or published weights for the net and the data set named.
 
         Raises InputError for published weights without those two names, for a checkpoint of ours whose own
@@ -82,9 +82,9 @@ class Named:
         what = replace(Recipe(), data=where, model=Model(name=self.name, width=self.width))
         recipes.check(what)
         spec = Experiment(what).spec(machine)
-        mean, std = normalisation(self.normalise or "none", spec)
+        mean, std = parse_normalisation(self.normalise or "none", spec)
         model = replace(model_spec(what, spec), mean=mean, std=std)
-        return published(file, model, what, self.make, normalised=self.normalise is not None)
+        return load_published(file, model, what, self.make, normalised=self.normalise is not None)
 
     def _check_agrees(self, file: Path, checkpoint: Checkpoint) -> None:
         if (self.width, self.normalise) != (1.0, None):
@@ -107,7 +107,7 @@ class Named:
 
 
 @dataclass(frozen=True)
-class SourceNamed:
+class SourceNetDescription:
     """What the user says of the net that is attacked instead, where it is not what `Named` says of both."""
 
     name: str | None = None
@@ -116,14 +116,14 @@ class SourceNamed:
 
     def __bool__(self) -> bool:
         """Whether anything is said."""
-        return self != SourceNamed()
+        return self != SourceNetDescription()
 
-    def over(self, model: Named, file: Path) -> Named:
+    def over(self, model: NetDescription, file: Path) -> NetDescription:
         """What is known of the net in that file: what is said here, then what `model` says.
 
         A checkpoint of ours speaks for itself.
         """
         ours = tensor_file.is_ours(file) and ":" not in Checkpoint.load(file).model.name
-        base = Named() if ours else model
+        base = NetDescription() if ours else model
         said = {key: value for key, value in vars(self).items() if value is not None}
         return replace(base, flags=SOURCE_FLAGS, **said)

@@ -39,7 +39,7 @@ class ArmPlan:
 
 
 @dataclass(frozen=True)
-class Searched:
+class TicketCost:
     """What is known once the ticket is there: FLOPs of its search, of a forward pass of the net that is
     trained from it, and of one of the whole net.
     """
@@ -49,7 +49,7 @@ class Searched:
     dense: int
 
 
-def plan(recipe: Recipe, arm: Arm, spec: Spec, searched: Searched | None = None) -> ArmPlan:
+def plan(recipe: Recipe, arm: Arm, spec: Spec, searched: TicketCost | None = None) -> ArmPlan:
     """What an arm of the recipe trains on the images of `spec`; dense-best is dense, read otherwise.
 
     All arms have the schedule that was chosen for dense, in its own shape at their length; only
@@ -63,7 +63,7 @@ def plan(recipe: Recipe, arm: Arm, spec: Spec, searched: Searched | None = None)
     return replace(made, points=_points(recipe.evaluate, made))
 
 
-def _plan(recipe: Recipe, arm: Arm, spec: Spec, searched: Searched | None) -> ArmPlan:
+def _plan(recipe: Recipe, arm: Arm, spec: Spec, searched: TicketCost | None) -> ArmPlan:
     train = recipe.train
     per_epoch = steps_per_epoch(training_images(recipe.data, spec), train.batch)
     full = train.iterations or train.epochs * per_epoch
@@ -87,7 +87,7 @@ def _plan(recipe: Recipe, arm: Arm, spec: Spec, searched: Searched | None) -> Ar
     return ArmPlan(arm, train, short, per_epoch, from_ticket=True)
 
 
-def first_stage(recipe: Recipe, spec: Spec, searched: Searched | None = None) -> ArmPlan:
+def first_stage(recipe: Recipe, spec: Spec, searched: TicketCost | None = None) -> ArmPlan:
     """What dense-staged trains first: the whole net as the search does, in one go, for the search's FLOPs.
 
     On the search's images and schedule, to a step, rounded up in dense's favour. `searched` is as in `plan`.
@@ -211,7 +211,7 @@ def search_cost(recipe: Recipe, spec: Spec) -> float:
 
 
 def _equal_cost_steps(
-    recipe: Recipe, spec: Spec, short: int, per_epoch: int, searched: Searched | None
+    recipe: Recipe, spec: Spec, short: int, per_epoch: int, searched: TicketCost | None
 ) -> int:
     """Steps that dense training gets for the FLOPs of search and ticket, rounded up in dense's favour.
 
@@ -228,7 +228,7 @@ def _equal_cost_steps(
     return math.ceil(planned / dense) * unit
 
 
-def _staged_steps(recipe: Recipe, spec: Spec, short: int, searched: Searched | None) -> int:
+def _staged_steps(recipe: Recipe, spec: Spec, short: int, searched: TicketCost | None) -> int:
     """Steps that the whole net gets for the FLOPs of the ticket's training, rounded up in dense's favour."""
     if searched is not None:
         return -(-short * searched.ticket // searched.dense)

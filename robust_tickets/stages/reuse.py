@@ -28,7 +28,7 @@ def arm_key(what: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs: 
     That is less than the whole recipe: a dense arm knows nothing of the search, and no arm of the others.
     `ticket` is the hash of the ticket it begins from.
     """
-    whole = recipes.record(what)
+    whole = recipes.to_table(what)
     training = schema.plain(replace(Train(), **vars(plan.training)))
     decides: dict[str, Any] = {
         "version": __version__,
@@ -46,7 +46,7 @@ def arm_key(what: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs: 
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def taken_over(
+def reuse_arm(
     run: RunDirectory, seed: int, arm: str, key: str, machine: Machine, inputs: Mapping[str, str]
 ) -> Path | None:
     """Copy the finished arm of that key from a run directory beside this one, and say so: its folder there.
@@ -60,7 +60,7 @@ def taken_over(
             continue
         try:
             other = RunDirectory.open(there.parent.parent)
-            if run_files.read_json(file).get("key") != key or not same_place(other, machine, inputs):
+            if run_files.read_json(file).get("key") != key or not same_machine(other, machine, inputs):
                 continue
             names = (f for f in there.iterdir() if f.is_file() and not f.name.startswith("."))
             files = {f.name: f.read_bytes() for f in names}
@@ -73,7 +73,7 @@ def taken_over(
     return None
 
 
-def same_place(run: RunDirectory, machine: Machine, inputs: Mapping[str, str]) -> bool:
+def same_machine(run: RunDirectory, machine: Machine, inputs: Mapping[str, str]) -> bool:
     """Whether a run was begun on this machine, with these inputs."""
     if not (run.path / "env.json").is_file():
         return False

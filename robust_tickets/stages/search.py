@@ -12,12 +12,12 @@ from robust_tickets.runs import files
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import write_lines
 from robust_tickets.stages import plan as planning
-from robust_tickets.stages.checkpointer import STATES, Saves, clear
+from robust_tickets.stages.checkpointer import STATES, Checkpointer, remove_states
 from robust_tickets.stages.earlier_rounds import earlier_rounds
-from robust_tickets.stages.experiment import Experiment, ticket_of
+from robust_tickets.stages.experiment import Experiment, make_ticket
 from robust_tickets.stages.state_files import TRAINING
-from robust_tickets.stages.unsupported import said
-from robust_tickets.tickets.search import Found, find_ticket
+from robust_tickets.stages.unsupported import warn_unsupported
+from robust_tickets.tickets.search import SearchResult, find_ticket
 from robust_tickets.training.state import TrainingState
 
 FOLDER = "search"
@@ -34,12 +34,12 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     inputs = what.inputs(seed, machine)
     run.check_inputs(inputs)
     if (folder / "ledger.json").is_file() and (folder / FOUND).is_file():
-        clear(folder / STATES)
+        remove_states(folder / STATES)
         machine.progress.say(f"{folder / FOUND} is there already")
         return folder / FOUND
     machine.prepare(what.recipe.compute)
     run.check(machine.device)
-    net = said(what.fresh_net(seed, machine), machine.progress.say)
+    net = warn_unsupported(what.fresh_net(seed, machine), machine.progress.say)
     ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
     with ledger.running(), ledger.phase("load"):
         dataset = what.load(machine)
@@ -49,19 +49,21 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
         run.begin(machine.device, inputs)
         earlier = earlier_rounds(what, seed, run, machine, inputs)
 
-    of = {"recipe": recipes.record(what.recipe), "inputs": inputs, "seed": seed}
+    of = {"recipe": recipes.to_table(what.recipe), "inputs": inputs, "seed": seed}
 
-    def saves_of(number: int) -> Saves[TrainingState]:
+    def saves_of(number: int) -> Checkpointer[TrainingState]:
         """Where the states of a round's training are kept."""
         of_round, prefix = {**of, "round": number}, f"round-{number:03}-"
         timed = partial(ledger.phase, "checkpoint")
-        return Saves(folder / STATES, TRAINING, of_round, machine.every, machine.progress.say, prefix, timed)
+        return Checkpointer(
+            folder / STATES, TRAINING, of_round, machine.every, machine.progress.say, prefix, timed
+        )
 
-    def save(found: Found) -> None:
+    def save(found: SearchResult) -> None:
         """Write the rounds so far: into the search's folder, or that of the round."""
         target = folder if found.rounds == plan.rounds else folder / f"round-{found.rounds}"
         with ledger.phase("checkpoint"):
-            ticket_of(what, found, dataset, seed, ledger).save(target / FOUND)
+            make_ticket(what, found, dataset, seed, ledger).save(target / FOUND)
             write_lines(target / "metrics.jsonl", found.history)
         ledger.settle()
         # last of all: it says that the folder is whole
@@ -71,7 +73,7 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     state = saves_of(done + 1).newest()
     if earlier is not None:
         machine.progress.say(f"going on from round {done} in {earlier.folder}")
-    with signals.waiting(), ledger.running():
+    with signals.deferred(), ledger.running():
         # the state's account holds that of the rounds before it
         if state is not None:
             machine.progress.say(f"going on after step {state.step} of round {done + 1}")
@@ -97,5 +99,5 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
                     state=state,
                     offer=lambda number: saves_of(number).offer,
                 )
-        clear(folder / STATES)
+        remove_states(folder / STATES)
     return folder / FOUND

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.bookmark import State
 from robust_tickets.runs import tensor_file
-from robust_tickets.stages.checkpointer import Form
+from robust_tickets.stages.checkpointer import StateFormat
 from robust_tickets.training.state import TrainingState
 
 Tensors = dict[str, Tensor]
@@ -91,6 +91,6 @@ def _channels_last(value: Tensor) -> bool:
     )
 
 
-TRAINING = Form("training state", _training_out, _training_in)
-EVALUATION = Form("evaluation state", _levels_out, _levels_in)
+TRAINING = StateFormat("training state", _training_out, _training_in)
+EVALUATION = StateFormat("evaluation state", _levels_out, _levels_in)
 """The levels of an evaluation's bookmark, outermost first."""

@@ -11,22 +11,22 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.pruning.masking import masking_of
+from robust_tickets.pruning.masking import masking_for
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import write_lines
-from robust_tickets.stages.checkpointer import STATES, Saves, clear
+from robust_tickets.stages.checkpointer import STATES, Checkpointer, remove_states
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan
-from robust_tickets.stages.reuse import arm_key, taken_over
+from robust_tickets.stages.reuse import arm_key, reuse_arm
 from robust_tickets.stages.state_files import TRAINING
-from robust_tickets.stages.unsupported import said
-from robust_tickets.tickets.narrow_net import kept_flops
-from robust_tickets.tickets.starting_net import Begun, begun
+from robust_tickets.stages.unsupported import warn_unsupported
+from robust_tickets.tickets.narrow_net import masked_flops
+from robust_tickets.tickets.starting_net import StartingNet, starting_net
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import Fitted, fit
+from robust_tickets.training.loop import TrainingResult, fit
 from robust_tickets.training.state import TrainingState
 
 
@@ -42,18 +42,18 @@ def train(
     inputs = what.inputs(seed, machine)
     run.check_inputs(inputs)
     if (folder / "ledger.json").is_file():
-        clear(folder / STATES)
+        remove_states(folder / STATES)
         machine.progress.say(f"{folder} is there already")
         return folder
     machine.prepare(what.recipe.compute)
     run.check(machine.device)
     begins_from = ticket.hash if ticket else None
     key = arm_key(what.recipe, plan, begins_from, seed, inputs)
-    net = said(what.fresh_net(seed, machine), machine.progress.say)
+    net = warn_unsupported(what.fresh_net(seed, machine), machine.progress.say)
     shape, say = what.spec(machine).shape, machine.progress.say
     made = Ledger("train", clock_for(machine.device))
     with made.running(), made.phase("prune"):
-        begins = begun(net, ticket, shape, what.recipe.compute, say)
+        begins = starting_net(net, ticket, shape, what.recipe.compute, say)
     ledger = Ledger("train", clock_for(machine.device), jobs=machine.jobs)
     with ledger.running(), ledger.phase("load"):
         dataset = what.load(machine)
@@ -61,13 +61,13 @@ def train(
         run.check_inputs(inputs)
         run.begin(machine.device, inputs)
     # only now that the images are known, which have to be the same
-    if not (folder / STATES).is_dir() and taken_over(run, seed, plan.arm, key, machine, inputs):
+    if not (folder / STATES).is_dir() and reuse_arm(run, seed, plan.arm, key, machine, inputs):
         return folder
-    of = {"recipe": recipes.record(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
+    of = {"recipe": recipes.to_table(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
     of["ticket"] = begins_from
     timed = partial(ledger.phase, "checkpoint")
-    saves = Saves(folder / STATES, TRAINING, of, machine.every, machine.progress.say, timed=timed)
-    with signals.waiting():
+    saves = Checkpointer(folder / STATES, TRAINING, of, machine.every, machine.progress.say, timed=timed)
+    with signals.deferred():
         with ledger.running():
             fitted = _fitted(what, seed, machine, plan, begins, dataset, ledger, made, saves)
             with ledger.phase("checkpoint"):
@@ -79,7 +79,7 @@ def train(
                     checkpoint = Checkpoint(
                         state,
                         what.model_spec(machine),
-                        recipes.record(what.recipe),
+                        recipes.to_table(what.recipe),
                         dataset.fingerprint,
                         plan.arm,
                         seed,
@@ -97,7 +97,7 @@ def train(
         files.write_json(folder / "arm.json", {**about, "width": width, "key": key})
         # last of all: it says that the folder is whole
         files.write_json(folder / "ledger.json", {**ledger.report(), "warnings": list(fitted.warnings)})
-        clear(folder / STATES)
+        remove_states(folder / STATES)
     return folder
 
 
@@ -106,12 +106,12 @@ def _fitted(
     seed: int,
     machine: Machine,
     plan: ArmPlan,
-    begins: Begun,
+    begins: StartingNet,
     dataset: Dataset,
     ledger: Ledger,
     made: Ledger,
-    saves: Saves[TrainingState],
-) -> Fitted:
+    saves: Checkpointer[TrainingState],
+) -> TrainingResult:
     """Train, from the newest state that was kept; its account has what `made` says, which is taken once."""
     how = what.fit(plan.training, plan.steps, seed, plan.points)
     if plan.images:
@@ -126,13 +126,13 @@ def _fitted(
 
 
 def describe(
-    begins: Begun, plan: ArmPlan, best_epoch: int, ticket: Ticket | None, dataset: Dataset
+    begins: StartingNet, plan: ArmPlan, best_epoch: int, ticket: Ticket | None, dataset: Dataset
 ) -> dict[str, Any]:
     """What the timing table says of an arm besides its cost and its accuracy."""
     net = begins.net
     parameters = sum(p.numel() for p in net.parameters())
     mask = begins.mask or Mask.full(net)
-    pruned = 0 if begins.mask is None else masking_of(net, begins.mask, dataset.spec.shape).pruned
+    pruned = 0 if begins.mask is None else masking_for(net, begins.mask, dataset.spec.shape).pruned
     return {
         "arm": plan.arm,
         "data": dataset.title,
@@ -147,6 +147,6 @@ def describe(
         "weights": mask.kept,
         "channels_removed": begins.removed,
         "forward_flops": forward_flops(net, dataset.spec.shape),
-        "kept_flops": kept_flops(net, mask, dataset.spec.shape),
+        "kept_flops": masked_flops(net, mask, dataset.spec.shape),
         "ticket": ticket.hash if ticket else None,
     }

@@ -5,18 +5,18 @@ from collections.abc import Callable, Mapping
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from robust_tickets.models.fold import norms_after
+from robust_tickets.models.fold import foldable_batchnorms
 from robust_tickets.pruning.mask import prunable
 
 
-def said(net: nn.Module, say: Callable[[str], None]) -> nn.Module:
+def warn_unsupported(net: nn.Module, say: Callable[[str], None]) -> nn.Module:
     """The net, once it is said what of it is left alone."""
-    for line in left_alone(net):
+    for line in unsupported_parts(net):
         say(line)
     return net
 
 
-def left_alone(net: nn.Module) -> list[str]:
+def unsupported_parts(net: nn.Module) -> list[str]:
     """A line each for weights that cannot be pruned, those that are frozen, and BatchNorms not folded."""
     lines = []
     all_ = sum(p.numel() for p in net.parameters())
@@ -43,7 +43,7 @@ def left_alone(net: nn.Module) -> list[str]:
             "are weights, a search still prunes them, unless search.spare names them"
         )
     norms = sum(isinstance(module, _BatchNorm) for module in net.modules())
-    folded = len(norms_after(net))
+    folded = len(foldable_batchnorms(net))
     if folded < norms:
         lines.append(
             f"not folded for the attack: {norms - folded} of {norms} BatchNorms, which no convolution is "

@@ -238,7 +238,7 @@ def changed(base: Recipe, change: str) -> Recipe:
     for part in reversed(path):
         table = {part: table}
     try:
-        found = recipes.read(table, base)
+        found = recipes.from_table(table, base)
         if found.data.name != base.data.name:  # the root is where the base's images are
             found = replace(found, data=replace(found.data, root=None))
     except InputError as error:

@@ -9,12 +9,12 @@ from typing import Any
 
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison import compare, executors
-from robust_tickets.comparison.compare import FromJob, Job, SearchJob
+from robust_tickets.comparison.compare import ArmJob, GivenTicketJob, SearchJob
 from robust_tickets.comparison.executors import Task
 from robust_tickets.runs import locks
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan
-from robust_tickets.stages.experiment import Experiment, search_part
+from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.reuse import arm_key
 from robust_tickets.stages.search import FOUND
 from robust_tickets.studies.grid import Cell
@@ -30,22 +30,22 @@ def work_off(
             here = replace(what, recipe=cell.recipe)
             run = RunDirectory.of(runs, cell.recipe)
             label = f"{cell.setting}: "
-            stack.enter_context(locks.held(run.path))
+            stack.enter_context(locks.lock(run.path))
             compare.prepare(here, [seed], run, machine)
             new = compare.tasks(here, [seed], run, what.spec(machine), label)
             made += [replace(t, after=tuple(len(made) + i for i in t.after)) for t in new]
             if cell.source is not None:
                 there = replace(what, recipe=cell.source)
                 source = RunDirectory.of(runs, cell.source)
-                stack.enter_context(locks.held(source.path))
+                stack.enter_context(locks.lock(source.path))
                 compare.prepare(there, [seed], source, machine)
                 search = Task(f"{label}search, seed {seed}", SearchJob(there, seed, source), label=label)
-                job = FromJob(here, seed, run, source.arm(seed, "search") / FOUND)
+                job = GivenTicketJob(here, seed, run, source.arm(seed, "search") / FOUND)
                 # after the cell's own arms, too: where the tickets are the same, so are the arms
                 after = range(len(made) - len(new), len(made) + 1)
                 made += [search, Task(f"{label}ticket-from, seed {seed}", job, tuple(after), label)]
         threads = what.recipe.compute.threads
-        executors.run(in_turn(made, machine), jobs, machine, threads)
+        executors.run_tasks(in_turn(made, machine), jobs, machine, threads)
 
 
 def in_turn(tasks: Sequence[Task], machine: Machine) -> list[Task]:
@@ -66,17 +66,17 @@ def in_turn(tasks: Sequence[Task], machine: Machine) -> list[Task]:
 def _made_by(task: Task, machine: Machine) -> str:
     """What two tasks that make the same have in common."""
     job = task.do
-    if isinstance(job, Job):
+    if isinstance(job, ArmJob):
         recipe = job.what.recipe
         spec = job.what.spec(machine)
         search = _search_of(job.what, recipe.search.rounds) if job.needs_ticket(spec) else None
         return arm_key(recipe, plan.plan(recipe, job.arm, spec), search, job.seed, {})
     if isinstance(job, SearchJob):
         return f"search {job.seed} {_search_of(job.what, 0)}"
-    assert isinstance(job, FromJob)
+    assert isinstance(job, GivenTicketJob)
     return f"from {job.ticket} {job.run.path}"
 
 
 def _search_of(what: Experiment, rounds: int) -> str:
-    part: dict[str, Any] = search_part(what.recipe, rounds)
+    part: dict[str, Any] = search_fields(what.recipe, rounds)
     return json.dumps(part, sort_keys=True)

@@ -24,7 +24,7 @@ RECIPE = "study.toml"
 
 
 @dataclass(frozen=True)
-class Studied:
+class StudyResult:
     """Where a study lies, and what came out."""
 
     folder: Path
@@ -81,17 +81,17 @@ def _wrong(rows: pd.DataFrame, settings: Sequence[str]) -> str:
     return ""
 
 
-def write_study(folder: Path, name: str, base: Recipe, rows: pd.DataFrame) -> Studied:
+def write_study(folder: Path, name: str, base: Recipe, rows: pd.DataFrame) -> StudyResult:
     """Write a study's files from its rows."""
     done, claims = judge(name, base, rows)
     metric = base.evaluate.choose
     files.write_text(folder / f"{name}.csv", csv(rows))
     files.write(folder / f"{name}.svg", lambda part: study_plot(rows, done, name, metric, part))
     files.write_text(folder / f"{name}.md", verdict(name, base, claims, rows))
-    return Studied(folder, rows, claims)
+    return StudyResult(folder, rows, claims)
 
 
-def again(folder: Path) -> tuple[str, str]:
+def read_study(folder: Path) -> tuple[str, str]:
     """A study's table (CSV) and its verdict, from its rows alone. Raises InputError for damaged files."""
     base = recipes.load(str(folder / RECIPE))
     found = [name for name in GRIDS if (folder / f"{name}.csv").is_file()]

@@ -11,7 +11,7 @@ import pandas as pd
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison import compare
-from robust_tickets.comparison.estimate import Estimate, Work, estimate_all
+from robust_tickets.comparison.estimate import Estimate, PlannedArms, estimate_all
 from robust_tickets.data import data_paths
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
@@ -23,12 +23,12 @@ from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.studies.grid import Cell, cells, check, named
 from robust_tickets.studies.jobs import work_off
-from robust_tickets.studies.record import RECIPE, Studied, read_rows, rounded, write_study
+from robust_tickets.studies.record import RECIPE, StudyResult, read_rows, rounded, write_study
 
 
 def study(
     name: str, what: Experiment, seeds: Sequence[int], runs_: Path, machine: Machine, jobs: int = 1
-) -> Studied:
+) -> StudyResult:
     """Run what is missing of a study's cells, seed by seed; after each, write what is known so far.
 
     The cells are run directories of `compare` under `runs_`; arms and searches that several of them share are
@@ -40,8 +40,8 @@ def study(
     machine.prepare(base.compute)
     grid = _checked(name, what, machine)
     folder = runs_ / f"study-{name}-{base.name}-{identity(name, base)}"
-    with locks.held(folder):
-        files.write_text(folder / RECIPE, recipes.dumps(base, study=True))
+    with locks.lock(folder):
+        files.write_text(folder / RECIPE, recipes.to_toml(base, study=True))
         rows = read_rows(folder / f"{name}.csv", [cell.setting for cell in grid])
         for seed in seeds:
             if jobs > 1:
@@ -67,9 +67,9 @@ def forecast(name: str, what: Experiment, seeds: int, machine: Machine) -> Estim
     works = []
     for cell in _checked(name, what, machine):
         here = replace(what, recipe=cell.recipe)
-        works.append(Work(here, cell.recipe.compare.trained, f" ({cell.setting})"))
+        works.append(PlannedArms(here, cell.recipe.compare.trained, f" ({cell.setting})"))
         if cell.source is not None:  # its ticket is trained as the own one is, at the same cost
-            works.append(Work(replace(what, recipe=cell.source), ("ticket",), f" from {cell.setting}"))
+            works.append(PlannedArms(replace(what, recipe=cell.source), ("ticket",), f" from {cell.setting}"))
     return estimate_all(works, seeds, machine)
 
 
@@ -129,8 +129,8 @@ def _from(
     there = RunDirectory.of(runs_, source)
     ticket = compare.search(replace(what, recipe=source), seed, runs_, machine)
     try:
-        with locks.held(run.path):
-            folder = compare.FromJob(what, seed, run, ticket)(machine)
+        with locks.lock(run.path):
+            folder = compare.GivenTicketJob(what, seed, run, ticket)(machine)
     except InputError as error:
         raise InputError(f"the ticket of {there.path}: {error}") from None
     result = arm_result(run, seed, folder.name)

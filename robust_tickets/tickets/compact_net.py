@@ -8,10 +8,17 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copied
+from robust_tickets.models.fold import copy_net
 from robust_tickets.models.resize import resize
 from robust_tickets.pruning.channel_groups import Group, Shape, channel_groups
-from robust_tickets.pruning.compaction import Alive, Compaction, alive, all_alive, along_dead, compaction
+from robust_tickets.pruning.compaction import (
+    Compaction,
+    LiveChannels,
+    all_channels,
+    companion_masks,
+    live_channels,
+    plan_compaction,
+)
 from robust_tickets.pruning.mask import Mask
 
 TOLERANCE = 1e-8
@@ -19,7 +26,7 @@ TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
-class Compacted:
+class CompactNet:
     """The small net, the mask of what is still pruned in it (None where nothing is), and what was removed."""
 
     net: nn.Module
@@ -27,7 +34,7 @@ class Compacted:
     plan: Compaction
 
 
-def compacted(net: nn.Module, mask: Mask, shape: Shape) -> Compacted:
+def compact_net(net: nn.Module, mask: Mask, shape: Shape) -> CompactNet:
     """The net of a mask without its dead channels, with the weights that `net` has; `net` stays as it is.
 
     It is the same function: in float64 logits and gradients agree to 1e-10, in train and eval mode; logits
@@ -36,28 +43,30 @@ def compacted(net: nn.Module, mask: Mask, shape: Shape) -> Compacted:
     make channels depend on each other.
     """
     groups = channel_groups(net, shape)
-    return narrowed_to(net, groups, alive(groups, mask), mask, shape)
+    return compact_to(net, groups, live_channels(groups, mask), mask, shape)
 
 
-def narrowed_to(net: nn.Module, groups: Sequence[Group], lives: Alive, mask: Mask, shape: Shape) -> Compacted:
+def compact_to(
+    net: nn.Module, groups: Sequence[Group], lives: LiveChannels, mask: Mask, shape: Shape
+) -> CompactNet:
     """The same where the channels that stay are known. Raises InputError as `compacted` does."""
     state = net.state_dict()
-    plan = compaction(groups, lives, state)
-    small = copied(net)
+    plan = plan_compaction(groups, lives, state)
+    small = copy_net(net)
     if plan.removed:
         _check(net, groups, lives, mask, shape)
         narrow = plan.small(state)
         resize(small, narrow)
         small.load_state_dict(narrow)
     left = Mask(plan.small(mask))
-    return Compacted(small, None if left.kept == left.size else left, plan)
+    return CompactNet(small, None if left.kept == left.size else left, plan)
 
 
-def _check(net: nn.Module, groups: Sequence[Group], lives: Alive, mask: Mask, shape: Shape) -> None:
+def _check(net: nn.Module, groups: Sequence[Group], lives: LiveChannels, mask: Mask, shape: Shape) -> None:
     """Raise InputError where the net without these channels would not be the masked net."""
     if _same(net, groups, lives, mask, shape):
         return
-    every = all_alive(groups)
+    every = all_channels(groups)
     for i, group in enumerate(groups):
         alone = (*every[:i], lives[i], *every[i + 1 :])
         if not bool(lives[i].all()) and not _same(net, groups, alone, mask, shape):
@@ -74,15 +83,15 @@ def _check(net: nn.Module, groups: Sequence[Group], lives: Alive, mask: Mask, sh
 
 
 @torch.no_grad()
-def _same(net: nn.Module, groups: Sequence[Group], lives: Alive, mask: Mask, shape: Shape) -> bool:
+def _same(net: nn.Module, groups: Sequence[Group], lives: LiveChannels, mask: Mask, shape: Shape) -> bool:
     """Whether masked net and small net agree, for weights and statistics drawn at random."""
-    plan = compaction(groups, lives, net.state_dict())
-    whole, small = _drawn(net), copied(net)
+    plan = plan_compaction(groups, lives, net.state_dict())
+    whole, small = _drawn(net), copy_net(net)
     state = whole.state_dict()
     narrow = plan.small(state)
     resize(small, narrow)
     small.double().load_state_dict(narrow)
-    for name, kept in (*mask.items(), *along_dead(groups, mask, dict(net.named_parameters())).items()):
+    for name, kept in (*mask.items(), *companion_masks(groups, mask, dict(net.named_parameters())).items()):
         state[name] *= kept.to(state[name].device)
     small.load_state_dict(plan.small(state))
     images = torch.rand((4, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -101,7 +110,7 @@ def _agree(whole: nn.Module, small: nn.Module, images: Tensor, mode: bool) -> bo
 
 def _drawn(net: nn.Module) -> nn.Module:
     """A copy in float64, everything in it drawn anew, so that nothing agrees by being zero or one."""
-    twin = copied(net).double()
+    twin = copy_net(net).double()
     generator = torch.Generator().manual_seed(1)
     for tensor in twin.state_dict().values():
         if tensor.is_floating_point():

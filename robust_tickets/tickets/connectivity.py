@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copied
+from robust_tickets.models.fold import copy_net
 from robust_tickets.pruning.mask import Mask, prunable
 
 
@@ -38,7 +38,7 @@ def check_paths(net: nn.Module, mask: Mask, shape: tuple[int, int, int]) -> None
 
 def _opened(net: nn.Module, mask: Mask) -> nn.Module:
     """A copy in float64 with random positive weights where the mask keeps them."""
-    twin = copied(net).double().eval()
+    twin = copy_net(net).double().eval()
     weights = prunable(twin)
     generator = torch.Generator().manual_seed(1)
     for name, parameter in twin.named_parameters():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.random_streams import places
+from robust_tickets.base.random_streams import mask_generator
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.tickets.ticket import Ticket
 
@@ -25,7 +25,7 @@ def reinit(ticket: Ticket, init: Weights, seed: int) -> Ticket:
 
 def shuffle_layer(ticket: Ticket, init: Weights, seed: int) -> Ticket:
     """The init with as many weights of each layer, at places drawn anew."""
-    return replace(ticket, mask=shuffled_by_layer(ticket.mask, seed))
+    return replace(ticket, mask=shuffle_mask_by_layer(ticket.mask, seed))
 
 
 def shuffle_net(ticket: Ticket, init: Weights, seed: int) -> Ticket:
@@ -33,7 +33,7 @@ def shuffle_net(ticket: Ticket, init: Weights, seed: int) -> Ticket:
 
     Raises InputError where that leaves a layer without any.
     """
-    return replace(ticket, mask=shuffled(ticket.mask, seed))
+    return replace(ticket, mask=shuffle_mask(ticket.mask, seed))
 
 
 def random_ticket(ticket: Ticket, init: Weights, seed: int) -> Ticket:
@@ -50,15 +50,15 @@ CONTROLS: dict[str, Callable[[Ticket, Weights, int], Ticket]] = {
 """The controls by their arms: called with the ticket, another init, and the seed of the places."""
 
 
-def shuffled_by_layer(mask: Mask, seed: int) -> Mask:
+def shuffle_mask_by_layer(mask: Mask, seed: int) -> Mask:
     """A mask with the same number of weights in each layer, the places drawn from the seed."""
-    generator = places(seed)
+    generator = mask_generator(seed)
     return Mask(
         {name: _permuted(kept.flatten(), generator).reshape(kept.shape) for name, kept in mask.items()}
     )
 
 
-def shuffled(mask: Mask, seed: int) -> Mask:
+def shuffle_mask(mask: Mask, seed: int) -> Mask:
     """A mask with the same number of weights in all; layers that it kept whole stay whole.
 
     Raises InputError where a layer would be left without any.
@@ -66,7 +66,7 @@ def shuffled(mask: Mask, seed: int) -> Mask:
     names = [name for name, kept in mask.items() if not bool(kept.all())]
     if not names:
         return mask
-    generator = places(seed)
+    generator = mask_generator(seed)
     flat = _permuted(torch.cat([mask[name].flatten() for name in names]), generator)
     cut = mask.with_entries(names, flat)
     for name in names:

@@ -11,7 +11,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.tickets.ticket import Ticket
 
 
-def layers(mask: Mask) -> pd.DataFrame:
+def layer_table(mask: Mask) -> pd.DataFrame:
     """A row a layer: its weight's name and shape, weights, kept, density (a fraction), dead outputs and
     inputs (channels or units that no kept weight gives, or reads).
     """
@@ -32,7 +32,7 @@ def layers(mask: Mask) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def overlap(one: Mask, other: Mask) -> pd.DataFrame:
+def mask_overlap(one: Mask, other: Mask) -> pd.DataFrame:
     """A row a layer, and one for all: what both keep, beside what two masks of these counts would by chance.
 
     `by_chance` and `sd` are mean and standard deviation of the hypergeometric distribution (of all: of the
@@ -69,7 +69,7 @@ def origin(ticket: Ticket) -> dict[str, str]:
 
     Raises InputError where what it says of its search makes no sense.
     """
-    model, what = ticket.model, recipes.read(ticket.search)
+    model, what = ticket.model, recipes.from_table(ticket.search)
     search = what.search
     made = f"{search.finder}, {search.densities if search.finder == 'random' else search.method}"
     if search.finder == "imp":
@@ -91,9 +91,9 @@ def origin(ticket: Ticket) -> dict[str, str]:
     }
 
 
-def shown(ticket: Ticket) -> str:
+def describe_ticket(ticket: Ticket) -> str:
     """A ticket for people: where it came from, its layers, and all of it in a last row."""
-    table = layers(ticket.mask)
+    table = layer_table(ticket.mask)
     whole = {"layer": "all", "shape": "", "density": ticket.mask.density}
     whole |= {
         column: int(table[column].sum()) for column in ("weights", "kept", "dead_outputs", "dead_inputs")
@@ -105,11 +105,11 @@ def shown(ticket: Ticket) -> str:
     return "\n".join([*about, "", _lined_up(table.rename(columns=heads))])
 
 
-def compared(one: Ticket, other: Ticket) -> str:
+def compare_tickets(one: Ticket, other: Ticket) -> str:
     """Two tickets of one net for people. Raises InputError as `overlap` does, and where the inits differ in
     what tensors they have.
     """
-    table = overlap(one.mask, other.mask)
+    table = mask_overlap(one.mask, other.mask)
     for name in [*one.init, *other.init]:
         if name not in one.init or name not in other.init:
             raise InputError(f"the tickets are of different nets: only one has a tensor {name}")
@@ -134,7 +134,7 @@ def compared(one: Ticket, other: Ticket) -> str:
 
 
 def _of_channels(ticket: Ticket) -> bool:
-    return recipes.read(ticket.search).search.granularity == "channel"
+    return recipes.from_table(ticket.search).search.granularity == "channel"
 
 
 def _lined_up(table: pd.DataFrame) -> str:

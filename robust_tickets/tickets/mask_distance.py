@@ -7,7 +7,7 @@ from typing import Any
 from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import QUEUE
-from robust_tickets.training.state import Weights
+from robust_tickets.training.state import StateDict
 
 
 def jaccard_distance(one: Mask, other: Mask) -> float:
@@ -20,7 +20,7 @@ def jaccard_distance(one: Mask, other: Mask) -> float:
     return 1 - both / either if either else 0.0
 
 
-class Converging:
+class MaskConvergence:
     """Compares, after each epoch, the mask that would be cut now with those of the last epochs.
 
     `cut` gives that mask, which removes from `mask`. Enough is done when it lies closer than `threshold` to
@@ -42,9 +42,9 @@ class Converging:
             return {"mask_distances": []}, False
         distances = [jaccard_distance(mask, earlier) for earlier in reversed(self._last)]
         self._last.append(mask)
-        return {"mask_distances": distances}, enough(distances, self._threshold)
+        return {"mask_distances": distances}, has_converged(distances, self._threshold)
 
-    def state(self) -> Weights:
+    def state(self) -> StateDict:
         """The last masks, packed."""
         return {
             f"{number}/{name}": bits
@@ -52,7 +52,7 @@ class Converging:
             for name, bits in mask.packed().items()
         }
 
-    def restore(self, state: Weights) -> None:
+    def restore(self, state: StateDict) -> None:
         """Remember what `state` gave. Raises InputError where that is of another net."""
         self._last.clear()
         try:
@@ -63,6 +63,6 @@ class Converging:
             raise InputError(f"the training state has no mask of {error}") from None
 
 
-def enough(distances: list[float], threshold: float) -> bool:
+def has_converged(distances: list[float], threshold: float) -> bool:
     """Whether a mask with these distances to its last predecessors has formed."""
     return len(distances) == QUEUE and max(distances) < threshold

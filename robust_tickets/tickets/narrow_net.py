@@ -17,7 +17,7 @@ _STEPS = 256
 
 
 @torch.no_grad()
-def kept_flops(net: nn.Module, mask: Mask, shape: tuple[int, int, int]) -> int:
+def masked_flops(net: nn.Module, mask: Mask, shape: tuple[int, int, int]) -> int:
     """Forward FLOPs of one image (C, H, W) if every weight that the mask removes cost nothing.
 
     A multiply and an add are two, for each kept weight at each place of its layer's output: what PyTorch's
@@ -42,7 +42,7 @@ def kept_flops(net: nn.Module, mask: Mask, shape: tuple[int, int, int]) -> int:
     return int(rest + sum(flops * int(mask[name].sum()) for name, flops in per_weight.items()))
 
 
-def narrowed(spec: ModelSpec, size: str, *, flops: int, weights: int) -> ModelSpec:
+def narrow_spec(spec: ModelSpec, size: str, *, flops: int, weights: int) -> ModelSpec:
     """The net at the width nearest, by the ratio, to these forward FLOPs (size flops) or prunable weights."""
     if size == "flops":
         return _narrowed(spec, flops, lambda net: flop_count.forward_flops(net, spec.shape))

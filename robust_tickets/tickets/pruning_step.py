@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.pruning.channel_criteria import channel_scores, cut_channels
+from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import Shape, channel_groups
-from robust_tickets.pruning.compaction import Alive, alive, channel_mask
-from robust_tickets.pruning.criteria import check_rounds, cut_of_round, spared
-from robust_tickets.pruning.layer_roles import roles
+from robust_tickets.pruning.compaction import LiveChannels, channel_mask, live_channels
+from robust_tickets.pruning.criteria import check_rounds, prune_round, spared_layers
+from robust_tickets.pruning.layer_roles import layer_roles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Search
-from robust_tickets.tickets.compact_net import Compacted, narrowed_to
+from robust_tickets.tickets.compact_net import CompactNet, compact_to
 
 
-class Cut(Protocol):
+class PruningStep(Protocol):
     """What a search prunes, of one net."""
 
     def __call__(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:
@@ -31,11 +31,11 @@ class Cut(Protocol):
         `narrowed` says whether the net without its dead channels is asked for, by a round or by the ticket.
         """
 
-    def net(self, net: nn.Module, mask: Mask) -> Compacted | None:
+    def net(self, net: nn.Module, mask: Mask) -> CompactNet | None:
         """The smaller net that a round under the mask trains instead of `net`; None where it is `net`."""
 
 
-def cut_of(net: nn.Module, search: Search, shape: Shape) -> Cut:
+def pruning_step(net: nn.Module, search: Search, shape: Shape) -> PruningStep:
     """How the search cuts this net; images are (C, H, W).
 
     Raises InputError as `roles` does and, for channels, where they cannot be followed or narrowed.
@@ -45,10 +45,10 @@ def cut_of(net: nn.Module, search: Search, shape: Shape) -> Cut:
 
 class _Weights:
     def __init__(self, net: nn.Module, search: Search, shape: Shape) -> None:
-        self._search, self._roles = search, roles(net, shape)
+        self._search, self._roles = search, layer_roles(net, shape)
 
     def __call__(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:
-        return cut_of_round(self._search, scores, mask, self._roles)
+        return prune_round(self._search, scores, mask, self._roles)
 
     def check(self, net: nn.Module, mask: Mask, rounds: int, *, narrowed: bool) -> None:
         check_rounds(self._search, mask, self._roles, rounds)
@@ -62,7 +62,7 @@ class _Channels:
         self._search, self._shape = search, shape
         self._groups = channel_groups(net, shape)
         full = Mask.full(net)
-        of = spared(replace(search, prune_output=True), full, roles(net, shape))
+        of = spared_layers(replace(search, prune_output=True), full, layer_roles(net, shape))
         makers = [part.tensor for group in self._groups for part in group.filters]
         for pattern in search.spare.split():
             if not fnmatch.filter(makers, pattern):
@@ -80,10 +80,10 @@ class _Channels:
 
     def __call__(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:
         by_channel = channel_scores(self._groups, scores, mask)
-        return self._cut(by_channel, alive(self._groups, mask), mask)
+        return self._cut(by_channel, live_channels(self._groups, mask), mask)
 
-    def _cut(self, scores: list[Tensor], lives: Alive, mask: Mask) -> Mask:
-        left = cut_channels(
+    def _cut(self, scores: list[Tensor], lives: LiveChannels, mask: Mask) -> Mask:
+        left = prune_channels(
             scores,
             lives,
             self._search.ratio,
@@ -96,13 +96,13 @@ class _Channels:
 
     def check(self, net: nn.Module, mask: Mask, rounds: int, *, narrowed: bool) -> None:
         for _ in range(rounds):
-            lives = alive(self._groups, mask)
+            lives = live_channels(self._groups, mask)
             mask = self._cut([living.double() for living in lives], lives, mask)
         if narrowed:
             self.net(net, mask)
 
-    def net(self, net: nn.Module, mask: Mask) -> Compacted | None:
-        lives = alive(self._groups, mask)
+    def net(self, net: nn.Module, mask: Mask) -> CompactNet | None:
+        lives = live_channels(self._groups, mask)
         if all(bool(living.all()) for living in lives):
             return None
-        return narrowed_to(net, self._groups, lives, mask, self._shape)
+        return compact_to(net, self._groups, lives, mask, self._shape)

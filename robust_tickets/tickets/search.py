@@ -12,24 +12,24 @@ from robust_tickets.data.dataset import Dataset
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Search
-from robust_tickets.tickets.compact_net import Compacted
+from robust_tickets.tickets.compact_net import CompactNet
 from robust_tickets.tickets.connectivity import check_paths
-from robust_tickets.tickets.mask_distance import Converging
-from robust_tickets.tickets.pruning_step import cut_of
+from robust_tickets.tickets.mask_distance import MaskConvergence
+from robust_tickets.tickets.pruning_step import pruning_step
 from robust_tickets.tickets.untrained import mask_at_init
-from robust_tickets.training.checkpoint import plant
-from robust_tickets.training.loop import Fit, fit, snapshot
-from robust_tickets.training.state import Offer, TrainingState, Weights
+from robust_tickets.training.checkpoint import load_weights
+from robust_tickets.training.loop import TrainingConfig, copy_state, fit
+from robust_tickets.training.state import Offer, StateDict, TrainingState
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search gives: the state that its ticket begins from, the mask, a record an epoch (round from 1).
 
     `warnings` is what the watchers of its trainings saw.
     """
 
-    init: Weights
+    init: StateDict
     mask: Mask
     history: list[dict[str, Any]]
     warnings: tuple[str, ...] = ()
@@ -44,16 +44,16 @@ def find_ticket(
     net: nn.Module,
     data: Dataset,
     search: Search,
-    how: Fit,
+    how: TrainingConfig,
     ledger: Ledger,
     meter: Meter,
     *,
     rewind: int = 0,
-    earlier: Found | None = None,
-    each_round: Callable[[Found], None] = lambda found: None,
+    earlier: SearchResult | None = None,
+    each_round: Callable[[SearchResult], None] = lambda found: None,
     state: TrainingState | None = None,
     offer: Callable[[int], Offer] = lambda number: lambda step, state, now=False: None,
-) -> Found:
+) -> SearchResult:
     """Find a ticket of `net` as it is now (Frankle & Carbin 2019, strategy 1; Li et al. 2020, section 3.1).
 
     Each of `search.rounds` rounds trains the net under the mask so far and removes the share `search.ratio`
@@ -69,8 +69,8 @@ def find_ticket(
     its training offers its states to. The net is left trained, as the last round had it. Raises InputError
     as `fit`, `prune` and `check_paths` do.
     """
-    init = snapshot(net) if earlier is None else earlier.init
-    cut = cut_of(net, search, data.spec.shape)
+    init = copy_state(net) if earlier is None else earlier.init
+    cut = pruning_step(net, search, data.spec.shape)
     if search.images:
         data = replace(data, train=data.train.first(search.images))
     if search.finder != "imp":
@@ -79,7 +79,7 @@ def find_ticket(
         if how.compute.compact:
             cut.net(net, mask)  # a net that cannot be narrowed is refused now, as by `check`
         meter.note(f"density {mask.density:.1%}")
-        found = Found(init, mask, [])
+        found = SearchResult(init, mask, [])
         each_round(found)
         return found
     mask = Mask.full(net) if earlier is None else earlier.mask
@@ -88,16 +88,16 @@ def find_ticket(
     done = 0 if earlier is None else earlier.rounds
     rounds = search.rounds - done
     cut.check(net, mask, rounds, narrowed=rounds > 1 or how.compute.compact)
-    small: Compacted | None = None
+    small: CompactNet | None = None
 
     def left(mask: Mask) -> Mask:
         """What a round that ended now would leave."""
         if small is not None:
-            plant(net, small.plan.whole(snapshot(small.net), init), "round")
+            load_weights(net, small.plan.whole(copy_state(small.net), init), "round")
         return cut(SCORES[search.scores](prunable(net), mask), mask)
 
     for number in range(done + 1, search.rounds + 1):
-        plant(net, init, "init")
+        load_weights(net, init, "init")
         small = cut.net(net, mask)
         fitted = fit(
             net if small is None else small.net,
@@ -109,17 +109,17 @@ def find_ticket(
             keep=rewind if number == 1 else None,
             state=state,
             offer=offer(number),
-            each_epoch=Converging(mask, lambda mask=mask: left(mask), search.stop_distance),  # type: ignore[misc]
+            each_epoch=MaskConvergence(mask, lambda mask=mask: left(mask), search.stop_distance),  # type: ignore[misc]
         )
         with ledger.phase("prune"):
             cut_mask = left(mask)
             check_paths(net, cut_mask, data.spec.shape)
-        init, state = snapshot(net) if search.after == "fine-tune" else fitted.early or init, None
+        init, state = copy_state(net) if search.after == "fine-tune" else fitted.early or init, None
         if fitted.history[-1]["step"] < how.steps and search.stop_distance:
             meter.note(f"round {number}: the mask has formed after epoch {fitted.last_epoch}")
         history += [{"round": number, **record} for record in fitted.history]
         warnings += tuple(f"round {number}, {warning}" for warning in fitted.warnings)
         mask = cut_mask
         meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
-        each_round(Found(init, mask, list(history), warnings))
-    return Found(init, mask, history, warnings)
+        each_round(SearchResult(init, mask, list(history), warnings))
+    return SearchResult(init, mask, history, warnings)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robust_tickets.models.fold import copied
+from robust_tickets.models.fold import copy_net
 from robust_tickets.pruning.mask import prunable
 
 
@@ -16,7 +16,7 @@ def snip(net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     division by their sum, which changes no order). In train mode, as the weights are about to be trained; the
     net itself is left as it was.
     """
-    twin = copied(net).train()
+    twin = copy_net(net).train()
     for parameter in twin.parameters():
         parameter.requires_grad_(True)
     weights = prunable(twin)

@@ -9,12 +9,12 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.channel_groups import Shape
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Compute
-from robust_tickets.tickets.compact_net import compacted
+from robust_tickets.tickets.compact_net import compact_net
 from robust_tickets.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True)
-class Begun:
+class StartingNet:
     """A net, the mask to be kept (None for a dense one), and how many of its channels were removed."""
 
     net: nn.Module
@@ -22,13 +22,13 @@ class Begun:
     removed: int = 0
 
 
-def begun(
+def starting_net(
     net: nn.Module,
     ticket: Ticket | None,
     shape: Shape,
     compute: Compute,
     say: Callable[[str], None] = lambda text: None,
-) -> Begun:
+) -> StartingNet:
     """Rewind a net to a ticket, in place, and leave out what the ticket prunes whole; without one, the net.
 
     Where nothing is pruned there is no mask to keep, and no step pays for one. A ticket of single weights
@@ -36,17 +36,17 @@ def begun(
     ticket that does not fit, and for one of channels whose net cannot be followed.
     """
     if ticket is None:
-        return Begun(net)
-    ticket.plant(net)
+        return StartingNet(net)
+    ticket.load_into(net)
     if ticket.mask.kept == ticket.mask.size:
-        return Begun(net)
+        return StartingNet(net)
     if not compute.compact or not ticket.mask.any_dead:
-        return Begun(net, ticket.mask)
+        return StartingNet(net, ticket.mask)
     try:
-        small = compacted(net, ticket.mask, shape)
+        small = compact_net(net, ticket.mask, shape)
     except InputError as error:
         if ticket.search["search"].get("granularity") == "channel":
             raise
         say(f"dead channels stay: {error}")
-        return Begun(net, ticket.mask)
-    return Begun(small.net, small.mask, small.plan.removed)
+        return StartingNet(net, ticket.mask)
+    return StartingNet(small.net, small.mask, small.plan.removed)

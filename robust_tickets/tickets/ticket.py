@@ -11,7 +11,7 @@ from robust_tickets.models.registry import ModelSpec
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import schema
 from robust_tickets.runs import tensor_file
-from robust_tickets.training.checkpoint import plant
+from robust_tickets.training.checkpoint import load_weights
 
 KIND = "ticket"
 
@@ -67,12 +67,12 @@ class Ticket:
         except (KeyError, TypeError, InputError) as error:
             raise InputError(f"{path} is no whole ticket: {error}") from None
 
-    def plant(self, net: nn.Module) -> None:
+    def load_into(self, net: nn.Module) -> None:
         """Rewind a net to the ticket's init, in place; its mask is applied in training.
 
         Raises InputError with the first parameter that does not fit.
         """
-        plant(net, self.init, KIND)
+        load_weights(net, self.init, KIND)
         self.mask.check_fits(net)
 
     def _tensors(self) -> dict[str, Tensor]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fingerprint import function_print
+from robust_tickets.models.fingerprint import function_fingerprint
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.resize import resize
-from robust_tickets.models.user_net import Make, check_logits, made, own_name
+from robust_tickets.models.user_net import NetFactory, check_logits, function_name, make_net
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.recipe import Recipe
@@ -80,7 +80,7 @@ class Checkpoint:
         except (KeyError, TypeError, InputError) as error:
             raise InputError(f"{path} is no whole checkpoint: {error}") from None
 
-    def net(self, make: Make | None = None) -> nn.Module:
+    def net(self, make: NetFactory | None = None) -> nn.Module:
         """The net with these weights, in eval mode; `make` makes a net of the user's own.
 
         Raises InputError where the weights do not fit, or where a net of the user's own needs `make`: what a
@@ -93,27 +93,27 @@ class Checkpoint:
                 f"function that makes the net yourself, --model.name {name}"
             )
         # messages name the function that was given, which need not be called as the file says
-        spec = self.model if make is None else replace(self.model, name=own_name(make))
-        net = made(spec, make, seed=0, train=False)
-        if self.function and function_print(net, spec.shape) != self.function:
+        spec = self.model if make is None else replace(self.model, name=function_name(make))
+        net = make_net(spec, make, seed=0, train=False)
+        if self.function and function_fingerprint(net, spec.shape) != self.function:
             raise InputError(
                 f"{spec.name} makes another net than the checkpoint is of: its layers, or what it computes "
                 "with them, have changed since; use the code that it was trained with"
             )
         if self.removed:
             resize(net, self.state)
-        plant(net, self.state, "checkpoint")
+        load_weights(net, self.state, "checkpoint")
         if self.removed:
             check_logits(net, spec)
         return net.eval()
 
     def resolved_recipe(self) -> Recipe:
         """The recipe it was trained by."""
-        return recipes.read(self.recipe)
+        return recipes.from_table(self.recipe)
 
 
 @torch.no_grad()
-def plant(net: nn.Module, state: dict[str, Tensor], kind: str) -> None:
+def load_weights(net: nn.Module, state: dict[str, Tensor], kind: str) -> None:
     """Copy a state into a net, in place. Raises InputError with the first parameter that does not fit."""
     own = net.state_dict()
     for name in [*own, *state]:

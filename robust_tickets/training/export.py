@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.resize import resize
-from robust_tickets.models.user_net import Make, made
+from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.runs import files
 from robust_tickets.training.checkpoint import Checkpoint
 
@@ -34,7 +34,9 @@ class Exported:
     check: str
 
 
-def export(checkpoint: Path, form: Format, out: Path | None = None, make: Make | None = None) -> Exported:
+def export(
+    checkpoint: Path, form: Format, out: Path | None = None, make: NetFactory | None = None
+) -> Exported:
     """Write the net of a checkpoint; `make` makes a net of the user's own, whose name alone is in the file.
 
     The net takes any number of images float32 (N, C, H, W) in [0, 1] and gives logits (N, classes);
@@ -72,7 +74,7 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: Make |
     )
 
 
-def _torch(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net:
+def _torch(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory | None) -> Net:
     program = torch.export.export(net, (_images(spec, 2),), dynamic_shapes=({0: torch.export.Dim("n")},))
     with file.open("wb") as target:  # given a name, it would insist on a suffix
         torch.export.save(program, target)
@@ -80,7 +82,7 @@ def _torch(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Ne
         return torch.export.load(source).module()
 
 
-def _onnx(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net:
+def _onnx(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory | None) -> Net:
     try:
         import onnx
         import onnxruntime
@@ -108,16 +110,16 @@ def _onnx(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-def _safetensors(net: nn.Module, spec: ModelSpec, file: Path, make: Make | None) -> Net:
+def _safetensors(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory | None) -> Net:
     # layers may share a weight, which safetensors would refuse
     save_file({name: tensor.clone().contiguous() for name, tensor in net.state_dict().items()}, file)
-    fresh, state = made(spec, make, seed=1), load_file(file)
+    fresh, state = make_net(spec, make, seed=1), load_file(file)
     resize(fresh, state)  # a ticket's net may have fewer channels
     fresh.load_state_dict(state)
     return fresh.eval()
 
 
-_EXPORTERS: dict[Format, Callable[[nn.Module, ModelSpec, Path, Make | None], Net]] = {
+_EXPORTERS: dict[Format, Callable[[nn.Module, ModelSpec, Path, NetFactory | None], Net]] = {
     "torch": _torch,
     "onnx": _onnx,
     "safetensors": _safetensors,

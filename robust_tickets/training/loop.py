@@ -16,25 +16,25 @@ from attacks.bookmark import State
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, Passes
 from robust_tickets.base.progress import Meter
-from robust_tickets.base.random_streams import mixed, seeded, spread
+from robust_tickets.base.random_streams import epoch_seed, step_seed, use_seed
 from robust_tickets.data.batches import batches, floats, steps_per_epoch
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import fold
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.pruning.masking import masking_of
+from robust_tickets.pruning.masking import masking_for
 from robust_tickets.recipe.fields import Compute, Evaluate, Training
-from robust_tickets.training.checkpoint import plant
+from robust_tickets.training.checkpoint import load_weights
 from robust_tickets.training.methods import UPDATE_PASSES, training_attack
-from robust_tickets.training.monitors import Watch
+from robust_tickets.training.monitors import Monitor
 from robust_tickets.training.precision import passes_of
 from robust_tickets.training.schedules import learning_rate
-from robust_tickets.training.state import EachEpoch, Offer, TrainingState, Weights, moments_of
+from robust_tickets.training.state import EachEpoch, Offer, StateDict, TrainingState, optimiser_state
 from robust_tickets.training.validation import validate
 
 
 @dataclass(frozen=True)
-class Fit:
+class TrainingConfig:
     """What a training needs besides the net: settings, threat model, validation, and the batches' seed.
 
     `steps` is the length of its schedule, `begin` the step of it at which the training begins. `points` are
@@ -52,7 +52,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class TrainingResult:
     """What a training gives: the weights of the epoch that validation chose and of the last one.
 
     `history` has a record an epoch, the last one perhaps cut short: epoch (from 1), step (steps taken by its
@@ -63,12 +63,12 @@ class Fitted:
     watchers saw.
     """
 
-    best: Weights
+    best: StateDict
     best_epoch: int
-    last: Weights
+    last: StateDict
     last_epoch: int
     history: list[dict[str, Any]]
-    early: Weights | None = None
+    early: StateDict | None = None
     warnings: tuple[str, ...] = ()
     points: list[dict[str, Any]] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ def fit(
     net: nn.Module,
     mask: Mask | None,
     data: Dataset,
-    how: Fit,
+    how: TrainingConfig,
     ledger: Ledger,
     meter: Meter,
     *,
@@ -89,7 +89,7 @@ def fit(
     state: TrainingState | None = None,
     offer: Offer = lambda step, state, now=False: None,
     each_epoch: EachEpoch | None = None,
-) -> Fitted:
+) -> TrainingResult:
     """Train `net` in place on the images that the method makes; `mask` None trains it dense.
 
     Validation is the accuracy on the held-out images, clean and under PGD, after every epoch; the first epoch
@@ -101,14 +101,14 @@ def fit(
     settings = how.settings
     attack = training_attack(settings, how.threat)
     folded = fold(net)
-    masking = masking_of(net, mask, data.spec.shape) if mask is not None else None
+    masking = masking_for(net, mask, data.spec.shape) if mask is not None else None
     if masking is not None:
         masking.mask_parameters()
-    optimiser = optimiser_of(net, settings)
+    optimiser = make_optimiser(net, settings)
     flops = forward_flops(net, data.spec.shape)
     per_epoch = steps_per_epoch(len(data.train), settings.batch)
     spec = data.spec if settings.augment else replace(data.spec, shift=0, flip=False)
-    best, best_epoch, early, history = snapshot(net), 0, None, list[dict[str, Any]]()
+    best, best_epoch, early, history = copy_state(net), 0, None, list[dict[str, Any]]()
     points: list[dict[str, Any]] = []
     loss_sum = torch.zeros((), device=data.train.images.device)
     good = state  # after the last whole epoch
@@ -119,7 +119,7 @@ def fit(
             offer(last.step, lambda: last, True)
 
     rate = partial(learning_rate, settings, steps=how.steps)
-    watch = Watch(net, ledger.stage, meter, rate, keep_good)
+    watch = Monitor(net, ledger.stage, meter, rate, keep_good)
     if state is not None:
         state.restore(net, optimiser)
         best, best_epoch, early, history = state.best, state.best_epoch, state.early, list(state.history)
@@ -138,10 +138,10 @@ def fit(
         watch.check()
         ledger.settle()
         known = (best, best_epoch, early, loss_sum.cpu().clone(), list(history), tuple(watch.warnings))
-        moments, report = moments_of(optimiser), ledger.report()
+        moments, report = optimiser_state(optimiser), ledger.report()
         watched = {} if each_epoch is None else each_epoch.state()
         levels = copy.deepcopy(validation())
-        return TrainingState(step, snapshot(net), moments, *known, report, levels, list(points), watched)
+        return TrainingState(step, copy_state(net), moments, *known, report, levels, list(points), watched)
 
     def validated(step: int) -> tuple[dict[str, Any], Tensor]:
         """The validation before a step, from where the state left it."""
@@ -179,7 +179,7 @@ def fit(
             if step in how.points:
                 points.append({"step": step, "epoch": step / per_epoch, **validated(step)[0], **spent()})
             if step == keep:
-                early = snapshot(net)
+                early = copy_state(net)
             lr = learning_rate(settings, step, how.steps)
             passes = UPDATE_PASSES.times(len(images)).total
 
@@ -192,7 +192,7 @@ def fit(
                         images,
                         labels,
                         sample_ids=ids,
-                        seed=mixed(how.seed, epoch),
+                        seed=epoch_seed(how.seed, epoch),
                         verdict=False,
                         check=False,
                     )
@@ -205,7 +205,7 @@ def fit(
                 for group in optimiser.param_groups:
                     group["lr"] = lr
                 optimiser.zero_grad(set_to_none=True)
-                with seeded(spread(how.seed, step)):  # dropout and the like
+                with use_seed(step_seed(how.seed, step)):  # dropout and the like
                     logits = through.update(images)
                 loss = F.cross_entropy(logits, labels)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -241,7 +241,7 @@ def fit(
         chosen = f"val_{how.evaluate.choose}"
         if history[-1][chosen] > max((h[chosen] for h in history[:-1]), default=-1.0):
             with ledger.phase("checkpoint"):
-                best, best_epoch = snapshot(net), epoch
+                best, best_epoch = copy_state(net), epoch
         ledger.settle()
         ledger.lap()
         shown = f"clean {found['val_clean']:.1%}  robust {found['val_robust']:.1%}"
@@ -253,15 +253,19 @@ def fit(
         with ledger.phase("checkpoint"):
             good = standing(end)
         if watch.overfitted(history, data.val.labels) and settings.overfitting == "go-back":
-            plant(net, best, "best epoch")
+            load_weights(net, best, "best epoch")
             early = best if early is None and keep is not None else early
-            return Fitted(best, best_epoch, best, best_epoch, history, early, tuple(watch.warnings), points)
+            return TrainingResult(
+                best, best_epoch, best, best_epoch, history, early, tuple(watch.warnings), points
+            )
         if enough:
             break
-    return Fitted(best, best_epoch, snapshot(net), epoch, history, early, tuple(watch.warnings), points)
+    return TrainingResult(
+        best, best_epoch, copy_state(net), epoch, history, early, tuple(watch.warnings), points
+    )
 
 
-def optimiser_of(net: nn.Module, settings: Training) -> torch.optim.Optimizer:
+def make_optimiser(net: nn.Module, settings: Training) -> torch.optim.Optimizer:
     """SGD with momentum, or Adam with the momentum as its beta1; weight decay is added to the gradient."""
     if settings.optimiser == "adam":
         betas = (settings.momentum, 0.999)
@@ -273,7 +277,7 @@ def optimiser_of(net: nn.Module, settings: Training) -> torch.optim.Optimizer:
     )
 
 
-def snapshot(net: nn.Module) -> Weights:
+def copy_state(net: nn.Module) -> StateDict:
     """A copy of the net's parameters and buffers, in host memory."""
     return {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -120,7 +120,7 @@ def overfitted(history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
     return bool(now["val_robust"] < min(top / 2, top - chance) and now["val_fgsm"] >= best["val_fgsm"])
 
 
-class Watch:
+class Monitor:
     """All watchers of one training: what diverges is stopped, other things are said at once and kept.
 
     stage, rate: what it is called, and its learning rate at a step, for messages. last: keeps the last good

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import inspected
-from robust_tickets.base.random_streams import seeded
-from robust_tickets.models.fold import Folded
+from robust_tickets.base.random_streams import use_seed
+from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe.fields import Compute
 
 
@@ -40,7 +40,9 @@ class Through:
     attack: nn.Module
 
 
-def passes_of(net: nn.Module, folded: Folded, compute: Compute, images: Tensor) -> tuple[Through, list[str]]:
+def passes_of(
+    net: nn.Module, folded: FoldedNet, compute: Compute, images: Tensor
+) -> tuple[Through, list[str]]:
     """The passes that the recipe asks for, and what is to be said where the machine cannot do all of it.
 
     They share net's and view's memory. What is compiled is compiled now, on images (N, C, H, W) like those to
@@ -51,7 +53,7 @@ def passes_of(net: nn.Module, folded: Folded, compute: Compute, images: Tensor) 
         torch._dynamo.reset()  # each training pays for its own code, whatever else the process has trained
         made = _made(net, folded, compute)
         try:
-            with seeded(0):
+            with use_seed(0):
                 _warm_up(made, net, images)
         except Exception as error:  # whatever the net's code, or the machine's compiler, makes torch raise
             said.append(_without_compile(error))
@@ -59,7 +61,7 @@ def passes_of(net: nn.Module, folded: Folded, compute: Compute, images: Tensor) 
     return _made(net, folded, compute), said
 
 
-def _made(net: nn.Module, folded: Folded, compute: Compute) -> Through:
+def _made(net: nn.Module, folded: FoldedNet, compute: Compute) -> Through:
     update, attack = net, cast(nn.Module, folded)
     if compute.compile:
         # a training's batches all have one shape, so code for any shape has nothing to gain

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from robust_tickets.base.errors import InputError, unknown
+from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.data.dataset import SPECS, Spec
 from robust_tickets.models.registry import ModelSpec
-from robust_tickets.models.user_net import Make, made
+from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.training.checkpoint import Checkpoint
@@ -24,8 +24,8 @@ _PREFIXES = ("_orig_mod.", "module.", "model.")
 _UNUSED = ("sub_block1.",)  # in TRADES's WideResNets, where no forward pass reaches it
 
 
-def published(
-    path: Path, model: ModelSpec, what: Recipe, make: Make | None = None, *, normalised: bool = False
+def load_published(
+    path: Path, model: ModelSpec, what: Recipe, make: NetFactory | None = None, *, normalised: bool = False
 ) -> Checkpoint:
     """A checkpoint from a `.safetensors` file, or from any that torch.load reads with weights_only.
 
@@ -39,7 +39,7 @@ def published(
         raise InputError(
             f"{path} says itself how images are normalised ({', '.join(said)}): leave out the flag normalise"
         )
-    net = made(model, make, seed=0, train=False)
+    net = make_net(model, make, seed=0, train=False)
     own = net.state_dict()
     # what our nets have besides: normalisation, and a count that old files lack
     state = {n: t for n, t in own.items() if n.startswith("normalise.") or "num_batches_tracked" in n} | state
@@ -64,7 +64,7 @@ def published(
     return Checkpoint(
         state={name: state[name] for name in own},
         model=model,
-        recipe=recipes.record(what),
+        recipe=recipes.to_table(what),
         data="",
         arm="published",
         seed=0,
@@ -74,7 +74,7 @@ def published(
     )
 
 
-def normalisation(text: str, spec: Spec) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def parse_normalisation(text: str, spec: Spec) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std, one a channel, from "none", the name of a data set, or "MEAN,STD".
 
     MEAN and STD are a number each, or one number a channel: all means, then all stds. Raises InputError for
@@ -93,7 +93,7 @@ def normalisation(text: str, spec: Spec) -> tuple[tuple[float, ...], tuple[float
     try:
         numbers = tuple(float(word) for word in text.split(","))
     except ValueError:
-        raise unknown("normalisation", text, ["none", *SPECS, "MEAN,STD"]) from None
+        raise unknown_name("normalisation", text, ["none", *SPECS, "MEAN,STD"]) from None
     if len(numbers) == 2:
         numbers = (numbers[0],) * channels + (numbers[1],) * channels
     mean, std = numbers[:channels], numbers[channels:]

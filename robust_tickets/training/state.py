@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from attacks.bookmark import State
 from robust_tickets.base.errors import InputError
-from robust_tickets.training.checkpoint import plant
+from robust_tickets.training.checkpoint import load_weights
 
-Weights = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,22 @@ class TrainingState:
     """
 
     step: int
-    net: Weights
-    moments: Weights
-    best: Weights
+    net: StateDict
+    moments: StateDict
+    best: StateDict
     best_epoch: int
-    early: Weights | None
+    early: StateDict | None
     loss_sum: Tensor
     history: list[dict[str, Any]]
     warnings: tuple[str, ...]
     ledger: dict[str, Any]
     validation: list[State] = field(default_factory=list)
     points: list[dict[str, Any]] = field(default_factory=list)
-    watched: Weights = field(default_factory=dict)
+    watched: StateDict = field(default_factory=dict)
 
     def restore(self, net: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """Put net and optimiser back, in place. Raises InputError where they do not fit."""
-        plant(net, self.net, "training state")
+        load_weights(net, self.net, "training state")
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         found: dict[int, dict[str, Tensor]] = {}
         for key, value in self.moments.items():
@@ -77,14 +77,14 @@ class EachEpoch(Protocol):
     def look(self) -> tuple[dict[str, Any], bool]:
         """What to record of the epoch, and whether the training has done enough."""
 
-    def state(self) -> Weights:
+    def state(self) -> StateDict:
         """All that it remembers."""
 
-    def restore(self, state: Weights) -> None:
+    def restore(self, state: StateDict) -> None:
         """Remember what `state` gave."""
 
 
-def moments_of(optimiser: torch.optim.Optimizer) -> Weights:
+def optimiser_state(optimiser: torch.optim.Optimizer) -> StateDict:
     """A copy of what an optimiser remembers, by `<parameter's number>/<name>`, in host memory."""
     return {
         f"{number}/{name}": value.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -11,13 +11,13 @@ from robust_tickets.base.ledger import Ledger, Passes
 from robust_tickets.data.batches import floats
 from robust_tickets.data.dataset import Split
 from robust_tickets.evaluation import evaluate
-from robust_tickets.evaluation.evaluate import Judging
-from robust_tickets.models.fold import Folded
+from robust_tickets.evaluation.evaluate import EvaluationConfig
+from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe.fields import Evaluate
 
 
 def validate(
-    folded: Folded,
+    folded: FoldedNet,
     images: Split,
     threat: ThreatModel,
     settings: Evaluate,
@@ -34,7 +34,7 @@ def validate(
     overfitted to such attacks. Then which images are right clean, bool (N,).
     """
     folded.refresh()
-    judging = Judging(threat, settings.rel_step, settings.batch, channels_last=channels_last)
+    judging = EvaluationConfig(threat, settings.rel_step, settings.batch, channels_last=channels_last)
     attacks = {"val_robust": f"pgd-{settings.val_steps}"} | ({"val_fgsm": "fgsm"} if one_step else {})
     rows = list(evaluate.evaluate(folded, images, list(attacks.values()), judging, mark=mark))
     for row in rows:
@@ -46,7 +46,7 @@ def validate(
 
 
 @torch.no_grad()
-def _clean_loss(folded: Folded, images: Split, batch: int, channels_last: bool) -> float:
+def _clean_loss(folded: FoldedNet, images: Split, batch: int, channels_last: bool) -> float:
     losses = [
         F.cross_entropy(folded(floats(pixels, channels_last)), labels, reduction="none")
         for pixels, labels in zip(images.images.split(batch), images.labels.split(batch), strict=True)  # type: ignore[no-untyped-call]

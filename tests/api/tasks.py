@@ -32,10 +32,10 @@ class Noting:
         if self.ends == "broken":
             raise RuntimeError("a fault of ours")
         if self.ends == "stubborn":
-            with signals.waiting():  # as a step that never returns
+            with signals.deferred():  # as a step that never returns
                 while True:
                     time.sleep(0.1)
-                    if signals.asked():
+                    if signals.stop_requested():
                         (self.folder / f"{self.name}.asked").touch()
         time.sleep(60 if self.ends == "long" else 0.5)
         (self.folder / f"{self.name}.ended").write_text(str(time.time()))

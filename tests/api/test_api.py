@@ -39,7 +39,7 @@ def test_a_ticket_is_the_one_that_the_stage_finds(run, ticket, tmp_path):
 def test_a_ticket_of_a_shipped_recipe_s_own_net_and_data_is_the_stage_s(tiny_recipe, tmp_path, machine):
     small = replace(tiny_recipe, search=replace(tiny_recipe.search, epochs=1, rounds=1))
     file = tmp_path / "tiny.toml"
-    file.write_text(recipes.dumps(small))
+    file.write_text(recipes.to_toml(small))
     stage = search_stage.search(Experiment(small), 1, RunDirectory.of(tmp_path, small), machine)
     for given in (small, str(file), file):
         found = robust_tickets.find_ticket(recipe=given, seed=1, quiet=True)
@@ -67,7 +67,7 @@ def test_accuracies_are_those_of_the_stage(run, images, trained, machine):
     theirs = evaluate.evaluate_file(
         run / "seed-0" / "ticket" / "best.safetensors",
         machine,
-        evaluation_run.Asked(("fgsm", "pgd-3"), limit=20, seed=2),
+        evaluation_run.EvaluationRequest(("fgsm", "pgd-3"), limit=20, seed=2),
         make=build_net,
         images=images,
     ).rows.set_index("attack")
@@ -173,7 +173,7 @@ def test_data_may_be_fields_of_the_recipe(tiny_recipe):
     found = robust_tickets.find_ticket(
         data=data, recipe=tiny_recipe, quiet=True, search={"epochs": 1, "rounds": 1}
     )
-    assert found.search["data"] == recipes.record(tiny_recipe)["data"] | data
+    assert found.search["data"] == recipes.to_table(tiny_recipe)["data"] | data
     # 64 images in batches of 32, two passes for FGSM and two for the update
     assert found.passes == 64 * 4
 

@@ -17,7 +17,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import snapshot
+from robust_tickets.training.loop import copy_state
 
 NETS = """
 import torch
@@ -212,9 +212,9 @@ def given(tmp_path_factory):
     files.pair_recipe.write_text('[data]\nname = "folder"\nval_images = 2\n[search]\nbatch = 4\n')
     files.pair_recipe = f"{files.pair_recipe} --data.root {files.pair}"
     spec = ModelSpec("lenet-300-100", 0.2, (1, 8, 8), 10, SPECS["digits"].mean, SPECS["digits"].std)
-    state = snapshot(registry.build(spec, seed=0))
+    state = copy_state(registry.build(spec, seed=0))
     torch.save({n: t for n, t in state.items() if not n.startswith("normalise")}, files.published)
-    rest = (recipes.record(Recipe()), "0" * 16, "dense", 0, 1, 0.1, 0.1)
+    rest = (recipes.to_table(Recipe()), "0" * 16, "dense", 0, 1, 0.1, 0.1)
     Checkpoint(state, spec, *rest).save(files.checkpoint)
     own = {"1.weight": torch.zeros(10, 64), "1.bias": torch.zeros(10)}
     Checkpoint(own, ModelSpec("nets_of_mine:net", 1.0, (1, 8, 8), 10, (0.0,), (1.0,)), *rest).save(

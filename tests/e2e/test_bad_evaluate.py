@@ -18,7 +18,7 @@ from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import snapshot
+from robust_tickets.training.loop import copy_state
 
 NETS = """
 import torch
@@ -169,8 +169,8 @@ def pictures(root, classes):
 
 def saved(file, spec, what, fingerprint, state=None):
     """A checkpoint of that net, and its state."""
-    state = snapshot(registry.build(spec, seed=0)) if state is None else state
-    Checkpoint(state, spec, recipes.record(what), fingerprint, "dense", 0, 1, 0.1, 0.1).save(file)
+    state = copy_state(registry.build(spec, seed=0)) if state is None else state
+    Checkpoint(state, spec, recipes.to_table(what), fingerprint, "dense", 0, 1, 0.1, 0.1).save(file)
     return state
 
 

@@ -16,7 +16,7 @@ from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import snapshot
+from robust_tickets.training.loop import copy_state
 
 TINY = Recipe(
     name="tiny",
@@ -182,13 +182,13 @@ def save_ticket(what, path):
     spec = model_spec(what, SPECS[what.data.name])
     net = registry.build(spec, seed=0)
     search = {"data": {"name": what.data.name}}
-    Ticket(spec, snapshot(net), Mask.full(net), search, "0" * 16, 0, 1, 1).save(path)
+    Ticket(spec, copy_state(net), Mask.full(net), search, "0" * 16, 0, 1, 1).save(path)
 
 
 def save_checkpoint(what, path):
     spec = model_spec(what, SPECS[what.data.name])
-    state = snapshot(registry.build(spec, seed=0))
-    Checkpoint(state, spec, recipes.record(what), "0" * 16, "dense", 0, 1, 0.1, 0.1).save(path)
+    state = copy_state(registry.build(spec, seed=0))
+    Checkpoint(state, spec, recipes.to_table(what), "0" * 16, "dense", 0, 1, 0.1, 0.1).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def given(tmp_path_factory):
     files = SimpleNamespace(**{name.split(".")[0]: at / name for name in names.split()})
     files.folder.mkdir()
     files.text.write_text("neither tensors nor images\n" * 100)
-    files.tiny.write_text(recipes.dumps(TINY))
+    files.tiny.write_text(recipes.to_toml(TINY))
     files.no_toml.write_text("[search\n")
     files.bad_field.write_text("[search]\nlrr = 0.1\n")
     with tarfile.open(files.archive, "w:xz") as archive:

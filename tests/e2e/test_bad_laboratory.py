@@ -13,7 +13,7 @@ from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.tickets.ticket import Ticket
-from robust_tickets.training.loop import snapshot
+from robust_tickets.training.loop import copy_state
 
 DEMO = "--recipe demo --search.rounds 1"
 
@@ -132,8 +132,8 @@ def ticket_of(name, width, kept=None):
     digits = SPECS["digits"]
     spec = ModelSpec(name, width, digits.shape, 10, digits.mean, digits.std)
     net = registry.build(spec, seed=0)
-    search = {c: recipes.record(Recipe())[c] for c in ("data", "model", "threat", "search", "compute")}
-    return Ticket(spec, snapshot(net), kept or Mask.full(net), search, "0" * 16, 0, 1, 1)
+    search = {c: recipes.to_table(Recipe())[c] for c in ("data", "model", "threat", "search", "compute")}
+    return Ticket(spec, copy_state(net), kept or Mask.full(net), search, "0" * 16, 0, 1, 1)
 
 
 @pytest.fixture

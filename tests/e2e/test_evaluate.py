@@ -41,7 +41,7 @@ def trained(tiny_recipe, tmp_path_factory) -> Path:
     plain = Train(method="natural", pgd=Pgd(steps=1), epochs=3, batch=32, lr=0.1)
     images = Data("digits", train_images=800, val_images=40)
     what = replace(tiny_recipe, data=images, threat=Threat(Eps("16/255")), train=plain)
-    (at / "tiny.toml").write_text(recipes.dumps(what))
+    (at / "tiny.toml").write_text(recipes.to_toml(what))
     for seed in ("0", "1"):
         main(["train", "--recipe", str(at / "tiny.toml"), "--runs", str(at / "runs"), "--seed", seed])
     return at / "runs"

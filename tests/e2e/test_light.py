@@ -51,8 +51,8 @@ def test_the_version_is_the_packages(say):
 def test_recipes_lists_every_shipped_recipe_with_its_summary(say):
     status, out, err = say("recipes")
     assert (status, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == recipes.shipped()
-    assert all(recipes.load(name).summary in out for name in recipes.shipped())
+    assert [line.split()[0] for line in out.splitlines()] == recipes.shipped_names()
+    assert all(recipes.load(name).summary in out for name in recipes.shipped_names())
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -21,7 +21,7 @@ ARMS = ["dense", "dense-short", "dense-equal-cost", "ticket"]
 @pytest.fixture(scope="module")
 def recipe_file(tiny_recipe, tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("recipe") / "tiny.toml"
-    file.write_text(recipes.dumps(tiny_recipe))
+    file.write_text(recipes.to_toml(tiny_recipe))
     return file
 
 

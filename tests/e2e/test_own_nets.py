@@ -20,9 +20,9 @@ import robust_tickets
 from robust_tickets.cli.main import main
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
-from robust_tickets.models.fold import fold, norms_after
-from robust_tickets.stages.unsupported import left_alone
-from robust_tickets.tickets.compact_net import compacted
+from robust_tickets.models.fold import fold, foldable_batchnorms
+from robust_tickets.stages.unsupported import unsupported_parts
+from robust_tickets.tickets.compact_net import compact_net
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
 
@@ -173,7 +173,7 @@ def test_a_net_goes_the_whole_way_by_python(make, images, capsys):
     if (
         make is not Parametrised
     ):  # which torch-pruning cannot follow; of the others dead channels are left out
-        plan = compacted(make(), ticket.mask, images.spec.shape).plan
+        plan = compact_net(make(), ticket.mask, images.spec.shape).plan
         mask, init = plan.small(mask), plan.small(init)
     assert {n: t.shape for n, t in net.state_dict().items()} == {n: t.shape for n, t in init.items()}
     for name, kept in mask.items():
@@ -192,10 +192,10 @@ def test_a_net_goes_the_whole_way_by_python(make, images, capsys):
 
 def test_what_is_left_alone_is_said(make):
     _, _, folded, said = NETS[make]
-    lines = left_alone(make())
+    lines = unsupported_parts(make())
     assert len(lines) == len(said)
     assert all(line.startswith(words) for line, words in zip(lines, said, strict=True))
-    assert len(norms_after(make())) == folded
+    assert len(foldable_batchnorms(make())) == folded
 
 
 def test_the_folded_view_is_the_net(make):
@@ -306,7 +306,7 @@ def test_a_net_goes_the_whole_way_by_name(net, here, capsys):
     assert folder == file.parents[1] / "ticket"
     checkpoint = Checkpoint.load(folder / "best.safetensors")
     made = importlib.import_module("whole_way_nets")
-    mask = compacted(getattr(made, net)(), ticket.mask, ticket.model.shape).plan.small(ticket.mask)
+    mask = compact_net(getattr(made, net)(), ticket.mask, ticket.model.shape).plan.small(ticket.mask)
     assert all(not checkpoint.state[weight][~kept].any() for weight, kept in mask.items())
     params = json.loads((folder / "arm.json").read_text())["params"]
     whole = sum(t.numel() for n, t in ticket.init.items() if "running" not in n and "num_batches" not in n)

@@ -23,7 +23,7 @@ from robust_tickets.training.checkpoint import Checkpoint
 @pytest.fixture(scope="module")
 def run(tiny_recipe, tmp_path_factory) -> Path:
     at = tmp_path_factory.mktemp("tools")
-    (at / "tiny.toml").write_text(recipes.dumps(tiny_recipe))
+    (at / "tiny.toml").write_text(recipes.to_toml(tiny_recipe))
     words = "--compare.arms dense ticket --search.epochs 1 --train.epochs 1 --train.ticket-epochs 1"
     main(["compare", "--recipe", str(at / "tiny.toml"), "--runs", str(at / "runs"), *words.split()])
     (found,) = (at / "runs").iterdir()
@@ -37,7 +37,7 @@ def out(capsys) -> list[str]:
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 def test_an_attack_in_either_norm_stays_in_its_ball_and_says_so(norm, tiny_recipe, tmp_path, capsys):
     """Search, training and evaluation in the norm of the recipe, and images that show it."""
-    (tmp_path / "tiny.toml").write_text(recipes.dumps(tiny_recipe))
+    (tmp_path / "tiny.toml").write_text(recipes.to_toml(tiny_recipe))
     words = ["--recipe", str(tmp_path / "tiny.toml"), "--runs", str(tmp_path / "runs")]
     words += ["--threat.norm", norm, "--threat.eps", "1/2", "--train.epochs", "1"]
     main(["train", *words])

@@ -13,10 +13,10 @@ from attacks.text import parse
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import floats
-from robust_tickets.evaluation.attack_sets import SETS, attacks_named
-from robust_tickets.evaluation.evaluate import Judging, evaluate
+from robust_tickets.evaluation.attack_sets import SETS, expand_attacks
+from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
 from robust_tickets.evaluation.result import worst_case
-from robust_tickets.evaluation.verdict_matrix import Verdicts
+from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
 
 THREAT = ThreatModel("Linf", 0.03)
 THREATS = {"Linf": THREAT, "L2": ThreatModel("L2", 0.2)}
@@ -24,7 +24,7 @@ NAMES = ["fgsm", "pgd-4", "pgd(steps=2, restarts=3)", "apgd(steps=6, loss='dlr')
 
 
 def rows_of(net, split, names, how=None, **more):
-    return list(evaluate(net, split, names, how or Judging(THREAT, batch=16), **more))
+    return list(evaluate(net, split, names, how or EvaluationConfig(THREAT, batch=16), **more))
 
 
 def images_of(split) -> Tensor:
@@ -39,7 +39,7 @@ def right(net, split) -> Tensor:
 @pytest.mark.parametrize("norm", THREATS)
 def test_verdicts_are_those_of_each_attack_run_to_its_end(norm, net, split):
     threat = THREATS[norm]
-    rows = rows_of(net, split, NAMES, Judging(threat, batch=16, seed=3))
+    rows = rows_of(net, split, NAMES, EvaluationConfig(threat, batch=16, seed=3))
     clean = right(net, split)
     assert torch.equal(rows[0].standing, clean)
     assert [row.attack for row in rows] == ["clean", *NAMES]
@@ -53,7 +53,9 @@ def test_verdicts_are_those_of_each_attack_run_to_its_end(norm, net, split):
 @pytest.mark.parametrize("batch", [1, 7, 16, 250])
 def test_the_batch_changes_no_verdict(batch, net, split):
     rows = rows_of(net, split, NAMES)
-    for row, other in zip(rows, rows_of(net, split, NAMES, Judging(THREAT, batch=batch)), strict=True):
+    for row, other in zip(
+        rows, rows_of(net, split, NAMES, EvaluationConfig(THREAT, batch=batch)), strict=True
+    ):
         assert torch.equal(row.standing, other.standing)
 
 
@@ -65,7 +67,7 @@ def test_the_order_of_the_samples_changes_no_verdict(net, split):
 
 
 def test_seed_and_step_size_reach_the_attacks(net, split):
-    how = Judging(THREAT, batch=16)
+    how = EvaluationConfig(THREAT, batch=16)
     found = [
         rows_of(net, split, ["pgd-1"], each)[1].standing
         for each in (how, replace(how, seed=1), replace(how, rel_step=1.0))
@@ -75,7 +77,9 @@ def test_seed_and_step_size_reach_the_attacks(net, split):
 
 
 def test_the_layout_of_the_images_changes_no_verdict(net, split):
-    rows = [rows_of(net, split, ["pgd-4"], Judging(THREAT, channels_last=last)) for last in (False, True)]
+    rows = [
+        rows_of(net, split, ["pgd-4"], EvaluationConfig(THREAT, channels_last=last)) for last in (False, True)
+    ]
     assert torch.equal(rows[0][1].standing, rows[1][1].standing)
 
 
@@ -89,7 +93,7 @@ def test_in_float32_hardly_a_verdict_hangs_on_the_batch(net, split):
     many = replace(many, labels=logits.argmax(1), ids=torch.arange(1000))
     standing = {}
     for batch in (250, 64, 32, 7):
-        rows = rows_of(small, many, ["pgd-4", "apgd(steps=4)"], Judging(THREAT, batch=batch))
+        rows = rows_of(small, many, ["pgd-4", "apgd(steps=4)"], EvaluationConfig(THREAT, batch=batch))
         standing[batch] = torch.stack([row.standing for row in rows])
     two = logits.topk(2, dim=1).values
     assert 0.1 < float(standing[250][1].double().mean()) < 0.9
@@ -117,7 +121,7 @@ def test_a_net_that_breaks_everywhere_costs_far_less(net, split, counted):
     costs = []
     for eps in (1e-6, 0.03, 0.5):
         watched = counted(net)
-        rows = rows_of(watched, split, ["pgd-10"], Judging(ThreatModel("Linf", eps), batch=4))
+        rows = rows_of(watched, split, ["pgd-10"], EvaluationConfig(ThreatModel("Linf", eps), batch=4))
         costs.append((rows[1].accuracy, rows[1].passes.total))
     assert costs == sorted(costs, reverse=True)
     assert costs[-1][0] == 0
@@ -127,7 +131,7 @@ def test_a_net_that_breaks_everywhere_costs_far_less(net, split, counted):
 @pytest.mark.parametrize("batch", [16, 6, 1])
 def test_only_few_sizes_of_blocks_go_through_the_net(batch, net, split, counted):
     watched = counted(net)
-    rows_of(watched, split, NAMES, Judging(THREAT, batch=batch))
+    rows_of(watched, split, NAMES, EvaluationConfig(THREAT, batch=batch))
     allowed = {max(1, batch >> halvings) for halvings in range(4)}
     assert set(watched.sizes) <= allowed
     assert batch in watched.sizes
@@ -168,8 +172,8 @@ def test_the_images_told_of_are_those_that_break(net, split):
 
 
 def test_sets_are_expanded_and_each_attack_stands_once():
-    assert attacks_named(["quick"]) == SETS["quick"] == ("clean", "fgsm", "pgd-20")
-    assert attacks_named(["pgd-20", "standard", "fgsm", "quick", "clean"]) == (
+    assert expand_attacks(["quick"]) == SETS["quick"] == ("clean", "fgsm", "pgd-20")
+    assert expand_attacks(["pgd-20", "standard", "fgsm", "quick", "clean"]) == (
         "clean",
         "pgd-20",
         "fgsm",
@@ -178,9 +182,9 @@ def test_sets_are_expanded_and_each_attack_stands_once():
         "apgd",
         "apgd(loss='dlr')",
     )
-    assert set(attacks_named(["standard"])) == set(SETS["standard"])
-    assert attacks_named([]) == ("clean",)
-    assert attacks_named(['pgd( steps = 5,loss="dlr")', "pgd(steps=5, loss='dlr')"]) == (
+    assert set(expand_attacks(["standard"])) == set(SETS["standard"])
+    assert expand_attacks([]) == ("clean",)
+    assert expand_attacks(['pgd( steps = 5,loss="dlr")', "pgd(steps=5, loss='dlr')"]) == (
         "clean",
         "pgd(steps=5, loss='dlr')",
     )
@@ -230,12 +234,17 @@ def test_a_net_that_gives_nan_is_refused_and_what_was_done_is_kept(net, split):
     def advance(samples: int, passes: Passes, _: Passes) -> None:
         left[0] -= passes.input_backward > 0
 
-    verdicts = Verdicts(split.ids, split.labels)
+    verdicts = VerdictMatrix(split.ids, split.labels)
     with pytest.raises(attacks.InputError, match=r"no numbers \(NaN\)"):
         rows_of(
-            Dying(), split, ["fgsm", "pgd-4"], Judging(THREAT, batch=8), verdicts=verdicts, advance=advance
+            Dying(),
+            split,
+            ["fgsm", "pgd-4"],
+            EvaluationConfig(THREAT, batch=8),
+            verdicts=verdicts,
+            advance=advance,
         )
-    whole = rows_of(net, split, ["fgsm", "pgd-4"], Judging(THREAT, batch=8))
+    whole = rows_of(net, split, ["fgsm", "pgd-4"], EvaluationConfig(THREAT, batch=8))
     fgsm, pgd = verdicts.columns["fgsm"], verdicts.columns["pgd-4"]
     assert len(fgsm.open) == 0
     assert torch.equal(fgsm.row().standing, whole[1].standing)
@@ -243,7 +252,7 @@ def test_a_net_that_gives_nan_is_refused_and_what_was_done_is_kept(net, split):
 
 
 def test_a_net_that_is_nan_when_clean_is_never_robust(net, split):
-    verdicts = Verdicts(split.ids, split.labels)
+    verdicts = VerdictMatrix(split.ids, split.labels)
     with pytest.raises(attacks.InputError, match=r"no numbers \(NaN\)"):
         rows_of(lambda x: net(x) * float("nan"), split, ["fgsm"], verdicts=verdicts)
     assert len(verdicts.columns["clean"].open) == len(split)
@@ -253,7 +262,7 @@ def test_images_outside_the_ball_are_counted_in_the_row_and_break_nothing(net, s
     small = copy.deepcopy(net.layers).float()
     name = "torchattacks:CW(c=10, steps=20, lr=0.1)"
     threat = ThreatModel("Linf", 1e-4)
-    clean, row = rows_of(small, split, [name], Judging(threat, batch=4))
+    clean, row = rows_of(small, split, [name], EvaluationConfig(threat, batch=4))
     taken = split.take(clean.standing.nonzero()[:, 0])
     direct = parse(name, threat).run(small, images_of(taken), taken.labels)
     assert row.attack == name

@@ -9,12 +9,12 @@ import attacks
 from attacks import Bookmark, ThreatModel
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
-from robust_tickets.evaluation.evaluate import Judging, evaluate
+from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
 from robust_tickets.evaluation.sanity_checks import sanity_checks
-from robust_tickets.evaluation.verdict_matrix import Verdicts
+from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
 
 THREAT = ThreatModel("Linf", 0.03)
-HOW = Judging(THREAT, batch=4)
+HOW = EvaluationConfig(THREAT, batch=4)
 ATTACKS = ["fgsm", "pgd(steps=2, restarts=2)", "apgd(steps=4)", "two", "square(queries=5)"]
 NAMES = ["fgsm", "pgd(steps=2, restarts=2)", "square(queries=5)"]
 ABOUT = {"checkpoint": "abc", "eps": "0.03", "batch": 4}
@@ -24,8 +24,8 @@ def rows_of(net, split, verdicts, names=NAMES, how=HOW, **more):
     return list(evaluate(net, split, names, how, verdicts=verdicts, **more))
 
 
-def opened(split, file, about=ABOUT) -> Verdicts:
-    return Verdicts(split.ids, split.labels, file, about)
+def opened(split, file, about=ABOUT) -> VerdictMatrix:
+    return VerdictMatrix(split.ids, split.labels, file, about)
 
 
 def what(rows):
@@ -122,7 +122,7 @@ def test_an_attack_that_is_built_differently_now_is_run_anew(net, split, counted
     file = tmp_path / "v.npz"
     before = rows_of(net, split, opened(split, file), names=["fgsm", "pgd-2"])
     watched = counted(net)
-    longer = Judging(THREAT, rel_step=0.5, batch=4)
+    longer = EvaluationConfig(THREAT, rel_step=0.5, batch=4)
     after = rows_of(watched, split, opened(split, file), names=["fgsm", "pgd-2"], how=longer)
     assert what(after[:2]) == what(before[:2])
     assert what(after[2:]) == what(rows_of(net, split, None, ["pgd-2"], longer)[1:]) != what(before[2:])
@@ -178,7 +178,7 @@ def test_the_file_of_another_evaluation_is_refused_in_words(case, net, split, tm
     rows_of(net, split, opened(split, file), names=["fgsm"])
     ids, labels, about = OTHERS[case](split)
     with pytest.raises(InputError) as raised:
-        Verdicts(ids, labels, file, about)
+        VerdictMatrix(ids, labels, file, about)
     expected = f"cannot read {file} (it is of another evaluation): remove it and evaluate again"
     assert str(raised.value) == expected
 
@@ -194,7 +194,7 @@ def test_seconds_add_up_over_the_parts(net, split, tmp_path):
 
 def test_without_a_file_nothing_is_kept(net, split, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rows_of(net, split, Verdicts(split.ids, split.labels), names=["fgsm"])
+    rows_of(net, split, VerdictMatrix(split.ids, split.labels), names=["fgsm"])
     assert list(tmp_path.iterdir()) == []
 
 

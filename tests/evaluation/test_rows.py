@@ -6,11 +6,11 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from robust_tickets.evaluation.result import Row, worst_case
+from robust_tickets.evaluation.result import RobustnessRow, worst_case
 
 
-def row(standing: list[bool], name: str = "pgd-20", seconds: float = 1.0, **more: object) -> Row:
-    return Row(name, torch.tensor(standing), seconds, 10, 7, **more)
+def row(standing: list[bool], name: str = "pgd-20", seconds: float = 1.0, **more: object) -> RobustnessRow:
+    return RobustnessRow(name, torch.tensor(standing), seconds, 10, 7, **more)
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -51,7 +51,7 @@ def test_classes_are_counted_apart_and_one_without_images_is_nan():
 def test_the_classes_together_are_the_accuracy():
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(3, (50,), generator=generator)
-    found = Row("fgsm", torch.rand(50, generator=generator) < 0.6, 0.0, 0, 0)
+    found = RobustnessRow("fgsm", torch.rand(50, generator=generator) < 0.6, 0.0, 0, 0)
     shares = found.by_class(labels, 3)
     assert sum(s * int((labels == k).sum()) for k, s in enumerate(shares)) / 50 == pytest.approx(
         found.accuracy
@@ -65,9 +65,9 @@ def test_passes_are_forwards_and_backwards_to_the_input():
 
 def test_the_worst_case_is_what_stands_everywhere_and_costs_what_all_cost():
     rows = [
-        Row("clean", torch.tensor([True, True, True, False]), 1.0, 4, 0),
-        Row("fgsm", torch.tensor([True, False, True, False]), 2.0, 8, 3),
-        Row("square", torch.tensor([False, True, True, False]), 0.5, 70, 0, outside=1),
+        RobustnessRow("clean", torch.tensor([True, True, True, False]), 1.0, 4, 0),
+        RobustnessRow("fgsm", torch.tensor([True, False, True, False]), 2.0, 8, 3),
+        RobustnessRow("square", torch.tensor([False, True, True, False]), 0.5, 70, 0, outside=1),
     ]
     worst = worst_case(rows)
     assert worst.standing.tolist() == [False, False, True, False]

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 import attacks
 from attacks import ThreatModel
 from robust_tickets.base.ledger import Passes
-from robust_tickets.evaluation.evaluate import Judging
+from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.sanity_checks import sanity_checks, sanity_passes
-from robust_tickets.evaluation.sanity_report import Sanity
+from robust_tickets.evaluation.sanity_report import SanityReport
 
 THREAT = ThreatModel("Linf", 8 / 255)
-HOW = Judging(THREAT, batch=50)
+HOW = EvaluationConfig(THREAT, batch=50)
 DETERMINISTIC = "the net is deterministic"
 NOISE = "random noise hardly hurts"
 GRADIENT = "every sample has a gradient"
@@ -28,11 +28,11 @@ ENOUGH = "there are enough images"
 ALL = [DETERMINISTIC, NOISE, GRADIENT, LARGER, NOTHING, STRONGER, LUCKY, BLACK_BOX]
 
 
-def failed(sanity: Sanity) -> list[str]:
+def failed(sanity: SanityReport) -> list[str]:
     return [check.name for check in sanity.checks if not check.passed]
 
 
-def figure(sanity: Sanity, name: str) -> str:
+def figure(sanity: SanityReport, name: str) -> str:
     return next(check.figure for check in sanity.checks if check.name == name)
 
 
@@ -83,7 +83,7 @@ def test_a_loss_surface_of_two_slopes_shows_in_restarts(colours):
         wrong = nn.functional.one_hot((right + 1) % 4, 4)
         return wrong * climbed[:, None] - 10.0 * (1 - wrong - nn.functional.one_hot(right, 4))
 
-    sanity = sanity_checks(two_slopes, split, Judging(ThreatModel("Linf", 1 / 255), batch=50))
+    sanity = sanity_checks(two_slopes, split, EvaluationConfig(ThreatModel("Linf", 1 / 255), batch=50))
     assert LUCKY in failed(sanity)
     assert figure(sanity, LUCKY).startswith("PGD-20 5")  # every second start
 
@@ -185,7 +185,9 @@ def test_a_net_whose_gradient_is_right_on_the_images_alone_falls_to_fgsm_more_th
     net, split = colours(), colours().split()
     turn = 2 * math.pi * 255  # at whole levels the gradient is right, in between it points anywhere
     grid = behind(lambda x: x + 30 / turn * torch.sin(turn * x), net)
-    sanity = sanity_checks(grid, split, Judging(ThreatModel("Linf", 0.03)))  # no step ends on a level
+    sanity = sanity_checks(
+        grid, split, EvaluationConfig(ThreatModel("Linf", 0.03))
+    )  # no step ends on a level
     assert failed(sanity) == [STRONGER, BLACK_BOX]
 
 
@@ -248,7 +250,7 @@ def test_errors_of_the_net_stay_its_own(colours):
 def test_passes_are_the_nets(batch, colours, counted):
     net = colours()
     watched = counted(net)
-    sanity = sanity_checks(watched, net.split(20), Judging(THREAT, batch=batch))
+    sanity = sanity_checks(watched, net.split(20), EvaluationConfig(THREAT, batch=batch))
     assert sanity.passes == Passes(*watched.passes)
     assert max(watched.sizes) <= batch
 
@@ -273,7 +275,7 @@ def test_at_most_a_hundred_samples_are_looked_at(colours):
 @pytest.mark.parametrize("threat", [THREAT, ThreatModel("L2", 0.4), ThreatModel("Linf", 0.3)], ids=repr)
 def test_an_honest_net_passes_on_few_samples_in_grey_and_in_both_balls(threat, channels, n, colours):
     net = colours(channels)
-    sanity = sanity_checks(net, net.split(n), Judging(threat, batch=8, channels_last=True))
+    sanity = sanity_checks(net, net.split(n), EvaluationConfig(threat, batch=8, channels_last=True))
     assert failed(sanity) == ([] if n == 60 else [ENOUGH])
     assert sanity.samples == n
 
@@ -302,5 +304,5 @@ def test_a_net_that_is_wrong_everywhere_is_checked_without_a_crash(colours):
 )
 def test_the_large_eps_suits_norm_and_images(threat, channels, name, colours):
     net = colours(channels)
-    sanity = sanity_checks(net, net.split(4), Judging(threat))
+    sanity = sanity_checks(net, net.split(4), EvaluationConfig(threat))
     assert name in [check.name for check in sanity.checks]

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from robust_tickets.base.ledger import Passes
-from robust_tickets.evaluation.result import Row
-from robust_tickets.evaluation.sanity_report import Check, Sanity, order_of_attacks, order_of_eps
+from robust_tickets.evaluation.result import RobustnessRow
+from robust_tickets.evaluation.sanity_report import SanityCheck, SanityReport, order_of_attacks, order_of_eps
 
 
-def row(name: str, right: int, n: int = 400) -> Row:
+def row(name: str, right: int, n: int = 400) -> RobustnessRow:
     steps = re.search(r"pgd-(\d+)|steps=(\d+)", name)
     settings = f"steps={steps[1] or steps[2]} rel_step=0.25" if steps else ""
-    return Row(name, torch.arange(n) < right, 1.0, n, n, settings)
+    return RobustnessRow(name, torch.arange(n) < right, 1.0, n, n, settings)
 
 
 def test_fgsm_is_held_against_the_strongest_pgd():
@@ -73,8 +73,11 @@ def test_of_a_single_eps_nothing_is_said():
 
 
 def test_a_warning_says_what_was_measured_and_what_that_means():
-    good, bad = Check("one", "1 of 2", True, "never said"), Check("two", "3 of 4", False, "believe nothing")
-    sanity = Sanity((good,), 4, Passes(1)).also([bad])
+    good, bad = (
+        SanityCheck("one", "1 of 2", True, "never said"),
+        SanityCheck("two", "3 of 4", False, "believe nothing"),
+    )
+    sanity = SanityReport((good,), 4, Passes(1)).also([bad])
     assert sanity.checks == (good, bad)
     assert (sanity.samples, sanity.passes) == (4, Passes(1))
     assert sanity.warnings == ["two: 3 of 4; believe nothing"]

@@ -6,11 +6,11 @@ import torch
 from attacks import APGD, PGD, Ensemble, ThreatModel
 from attacks.text import BUILDERS, parse
 from robust_tickets.data.batches import floats
-from robust_tickets.evaluation.evaluate import Judging, evaluate
+from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
 
 THREAT = ThreatModel("Linf", 0.06)
 NAMES = ["fgsm", "pgd(steps=3, restarts=2)", "apgd(steps=4)"]
-HOW = Judging(THREAT, batch=1, seed=2)
+HOW = EvaluationConfig(THREAT, batch=1, seed=2)
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.evaluation.verdict_matrix import FELL, OPEN, STANDS, Verdicts
+from robust_tickets.evaluation.verdict_matrix import BROKEN, ROBUST, UNKNOWN, VerdictMatrix
 
 IDS, LABELS = torch.tensor([4, 2**40, 0, 17]), torch.tensor([1, 0, 2, 1])
 ABOUT = {"eps": "8/255", "n": 4, "source": "", "channels_last": False}
 
 
-def filled(file) -> Verdicts:
-    verdicts = Verdicts(IDS, LABELS, file, ABOUT)
+def filled(file) -> VerdictMatrix:
+    verdicts = VerdictMatrix(IDS, LABELS, file, ABOUT)
     clean = verdicts.column("clean")
-    clean.verdicts[:] = torch.tensor([STANDS, STANDS, FELL, STANDS])
+    clean.verdicts[:] = torch.tensor([ROBUST, ROBUST, BROKEN, ROBUST])
     clean.seconds, clean.forwards = 0.5, 4
     both = verdicts.column("autoattack", "settings='ä' in=(one, line)", ["apgd-ce", "square"])
-    both.verdicts[:] = torch.tensor([STANDS, FELL, FELL, OPEN])
+    both.verdicts[:] = torch.tensor([ROBUST, BROKEN, BROKEN, UNKNOWN])
     both.by[1] = 1
     both.seconds, both.forwards, both.backwards, both.outside = 1.25, 2**40, 99, 3
     return verdicts
@@ -34,8 +34,8 @@ def file(tmp_path):
     return tmp_path / "v.npz"
 
 
-def read(file) -> Verdicts:
-    return Verdicts(IDS, LABELS, file, ABOUT)
+def read(file) -> VerdictMatrix:
+    return VerdictMatrix(IDS, LABELS, file, ABOUT)
 
 
 def test_what_is_saved_comes_back(file):
@@ -57,7 +57,7 @@ def test_what_came_back_can_be_written_to_and_saved_again(file):
     verdicts = read(file)
     column = verdicts.columns["autoattack"]
     assert column.open.tolist() == [3]
-    column.verdicts[3] = FELL
+    column.verdicts[3] = BROKEN
     column.by[3] = 0
     verdicts.save()
     assert read(file).columns["autoattack"].verdicts.tolist() == [1, 0, 0, 0]
@@ -85,7 +85,7 @@ def test_a_column_is_the_one_there_was_unless_its_settings_differ():
     clean = verdicts.columns["clean"]
     assert verdicts.column("clean") is clean
     again = verdicts.column("clean", "steps=3")
-    assert again.verdicts.tolist() == [OPEN] * 4
+    assert again.verdicts.tolist() == [UNKNOWN] * 4
     assert (again.seconds, again.forwards) == (0, 0)
     assert list(verdicts.columns) == ["clean", "autoattack"]
 
@@ -93,7 +93,7 @@ def test_a_column_is_the_one_there_was_unless_its_settings_differ():
 def test_the_file_is_written_whole_or_not_at_all(file, monkeypatch):
     content = file.read_bytes()
     verdicts = read(file)
-    verdicts.columns["clean"].verdicts[:] = FELL
+    verdicts.columns["clean"].verdicts[:] = BROKEN
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises((OSError, InputError)):
         verdicts.save()

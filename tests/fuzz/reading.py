@@ -19,21 +19,21 @@ from PIL import Image
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data import load
-from robust_tickets.evaluation.verdict_matrix import Verdicts
+from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
 from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Data
-from robust_tickets.recipe.recipe import Recipe, dumps, record, shipped
+from robust_tickets.recipe.recipe import Recipe, shipped_names, to_table, to_toml
 from robust_tickets.recipe.recipe import load as load_recipe
 from robust_tickets.runs import files as run_files
 from robust_tickets.runs import tensor_file
-from robust_tickets.stages.checkpointer import Every, Saves
+from robust_tickets.stages.checkpointer import Checkpointer, CheckpointInterval
 from robust_tickets.stages.state_files import TRAINING
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import snapshot
-from robust_tickets.training.published_weights import published
+from robust_tickets.training.loop import copy_state
+from robust_tickets.training.published_weights import load_published
 from robust_tickets.training.state import TrainingState
 
 GIGABYTE = 2**30
@@ -44,30 +44,30 @@ RAW = ModelSpec("resnet20", 0.5, (3, 8, 8), 10, (0.0,) * 3, (1.0,) * 3)
 def tickets(folder: Path) -> list[bytes]:
     net = registry.build(SPEC, seed=0)
     mask = Mask({name: kept > -1 for name, kept in Mask.full(net).items()})
-    table = record(Recipe())
-    Ticket(SPEC, snapshot(net), mask, {"search": table["search"]}, "0" * 16, 0, 10, 100).save(folder / "t")
+    table = to_table(Recipe())
+    Ticket(SPEC, copy_state(net), mask, {"search": table["search"]}, "0" * 16, 0, 10, 100).save(folder / "t")
     return [(folder / "t").read_bytes()]
 
 
 def checkpoints(folder: Path) -> list[bytes]:
-    state = snapshot(registry.build(SPEC, seed=0))
-    Checkpoint(state, SPEC, record(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.25).save(folder / "c")
+    state = copy_state(registry.build(SPEC, seed=0))
+    Checkpoint(state, SPEC, to_table(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.25).save(folder / "c")
     return [(folder / "c").read_bytes()]
 
 
 def states(folder: Path) -> list[bytes]:
-    state = snapshot(registry.build(SPEC, seed=0))
+    state = copy_state(registry.build(SPEC, seed=0))
     record = {"epoch": 1, "step": 4, "val_robust": 0.1}
     moments = {
         "0/momentum_buffer": torch.zeros_like(next(iter(registry.build(SPEC, seed=0).parameters())).detach())
     }
-    Saves(folder / "states", TRAINING, {}, Every(), print).keep(
+    Checkpointer(folder / "states", TRAINING, {}, CheckpointInterval(), print).keep(
         4,
         TrainingState(
             4,
             state,
             moments,
-            snapshot(registry.build(SPEC, seed=1)),
+            copy_state(registry.build(SPEC, seed=1)),
             1,
             None,
             torch.zeros(()),
@@ -83,11 +83,11 @@ def states(folder: Path) -> list[bytes]:
 
 
 def recipes(folder: Path) -> list[bytes]:
-    return [dumps(load_recipe(name)).encode() for name in shipped()]
+    return [to_toml(load_recipe(name)).encode() for name in shipped_names()]
 
 
 def verdicts(folder: Path) -> list[bytes]:
-    matrix = Verdicts(torch.arange(40), torch.arange(40) % 10, folder / "v.npz", {"eps": "8/255"})
+    matrix = VerdictMatrix(torch.arange(40), torch.arange(40) % 10, folder / "v.npz", {"eps": "8/255"})
     for attack in ("clean", "pgd-20", "square"):
         matrix.column(attack, "steps=20").verdicts[:20] = 1
     matrix.save()
@@ -150,7 +150,7 @@ def of_folder(file: Path) -> object:
 def state_in(file: Path) -> object:
     """The newest state of the file's folder, put into a net and an optimiser."""
     said: list[str] = []
-    state = Saves(file.parent, TRAINING, {}, Every(), said.append).newest()
+    state = Checkpointer(file.parent, TRAINING, {}, CheckpointInterval(), said.append).newest()
     if state is None:
         raise InputError(said[-1] if said else "it is of another training")
     net = registry.build(SPEC, seed=0)
@@ -165,10 +165,10 @@ KINDS: dict[str, tuple[Callable[[Path], list[bytes]], Callable[[Path], object], 
     "recipe": (recipes, lambda file: load_recipe(str(file)), "mine.toml"),
     "verdicts": (
         verdicts,
-        lambda file: Verdicts(torch.arange(40), torch.arange(40) % 10, file, {"eps": "8/255"}),
+        lambda file: VerdictMatrix(torch.arange(40), torch.arange(40) % 10, file, {"eps": "8/255"}),
         "verdicts.npz",
     ),
-    "weights": (weights, lambda file: published(file, RAW, Recipe()), "weights.pt"),
+    "weights": (weights, lambda file: load_published(file, RAW, Recipe()), "weights.pt"),
     "tar": (tars, of_folder, "images.tar"),
     "zip": (zips, of_folder, "images.zip"),
     "json": (accounts, run_files.read_json, "ledger.json"),

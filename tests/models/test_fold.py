@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from attacks import PGD, ThreatModel
-from robust_tickets.models.fold import fold, norms_after
+from robust_tickets.models.fold import fold, foldable_batchnorms
 from robust_tickets.models.registry import ModelSpec, build
 
 SPECS = {
@@ -83,7 +83,7 @@ def test_folded_logits_are_the_nets(net, images):
 
 
 def test_every_norm_of_our_nets_is_folded(name, net):
-    assert len(norms_after(net)) == PAIRS[name]
+    assert len(foldable_batchnorms(net)) == PAIRS[name]
     assert not any(isinstance(module, NORMS) for module in fold(net).modules())
 
 
@@ -126,7 +126,7 @@ def test_refresh_follows_a_loaded_state(name, net, images):
 
 def test_what_is_not_folded_shares_memory_with_the_net(net):
     view = fold(net).view
-    gone = {name for pair in norms_after(net).items() for name in pair}
+    gone = {name for pair in foldable_batchnorms(net).items() for name in pair}
     kept = [(n, t) for n, t in net.state_dict().items() if n.rpartition(".")[0] not in gone]
     assert kept
     assert all(view.state_dict()[n].data_ptr() == tensor.data_ptr() for n, tensor in kept)
@@ -233,7 +233,7 @@ LEFT_ALONE = {
 def test_what_cannot_be_folded_is_left_alone(case):
     net, images = enliven(LEFT_ALONE[case](), (3, 4, 4)), images_of((3, 4, 4))
     assert gap(net, fold(net), images) < 1e-10
-    assert norms_after(net) == {}
+    assert foldable_batchnorms(net) == {}
 
 
 def shiftless() -> nn.Module:
@@ -253,7 +253,7 @@ FOLDED = {
 @pytest.mark.parametrize("case", FOLDED)
 def test_what_can_be_folded_is_folded_and_follows_training(case):
     net, images = enliven(FOLDED[case](), (3, 4, 4)), images_of((3, 4, 4))
-    assert norms_after(net) == {"conv": "norm"}
+    assert foldable_batchnorms(net) == {"conv": "norm"}
     view = fold(net)
     assert gap(net, view, images) < 1e-10
     train_a_step(net, images)

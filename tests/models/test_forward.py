@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robust_tickets.models.fold import fold, norms_after
+from robust_tickets.models.fold import fold, foldable_batchnorms
 from robust_tickets.models.init import initialise
 from robust_tickets.models.registry import ModelSpec, build, names
 
@@ -212,4 +212,4 @@ def test_folded_logits_are_the_nets(name):
     expected = net(images)
     assert float(expected.detach().std(0).max()) > 0.01  # the images matter
     torch.testing.assert_close(fold(net)(images), expected.detach(), rtol=0, atol=1e-10)
-    assert len(norms_after(net)) == norms
+    assert len(foldable_batchnorms(net)) == norms

@@ -12,10 +12,10 @@ from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.parametrize import remove_parametrizations
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copied, fold, norms_after
+from robust_tickets.models.fold import copy_net, fold, foldable_batchnorms
 from robust_tickets.models.registry import ModelSpec
-from robust_tickets.models.user_net import build_own, imported, own_name
-from robust_tickets.stages.unsupported import left_alone
+from robust_tickets.models.user_net import build_user_net, function_name, import_function
+from robust_tickets.stages.unsupported import unsupported_parts
 
 SPEC = ModelSpec("my_nets:small", 1.0, (3, 8, 8), 5, (0.5,) * 3, (0.2,) * 3)
 
@@ -58,7 +58,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["my_nets:small", "my_nets:Nets.inside"])
 def test_a_function_in_the_working_directory_is_found(here, name):
-    assert build_own(imported(name), SPEC, seed=0)(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
+    assert build_user_net(import_function(name), SPEC, seed=0)(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
 
 
 WRONG_NAMES = {
@@ -78,7 +78,7 @@ WRONG_NAMES = {
 @pytest.mark.parametrize("name", WRONG_NAMES)
 def test_a_name_that_is_no_function_is_answered(here, name):
     with pytest.raises(InputError) as raised:
-        imported(name)
+        import_function(name)
     for words in [f"{name} cannot be used", *WRONG_NAMES[name].split("; ")]:
         assert words in str(raised.value)
 
@@ -86,7 +86,7 @@ def test_a_name_that_is_no_function_is_answered(here, name):
 def test_one_seed_gives_one_net_another_another_and_the_global_generator_is_left_alone():
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    one, same, other = (build_own(small, SPEC, seed=seed).state_dict() for seed in (5, 5, 6))
+    one, same, other = (build_user_net(small, SPEC, seed=seed).state_dict() for seed in (5, 5, 6))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(tensor, same[name]) for name, tensor in one.items())
     assert all((one[name] != other[name]).all() for name in ("0.weight", "0.bias", "4.weight", "4.bias"))
@@ -99,7 +99,7 @@ def test_lazy_layers_are_drawn_by_the_seed_too():
     before = torch.get_rng_state()
     for init in ("default", "kaiming-normal"):
         spec = ModelSpec(**{**vars(SPEC), "init": init})
-        one, same, other = (build_own(lazy, spec, seed=seed)[1].weight for seed in (5, 5, 6))
+        one, same, other = (build_user_net(lazy, spec, seed=seed)[1].weight for seed in (5, 5, 6))
         assert one.shape == (16, 192)
         assert torch.equal(one, same)
         assert not torch.equal(one, other)
@@ -114,9 +114,9 @@ def test_the_generator_is_left_alone_by_a_function_that_seeds_or_fails():
         torch.default_generator.manual_seed(0)
         return small()
 
-    build_own(seeding, SPEC, seed=1)
+    build_user_net(seeding, SPEC, seed=1)
     with pytest.raises(InputError):
-        build_own(lambda: torch.rand(3), SPEC, seed=1)  # type: ignore[arg-type, return-value]
+        build_user_net(lambda: torch.rand(3), SPEC, seed=1)  # type: ignore[arg-type, return-value]
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -125,11 +125,11 @@ def test_the_generator_is_left_alone_by_a_function_that_seeds_or_fails():
 )
 def test_inits_apply(init, variance):
     spec = ModelSpec(**{**vars(SPEC), "init": init})
-    net = build_own(small, spec, seed=0)
+    net = build_user_net(small, spec, seed=0)
     assert float(net[4].weight.detach().var()) == pytest.approx(variance, rel=0.15)
     assert not net[0].bias.any()
     assert not net[4].bias.any()
-    own = build_own(small, SPEC, seed=0)  # PyTorch's: uniform up to 1 / sqrt(288)
+    own = build_user_net(small, SPEC, seed=0)  # PyTorch's: uniform up to 1 / sqrt(288)
     assert float(own[4].weight.detach().var()) == pytest.approx(1 / (3 * 288), rel=0.15)
 
 
@@ -139,7 +139,7 @@ def test_modes_stay_as_the_function_left_them_and_statistics_too():
         net[1].eval()
         return net
 
-    net = build_own(made, SPEC, seed=0)
+    net = build_user_net(made, SPEC, seed=0)
     assert [m.training for m in net.children()] == [True, False, True, True, True]
     assert torch.equal(net[1].running_mean, torch.zeros(8))
 
@@ -202,7 +202,7 @@ WRONG_FUNCTIONS = {
 def test_a_function_that_makes_no_fitting_net_is_answered(case):
     make, expected = WRONG_FUNCTIONS[case]
     with pytest.raises(InputError) as raised:
-        build_own(make, SPEC, seed=0)
+        build_user_net(make, SPEC, seed=0)
     assert str(raised.value).startswith("my_nets:small ")
     for words in expected.split("; "):
         assert any(choice in str(raised.value) for choice in words.split("|")), raised.value
@@ -214,12 +214,12 @@ def test_what_torch_pruned_is_taken_once_its_weight_is_a_parameter_again():
         prune.remove(net[0], "weight")
         return net
 
-    net = build_own(made, SPEC, seed=0)
+    net = build_user_net(made, SPEC, seed=0)
     assert int((net[0].weight == 0).sum()) == 108  # half of 8 * 3 * 3 * 3
-    assert norms_after(net) == {"0": "1"}
+    assert foldable_batchnorms(net) == {"0": "1"}
 
 
-@pytest.mark.parametrize("view", [fold, norms_after, left_alone])
+@pytest.mark.parametrize("view", [fold, foldable_batchnorms, unsupported_parts])
 def test_a_net_that_cannot_be_copied_is_answered(view):
     locked, masked = small(), pruned()
     locked.lock = threading.Lock()
@@ -233,19 +233,19 @@ def test_a_module_that_cannot_be_copied_is_answered_in_the_same_words():
     locked = small()
     locked.lock = threading.Lock()
     with pytest.raises(InputError, match=r"^the net cannot be copied"):
-        build_own(partial(copied, locked), SPEC, seed=0)
+        build_user_net(partial(copy_net, locked), SPEC, seed=0)
 
 
 def test_what_is_parametrised_is_left_alone_and_so_is_said():
     net = small()
     parametrizations.weight_norm(net[0])
-    (pruning, folding) = left_alone(net)
+    (pruning, folding) = unsupported_parts(net)
     assert pruning.startswith("not pruned: 224 of 1,693 parameters only go into weights that are computed")
     assert "0.parametrizations.weight.original1" in pruning
     assert "remove_parametrizations" in pruning
     assert folding.startswith("not folded for the attack: 1 of 1 BatchNorms")
     remove_parametrizations(net[0], "weight")
-    assert left_alone(net) == []
+    assert unsupported_parts(net) == []
 
 
 def test_what_is_frozen_or_no_layer_is_said_and_nothing_else():
@@ -260,17 +260,17 @@ def test_what_is_frozen_or_no_layer_is_said_and_nothing_else():
 
     net = Scaled()
     net.body[0].requires_grad_(False)
-    pruning, training = left_alone(net)
+    pruning, training = unsupported_parts(net)
     assert pruning.startswith("not pruned: 192 of 1,877 parameters belong to no convolution")
     assert "(table)" in pruning
     assert training.startswith("not trained: 224 of 1,877 parameters are frozen (body.0.weight, body.0.bias)")
-    assert left_alone(small()) == []
+    assert unsupported_parts(small()) == []
 
 
 def test_names_are_those_that_could_be_imported():
     module = __name__
-    assert own_name(small) == f"{module}:small"
-    assert own_name(nn.Flatten) == own_name(nn.Flatten()) == "torch.nn.modules.flatten:Flatten"
+    assert function_name(small) == f"{module}:small"
+    assert function_name(nn.Flatten) == function_name(nn.Flatten()) == "torch.nn.modules.flatten:Flatten"
     for nameless in (lambda: small(), partial(small), partial(copy.deepcopy, small()), frozen().forward):
-        assert own_name(nameless) in ("own:net", "torch.nn.modules.container:Sequential.forward")
-    assert own_name(partial(small)) == own_name(lambda: small()) == "own:net"
+        assert function_name(nameless) in ("own:net", "torch.nn.modules.container:Sequential.forward")
+    assert function_name(partial(small)) == function_name(lambda: small()) == "own:net"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.placement import placed
+from robust_tickets.models.placement import place_net
 from robust_tickets.models.registry import ModelSpec, build, names
 from robust_tickets.recipe.fields import Compute
 
@@ -70,9 +70,9 @@ def test_the_shapes_in_use_come_back(instructions):
 @pytest.mark.parametrize("channels", [2, 3, 6, 7, 8])
 def test_a_net_that_may_hang_is_refused_before_it_does(channels, machine):
     net = nn.Sequential(nn.Conv2d(3, channels, 3), nn.Sequential(nn.Conv2d(channels, 8, 1, 2)))
-    placed(net, Compute(channels_last=False), machine)
+    place_net(net, Compute(channels_last=False), machine)
     if channels not in (3, 6):
-        placed(net, Compute(), machine)
+        place_net(net, Compute(), machine)
         return
     with pytest.raises(InputError, match=f"1.0 is a 1x1 convolution of stride 2 from {channels} channels"):
-        placed(net, Compute(), machine)
+        place_net(net, Compute(), machine)

@@ -18,7 +18,7 @@ from robust_tickets.models.registry import build
 from robust_tickets.recipe.fields import Data, Evaluate
 from robust_tickets.recipe.recipe import load
 from robust_tickets.stages.experiment import model_spec
-from robust_tickets.training.loop import Fit, fit
+from robust_tickets.training.loop import TrainingConfig, fit
 
 pytest.importorskip("pyautoattack", reason="make oracle installs it")
 
@@ -42,7 +42,9 @@ def digits() -> tuple[nn.Module, Tensor, Tensor]:
     net = build(model_spec(replace(recipe, model=replace(recipe.model, width=0.5)), images.spec), seed=0)
     ledger = Ledger("train")
     with ledger.running():
-        how = Fit(settings, 4 * (len(images.train) // 64), threat, Evaluate(val_steps=1), recipe.compute, 0)
+        how = TrainingConfig(
+            settings, 4 * (len(images.train) // 64), threat, Evaluate(val_steps=1), recipe.compute, 0
+        )
         fit(net, None, images, how, ledger, Meter())
     pixels = torch.cat([images.test.images, images.train.images])[:N].float() / 255
     return net.eval(), pixels, torch.cat([images.test.labels, images.train.labels])[:N]

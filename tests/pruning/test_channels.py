@@ -11,19 +11,25 @@ from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.resize import resize
-from robust_tickets.pruning.channel_criteria import channel_scores, cut_channels
+from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import Group, channel_groups
-from robust_tickets.pruning.compaction import Alive, alive, all_alive, channel_mask, compaction
+from robust_tickets.pruning.compaction import (
+    LiveChannels,
+    all_channels,
+    channel_mask,
+    live_channels,
+    plan_compaction,
+)
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
 
 
-def halves(groups: list[Group], net: nn.Module, ratio: float = 0.5, round_to: int = 8) -> Alive:
+def halves(groups: list[Group], net: nn.Module, ratio: float = 0.5, round_to: int = 8) -> LiveChannels:
     """What a cut by magnitude leaves."""
     full = Mask.full(net)
     scores = SCORES["magnitude-over-layer-mean"](prunable(net), full)
     found = channel_scores(groups, scores, full)
-    return cut_channels(found, all_alive(groups), ratio, round_to=round_to)
+    return prune_channels(found, all_channels(groups), ratio, round_to=round_to)
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -57,7 +63,7 @@ def test_torch_prunings_own_surgery_gives_the_same_net(name: str) -> None:
             pruner = torch_pruning.prune_linear_out_channels
         graph.get_pruning_group(layer, pruner, (~living).nonzero()[:, 0].tolist()).prune()
     ours = copy.deepcopy(net)
-    state = compaction(groups, lives, net.state_dict()).small(net.state_dict())
+    state = plan_compaction(groups, lives, net.state_dict()).small(net.state_dict())
     resize(ours, state)
     ours.load_state_dict(state)
     assert {n: t.shape for n, t in ours.state_dict().items()} == {
@@ -88,7 +94,7 @@ def test_the_lowest_scores_of_a_group_go(sizes: list[int], ratio: float, seed: i
     scores = [torch.randint(0, 9, (n,), generator=generator).double() for n in sizes]
     whole = tuple(torch.ones(n, dtype=torch.bool) for n in sizes)
     try:
-        lives = cut_channels(scores, whole, ratio)
+        lives = prune_channels(scores, whole, ratio)
     except InputError:
         assert ratio * sum(sizes) <= 4.5 or all(n <= 8 for n in sizes)
         return
@@ -103,17 +109,17 @@ def test_the_lowest_scores_of_a_group_go(sizes: list[int], ratio: float, seed: i
 def test_blocks_go_by_their_mean_over_all_groups_or_by_group() -> None:
     low, high = torch.arange(16).double(), 100 + torch.arange(16).double()
     whole = tuple(torch.ones(16, dtype=torch.bool) for _ in range(2))
-    together = cut_channels([high, low], whole, 0.25)
+    together = prune_channels([high, low], whole, 0.25)
     assert [int(living.sum()) for living in together] == [16, 8]
-    by_group = cut_channels([high, low], whole, 0.5, by_group=True)
+    by_group = prune_channels([high, low], whole, 0.5, by_group=True)
     assert [int(living.sum()) for living in by_group] == [8, 8]
-    spared = cut_channels([high, low], whole, 0.5, spare=[False, True])
+    spared = prune_channels([high, low], whole, 0.5, spare=[False, True])
     assert [int(living.sum()) for living in spared] == [8, 16]
 
 
 def test_what_is_not_finite_is_not_pruned() -> None:
     with pytest.raises(InputError, match="the training diverged"):
-        cut_channels([torch.full((16,), torch.nan)], (torch.ones(16, dtype=torch.bool),), 0.5)
+        prune_channels([torch.full((16,), torch.nan)], (torch.ones(16, dtype=torch.bool),), 0.5)
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -121,7 +127,7 @@ def test_the_mask_of_channels_says_which_they_are(name: str) -> None:
     net = net_called(name)
     groups = channel_groups(net, SHAPE)
     lives = halves(groups, net)
-    found = alive(groups, channel_mask(groups, lives, Mask.full(net)))
+    found = live_channels(groups, channel_mask(groups, lives, Mask.full(net)))
     assert all(torch.equal(one, other) for one, other in zip(lives, found, strict=True))
 
 
@@ -129,7 +135,7 @@ def test_the_mask_of_channels_says_which_they_are(name: str) -> None:
 def test_what_is_put_back_lies_where_it_came_from(name: str) -> None:
     net = net_called(name)
     groups = channel_groups(net, SHAPE)
-    plan = compaction(groups, halves(groups, net), net.state_dict())
+    plan = plan_compaction(groups, halves(groups, net), net.state_dict())
     small = {n: torch.full_like(t, 2) for n, t in plan.small(net.state_dict()).items()}
     whole = plan.whole(small, net.state_dict())
     again = plan.small(whole)
@@ -145,11 +151,11 @@ def test_what_only_dead_channels_read_is_dead_too() -> None:
     first, second, third = (groups[i].name for i in range(3))
     kept[third] = kept[third].clone()
     kept[third][:, :8] = False  # nothing reads the second's first eight
-    lives = alive(groups, Mask(kept))
+    lives = live_channels(groups, Mask(kept))
     assert (~lives[1]).nonzero()[:, 0].tolist() == list(range(8))
     kept[second] = kept[second].clone()
     kept[second][8:, :8] = False  # the first's first eight are read by those eight alone
-    lives = alive(groups, Mask(kept))
+    lives = live_channels(groups, Mask(kept))
     assert (~lives[0]).nonzero()[:, 0].tolist() == list(range(8))
     assert groups[0].name == first
 
@@ -162,7 +168,7 @@ def test_dead_channels_that_would_break_a_block_stay() -> None:
     for dead, left in ((3, 32), (8, 24), (11, 24), (31, 8)):
         kept[name] = torch.ones_like(kept[name])
         kept[name][:dead] = False
-        assert int(alive(groups, Mask(kept))[2].sum()) == left
+        assert int(live_channels(groups, Mask(kept))[2].sum()) == left
 
 
 class _Grouped(nn.Module):
@@ -204,5 +210,7 @@ def test_what_cannot_be_narrowed_is_named(net: nn.Module, named: str) -> None:
     group = channel_groups(net, SHAPE)[0]
     assert group.obstacle.startswith(named)
     assert bool(
-        alive([group], Mask({n: torch.zeros_like(w).bool() for n, w in prunable(net).items()}))[0].all()
+        live_channels([group], Mask({n: torch.zeros_like(w).bool() for n, w in prunable(net).items()}))[
+            0
+        ].all()
     )

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.utils import prune as torch_prune
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.pruning.criteria import cut_of_round, prune_by_layer
-from robust_tickets.pruning.layer_roles import Roles, roles
+from robust_tickets.pruning.criteria import prune_by_layer, prune_round
+from robust_tickets.pruning.layer_roles import LayerRoles, layer_roles
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Search
@@ -20,7 +20,7 @@ SHAPES = {
     "two.weight": (6, 5, 3, 3),
     "one.weight": (5, 1, 3, 3),
 }
-ROLES = Roles("one.weight", "head.weight", frozenset({"fc.weight"}))
+ROLES = LayerRoles("one.weight", "head.weight", frozenset({"fc.weight"}))
 SHARES = st.floats(0.0, 0.99)
 
 
@@ -93,7 +93,7 @@ def test_the_shares_go_to_the_layers_that_they_are_for(ratio, fc, output, first_
     }
     mask = full()
     for number in range(2):
-        cut = cut_of_round(search, scores_of(50, number), mask, ROLES)
+        cut = prune_round(search, scores_of(50, number), mask, ROLES)
         for name in mask:
             kept = int(mask[name].sum())
             assert int(cut[name].sum()) == kept - round(share[name] * kept), name
@@ -121,7 +121,7 @@ def test_layers_in_another_order_get_the_shares_of_what_they_do():
     net = Backwards()
     mask = Mask.full(net)
     search = Search(scope="layer", ratio=0.5, fc_ratio=0.25, output_ratio=0.125, prune_first_conv=False)
-    cut = cut_of_round(search, SCORES["magnitude"](prunable(net), mask), mask, roles(net, (1, 8, 8)))
+    cut = prune_round(search, SCORES["magnitude"](prunable(net), mask), mask, layer_roles(net, (1, 8, 8)))
     kept = {name: int(keep.sum()) / keep.numel() for name, keep in cut.items()}
     assert kept == {"head.weight": 0.875, "two.weight": 0.5, "hidden.weight": 0.75, "one.weight": 1.0}
 
@@ -130,7 +130,7 @@ def test_a_net_without_convolutions_has_hidden_layers_and_an_output():
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10))
     mask = Mask.full(net)
     search = Search(scope="layer", ratio=0.9, fc_ratio=0.2, output_ratio=0.1)
-    cut = cut_of_round(search, SCORES["magnitude"](prunable(net), mask), mask, roles(net, (1, 8, 8)))
+    cut = prune_round(search, SCORES["magnitude"](prunable(net), mask), mask, layer_roles(net, (1, 8, 8)))
     assert int((~cut["1.weight"]).sum()) == 256
     assert int((~cut["3.weight"]).sum()) == 20
 
@@ -139,7 +139,7 @@ def test_an_output_layer_that_is_a_convolution_is_the_output():
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 10, 6), nn.Flatten())
     mask = Mask.full(net)
     search = Search(scope="layer", ratio=0.5, output_ratio=0.25)
-    cut = cut_of_round(search, SCORES["magnitude"](prunable(net), mask), mask, roles(net, (1, 8, 8)))
+    cut = prune_round(search, SCORES["magnitude"](prunable(net), mask), mask, layer_roles(net, (1, 8, 8)))
     assert int((~cut["0.weight"]).sum()) == 36
     assert int((~cut["2.weight"]).sum()) == 720
 
@@ -153,10 +153,10 @@ def test_layer_wise_pruning_is_torch_prune_over_several_rounds(scores):
     theirs.load_state_dict(net.state_dict())
     search = Search(scope="layer", ratio=0.37, fc_ratio=0.21, output_ratio=0.13)
     shares = {"one": 0.37, "two": 0.37, "hidden": 0.21, "head": 0.13}
-    which = roles(net, (1, 8, 8))
+    which = layer_roles(net, (1, 8, 8))
     mask = Mask.full(net)
     for _ in range(3):
-        mask = cut_of_round(search, SCORES[scores](prunable(net), mask), mask, which)
+        mask = prune_round(search, SCORES[scores](prunable(net), mask), mask, which)
         for name, share in shares.items():
             torch_prune.l1_unstructured(theirs.get_submodule(name), "weight", amount=share)
             assert torch.equal(mask[f"{name}.weight"], theirs.get_submodule(name).weight_mask.bool()), name
@@ -167,7 +167,7 @@ def test_a_weight_that_is_not_finite_is_refused_in_a_spared_layer_too():
     scores["fc.weight"][0, 0] = torch.inf
     search = Search(scope="layer", ratio=0.5, spare="fc.weight")
     with pytest.raises(InputError, match=r"not finite.*lower search\.lr"):
-        cut_of_round(search, scores, full(), ROLES)
+        prune_round(search, scores, full(), ROLES)
 
 
 @pytest.mark.parametrize(
@@ -185,4 +185,4 @@ def test_a_share_that_empties_a_layer_names_it_and_what_to_lower(changes, layer)
         InputError,
         match=rf"nothing of {layer}: lower search\.ratio, search\.fc_ratio or search\.output_ratio",
     ):
-        cut_of_round(Search(scope="layer", **changes), scores_of(5, 0), Mask(mask), ROLES)
+        prune_round(Search(scope="layer", **changes), scores_of(5, 0), Mask(mask), ROLES)

@@ -8,7 +8,7 @@ from torch import nn
 
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import Meter
-from robust_tickets.pruning.layer_roles import Roles, roles
+from robust_tickets.pruning.layer_roles import LayerRoles, layer_roles
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.masking import Masking
 from robust_tickets.recipe.fields import Search
@@ -40,7 +40,7 @@ def net():
 def test_it_is_one_entry_of_the_mask(net):
     assert list(prunable(net)) == ["first.weight", "head.weight"]
     assert Mask.full(net).size == 64 * 64 + 640
-    assert roles(net, (1, 8, 8)) == Roles(None, "head.weight", frozenset({"first.weight"}))
+    assert layer_roles(net, (1, 8, 8)) == LayerRoles(None, "head.weight", frozenset({"first.weight"}))
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])

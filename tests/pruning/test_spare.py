@@ -11,13 +11,13 @@ from torch import nn
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import Meter
-from robust_tickets.pruning.criteria import cut_of_round, prune, spared
-from robust_tickets.pruning.layer_roles import Roles, roles
+from robust_tickets.pruning.criteria import prune, prune_round, spared_layers
+from robust_tickets.pruning.layer_roles import LayerRoles, layer_roles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Search
 from robust_tickets.tickets.search import find_ticket
 
-ROLES = Roles("body.conv1.weight", "head.weight", frozenset({"fc.weight"}))
+ROLES = LayerRoles("body.conv1.weight", "head.weight", frozenset({"fc.weight"}))
 SHAPES = {
     "body.conv1.weight": (8, 1, 3, 3),
     "body.conv2.weight": (8, 8, 3, 3),
@@ -51,10 +51,10 @@ def scores(seed=0):
 @pytest.mark.parametrize("scope", ["global", "layer"])
 def test_spared_layers_stay_whole_and_others_do_not(scope, changes, whole):
     search = Search(scope=scope, ratio=0.4, **changes)
-    assert spared(search, FULL, ROLES) == whole
+    assert spared_layers(search, FULL, ROLES) == whole
     mask = FULL
     for number in range(3):
-        mask = cut_of_round(search, scores(number), mask, ROLES)
+        mask = prune_round(search, scores(number), mask, ROLES)
     assert {name for name in mask if bool(mask[name].all())} == whole
 
 
@@ -71,9 +71,9 @@ def test_spared_weights_do_not_count_for_the_whole_net(names, ratio, seed):
             alone = prune(given_, others, ratio)
         except InputError:  # a layer would be left empty: refused in both
             with pytest.raises(InputError, match="leaves nothing of"):
-                cut_of_round(search, given_, mask, ROLES)
+                prune_round(search, given_, mask, ROLES)
             return
-        cut = cut_of_round(search, given_, mask, ROLES)
+        cut = prune_round(search, given_, mask, ROLES)
         assert list(cut) == list(mask)
         assert others.kept - alone.kept == round(ratio * others.kept)
         assert all(torch.equal(cut[name], alone[name] if name in alone else FULL[name]) for name in cut)
@@ -101,7 +101,7 @@ def test_spared_weights_do_not_count_for_the_whole_net(names, ratio, seed):
 )
 def test_what_cannot_be_spared_is_refused_by_name(scope, changes, roles_, words):
     with pytest.raises(InputError, match=words):
-        cut_of_round(Search(scope=scope, **changes), scores(), FULL, roles_)
+        prune_round(Search(scope=scope, **changes), scores(), FULL, roles_)
 
 
 def test_it_is_refused_before_a_step_is_taken(conv_net, tiny_data, how):
@@ -118,8 +118,8 @@ def test_roles_are_seen_while_the_net_runs_and_leave_it_as_it_was(conv_net):
     conv_net.layer1.eval()
     modes = {name: module.training for name, module in conv_net.named_modules()}
     before = {name: value.clone() for name, value in conv_net.state_dict().items()}
-    found = roles(conv_net, (1, 8, 8))
-    assert found == Roles("conv1.weight", "linear.weight", frozenset())
+    found = layer_roles(conv_net, (1, 8, 8))
+    assert found == LayerRoles("conv1.weight", "linear.weight", frozenset())
     assert {name: module.training for name, module in conv_net.named_modules()} == modes
     assert all(torch.equal(before[name], value) for name, value in conv_net.state_dict().items())
     assert not any(module._forward_hooks for module in conv_net.modules())
@@ -128,11 +128,11 @@ def test_roles_are_seen_while_the_net_runs_and_leave_it_as_it_was(conv_net):
 def test_a_net_that_fails_is_left_as_it_was():
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Linear(64, 10)).train()
     with pytest.raises(RuntimeError):
-        roles(net, (1, 8, 8))
+        layer_roles(net, (1, 8, 8))
     assert all(module.training and not module._forward_hooks for module in net.modules())
 
 
 def test_a_net_that_nothing_can_be_pruned_of_is_refused():
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64))
     with pytest.raises(InputError, match=r"no convolution and no linear layer.*nn\.Conv2d and nn\.Linear"):
-        roles(net, (1, 8, 8))
+        layer_roles(net, (1, 8, 8))

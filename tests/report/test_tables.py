@@ -7,7 +7,7 @@ import pytest
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.report.plots import curves
-from robust_tickets.report.read import lacking
+from robust_tickets.report.read import missing_part
 from robust_tickets.report.tables import markdown, timing
 from robust_tickets.report.write import csv
 from robust_tickets.runs.directory import RunDirectory
@@ -129,7 +129,7 @@ def test_an_odd_description_of_the_machine_is_named(content, run):
 
 @pytest.mark.parametrize("name", ["arm.json", "ledger.json", "metrics.jsonl", "robustness.csv"])
 def test_what_an_arm_lacks_is_said(name, run):
-    assert lacking(run, 0, "ticket") == ""
+    assert missing_part(run, 0, "ticket") == ""
     file = run.arm(0, "ticket") / name
     file.unlink()
-    assert lacking(run, 0, "ticket") == f"there is no {file}"
+    assert missing_part(run, 0, "ticket") == f"there is no {file}"

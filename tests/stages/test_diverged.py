@@ -7,7 +7,7 @@ from robust_tickets.base.progress import Silent
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import train
-from robust_tickets.stages.checkpointer import Every
+from robust_tickets.stages.checkpointer import CheckpointInterval
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.training import monitors
 from robust_tickets.training.monitors import DivergedError
@@ -30,7 +30,9 @@ def diverging(monkeypatch):
 
 # four steps an epoch
 @pytest.mark.parametrize(("step", "kept"), [(2, None), (4, 4), (6, 4), (9, 8)])
-@pytest.mark.parametrize("every", [Every(), Every(minutes=0), Every(minutes=0, steps=3)])
+@pytest.mark.parametrize(
+    "every", [CheckpointInterval(), CheckpointInterval(minutes=0), CheckpointInterval(minutes=0, steps=3)]
+)
 def test_the_state_after_the_last_whole_epoch_is_kept(step, kept, every, tiny_recipe, tmp_path, diverging):
     what, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
     machine = Machine("cpu", Silent(), every)
@@ -39,13 +41,13 @@ def test_the_state_after_the_last_whole_epoch_is_kept(step, kept, every, tiny_re
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):
         train.train(what, 0, run, machine, plan, None)
     states = sorted(tmp_path.rglob("step-*"))
-    if every == Every(minutes=0) or (kept is None and every.steps == 0):
+    if every == CheckpointInterval(minutes=0) or (kept is None and every.steps == 0):
         assert states == []  # none are to be kept, or there was none
         return
     steps = [int(file.stem.removeprefix("step-")) for file in states]
     assert all(number <= step for number in steps)
     assert kept is None or kept in steps
-    if every == Every():
+    if every == CheckpointInterval():
         assert steps == [kept]
     # the same command goes on from there, and says the same
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):

@@ -12,7 +12,7 @@ from torch import nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.cli.main import main
-from robust_tickets.models.fingerprint import function_print, weights_print
+from robust_tickets.models.fingerprint import function_fingerprint, weights_fingerprint
 from robust_tickets.recipe.fields import Data
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment
@@ -45,28 +45,28 @@ def _own_generator():
 
 def test_the_same_net_has_the_same_prints_wherever_its_objects_lie():
     one, other = Net(torch.relu), Net(torch.relu)
-    assert function_print(one, SHAPE) == function_print(other, SHAPE)
-    assert weights_print(one) == weights_print(other)
+    assert function_fingerprint(one, SHAPE) == function_fingerprint(other, SHAPE)
+    assert weights_fingerprint(one) == weights_fingerprint(other)
 
 
 def test_another_forward_pass_is_another_function():
     gelu = nn.functional.gelu
-    assert function_print(Net(torch.relu), SHAPE) != function_print(Net(gelu), SHAPE)
+    assert function_fingerprint(Net(torch.relu), SHAPE) != function_fingerprint(Net(gelu), SHAPE)
 
 
 def test_other_weights_are_the_same_function_and_another_beginning():
     one, other = Net(torch.relu), Net(torch.relu)
     with torch.no_grad():
         other.fc.bias[0] += 1e-3
-    assert function_print(one, SHAPE) == function_print(other, SHAPE)
-    assert weights_print(one) != weights_print(other)
+    assert function_fingerprint(one, SHAPE) == function_fingerprint(other, SHAPE)
+    assert weights_fingerprint(one) != weights_fingerprint(other)
 
 
 def test_a_net_is_left_as_it_was_and_so_is_chance():
     net = Net(torch.relu).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     state = torch.get_rng_state()
-    function_print(net, SHAPE)
+    function_fingerprint(net, SHAPE)
     assert net.training
     assert next(net.parameters()).dtype == torch.float32
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())

@@ -21,21 +21,21 @@ from robust_tickets.base.progress import Lines, Silent
 from robust_tickets.data import load
 from robust_tickets.evaluation import sanity_checks, sanity_report
 from robust_tickets.models import registry
-from robust_tickets.models.fold import Folded
+from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import evaluate as evaluate_stage
-from robust_tickets.stages.checkpointer import Every
-from robust_tickets.stages.evaluation_run import Asked
+from robust_tickets.stages.checkpointer import CheckpointInterval
+from robust_tickets.stages.evaluation_run import EvaluationRequest
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import snapshot
+from robust_tickets.training.loop import copy_state
 
 ATTACKS = ("pgd-3", "square(queries=8)", "torchattacks:CW(c=1, steps=2)")
 SILENT = Machine("cpu", Silent())
-OFTEN = Machine("cpu", Silent(), Every(minutes=0, steps=1))
-ASKED = Asked(ATTACKS, limit=40, eps=(Eps("0.05"), Eps("0.2")))
+OFTEN = Machine("cpu", Silent(), CheckpointInterval(minutes=0, steps=1))
+ASKED = EvaluationRequest(ATTACKS, limit=40, eps=(Eps("0.05"), Eps("0.2")))
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,9 @@ def checkpoint(tiny_recipe, tmp_path_factory) -> bytes:
         optimiser.zero_grad()
         F.cross_entropy(net(images.train.images / 255), images.train.labels).backward()
         optimiser.step()
-    rest = (recipes.record(what), images.fingerprint, "dense", 0, 1, 0.1, 0.1)
+    rest = (recipes.to_table(what), images.fingerprint, "dense", 0, 1, 0.1, 0.1)
     file = tmp_path_factory.mktemp("net") / "best.safetensors"
-    Checkpoint(snapshot(net), model_spec(what, images.spec), *rest).save(file)
+    Checkpoint(copy_state(net), model_spec(what, images.spec), *rest).save(file)
     return file.read_bytes()
 
 
@@ -61,7 +61,7 @@ def sanity(monkeypatch):
     real = sanity_checks.sanity_checks
     monkeypatch.setattr(
         "robust_tickets.evaluation.sanity_checks.sanity_checks",
-        lambda *_: sanity_report.Sanity((), 40, Passes()),
+        lambda *_: sanity_report.SanityReport((), 40, Passes()),
     )
     return real
 
@@ -78,7 +78,9 @@ def begin(checkpoint, tmp_path):
     return new
 
 
-def evaluate(file: Path, asked: Asked = ASKED, machine: Machine = SILENT) -> evaluate_stage.Evaluated:
+def evaluate(
+    file: Path, asked: EvaluationRequest = ASKED, machine: Machine = SILENT
+) -> evaluate_stage.EvaluationOutput:
     return evaluate_stage.evaluate_file(file, machine, asked)
 
 
@@ -106,7 +108,7 @@ def whole(begin):
 def stop(monkeypatch):
     """Let the net raise KeyboardInterrupt when it is asked for the k-th time; gives how often it was."""
     asked = [0]
-    real = Folded.forward
+    real = FoldedNet.forward
 
     def after(k: int | None) -> list[int]:
         asked[0] = 0
@@ -117,7 +119,7 @@ def stop(monkeypatch):
                 raise KeyboardInterrupt
             return real(net, images)
 
-        monkeypatch.setattr(Folded, "forward", forward)
+        monkeypatch.setattr(FoldedNet, "forward", forward)
         return asked
 
     return after
@@ -336,7 +338,7 @@ def test_the_rows_are_shown_before_the_sanity_checks_begin(begin, monkeypatch):
 
     def checks(*arguments):
         assert list(shown[0].attack) == ["clean", "fgsm", "worst-case(clean fgsm)"]
-        return sanity_report.Sanity((), 40, Passes())
+        return sanity_report.SanityReport((), 40, Passes())
 
     monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", checks)
     asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))

@@ -10,11 +10,11 @@ from PIL import Image
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Split
-from robust_tickets.stages.attacked_images import Pictures
+from robust_tickets.stages.attacked_images import AttackedImages
 
 
 def filled(folder):
-    album = Pictures(folder)
+    album = AttackedImages(folder)
     images = torch.rand(3, 3, 4, 4)
     split = Split((images * 255).to(torch.uint8), torch.arange(3), torch.arange(3) + 7)
     album.at("8/255")("pgd-20", split, images, torch.tensor([True, False, True]))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from attacks import APGD, PGD, APGDTargeted, Bookmark, Ensemble, Square, ThreatModel, TorchAttack
-from robust_tickets.stages.checkpointer import Every, Saves
+from robust_tickets.stages.checkpointer import Checkpointer, CheckpointInterval
 from robust_tickets.stages.state_files import EVALUATION
 
 IMAGES = torch.rand(5, 3, 4, 6)
@@ -17,7 +17,7 @@ LEVELS = [
 
 
 def test_levels_come_back_as_they_were(tmp_path):
-    saves = Saves(tmp_path, EVALUATION, {"eps": "8/255"}, Every(), print)
+    saves = Checkpointer(tmp_path, EVALUATION, {"eps": "8/255"}, CheckpointInterval(), print)
     saves.keep(7, LEVELS)
     found = saves.newest()
     for ours, theirs in zip(LEVELS, found, strict=True):
@@ -32,8 +32,8 @@ def test_levels_come_back_as_they_were(tmp_path):
 
 @pytest.mark.parametrize("other", [{"eps": "4/255"}, {}])
 def test_those_of_something_else_are_not_taken(other, tmp_path):
-    Saves(tmp_path, EVALUATION, {"eps": "8/255"}, Every(), print).keep(7, LEVELS)
-    assert Saves(tmp_path, EVALUATION, other, Every(), print).newest() is None
+    Checkpointer(tmp_path, EVALUATION, {"eps": "8/255"}, CheckpointInterval(), print).keep(7, LEVELS)
+    assert Checkpointer(tmp_path, EVALUATION, other, CheckpointInterval(), print).newest() is None
 
 
 LINF, L2 = ThreatModel("Linf", 0.02), ThreatModel("L2", 0.2)
@@ -62,7 +62,7 @@ def test_an_attack_goes_on_from_a_file_of_any_of_its_steps(name, layout, tmp_pat
     net = net.to(memory_format=layout)
     images = torch.rand(9, 3, 6, 6).contiguous(memory_format=layout)
     labels = net(images).argmax(1)
-    saves, kept = Saves(tmp_path, EVALUATION, {}, Every(), print), []
+    saves, kept = Checkpointer(tmp_path, EVALUATION, {}, CheckpointInterval(), print), []
 
     def keep(states):
         saves.keep(len(kept), states())

@@ -11,10 +11,10 @@ from robust_tickets.comparison import compare as comparison
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import search as search_stage
-from robust_tickets.stages.checkpointer import Every, Saves
+from robust_tickets.stages.checkpointer import Checkpointer, CheckpointInterval
 from robust_tickets.stages.experiment import Experiment
 
-EACH_STEP = Machine("cpu", Silent(), Every(minutes=0, steps=1))
+EACH_STEP = Machine("cpu", Silent(), CheckpointInterval(minutes=0, steps=1))
 
 
 class Killed(BaseException):
@@ -24,7 +24,7 @@ class Killed(BaseException):
 @pytest.fixture
 def killed_after(monkeypatch):
     """Let the process die after so many states were kept, or offered."""
-    left, keep = [10**9], Saves.keep
+    left, keep = [10**9], Checkpointer.keep
 
     def counting(self, step, state):
         keep(self, step, state)
@@ -32,7 +32,7 @@ def killed_after(monkeypatch):
         if left[0] == 0:
             raise Killed
 
-    monkeypatch.setattr(Saves, "keep", counting)
+    monkeypatch.setattr(Checkpointer, "keep", counting)
     return lambda n: left.__setitem__(0, n)
 
 
@@ -106,7 +106,7 @@ def test_an_arm_of_two_stages_goes_on_in_either(states, recipe, tmp_path, killed
     for folder, kill in (("killed", states), ("killed", 10**9), ("whole", 10**9)):
         killed_after(kill)
         run = RunDirectory.of(tmp_path / folder, what.recipe)
-        job = comparison.Job(what, 0, "dense-staged", run)
+        job = comparison.ArmJob(what, 0, "dense-staged", run)
         if kill == states:
             with pytest.raises(Killed):
                 job(EACH_STEP)

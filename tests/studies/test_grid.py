@@ -30,7 +30,7 @@ def base(tiny_recipe):
 
 def varied(cell, base):
     """The fields of a cell's record that are not the base's, but for its arms."""
-    one, other = recipes.record(cell.recipe), recipes.record(base)
+    one, other = recipes.to_table(cell.recipe), recipes.to_table(base)
     return {
         f"{concern}.{field}": value
         for concern in one

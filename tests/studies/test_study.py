@@ -76,7 +76,7 @@ def test_each_study_writes_its_rows_figure_and_verdict(name, base, runs):
     assert "A verdict needs 3 seeds" in said
     assert (done.folder / "study.toml").is_file()
     before = {p.name: p.read_bytes() for p in done.folder.iterdir()}
-    assert record.again(done.folder) == (before[f"{name}.csv"].decode(), said)
+    assert record.read_study(done.folder) == (before[f"{name}.csv"].decode(), said)
     again, lines = ask(name, base, runs)
     assert {p.name: p.read_bytes() for p in again.folder.iterdir()} == before
     assert not any("taken over" in line for line in lines)  # for it is there already
@@ -293,7 +293,7 @@ def test_a_damaged_table_is_refused_in_words(how, says, base, runs, tmp_path):
     shutil.copytree(done.folder, folder)
     (folder / "lr.csv").write_text(damage(done.rows, how))
     with pytest.raises(InputError, match=rf"{says}.*remove it and run the study again"):
-        record.again(folder)
+        record.read_study(folder)
 
 
 def test_two_widths_of_one_net_are_refused_before_anything_is_run(base, tmp_path):
@@ -366,6 +366,6 @@ def test_the_verdicts_we_publish_are_those_of_their_figures(folder, capsys):
 
 
 def test_a_folder_without_its_table_is_named(base, tmp_path):
-    (tmp_path / "study.toml").write_text(recipes.dumps(base, study=True))
+    (tmp_path / "study.toml").write_text(recipes.to_toml(base, study=True))
     with pytest.raises(InputError, match="has no table of a study: run the study again"):
-        record.again(tmp_path)
+        record.read_study(tmp_path)

@@ -13,9 +13,9 @@ from robust_tickets.base.progress import Meter, Silent
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models import flops, registry
-from robust_tickets.pruning.channel_criteria import channel_scores, cut_channels
+from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import channel_groups
-from robust_tickets.pruning.compaction import alive, all_alive, channel_mask
+from robust_tickets.pruning.compaction import all_channels, channel_mask, live_channels
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe import recipe as recipes
@@ -23,13 +23,13 @@ from robust_tickets.recipe.fields import Model
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages.experiment import Experiment, model_spec
-from robust_tickets.tickets.compact_net import compacted
-from robust_tickets.tickets.search import Found, find_ticket
-from robust_tickets.tickets.starting_net import begun
+from robust_tickets.tickets.compact_net import compact_net
+from robust_tickets.tickets.search import SearchResult, find_ticket
+from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training import export
-from robust_tickets.training.checkpoint import Checkpoint, plant
-from robust_tickets.training.loop import Fit, fit, snapshot
+from robust_tickets.training.checkpoint import Checkpoint, load_weights
+from robust_tickets.training.loop import TrainingConfig, copy_state, fit
 from robust_tickets.training.state import TrainingState
 
 SHAPE = (1, 8, 8)
@@ -42,13 +42,13 @@ def channels(tiny_recipe: Recipe) -> Recipe:
     return replace(tiny_recipe, model=Model("conv-2", width=0.25), search=search)
 
 
-def parts(what: Recipe, data: Dataset, **changes: object) -> tuple[torch.nn.Module, Recipe, Fit]:
+def parts(what: Recipe, data: Dataset, **changes: object) -> tuple[torch.nn.Module, Recipe, TrainingConfig]:
     what = replace(what, search=replace(what.search, **changes))
     net = registry.build(model_spec(what, data.spec), seed=0)
     return net, what, Experiment(what).fit(what.search, what.search.epochs * 4, 0)
 
 
-def search(what: Recipe, data: Dataset, **changes: object) -> tuple[Found, Ledger]:
+def search(what: Recipe, data: Dataset, **changes: object) -> tuple[SearchResult, Ledger]:
     net, what, how = parts(what, data, **changes)
     ledger = Ledger("search")
     with ledger.running():
@@ -58,18 +58,18 @@ def search(what: Recipe, data: Dataset, **changes: object) -> tuple[Found, Ledge
 def test_rounds_are_train_cut_rewind_and_shrink_written_out(channels: Recipe, tiny_data: Dataset) -> None:
     found, ledger = search(channels, tiny_data)
     net, what, how = parts(channels, tiny_data)
-    groups, full, init = channel_groups(net, SHAPE), Mask.full(net), snapshot(net)
-    lives, mask, account, spent = all_alive(groups), full, Ledger("train"), []
+    groups, full, init = channel_groups(net, SHAPE), Mask.full(net), copy_state(net)
+    lives, mask, account, spent = all_channels(groups), full, Ledger("train"), []
     for _ in range(2):
-        plant(net, init, "init")
-        small = compacted(net, mask, SHAPE)
+        load_weights(net, init, "init")
+        small = compact_net(net, mask, SHAPE)
         assert small.mask is None
         before = account.charged_passes
         fit(small.net, None, tiny_data, how, account, Meter())
         spent.append((account.charged_passes - before, flops.forward_flops(small.net, SHAPE)))
-        plant(net, small.plan.whole(snapshot(small.net), init), "round")
+        load_weights(net, small.plan.whole(copy_state(small.net), init), "round")
         scores = channel_scores(groups, SCORES[what.search.scores](prunable(net), mask), mask)
-        left = cut_channels(scores, lives, 0.3)
+        left = prune_channels(scores, lives, 0.3)
         assert all(bool((new <= old).all()) for new, old in zip(left, lives, strict=True))
         lives, mask = left, channel_mask(groups, left, full)
     assert found.mask == mask
@@ -82,8 +82,8 @@ def test_rounds_are_train_cut_rewind_and_shrink_written_out(channels: Recipe, ti
 def test_what_is_fine_tuned_goes_on_from_the_trained_weights(channels: Recipe, tiny_data: Dataset) -> None:
     found, _ = search(channels, tiny_data, after="fine-tune")
     net, _, _ = parts(channels, tiny_data)
-    drawn = snapshot(net)
-    small = compacted(net, found.mask, SHAPE).plan
+    drawn = copy_state(net)
+    small = compact_net(net, found.mask, SHAPE).plan
     kept, untrained = small.small(found.init), small.small(drawn)
     assert not any(torch.equal(kept[name], untrained[name]) for name, _ in net.named_parameters())
 
@@ -91,7 +91,7 @@ def test_what_is_fine_tuned_goes_on_from_the_trained_weights(channels: Recipe, t
 def test_a_search_that_was_stopped_in_a_smaller_net_ends_the_same(
     channels: Recipe, tiny_data: Dataset
 ) -> None:
-    rounds: list[Found] = []
+    rounds: list[SearchResult] = []
     states: list[tuple[int, TrainingState]] = []
     net, what, how = parts(channels, tiny_data)
 
@@ -127,7 +127,7 @@ def test_snip_cuts_channels_too(channels: Recipe, tiny_data: Dataset) -> None:
     found, _ = search(channels, tiny_data, finder="snip", rounds=1, ratio=0.5)
     net, _, _ = parts(channels, tiny_data)
     groups = channel_groups(net, SHAPE)
-    lives = alive(groups, found.mask)
+    lives = live_channels(groups, found.mask)
     assert channel_mask(groups, lives, Mask.full(net)) == found.mask
     assert sum(int((~living).sum()) for living in lives) == pytest.approx(80, abs=4)
 
@@ -135,7 +135,7 @@ def test_snip_cuts_channels_too(channels: Recipe, tiny_data: Dataset) -> None:
 def test_layers_can_lose_the_same_share_and_some_none(channels: Recipe, tiny_data: Dataset) -> None:
     found, _ = search(channels, tiny_data, scope="layer", rounds=1, ratio=0.5, prune_first_conv=False)
     net, _, _ = parts(channels, tiny_data)
-    kept = [int(living.sum()) for living in alive(channel_groups(net, SHAPE), found.mask)]
+    kept = [int(living.sum()) for living in live_channels(channel_groups(net, SHAPE), found.mask)]
     assert kept == [16, 8, 32, 32]
 
 
@@ -163,7 +163,7 @@ def test_the_table_says_what_the_removed_channels_bought(compared) -> None:
     assert table.channels_removed["dense"] == 0
     assert table.density["ticket"] == pytest.approx(ticket.mask.density)
     net = registry.build(ticket.model, seed=0)
-    small = compacted(net, ticket.mask, SHAPE)
+    small = compact_net(net, ticket.mask, SHAPE)
     share = flops.forward_flops(small.net, SHAPE) / flops.forward_flops(net, SHAPE)
     assert table.pass_flops_vs_dense["ticket"] == pytest.approx(share, abs=1e-5)
     assert table.pass_flops_vs_dense["ticket-reinit"] == pytest.approx(share, abs=1e-5)
@@ -202,10 +202,10 @@ def test_a_ticket_of_channels_can_be_trained_with_its_zeros(channels: Recipe, ti
     found, _ = search(channels, tiny_data)
     net, what, how = parts(channels, tiny_data)
     spec = model_spec(what, tiny_data.spec)
-    ticket = Ticket(spec, found.init, found.mask, recipes.record(what), "", 0, 0, 0)
+    ticket = Ticket(spec, found.init, found.mask, recipes.to_table(what), "", 0, 0, 0)
     losses = []
     for compact in (True, False):
-        begins = begun(net.double(), ticket, SHAPE, replace(what.compute, compact=compact))
+        begins = starting_net(net.double(), ticket, SHAPE, replace(what.compute, compact=compact))
         assert (begins.removed > 0) == compact
         fitted = fit(begins.net.double(), begins.mask, tiny_data, how, Ledger("train"), Meter())
         losses.append([record["train_loss"] for record in fitted.history])
@@ -215,7 +215,7 @@ def test_a_ticket_of_channels_can_be_trained_with_its_zeros(channels: Recipe, ti
 def test_layers_keep_multiples_of_what_the_recipe_says(channels: Recipe, tiny_data: Dataset) -> None:
     found, _ = search(channels, tiny_data, round_to=16)
     groups = channel_groups(parts(channels, tiny_data)[0], SHAPE)
-    widths = [int(living.sum()) for living in alive(groups, found.mask)]
+    widths = [int(living.sum()) for living in live_channels(groups, found.mask)]
     assert all(width % 16 == 0 for width in widths)
     # the blocks nearest to 0.3 of 160, and to 0.3 of what is left
     assert sum(widths) == 160 - 3 * 16 - 2 * 16
@@ -282,9 +282,9 @@ def test_dead_channels_of_a_net_that_counts_them_stay_and_it_is_said(
     kept = dict(Mask.full(net).items())
     kept["one.weight"][:8] = False
     ticket = Ticket(
-        model_spec(channels, tiny_data.spec), snapshot(net), Mask(kept), {"search": {}}, "", 0, 0, 0
+        model_spec(channels, tiny_data.spec), copy_state(net), Mask(kept), {"search": {}}, "", 0, 0, 0
     )
-    start = begun(net, ticket, SHAPE, channels.compute, said.append)
+    start = starting_net(net, ticket, SHAPE, channels.compute, said.append)
     assert start.net is net
     assert start.mask == ticket.mask
     assert "dead channels stay: the channels of one.weight cannot be removed" in said[0]

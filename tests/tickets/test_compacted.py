@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.resize import resize
-from robust_tickets.pruning.channel_criteria import channel_scores, cut_channels
+from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import channel_groups
-from robust_tickets.pruning.compaction import all_alive, channel_mask
+from robust_tickets.pruning.compaction import all_channels, channel_mask
 from robust_tickets.pruning.mask import Mask, prunable
-from robust_tickets.pruning.masking import masking_of
+from robust_tickets.pruning.masking import masking_for
 from robust_tickets.pruning.scores import SCORES
-from robust_tickets.tickets.compact_net import Compacted, compacted
+from robust_tickets.tickets.compact_net import CompactNet, compact_net
 
 LABELS = torch.arange(6) % 10
 
@@ -26,7 +26,7 @@ def of_channels(net: nn.Module, ratio: float = 0.5) -> Mask:
     """A mask of whole channels, those of small magnitude."""
     groups, full = channel_groups(net, SHAPE), Mask.full(net)
     scores = channel_scores(groups, SCORES["magnitude"](prunable(net), full), full)
-    return channel_mask(groups, cut_channels(scores, all_alive(groups), ratio), full)
+    return channel_mask(groups, prune_channels(scores, all_channels(groups), ratio), full)
 
 
 def of_weights(net: nn.Module) -> Mask:
@@ -44,17 +44,17 @@ MASKS = {"channels": of_channels, "weights": of_weights}
 
 
 @pytest.fixture(params=[(name, kind) for name in NETS for kind in MASKS], ids="-".join)
-def pair(request: pytest.FixtureRequest) -> tuple[nn.Module, Mask, Compacted]:
+def pair(request: pytest.FixtureRequest) -> tuple[nn.Module, Mask, CompactNet]:
     """A masked net, its mask, and the same compacted."""
     name, kind = request.param
     net = net_called(name)
     mask = MASKS[kind](net)
-    small = compacted(net, mask, SHAPE)
+    small = compact_net(net, mask, SHAPE)
     assert small.plan.removed > 0
     assert (small.mask is None) == (kind == "channels")
-    masking_of(net, mask, SHAPE).mask_parameters()
+    masking_for(net, mask, SHAPE).mask_parameters()
     if small.mask is not None:
-        masking_of(small.net, small.mask, SHAPE).mask_parameters()
+        masking_for(small.net, small.mask, SHAPE).mask_parameters()
     for module in (*net.modules(), *small.net.modules()):
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # which units drop hangs on how many there are
@@ -66,7 +66,7 @@ def close(one: Tensor, other: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_logits_are_the_masked_nets(pair: tuple[nn.Module, Mask, Compacted], mode: str) -> None:
+def test_logits_are_the_masked_nets(pair: tuple[nn.Module, Mask, CompactNet], mode: str) -> None:
     net, _, small = pair
     for each in (net, small.net):
         each.train(mode == "train")
@@ -74,11 +74,11 @@ def test_logits_are_the_masked_nets(pair: tuple[nn.Module, Mask, Compacted], mod
 
 
 def test_so_are_statistics_gradients_and_what_steps_make_of_them(
-    pair: tuple[nn.Module, Mask, Compacted],
+    pair: tuple[nn.Module, Mask, CompactNet],
 ) -> None:
     net, mask, small = pair
-    maskings = [masking_of(net, mask, SHAPE)]
-    maskings += [masking_of(small.net, small.mask, SHAPE)] if small.mask is not None else []
+    maskings = [masking_for(net, mask, SHAPE)]
+    maskings += [masking_for(small.net, small.mask, SHAPE)] if small.mask is not None else []
     pictures = [images().requires_grad_() for _ in range(2)]
     optimisers = [
         torch.optim.SGD(each.parameters(), 0.01, momentum=0.9, weight_decay=5e-4) for each in (net, small.net)
@@ -104,7 +104,7 @@ def test_so_are_statistics_gradients_and_what_steps_make_of_them(
     assert close(pictures[0].grad, pictures[1].grad)
 
 
-def test_it_costs_what_it_looks_like(pair: tuple[nn.Module, Mask, Compacted]) -> None:
+def test_it_costs_what_it_looks_like(pair: tuple[nn.Module, Mask, CompactNet]) -> None:
     net, _, small = pair
     before, after = forward_flops(net, SHAPE), forward_flops(small.net, SHAPE)
     assert after < 0.75 * before
@@ -115,7 +115,7 @@ def test_it_costs_what_it_looks_like(pair: tuple[nn.Module, Mask, Compacted]) ->
 def test_the_net_itself_stays_as_it_is() -> None:
     net = net_called("resnet20")
     before = copy.deepcopy(net.state_dict())
-    small = compacted(net, of_channels(net), SHAPE)
+    small = compact_net(net, of_channels(net), SHAPE)
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
     with torch.no_grad():
         for parameter in small.net.parameters():
@@ -126,7 +126,7 @@ def test_the_net_itself_stays_as_it_is() -> None:
 @pytest.mark.parametrize("name", NETS)
 def test_a_mask_of_all_removes_nothing(name: str) -> None:
     net = net_called(name)
-    small = compacted(net, Mask.full(net), SHAPE)
+    small = compact_net(net, Mask.full(net), SHAPE)
     assert small.plan.removed == 0
     assert small.mask is None
     assert all(torch.equal(t, net.state_dict()[n]) for n, t in small.net.state_dict().items())
@@ -162,7 +162,7 @@ def test_a_net_that_cannot_be_followed_is_an_error_that_names_the_layer(between:
     kept["one.weight"][:8] = False
     kept["two.weight"][:16] = False
     with pytest.raises(InputError, match=r"channels of one\.weight cannot be removed"):
-        compacted(net, Mask(kept), SHAPE)
+        compact_net(net, Mask(kept), SHAPE)
 
 
 def test_layers_of_another_kind_are_not_resized() -> None:
@@ -181,7 +181,7 @@ def test_layers_of_another_kind_are_not_resized() -> None:
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_the_memory_format_stays(layout: torch.memory_format) -> None:
     net = net_called("resnet20").to(memory_format=layout)  # type: ignore[call-overload]
-    small = compacted(net, of_channels(net), SHAPE)
+    small = compact_net(net, of_channels(net), SHAPE)
     weights = [weight for weight in small.net.state_dict().values() if weight.ndim == 4]
     assert small.plan.removed
     assert weights

@@ -13,7 +13,7 @@ from robust_tickets.report.read import arm_result
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import experiment, search
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.tickets.controls import CONTROLS, shuffled, shuffled_by_layer
+from robust_tickets.tickets.controls import CONTROLS, shuffle_mask, shuffle_mask_by_layer
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
 
@@ -71,13 +71,13 @@ def test_over_the_net_the_whole_count_is_kept_and_layers_become_alike(ticket, ot
         assert abs(float(kept.double().mean()) - ticket.mask.density) < 5 * deviation, name
 
 
-@pytest.mark.parametrize("shuffle", [shuffled, shuffled_by_layer])
+@pytest.mark.parametrize("shuffle", [shuffle_mask, shuffle_mask_by_layer])
 def test_the_seed_says_which_places(shuffle, ticket):
     assert shuffle(ticket.mask, 1) == shuffle(ticket.mask, 1)
     assert shuffle(ticket.mask, 1) != shuffle(ticket.mask, 2)
 
 
-@pytest.mark.parametrize("shuffle", [shuffled, shuffled_by_layer])
+@pytest.mark.parametrize("shuffle", [shuffle_mask, shuffle_mask_by_layer])
 def test_every_place_is_as_likely(shuffle):
     mask = Mask({"a": torch.arange(100) < 30, "b": torch.arange(200) < 60})
     kept = sum(torch.cat(list(shuffle(mask, seed).values())).double() for seed in range(2000)) / 2000
@@ -89,10 +89,10 @@ def test_layers_that_were_kept_whole_stay_whole():
         {"whole": torch.ones(5, dtype=torch.bool), "a": torch.arange(40) < 10, "b": torch.arange(40) < 30}
     )
     for seed in range(20):
-        control = shuffled(mask, seed)
+        control = shuffle_mask(mask, seed)
         assert bool(control["whole"].all())
         assert control.kept == mask.kept
-    assert shuffled(Mask({"whole": mask["whole"]}), 0) == Mask({"whole": mask["whole"]})
+    assert shuffle_mask(Mask({"whole": mask["whole"]}), 0) == Mask({"whole": mask["whole"]})
 
 
 def test_a_layer_that_would_be_empty_is_named():
@@ -100,7 +100,7 @@ def test_a_layer_that_would_be_empty_is_named():
     with pytest.raises(
         InputError, match=r"leaves nothing of head, which has only 2 weights: leave ticket-shuf"
     ):
-        shuffled(mask, 0)
+        shuffle_mask(mask, 0)
 
 
 def test_the_new_init_is_no_init_of_any_seed(tiny_recipe, machine):

@@ -23,9 +23,9 @@ from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import checkpointer
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
-from robust_tickets.stages.checkpointer import Every
+from robust_tickets.stages.checkpointer import CheckpointInterval
 from robust_tickets.stages.experiment import Experiment, model_spec
-from robust_tickets.tickets.mask_distance import QUEUE, Converging, jaccard_distance
+from robust_tickets.tickets.mask_distance import QUEUE, MaskConvergence, jaccard_distance
 from robust_tickets.tickets.search import find_ticket
 from robust_tickets.tickets.ticket import Ticket
 
@@ -134,17 +134,17 @@ def test_a_mask_that_would_empty_a_layer_now_is_no_mask():
             raise InputError("leaves nothing")
         return found
 
-    watch = Converging(Mask({"a": torch.ones(2) > 0}), cut, 0.5)
+    watch = MaskConvergence(Mask({"a": torch.ones(2) > 0}), cut, 0.5)
     assert [watch.look()[0]["mask_distances"] for _ in range(4)] == [[], [0.0], [], []]
 
 
 def test_what_it_remembers_can_be_put_back():
     full = Mask({"a": torch.ones(5) > 0, "b": torch.ones(2, 3) > 0})
     drawn = [Mask({n: torch.rand(k.shape) < 0.5 for n, k in full.items()}) for _ in range(7)]
-    one = Converging(full, iter(drawn).__next__, 0.1)
+    one = MaskConvergence(full, iter(drawn).__next__, 0.1)
     for _ in range(QUEUE + 1):
         one.look()
-    other = Converging(full, iter(drawn[QUEUE + 1 :]).__next__, 0.1)
+    other = MaskConvergence(full, iter(drawn[QUEUE + 1 :]).__next__, 0.1)
     other.restore(one.state())
     assert other.look() == one.look()
 
@@ -162,7 +162,7 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
     class Stop(BaseException):
         pass
 
-    keep, left = checkpointer.Saves.keep, [5, 14, 18]
+    keep, left = checkpointer.Checkpointer.keep, [5, 14, 18]
 
     def kept(self, step, state):
         keep(self, step, state)
@@ -170,8 +170,8 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
             left.pop(0)
             raise Stop
 
-    monkeypatch.setattr(checkpointer.Saves, "keep", kept)
-    machine = Machine("cpu", Silent(), Every(0, 1))
+    monkeypatch.setattr(checkpointer.Checkpointer, "keep", kept)
+    machine = Machine("cpu", Silent(), CheckpointInterval(0, 1))
     for _ in range(3):
         with pytest.raises(Stop):
             search_stage.search(Experiment(recipe), 0, run, machine)

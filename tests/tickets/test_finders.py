@@ -23,7 +23,7 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.tickets.search import find_ticket
 from robust_tickets.tickets.snip import snip
-from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.loop import copy_state, fit
 
 
 def search(recipe, data, **changes):
@@ -55,9 +55,9 @@ def test_snip_is_how_the_loss_moves_with_a_factor_on_each_weight():
     torch.manual_seed(0)
     net = Toy().double()
     images, labels = torch.rand(5, 1, 4, 4).double(), torch.tensor([0, 1, 2, 3, 0])
-    before = snapshot(net)
+    before = copy_state(net)
     found = snip(net, images, labels)
-    assert all(torch.equal(value, before[name]) for name, value in snapshot(net).items())
+    assert all(torch.equal(value, before[name]) for name, value in copy_state(net).items())
     assert found.keys() == prunable(net).keys()
     step = 1e-6
     for name, weight in prunable(net).items():
@@ -82,7 +82,7 @@ def test_snip_keeps_the_weights_of_highest_sensitivity_and_costs_one_batch(tiny_
         batches(tiny_data.train, tiny_data.spec, 32, seed=0, epoch=1, channels_last=how.compute.channels_last)
     )
     assert found.mask == prune(snip(net, images, labels), Mask.full(net), 0.7)
-    assert all(torch.equal(found.init[name], value) for name, value in snapshot(net).items())
+    assert all(torch.equal(found.init[name], value) for name, value in copy_state(net).items())
     assert found.history == []
     assert found.rounds == 1
     assert ledger.charged_passes == planning.search_passes(recipe, tiny_data.spec).total == 2 * 32
@@ -172,7 +172,7 @@ def test_fine_tuning_goes_on_from_the_trained_weights(tiny_recipe, tiny_data):
         fit(net, mask, tiny_data, how, Ledger("train"), Meter())
         mask = prune(SCORES[tiny_recipe.search.scores](prunable(net), mask), mask, 0.4)
     assert found.mask == mask
-    assert all(torch.equal(found.init[name], value) for name, value in snapshot(net).items())
+    assert all(torch.equal(found.init[name], value) for name, value in copy_state(net).items())
 
 
 def test_a_search_on_a_part_of_the_images_sees_no_others(tiny_recipe, tiny_data):

@@ -15,7 +15,7 @@ from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.recipe.fields import Compare, Model
 from robust_tickets.report.read import arm_result
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.tickets.narrow_net import kept_flops, narrowed
+from robust_tickets.tickets.narrow_net import masked_flops, narrow_spec
 from robust_tickets.training.checkpoint import Checkpoint
 
 SHAPE = (3, 32, 32)
@@ -28,7 +28,7 @@ def spec_of(name, width=1.0):
 @pytest.mark.parametrize("name", ["lenet-300-100", "conv-2", "resnet20", "vgg16", "wrn10-1"])
 def test_all_weights_cost_what_pytorch_counts(name):
     net = registry.build(spec_of(name, 0.5), seed=0)
-    assert kept_flops(net, Mask.full(net), SHAPE) == flop_count.forward_flops(net, SHAPE)
+    assert masked_flops(net, Mask.full(net), SHAPE) == flop_count.forward_flops(net, SHAPE)
 
 
 def test_a_ticket_without_whole_channels_costs_what_the_smaller_net_does():
@@ -38,7 +38,7 @@ def test_a_ticket_without_whole_channels_costs_what_the_smaller_net_does():
     for (name, weight), other in zip(prunable(wide).items(), prunable(small).values(), strict=True):
         mask[name] = torch.zeros(weight.shape, dtype=torch.bool)
         mask[name][: other.shape[0], : other.shape[1]] = True
-    assert kept_flops(wide, Mask(mask), SHAPE) == flop_count.forward_flops(small, SHAPE)
+    assert masked_flops(wide, Mask(mask), SHAPE) == flop_count.forward_flops(small, SHAPE)
 
 
 @functools.cache
@@ -58,8 +58,8 @@ def test_no_width_comes_nearer(name, share):
     def off(value, target):
         return abs(math.log(value / target))
 
-    by_flops = registry.build(narrowed(spec, "flops", flops=round(share * flops), weights=1), seed=0)
-    by_weights = registry.build(narrowed(spec, "weights", flops=1, weights=round(share * weights)), seed=0)
+    by_flops = registry.build(narrow_spec(spec, "flops", flops=round(share * flops), weights=1), seed=0)
+    by_weights = registry.build(narrow_spec(spec, "weights", flops=1, weights=round(share * weights)), seed=0)
     found = off(flop_count.forward_flops(by_flops, SHAPE), share * flops)
     assert found <= min(off(f, share * flops) for f, _ in sizes) + 1e-6
     found = off(Mask.full(by_weights).size, share * weights)

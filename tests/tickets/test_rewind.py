@@ -17,8 +17,8 @@ from robust_tickets.recipe.fields import Model
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.search import find_ticket
-from robust_tickets.training.checkpoint import plant
-from robust_tickets.training.loop import fit, optimiser_of, snapshot
+from robust_tickets.training.checkpoint import load_weights
+from robust_tickets.training.loop import copy_state, fit, make_optimiser
 from robust_tickets.training.schedules import learning_rate
 
 STEPS = 10  # two epochs of 4 steps and half of a third
@@ -70,7 +70,7 @@ def test_the_init_is_the_state_of_a_training_stopped_after_k_steps(k, method, re
     plain = Experiment(recipe).fresh_net(0, machine)
     with pytest.raises(StoppedError):
         fit(plain, None, tiny_data, how, Ledger("train"), Until(k))
-    assert equal(found.init, snapshot(plain))
+    assert equal(found.init, copy_state(plain))
     counters = [value for name, value in found.init.items() if name.endswith("num_batches_tracked")]
     assert counters
     assert all(int(value) == k for value in counters)
@@ -79,7 +79,7 @@ def test_the_init_is_the_state_of_a_training_stopped_after_k_steps(k, method, re
 def test_without_rewinding_it_is_the_untrained_net(recipe, tiny_data, machine):
     _, found, _, _, plan = search(recipe, tiny_data, machine, rounds=1)
     assert plan.rewind == 0
-    assert equal(found.init, snapshot(Experiment(recipe).fresh_net(0, machine)))
+    assert equal(found.init, copy_state(Experiment(recipe).fresh_net(0, machine)))
 
 
 @pytest.mark.parametrize("k", [2, 4, 7])
@@ -88,18 +88,18 @@ def test_later_rounds_are_the_loop_from_step_k_written_out(k, recipe, tiny_data,
     assert recipe.compute.channels_last
     score = SCORES[recipe.search.scores]
     by_hand = Experiment(recipe).fresh_net(0, machine)
-    mask, early = Mask.full(by_hand), snapshot(by_hand)
+    mask, early = Mask.full(by_hand), copy_state(by_hand)
     for number in range(3):
-        plant(by_hand, early, "init")
+        load_weights(by_hand, early, "init")
         pruned = {p: mask[name] for name, p in prunable(by_hand).items()}
-        optimiser = optimiser_of(by_hand, recipe.search)
+        optimiser = make_optimiser(by_hand, recipe.search)
         by_hand.train()
         with torch.no_grad():
             for p, keep in pruned.items():
                 p.mul_(keep)
         for step in range(k if number else 0, STEPS):
             if number == 0 and step == k:
-                early = snapshot(by_hand)
+                early = copy_state(by_hand)
             epoch, place = step // 4 + 1, step % 4
             stream = batches(tiny_data.train, tiny_data.spec, 32, seed=0, epoch=epoch, channels_last=True)
             images, labels, _ = list(stream)[place]
@@ -115,7 +115,7 @@ def test_later_rounds_are_the_loop_from_step_k_written_out(k, recipe, tiny_data,
         mask = prune(score(prunable(by_hand), mask), mask, RATIO)
     assert found.mask == mask
     assert equal(found.init, early)
-    assert equal(snapshot(net), snapshot(by_hand))
+    assert equal(copy_state(net), copy_state(by_hand))
 
 
 def test_epochs_are_so_many_steps(recipe, tiny_data, machine):

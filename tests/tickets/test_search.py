@@ -12,8 +12,8 @@ from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.tickets.search import find_ticket
-from robust_tickets.training.checkpoint import plant
-from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.checkpoint import load_weights
+from robust_tickets.training.loop import copy_state, fit
 
 
 def search(recipe, data, **changes):
@@ -38,10 +38,10 @@ def test_one_round_is_one_shot_pruning_of_a_trained_dense_net(tiny_recipe, tiny_
 def test_rounds_are_train_prune_rewind_written_out(tiny_recipe, tiny_data):
     _, found, how, _ = search(tiny_recipe, tiny_data, rounds=3, ratio=0.3)
     net = registry.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
-    init = snapshot(net)
+    init = copy_state(net)
     mask = Mask.full(net)
     for _ in range(3):
-        plant(net, init, "init")
+        load_weights(net, init, "init")
         fit(net, mask, tiny_data, how, Ledger("train"), Meter())
         before = mask
         mask = prune(SCORES[tiny_recipe.search.scores](prunable(net), mask), mask, 0.3)

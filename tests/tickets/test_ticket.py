@@ -82,7 +82,7 @@ def test_cost_is_that_of_the_ledger(found):
 def test_another_net_is_refused_by_parameter_name(found, tiny_recipe, model, name):
     net = registry.build(model_spec(replace(tiny_recipe, model=model), SPECS["digits"]), seed=0)
     with pytest.raises(InputError, match=name):
-        Ticket.load(found).plant(net)
+        Ticket.load(found).load_into(net)
 
 
 def test_a_truncated_or_altered_file_is_refused(found, tmp_path):

@@ -21,7 +21,7 @@ from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.controls import reinit, shuffle_layer
-from robust_tickets.tickets.inspection import compared, layers, overlap, shown
+from robust_tickets.tickets.inspection import compare_tickets, describe_ticket, layer_table, mask_overlap
 from robust_tickets.tickets.prune_format import export_ticket
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.tickets.verification import verify
@@ -42,7 +42,7 @@ def ticket(file):
 def test_layers_are_counted_as_they_are():
     kept = torch.zeros(4, 3, 2, 2, dtype=torch.bool)
     kept[0, 1, 0, 0] = kept[2, 1, 1, 1] = kept[2, 2] = True
-    table = layers(Mask({"conv.weight": kept, "fc.weight": torch.ones(2, 5) > 0}))
+    table = layer_table(Mask({"conv.weight": kept, "fc.weight": torch.ones(2, 5) > 0}))
     assert table.to_dict("records") == [
         {
             "layer": "conv.weight",
@@ -66,7 +66,7 @@ def test_layers_are_counted_as_they_are():
 
 
 def test_a_ticket_says_where_it_came_from_and_what_it_cost(ticket):
-    said = shown(ticket)
+    said = describe_ticket(ticket)
     for words in (
         "conv-2 at width 0.2, images 1 x 8 x 8, 10 classes",
         f"digits, fingerprint {ticket.data}",
@@ -83,7 +83,7 @@ def test_a_ticket_says_where_it_came_from_and_what_it_cost(ticket):
 def test_overlap_is_held_against_the_hypergeometric_distribution():
     one = Mask({"a": torch.arange(50) < 20, "b": torch.arange(30) < 3})
     other = Mask({"a": torch.arange(50) % 2 == 0, "b": torch.arange(30) < 6})
-    table = overlap(one, other).set_index("layer")
+    table = mask_overlap(one, other).set_index("layer")
     for name, n, a, b, both in (("a", 50, 20, 25, 10), ("b", 30, 3, 6, 3)):
         chance = stats.hypergeom(n, a, b)
         row = table.loc[name]
@@ -97,42 +97,44 @@ def test_overlap_is_held_against_the_hypergeometric_distribution():
 
 def test_random_masks_overlap_by_chance(ticket):
     masks = [random_mask(ticket.mask, 0.7, "erk", seed, frozenset()) for seed in range(40)]
-    seen = [overlap(a, b).deviations.iloc[-1] for a, b in zip(masks[::2], masks[1::2], strict=True)]
+    seen = [mask_overlap(a, b).deviations.iloc[-1] for a, b in zip(masks[::2], masks[1::2], strict=True)]
     assert abs(np.mean(seen)) < 4 / np.sqrt(len(seen))
     assert 0.5 < np.std(seen) < 1.7
 
 
 def test_two_tickets_are_compared_by_masks_and_inits(ticket):
-    assert compared(ticket, ticket).startswith("masks: the same; inits: the same")
+    assert compare_tickets(ticket, ticket).startswith("masks: the same; inits: the same")
     moved = shuffle_layer(ticket, ticket.init, 0)
-    assert compared(ticket, moved).startswith("masks: other; inits: the same")
-    assert "by chance" in compared(ticket, moved)
+    assert compare_tickets(ticket, moved).startswith("masks: other; inits: the same")
+    assert "by chance" in compare_tickets(ticket, moved)
     net = registry.build(ticket.model, seed=9)
-    assert " tensors alike" in compared(ticket, reinit(ticket, dict(net.state_dict()), 0)).splitlines()[0]
+    assert (
+        " tensors alike" in compare_tickets(ticket, reinit(ticket, dict(net.state_dict()), 0)).splitlines()[0]
+    )
 
 
 def test_weights_of_whole_channels_are_not_held_against_chance(ticket):
     part = {**ticket.search, "search": {**ticket.search["search"], "granularity": "channel"}}
     of_channels = replace(ticket, search=part)
-    said = compared(of_channels, of_channels)
+    said = compare_tickets(of_channels, of_channels)
     assert "by both" in said
     assert "by chance" not in said
-    assert "ratio 0.5 of the channels" in shown(of_channels)
+    assert "ratio 0.5 of the channels" in describe_ticket(of_channels)
 
 
 def test_tickets_of_different_nets_cannot_be_compared(ticket):
     one = Mask({"a": torch.ones(2, 2) > 0})
     with pytest.raises(InputError, match="different nets: only one has a weight"):
-        overlap(one, ticket.mask)
+        mask_overlap(one, ticket.mask)
     with pytest.raises(InputError, match=r"different nets: a is \(2, 2\) in one and \(2, 3\) in the other"):
-        overlap(one, Mask({"a": torch.ones(2, 3) > 0}))
+        mask_overlap(one, Mask({"a": torch.ones(2, 3) > 0}))
 
 
 def test_tickets_whose_inits_have_other_tensors_cannot_be_compared_either_way_round(ticket):
     less = {name: value for name, value in ticket.init.items() if not name.endswith("bias")}
     for pair in ((ticket, replace(ticket, init=less)), (replace(ticket, init=less), ticket)):
         with pytest.raises(InputError, match="different nets: only one has a tensor"):
-            compared(*pair)
+            compare_tickets(*pair)
 
 
 def test_exports_are_what_pytorch_loads(ticket, tmp_path):
@@ -181,7 +183,7 @@ def test_what_does_not_fit_is_refused(ticket):
     with pytest.raises(InputError, match="does not fit the net"):
         verify(replace(ticket, mask=Mask({name: mask[name] for name in list(mask)[1:]})))
     with pytest.raises(InputError, match=r"search\.lr must be above 0"):
-        shown(replace(ticket, search={**ticket.search, "search": {"lr": -1.0}}))
+        describe_ticket(replace(ticket, search={**ticket.search, "search": {"lr": -1.0}}))
 
 
 def net_of_mine():
@@ -198,7 +200,7 @@ def test_a_net_of_the_users_own_is_named_by_the_user(tiny_data):
         search={"epochs": 1, "batch": 32, "finder": "snip"},
         threat={"eps": "0.1"},
     )
-    assert "net_of_mine, images 1 x 8 x 8" in shown(found)
+    assert "net_of_mine, images 1 x 8 x 8" in describe_ticket(found)
     with pytest.raises(InputError, match=r"no code is run because a file names it: .* --model.name"):
         verify(found)
     assert verify(found, net_of_mine)[-1] == "begins from the init of seed 0, bit for bit"

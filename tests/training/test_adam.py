@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import Meter
 from robust_tickets.data.batches import batches
-from robust_tickets.models.fold import norms_after
+from robust_tickets.models.fold import foldable_batchnorms
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.masking import dead_filters
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.training import loop as loop_module
-from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.loop import copy_state, fit
 from robust_tickets.training.schedules import learning_rate
 
 
@@ -72,19 +72,19 @@ def test_training_is_plain_pytorch(conv_net, tiny_data, adam):
             optimiser.step()
             step += 1
     assert step == 8
-    for name, value in snapshot(by_hand).items():
-        torch.testing.assert_close(snapshot(ours)[name], value, rtol=1e-9, atol=1e-9, msg=name)
+    for name, value in copy_state(by_hand).items():
+        torch.testing.assert_close(copy_state(ours)[name], value, rtol=1e-9, atol=1e-9, msg=name)
 
 
 def test_no_pruned_weight_is_in_the_net_or_in_a_moment_after_any_step(conv_net, tiny_data, adam, monkeypatch):
     mask = half(conv_net)
     parameters = dict(conv_net.named_parameters())
     gone = {name: ~keep for name, keep in mask.items()}
-    dead = dead_filters(mask, norms_after(conv_net), parameters)
+    dead = dead_filters(mask, foldable_batchnorms(conv_net), parameters)
     gone |= {name: ~alive for name, alive in dead.items()}
     assert "layer1.0.bn1.bias" in gone
     optimisers = []
-    real = loop_module.optimiser_of
+    real = loop_module.make_optimiser
     monkeypatch.setattr(
         "robust_tickets.training.loop.optimiser_of", lambda *a: optimisers.append(real(*a)) or optimisers[-1]
     )

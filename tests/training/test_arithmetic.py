@@ -11,12 +11,12 @@ from torch import nn
 from attacks import PGD, ThreatModel
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import Meter
-from robust_tickets.base.random_streams import seeded
+from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import fold
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.recipe.fields import Compute
 from robust_tickets.training import precision as precision_module
-from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.loop import copy_state, fit
 from robust_tickets.training.precision import passes_of
 
 IMAGES = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -135,14 +135,14 @@ def test_compiled_passes_are_the_nets(tiny_data, how):
     if precision_module._no_compiler("cpu") is not None:
         pytest.skip("this machine has no compiler")
     layers = [nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10)]
-    with seeded(0):
+    with use_seed(0):
         net = nn.Sequential(*[copy.deepcopy(layer) for layer in layers]).train()
     images = torch.rand(32, *tiny_data.spec.shape, generator=torch.Generator().manual_seed(0))
-    folded, before = fold(net), snapshot(net)
+    folded, before = fold(net), copy_state(net)
     generator = torch.get_rng_state()
     found, said = passes_of(net, folded, compute(compile=True), images)
     assert said == []
-    assert equal(snapshot(net), before)
+    assert equal(copy_state(net), before)
     assert torch.equal(torch.get_rng_state(), generator)
     assert net.training
     assert all(p.grad is None for p in net.parameters())

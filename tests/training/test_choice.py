@@ -8,7 +8,7 @@ import torch
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import Meter
 from robust_tickets.training import loop as loop_module
-from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.loop import copy_state, fit
 
 
 def equal(one, other):
@@ -32,7 +32,7 @@ def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
     given, states = iter(zip(clean, robust, strict=True)), []
 
     def validate(*args):
-        states.append(snapshot(conv_net))
+        states.append(copy_state(conv_net))
         everything = torch.ones(len(tiny_data.val), dtype=torch.bool)
         return dict(zip(("val_clean", "val_robust"), next(given), strict=True)), everything
 

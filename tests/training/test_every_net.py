@@ -11,7 +11,7 @@ from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import NETS, WITH_DROPOUT, Compute, Evaluate, Training
-from robust_tickets.training.loop import Fit, fit
+from robust_tickets.training.loop import TrainingConfig, fit
 
 CIFAR = SPECS["cifar10"]
 
@@ -32,7 +32,9 @@ def test_all_ones_mask_trains_bit_for_bit_as_no_mask(name, data):
     dropout = 0.3 if name in WITH_DROPOUT else 0.0
     spec = ModelSpec(name, 0.125, CIFAR.shape, 10, CIFAR.mean, CIFAR.std, dropout=dropout)
     threat = ThreatModel("Linf", 0.1)
-    how = Fit(Training(method="fgsm", batch=4, lr=0.01), 2, threat, Evaluate(val_steps=1), Compute(1), seed=0)
+    how = TrainingConfig(
+        Training(method="fgsm", batch=4, lr=0.01), 2, threat, Evaluate(val_steps=1), Compute(1), seed=0
+    )
     trained = []
     for masked in (False, True):
         net = registry.build(spec, seed=0)

@@ -17,7 +17,7 @@ from robust_tickets.models import fold, registry
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
-from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.loop import copy_state, fit
 from robust_tickets.training.schedules import learning_rate
 
 
@@ -87,8 +87,8 @@ def test_training_is_plain_pytorch(twin, tiny_data, how):
             F.cross_entropy(by_hand(adversarial), labels).backward()
             optimiser.step()
             step += 1
-    for name, value in snapshot(by_hand).items():
-        torch.testing.assert_close(snapshot(ours)[name], value, rtol=1e-8, atol=1e-8, msg=name)
+    for name, value in copy_state(by_hand).items():
+        torch.testing.assert_close(copy_state(ours)[name], value, rtol=1e-8, atol=1e-8, msg=name)
 
 
 def test_pruned_entries_are_exactly_zero_after_every_step(twin, tiny_data, how):
@@ -159,7 +159,7 @@ def test_ledger_counts_what_hooks_count(method, twin, tiny_data, how, monkeypatc
     how = replace(how, settings=replace(how.settings, method=method), steps=4)
     net = twin()
     seen = {"attack": 0, "update": 0, "look": 0}
-    forward = fold.Folded.forward
+    forward = fold.FoldedNet.forward
     looking = []
     import robust_tickets.training.loop as loop
 
@@ -176,7 +176,7 @@ def test_ledger_counts_what_hooks_count(method, twin, tiny_data, how, monkeypatc
         return forward(self, images)
 
     monkeypatch.setattr(loop, "validate", quiet)
-    monkeypatch.setattr(fold.Folded, "forward", counted)
+    monkeypatch.setattr(fold.FoldedNet, "forward", counted)
     net.register_forward_hook(
         lambda module, args, out: (
             seen.__setitem__("update", seen["update"] + len(out)) if module.training else None

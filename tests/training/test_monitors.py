@@ -21,8 +21,8 @@ from robust_tickets.training.loop import fit
 from robust_tickets.training.monitors import (
     DivergedError,
     Finite,
+    Monitor,
     Pace,
-    Watch,
     collapsed,
     not_finite,
     overfitted,
@@ -150,7 +150,7 @@ def test_a_net_that_gets_one_class_alone_collapsed():
 )
 def test_a_net_collapsed_where_it_got_more_before_and_at_the_end(clean, last, told, conv_net):
     labels = torch.arange(10)
-    watch = Watch(conv_net, "train", Meter(), lambda step: 0.1)
+    watch = Monitor(conv_net, "train", Meter(), lambda step: 0.1)
     records = [{"epoch": n, "val_clean": share} for n, share in enumerate(clean, 1)]
     watch.classes(records, labels == 3, labels, last)
     assert watch.warnings == [

@@ -13,7 +13,7 @@ from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.fields import Data, Evaluate, Train
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan
-from robust_tickets.training.loop import fit, snapshot
+from robust_tickets.training.loop import copy_state, fit
 
 
 def run(net, data, how, **more):
@@ -27,7 +27,7 @@ def equal(one, other):
 
 
 def test_looking_within_epochs_changes_no_bit_and_is_not_charged(conv_net, tiny_data, how):
-    start = snapshot(conv_net)
+    start = copy_state(conv_net)
     plain, first = run(conv_net, tiny_data, how)
     conv_net.load_state_dict(start)
     looked, second = run(conv_net, tiny_data, replace(how, points=(0, 1, 3, 6)))
@@ -43,7 +43,7 @@ def test_looking_within_epochs_changes_no_bit_and_is_not_charged(conv_net, tiny_
 def test_a_point_is_what_an_epoch_that_ended_there_says(conv_net, tiny_data, how):
     """A training of three constant steps that ends there has the same record."""
     how = replace(how, settings=replace(how.settings, schedule="constant"))
-    start = snapshot(conv_net)
+    start = copy_state(conv_net)
     looked, _ = run(conv_net, tiny_data, replace(how, points=(3,)))
     conv_net.load_state_dict(start)
     short, _ = run(conv_net, tiny_data, replace(how, steps=3))
@@ -62,7 +62,7 @@ def test_the_loss_is_the_mean_cross_entropy_on_clean_validation_images(conv_net,
 def test_a_training_that_stops_in_the_middle_of_a_point_goes_on_from_there(conv_net, tiny_data, how):
     """Each state that is offered, within points too, ends with the same bits and records."""
     how = replace(how, points=(0, 2, 5))
-    start = snapshot(conv_net)
+    start = copy_state(conv_net)
     states = []
 
     def offer(step, make, now=False):

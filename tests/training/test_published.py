@@ -11,7 +11,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.training.published_weights import normalisation, published
+from robust_tickets.training.published_weights import load_published, parse_normalisation
 
 RAW = ((0.0,) * 3, (1.0,) * 3)
 SPEC = ModelSpec("resnet18", 0.125, (3, 32, 32), 10, *RAW)
@@ -37,29 +37,29 @@ def test_any_usual_wrapping_gives_the_same_net(prefix, wrapper, kind, tmp_path):
         save_file(state, file)
     else:
         torch.save(state if wrapper is None else {wrapper: state, "epoch": 3}, file)
-    net = published(file, SPEC, Recipe()).net()
+    net = load_published(file, SPEC, Recipe()).net()
     assert torch.equal(logits(net), logits(build(SPEC, seed=7)))
 
 
 def test_a_normalisation_of_the_file_s_own_is_not_overruled_in_silence(tmp_path):
     spec = dataclasses.replace(SPEC, mean=(0.5,) * 3, std=(0.25,) * 3)
     torch.save(build(spec, seed=7).state_dict(), tmp_path / "whole.pt")
-    net = published(tmp_path / "whole.pt", SPEC, Recipe()).net()
+    net = load_published(tmp_path / "whole.pt", SPEC, Recipe()).net()
     assert torch.equal(logits(net), logits(build(spec, seed=7)))
     with pytest.raises(InputError, match=r"says itself how images are normalised \(normalise\.mean, norm"):
-        published(tmp_path / "whole.pt", SPEC, Recipe(), normalised=True)
+        load_published(tmp_path / "whole.pt", SPEC, Recipe(), normalised=True)
 
 
 def test_a_folder_is_not_a_file(tmp_path):
     with pytest.raises(InputError, match=r"is a folder: name the file in it, as .*best\.safetensors"):
-        published(tmp_path, SPEC, Recipe())
+        load_published(tmp_path, SPEC, Recipe())
 
 
 def test_files_without_counts_and_with_trades_s_unused_block_load(tmp_path):
     spec = dataclasses.replace(SPEC, name="wrn10-1", width=1.0)
     state = {n: t for n, t in weights(spec).items() if "num_batches_tracked" not in n}
     torch.save(state | {"sub_block1.layer.0.conv1.weight": torch.zeros(1)}, tmp_path / "wrn.pt")
-    net = published(tmp_path / "wrn.pt", spec, Recipe()).net()
+    net = load_published(tmp_path / "wrn.pt", spec, Recipe()).net()
     assert torch.equal(logits(net), logits(build(spec, seed=7)))
 
 
@@ -69,7 +69,7 @@ def test_each_key_that_does_not_fit_is_named(tmp_path):
     state["conv1.weight"] = state["conv1.weight"][:3]
     torch.save(state, tmp_path / "other.pt")
     with pytest.raises(InputError) as caught:
-        published(tmp_path / "other.pt", SPEC, Recipe())
+        load_published(tmp_path / "other.pt", SPEC, Recipe())
     said = str(caught.value)
     assert "linear.weight is missing" in said
     assert "fc.weight is not in the net" in said
@@ -83,7 +83,7 @@ def test_values_that_are_not_finite_are_named(tmp_path):
     state["layer2.0.bn1.running_var"][3] = torch.nan
     torch.save(state, tmp_path / "nan.pt")
     with pytest.raises(InputError, match=r"values in layer2\.0\.bn1\.running_var that are not finite"):
-        published(tmp_path / "nan.pt", SPEC, Recipe())
+        load_published(tmp_path / "nan.pt", SPEC, Recipe())
 
 
 class Harmful:
@@ -102,7 +102,7 @@ class Harmful:
 def test_a_file_that_is_no_state_dict_is_refused_and_never_run(content, words, tmp_path, capsys):
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(InputError, match=words):
-        published(tmp_path / "bad.pt", SPEC, Recipe())
+        load_published(tmp_path / "bad.pt", SPEC, Recipe())
     assert "never be said" not in capsys.readouterr().out
 
 
@@ -110,12 +110,12 @@ def test_a_file_that_is_no_state_dict_is_refused_and_never_run(content, words, t
 def test_a_file_without_tensors_by_name_is_refused(found, tmp_path):
     torch.save(found, tmp_path / "bad.pt")
     with pytest.raises(InputError, match="holds no state dict"):
-        published(tmp_path / "bad.pt", SPEC, Recipe())
+        load_published(tmp_path / "bad.pt", SPEC, Recipe())
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"there is no file .*away\.pt"):
-        published(tmp_path / "away.pt", SPEC, Recipe())
+        load_published(tmp_path / "away.pt", SPEC, Recipe())
 
 
 @pytest.mark.parametrize(
@@ -128,10 +128,10 @@ def test_a_missing_file_is_named(tmp_path):
     ],
 )
 def test_normalisation_by_name_or_number(text, mean, std):
-    assert normalisation(text, SPECS["cifar10"]) == (mean, std)
+    assert parse_normalisation(text, SPECS["cifar10"]) == (mean, std)
 
 
 @pytest.mark.parametrize("text", ["", "cifar-10", "0.5", "0.5,0", "0.5,-1", "0.5,nan", "1,2,3", "mnist"])
 def test_a_normalisation_that_makes_no_sense_is_refused(text):
     with pytest.raises(InputError, match="normalis"):
-        normalisation(text, SPECS["cifar10"])
+        parse_normalisation(text, SPECS["cifar10"])

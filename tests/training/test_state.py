@@ -12,7 +12,7 @@ from robust_tickets.base.progress import Meter
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
-from robust_tickets.stages.checkpointer import Every, Saves, clear
+from robust_tickets.stages.checkpointer import Checkpointer, CheckpointInterval, remove_states
 from robust_tickets.stages.state_files import TRAINING
 from robust_tickets.training.loop import fit
 
@@ -71,7 +71,7 @@ def test_going_on_from_any_step_gives_the_same_bits(
     assert [state.step for state in states if not state.validation] == list(range(8))
     assert [state.step for state in states if state.validation] == [4] * 4 + [8] * 4
     for state in states[1::2] + states[-1:]:
-        saves = Saves(tmp_path, TRAINING, {"of": "this"}, Every(), print)
+        saves = Checkpointer(tmp_path, TRAINING, {"of": "this"}, CheckpointInterval(), print)
         saves.keep(state.step, state)
         kept = saves.newest()
         net = copy.deepcopy(begin)
@@ -84,7 +84,7 @@ def test_going_on_from_any_step_gives_the_same_bits(
         assert equal(again.early, whole.early)
         assert (again.best_epoch, again.history) == (whole.best_epoch, whole.history)
         assert (ledger.passes, ledger.flops) == (account.passes, account.flops)
-        clear(tmp_path)
+        remove_states(tmp_path)
     assert not tmp_path.exists()
 
 
@@ -96,7 +96,7 @@ def states_of(net, data, how):
 
 def test_the_last_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net, tiny_data, how, tmp_path):
     said = []
-    saves = Saves(tmp_path, TRAINING, {}, Every(), said.append)
+    saves = Checkpointer(tmp_path, TRAINING, {}, CheckpointInterval(), said.append)
     for state in states_of(conv_net, tiny_data, how)[:3]:
         saves.keep(state.step, state)
     one, two = sorted(tmp_path.iterdir())
@@ -110,7 +110,7 @@ def test_the_last_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net,
 
 def test_what_lies_beyond_the_newest_whole_state_goes(conv_net, tiny_data, how, tmp_path):
     """So that a damaged one does not stand for one of the two that are kept."""
-    saves = Saves(tmp_path, TRAINING, {}, Every(), print)
+    saves = Checkpointer(tmp_path, TRAINING, {}, CheckpointInterval(), print)
     states = states_of(conv_net, tiny_data, how)
     for number in (1, 3):
         saves.keep(number, states[number])
@@ -122,8 +122,10 @@ def test_what_lies_beyond_the_newest_whole_state_goes(conv_net, tiny_data, how, 
 
 
 def test_a_state_of_something_else_is_not_taken(conv_net, tiny_data, how, tmp_path):
-    Saves(tmp_path, TRAINING, {"seed": 0}, Every(), print).keep(0, states_of(conv_net, tiny_data, how)[0])
-    assert Saves(tmp_path, TRAINING, {"seed": 1}, Every(), print).newest() is None
+    Checkpointer(tmp_path, TRAINING, {"seed": 0}, CheckpointInterval(), print).keep(
+        0, states_of(conv_net, tiny_data, how)[0]
+    )
+    assert Checkpointer(tmp_path, TRAINING, {"seed": 1}, CheckpointInterval(), print).newest() is None
 
 
 def test_a_state_that_does_not_fit_is_refused(conv_net, tiny_data, how):
@@ -138,10 +140,14 @@ def test_a_state_that_does_not_fit_is_refused(conv_net, tiny_data, how):
 
 @pytest.mark.parametrize(
     ("every", "kept"),
-    [(Every(minutes=0, steps=0), []), (Every(minutes=0, steps=3), [3, 6]), (Every(minutes=1e-9), range(9))],
+    [
+        (CheckpointInterval(minutes=0, steps=0), []),
+        (CheckpointInterval(minutes=0, steps=3), [3, 6]),
+        (CheckpointInterval(minutes=1e-9), range(9)),
+    ],
 )
 def test_a_state_is_kept_as_often_as_asked_for(every, kept, conv_net, tiny_data, how, tmp_path, monkeypatch):
-    saves, steps = Saves(tmp_path, TRAINING, {}, every, print), []
+    saves, steps = Checkpointer(tmp_path, TRAINING, {}, every, print), []
     monkeypatch.setattr(
         saves, "keep", lambda step, state, keep=saves.keep: (steps.append(step), keep(step, state))
     )

@@ -17,7 +17,7 @@ from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Pgd
 from robust_tickets.training.loop import fit
-from robust_tickets.training.monitors import Watch
+from robust_tickets.training.monitors import Monitor
 
 NETS = ("vgg16", "resnet20", "resnet18", "preact-resnet18", "wrn10-1")
 CIFAR = SPECS["cifar10"]
@@ -61,7 +61,7 @@ def noise(n: int) -> Split:
 @pytest.fixture
 def trained(how, monkeypatch):
     """The operations of a few steps of PGD training; on a GPU a step is not looked at when it is taken."""
-    monkeypatch.setattr(Watch, "check", lambda *_: None)
+    monkeypatch.setattr(Monitor, "check", lambda *_: None)
 
     def run(name: str, density: float | None = None):
         spec = ModelSpec(name, 1.0 if name == "wrn10-1" else 0.125, CIFAR.shape, 10, CIFAR.mean, CIFAR.std)
