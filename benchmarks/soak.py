@@ -34,7 +34,7 @@ COMMON = (
     "--search.epochs 2 --search.rounds 2 --search.ratio 0.5 --train.epochs 4 --train.ticket-epochs 2 "
     "--evaluate.images 60 --evaluate.batch 20 --evaluate.val-steps 2 --compute.threads 1"
 )
-OFTEN = "--save-minutes 0.001"
+OFTEN = "--checkpoint-minutes 0.001"
 EVALUATE = "--attacks pgd-10 apgd(steps=20) apgd-t(steps=10,targets=3) square(queries=50) --limit 60"
 VERBS = {
     "search": f"search {COMMON} {OFTEN}",

@@ -171,11 +171,11 @@ def test_where_nothing_is_pruned_no_mask_is_kept(staged, machine):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"after": "rewind"}, {"after": "rewind", "finder": "snip", "rounds": 1}], ids=str
+    "changes", [{"after": "rewind"}, {"after": "rewind", "pruning_method": "snip", "rounds": 1}], ids=str
 )
 def test_it_is_refused_where_the_ticket_keeps_nothing(staged, changes):
     with pytest.raises(
         InputError,
-        match=r"dense-staged is the control .* choose search\.finder imp and search\.after fine-tune",
+        match=r"dense-staged is the control .* choose search\.pruning_method imp and search\.after fine-tune",
     ):
         recipes.check(replace(staged, search=replace(staged.search, **changes)))

@@ -14,8 +14,8 @@ from robust_tickets.stages.experiment import Experiment
 HOLD = """
 import sys, time
 from pathlib import Path
-from robust_tickets import locks
-with locks.held(Path(sys.argv[1])):
+from robust_tickets.runs import locks
+with locks.lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """

@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import resource
 import torch
-from robust_tickets.memory import keep_freed_memory
+from robust_tickets.base.memory import keep_freed_memory
 
 def new_pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -41,7 +41,10 @@ def test_shipped_recipes_are_different_runs():
 
 
 def test_identity_is_eight_hex_digits_and_the_same_in_another_process():
-    code = "from robust_tickets import recipe; print(recipe.Recipe().identity, recipe.load('demo').identity)"
+    code = (
+        "from robust_tickets.recipe import recipe; "
+        "print(recipe.Recipe().identity, recipe.load('demo').identity)"
+    )
     for hash_seed in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", code],

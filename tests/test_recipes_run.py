@@ -56,7 +56,7 @@ def blocks_by_hand(ticket: Ticket, search: Search) -> bool:
 def kept_by_hand(ticket: Ticket, search: Search) -> int:
     """Weights kept after one round, from the recipe's ratios and the layers' sizes alone."""
     spare = re.compile(
-        "|".join(p.replace(".", r"\.").replace("*", ".*") for p in search.spare.split()) or "$^"
+        "|".join(p.replace(".", r"\.").replace("*", ".*") for p in search.ignored_layers.split()) or "$^"
     )
     sizes = {name: bits.numel() for name, bits in ticket.mask.items()}
     convolutions = [name for name, bits in ticket.mask.items() if bits.ndim == 4]
@@ -84,7 +84,7 @@ def passes(method: str, pgd_steps: int, steps: int) -> int:
 def cheap(training: Training) -> dict[str, object]:
     """One step of PGD, where that is the method, and as few images as BatchNorm bears."""
     return {"batch": BATCH, "pgd": {"steps": 1}, "warmup": 0.0, "warmup_lr": 0.0} | (
-        {"drops": training.drops} if training.schedule == "step" else {}
+        {"milestones": training.milestones} if training.schedule == "step" else {}
     )
 
 

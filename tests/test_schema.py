@@ -36,7 +36,7 @@ SPECIAL = recipes.from_table(
         "train": {"iterations": 100, "ticket_iterations": 50, "method": "fgsm"},
     }
 )
-UNTRAINED = recipes.from_table({"search": {"finder": "random"}})
+UNTRAINED = recipes.from_table({"search": {"pruning_method": "random"}})
 NOT_RECORDED = {"summary", "data.root", "data.download"}
 CHANNELS = recipes.from_table({"search": {"granularity": "channel"}})
 BASES = (BASE, SPECIAL, UNTRAINED, CHANNELS)
@@ -192,7 +192,7 @@ def test_an_unknown_field_is_named_by_its_whole_path_with_the_nearest(path, near
         ("data.name", "cifar-10", "cifar10"),
         ("model.name", "resnet-20", "resnet20"),
         ("train.schedule", "steps", "step"),
-        ("search.scores", "magnitud", "magnitude"),
+        ("search.criterion", "magnitud", "magnitude"),
     ],
 )
 def test_an_unknown_value_is_named_by_its_whole_path_with_the_nearest(path, word, nearest):

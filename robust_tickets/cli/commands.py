@@ -37,10 +37,10 @@ def _eps(
 class Resumable:
     """What every verb takes that goes on after a stop."""
 
-    save_minutes: NotNegative = 1.0
+    checkpoint_minutes: NotNegative = 1.0
     """how often the state of things is kept on disk, so that after a stop the same command goes on from
     there; 0: never"""
-    save_steps: CountOrZero = 0
+    checkpoint_steps: CountOrZero = 0
     """the same, in steps: an optimiser's, or an attack's; 0: never"""
 
 

@@ -211,7 +211,9 @@ def _evaluate(verb: Evaluate) -> None:
 def _machine(verb: Running | Evaluate) -> "Machine":
 
     return machines.Machine(
-        verb.device, progress.for_stderr(), machines.CheckpointInterval(verb.save_minutes, verb.save_steps)
+        verb.device,
+        progress.for_stderr(),
+        machines.CheckpointInterval(verb.checkpoint_minutes, verb.checkpoint_steps),
     )
 
 

@@ -13,7 +13,8 @@ CONV6: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256, 256))
 class ConvN(nn.Module):
     """Blocks of convolution and ReLU, then two hidden linear layers, each followed by dropout in training.
 
-    Every max-pool halves the image and drops an odd last row or column. The convolutions have biases; there
+    Every max-pool halves the image and milestones an odd last row or column. The convolutions have
+    biases; there
     is no BatchNorm.
     """
 

@@ -43,7 +43,7 @@ def prune(
         if not bool(cut[name].any()):
             raise InputError(
                 f"pruning a share of {ratio:g} (density {cut.density:.2g} in all) leaves nothing of {name}: "
-                f"lower search.ratio or search.rounds, or leave the layer out by search.spare {name}"
+                f"lower search.ratio or search.rounds, or leave the layer out by search.ignored_layers {name}"
             )
     return cut
 
@@ -116,17 +116,19 @@ def spared_layers(search: Search, mask: Mask, roles: LayerRoles) -> frozenset[st
         spare.add(roles.first_conv)
     if not search.prune_output:
         spare.add(roles.output)
-    for pattern in search.spare.split():
+    for pattern in search.ignored_layers.split():
         found = fnmatch.filter(mask, pattern)
         if not found:
             raise InputError(
-                f"search.spare {pattern!r} fits no weight of the net: leave it out, or write a pattern of "
+                f"search.ignored_layers {pattern!r} fits no weight of the net: leave it out, or "
+                f"write a pattern of "
                 f"its weights, which are {', '.join(mask)}"
             )
         spare.update(found)
     if len(spare) == len(mask):
         raise InputError(
-            f"no layer is left to prune: all of {', '.join(mask)} are spared; name fewer in search.spare, or "
+            f"no layer is left to prune: all of {', '.join(mask)} are spared; name fewer in "
+            f"search.ignored_layers, or "
             "let search.prune_first_conv or search.prune_output be true"
         )
     return frozenset(spare)

@@ -17,7 +17,7 @@ Method = Literal["natural", "fgsm", "pgd"]
 Optimiser = Literal["sgd", "adam"]
 Schedule = Literal["step", "constant", "cosine", "cyclic"]
 Scores = Literal["magnitude", "magnitude-over-layer-mean"]
-Finder = Literal["imp", "snip", "random"]
+PruningMethodName = Literal["imp", "snip", "random"]
 Granularity = Literal["weight", "channel"]
 Densities = Literal["uniform", "er", "erk"]
 TicketArm = Literal["ticket", "ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net", "random"]
@@ -154,15 +154,15 @@ class Training:
     weight_decay: NotNegative = 5e-4
     """L2 weight decay, on all parameters"""
     schedule: Schedule = "step"
-    """step: times 0.1 at each of the drops; constant; cosine: to 0 along half a cosine; cyclic: linearly up
-    to lr, at the end of the warm-up or half-way without one, and down to 0"""
-    drops: tuple[Share, ...] = (0.5, 0.75)
+    """step: times 0.1 at each of the milestones; constant; cosine: to 0 along half a cosine; cyclic: linearly
+    up to lr, at the end of the warm-up or half-way without one, and down to 0"""
+    milestones: tuple[Share, ...] = (0.5, 0.75)
     """step: shares of the steps after which the rate is multiplied by 0.1"""
     warmup: ShareOrZero = 0.0
     """share of the steps over which the rate rises linearly from warmup_lr to lr; 0: none"""
     warmup_lr: NotNegative = 0.0
     """learning rate at which the warm-up begins"""
-    overfitting: Literal["warn", "go-back"] = "warn"
+    overfitting: Literal["warn", "restore-best"] = "warn"
     """method fgsm, or pgd of one step, where it catastrophically overfits (FGSM stands, PGD falls): warn and
     go on, or go back to the best epoch and end there"""
 
@@ -176,7 +176,7 @@ class Training:
 class Search(Training):
     """How the ticket is found: train, prune, rewind; again `rounds` times."""
 
-    finder: Finder = "imp"
+    pruning_method: PruningMethodName = "imp"
     """imp: iterative magnitude pruning, one-shot with one round; snip: by what the loss of the first batch
     owes to each weight, without training (its images as the method makes them); random: random places"""
     granularity: Granularity = "weight"
@@ -186,8 +186,8 @@ class Search(Training):
     round_to: Literal[8, 16, 32, 64] = 8
     """granularity channel: layers keep multiples of so many channels; 16 are a vector of AVX-512"""
     densities: Densities = "erk"
-    """finder random: the layers' densities: uniform, er (Erdos-Renyi: small layers are denser) or erk (the
-    same with kernel sizes)"""
+    """pruning method random: the layers' densities: uniform, er (Erdos-Renyi: small layers are denser) or erk
+    (the same with kernel sizes)"""
     epochs: Count = 30
     """epochs of each round"""
     images: CountOrZero = 0
@@ -213,11 +213,11 @@ class Search(Training):
     """prune the first convolution too"""
     prune_output: bool = True
     """prune the output layer too"""
-    spare: str = ""
+    ignored_layers: str = ""
     """weights that are never pruned, by name: patterns with spaces between, such as "*shortcut* head.*"; the
     names are those of the net's parameters. Granularity channel: layers that keep all channels that they
     make"""
-    scores: Scores = "magnitude-over-layer-mean"
+    criterion: Scores = "magnitude-over-layer-mean"
     """what decides: the weight's magnitude, or that divided by the mean magnitude of its layer"""
     rewind_iterations: CountOrZero = 0
     """rewind to the weights after so many steps of the first round; 0: to the init"""
@@ -249,7 +249,7 @@ class Evaluate:
     """PGD's step size as a share of eps"""
     val_steps: Count = 10
     """steps of the PGD on the validation images, after every epoch"""
-    choose: Literal["robust", "clean"] = "robust"
+    select_by: Literal["robust", "clean"] = "robust"
     """accuracy on the validation images that chooses the best epoch"""
     early_epochs: CountOrZero = 1
     """first epochs of an arm in which it is validated within the epoch too, from the untrained net on; never

@@ -147,18 +147,19 @@ def _check_training(concern: str, training: Training) -> None:
         raise InputError(
             f"{concern}.warmup_lr does nothing without {concern}.warmup: set it to 0, or give both"
         )
-    if list(training.drops) != sorted(set(training.drops)):
-        given = " ".join(f"{drop:g}" for drop in training.drops)
-        raise InputError(f"{concern}.drops must rise, got {given}: write them as 0.5 0.75")
-    if training.overfitting == "go-back" and not training.one_step:
+    if list(training.milestones) != sorted(set(training.milestones)):
+        given = " ".join(f"{drop:g}" for drop in training.milestones)
+        raise InputError(f"{concern}.milestones must rise, got {given}: write them as 0.5 0.75")
+    if training.overfitting == "restore-best" and not training.one_step:
         several = f" of {concern}.pgd.steps {training.pgd.steps}" if training.method == "pgd" else ""
         raise InputError(
-            f"{concern}.overfitting go-back does nothing to {concern}.method {training.method}"
+            f"{concern}.overfitting restore-best does nothing to {concern}.method {training.method}"
             f"{several}: it is attacks of one step that are overfitted to catastrophically; leave it out"
         )
-    if training.drops != Training().drops and training.schedule != "step":
+    if training.milestones != Training().milestones and training.schedule != "step":
         raise InputError(
-            f"{concern}.drops does nothing to the schedule {training.schedule}: leave it out, or choose step"
+            f"{concern}.milestones does nothing to the schedule {training.schedule}: leave it "
+            f"out, or choose step"
         )
 
 
@@ -181,27 +182,29 @@ def _check_arms(recipe: Recipe) -> None:
                 "channels are kept makes no other net, only how many; its controls are ticket-reinit and "
                 "dense-narrow-flops; leave it out"
             )
-        if arm == "dense-staged" and (search.finder != "imp" or search.after != "fine-tune"):
+        if arm == "dense-staged" and (search.pruning_method != "imp" or search.after != "fine-tune"):
             raise InputError(
                 "compare.arms dense-staged is the control of a ticket that keeps what its search trained: "
-                "choose search.finder imp and search.after fine-tune, or leave it out"
+                "choose search.pruning_method imp and search.after fine-tune, or leave it out"
             )
         again = {"ticket-reinit", "ticket-shuffle-layer", "random"}
         if search.densities == "uniform":
             again.add("ticket-shuffle-net")
-        if search.finder == "random" and arm in again:
+        if search.pruning_method == "random" and arm in again:
             raise InputError(
-                f"compare.arms {arm} makes no sense with search.finder random: its mask knows nothing of the "
+                f"compare.arms {arm} makes no sense with search.pruning_method random: its mask "
+                f"knows nothing of the "
                 "init and keeps random places, so this would be the ticket of another seed; leave it out"
             )
 
 
 def _check_search(search: Search) -> None:
-    if search.finder != "imp":
+    if search.pruning_method != "imp":
         for field in ("rounds", "rewind_iterations", "rewind_epochs", "stop_distance", "after"):
             if getattr(search, field) != getattr(Search(), field):
                 raise InputError(
-                    f"search.{field} does nothing with search.finder {search.finder}, which trains nothing: "
+                    f"search.{field} does nothing with search.pruning_method "
+                    f"{search.pruning_method}, which trains nothing: "
                     "leave it out, or choose imp"
                 )
     if search.granularity == "channel":
@@ -211,11 +214,12 @@ def _check_search(search: Search) -> None:
             "search.round_to is for search.granularity channel, and does nothing to single weights: add it, "
             "or leave it out"
         )
-    if search.finder != "random" and search.densities != Search().densities:
-        raise InputError("search.densities is for search.finder random: add it, or leave it out")
-    if search.finder == "random" and search.scope != "global":
+    if search.pruning_method != "random" and search.densities != Search().densities:
+        raise InputError("search.densities is for search.pruning_method random: add it, or leave it out")
+    if search.pruning_method == "random" and search.scope != "global":
         raise InputError(
-            "search.scope does nothing with search.finder random, whose layers have search.densities: leave "
+            "search.scope does nothing with search.pruning_method random, whose layers have "
+            "search.densities: leave "
             "it out"
         )
     if search.after == "fine-tune" and (search.rewind_iterations or search.rewind_epochs):
@@ -243,9 +247,10 @@ def _check_search(search: Search) -> None:
 
 
 def _check_channels(search: Search) -> None:
-    if search.finder == "random":
+    if search.pruning_method == "random":
         raise InputError(
-            "search.granularity channel makes no sense with search.finder random: random channels are a "
+            "search.granularity channel makes no sense with search.pruning_method random: "
+            "random channels are a "
             "narrower net, which compare.arms dense-narrow-flops trains; choose imp or snip"
         )
     for field in ("fc_ratio", "output_ratio", "prune_output"):

@@ -49,7 +49,7 @@ def boosting(run: RunDirectory) -> pd.DataFrame:
 
 def measured(result: ArmResult, dense: ArmResult, evaluate: Evaluate) -> dict[str, float]:
     """What `boosting` says of one arm of a seed, beside the dense arm of the same seed."""
-    metric, span = evaluate.choose, evaluate.early_epochs or 1
+    metric, span = evaluate.select_by, evaluate.early_epochs or 1
     curve = result.curve
     search = result.before["charged_flops"] if result.before else 0
     row: dict[str, float] = {}

@@ -36,7 +36,7 @@ def boosting_csv(run: RunDirectory) -> str:
 def boosting_markdown(run: RunDirectory) -> str:
     """The same for people: means over seeds, differences from dense with their intervals."""
     rows = boosting(run)
-    metric = run.recipe.evaluate.choose
+    metric = run.recipe.evaluate.select_by
     lines = ["| " + " | ".join(TITLES) + " |", "|" + " --- |" + " ---: |" * (len(TITLES) - 1)]
     lines += ["| " + " | ".join(_cells(arm, rows, metric)) + " |" for arm in rows.arm.drop_duplicates()]
     span = run.recipe.evaluate.early_epochs
@@ -49,7 +49,8 @@ def boosting_markdown(run: RunDirectory) -> str:
     about = (
         f"Validation images; means over seeds. {area[0].upper()}{area[1:]}. Differences are paired by "
         "seed, with the 95 % interval of Student's t, and from the dense arm whose schedule is as long "
-        "(`dense-short` for tickets on a shorter one), as warm-up and drops are shares of it; `-`: there is "
+        "(`dense-short` for tickets on a shorter one), as warm-up and milestones are shares of "
+        "it; `-`: there is "
         "none. `boosting` is dense's FLOPs over the arm's, to the "
         f"validation at which {TARGET} % of dense's best {metric} accuracy was first seen, without the "
         "search and with it, the geometric mean over seeds; `-`: a seed never got there, inf: one was there "

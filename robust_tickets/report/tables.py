@@ -152,7 +152,7 @@ def notes(run: RunDirectory) -> str:
     has_stages = "dense-staged" in run.recipe.compare.arms
     staged = " Of `dense-staged`, the seconds of search are those of its first stage." if has_stages else ""
     return (
-        f"Accuracy is that of the epoch with the best {run.recipe.evaluate.choose} accuracy on "
+        f"Accuracy is that of the epoch with the best {run.recipe.evaluate.select_by} accuracy on "
         f"{run.recipe.data.val_images} validation images (`last`: of the last epoch).{spread} "
         "Seconds and passes are those of search and training, without validation and evaluation; "
         "FLOPs count a forward pass 1, a backward pass to the input 1, a full backward pass 2 times "

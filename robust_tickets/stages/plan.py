@@ -147,7 +147,7 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
             f"search.images is {search.images}, but training has {images} images: ask for fewer, or 0 for all"
         )
     per_epoch = steps_per_epoch(search.images or images, search.batch)
-    if search.finder != "imp":
+    if search.pruning_method != "imp":
         return SearchPlan(0, 0, 1, per_epoch)
     steps = search.iterations or search.epochs * per_epoch
     epochs = -(-steps // per_epoch)
@@ -187,7 +187,7 @@ def training_passes(training: Training, steps: int) -> Passes:
 
 def search_passes(recipe: Recipe, spec: Spec) -> Passes:
     """Passes of the whole search; at most, where it may end early."""
-    one_batch = 1 if recipe.search.finder == "snip" else 0
+    one_batch = 1 if recipe.search.pruning_method == "snip" else 0
     return training_passes(recipe.search, search_plan(recipe, spec).steps + one_batch)
 
 

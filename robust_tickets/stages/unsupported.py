@@ -40,7 +40,7 @@ def unsupported_parts(net: nn.Module) -> list[str]:
     if frozen:
         lines.append(
             f"not trained: {_size(frozen)} of {all_:,} parameters are frozen ({_named(frozen)}); where they "
-            "are weights, a search still prunes them, unless search.spare names them"
+            "are weights, a search still prunes them, unless search.ignored_layers names them"
         )
     norms = sum(isinstance(module, _BatchNorm) for module in net.modules())
     folded = len(foldable_batchnorms(net))

@@ -32,7 +32,8 @@ class Cell:
 def _beside_dense(train: Train, others: tuple[Arm, ...]) -> Compare:
     """These arms, beside dense and, where the ticket's schedule is another, beside dense on that.
 
-    Warm-up and drops are shares of a schedule, so that two of different lengths differ from the first step.
+    Warm-up and milestones are shares of a schedule, so that two of different lengths differ from the
+    first step.
     """
     same = (train.epochs, train.iterations) == (train.ticket_epochs, train.ticket_iterations)
     beside = others if "dense" in others else ("dense", *others)
@@ -53,7 +54,7 @@ def _lr(base: Recipe) -> Iterator[Cell]:
 
 def _ratio(base: Recipe) -> Iterator[Cell]:
     """The fraction that is pruned in the end, whatever the rounds."""
-    compare = _beside_dense(base.train, MAKING if base.search.finder != "random" else MAKING[:1])
+    compare = _beside_dense(base.train, MAKING if base.search.pruning_method != "random" else MAKING[:1])
     for ratio in base.study.ratio:
         yield Cell(
             f"{ratio:g}",
@@ -215,8 +216,12 @@ def _check(name: str, base: Recipe) -> None:
     search = base.search
     if name != "schedule" and not base.evaluate.early_epochs:
         raise InputError("it is about the first epochs: let evaluate.early_epochs be at least 1")
-    if (name in _OF_TRAINING and search.finder != "imp") or (name in _OF_INIT and search.finder == "random"):
-        raise InputError(f"what it varies does nothing with search.finder {search.finder}: choose imp")
+    if (name in _OF_TRAINING and search.pruning_method != "imp") or (
+        name in _OF_INIT and search.pruning_method == "random"
+    ):
+        raise InputError(
+            f"what it varies does nothing with search.pruning_method {search.pruning_method}: choose imp"
+        )
     if name == "ratio" and (search.fc_ratio is not None or search.output_ratio is not None):
         raise InputError(
             "it varies one share for all layers: use a recipe without search.fc_ratio and search.output_ratio"

@@ -84,7 +84,7 @@ def _wrong(rows: pd.DataFrame, settings: Sequence[str]) -> str:
 def write_study(folder: Path, name: str, base: Recipe, rows: pd.DataFrame) -> StudyResult:
     """Write a study's files from its rows."""
     done, claims = judge(name, base, rows)
-    metric = base.evaluate.choose
+    metric = base.evaluate.select_by
     files.write_text(folder / f"{name}.csv", csv(rows))
     files.write(folder / f"{name}.svg", lambda part: study_plot(rows, done, name, metric, part))
     files.write_text(folder / f"{name}.md", verdict(name, base, claims, rows))
@@ -117,7 +117,7 @@ def judge(name: str, base: Recipe, rows: pd.DataFrame) -> tuple[list[str], list[
     """The settings that have rows, in the grid's order; and what they say, once all of them have."""
     settings = [cell.setting for cell in cells(name, base)]
     done = [setting for setting in settings if setting in set(rows.setting)]
-    return done, CLAIMS[name](rows, done, base.evaluate.choose) if done == settings else []
+    return done, CLAIMS[name](rows, done, base.evaluate.select_by) if done == settings else []
 
 
 def verdict(name: str, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame) -> str:
@@ -134,9 +134,9 @@ def verdict(name: str, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame
     figures = (
         "Figures are the test accuracy of the epoch that validation chose."
         if name == "schedule"
-        else f"Early figures are the mean height of the {base.evaluate.choose} validation accuracy over the "
-        f"first {span} epoch{'s' * (span != 1)}, end figures the test accuracy of the epoch that validation "
-        "chose."
+        else f"Early figures are the mean height of the {base.evaluate.select_by} validation accuracy over "
+        f"the first {span} epoch{'s' * (span != 1)}, end figures the test accuracy of the epoch "
+        "that validation chose."
     )
     about = (
         "Arms of a seed share init and batches; intervals are Student's t over such pairs, of seeds in which "

@@ -73,7 +73,8 @@ def _check(net: nn.Module, groups: Sequence[Group], lives: LiveChannels, mask: M
             raise InputError(
                 f"the channels of {group.name} cannot be removed: what the net computes behind that layer "
                 "makes something of a channel that is zero, mixes channels, or counts on how many there "
-                f"are; leave it out by search.spare {group.name}, or train the ticket with its zeros, "
+                f"are; leave it out by search.ignored_layers {group.name}, or train the ticket "
+                f"with its zeros, "
                 "--compute.no-compact"
             )
     raise InputError(

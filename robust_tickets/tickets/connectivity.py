@@ -32,7 +32,7 @@ def check_paths(net: nn.Module, mask: Mask, shape: tuple[int, int, int]) -> None
     raise InputError(
         f"no path leads through the pruned net: what is kept of {name} (density "
         f"{float(mask[name].double().mean()):.2g}) meets nothing that is kept before it; lower search.ratio "
-        "or search.rounds, or leave the layer out by search.spare"
+        "or search.rounds, or leave the layer out by search.ignored_layers"
     )
 
 

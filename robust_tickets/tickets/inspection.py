@@ -71,8 +71,10 @@ def origin(ticket: Ticket) -> dict[str, str]:
     """
     model, what = ticket.model, recipes.from_table(ticket.search)
     search = what.search
-    made = f"{search.finder}, {search.densities if search.finder == 'random' else search.method}"
-    if search.finder == "imp":
+    made = (
+        f"{search.pruning_method}, {search.densities if search.pruning_method == 'random' else search.method}"
+    )
+    if search.pruning_method == "imp":
         budget = f"{search.iterations} steps" if search.iterations else f"{search.epochs} epochs"
         made += f", {search.rounds} x {budget} at lr {search.lr:g}"
         made += f" or until masks lie within {search.stop_distance:g}" if search.stop_distance else ""

@@ -64,10 +64,11 @@ class _Channels:
         full = Mask.full(net)
         of = spared_layers(replace(search, prune_output=True), full, layer_roles(net, shape))
         makers = [part.tensor for group in self._groups for part in group.filters]
-        for pattern in search.spare.split():
+        for pattern in search.ignored_layers.split():
             if not fnmatch.filter(makers, pattern):
                 raise InputError(
-                    f"search.spare {pattern!r} spares no channels: those that a layer reads are those of the "
+                    f"search.ignored_layers {pattern!r} spares no channels: those that a layer "
+                    f"reads are those of the "
                     f"layer that makes them, which is one of {', '.join(makers)}"
                 )
         self._spare = [any(part.tensor in of for part in group.filters) for group in self._groups]
@@ -75,7 +76,7 @@ class _Channels:
             if group.obstacle and not spare:
                 raise InputError(
                     f"the channels of {group.name} cannot be pruned; {group.obstacle}: leave them out by "
-                    f"search.spare {group.name}, or prune weights, --search.granularity weight"
+                    f"search.ignored_layers {group.name}, or prune weights, --search.granularity weight"
                 )
 
     def __call__(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:

@@ -63,8 +63,8 @@ def find_ticket(
     schedule and of the batches, with a fresh optimiser (Frankle et al. 2020, arXiv 1912.05671, section 2); 0
     is the init. With `search.after` fine-tune nothing is rewound: rounds and ticket go on from
     the trained weights (Han et al. 2015), on the schedule from its beginning. Each record has
-    `mask_distances`, and a round may end by them (`Converging`). A finder that trains nothing prunes the init
-    (`mask_at_init`). A search goes on from the rounds of `earlier`, and then from `state` within the next
+    `mask_distances`, and a round may end by them (`Converging`). A pruning method that trains nothing prunes
+    the init (`mask_at_init`). A search goes on from the rounds of `earlier`, and then from `state` within the next
     one; `each_round` is told of each round when it is done, and `offer` gives for each round's number what
     its training offers its states to. The net is left trained, as the last round had it. Raises InputError
     as `fit`, `prune` and `check_paths` do.
@@ -73,7 +73,7 @@ def find_ticket(
     cut = pruning_step(net, search, data.spec.shape)
     if search.images:
         data = replace(data, train=data.train.first(search.images))
-    if search.finder != "imp":
+    if search.pruning_method != "imp":
         mask = mask_at_init(net, data, search, how, cut, ledger)
         check_paths(net, mask, data.spec.shape)
         if how.compute.compact:
@@ -94,7 +94,7 @@ def find_ticket(
         """What a round that ended now would leave."""
         if small is not None:
             load_weights(net, small.plan.whole(copy_state(small.net), init), "round")
-        return cut(SCORES[search.scores](prunable(net), mask), mask)
+        return cut(SCORES[search.criterion](prunable(net), mask), mask)
 
     for number in range(done + 1, search.rounds + 1):
         load_weights(net, init, "init")

@@ -24,14 +24,14 @@ from robust_tickets.training.methods import UPDATE_PASSES, training_attack
 def mask_at_init(
     net: nn.Module, data: Dataset, search: Search, how: TrainingConfig, cut: PruningStep, ledger: Ledger
 ) -> Mask:
-    """The mask that `search.finder` snip or random gives, at the share `search.ratio` of the weights.
+    """The mask that `search.pruning_method` snip or random gives, at the share `search.ratio` of the weights.
 
     SNIP looks at the first batch that a training of the seed would begin with, augmented, attacked and with
     units dropped as there; `search.scope` says over which layers its scores are compared. Raises InputError
     as `prune` and `random_mask` do.
     """
     full = Mask.full(net)
-    if search.finder == "random":
+    if search.pruning_method == "random":
         with ledger.phase("prune"):
             spare = spared_layers(search, full, layer_roles(net, data.spec.shape))
             return random_mask(full, search.ratio, search.densities, how.seed, spare)

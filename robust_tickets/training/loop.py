@@ -238,7 +238,7 @@ def fit(
                 **told,
             }
         )
-        chosen = f"val_{how.evaluate.choose}"
+        chosen = f"val_{how.evaluate.select_by}"
         if history[-1][chosen] > max((h[chosen] for h in history[:-1]), default=-1.0):
             with ledger.phase("checkpoint"):
                 best, best_epoch = copy_state(net), epoch
@@ -252,7 +252,7 @@ def fit(
         watch.classes(history, standing_clean, data.val.labels, last=enough or end == how.steps)
         with ledger.phase("checkpoint"):
             good = standing(end)
-        if watch.overfitted(history, data.val.labels) and settings.overfitting == "go-back":
+        if watch.overfitted(history, data.val.labels) and settings.overfitting == "restore-best":
             load_weights(net, best, "best epoch")
             early = best if early is None and keep is not None else early
             return TrainingResult(

@@ -112,7 +112,10 @@ ROWS = {
         "leaves nothing of fc3.weight; search.output_ratio|search.ratio",
     ),
     "ratio of fc without its scope": ("search --recipe demo --search.fc-ratio 0.5", "search.fc_ratio; layer"),
-    "spare that fits nothing": ("search --recipe {tiny} --search.spare conv*", "'conv*'; fc1.weight"),
+    "spare that fits nothing": (
+        "search --recipe {tiny} --search.ignored-layers conv*",
+        "'conv*'; fc1.weight",
+    ),
     "no convolution to spare": (
         "search --recipe {tiny} --search.no-prune-first-conv",
         "no convolution; search.prune_first_conv",
@@ -126,12 +129,15 @@ ROWS = {
         "search.rewind_iterations; search.rewind_epochs; not both",
     ),
     "iterations of one kind": ("train --recipe demo --train.iterations 9", "train.ticket_iterations"),
-    "drops that fall": ("train --recipe demo --train.drops 0.7 0.5", "train.drops; 0.7 0.5; rise"),
-    "drops without steps": (
-        "train --recipe demo --train.schedule cosine --train.drops 0.3",
-        "train.drops; cosine",
+    "milestones that fall": (
+        "train --recipe demo --train.milestones 0.7 0.5",
+        "train.milestones; 0.7 0.5; rise",
     ),
-    "drop at the end": ("train --recipe demo --train.drops 1", "train.drops; below 1"),
+    "milestones without steps": (
+        "train --recipe demo --train.schedule cosine --train.milestones 0.3",
+        "train.milestones; cosine",
+    ),
+    "drop at the end": ("train --recipe demo --train.milestones 1", "train.milestones; below 1"),
     "published without a name": ("evaluate {published}", "{published}; --model.name; --data.name"),
     "published without data": ("evaluate {published} --model.name resnet18", "--data.name"),
     "published of another net": (

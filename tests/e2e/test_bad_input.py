@@ -77,15 +77,18 @@ ROWS = {
     "no seeds": ("compare --recipe demo --seeds 0", "seeds must be at least 1, got 0"),
     "seed beyond all": ("search --recipe demo --seed 4294967296", "seed must be at most 2147483647"),
     "kept less than never": (
-        "train --recipe demo --save-minutes=-1",
-        "save_minutes must be at least 0, got -1",
+        "train --recipe demo --checkpoint-minutes=-1",
+        "checkpoint_minutes must be at least 0, got -1",
     ),
-    "kept every half step": ("train --recipe demo --save-steps 0.5", "--save-steps; 0.5"),
+    "kept every half step": ("train --recipe demo --checkpoint-steps 0.5", "--checkpoint-steps; 0.5"),
     "back from pgd": (
-        "train --recipe demo --train.overfitting go-back",
+        "train --recipe demo --train.overfitting restore-best",
         "train.overfitting; train.method pgd; leave it out",
     ),
-    "overfitting in other words": ("search --recipe demo --search.overfitting stop", "'stop'; 'go-back'"),
+    "overfitting in other words": (
+        "search --recipe demo --search.overfitting stop",
+        "'stop'; 'restore-best'",
+    ),
     "recipe of another alphabet": ("search --recipe rezept-für-häuser.toml", "rezept-für-häuser.toml"),
     "threads nought": ("search --recipe demo --compute.threads 0", "compute.threads; at least 1"),
     "too many threads": ("search --recipe demo --compute.threads 99999999999", "threads"),

@@ -19,23 +19,32 @@ DEMO = "--recipe demo --search.rounds 1"
 
 # verb and flags; then what the message must say. {x} is a file of the fixture `given`
 ROWS = {
-    "unknown finder": (f"search {DEMO} --search.finder grasp", "--search.finder; grasp; imp; snip; random"),
-    "rounds of snip": ("search --recipe demo --search.finder snip", "search.rounds does nothing; snip; imp"),
+    "unknown pruning method": (
+        f"search {DEMO} --search.pruning-method grasp",
+        "--search.pruning-method; grasp; imp; snip; random",
+    ),
+    "rounds of snip": (
+        "search --recipe demo --search.pruning-method snip",
+        "search.rounds does nothing; snip; imp",
+    ),
     "early stop of random": (
-        f"search {DEMO} --search.finder random --search.stop-distance 0.1",
+        f"search {DEMO} --search.pruning-method random --search.stop-distance 0.1",
         "search.stop_distance does nothing; random; leave it out",
     ),
     "rewinding snip": (
-        f"search {DEMO} --search.finder snip --search.rewind-epochs 1",
+        f"search {DEMO} --search.pruning-method snip --search.rewind-epochs 1",
         "search.rewind_epochs does nothing; snip",
     ),
     "fine-tuning of snip": (
-        f"search {DEMO} --search.finder snip --search.after fine-tune",
+        f"search {DEMO} --search.pruning-method snip --search.after fine-tune",
         "search.after does nothing; snip",
     ),
-    "densities of imp": (f"search {DEMO} --search.densities er", "search.densities; search.finder random"),
+    "densities of imp": (
+        f"search {DEMO} --search.densities er",
+        "search.densities; search.pruning_method random",
+    ),
     "scope of random": (
-        f"search {DEMO} --search.finder random --search.scope layer",
+        f"search {DEMO} --search.pruning-method random --search.scope layer",
         "search.scope does nothing; search.densities",
     ),
     "fine-tuning and rewinding": (
@@ -52,19 +61,20 @@ ROWS = {
         "a batch of 64; 32 training images",
     ),
     "random ratio that empties a layer": (
-        f"search {DEMO} --search.finder random --search.ratio 0.9999 --search.densities uniform",
-        "densities uniform leave nothing of conv1.weight; search.ratio; search.spare conv1.weight",
+        f"search {DEMO} --search.pruning-method random --search.ratio 0.9999 --search.densities uniform",
+        "densities uniform leave nothing of conv1.weight; search.ratio; search.ignored_layers conv1.weight",
     ),
     "reinit of random": (
-        f"compare {DEMO} --search.finder random --compare.arms dense ticket ticket-reinit",
-        "compare.arms ticket-reinit makes no sense with search.finder random; leave it out",
+        f"compare {DEMO} --search.pruning-method random --compare.arms dense ticket ticket-reinit",
+        "compare.arms ticket-reinit makes no sense with search.pruning_method random; leave it out",
     ),
     "random of random": (
-        f"compare {DEMO} --search.finder random --compare.arms dense ticket random",
+        f"compare {DEMO} --search.pruning-method random --compare.arms dense ticket random",
         "compare.arms random makes no sense",
     ),
     "net-wide shuffle of uniform": (
-        f"compare {DEMO} --search.finder random --search.densities uniform --compare.arms dense ticket "
+        f"compare {DEMO} --search.pruning-method random --search.densities uniform "
+        f"--compare.arms dense ticket "
         "ticket-shuffle-net",
         "compare.arms ticket-shuffle-net makes no sense",
     ),
@@ -118,7 +128,7 @@ ROWS = {
     "tickets of two nets": ("ticket diff {ticket} {other}", "different nets; fc1.weight is (30, 64) in one"),
     "a ticket that leads nowhere": (
         "ticket verify {blocked}",
-        "no path; fc2.weight; density; search.ratio; search.spare",
+        "no path; fc2.weight; density; search.ratio; search.ignored_layers",
     ),
     "another one's net": (
         "ticket verify {own}",

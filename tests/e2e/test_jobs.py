@@ -61,7 +61,7 @@ def test_the_same_bits_and_flagged_seconds(alone: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_and_run_again_nothing_is_lost(alone: Path, tmp_path: Path, number: signal.Signals) -> None:
-    words = f"{COMPARE} --jobs 2 --save-steps 1"
+    words = f"{COMPARE} --jobs 2 --checkpoint-steps 1"
     with started(tmp_path, words) as process:
         for line in process.stderr:
             if "dense, seed" in line and "epoch 1/" in line:

@@ -11,7 +11,7 @@ import pytest
 
 TRAIN = (
     "train --recipe demo --model.name lenet-300-100 --model.width 0.3 --compute.threads 1 --train.epochs 40"
-    " --data.train-images 600 --evaluate.val-steps 1 --save-minutes 0"
+    " --data.train-images 600 --evaluate.val-steps 1 --checkpoint-minutes 0"
 )
 
 
@@ -42,7 +42,9 @@ def whole(tmp_path_factory):
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
 def test_stopped_and_run_again_it_ends_as_if_nothing_had_been(number, status, whole, tmp_path):
-    words = TRAIN if number != signal.SIGKILL else TRAIN.replace("--save-minutes 0", "--save-steps 1")
+    words = (
+        TRAIN if number != signal.SIGKILL else TRAIN.replace("--checkpoint-minutes 0", "--checkpoint-steps 1")
+    )
     with started(tmp_path, words) as process:
         for line in process.stderr:
             if "epoch 3/" in line:
@@ -81,7 +83,7 @@ def test_an_evaluation_that_is_stopped_within_an_attack_goes_on_there(number, tm
         process.communicate()
     shutil.copytree(one, two)
     file = next(one.rglob("best.safetensors")).relative_to(one)
-    words = f"evaluate {file} --attacks square(queries=3000) --limit 100 --save-minutes 0"
+    words = f"evaluate {file} --attacks square(queries=3000) --limit 100 --checkpoint-minutes 0"
     with started(one, words) as process:
         _, err = process.communicate()
     assert process.returncode == 0, err
@@ -120,15 +122,15 @@ def test_a_second_signal_does_not_wait(tmp_path):
     """A step that takes minutes holds nobody up."""
     code = (
         "import sys, time\n"
-        "from robust_tickets import stops\n"
-        "with stops.heeded():\n"
+        "from robust_tickets.base import signals\n"
+        "with signals.handle_signals():\n"
         "    try:\n"
-        "        with stops.waiting():\n"
+        "        with signals.deferred():\n"
         "            print('ready', flush=True)\n"
         "            begin = time.monotonic()\n"
         "            while time.monotonic() < begin + 60:\n"
         "                time.sleep(0.05)\n"
-        "    except stops.Stopped as stopped:\n"
+        "    except signals.StopRequest as stopped:\n"
         "        print(stopped.by.name, time.monotonic() - begin < 50, flush=True)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:

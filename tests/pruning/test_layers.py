@@ -82,7 +82,7 @@ def test_the_shares_go_to_the_layers_that_they_are_for(ratio, fc, output, first_
         output_ratio=output,
         prune_first_conv=first_conv,
         prune_output=last,
-        spare="f?.weight" if spare_fc else "",
+        ignored_layers="f?.weight" if spare_fc else "",
     )
     hidden = ratio if fc is None else fc
     share = {
@@ -165,7 +165,7 @@ def test_layer_wise_pruning_is_torch_prune_over_several_rounds(scores):
 def test_a_weight_that_is_not_finite_is_refused_in_a_spared_layer_too():
     scores = scores_of(5, 0)
     scores["fc.weight"][0, 0] = torch.inf
-    search = Search(scope="layer", ratio=0.5, spare="fc.weight")
+    search = Search(scope="layer", ratio=0.5, ignored_layers="fc.weight")
     with pytest.raises(InputError, match=r"not finite.*lower search\.lr"):
         prune_round(search, scores, full(), ROLES)
 

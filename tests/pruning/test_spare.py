@@ -39,11 +39,11 @@ def scores(seed=0):
         ({}, set()),
         ({"prune_first_conv": False}, {"body.conv1.weight"}),
         ({"prune_output": False}, {"head.weight"}),
-        ({"spare": "*shortcut*"}, {"body.shortcut.weight"}),
-        ({"spare": "body.conv?.weight"}, {"body.conv1.weight", "body.conv2.weight"}),
-        ({"spare": "  fc.weight   *shortcut* "}, {"fc.weight", "body.shortcut.weight"}),
+        ({"ignored_layers": "*shortcut*"}, {"body.shortcut.weight"}),
+        ({"ignored_layers": "body.conv?.weight"}, {"body.conv1.weight", "body.conv2.weight"}),
+        ({"ignored_layers": "  fc.weight   *shortcut* "}, {"fc.weight", "body.shortcut.weight"}),
         (
-            {"spare": "fc.*", "prune_first_conv": False, "prune_output": False},
+            {"ignored_layers": "fc.*", "prune_first_conv": False, "prune_output": False},
             {"fc.weight", "head.weight", "body.conv1.weight"},
         ),
     ],
@@ -62,7 +62,7 @@ def test_spared_layers_stay_whole_and_others_do_not(scope, changes, whole):
 @given(st.sets(st.sampled_from(list(SHAPES)), max_size=4), st.floats(0.01, 0.9), st.integers(0, 50))
 def test_spared_weights_do_not_count_for_the_whole_net(names, ratio, seed):
     """The cut of the others is as if the spared ones were not there."""
-    search = Search(ratio=ratio, spare=" ".join(sorted(names)))
+    search = Search(ratio=ratio, ignored_layers=" ".join(sorted(names)))
     mask = FULL
     for number in range(2):
         given_ = scores(seed + number)
@@ -85,15 +85,19 @@ def test_spared_weights_do_not_count_for_the_whole_net(names, ratio, seed):
     ("changes", "roles_", "words"),
     [
         (
-            {"spare": "fc.* *short_cut*"},
+            {"ignored_layers": "fc.* *short_cut*"},
             ROLES,
-            r"search\.spare '\*short_cut\*' fits no weight.*body\.shortcut",
+            r"search\.ignored_layers '\*short_cut\*' fits no weight.*body\.shortcut",
         ),
-        ({"spare": "conv1"}, ROLES, r"search\.spare 'conv1' fits no weight"),
+        ({"ignored_layers": "conv1"}, ROLES, r"search\.ignored_layers 'conv1' fits no weight"),
         ({"prune_first_conv": False}, replace(ROLES, first_conv=None), r"leave out search\.prune_first_conv"),
-        ({"spare": "*"}, ROLES, r"no layer is left to prune: all of body\.conv1\.weight.*search\.spare"),
         (
-            {"spare": "fc.* *2* *cut*", "prune_first_conv": False, "prune_output": False},
+            {"ignored_layers": "*"},
+            ROLES,
+            r"no layer is left to prune: all of body\.conv1\.weight.*search\.ignored_layers",
+        ),
+        (
+            {"ignored_layers": "fc.* *2* *cut*", "prune_first_conv": False, "prune_output": False},
             ROLES,
             r"no layer is left to prune.*search\.prune_first_conv or search\.prune_output be true",
         ),
@@ -110,7 +114,7 @@ def test_it_is_refused_before_a_step_is_taken(conv_net, tiny_data, how):
             raise AssertionError("trained for nothing")
 
     with pytest.raises(InputError, match="'stem' fits no weight"):
-        find_ticket(conv_net, tiny_data, Search(spare="stem"), how, Ledger("search"), Never())
+        find_ticket(conv_net, tiny_data, Search(ignored_layers="stem"), how, Ledger("search"), Never())
 
 
 def test_roles_are_seen_while_the_net_runs_and_leave_it_as_it_was(conv_net):

@@ -160,8 +160,11 @@ def test_whoever_is_stopped_again_and_again_ends_the_same(begin, stop, whole):
 def test_what_was_killed_goes_on_too(begin, whole, tmp_path):
     file = begin("killed")
     code = (
-        "import os, signal, sys; from pathlib import Path; from robust_tickets import stages; "
-        "from robust_tickets.recipe.eps import Eps; from robust_tickets.models.fold import Folded; "
+        "import os, signal, sys; from pathlib import Path; "
+        "from robust_tickets.base.machine import Machine; "
+        "from robust_tickets.stages.evaluate import evaluate_file; "
+        "from robust_tickets.stages.evaluation_run import EvaluationRequest; "
+        "from robust_tickets.recipe.eps import Eps; from robust_tickets.models.fold import FoldedNet as Folded; "
         "from robust_tickets.base.progress import Silent\n"
         "real, asked = Folded.forward, [0]\n"
         "def forward(net, images):\n"
@@ -169,8 +172,8 @@ def test_what_was_killed_goes_on_too(begin, whole, tmp_path):
         "    if asked[0] == 150: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return real(net, images)\n"
         "Folded.forward = forward\n"
-        f"asked_for = stages.Asked({ATTACKS!r}, limit=40, eps=(Eps('0.05'), Eps('0.2')))\n"
-        "stages.evaluate_file(Path(sys.argv[1]), stages.Machine('cpu', Silent()), asked_for)\n"
+        f"asked_for = EvaluationRequest({ATTACKS!r}, limit=40, eps=(Eps('0.05'), Eps('0.2')))\n"
+        "evaluate_file(Path(sys.argv[1]), Machine('cpu', Silent()), asked_for)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(file)])
     assert done.returncode == -signal.SIGKILL

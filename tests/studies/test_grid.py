@@ -85,16 +85,20 @@ def test_the_ratio_is_what_is_pruned_in_the_end(rounds, base):
     [
         (
             "lr",
-            {"finder": "snip", "rounds": 1},
-            "study lr: what it varies does nothing with search.finder snip",
+            {"pruning_method": "snip", "rounds": 1},
+            "study lr: what it varies does nothing with search.pruning_method snip",
         ),
-        ("rounds", {"finder": "snip", "rounds": 1}, "study rounds: what it varies does nothing"),
+        ("rounds", {"pruning_method": "snip", "rounds": 1}, "study rounds: what it varies does nothing"),
         (
             "mask-source",
-            {"finder": "random", "rounds": 1},
-            "does nothing with search.finder random: choose imp",
+            {"pruning_method": "random", "rounds": 1},
+            "does nothing with search.pruning_method random: choose imp",
         ),
-        ("width", {"finder": "random", "rounds": 1}, "does nothing with search.finder random: choose imp"),
+        (
+            "width",
+            {"pruning_method": "random", "rounds": 1},
+            "does nothing with search.pruning_method random: choose imp",
+        ),
         ("ratio", {"scope": "layer", "fc_ratio": 0.2}, "study ratio: it varies one share for all layers"),
         ("transfer", {"method": "natural"}, "a natural search has no adversary"),
     ],
@@ -165,7 +169,7 @@ def test_studies_in_epochs_refuse_budgets_in_iterations(name, base):
 
 
 def test_a_control_that_makes_no_sense_names_the_study_and_its_field(base):
-    base = replace(base, search=replace(base.search, finder="random", rounds=1))
+    base = replace(base, search=replace(base.search, pruning_method="random", rounds=1))
     with pytest.raises(
         InputError, match=r"^study controls, setting controls: study.controls ticket-reinit makes no sense"
     ):

@@ -326,7 +326,7 @@ def test_a_study_of_ones_own_net_and_images(tmp_path, tiny_data):
         runs=tmp_path,
         quiet=True,
         threat={"eps": "0.1"},
-        search={"finder": "snip", "batch": 32},
+        search={"pruning_method": "snip", "batch": 32},
         train={"epochs": 1, "ticket_epochs": 1, "batch": 32, "method": "natural", "lr": 0.05},
         evaluate={"images": 20, "val_steps": 1},
         study={"controls": ["dense", "ticket", "random"]},

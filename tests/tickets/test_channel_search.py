@@ -68,7 +68,7 @@ def test_rounds_are_train_cut_rewind_and_shrink_written_out(channels: Recipe, ti
         fit(small.net, None, tiny_data, how, account, Meter())
         spent.append((account.charged_passes - before, flops.forward_flops(small.net, SHAPE)))
         load_weights(net, small.plan.whole(copy_state(small.net), init), "round")
-        scores = channel_scores(groups, SCORES[what.search.scores](prunable(net), mask), mask)
+        scores = channel_scores(groups, SCORES[what.search.criterion](prunable(net), mask), mask)
         left = prune_channels(scores, lives, 0.3)
         assert all(bool((new <= old).all()) for new, old in zip(left, lives, strict=True))
         lives, mask = left, channel_mask(groups, left, full)
@@ -124,7 +124,7 @@ def test_a_search_that_was_stopped_in_a_smaller_net_ends_the_same(
 
 
 def test_snip_cuts_channels_too(channels: Recipe, tiny_data: Dataset) -> None:
-    found, _ = search(channels, tiny_data, finder="snip", rounds=1, ratio=0.5)
+    found, _ = search(channels, tiny_data, pruning_method="snip", rounds=1, ratio=0.5)
     net, _, _ = parts(channels, tiny_data)
     groups = channel_groups(net, SHAPE)
     lives = live_channels(groups, found.mask)
@@ -230,7 +230,10 @@ def test_to_single_weights_multiples_say_nothing(tiny_recipe: Recipe) -> None:
 
 
 ROWS = {
-    "random channels": ({"finder": "random"}, "random channels are a narrower net.*dense-narrow-flops"),
+    "random channels": (
+        {"pruning_method": "random"},
+        "random channels are a narrower net.*dense-narrow-flops",
+    ),
     "ratio of a kind of layer": (
         {"scope": "layer", "fc_ratio": 0.5},
         "search.fc_ratio is for single weights",
@@ -242,8 +245,10 @@ ROWS = {
 def test_a_layer_that_only_reads_channels_cannot_spare_them(channels: Recipe, tiny_data: Dataset) -> None:
     net, _, _ = parts(channels, tiny_data)
     output = list(prunable(net))[-1]
-    with pytest.raises(InputError, match=f"search.spare '{output}' spares no channels.*which is one of"):
-        search(channels, tiny_data, spare=output)
+    with pytest.raises(
+        InputError, match=f"search.ignored_layers '{output}' spares no channels.*which is one of"
+    ):
+        search(channels, tiny_data, ignored_layers=output)
 
 
 class Counting(torch.nn.Module):
@@ -291,7 +296,7 @@ def test_dead_channels_of_a_net_that_counts_them_stay_and_it_is_said(
 
 
 def test_nor_is_its_ticket_found_at_the_init(channels: Recipe, tiny_data: Dataset) -> None:
-    _, what, how = parts(channels, tiny_data, rounds=1, ratio=0.5, finder="snip")
+    _, what, how = parts(channels, tiny_data, rounds=1, ratio=0.5, pruning_method="snip")
     ledger = Ledger("search")
     with ledger.running(), pytest.raises(InputError, match=r"channels of one\.weight cannot be removed"):
         find_ticket(Counting(), tiny_data, what.search, how, ledger, Meter())
@@ -300,7 +305,7 @@ def test_nor_is_its_ticket_found_at_the_init(channels: Recipe, tiny_data: Datase
 @pytest.mark.parametrize("row", ROWS)
 def test_what_makes_no_sense_of_channels_is_refused(channels: Recipe, row: str) -> None:
     fields, said = ROWS[row]
-    changes = {"rounds": 1} if "finder" in fields else {}
+    changes = {"rounds": 1} if "pruning_method" in fields else {}
     with pytest.raises(InputError, match=said):
         recipes.check(replace(channels, search=replace(channels.search, **fields, **changes)))
 
@@ -330,6 +335,6 @@ def test_a_net_that_cannot_be_narrowed_is_named(channels: Recipe, tiny_data: Dat
     )
     _, what, how = parts(channels, tiny_data)
     with pytest.raises(
-        InputError, match=r"0\.weight cannot be pruned; 1 \(GroupNorm\).*search.spare 0\.weight"
+        InputError, match=r"0\.weight cannot be pruned; 1 \(GroupNorm\).*search.ignored_layers 0\.weight"
     ):
         find_ticket(net, tiny_data, what.search, how, Ledger("search"), Meter())

@@ -85,7 +85,7 @@ def test_each_decision_is_reproduced_from_the_logged_distances(tiny_recipe, tiny
         ]
         assert found.history[-1]["passes"] == ledger.charged_passes == whole.history[end - 1]["passes"]
     assert decided(whole.history, worst[3] + 1e-9) < 12
-    score = SCORES[tiny_recipe.search.scores](prunable(net), Mask.full(net))
+    score = SCORES[tiny_recipe.search.criterion](prunable(net), Mask.full(net))
     assert whole.mask == prune(score, Mask.full(net), tiny_recipe.search.ratio)
 
 

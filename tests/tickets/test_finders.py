@@ -74,7 +74,7 @@ def test_snip_is_how_the_loss_moves_with_a_factor_on_each_weight():
 
 def test_snip_keeps_the_weights_of_highest_sensitivity_and_costs_one_batch(tiny_recipe, tiny_data):
     net, found, how, ledger, recipe = search(
-        tiny_recipe, tiny_data, finder="snip", method="natural", scores="magnitude"
+        tiny_recipe, tiny_data, pruning_method="snip", method="natural", criterion="magnitude"
     )
     from robust_tickets.data.batches import batches
 
@@ -89,8 +89,8 @@ def test_snip_keeps_the_weights_of_highest_sensitivity_and_costs_one_batch(tiny_
 
 
 def test_snip_on_attacked_images_is_another_and_is_charged_the_attack(tiny_recipe, tiny_data):
-    _, natural, *_ = search(tiny_recipe, tiny_data, finder="snip", method="natural")
-    _, found, _, ledger, recipe = search(tiny_recipe, tiny_data, finder="snip", method="fgsm")
+    _, natural, *_ = search(tiny_recipe, tiny_data, pruning_method="snip", method="natural")
+    _, found, _, ledger, recipe = search(tiny_recipe, tiny_data, pruning_method="snip", method="fgsm")
     assert found.mask != natural.mask
     assert ledger.charged_passes == planning.search_passes(recipe, tiny_data.spec).total == 4 * 32
 
@@ -98,7 +98,7 @@ def test_snip_on_attacked_images_is_another_and_is_charged_the_attack(tiny_recip
 def test_snip_draws_what_a_training_of_the_seed_would(tiny_recipe, tiny_data):
     """Dropout and augmentation are those of the seed's first step, so that the same search is the same."""
     recipe = replace(tiny_recipe, model=Model("conv-2", width=0.2, dropout=0.5))
-    settings = {"finder": "snip", "method": "natural"}
+    settings = {"pruning_method": "snip", "method": "natural"}
     one, again = (search(recipe, tiny_data, **settings)[1].mask for _ in range(2))
     assert one == again
     plain = search(recipe, tiny_data, **settings, augment=False)[1].mask
@@ -106,7 +106,7 @@ def test_snip_draws_what_a_training_of_the_seed_would(tiny_recipe, tiny_data):
 
 
 def test_a_random_mask_costs_nothing_and_differs_by_seed(tiny_recipe, tiny_data):
-    _, found, _, ledger, recipe = search(tiny_recipe, tiny_data, finder="random")
+    _, found, _, ledger, recipe = search(tiny_recipe, tiny_data, pruning_method="random")
     assert ledger.charged_passes == planning.search_passes(recipe, tiny_data.spec).total == 0
     assert found.mask.kept == found.mask.size - round(0.7 * found.mask.size)
     full = Mask.full(registry.build(model_spec(recipe, tiny_data.spec), seed=0))
@@ -115,7 +115,9 @@ def test_a_random_mask_costs_nothing_and_differs_by_seed(tiny_recipe, tiny_data)
 
 
 def test_spared_layers_of_a_random_mask_stay_whole(tiny_recipe, tiny_data):
-    _, found, *_ = search(tiny_recipe, tiny_data, finder="random", spare="fc2*", densities="uniform")
+    _, found, *_ = search(
+        tiny_recipe, tiny_data, pruning_method="random", ignored_layers="fc2*", densities="uniform"
+    )
     shares = {name: float(kept.double().mean()) for name, kept in found.mask.items()}
     assert shares == {
         "fc1.weight": pytest.approx(0.3, abs=1e-2),
@@ -170,7 +172,7 @@ def test_fine_tuning_goes_on_from_the_trained_weights(tiny_recipe, tiny_data):
     mask = Mask.full(net)
     for _ in range(2):
         fit(net, mask, tiny_data, how, Ledger("train"), Meter())
-        mask = prune(SCORES[tiny_recipe.search.scores](prunable(net), mask), mask, 0.4)
+        mask = prune(SCORES[tiny_recipe.search.criterion](prunable(net), mask), mask, 0.4)
     assert found.mask == mask
     assert all(torch.equal(found.init[name], value) for name, value in copy_state(net).items())
 

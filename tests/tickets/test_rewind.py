@@ -86,7 +86,7 @@ def test_without_rewinding_it_is_the_untrained_net(recipe, tiny_data, machine):
 def test_later_rounds_are_the_loop_from_step_k_written_out(k, recipe, tiny_data, machine):
     net, found, *_ = search(recipe, tiny_data, machine, rewind_iterations=k, rounds=3)
     assert recipe.compute.channels_last
-    score = SCORES[recipe.search.scores]
+    score = SCORES[recipe.search.criterion]
     by_hand = Experiment(recipe).fresh_net(0, machine)
     mask, early = Mask.full(by_hand), copy_state(by_hand)
     for number in range(3):

@@ -31,7 +31,7 @@ def test_one_round_is_one_shot_pruning_of_a_trained_dense_net(tiny_recipe, tiny_
     dense = registry.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
     fit(dense, None, tiny_data, how, Ledger("train"), Meter())
     mask = Mask.full(dense)
-    score = SCORES[tiny_recipe.search.scores]
+    score = SCORES[tiny_recipe.search.criterion]
     assert found.mask == prune(score(prunable(dense), mask), mask, 0.8)
 
 
@@ -44,7 +44,7 @@ def test_rounds_are_train_prune_rewind_written_out(tiny_recipe, tiny_data):
         load_weights(net, init, "init")
         fit(net, mask, tiny_data, how, Ledger("train"), Meter())
         before = mask
-        mask = prune(SCORES[tiny_recipe.search.scores](prunable(net), mask), mask, 0.3)
+        mask = prune(SCORES[tiny_recipe.search.criterion](prunable(net), mask), mask, 0.3)
         assert all((mask[name] <= before[name]).all() for name in mask)
     assert found.mask == mask
     assert all(torch.equal(found.init[name], value) for name, value in init.items())

@@ -197,7 +197,7 @@ def test_a_net_of_the_users_own_is_named_by_the_user(tiny_data):
         net_of_mine,
         tiny_data,
         quiet=True,
-        search={"epochs": 1, "batch": 32, "finder": "snip"},
+        search={"epochs": 1, "batch": 32, "pruning_method": "snip"},
         threat={"eps": "0.1"},
     )
     assert "net_of_mine, images 1 x 8 x 8" in describe_ticket(found)

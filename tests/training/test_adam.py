@@ -86,7 +86,8 @@ def test_no_pruned_weight_is_in_the_net_or_in_a_moment_after_any_step(conv_net, 
     optimisers = []
     real = loop_module.make_optimiser
     monkeypatch.setattr(
-        "robust_tickets.training.loop.optimiser_of", lambda *a: optimisers.append(real(*a)) or optimisers[-1]
+        "robust_tickets.training.loop.make_optimiser",
+        lambda *a: optimisers.append(real(*a)) or optimisers[-1],
     )
 
     class Watch(Meter):

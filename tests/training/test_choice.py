@@ -40,7 +40,7 @@ def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
     how = replace(
         how,
         settings=replace(how.settings, method="natural"),
-        evaluate=replace(how.evaluate, choose=choose),
+        evaluate=replace(how.evaluate, select_by=choose),
         steps=14,  # the last epoch is cut short
     )
     fitted = fit(conv_net, None, tiny_data, how, Ledger("train"), Meter())

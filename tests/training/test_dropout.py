@@ -56,7 +56,7 @@ def kept(net, data, how):
     net.dropout = Noted(net.dropout.p)
     last(net, data, how)
     layers = net.dropout.kept
-    assert len(layers) == 2 * (how.steps - how.begin), "it drops in the update, and never in an attack"
+    assert len(layers) == 2 * (how.steps - how.begin), "it milestones in the update, and never in an attack"
     return [torch.cat(layers[i : i + 2], 1) for i in range(0, len(layers), 2)]
 
 
@@ -102,7 +102,7 @@ def test_every_step_and_every_seed_drops_others(make, tiny_data, how):
 
 @pytest.mark.parametrize("begin", [3, 4])
 def test_a_step_can_be_had_again_by_itself(begin, make, tiny_data, natural):
-    """A training that begins at a step drops what the whole one drops from that step on."""
+    """A training that begins at a step milestones what the whole one milestones from that step on."""
     whole = kept(make(), tiny_data, natural)
     rest = kept(make(), tiny_data, replace(natural, begin=begin))
     assert len(rest) == 8 - begin

@@ -211,7 +211,7 @@ def test_pgd_of_one_step_is_watched_like_fgsm_and_of_two_is_not(conv_net, tiny_d
 
 
 def test_where_asked_it_goes_back_to_the_best_epoch_and_ends(conv_net, tiny_data, on_fgsm, fooled):
-    back = replace(on_fgsm, settings=replace(on_fgsm.settings, overfitting="go-back"))
+    back = replace(on_fgsm, settings=replace(on_fgsm.settings, overfitting="restore-best"))
     ledger = Ledger("train")
     fitted = trained(conv_net, tiny_data, back, ledger)
     assert [record["epoch"] for record in fitted.history] == [1, 2]

@@ -35,12 +35,12 @@ def by_torch(make, steps=STEPS):
 
 
 @pytest.mark.parametrize(
-    ("drops", "milestones"),
+    ("shares", "steps"),
     [((0.5, 0.75), [60, 90]), ((1 / 3, 2 / 3, 0.9), [40, 80, 108]), ((0.1,), [12]), ((0.996,), [])],
 )
-def test_step_is_multi_step_lr(drops, milestones):
-    expected = by_torch(lambda optimiser: lr_scheduler.MultiStepLR(optimiser, milestones, gamma=0.1))
-    assert rates(Training(lr=0.1, schedule="step", drops=drops)) == expected
+def test_step_is_multi_step_lr(shares, steps):
+    expected = by_torch(lambda optimiser: lr_scheduler.MultiStepLR(optimiser, steps, gamma=0.1))
+    assert rates(Training(lr=0.1, schedule="step", milestones=shares)) == expected
 
 
 def test_cosine_is_cosine_annealing_lr():
@@ -88,9 +88,9 @@ def test_warm_up_is_linear_and_ends_at_lr(schedule, low, share, warm):
     st.sampled_from([0.0, 0.1, 1 / 3, 0.45]),
     st.sampled_from([(0.5, 0.75), (0.1,), (1 / 3, 2 / 3, 0.9)]),
 )
-def test_a_longer_schedule_has_the_same_shape(scale, schedule, warmup, drops):
+def test_a_longer_schedule_has_the_same_shape(scale, schedule, warmup, milestones):
     settings = Training(
-        lr=0.1, schedule=schedule, drops=drops, warmup=warmup, warmup_lr=0.01 if warmup else 0.0
+        lr=0.1, schedule=schedule, milestones=milestones, warmup=warmup, warmup_lr=0.01 if warmup else 0.0
     )
     for step in range(30):
         short = learning_rate(settings, step, 30)
@@ -104,7 +104,7 @@ def test_a_longer_schedule_has_the_same_shape(scale, schedule, warmup, drops):
 @example(Fraction(29, 100), 100)  # and 0.29 * 100 a little less than 29
 @example(Fraction(1, 2), 15)
 def test_a_drop_falls_on_the_first_step_that_is_not_before_its_share(share, steps):
-    settings = Training(lr=0.1, schedule="step", drops=(float(share),))
+    settings = Training(lr=0.1, schedule="step", milestones=(float(share),))
     first = math.ceil(share * steps)
     assert learning_rate(settings, first - 1, steps) == 0.1
     assert learning_rate(settings, first, steps) == pytest.approx(0.01)
