@@ -64,10 +64,10 @@ def find_ticket(
     is the init. With `search.after` fine-tune nothing is rewound: rounds and ticket go on from
     the trained weights (Han et al. 2015), on the schedule from its beginning. Each record has
     `mask_distances`, and a round may end by them (`Converging`). A pruning method that trains nothing prunes
-    the init (`mask_at_init`). A search goes on from the rounds of `earlier`, and then from `state` within the next
-    one; `each_round` is told of each round when it is done, and `offer` gives for each round's number what
-    its training offers its states to. The net is left trained, as the last round had it. Raises InputError
-    as `fit`, `prune` and `check_paths` do.
+    the init (`mask_at_init`). A search goes on from the rounds of `earlier`, and then from `state` within the
+    next one; `each_round` is told of each round when it is done, and `offer` gives for each round's number
+    what its training offers its states to. The net is left trained, as the last round had it. Raises
+    InputError as `fit`, `prune` and `check_paths` do.
     """
     init = copy_state(net) if earlier is None else earlier.init
     cut = pruning_step(net, search, data.spec.shape)
