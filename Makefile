@@ -1,22 +1,35 @@
-# make demo: the whole job on digits; make test: lint, types and tests; make wheel: a wheel in dist/;
-# make oracle: Auto-PGD and Square against their authors' code (fetches 42 MB); make soak: kills and faults;
-# make lowest: the tests with the oldest dependencies allowed; make audit: known vulnerabilities.
-# make bench: steps beside torchattacks' and their own floor, and convolutions by width. Each makes .venv once.
+# Each of these makes .venv once.
+#   make test      lint, types and the fast tests: under six minutes on two cores
+#   make test-all  the same with the slow tests: real images, full-size recipes, thousands of damaged files,
+#                  signals and stopped jobs at every point; what continuous integration runs
+#   make demo      a whole comparison on digits
+#   make wheel     a wheel in dist/
+#   make oracle    Auto-PGD and Square against their authors' code (downloads 42 MB)
+#   make soak      random kills and file faults, compared with undisturbed runs
+#   make lowest    the fast tests with the oldest dependencies allowed
+#   make audit     known vulnerabilities of the dependencies (asks a service on the network)
+#   make bench     attack steps beside torchattacks' and their own lower bound; convolutions by width
+# Slow tests are marked `@pytest.mark.slow`. Only make leaves them out: `pytest tests/some_file.py` runs all tests
+# of that file, `pytest -m "not slow" tests/some_file.py` its fast ones.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format oracle soak bench lowest audit wheel clean
+.PHONY: demo test test-all lint types format oracle soak bench lowest audit wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo
 
-# a file's tests stay together, as they share what they train; long files of few tests do not come last
+# a file's tests stay on one worker, as they share what they train
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
-# threads that wait leave the cores to the other tests
+FAST := -m "not slow"
+# idle OpenMP threads sleep instead of spinning, which leaves the cores to the other workers
 PASSIVE := OMP_WAIT_POLICY=PASSIVE
 
 test: lint types
+	$(PASSIVE) $(BIN)/pytest $(PARALLEL) $(FAST)
+
+test-all: lint types
 	$(PASSIVE) $(BIN)/pytest $(PARALLEL)
 
 lint: $(VENV)/installed-test
@@ -34,16 +47,14 @@ oracle: $(VENV)/installed-test
 	$(BIN)/python -m pip install --editable '.[oracle]'
 	$(BIN)/pytest tests/oracles/test_pyautoattack.py
 
-# the tests with the oldest releases of the dependencies that pyproject.toml allows, which are behind what
-# others deprecate; torch 2.10 warns of how it reads its own programs
+# old releases use what newer ones deprecate, and torch 2.10 warns of how it reads its own exported programs
 OLD := -W ignore::DeprecationWarning -W "ignore:The given buffer is not writable:UserWarning"
 lowest:
 	$(PYTHON) -m venv --clear $(VENV)-lowest
 	$(PYTHON) .ci/lowest.py > $(VENV)-lowest/constraints.txt
 	$(VENV)-lowest/bin/python -m pip install --constraint $(VENV)-lowest/constraints.txt --editable '.[test]'
-	$(PASSIVE) $(VENV)-lowest/bin/pytest $(PARALLEL) $(OLD)
+	$(PASSIVE) $(VENV)-lowest/bin/pytest $(PARALLEL) $(FAST) $(OLD)
 
-# known vulnerabilities of what is installed; asks an advisory service on the network
 audit: $(VENV)/installed
 	$(PYTHON) -m venv --clear $(VENV)-audit
 	$(VENV)-audit/bin/python -m pip install pip-audit
@@ -58,7 +69,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.channels --out runs/bench/channels
 
 wheel: $(VENV)/installed
-	rm -rf build  # what was removed must not come back
+	rm -rf build  # else deleted modules would be packed again
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
 # the stamps are newer than pyproject.toml, so a second call installs nothing

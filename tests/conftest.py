@@ -1,4 +1,7 @@
-"""Small things that many tests need: a tiny recipe, its data, and a machine that says nothing."""
+"""Fixtures of many tests: a tiny recipe, its images, and a machine without progress output.
+
+Tests marked `@pytest.mark.slow` are left out by `make test` only; pytest itself runs all (see the Makefile).
+"""
 
 from dataclasses import replace
 
