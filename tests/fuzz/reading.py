@@ -1,4 +1,4 @@
-"""Read damaged files of one kind: `reading.py KIND N FOLDER`. Prints how many there were and were refused."""
+"""Reads damaged files in little memory: `reading.py FILES FOLDER KIND...`; prints `KIND REFUSED` lines."""
 
 import io
 import json
@@ -10,11 +10,12 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from mutations import forged, misshapen, mutated
+from mutations import change_table, change_tensors, mutate
 from PIL import Image
 
 from robust_tickets.base.errors import InputError
@@ -36,50 +37,52 @@ from robust_tickets.training.loop import copy_state
 from robust_tickets.training.published_weights import load_published
 from robust_tickets.training.state import TrainingState
 
-GIGABYTE = 2**30
 SPEC = ModelSpec("lenet-300-100", 0.03, (1, 8, 8), 10, (0.3,), (0.4,))
-RAW = ModelSpec("resnet20", 0.5, (3, 8, 8), 10, (0.0,) * 3, (1.0,) * 3)
+PUBLISHED = ModelSpec("resnet20", 0.5, (3, 8, 8), 10, (0.0,) * 3, (1.0,) * 3)
 
 
 def tickets(folder: Path) -> list[bytes]:
-    net = registry.build(SPEC, seed=0)
-    mask = Mask({name: kept > -1 for name, kept in Mask.full(net).items()})
-    table = to_table(Recipe())
-    Ticket(SPEC, copy_state(net), mask, {"search": table["search"]}, "0" * 16, 0, 10, 100).save(folder / "t")
-    return [(folder / "t").read_bytes()]
+    net, table, file = registry.build(SPEC, seed=0), to_table(Recipe()), folder / "ticket"
+    search = {"search": table["search"]}
+    Ticket(SPEC, copy_state(net), Mask.full(net), search, "0" * 16, 0, 10, 100).save(file)
+    return [file.read_bytes()]
 
 
 def checkpoints(folder: Path) -> list[bytes]:
-    state = copy_state(registry.build(SPEC, seed=0))
-    Checkpoint(state, SPEC, to_table(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.25).save(folder / "c")
-    return [(folder / "c").read_bytes()]
+    state, file = copy_state(registry.build(SPEC, seed=0)), folder / "checkpoint"
+    Checkpoint(state, SPEC, to_table(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.25).save(file)
+    return [file.read_bytes()]
 
 
 def states(folder: Path) -> list[bytes]:
-    state = copy_state(registry.build(SPEC, seed=0))
-    record = {"epoch": 1, "step": 4, "val_robust": 0.1}
-    moments = {
-        "0/momentum_buffer": torch.zeros_like(next(iter(registry.build(SPEC, seed=0).parameters())).detach())
-    }
-    Checkpointer(folder / "states", TRAINING, {}, CheckpointInterval(), print).keep(
-        4,
-        TrainingState(
-            4,
-            state,
-            moments,
-            copy_state(registry.build(SPEC, seed=1)),
-            1,
-            None,
-            torch.zeros(()),
-            [record],
-            (),
-            {"seconds": {}},
-            [{"columns": [], "verdicts": torch.zeros(2, 5)}, {"step": 3, "current": torch.zeros(4, 1, 8, 8)}],
-            [{"step": 2, "epoch": 0.5, "val_loss": 2.3}],
-            {"0/fc1.weight": torch.zeros(9, dtype=torch.uint8)},
-        ),
+    net = registry.build(SPEC, seed=0)
+    state = TrainingState(
+        step=4,
+        net=copy_state(net),
+        moments={"0/momentum_buffer": torch.zeros_like(next(net.parameters())).detach()},
+        best=copy_state(registry.build(SPEC, seed=1)),
+        best_epoch=1,
+        early=None,
+        loss_sum=torch.zeros(()),
+        history=[{"epoch": 1, "step": 4, "val_robust": 0.1}],
+        warnings=(),
+        ledger={"seconds": {}},
+        points=[{"step": 2, "epoch": 0.5, "val_loss": 2.3}],
+        watched={"0/fc1.weight": torch.zeros(9, dtype=torch.uint8)},
     )
+    Checkpointer(folder / "states", TRAINING, {}, CheckpointInterval(), print).keep(4, state)
     return [file.read_bytes() for file in (folder / "states").iterdir()]
+
+
+def read_state(file: Path) -> object:
+    """The newest training state of the file's folder, in a network and an optimiser."""
+    messages: list[str] = []
+    state = Checkpointer(file.parent, TRAINING, {}, CheckpointInterval(), messages.append).newest()
+    if state is None:
+        raise InputError(messages[-1] if messages else "it belongs to another training")
+    net = registry.build(SPEC, seed=0)
+    state.restore(net, torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
+    return state
 
 
 def recipes(folder: Path) -> list[bytes]:
@@ -87,47 +90,49 @@ def recipes(folder: Path) -> list[bytes]:
 
 
 def verdicts(folder: Path) -> list[bytes]:
-    matrix = VerdictMatrix(torch.arange(40), torch.arange(40) % 10, folder / "v.npz", {"eps": "8/255"})
+    matrix = read_verdicts(folder / "verdicts.npz")
     for attack in ("clean", "pgd-20", "square"):
         matrix.column(attack, "steps=20").verdicts[:20] = 1
     matrix.save()
-    return [(folder / "v.npz").read_bytes()]
+    return [(folder / "verdicts.npz").read_bytes()]
+
+
+def read_verdicts(file: Path) -> VerdictMatrix:
+    return VerdictMatrix(torch.arange(40), torch.arange(40) % 10, file, {"eps": "8/255"})
 
 
 def weights(folder: Path) -> list[bytes]:
-    state = registry.build(RAW, seed=0).state_dict()
-    found = []
-    for zipped in (True, False):
-        content = io.BytesIO()
+    """A state dict in both formats of torch.save."""
+    contents = [io.BytesIO(), io.BytesIO()]
+    state = registry.build(PUBLISHED, seed=0).state_dict()
+    for content, zipped in zip(contents, (True, False), strict=True):
         torch.save({"state_dict": state}, content, _use_new_zipfile_serialization=zipped)
-        found.append(content.getvalue())
-    return found
+    return [content.getvalue() for content in contents]
 
 
 def pictures() -> dict[str, bytes]:
-    rng = np.random.default_rng(0)
-    found = {}
-    for split in ("train", "test"):
-        for kind in "ab":
-            for number in range(3):
-                content = io.BytesIO()
-                pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(content, "PNG" if number else "BMP")
-                found[f"{split}/{kind}/{number}.{'png' if number else 'bmp'}"] = content.getvalue()
-    return found
+    """Images of two classes in two splits, by path."""
+    rng, files = np.random.default_rng(0), {}
+    for place in (
+        f"{split}/{label}/{number}" for split in ("train", "test") for label in "ab" for number in "012"
+    ):
+        content, suffix = io.BytesIO(), "bmp" if place.endswith("0") else "png"
+        Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).save(content, suffix)
+        files[f"{place}.{suffix}"] = content.getvalue()
+    return files
 
 
 def tars(folder: Path) -> list[bytes]:
-    found = []
+    contents = []
     for mode in ("w", "w:gz", "w:xz"):
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode=mode) as archive:
             for name, picture in pictures().items():
-                info = tarfile.TarInfo(name)
-                info.size = len(picture)
-                archive.addfile(info, io.BytesIO(picture))
-        found.append(content.getvalue())
-    return found
+                member = tarfile.TarInfo(name)
+                member.size = len(picture)
+                archive.addfile(member, io.BytesIO(picture))
+        contents.append(content.getvalue())
+    return contents
 
 
 def zips(folder: Path) -> list[bytes]:
@@ -138,90 +143,92 @@ def zips(folder: Path) -> list[bytes]:
     return [content.getvalue()]
 
 
-def accounts(folder: Path) -> list[bytes]:
-    account = {"stage": "train", "seconds": {"attack": 1.5}, "passes": {}, "charged_passes": 10}
-    return [json.dumps(account).encode(), json.dumps([account] * 3, indent=1).encode()]
-
-
-def of_folder(file: Path) -> object:
+def read_images(file: Path) -> object:
     return load.load(Data("folder", root=file, val_images=2))
 
 
-def state_in(file: Path) -> object:
-    """The newest state of the file's folder, put into a net and an optimiser."""
-    said: list[str] = []
-    state = Checkpointer(file.parent, TRAINING, {}, CheckpointInterval(), said.append).newest()
-    if state is None:
-        raise InputError(said[-1] if said else "it is of another training")
-    net = registry.build(SPEC, seed=0)
-    state.restore(net, torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
-    return state
+def ledgers(folder: Path) -> list[bytes]:
+    ledger = {"stage": "train", "seconds": {"attack": 1.5}, "passes": {}, "charged_passes": 10}
+    return [json.dumps(ledger).encode(), json.dumps([ledger] * 3, indent=1).encode()]
 
 
-KINDS: dict[str, tuple[Callable[[Path], list[bytes]], Callable[[Path], object], str]] = {
-    "ticket": (tickets, Ticket.load, "ticket.safetensors"),
-    "checkpoint": (checkpoints, lambda file: Checkpoint.load(file).net(), "best.safetensors"),
-    "state": (states, state_in, "step-00000004.safetensors"),
-    "recipe": (recipes, lambda file: load_recipe(str(file)), "mine.toml"),
-    "verdicts": (
-        verdicts,
-        lambda file: VerdictMatrix(torch.arange(40), torch.arange(40) % 10, file, {"eps": "8/255"}),
-        "verdicts.npz",
-    ),
-    "weights": (weights, lambda file: load_published(file, RAW, Recipe()), "weights.pt"),
-    "tar": (tars, of_folder, "images.tar"),
-    "zip": (zips, of_folder, "images.zip"),
-    "json": (accounts, run_files.read_json, "ledger.json"),
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: its name, whole samples, its reader, and its kind as a tensor file with a hash."""
+
+    name: str
+    samples: Callable[[Path], list[bytes]]
+    read: Callable[[Path], object]
+    hashed: str = ""
+
+
+KINDS = {
+    "ticket": Kind("ticket.safetensors", tickets, Ticket.load, "ticket"),
+    "checkpoint": Kind("best.safetensors", checkpoints, lambda f: Checkpoint.load(f).net(), "checkpoint"),
+    "state": Kind("step-00000004.safetensors", states, read_state, "training state"),
+    "recipe": Kind("mine.toml", recipes, lambda file: load_recipe(str(file))),
+    "verdicts": Kind("verdicts.npz", verdicts, read_verdicts),
+    "weights": Kind("weights.pt", weights, lambda file: load_published(file, PUBLISHED, Recipe())),
+    "tar": Kind("images.tar", tars, read_images),
+    "zip": Kind("images.zip", zips, read_images),
+    "json": Kind("ledger.json", ledgers, run_files.read_json),
 }
 
 
-HASHED = {"ticket": "ticket", "checkpoint": "checkpoint", "state": "training state"}
-
-
-def forge(file: Path, valid: bytes, kind: str, rng: random.Random) -> None:
-    """Write a file whose content is odd and whose hash is right."""
-    file.write_bytes(valid)
+def forge(file: Path, sample: bytes, kind: str, rng: random.Random) -> None:
+    """Write a tensor file with wrong content and the right hash."""
+    file.write_bytes(sample)
     tensors, meta = tensor_file.load(file, kind)
     del meta["hash"], meta["kind"], meta["version"]
     if rng.random() < 0.6:
-        meta = forged(meta, rng)
+        meta = change_table(meta, rng)
     else:
-        tensors = misshapen(tensors, rng)
+        tensors = change_tensors(tensors, rng)
     tensor_file.save(file, kind, tensors, meta)
 
 
-def main(kind: str, n: int, folder: Path) -> None:
-    """Read them, each written where a whole one would lie."""
-    warnings.simplefilter("ignore")
-    make, read, name = KINDS[kind]
-    folder.mkdir(exist_ok=True)
-    valid, file = make(folder), folder / name
-    for content in valid:
-        file.write_bytes(content)
-        read(file)
+def limit_memory(more: int) -> None:
+    """Allow this process so many bytes of address space more than it has."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + GIGABYTE
+    limit = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    refused = files = 0
-    rng = random.Random(zlib.crc32(kind.encode()))
-    for number, content in enumerate(mutated(valid, n, rng)):
-        if kind in HASHED and number % 2:
-            forge(file, valid[0], HASHED[kind], rng)
+
+
+def count_refused(name: str, kind: Kind, samples: list[bytes], files: int, folder: Path) -> int:
+    """Read damaged files, each written where a whole one would lie; the number that was refused."""
+    file, rng, refused = folder / kind.name, random.Random(zlib.crc32(name.encode())), 0
+    for number, content in enumerate(mutate(samples, files, rng)):
+        if kind.hashed and number % 2:
+            forge(file, samples[0], kind.hashed, rng)
         else:
             file.write_bytes(content)
-        files += 1
         try:
-            read(file)
+            kind.read(file)
         except InputError as error:
             refused += 1
             if len(str(error)) > 20_000:
-                sys.exit(f"file {number}: a message of {len(str(error))} characters")
+                sys.exit(f"{name} {number}: a message of {len(str(error))} characters")
         except BaseException:
-            (folder / f"bad-{kind}-{number}").write_bytes(content)
-            print(f"file {number} of {kind}, kept in {folder}", flush=True)
+            print(f"{name} {number} is at {file}", flush=True)
             raise
-    print(files, refused)
+    return refused
+
+
+def main(files: int, folder: Path, names: list[str]) -> None:
+    """Read whole samples of all kinds, then damaged ones under a limit of memory."""
+    warnings.simplefilter("ignore")
+    samples = {}
+    for name in names:
+        place = folder / name
+        place.mkdir()
+        samples[name] = KINDS[name].samples(place)
+        for content in samples[name]:
+            (place / KINDS[name].name).write_bytes(content)
+            KINDS[name].read(place / KINDS[name].name)
+    limit_memory(1 << 30)
+    for name in names:
+        print(name, count_refused(name, KINDS[name], samples[name], files, folder / name), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
