@@ -95,6 +95,6 @@ def test_planned_passes_are_those_of_the_ledgers(changes, tiny_recipe, machine, 
     ticket = Ticket.load(search_stage.search(what, 0, run, machine))
     assert ticket.passes == planning.search_passes(recipe, DIGITS).total
     plan = planning.plan(recipe, "dense", DIGITS)
-    folder = train_stage.train(what, 0, run, machine, plan, None)
-    ledger = read_json(folder / "ledger.json")
+    arm = train_stage.train(what, 0, run, machine, plan, None)
+    ledger = read_json(arm.ledger)
     assert ledger["charged_passes"] == planning.training_passes(plan.training, plan.steps).total

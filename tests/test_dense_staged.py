@@ -69,12 +69,12 @@ def test_it_is_one_training_after_the_other(compared, staged, tiny_data):
         ("dense-staged-first", half, staged.search),
         ("dense-staged", tiny_data, staged.train),
     ):
-        last = json.loads((compared.arm(0, arm) / "metrics.jsonl").read_text().splitlines()[-1])
+        last = json.loads(compared.arm(0, arm).metrics.read_text().splitlines()[-1])
         how = what.fit(settings, last["step"], 0)
         ledger = Ledger("train", clock_for("cpu"))
         with ledger.running(), Silent().stage("", 1) as meter:
             fit(net, None, images, how, ledger, meter)
-    theirs = Checkpoint.load(compared.arm(0, "dense-staged") / "last.safetensors").state
+    theirs = Checkpoint.load(compared.arm(0, "dense-staged").last).state
     assert all(torch.equal(theirs[name], value) for name, value in copy_state(net).items())
 
 
@@ -82,9 +82,7 @@ def test_the_table_charges_it_both(compared):
     text = (compared.path / "timing.md").read_text(encoding="utf-8")
     assert "**On the ticket's own stages, at equal cost** (`dense-staged`" in text
     row = pd.read_csv(compared.path / "timing.csv").set_index("arm").loc["dense-staged"]
-    first, then = (
-        read_json(compared.arm(0, arm) / "ledger.json") for arm in ("dense-staged-first", "dense-staged")
-    )
+    first, then = (read_json(compared.arm(0, arm).ledger) for arm in ("dense-staged-first", "dense-staged"))
     assert row.search_s == pytest.approx(first["charged_seconds"])
     assert row.total_flops == first["charged_flops"] + then["charged_flops"]
     assert not text.count("cannot be said whether the pruning saves")
@@ -109,7 +107,7 @@ def test_nothing_of_it_is_done_twice(compared, staged):
 def test_it_is_the_same_side_by_side(compared, staged, tmp_path):
     side = comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", Silent()), jobs=2)
     for arm in ("dense-staged-first", "dense-staged"):
-        both = [(run.arm(0, arm) / "last.safetensors").read_bytes() for run in (compared, side)]
+        both = [run.arm(0, arm).last.read_bytes() for run in (compared, side)]
         assert both[0] == both[1]
 
 

@@ -62,7 +62,7 @@ def test_every_verb_that_writes_is_refused(holder, tiny_recipe, machine, tmp_pat
         lambda: compare.compare(what, [0], tmp_path, machine),
         lambda: compare.train_from(what, 0, tmp_path, machine, None),
         lambda: compare.search(what, 0, tmp_path, machine),
-        lambda: listing.remove(run.path, really=True),
+        lambda: listing.remove(run.path, confirmed=True),
     ):
         with pytest.raises(InputError, match="another process works in"):
             call()

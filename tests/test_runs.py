@@ -81,9 +81,9 @@ def test_a_full_disk_leaves_the_old_file_and_is_said(tmp_path):
 
 
 MENDS = {
-    errno.ENOSPC: "make room there and give the same command again",
-    errno.EDQUOT: "make room there and give the same command again",
-    errno.EIO: "look at the disk, then give the same command again",
+    errno.ENOSPC: "make room on the disk, then run the same command again",
+    errno.EDQUOT: "make room on the disk, then run the same command again",
+    errno.EIO: "check the disk, then run the same command again",
     errno.EROFS: "choose a folder that can be written",
 }
 
@@ -141,7 +141,7 @@ def test_the_folder_is_named_by_recipe_and_identity_and_not_made_before_it_begin
     demo = recipes.load("demo")
     run = RunDirectory.of(tmp_path / "runs", demo)
     assert run.path == tmp_path / "runs" / f"demo-{demo.identity}"
-    assert run.arm(3, "dense") == run.path / "seed-3" / "dense"
+    assert run.arm(3, "dense").path == run.path / "seed-3" / "dense"
     assert not (tmp_path / "runs").exists()
 
 
@@ -195,10 +195,10 @@ def test_what_is_no_run_directory_is_named(tmp_path, content):
 @pytest.mark.parametrize("key", ["device", "cpu", "vectors", "gpu", "torch"])
 def test_a_run_begun_on_another_machine_is_not_gone_on_with(tmp_path, key):
     run = RunDirectory.of(tmp_path, Recipe())
-    run.check("cpu")
+    run.check_machine("cpu")
     run.begin("cpu", {})
-    run.check("cpu")
+    run.check_machine("cpu")
     env = files.read_json(run.path / "env.json")
     files.write_json(run.path / "env.json", {**env, key: "something else"})
-    with pytest.raises(InputError, match=f"begun with {key} something else.*--runs"):
-        run.check("cpu")
+    with pytest.raises(InputError, match=f"began on a machine with {key} something else.*--runs"):
+        run.check_machine("cpu")

@@ -151,7 +151,7 @@ def _run_recipe(verb: Running) -> None:
     elif isinstance(verb, Compare):
         seeds = range(verb.seed, verb.seed + verb.seeds)
         run = compare.compare(what, seeds, verb.runs, machine, verb.jobs)
-        print((run.path / "timing.md").read_text(encoding="utf-8"))
+        print(run.timing_markdown.read_text(encoding="utf-8"))
         print(run.path)
 
 

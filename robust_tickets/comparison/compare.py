@@ -14,7 +14,7 @@ from robust_tickets.data.dataset import Spec
 from robust_tickets.recipe.fields import FIRST_STAGE, TICKET_ARMS, Arm
 from robust_tickets.report import read, write
 from robust_tickets.runs import files, locks
-from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages import evaluate, experiment, train
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
@@ -49,7 +49,7 @@ class GivenTicketJob:
     run: RunDirectory
     ticket: Path
 
-    def __call__(self, machine: Machine) -> Path:
+    def __call__(self, machine: Machine) -> ArmDirectory:
         """Train and evaluate what is not there already; gives the arm's folder."""
         return _evaluated(
             _trained_from(self.what, self.seed, self.run, machine, self.ticket), self.what, machine
@@ -65,7 +65,7 @@ class ArmJob:
     arm: Arm
     run: RunDirectory
 
-    def __call__(self, machine: Machine) -> Path:
+    def __call__(self, machine: Machine) -> ArmDirectory:
         """Do what is not there already; gives the arm's folder."""
         what, spec = self.what, self.what.spec(machine)
         plan = planning.plan(what.recipe, self.arm, spec)
@@ -99,14 +99,14 @@ class ArmJob:
     def _has_both_stages(self) -> bool:
         """Whether dense-staged is trained to its end, so that nobody needs what its first stage has left."""
         folders = (self.run.arm(self.seed, stage) for stage in (FIRST_STAGE, self.arm))
-        return all((folder / "ledger.json").is_file() for folder in folders)
+        return all(folder.is_finished for folder in folders)
 
     def _first_stage(self, plan: ArmPlan, machine: Machine) -> Ticket:
         """What the second stage begins from: the whole net, as the first has trained it."""
         folder = train.train(self.what, self.seed, self.run, machine, plan, None)
         _check_weights(folder)
-        ledger = files.read_object(folder / "ledger.json", f"remove {folder} and run compare again")
-        last = _loaded(Checkpoint.load, folder / "last.safetensors")
+        ledger = files.read_object(folder.ledger, f"remove {folder} and run compare again")
+        last = _loaded(Checkpoint.load, folder.last)
         return experiment.unpruned_ticket(self.what, last, self.seed, ledger)
 
     def _ticket(self, machine: Machine) -> Ticket:
@@ -121,10 +121,10 @@ def _loaded(load: Callable[[Path], T], file: Path) -> T:
         raise InputError(f"{error}; here: remove {file.parent} and give the same command again") from None
 
 
-def _evaluated(folder: Path, what: Experiment, machine: Machine) -> Path:
+def _evaluated(folder: ArmDirectory, what: Experiment, machine: Machine) -> ArmDirectory:
     """An arm's folder, its checkpoints evaluated."""
-    for name in ("best", "last"):
-        evaluate.evaluate(folder / f"{name}.safetensors", what, machine)
+    for checkpoint in folder.checkpoints:
+        evaluate.evaluate(checkpoint, what, machine)
     return folder
 
 
@@ -185,7 +185,7 @@ def prepare(what: Experiment, seeds: Sequence[int], run: RunDirectory, machine: 
     for seed in seeds:
         inputs |= what.inputs(seed, machine)
     run.check_inputs(inputs)
-    run.check(machine.device)
+    run.check_machine(machine.device)
     run.begin(machine.device, inputs)
 
 
@@ -204,15 +204,15 @@ def train_from(what: Experiment, seed: int, runs: Path, machine: Machine, ticket
     """
     run = RunDirectory.of(runs, what.recipe)
     with locks.lock(run.path):
-        return _trained_from(what, seed, run, machine, ticket_file)
+        return _trained_from(what, seed, run, machine, ticket_file).path
 
 
 def _trained_from(
     what: Experiment, seed: int, run: RunDirectory, machine: Machine, ticket_file: Path | None
-) -> Path:
+) -> ArmDirectory:
     ticket = None if ticket_file is None else Ticket.load(ticket_file)
     plan = planning.plan(what.recipe, "dense" if ticket is None else "ticket", what.spec(machine))
-    own = run.arm(seed, "search") / search_stage.FOUND
+    own = run.search(seed).ticket
     if ticket is not None and not (own.is_file() and Ticket.load(own).hash == ticket.hash):
         plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
     folder = train.train(what, seed, run, machine, plan, ticket)
@@ -220,10 +220,8 @@ def _trained_from(
     return folder
 
 
-def _check_weights(folder: Path) -> None:
+def _check_weights(folder: ArmDirectory) -> None:
     """Raise InputError where an arm is finished and lacks its checkpoints."""
-    for name in ("best", "last"):
-        if not (folder / f"{name}.safetensors").is_file():
-            raise InputError(
-                f"{folder} is finished, but {name}.safetensors is gone: remove it to train again"
-            )
+    for file in folder.checkpoints:
+        if not file.is_file():
+            raise InputError(f"{folder} is finished, but {file.name} is gone: remove it to train again")

@@ -104,16 +104,15 @@ def merge_rows(file: Path, rows: pd.DataFrame) -> None:
     if len(known):
         both = pd.concat([known.astype(object), rows.astype(object)])  # as they are, whatever is missing
         rows = both.drop_duplicates(_KEY, keep="last")
-    files.write_text(file, rows.to_csv(index=False))
+    files.write_text(file, files.csv_text(rows))
 
 
 def read_rows(file: Path) -> pd.DataFrame:
     """The rows of a robustness.csv; none where there is no file. Raises InputError for a damaged one."""
     if not file.is_file():
         return pd.DataFrame(columns=COLUMNS)
+    rows = files.read_csv(file, _TEXTS, "remove it and evaluate again")
     try:
-        # a checkpoint may be called 1 or NA
-        rows = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values=[""])
         if list(rows.columns) == _FIRST:
             rows["norm"] = "Linf"  # written before there was another
         if list(rows.columns) == [*_FIRST, "norm"]:
@@ -124,9 +123,8 @@ def read_rows(file: Path) -> pd.DataFrame:
             raise ValueError("a row of it is cut short")
         for column in set(_FIRST) - set(_TEXTS):
             pd.to_numeric(rows[column])
-    except (ValueError, OSError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"cannot read {file} ({said}): remove it and evaluate again") from None
+    except ValueError as error:
+        raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None
     # where a column is missing, pandas takes it for one of numbers
     return rows.astype(dict.fromkeys(_TEXTS, object)).fillna(dict.fromkeys(_TEXTS, ""))
 

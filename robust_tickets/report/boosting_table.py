@@ -8,6 +8,7 @@ from robust_tickets.report.boosting import boosting
 from robust_tickets.report.claims import contrast
 from robust_tickets.report.tables import heading
 from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import csv_text
 
 TARGET = 90
 """Percent of dense's best that the table is about; boosting.csv has others too."""
@@ -30,7 +31,7 @@ TITLES = (
 
 def boosting_csv(run: RunDirectory) -> str:
     """How fast each arm and seed gets where, as CSV."""
-    return str(boosting(run).to_csv(index=False, float_format="%.6g"))
+    return csv_text(boosting(run), 6)
 
 
 def boosting_markdown(run: RunDirectory) -> str:

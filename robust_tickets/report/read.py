@@ -1,17 +1,14 @@
 """What the files of a run directory say."""
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.fields import FIRST_STAGE, TICKET_ARMS
 from robust_tickets.runs import files as run_files
-from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 
 TABLE_ATTACKS = {"clean": "clean", "fgsm": "fgsm", "pgd-20": "pgd20"}
 """Attacks of the timing table and the names of their columns."""
@@ -84,23 +81,23 @@ def arm_result(run: RunDirectory, seed: int, arm: str) -> ArmResult:
         return _stopped_at_best(arm_result(run, seed, "dense"), run.arm(seed, "dense"))
     folder = run.arm(seed, arm)
     before = before_arm(arm)
-    account = _record(run.arm(seed, before) / "ledger.json", _LEDGER) if before else None
-    about = _record(folder / "arm.json", _ABOUT)
+    account = _record(run.arm(seed, before).ledger, _LEDGER) if before else None
+    about = _record(folder.record, _ABOUT)
     if about.get("arm", arm) != arm:
-        raise InputError(f"{folder / 'arm.json'} is of the arm {about['arm']}: {_MEND}")
+        raise InputError(f"{folder.record} is of the arm {about['arm']}: {_MEND}")
     return ArmResult(
         arm,
         seed,
         about=about,
-        ledger=_record(folder / "ledger.json", _LEDGER),
+        ledger=_record(folder.ledger, _LEDGER),
         before=account,
-        history=_lines(folder / "metrics.jsonl"),
+        history=run_files.read_jsonl(folder.metrics, _MEND),
         accuracy=_accuracy(folder, run),
-        points=_lines(folder / "early.jsonl") if (folder / "early.jsonl").is_file() else [],
+        points=run_files.read_jsonl(folder.early_metrics, _MEND) if folder.early_metrics.is_file() else [],
     )
 
 
-def _stopped_at_best(dense: ArmResult, folder: Path) -> ArmResult:
+def _stopped_at_best(dense: ArmResult, folder: ArmDirectory) -> ArmResult:
     """Dense, had it been stopped at its best epoch: the cost and the curve to there, its accuracy twice."""
     best = dense.about.get("best_epoch")
     history = [record for record in dense.history if record["epoch"] <= (best or 0)]
@@ -131,9 +128,9 @@ def missing_part(run: RunDirectory, seed: int, arm: str) -> str:
     """What an arm of a seed lacks for the table, in words; empty where it lacks nothing."""
     arm = "dense" if arm == "dense-best" else arm
     folder = run.arm(seed, arm)
-    files = [folder / name for name in ("arm.json", "ledger.json", "metrics.jsonl", "robustness.csv")]
+    files = [folder.record, folder.ledger, folder.metrics, folder.robustness]
     before = before_arm(arm)
-    files += [run.arm(seed, before) / "ledger.json"] if before else []
+    files += [run.arm(seed, before).ledger] if before else []
     for file in files:
         if not file.is_file():
             return f"there is no {file}"
@@ -141,15 +138,15 @@ def missing_part(run: RunDirectory, seed: int, arm: str) -> str:
     for name in ("best", "last"):
         for attack in TABLE_ATTACKS:
             if (name, attack) not in found:
-                return f"{folder / 'robustness.csv'} has no row of {name} under {attack}"
+                return f"{folder.robustness} has no row of {name} under {attack}"
     return ""
 
 
-def _accuracy(folder: Path, run: RunDirectory) -> dict[tuple[str, str], float]:
-    file = folder / "robustness.csv"
+def _accuracy(folder: ArmDirectory, run: RunDirectory) -> dict[tuple[str, str], float]:
+    file = folder.robustness
     judged = judged_images(folder, run)
     try:
-        rows = pd.read_csv(file, dtype={"eps": str})
+        rows = run_files.read_csv(file, ("eps", "norm", "source"), "remove it and run compare again")
         if "norm" in rows.columns:  # files from before there was another have none
             rows = rows[rows.norm == run.recipe.threat.norm]
         if "source" in rows.columns:  # images made on another net say how attacks transfer, and no more
@@ -170,11 +167,11 @@ def _step(record: dict[str, Any]) -> tuple[int, int]:
     return int(record.get("step", 0)), int(record["epoch"])
 
 
-def judged_images(folder: Path, run: RunDirectory) -> int:
+def judged_images(folder: ArmDirectory, run: RunDirectory) -> int:
     """On how many test images an arm is judged. Raises InputError for a damaged file."""
     if run.recipe.evaluate.images:
         return run.recipe.evaluate.images
-    about = run_files.read_json(folder / "arm.json")
+    about = run_files.read_json(folder.record)
     if isinstance(about, dict) and "test_images" in about:
         return int(about["test_images"])
     from robust_tickets.data.dataset import SPECS  # imports torch, which a table needs for nothing else
@@ -190,10 +187,3 @@ def _record(file: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         if key not in _TEXTS and not (isinstance(value, int | float) and 0 <= value < math.inf):
             raise InputError(f"{file} has {value!r:.40} for {key}, which is no such number: {_MEND}")
     return record
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {file} ({error}): {_MEND}") from None

@@ -143,7 +143,7 @@ def heading(run: RunDirectory) -> str:
 def notes(run: RunDirectory) -> str:
     """What a reader must know of the figures, and the machine they were taken on."""
     mend = "remove that file and run compare again"
-    about = read_object(run.path / "env.json", mend, ("cpu", "gpu", "threads", "torch"))
+    about = read_object(run.machine_file, mend, ("cpu", "gpu", "threads", "torch"))
     several = len(complete_seeds(run)) > 1
     spread = " Mean ± sample standard deviation over seeds." if several else " One seed: no spread is known."
     gpu = f", {about['gpu']}" if about["gpu"] else ""
@@ -192,7 +192,7 @@ def markdown(run: RunDirectory) -> str:
 def data_title(run: RunDirectory) -> str:
     """What the data were called when they were read."""
     titles = {
-        read_json(run.arm(seed, arm) / "arm.json")["data"]
+        read_json(run.arm(seed, arm).record)["data"]
         for seed in complete_seeds(run)
         for arm in run.recipe.compare.trained
     }

@@ -7,7 +7,7 @@ from typing import Any
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.fields import Threat
 from robust_tickets.report.read import before_arm, complete_seeds, judged_images
-from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.runs.files import read_json
 
 
@@ -20,7 +20,7 @@ def watch_note(run: RunDirectory) -> str:
     for seed in complete_seeds(run):
         before = [before_arm(arm) for arm in run.recipe.compare.trained]
         for stage in dict.fromkeys([*filter(None, before), *run.recipe.compare.trained]):
-            account = read_json(run.arm(seed, stage) / "ledger.json")
+            account = read_json(run.arm(seed, stage).ledger)
             warnings = (
                 account.get("warnings", []) if isinstance(account, dict) else []
             )  # older ones have none
@@ -39,11 +39,9 @@ def sanity_note(run: RunDirectory) -> str:
     for seed in complete_seeds(run):
         for arm in run.recipe.compare.trained:
             folder = run.arm(seed, arm)
-            for name in ("best", "last"):
-                place = f"`{arm}` (seed {seed}, {name})"
-                found = kept_checks(
-                    folder / f"{name}.safetensors", run.recipe.threat, judged_images(folder, run)
-                )
+            for checkpoint in folder.checkpoints:
+                place = f"`{arm}` (seed {seed}, {checkpoint.stem})"
+                found = kept_checks(checkpoint, run.recipe.threat, judged_images(folder, run))
                 missing += [] if found else [place]
                 samples |= {int(each["samples"]) for each in found}
                 failed = {c["name"]: c["figure"] for f in found for c in f["checks"] if not c["passed"]}
@@ -69,7 +67,7 @@ def kept_checks(checkpoint: Path, threat: Threat, images: int) -> list[dict[str,
     if checkpoint.is_file():
         wanted["checkpoint"] = digest_of(checkpoint)
     kept = []
-    for file in sorted(checkpoint.parent.glob(f"sanity-{checkpoint.stem}-*.json")):
+    for file in ArmDirectory(checkpoint.parent).all_sanity(checkpoint):
         found = read_json(file, "remove it and evaluate again")
         try:
             whole = all({"name", "figure", "passed"} <= check.keys() for check in found["checks"])

@@ -4,7 +4,7 @@ from robust_tickets.report.boosting_table import boosting_csv, boosting_markdown
 from robust_tickets.report.plots import curves
 from robust_tickets.report.tables import markdown, timing
 from robust_tickets.runs.directory import RunDirectory
-from robust_tickets.runs.files import write, write_text
+from robust_tickets.runs.files import csv_text, write, write_text
 
 
 def write_report(run: RunDirectory) -> None:
@@ -12,13 +12,13 @@ def write_report(run: RunDirectory) -> None:
 
     Raises InputError if no seed is complete.
     """
-    write_text(run.path / "timing.csv", csv(run))
-    write_text(run.path / "timing.md", markdown(run))
-    write_text(run.path / "boosting.csv", boosting_csv(run))
-    write_text(run.path / "boosting.md", boosting_markdown(run))
-    write(run.path / "curves.svg", lambda part: curves(run, part))
+    write_text(run.timing_csv, csv(run))
+    write_text(run.timing_markdown, markdown(run))
+    write_text(run.boosting_csv, boosting_csv(run))
+    write_text(run.boosting_markdown, boosting_markdown(run))
+    write(run.curves, lambda part: curves(run, part))
 
 
 def csv(run: RunDirectory) -> str:
     """The timing table as CSV: fractions and seconds."""
-    return str(timing(run).to_csv(index=False, float_format="%.6g"))
+    return csv_text(timing(run), 6)

@@ -1,6 +1,6 @@
-"""Run directories: where a stage's artefacts lie, and how they get there whole."""
+"""Run directories: where every file of a run lies, and what is checked before more is written into one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,83 +10,259 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.files import read_object, write_json, write_text
 
+_RECIPE = "recipe.toml"
+_FIX = "remove that file"
+
+
+@dataclass(frozen=True)
+class ArmDirectory:
+    """The folder of one arm, one search or one search round; its properties are the paths of its files.
+
+    An evaluation of a checkpoint outside of any run leaves its files in such a folder too.
+    """
+
+    path: Path
+
+    def __str__(self) -> str:
+        """The folder's path."""
+        return str(self.path)
+
+    @property
+    def run_path(self) -> Path:
+        """The run directory that an arm's folder lies in."""
+        return self.path.parent.parent
+
+    @property
+    def in_run(self) -> bool:
+        """Whether the folder lies in a run directory."""
+        return (self.run_path / _RECIPE).is_file()
+
+    @property
+    def ledger(self) -> Path:
+        """Seconds, passes and FLOPs; written last, so that it tells a finished folder from others."""
+        return self.path / "ledger.json"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training, or the search, has ended."""
+        return self.ledger.is_file()
+
+    @property
+    def metrics(self) -> Path:
+        """One record an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def early_metrics(self) -> Path:
+        """One record a validation within the first epochs."""
+        return self.path / "early.jsonl"
+
+    @property
+    def ticket(self) -> Path:
+        """The ticket of a search."""
+        return self.path / "ticket.safetensors"
+
+    @property
+    def record(self) -> Path:
+        """What tables say of an arm besides cost and accuracy."""
+        return self.path / "arm.json"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best epoch."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint of the last epoch."""
+        return self.path / "last.safetensors"
+
+    @property
+    def checkpoints(self) -> tuple[Path, Path]:
+        """Both checkpoints, the best first."""
+        return self.best, self.last
+
+    @property
+    def robustness(self) -> Path:
+        """One row an attack."""
+        return self.path / "robustness.csv"
+
+    @property
+    def states(self) -> Path:
+        """The folder of the states from which a stopped stage resumes."""
+        return self.path / "state"
+
+    def round(self, number: int) -> "ArmDirectory":
+        """The folder of a round of the search, counted from 1; the last round's is the search's own."""
+        return ArmDirectory(self.path / f"round-{number}")
+
+    def rounds(self) -> list[tuple[int, "ArmDirectory"]]:
+        """The finished rounds that have folders of their own, each with its number."""
+        pairs = ((folder.name.removeprefix("round-"), folder) for folder in self.path.glob("round-*"))
+        rounds = [(int(n), ArmDirectory(folder)) for n, folder in pairs if n.isascii() and n.isdigit()]
+        return [(number, round_) for number, round_ in rounds if round_.is_finished]
+
+    def evaluation_ledger(self, checkpoint: Path) -> Path:
+        """The ledger of a checkpoint's evaluations."""
+        return self.path / f"evaluate-{checkpoint.stem}.ledger.json"
+
+    def verdicts(self, checkpoint: Path, digest: str) -> Path:
+        """The verdict matrix of one evaluation of a checkpoint."""
+        return self.path / f"verdicts-{checkpoint.stem}-{digest}.npz"
+
+    def sanity(self, checkpoint: Path, digest: str) -> Path:
+        """The sanity checks of one evaluation of a checkpoint."""
+        return self.path / f"sanity-{checkpoint.stem}-{digest}.json"
+
+    def all_sanity(self, checkpoint: Path) -> list[Path]:
+        """The sanity checks of all evaluations of a checkpoint."""
+        return sorted(self.path.glob(f"sanity-{checkpoint.stem}-*.json"))
+
+    def curve(self, checkpoint: Path, digest: str) -> Path:
+        """The plot of a checkpoint's robust accuracy over eps."""
+        return self.path / f"robustness-{checkpoint.stem}-{digest}.svg"
+
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """`<runs>/<recipe name>-<8 hex>/`: the recipe, the machine, and `seed-<n>/<arm>/` for each arm."""
+    """`<runs>/<recipe name>-<8 hex>/`: recipe, machine, inputs, report, `seed-<n>/<arm>/`."""
 
     path: Path
     recipe: Recipe
 
     @classmethod
     def of(cls, runs: Path, recipe: Recipe) -> "RunDirectory":
-        """The directory of this recipe under `runs`; nothing is written yet."""
+        """The directory of this recipe in the folder `runs`; nothing is written yet."""
         return cls(runs / f"{recipe.name}-{recipe.identity}", recipe)
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
-        """An existing run directory, its recipe read back. Raises InputError where there is none."""
-        file = path / "recipe.toml"
+        """Open an existing run directory and read its recipe. Raises InputError where there is none."""
+        file = path / _RECIPE
         if not file.is_file():
             raise InputError(
-                f"{path} is no run directory: it has no recipe.toml (one is made by search, train or compare)"
+                f"{path} is no run directory, since it has no {_RECIPE}: give a folder that search, train or "
+                "compare wrote"
             )
         return cls(path, recipes.load(str(file)))
 
-    def arm(self, seed: int, arm: str) -> Path:
-        """Folder of one arm (or of the search) of one seed."""
-        return self.path / f"seed-{seed}" / arm
+    @staticmethod
+    def paths(runs: Path) -> list[Path]:
+        """The folders in `runs` that have a recipe, in order."""
+        return [file.parent for file in sorted(runs.glob(f"*/{_RECIPE}"))]
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe."""
+        return self.path / _RECIPE
+
+    @property
+    def machine_file(self) -> Path:
+        """The machine that the run began on."""
+        return self.path / "env.json"
+
+    @property
+    def inputs_file(self) -> Path:
+        """Fingerprints of images and of the user's own networks."""
+        return self.path / "inputs.json"
+
+    @property
+    def timing_csv(self) -> Path:
+        """The timing table for programs."""
+        return self.path / "timing.csv"
+
+    @property
+    def timing_markdown(self) -> Path:
+        """The timing table for people."""
+        return self.path / "timing.md"
+
+    @property
+    def boosting_csv(self) -> Path:
+        """The early advantage of each arm, for programs."""
+        return self.path / "boosting.csv"
+
+    @property
+    def boosting_markdown(self) -> Path:
+        """The early advantage of each arm, for people."""
+        return self.path / "boosting.md"
+
+    @property
+    def curves(self) -> Path:
+        """The plot of validation accuracy over cost."""
+        return self.path / "curves.svg"
+
+    def arm(self, seed: int, arm: str) -> ArmDirectory:
+        """The folder of one arm of one seed."""
+        return ArmDirectory(self.path / f"seed-{seed}" / arm)
+
+    def search(self, seed: int) -> ArmDirectory:
+        """The folder of the search of one seed."""
+        return self.arm(seed, "search")
 
     def seeds(self) -> list[int]:
         """Seeds that have a folder, in order."""
         names = (p.name.removeprefix("seed-") for p in self.path.glob("seed-*") if p.is_dir())
         return sorted(int(n) for n in names if n.isascii() and n.isdigit())
 
-    def check(self, device: str) -> None:
-        """Raise InputError if the run was begun on another machine: their seconds cannot be compared."""
-        file = self.path / "env.json"
-        if not file.exists():
+    def siblings(self) -> "Iterator[RunDirectory]":
+        """The other run directories in the same folder, without those that cannot be read."""
+        for path in self.paths(self.path.parent):
+            if path == self.path:
+                continue
+            try:
+                yield RunDirectory.open(path)
+            except InputError:
+                continue
+
+    def sibling_arms(self, seed: int, arm: str) -> list[ArmDirectory]:
+        """The finished folders of an arm of a seed in the other run directories of the same folder."""
+        records = sorted(self.path.parent.glob(f"*/seed-{seed}/{arm}/arm.json"))
+        arms = [ArmDirectory(record.parent) for record in records]
+        return [other for other in arms if other.is_finished and other.run_path != self.path]
+
+    def begin(self, device: str, inputs: Mapping[str, str]) -> None:
+        """Write recipe, machine and inputs, unless they are there; new inputs are added."""
+        if not self.recipe_file.exists():
+            write_text(self.recipe_file, recipes.to_toml(self.recipe))
+        if not self.machine_file.exists():
+            write_json(self.machine_file, describe_machine(device, self.recipe.compute.threads))
+        recorded = self._inputs()
+        if not inputs.items() <= recorded.items():
+            write_json(self.inputs_file, {**inputs, **recorded})
+
+    def check_machine(self, device: str) -> None:
+        """Raise InputError if the run began on another machine: their seconds cannot be compared."""
+        if not self.machine_file.exists():
             return
-        begun, now = (
-            read_object(file, "remove that file"),
-            describe_machine(device, self.recipe.compute.threads),
-        )
+        recorded = read_object(self.machine_file, _FIX)
+        current = describe_machine(device, self.recipe.compute.threads)
         for key in ("device", "cpu", "vectors", "gpu", "torch"):
-            if key in begun and begun[key] != now[key]:
+            if key in recorded and recorded[key] != current[key]:
                 raise InputError(
-                    f"{self.path} was begun with {key} {begun[key]}, this is {now[key]}; their seconds "
-                    "cannot stand in one table: choose another folder by --runs"
+                    f"{self.path} began on a machine with {key} {recorded[key]}, this one has "
+                    f"{current[key]}, and seconds of two machines cannot be compared: choose another folder "
+                    "by --runs"
                 )
 
     def check_inputs(self, inputs: Mapping[str, str]) -> None:
-        """Raise InputError if the run was begun with others: images, or a net of the user's own.
+        """Raise InputError if the run began with other images, or another network of the user's own.
 
-        `inputs` has a fingerprint for each; what was not there before is right.
+        inputs: a fingerprint for each; those that the run has not recorded yet are accepted. The networks of
+        two seeds must differ.
         """
-        begun = self._inputs()
-        for name, found in inputs.items():
-            if begun.get(name, found) != found:
+        recorded = self._inputs()
+        for name, digest in inputs.items():
+            if recorded.get(name, digest) != digest:
                 raise InputError(
-                    f"{self.path} was begun with other {name} than this ({begun[name]}, not {found}): give "
-                    "the same ones (--data.root, --model.name), or choose another folder by --runs"
+                    f"{self.path} began with other {name} ({recorded[name]}, not {digest}): give the same "
+                    "ones (--data.root, --model.name), or choose another folder by --runs"
                 )
-            twin = next((other for other, print_ in begun.items() if print_ == found and other != name), None)
+            twin = next((key for key, value in recorded.items() if value == digest and key != name), None)
             if twin is not None:
                 raise InputError(
                     f"the {name} is bit for bit the {twin}, and several seeds need several inits: let the "
                     "function draw its weights from PyTorch's generator, or give model.init glorot-normal"
                 )
 
-    def begin(self, device: str, inputs: Mapping[str, str]) -> None:
-        """Write what describes the run: recipe, machine, inputs. An existing description stays."""
-        if not (self.path / "recipe.toml").exists():
-            write_text(self.path / "recipe.toml", recipes.to_toml(self.recipe))
-        if not (self.path / "env.json").exists():
-            write_json(self.path / "env.json", describe_machine(device, self.recipe.compute.threads))
-        begun = self._inputs()
-        if not inputs.items() <= begun.items():
-            write_json(self.path / "inputs.json", {**inputs, **begun})
-
     def _inputs(self) -> dict[str, str]:
-        file = self.path / "inputs.json"
-        return read_object(file, "remove that file") if file.exists() else {}
+        return read_object(self.inputs_file, _FIX) if self.inputs_file.exists() else {}

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and JSON files that are read with a clear message."""
+"""Files that are written whole or not at all, and the one reader and writer of each text format."""
 
 import errno
 import json
@@ -6,13 +6,21 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robust_tickets.base.errors import InputError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RUN_AGAIN = "remove its folder and run the stage again"
+
 
 def write(path: Path, save: Callable[[Path], None]) -> None:
-    """Let `save` write a temporary file beside `path`, then put it in place: whole or not at all."""
+    """Let `save` write a temporary file beside `path`, then rename it: the file is whole or absent.
+
+    Raises InputError where it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -35,13 +43,13 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
 
 
 def write_error(path: Path, error: OSError) -> InputError:
-    """What to say where a file or folder could not be written."""
-    mend = "choose a folder that can be written (--runs, --out)"
+    """The InputError for a file or folder that could not be written."""
+    fix = "choose a folder that can be written (--runs, --out)"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        mend = "make room there and give the same command again, which goes on from what is kept"
+        fix = "make room on the disk, then run the same command again: it resumes"
     elif error.errno == errno.EIO:
-        mend = "look at the disk, then give the same command again, which goes on from what is kept"
-    return InputError(f"cannot write {path}: {error.strerror or error}: {mend}")
+        fix = "check the disk, then run the same command again: it resumes"
+    return InputError(f"cannot write {path}: {error.strerror or error}: {fix}")
 
 
 def _flush(folder: Path) -> None:
@@ -55,12 +63,12 @@ def _flush(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
+    """Write a text file, whole or not at all."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """A file of these bytes, whole or not at all."""
+    """Write a file of these bytes, whole or not at all."""
 
     def save(part: Path) -> None:
         part.write_bytes(content)
@@ -68,33 +76,62 @@ def write_bytes(path: Path, content: bytes) -> None:
     write(path, save)
 
 
-def write_json(path: Path, table: Any) -> None:
-    """A JSON file, whole or not at all."""
-    write_text(path, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, mend: str = "remove its folder and run the stage again") -> Any:
-    """A JSON file of ours. Raises InputError, which says how to mend it, if it is damaged or absent."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {path} ({error}): {mend}") from None
+def read_json(path: Path, fix: str = _RUN_AGAIN) -> Any:
+    """Read a JSON file. Raises InputError, which ends with `fix`, if it is damaged or absent."""
+    return _parse(path, json.loads, fix)
 
 
-def read_object(path: Path, mend: str, keys: Sequence[str] = ()) -> dict[str, Any]:
-    """A JSON object that has these keys. Raises InputError, as `read_json` does, for anything else."""
-    found = read_json(path, mend)
-    if not isinstance(found, dict):
-        raise InputError(f"cannot read {path} (it holds no table): {mend}")
+def read_object(path: Path, fix: str = _RUN_AGAIN, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a JSON object that has these keys. Raises InputError, as `read_json` does, for anything else."""
+    value = read_json(path, fix)
+    if not isinstance(value, dict):
+        raise InputError(f"cannot read {path} (it holds no JSON object): {fix}")
     for key in keys:
-        if key not in found:
-            raise InputError(f"{path} lacks {key!r}: {mend}")
-    return found
+        if key not in value:
+            raise InputError(f"{path} lacks {key!r}: {fix}")
+    return value
 
 
-def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """One JSON object a line."""
+def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write one JSON object a line, whole or not at all."""
     write_text(path, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def read_jsonl(path: Path, fix: str = _RUN_AGAIN) -> list[dict[str, Any]]:
+    """Read a file of one JSON object a line. Raises InputError, as `read_json` does."""
+    records = _parse(path, lambda text: [json.loads(line) for line in text.splitlines()], fix)
+    if not all(isinstance(record, dict) for record in records):
+        raise InputError(f"cannot read {path} (a line of it is no JSON object): {fix}")
+    return list(records)
+
+
+def csv_text(table: "pd.DataFrame", digits: int | None = None) -> str:
+    """A table as CSV, floats with so many significant digits; None: as many as they have."""
+    return str(table.to_csv(index=False, float_format=digits and f"%.{digits}g"))
+
+
+def read_csv(path: Path, texts: Iterable[str], fix: str = _RUN_AGAIN) -> "pd.DataFrame":
+    """Read a CSV file; the columns in `texts` are text. Raises InputError, as `read_json` does."""
+    import pandas as pd  # takes longer to import than a command without tables
+
+    try:
+        # empty cells alone are missing values, as a checkpoint may be called 1 or NA
+        return pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"cannot read {path} ({reason}): {fix}") from None
+
+
+def _parse(path: Path, parse: Callable[[str], Any], fix: str) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path} ({error}): {fix}") from None
 
 
 def _umask() -> int:

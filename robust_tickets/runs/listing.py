@@ -1,4 +1,4 @@
-"""What lies in a folder of run directories, and how it is cleared away."""
+"""Lists and removes run directories."""
 
 import re
 import shutil
@@ -10,27 +10,10 @@ from robust_tickets.runs.directory import RunDirectory
 
 
 def list_runs(folder: Path) -> str:
-    """A line a run directory: seeds, finished arms, megabytes. Raises InputError for no folder."""
+    """A line a run directory: seeds, evaluated arms, megabytes. Raises InputError if there is no folder."""
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: give the folder of the run directories by --runs")
-    rows = [("run directory", "seeds", "finished", "MB")]
-    for file in sorted(folder.glob("*/recipe.toml")):
-        try:
-            run = RunDirectory.open(file.parent)
-        except InputError as error:
-            rows.append((file.parent.name, "", f"cannot be read: {error}", ""))
-            continue
-        arms = run.recipe.compare.trained
-        seeds = run.seeds()
-        done = sum((run.arm(seed, arm) / "robustness.csv").is_file() for seed in seeds for arm in arms)
-        rows.append(
-            (
-                file.parent.name,
-                " ".join(map(str, seeds)) or "none",
-                f"{done} of {len(seeds) * len(arms)} arms",
-                f"{_size(file.parent) / 1e6:.1f}",
-            )
-        )
+    rows = [("run directory", "seeds", "finished", "MB"), *map(_row, RunDirectory.paths(folder))]
     if len(rows) == 1:
         return f"no run directories in {folder}"
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
@@ -40,21 +23,39 @@ def list_runs(folder: Path) -> str:
     )
 
 
-def remove(run: Path, really: bool) -> str:
-    """Remove a run directory, or say what would go. Raises InputError for any other folder."""
-    found = RunDirectory.open(run)
-    if not re.fullmatch(r".+-[0-9a-f]{8}", run.resolve().name) or not (
-        (run / "env.json").is_file() or found.seeds()
-    ):
-        raise InputError(f"{run} has a recipe but is no run directory: nothing else is ever removed")
-    what = f"{run} ({sum(1 for p in run.rglob('*') if p.is_file())} files, {_size(run) / 1e6:.1f} MB)"
-    if not really:
-        return f"{what} would be removed: add --yes"
-    if run.is_symlink():
-        raise InputError(f"{run} is a link: name the folder that it stands for, {run.resolve()}")
-    with locks.lock(run):
-        shutil.rmtree(run)
-    return f"removed {what}"
+def _row(path: Path) -> tuple[str, str, str, str]:
+    try:
+        run = RunDirectory.open(path)
+    except InputError as error:
+        return path.name, "", f"cannot be read: {error}", ""
+    seeds, arms = run.seeds(), run.recipe.compare.trained
+    finished = sum(run.arm(seed, arm).robustness.is_file() for seed in seeds for arm in arms)
+    return (
+        path.name,
+        " ".join(map(str, seeds)) or "none",
+        f"{finished} of {len(seeds) * len(arms)} arms",
+        f"{_size(path) / 1e6:.1f}",
+    )
+
+
+def remove(path: Path, confirmed: bool) -> str:
+    """Remove a run directory, or say what would be removed. Raises InputError for any other folder."""
+    run = RunDirectory.open(path)
+    is_run = re.fullmatch(r".+-[0-9a-f]{8}", path.resolve().name) and (
+        run.machine_file.is_file() or run.seeds()
+    )
+    if not is_run:
+        raise InputError(
+            f"{path} has a recipe but is no run directory, and nothing else is removed: remove it yourself"
+        )
+    text = f"{path} ({sum(p.is_file() for p in path.rglob('*'))} files, {_size(path) / 1e6:.1f} MB)"
+    if not confirmed:
+        return f"{text} would be removed: add --yes"
+    if path.is_symlink():
+        raise InputError(f"{path} is a link: name the folder that it stands for, {path.resolve()}")
+    with locks.lock(path):
+        shutil.rmtree(path)
+    return f"removed {text}"
 
 
 def _size(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""One process at a time in a run directory."""
+"""Locks: one process at a time works in a run directory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,47 +10,47 @@ from robust_tickets.base.errors import InputError
 
 NAME = ".lock"
 
-_parents = False
+_parent_locks = False
 
 
 def leave_to_parent() -> None:
-    """Lock nothing in this process from here on: its parent holds the folders that it is to work in."""
-    global _parents
-    _parents = True
+    """Lock nothing in this process from now on: its parent has locked the folders that it works in."""
+    global _parent_locks
+    _parent_locks = True
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder, which is made where there is none.
+    """Keep other processes out of a folder, which is created if it does not exist.
 
-    A dead process holds nothing, and files that it left unfinished are removed. May be nested within a
-    process. Raises InputError if another process is in the folder, or if it cannot be written.
+    The lock of a dead process does not count, and its unfinished files are removed. May be nested within a
+    process. Raises InputError if another process has the lock, or if the folder cannot be written.
     """
-    if _parents:
+    if _parent_locks:
         yield
         return
     file = folder.resolve() / NAME
-    made = [parent for parent in file.parents if not parent.exists()]
+    new_folders = [parent for parent in file.parents if not parent.exists()]
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file, timeout=0, is_singleton=True, thread_local=False)
         lock.acquire()
     except Timeout:
         raise InputError(
-            f"another process works in {folder}: wait until it is done, or choose another folder by --runs"
+            f"another process works in {folder}: wait until it ends, or choose another folder by --runs"
         ) from None
     except OSError as error:
         raise InputError(
             f"cannot write {file}: {error.strerror or error}: choose a folder that can be written (--runs)"
         ) from None
-    for unfinished in file.parent.rglob(".*.part"):
-        unfinished.unlink(missing_ok=True)
+    for part in file.parent.rglob(".*.part"):
+        part.unlink(missing_ok=True)
     try:
         yield
     finally:
-        if made and [found.name for found in file.parent.iterdir()] == [NAME]:
-            file.unlink()  # nothing came of it, as with a wrong call
-            with suppress(OSError):  # another process may have put something into a parent meanwhile
-                for parent in made:
+        if new_folders and [path.name for path in file.parent.iterdir()] == [NAME]:
+            file.unlink()  # nothing was written, as after a mistake in the call: leave no empty folders
+            with suppress(OSError):  # another process may have written into a parent since
+                for parent in new_folders:
                     parent.rmdir()
         lock.release()

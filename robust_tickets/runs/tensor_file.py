@@ -1,4 +1,7 @@
-"""Tensors and what they mean, in one safetensors file: no pickle, no clock, no path, a content hash."""
+"""The tensor file: tensors and plain values in one safetensors file, with a content hash.
+
+There is no pickle, no clock and no path in it, so that the same content gives the same bytes.
+"""
 
 import hashlib
 import json
@@ -22,7 +25,10 @@ _KEY = "robust-tickets"  # one key, as safetensors keeps several in no particula
 
 
 def save(path: Path, kind: str, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Write the file, whole or not at all; the same content gives the same bytes."""
+    """Write tensors and plain values, whole or not at all.
+
+    kind: what the file is, such as "ticket"; `load` asks for it.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     meta = {**meta, "kind": kind, "version": VERSION}
     meta["hash"] = content_hash(tensors, meta)
@@ -31,9 +37,9 @@ def save(path: Path, kind: str, tensors: dict[str, Tensor], meta: dict[str, Any]
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and meaning of a file that `save` wrote.
+    """Read the tensors and plain values of a file that `save` wrote.
 
-    Raises InputError for a file that is absent, damaged, of another kind or of a later version.
+    Raises InputError for a file that is absent, damaged, of another kind or of another version.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder: name the {kind} in it (.safetensors)")
@@ -45,9 +51,7 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         meta = json.loads(text) if text else None
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path} is damaged or no {kind} ({error}): copy it again, or make it anew"
-        ) from None
+        raise InputError(f"{path} is damaged or no {kind} ({error}): copy or create it again") from None
     if not isinstance(meta, dict):
         raise InputError(f"{path} was not written by robust-tickets: expected a {kind}")
     if meta.get("kind") != kind:
@@ -58,13 +62,13 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     if meta.get("hash") != content_hash(tensors, meta):
         raise InputError(
-            f"{path} is damaged: its content does not match its hash; copy it again, or make it anew"
+            f"{path} is damaged, as its content does not match its hash: copy or create it again"
         )
     return tensors, meta
 
 
 def field(meta: dict[str, Any], name: str, kind: type[T]) -> T:
-    """A value of a file's meaning. Raises KeyError where it is missing, TypeError where it is no `kind`."""
+    """A plain value of a file. Raises KeyError if it is missing, TypeError if it is not of that type."""
     value = meta[name]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise TypeError(f"{name} is {value!r:.40}, no {kind.__name__}")
@@ -72,7 +76,7 @@ def field(meta: dict[str, Any], name: str, kind: type[T]) -> T:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file says that `save` wrote it; whether it is whole, `load` finds out."""
+    """Whether `save` wrote a file, by its header; `load` finds out whether it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             return _KEY in (file.metadata() or {})
@@ -81,12 +85,12 @@ def is_ours(path: Path) -> bool:
 
 
 def content_hash(tensors: dict[str, Tensor], meta: dict[str, Any]) -> str:
-    """Sixteen hex digits of names, types, shapes, values and meaning."""
+    """Sixteen hex digits of the tensors' names, types, shapes and values, and of the plain values."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    meaning = {key: value for key, value in meta.items() if key != "hash"}
-    digest.update(json.dumps(meaning, sort_keys=True).encode())
+    plain = {key: value for key, value in meta.items() if key != "hash"}
+    digest.update(json.dumps(plain, sort_keys=True).encode())
     return digest.hexdigest()[:16]

@@ -1,9 +1,7 @@
 """Rounds that an earlier search has done already."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from robust_tickets.base.errors import InputError
@@ -12,7 +10,7 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files
-from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.reuse import same_machine
 from robust_tickets.tickets.search import SearchResult
@@ -25,7 +23,7 @@ class EarlierRounds:
 
     found: SearchResult
     ledger: dict[str, Any]
-    folder: Path
+    folder: ArmDirectory
 
 
 def earlier_rounds(
@@ -52,17 +50,17 @@ def earlier_rounds(
     return None
 
 
-def _read(folder: Path, rounds: int, origin: tuple[Any, ...]) -> EarlierRounds:
+def _read(folder: ArmDirectory, rounds: int, origin: tuple[Any, ...]) -> EarlierRounds:
     """So many rounds from a folder, of a search with this part of the recipe, images, net and seed.
 
     Raises InputError for files that are damaged or not of that search.
     """
-    ticket = Ticket.load(folder / "ticket.safetensors")
-    account = files.read_json(folder / "ledger.json")
+    ticket = Ticket.load(folder.ticket)
+    account = files.read_json(folder.ledger)
+    history = files.read_jsonl(folder.metrics)
     try:
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         warnings = tuple(map(str, account.get("warnings", ())))
-        found = SearchResult(ticket.init, ticket.mask, [json.loads(line) for line in lines], warnings)
+        found = SearchResult(ticket.init, ticket.mask, history, warnings)
         Ledger("search").carry(account)  # complain now, not when the search goes on from it
         belong = (found.rounds, ticket.passes) == (rounds, account["charged_passes"])
         belong = belong and (ticket.search, ticket.data, ticket.model, ticket.seed) == origin
@@ -76,13 +74,7 @@ def _read(folder: Path, rounds: int, origin: tuple[Any, ...]) -> EarlierRounds:
 def _alike(what: Recipe, run: RunDirectory) -> Iterator[RunDirectory]:
     """The run directory itself, and those beside it that search alike but for the number of rounds."""
     yield run
-    for file in sorted(run.path.parent.glob("*/recipe.toml")):
-        if file.parent == run.path:
-            continue
-        try:
-            other = RunDirectory.open(file.parent)
-        except InputError:
-            continue  # another release's, or no run directory of ours
+    for other in run.siblings():
         if _but_for_rounds(other.recipe) == _but_for_rounds(what):
             yield other
 
@@ -95,11 +87,8 @@ def _but_for_rounds(what: Recipe) -> dict[str, Any]:
     }
 
 
-def _rounds(run: RunDirectory, seed: int) -> Iterator[tuple[int, Path]]:
-    folder = run.arm(seed, "search")
-    if (folder / "ledger.json").is_file():
+def _rounds(run: RunDirectory, seed: int) -> Iterator[tuple[int, ArmDirectory]]:
+    folder = run.search(seed)
+    if folder.is_finished:
         yield run.recipe.search.rounds, folder
-    for ledger in folder.glob("round-*/ledger.json"):
-        number = ledger.parent.name.removeprefix("round-")
-        if number.isascii() and number.isdigit():
-            yield int(number), ledger.parent
+    yield from folder.rounds()

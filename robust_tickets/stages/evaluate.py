@@ -25,6 +25,7 @@ from robust_tickets.report.plots import robustness_curve
 from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.report.trust import kept_checks
 from robust_tickets.runs import files, locks
+from robust_tickets.runs.directory import ArmDirectory
 from robust_tickets.stages.attacked_images import AttackedImages
 from robust_tickets.stages.evaluation_run import EvaluationRequest, EvaluationRun, LoadedNet
 from robust_tickets.stages.experiment import Experiment, threat_model
@@ -50,7 +51,8 @@ class EvaluationOutput:
 def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
     """Judge a checkpoint of a run as its recipe says, on the test images; gives the run's robustness.csv."""
     recipe = what.recipe
-    known = robustness_csv.read_rows(file.parent / "robustness.csv")
+    folder = ArmDirectory(file.parent)
+    known = robustness_csv.read_rows(folder.robustness)
     n = recipe.evaluate.images or what.spec(machine).test_images
     done = {"checkpoint": file.stem, "split": "test", "n": n, "seed": 0, "source": ""}
     done |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
@@ -58,7 +60,7 @@ def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
         known = known[known[column] == value]
     before = known.low.isna().all()  # rows from before there were sanity checks stay as they are
     if set(TABLE_ATTACKS) <= set(known.attack) and (before or kept_checks(file, recipe.threat, n)):
-        return file.parent / "robustness.csv"
+        return folder.robustness
     return evaluate_file(
         file,
         machine,
@@ -131,8 +133,7 @@ def evaluate_file(
             f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
         )
     folder = _folder(file, checkpoint, dataset.fingerprint, elsewhere)
-    run = folder.parent.parent
-    with locks.lock(run if (run / "recipe.toml").is_file() else folder), ledger.running():
+    with locks.lock(folder.run_path if folder.in_run else folder.path), ledger.running():
         net = LoadedNet.of(checkpoint, make, what, machine)
         attacked = None if other is None else LoadedNet.of(other, theirs.make, what, machine)
         judge = EvaluationRun(file, asked, machine, net, attacked, dataset, folder, ledger, album)
@@ -152,7 +153,7 @@ def evaluate_file(
             )
         if album is not None:
             machine.progress.say(album.write())
-    return EvaluationOutput(folder / "robustness.csv", rows, sanity, curve)
+    return EvaluationOutput(folder.robustness, rows, sanity, curve)
 
 
 def _check_fits(file: Path, checkpoint: Checkpoint, spec: Spec, what: Recipe, mend: str) -> None:
@@ -208,12 +209,11 @@ def _attacks_of(asked: EvaluationRequest, what: Recipe) -> dict[str, Attack]:
     return {name: attack for name, attack in built.items() if attack is not None}
 
 
-def _folder(file: Path, checkpoint: Checkpoint, images: str, elsewhere: Path | None) -> Path:
+def _folder(file: Path, checkpoint: Checkpoint, images: str, elsewhere: Path | None) -> ArmDirectory:
     """Where the rows go: beside a checkpoint of a run, but for figures on other images than the run's."""
-    # runs/<recipe>-<hex>/seed-<n>/<arm>/<file>
-    inside = (file.parent.parent.parent / "recipe.toml").is_file()
-    if elsewhere is None or (inside and images == checkpoint.data):
-        return file.parent
+    folder = ArmDirectory(file.parent)
+    if elsewhere is None or (folder.in_run and images == checkpoint.data):
+        return folder
     told = json.dumps([images, asdict(checkpoint.model)])
     digest = hashlib.sha256(file.read_bytes() + told.encode()).hexdigest()[:8]
-    return elsewhere / f"evaluate-{digest}"
+    return ArmDirectory(elsewhere / f"evaluate-{digest}")

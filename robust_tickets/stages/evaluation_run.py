@@ -34,8 +34,9 @@ from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.trust import digest_of
 from robust_tickets.runs import files
+from robust_tickets.runs.directory import ArmDirectory
 from robust_tickets.stages.attacked_images import AttackedImages
-from robust_tickets.stages.checkpointer import STATES, Checkpointer, remove_states
+from robust_tickets.stages.checkpointer import Checkpointer, remove_states
 from robust_tickets.stages.experiment import threat_model
 from robust_tickets.stages.state_files import EVALUATION
 from robust_tickets.training.checkpoint import Checkpoint
@@ -85,7 +86,7 @@ class EvaluationRun:
     net: LoadedNet
     source: LoadedNet | None
     data: Dataset
-    folder: Path
+    folder: ArmDirectory
     ledger: Ledger
     album: AttackedImages | None = None
     split: Split = field(init=False)
@@ -99,13 +100,13 @@ class EvaluationRun:
         asked = self.asked
         about = self._about(what)
         verdicts = VerdictMatrix(
-            self.split.ids, self.split.labels, self._named("verdicts", about, "npz"), about
+            self.split.ids, self.split.labels, self.folder.verdicts(self.file, _short(about)), about
         )
         names = attack_sets.expand_attacks(asked.attacks)
         for name in names:
             if self.album is not None and name != attack_sets.CLEAN:
                 verdicts.columns.pop(name, None)  # what is known already would have no images
-        robustness_csv.read_rows(self.folder / "robustness.csv")  # whether it is damaged is better known now
+        robustness_csv.read_rows(self.folder.robustness)  # whether it is damaged is better known now
         # what earlier commands did of it; passes are in the columns, with what is done now
         self.ledger.seconds["attack"] += sum(c.seconds for c in map(verdicts.columns.get, names) if c)
         title = f"evaluate {self.file.stem}" + (f" at {what.threat.eps}" if len(asked.eps) > 1 else "")
@@ -135,7 +136,7 @@ class EvaluationRun:
                     mark=mark,
                 ):
                     rows.append(row)
-                    robustness_csv.merge_rows(self.folder / "robustness.csv", self._table(rows, what))
+                    robustness_csv.merge_rows(self.folder.robustness, self._table(rows, what))
                     meter.note("  ".join(f"{row.attack} {row.accuracy:.1%}" for row in rows))
         for column in (verdicts.columns[row.attack] for row in rows):
             self._charge(self.net, column.passes)
@@ -143,7 +144,7 @@ class EvaluationRun:
                 self._charge(self.source, column.source_passes)
         whole = [*rows, result.worst_case(rows)] if len(rows) > 1 else rows
         table = self._table(whole, what)
-        robustness_csv.merge_rows(self.folder / "robustness.csv", table)
+        robustness_csv.merge_rows(self.folder.robustness, table)
         return table, rows
 
     def check(self, what: Recipe) -> SanityReport:
@@ -175,7 +176,7 @@ class EvaluationRun:
     def account(self) -> None:
         """Keep what these verdicts and checks took; the account of the same work stays as it was."""
         report = self.ledger.report()
-        file = self._account_file()
+        file = self.folder.evaluation_ledger(self.file)
         if not file.is_file() or files.read_json(file, "remove it").get("passes") != report["passes"]:
             files.write_json(file, report)
 
@@ -188,7 +189,7 @@ class EvaluationRun:
         if self.album is not None:  # the images of what is done already would be missing
             yield Bookmark(), 0
             return
-        place = self.folder / STATES / self._named(kind, about, "x").stem
+        place = self.folder.states / f"{kind}-{self.file.stem}-{_short(about)}"
         timed = partial(self.ledger.phase, "checkpoint")
         saves = Checkpointer(
             place, EVALUATION, about, self.machine.every, self.machine.progress.say, timed=timed
@@ -211,15 +212,12 @@ class EvaluationRun:
             yield mark, earlier
         remove_states(place)
 
-    def _account_file(self) -> Path:
-        return self.folder / f"evaluate-{self.file.stem}.ledger.json"
-
     def curve_file(self, whats: Sequence[Recipe]) -> Path:
         """Where the curve over several eps goes."""
-        return self._named("robustness", {"each": [self._about(what) for what in whats]}, "svg")
+        return self.folder.curve(self.file, _short({"each": [self._about(what) for what in whats]}))
 
     def _sanity_file(self, what: Recipe) -> Path:
-        return self._named("sanity", self._about(what) | {"source": ""}, "json")
+        return self.folder.sanity(self.file, _short(self._about(what) | {"source": ""}))
 
     def _charge(self, net: LoadedNet, passes: Passes) -> None:
         self.ledger.count("attack", passes, forward_flops(net.view, self.data.spec.shape))
@@ -256,9 +254,6 @@ class EvaluationRun:
             "versions": {name: version(name) for name in ("torch", "torchattacks")} | {"ours": __version__},
         }
 
-    def _named(self, kind: str, about: dict[str, Any], suffix: str) -> Path:
-        return self.folder / f"{kind}-{self.file.stem}-{_digest(about)[:8]}.{suffix}"
-
 
 _COUNTED = ("forwards", "backwards", "source_forwards", "source_backwards")
 """Passes in the levels of a bookmark."""
@@ -274,6 +269,11 @@ def _judging(what: Recipe, asked: EvaluationRequest) -> EvaluationConfig:
 def _digest(told: object) -> str:
     """Sixteen hex digits of plain values."""
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _short(about: dict[str, Any]) -> str:
+    """The eight hex digits that file names have."""
+    return _digest(about)[:8]
 
 
 def _read(file: Path) -> SanityReport:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from robust_tickets.base.errors import InputError
@@ -15,7 +14,7 @@ from robust_tickets.recipe import schema
 from robust_tickets.recipe.fields import Train
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files as run_files
-from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.plan import ArmPlan
 
 _LENGTH = ("epochs", "iterations", "ticket_epochs", "ticket_iterations")
@@ -48,26 +47,27 @@ def arm_key(what: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs: 
 
 def reuse_arm(
     run: RunDirectory, seed: int, arm: str, key: str, machine: Machine, inputs: Mapping[str, str]
-) -> Path | None:
+) -> ArmDirectory | None:
     """Copy the finished arm of that key from a run directory beside this one, and say so: its folder there.
 
     Only from one that was begun on the same machine with the same inputs, the images among them; None where
     there is none.
     """
-    for file in sorted(run.path.parent.glob(f"*/seed-{seed}/{arm}/arm.json")):
-        there = file.parent
-        if there.parent.parent == run.path or not (there / "ledger.json").is_file():
-            continue
+    for there in run.sibling_arms(seed, arm):
         try:
-            other = RunDirectory.open(there.parent.parent)
-            if run_files.read_json(file).get("key") != key or not same_machine(other, machine, inputs):
+            other = RunDirectory.open(there.run_path)
+            if run_files.read_json(there.record).get("key") != key or not same_machine(
+                other, machine, inputs
+            ):
                 continue
-            names = (f for f in there.iterdir() if f.is_file() and not f.name.startswith("."))
+            names = (f for f in there.path.iterdir() if f.is_file() and not f.name.startswith("."))
             files = {f.name: f.read_bytes() for f in names}
         except (InputError, AttributeError, OSError):
             continue  # another release's, damaged, or being removed
-        for name in sorted(files, key=lambda name: name == "ledger.json"):  # which says that it is whole
-            run_files.write_bytes(run.arm(seed, arm) / name, files[name])
+        target = run.arm(seed, arm)
+        # the ledger last, as it marks the folder as finished
+        for name in sorted(files, key=lambda name: name == target.ledger.name):
+            run_files.write_bytes(target.path / name, files[name])
         machine.progress.say(f"taken over from {there}")
         return there
     return None
@@ -75,10 +75,10 @@ def reuse_arm(
 
 def same_machine(run: RunDirectory, machine: Machine, inputs: Mapping[str, str]) -> bool:
     """Whether a run was begun on this machine, with these inputs."""
-    if not (run.path / "env.json").is_file():
+    if not run.machine_file.is_file():
         return False
     try:
-        run.check(machine.device)
+        run.check_machine(machine.device)
         run.check_inputs(inputs)
     except InputError:
         return False

@@ -10,18 +10,14 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import RunDirectory
-from robust_tickets.runs.files import write_lines
 from robust_tickets.stages import plan as planning
-from robust_tickets.stages.checkpointer import STATES, Checkpointer, remove_states
+from robust_tickets.stages.checkpointer import Checkpointer, remove_states
 from robust_tickets.stages.earlier_rounds import earlier_rounds
 from robust_tickets.stages.experiment import Experiment, make_ticket
 from robust_tickets.stages.state_files import TRAINING
 from robust_tickets.stages.unsupported import warn_unsupported
 from robust_tickets.tickets.search import SearchResult, find_ticket
 from robust_tickets.training.state import TrainingState
-
-FOLDER = "search"
-FOUND = "ticket.safetensors"
 
 
 def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> Path:
@@ -30,15 +26,15 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     Each round but the last leaves the same three files in `round-<k>/`. A search goes on from the last round
     that is there, in this run directory or in one beside it that searches alike but for the number of rounds.
     """
-    folder = run.arm(seed, FOLDER)
+    folder = run.search(seed)
     inputs = what.inputs(seed, machine)
     run.check_inputs(inputs)
-    if (folder / "ledger.json").is_file() and (folder / FOUND).is_file():
-        remove_states(folder / STATES)
-        machine.progress.say(f"{folder / FOUND} is there already")
-        return folder / FOUND
+    if folder.is_finished and folder.ticket.is_file():
+        remove_states(folder.states)
+        machine.progress.say(f"{folder.ticket} is there already")
+        return folder.ticket
     machine.prepare(what.recipe.compute)
-    run.check(machine.device)
+    run.check_machine(machine.device)
     net = warn_unsupported(what.fresh_net(seed, machine), machine.progress.say)
     ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
     with ledger.running(), ledger.phase("load"):
@@ -56,18 +52,18 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
         of_round, prefix = {**of, "round": number}, f"round-{number:03}-"
         timed = partial(ledger.phase, "checkpoint")
         return Checkpointer(
-            folder / STATES, TRAINING, of_round, machine.every, machine.progress.say, prefix, timed
+            folder.states, TRAINING, of_round, machine.every, machine.progress.say, prefix, timed
         )
 
     def save(found: SearchResult) -> None:
         """Write the rounds so far: into the search's folder, or that of the round."""
-        target = folder if found.rounds == plan.rounds else folder / f"round-{found.rounds}"
+        target = folder if found.rounds == plan.rounds else folder.round(found.rounds)
         with ledger.phase("checkpoint"):
-            make_ticket(what, found, dataset, seed, ledger).save(target / FOUND)
-            write_lines(target / "metrics.jsonl", found.history)
+            make_ticket(what, found, dataset, seed, ledger).save(target.ticket)
+            files.write_jsonl(target.metrics, found.history)
         ledger.settle()
         # last of all: it says that the folder is whole
-        files.write_json(target / "ledger.json", {**ledger.report(), "warnings": list(found.warnings)})
+        files.write_json(target.ledger, {**ledger.report(), "warnings": list(found.warnings)})
 
     done = 0 if earlier is None else earlier.found.rounds
     state = saves_of(done + 1).newest()
@@ -99,5 +95,5 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
                     state=state,
                     offer=lambda number: saves_of(number).offer,
                 )
-        remove_states(folder / STATES)
-    return folder / FOUND
+        remove_states(folder.states)
+    return folder.ticket

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from robust_tickets.base import signals
@@ -14,9 +13,8 @@ from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import masking_for
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs import files
-from robust_tickets.runs.directory import RunDirectory
-from robust_tickets.runs.files import write_lines
-from robust_tickets.stages.checkpointer import STATES, Checkpointer, remove_states
+from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.stages.checkpointer import Checkpointer, remove_states
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan
 from robust_tickets.stages.reuse import arm_key, reuse_arm
@@ -32,7 +30,7 @@ from robust_tickets.training.state import TrainingState
 
 def train(
     what: Experiment, seed: int, run: RunDirectory, machine: Machine, plan: ArmPlan, ticket: Ticket | None
-) -> Path:
+) -> ArmDirectory:
     """Train one arm of one seed, dense or from a ticket: a folder with `best.safetensors` and
     `last.safetensors`. The same arm of a run directory beside is taken over instead.
 
@@ -41,12 +39,12 @@ def train(
     folder = run.arm(seed, plan.arm)
     inputs = what.inputs(seed, machine)
     run.check_inputs(inputs)
-    if (folder / "ledger.json").is_file():
-        remove_states(folder / STATES)
+    if folder.is_finished:
+        remove_states(folder.states)
         machine.progress.say(f"{folder} is there already")
         return folder
     machine.prepare(what.recipe.compute)
-    run.check(machine.device)
+    run.check_machine(machine.device)
     begins_from = ticket.hash if ticket else None
     key = arm_key(what.recipe, plan, begins_from, seed, inputs)
     net = warn_unsupported(what.fresh_net(seed, machine), machine.progress.say)
@@ -61,19 +59,19 @@ def train(
         run.check_inputs(inputs)
         run.begin(machine.device, inputs)
     # only now that the images are known, which have to be the same
-    if not (folder / STATES).is_dir() and reuse_arm(run, seed, plan.arm, key, machine, inputs):
+    if not folder.states.is_dir() and reuse_arm(run, seed, plan.arm, key, machine, inputs):
         return folder
     of = {"recipe": recipes.to_table(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
     of["ticket"] = begins_from
     timed = partial(ledger.phase, "checkpoint")
-    saves = Checkpointer(folder / STATES, TRAINING, of, machine.every, machine.progress.say, timed=timed)
+    saves = Checkpointer(folder.states, TRAINING, of, machine.every, machine.progress.say, timed=timed)
     with signals.deferred():
         with ledger.running():
             fitted = _fitted(what, seed, machine, plan, begins, dataset, ledger, made, saves)
             with ledger.phase("checkpoint"):
-                for name, state, epoch in (
-                    ("best", fitted.best, fitted.best_epoch),
-                    ("last", fitted.last, fitted.last_epoch),
+                for file, state, epoch in (
+                    (folder.best, fitted.best, fitted.best_epoch),
+                    (folder.last, fitted.last, fitted.last_epoch),
                 ):
                     record = fitted.record(epoch)
                     checkpoint = Checkpoint(
@@ -89,15 +87,15 @@ def train(
                         function=inputs.get("net", ""),
                         removed=begins.removed,
                     )
-                    checkpoint.save(folder / f"{name}.safetensors")
-                write_lines(folder / "metrics.jsonl", fitted.history)
-                write_lines(folder / "early.jsonl", fitted.points)
+                    checkpoint.save(file)
+                files.write_jsonl(folder.metrics, fitted.history)
+                files.write_jsonl(folder.early_metrics, fitted.points)
         about = describe(begins, plan, fitted.best_epoch, ticket, dataset)
         width = what.recipe.model.width
-        files.write_json(folder / "arm.json", {**about, "width": width, "key": key})
+        files.write_json(folder.record, {**about, "width": width, "key": key})
         # last of all: it says that the folder is whole
-        files.write_json(folder / "ledger.json", {**ledger.report(), "warnings": list(fitted.warnings)})
-        remove_states(folder / STATES)
+        files.write_json(folder.ledger, {**ledger.report(), "warnings": list(fitted.warnings)})
+        remove_states(folder.states)
     return folder
 
 

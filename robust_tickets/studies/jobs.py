@@ -16,7 +16,6 @@ from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan
 from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.reuse import arm_key
-from robust_tickets.stages.search import FOUND
 from robust_tickets.studies.grid import Cell
 
 
@@ -40,7 +39,7 @@ def work_off(
                 stack.enter_context(locks.lock(source.path))
                 compare.prepare(there, [seed], source, machine)
                 search = Task(f"{label}search, seed {seed}", SearchJob(there, seed, source), label=label)
-                job = GivenTicketJob(here, seed, run, source.arm(seed, "search") / FOUND)
+                job = GivenTicketJob(here, seed, run, source.search(seed).ticket)
                 # after the cell's own arms, too: where the tickets are the same, so are the arms
                 after = range(len(made) - len(new), len(made) + 1)
                 made += [search, Task(f"{label}ticket-from, seed {seed}", job, tuple(after), label)]

@@ -34,6 +34,7 @@ class StudyResult:
 
 _KEY = ["setting", "arm", "seed"]
 _TEXTS = ["setting", "arm", "data", "run"]
+_FIX = "remove it and run the study again, which trains nothing twice"
 _MAY_BE_ABSENT = ("early_", "epoch1_", "passes_to_", "flops_to_", "boosting_")
 """Columns of which a figure is empty where an arm never got there."""
 
@@ -45,18 +46,11 @@ def read_rows(file: Path, settings: Sequence[str]) -> pd.DataFrame:
     """
     if not file.is_file():
         return pd.DataFrame()
-    try:
-        rows = pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str))
-    except (ValueError, OSError) as error:
-        raise InputError(_damaged(file, " ".join(str(error).split()))) from None
+    rows = files.read_csv(file, _TEXTS, _FIX)
     wrong = _wrong(rows, settings)
     if wrong:
-        raise InputError(_damaged(file, wrong))
+        raise InputError(f"cannot read {file} ({wrong}): {_FIX}")
     return rows
-
-
-def _damaged(file: Path, why: str) -> str:
-    return f"cannot read {file} ({why}): remove it and run the study again, which trains nothing twice"
 
 
 def _wrong(rows: pd.DataFrame, settings: Sequence[str]) -> str:
@@ -104,7 +98,7 @@ def read_study(folder: Path) -> tuple[str, str]:
 
 def csv(rows: pd.DataFrame) -> str:
     """The rows as CSV."""
-    return str(rows.to_csv(index=False, float_format=f"%.{DIGITS}g"))
+    return files.csv_text(rows, DIGITS)
 
 
 def rounded(rows: pd.DataFrame) -> pd.DataFrame:

@@ -133,5 +133,5 @@ def _from(
             folder = compare.GivenTicketJob(what, seed, run, ticket)(machine)
     except InputError as error:
         raise InputError(f"the ticket of {there.path}: {error}") from None
-    result = arm_result(run, seed, folder.name)
-    return replace(result, before=files.read_object(ticket.parent / "ledger.json", "remove its folder"))
+    result = arm_result(run, seed, folder.path.name)
+    return replace(result, before=files.read_object(there.search(seed).ledger, "remove its folder"))

@@ -22,7 +22,7 @@ other_net.__name__, other_net.__qualname__, other_net.__module__ = (
 def test_another_net_or_other_images_in_the_same_run_are_refused(run, images):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.name != ".lock"}
     for net, data, what in ((other_net, images, "net"), (build_net, made(1), "images")):
-        with pytest.raises(InputError, match=f"was begun with other {what} than this .*another folder"):
+        with pytest.raises(InputError, match=f"began with other {what} .*another folder"):
             robust_tickets.compare(net, data, RECIPE, runs=run.parent, quiet=True)
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.name != ".lock"} == before
 

@@ -142,7 +142,10 @@ ROWS = {
     ),
     "runs is a file": ("search --recipe {tiny} --runs {text}", "cannot write; {text}; --runs"),
     "ticket missing": ("train --recipe {tiny} --ticket {away}/t", "no file {away}/t; ticket"),
-    "ticket damaged": ("train --recipe {tiny} --ticket {cut_ticket}", "{cut_ticket}; damaged; anew"),
+    "ticket damaged": (
+        "train --recipe {tiny} --ticket {cut_ticket}",
+        "{cut_ticket}; damaged; create it again",
+    ),
     "ticket is a net": ("train --recipe {tiny} --ticket {checkpoint}", "is a checkpoint, expected a ticket"),
     "ticket does not fit": (
         "train --recipe {tiny} --ticket {wide_ticket}",
@@ -156,8 +159,8 @@ ROWS = {
     "checkpoint not named": ("evaluate", "CHECKPOINT|PATH"),
     "checkpoint missing": ("evaluate {away}/best.safetensors", "no file {away}/best.safetensors; checkpoint"),
     "checkpoint a folder": ("evaluate {folder}", "{folder}; checkpoint"),
-    "checkpoint cut short": ("evaluate {cut_checkpoint}", "{cut_checkpoint}; damaged; anew"),
-    "checkpoint changed": ("evaluate {changed}", "{changed}; damaged; anew"),
+    "checkpoint cut short": ("evaluate {cut_checkpoint}", "{cut_checkpoint}; damaged; create it again"),
+    "checkpoint changed": ("evaluate {changed}", "{changed}; damaged; create it again"),
     "checkpoint is text": ("evaluate {text}", "{text}; damaged or no checkpoint"),
     "checkpoint is a ticket": ("evaluate {ticket}", "is a ticket, expected a checkpoint"),
     "attack mistyped": ("evaluate {checkpoint} --attacks fgms", "unknown attack 'fgms'; did you mean 'fgsm'"),

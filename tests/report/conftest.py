@@ -26,14 +26,14 @@ def run(tiny_recipe, tmp_path):
     for seed in (0, 1):
         for arm, flops in (("dense", 100), ("ticket", 50)):
             fill(run, seed, arm, ROBUST[arm][seed], flops)
-        ledger(run.arm(seed, "search"), 30, 3.0)
+        ledger(run.search(seed), 30, 3.0)
     return run
 
 
 def ledger(folder, flops, seconds):
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.path.mkdir(parents=True, exist_ok=True)
     account = {"charged_seconds": seconds, "charged_passes": flops * 2, "charged_flops": flops}
-    (folder / "ledger.json").write_text(json.dumps(account))
+    folder.ledger.write_text(json.dumps(account))
 
 
 def fill(run, seed, arm, robust, flops):
@@ -46,9 +46,9 @@ def fill(run, seed, arm, robust, flops):
         "density": 1.0 if arm == "dense" else 0.2,
         "params": 100,
     }
-    (folder / "arm.json").write_text(json.dumps(about))
+    folder.record.write_text(json.dumps(about))
     record = {"epoch": 1, "val_clean": 0.5, "val_robust": robust, "passes": 1, "flops": flops}
-    (folder / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    folder.metrics.write_text(json.dumps(record) + "\n")
     rows = [
         [name, "test", attack, "0.1", 50, accuracy, 1.0, 1, 1, 0.25, 0]
         for name, lost in (("best", 0), ("last", 0.05))
@@ -56,4 +56,4 @@ def fill(run, seed, arm, robust, flops):
     ]
     head = ["checkpoint", "split", "attack", "eps", "n", "accuracy", "seconds"]
     head += ["forwards", "backwards", "rel_step", "seed"]
-    pd.DataFrame(rows, columns=head).to_csv(folder / "robustness.csv", index=False)
+    pd.DataFrame(rows, columns=head).to_csv(folder.robustness, index=False)

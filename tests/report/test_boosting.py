@@ -143,7 +143,7 @@ def test_dense_best_is_dense_up_to_its_best_epoch(run):
         assert best.ledger["charged_seconds"] == dense.ledger["epoch_seconds"][n - 1]
         assert best.accuracy["best", "pgd-20"] == dense.accuracy["best", "pgd-20"]
         assert best.accuracy["last", "pgd-20"] == dense.accuracy["best", "pgd-20"]
-        assert not run.arm(seed, "dense-best").exists()
+        assert not run.arm(seed, "dense-best").path.exists()
     row = timing(run).set_index("arm").loc["dense-best"]
     assert row.pgd20_mean == row.pgd20_last_mean == timing(run).set_index("arm").loc["dense"].pgd20_mean
     assert row.flops_vs_dense == pytest.approx(row.epochs / 4)
@@ -152,7 +152,7 @@ def test_dense_best_is_dense_up_to_its_best_epoch(run):
 def test_dense_best_was_trained_beside_as_many_jobs_as_dense(run, tmp_path):
     other = RunDirectory(tmp_path / run.path.name, run.recipe)
     shutil.copytree(run.path, other.path)
-    file = other.arm(0, "dense") / "ledger.json"
+    file = other.arm(0, "dense").ledger
     file.write_text(json.dumps({**read_json(file), "jobs": 2}))
     assert timing(other).set_index("arm").jobs[["dense", "dense-best", "ticket"]].tolist() == [2, 2, 1]
 

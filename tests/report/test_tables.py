@@ -29,7 +29,7 @@ def test_means_and_sample_deviations(run, robust):
 
 
 def test_one_seed_has_no_deviation(run):
-    (run.arm(1, "ticket") / "ledger.json").unlink()
+    run.arm(1, "ticket").ledger.unlink()
     table = timing(run)
     assert (table.seeds == 1).all(), "a seed that lacks an arm counts for none"
     assert table.pgd20_sd.isna().all()
@@ -40,24 +40,24 @@ def test_one_seed_has_no_deviation(run):
 
 def test_an_arm_evaluated_on_fewer_images_is_not_complete(run):
     for seed in (0, 1):
-        file = run.arm(seed, "dense") / "robustness.csv"
+        file = run.arm(seed, "dense").robustness
         file.write_text(file.read_text().replace(",50,", ",30,"))
     with pytest.raises(InputError, match=r"no seed in .* has all of dense, ticket"):
         timing(run)
 
 
 def test_damaged_files_are_named(run):
-    (run.arm(0, "dense") / "metrics.jsonl").write_text("{")
+    run.arm(0, "dense").metrics.write_text("{")
     with pytest.raises(InputError, match=r"cannot read .*metrics\.jsonl"):
         timing(run)
-    (run.arm(0, "dense") / "robustness.csv").write_text("nonsense")
+    run.arm(0, "dense").robustness.write_text("nonsense")
     with pytest.raises(InputError, match=r"cannot read .*robustness\.csv"):
         timing(run)
 
 
 def test_records_that_lack_a_key_are_named(run):
     for name, key in (("arm.json", "fingerprint"), ("ledger.json", "charged_seconds")):
-        file = run.arm(0, "dense") / name
+        file = run.arm(0, "dense").path / name
         whole = file.read_text()
         file.write_text(json.dumps({k: v for k, v in json.loads(whole).items() if k != key}))
         with pytest.raises(InputError, match=f"{name} lacks '{key}'"):
@@ -111,7 +111,7 @@ ODD = {
 @pytest.mark.parametrize("case", ODD)
 def test_figures_that_nothing_can_have_given_make_no_table(case, run):
     name, old, new, said = ODD[case]
-    file = run.arm(0, "dense").parent / name
+    file = run.arm(0, "dense").path.parent / name
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new, 1))
@@ -130,6 +130,6 @@ def test_an_odd_description_of_the_machine_is_named(content, run):
 @pytest.mark.parametrize("name", ["arm.json", "ledger.json", "metrics.jsonl", "robustness.csv"])
 def test_what_an_arm_lacks_is_said(name, run):
     assert missing_part(run, 0, "ticket") == ""
-    file = run.arm(0, "ticket") / name
+    file = run.arm(0, "ticket").path / name
     file.unlink()
     assert missing_part(run, 0, "ticket") == f"there is no {file}"

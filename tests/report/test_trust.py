@@ -15,7 +15,7 @@ def checks(run, arm, name, passed, **about):
     check = {"name": "noise hardly hurts", "figure": "9 %", "passed": passed, "otherwise": "so"}
     found = {"about": told, "checks": [check], "samples": 40}
     for seed in (0, 1):
-        file = run.arm(seed, arm) / f"sanity-{name}-{len(about):08x}.json"
+        file = run.arm(seed, arm).path / f"sanity-{name}-{len(about):08x}.json"
         file.write_text(json.dumps(found))
 
 
@@ -26,7 +26,7 @@ def every(run):
 
 
 def test_checks_of_other_weights_under_that_name_do_not_count(run):
-    file = run.arm(0, "dense") / "best.safetensors"
+    file = run.arm(0, "dense").best
     file.write_bytes(b"new weights")
     for told, counts in (("0" * 16, False), (digest_of(file), True)):
         checks(run, "dense", "best", True, checkpoint=told)
@@ -44,7 +44,7 @@ def test_all_passed_is_said_once(run):
 
 def test_a_checkpoint_without_checks_is_named(run):
     every(run)
-    (run.arm(1, "dense") / "sanity-last-00000000.json").unlink()
+    (run.arm(1, "dense").path / "sanity-last-00000000.json").unlink()
     expected = (
         "Sanity checks of all checkpoints but `dense` (seed 1, last) on 40 test images each: all passed."
     )
@@ -68,7 +68,7 @@ def test_checks_under_another_threat_model_or_on_other_images_are_not_the_tables
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"about": 3}', "nonsense"])
 def test_a_damaged_file_is_answered(run, content):
-    file = run.arm(0, "dense") / "sanity-best-00000000.json"
+    file = run.arm(0, "dense").path / "sanity-best-00000000.json"
     file.write_text(content)
     with pytest.raises(InputError, match=r"sanity-best-00000000\.json.*evaluate again"):
         markdown(run)

@@ -95,7 +95,7 @@ def test_a_net_whose_forward_pass_changed_is_refused_whatever_the_seed(seed, tmp
             continue
         with pytest.raises(SystemExit, match="2"):
             main(["train", *words.split(), "--seed", seed])
-        assert "begun with other net" in capsys.readouterr().err
+        assert "began with other net" in capsys.readouterr().err
         with pytest.raises(SystemExit, match="2"):
             main(["evaluate", file, "--model.name", f"changing_{seed}:Net"])
         assert "makes another net than the checkpoint is of" in capsys.readouterr().err
@@ -121,7 +121,7 @@ def test_a_finished_run_refuses_another_folder(tmp_path, monkeypatch, capsys):
     assert "is there already" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main([*words.split(), str(tmp_path / "other")])
-    assert "begun with other images" in capsys.readouterr().err
+    assert "began with other images" in capsys.readouterr().err
 
 
 def test_seeds_that_share_an_init_are_no_seeds(tiny_recipe, tmp_path):

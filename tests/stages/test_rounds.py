@@ -102,7 +102,7 @@ def test_a_search_that_stopped_between_rounds_goes_on(kind, stop, of, search, fi
     fits.stop = stop
     with pytest.raises(KeyboardInterrupt):
         search(recipe, tmp_path / "runs")
-    assert not (RunDirectory.of(tmp_path / "runs", recipe).arm(0, "search") / "ledger.json").exists()
+    assert not RunDirectory.of(tmp_path / "runs", recipe).search(0).ledger.exists()
     fits.stop = None
     folder, trained = search(recipe, tmp_path / "runs")
     assert trained == 4 - stop
@@ -117,7 +117,7 @@ def test_it_goes_on_from_the_most_rounds_and_says_from_where(of, search, spoken,
     spoken.lines.clear()
     _, trained = search(of("epochs", 4), tmp_path)
     assert trained == 1
-    source = RunDirectory.of(tmp_path, of("epochs", 3)).arm(0, "search")
+    source = RunDirectory.of(tmp_path, of("epochs", 3)).search(0)
     assert spoken.lines == [f"going on from round 3 in {source}"]
 
 

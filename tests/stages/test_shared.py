@@ -45,7 +45,7 @@ def test_arms_that_do_not_hang_on_what_changed_are_taken_over_bit_for_bit(base, 
     for arm in base.compare.arms:
         for name in ("best", "last"):
             weights = [
-                Checkpoint.load(run.arm(0, arm) / f"{name}.safetensors").state for run in (second, alone)
+                Checkpoint.load(run.arm(0, arm).path / f"{name}.safetensors").state for run in (second, alone)
             ]
             assert all((weights[0][key] == weights[1][key]).all() for key in weights[0])
         results = [arm_result(run, 0, arm) for run in (second, alone)]
@@ -91,14 +91,14 @@ def test_what_is_not_whole_or_of_another_machine_is_passed_over(damage, base, co
     first, _ = compare(base)
     for arm in ("dense", "dense-short"):
         folder = first.arm(0, arm)
-        about = files.read_json(folder / "arm.json")
+        about = files.read_json(folder.record)
         if damage == "unfinished":
-            (folder / "ledger.json").unlink()
+            folder.ledger.unlink()
         elif damage == "no key":
             del about["key"]
-            files.write_json(folder / "arm.json", about)
+            files.write_json(folder.record, about)
         elif damage == "no json":
-            files.write_text(folder / "arm.json", "[")
+            files.write_text(folder.record, "[")
     if damage == "other images":  # of the same named set, as a JPEG copy is
         inputs = files.read_json(first.path / "inputs.json")
         files.write_json(first.path / "inputs.json", {**inputs, "images": "0" * 16})

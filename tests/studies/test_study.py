@@ -136,7 +136,7 @@ def test_the_ticket_of_another_recipe_is_charged_its_own_search(base, runs):
     own = done.rows[(done.rows.arm == "ticket") & (done.rows.seed == 0)].iloc[0]
     assert there.search_flops == own.search_flops > 0  # the same steps at another eps
     (cell,) = grid.GRIDS["transfer"](base)
-    found = Ticket.load(RunDirectory.of(runs, cell.source).arm(0, "search") / "ticket.safetensors")
+    found = Ticket.load(RunDirectory.of(runs, cell.source).search(0).ticket)
     assert found.hash != Ticket.load(runs / own.run / "seed-0/search/ticket.safetensors").hash
     assert (runs / own.run / "seed-0" / f"ticket-{found.hash[:8]}" / "best.safetensors").is_file()
 

@@ -157,8 +157,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe):
 def test_the_table_says_what_the_removed_channels_bought(compared) -> None:
     run, _ = compared
     table = pd.read_csv(run.path / "timing.csv").set_index("arm")
-    ticket = Ticket.load(run.arm(0, "search") / "ticket.safetensors")
-    removed = read_json(run.arm(0, "ticket") / "arm.json")["channels_removed"]
+    ticket = Ticket.load(run.search(0).ticket)
+    removed = read_json(run.arm(0, "ticket").record)["channels_removed"]
     assert table.channels_removed["ticket"] == removed > 0
     assert table.channels_removed["dense"] == 0
     assert table.density["ticket"] == pytest.approx(ticket.mask.density)
@@ -169,7 +169,7 @@ def test_the_table_says_what_the_removed_channels_bought(compared) -> None:
     assert table.pass_flops_vs_dense["ticket-reinit"] == pytest.approx(share, abs=1e-5)
     assert table.params["ticket"] == sum(p.numel() for p in small.net.parameters())
     text = (run.path / "timing.md").read_text(encoding="utf-8")
-    assert read_json(run.arm(0, "ticket") / "ledger.json")["seconds"]["prune"] > 0
+    assert read_json(run.arm(0, "ticket").ledger)["seconds"]["prune"] > 0
     assert f"left out in training: `ticket` {removed} (a pass takes {share:.2f} of the FLOPs" in text
 
 
@@ -183,7 +183,7 @@ def test_equal_cost_is_what_the_smaller_net_costs(compared) -> None:
 
 def test_a_checkpoint_of_fewer_channels_is_used_like_any_other(compared, tmp_path) -> None:
     run, _ = compared
-    file = run.arm(0, "ticket") / "best.safetensors"
+    file = run.arm(0, "ticket").best
     checkpoint = Checkpoint.load(file)
     net = checkpoint.net()
     assert checkpoint.removed > 0

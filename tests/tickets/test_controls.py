@@ -123,8 +123,8 @@ def test_each_control_is_an_arm_that_is_charged_the_search(tiny_recipe, machine,
         assert found[arm].before == found["ticket"].before is not None
         assert found[arm].about["density"] == found["ticket"].about["density"]
         assert found[arm].about["epochs"] == found["ticket"].about["epochs"]
-        weights = Checkpoint.load(run.arm(0, arm) / "last.safetensors").state
-        ticket = Ticket.load(run.arm(0, "search") / "ticket.safetensors")
+        weights = Checkpoint.load(run.arm(0, arm).last).state
+        ticket = Ticket.load(run.search(0).ticket)
         alive = Mask({name: weights[name] != 0 for name in ticket.mask})
         assert alive.kept <= ticket.mask.kept
     for name in ("timing.csv", "timing.md", "curves.svg"):

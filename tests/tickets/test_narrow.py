@@ -88,5 +88,5 @@ def test_narrow_arms_are_narrow_nets_on_the_tickets_schedule_and_not_charged_its
         assert found[arm].ledger["charged_flops"] == pytest.approx(
             ratio * found["ticket"].ledger["charged_flops"]
         )
-        net = Checkpoint.load(run.arm(0, arm) / "best.safetensors").net()
+        net = Checkpoint.load(run.arm(0, arm).best).net()
         assert sum(p.numel() for p in net.parameters()) == about["params"]

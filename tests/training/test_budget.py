@@ -99,8 +99,8 @@ def test_an_arm_of_iterations_takes_them(arm, steps, tiny_recipe, machine, tmp_p
     recipe = replace(tiny_recipe, train=replace(tiny_recipe.train, iterations=7, ticket_iterations=3))
     folder = trained(recipe, arm, machine, tmp_path)
     assert len(steps_taken) == steps
-    assert read_json(folder / "arm.json")["epochs"] == steps / PER_EPOCH
-    assert read_json(folder / "ledger.json")["passes"]["update"]["forward"] == 32 * steps
+    assert read_json(folder.record)["epochs"] == steps / PER_EPOCH
+    assert read_json(folder.ledger)["passes"]["update"]["forward"] == 32 * steps
 
 
 def test_whole_epochs_in_iterations_are_epochs_bit_for_bit(tiny_recipe, machine, tmp_path):
@@ -112,10 +112,10 @@ def test_whole_epochs_in_iterations_are_epochs_bit_for_bit(tiny_recipe, machine,
     for arm in ("dense", "dense-short"):
         one, other = (trained(recipe, arm, machine, tmp_path) for recipe in (by_epochs, by_steps))
         assert one != other
-        assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
-        assert read_json(one / "arm.json") == read_json(other / "arm.json")
-        for name in ("best.safetensors", "last.safetensors"):
-            assert equal(Checkpoint.load(one / name).state, Checkpoint.load(other / name).state)
+        assert one.metrics.read_bytes() == other.metrics.read_bytes()
+        assert read_json(one.record) == read_json(other.record)
+        for ours, theirs in zip(one.checkpoints, other.checkpoints, strict=True):
+            assert equal(Checkpoint.load(ours).state, Checkpoint.load(theirs).state)
 
 
 def test_a_search_takes_its_iterations_in_every_round(tiny_recipe, machine, tmp_path, steps_taken):

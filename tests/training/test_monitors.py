@@ -236,7 +236,7 @@ def test_warnings_stand_in_files_and_under_the_table(tiny_recipe, machine, tmp_p
     arms = replace(tiny_recipe.compare, arms=("dense", "ticket"))
     what = experiment.Experiment(replace(tiny_recipe, compare=arms))
     run = comparison.compare(what, [0], tmp_path, machine)
-    account = json.loads((run.arm(0, "search") / "ledger.json").read_text(encoding="utf-8"))
+    account = json.loads(run.search(0).ledger.read_text(encoding="utf-8"))
     assert account["warnings"][0].startswith("round 1, epoch 2: the net collapsed: ")
     text = tables.markdown(run)
     assert (
