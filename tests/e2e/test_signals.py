@@ -1,142 +1,182 @@
-"""Ctrl-C and SIGTERM on the real program: it says how to go on, and going on leaves the same files."""
+"""Ctrl-C, SIGTERM and SIGKILL: the command says how to resume, and resuming ends with the same files."""
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-TRAIN = (
-    "train --recipe demo --model.name lenet-300-100 --model.width 0.3 --compute.threads 1 --train.epochs 40"
-    " --data.train-images 600 --evaluate.val-steps 1 --checkpoint-minutes 0"
+from robust_tickets.base import signals
+from robust_tickets.cli.main import main
+
+COMMON = (
+    "--recipe demo --model.name lenet-300-100 --model.width 0.1 --compute.threads 1 --data.train-images 256"
+    " --evaluate.val-steps 1"
 )
+TRAIN = f"train {COMMON} --train.epochs 3"  # 12 steps
+SEARCH = f"search {COMMON} --search.epochs 1"  # two rounds of 4 steps
+FILES = ("ticket.safetensors", "best.safetensors", "last.safetensors", "metrics.jsonl")
+# sends a signal to itself when a module is imported, or before a step of the optimiser
+CHILD = """
+import os, runpy, signal, sys
+point, number, sys.argv = sys.argv[1], int(sys.argv[2]), sys.argv[2:]
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == point:
+            os.kill(os.getpid(), number)
+if point.isdigit():
+    import torch
+    steps, step = [], torch.optim.SGD.step
+    def stop(self, *arguments):
+        steps.append(1)
+        if len(steps) == int(point):
+            os.kill(os.getpid(), number)
+        return step(self, *arguments)
+    torch.optim.SGD.step = stop
+else:
+    sys.meta_path.insert(0, Finder())
+runpy.run_module("robust_tickets", run_name="__main__")
+"""
 
 
-def started(folder, words):
-    command = [sys.executable, "-m", "robust_tickets", *words.split()]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+def files(folder: Path) -> dict[str, bytes]:
+    found = (file for file in folder.rglob("*") if file.name in FILES)
+    return {str(file.relative_to(folder)): file.read_bytes() for file in found}
 
 
-def weights(folder):
-    return {
-        file.name: file.read_bytes()
-        for file in folder.rglob("*")
-        if file.name in ("best.safetensors", "last.safetensors", "metrics.jsonl")
-    }
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a command in the folder, perhaps with a signal at the n-th call of a function.
+
+    Gives the status, the number of calls, and standard error.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def call(words, number=None, point=0, owner=torch.optim.SGD, name="step"):
+        function, calls, status = getattr(owner, name), [], 0
+
+        def watched(*arguments, **options):
+            calls.append(1)
+            if len(calls) == point:
+                os.kill(os.getpid(), number)
+            return function(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, watched)
+            try:
+                main(words.split())
+            except SystemExit as stop:
+                status = stop.code
+        return status, len(calls), capsys.readouterr().err
+
+    return call
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    with started(folder, TRAIN) as process:
-        process.communicate()
-    assert process.returncode == 0
-    return weights(folder)
+def undisturbed(tmp_path_factory):
+    """The files of a whole training and a whole search."""
+    contents, place = {}, Path.cwd()
+    for words in (TRAIN, SEARCH):
+        folder = tmp_path_factory.mktemp("undisturbed")
+        os.chdir(folder)
+        main(words.split())
+        contents[words] = files(folder)
+    os.chdir(place)
+    return contents
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
-)
-def test_stopped_and_run_again_it_ends_as_if_nothing_had_been(number, status, whole, tmp_path):
-    words = (
-        TRAIN if number != signal.SIGKILL else TRAIN.replace("--checkpoint-minutes 0", "--checkpoint-steps 1")
-    )
-    with started(tmp_path, words) as process:
-        for line in process.stderr:
-            if "epoch 3/" in line:
-                break
-        process.send_signal(number)
-        out, err = process.communicate()
-    assert process.returncode == status
+def check_stopped(number, status, err):
+    assert status == 128 + number
     assert "Traceback" not in err
-    assert out == ""
-    if number != signal.SIGKILL:
-        last = err.splitlines()[-1]
-        assert last.startswith(f"robust-tickets: stopped by {number.name}; ")
-        assert "the same command goes on from there" in last
-    assert len(list(tmp_path.rglob("step-*.safetensors"))) in (1, 2)
-    with started(tmp_path, words) as process:
-        out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert "going on after step" in err
-    assert "epoch 2/" not in err
-    assert weights(tmp_path) == whole
+    last = err.splitlines()[-1]
+    assert last.startswith(f"robust-tickets: stopped by {number.name}; ")
+    assert "same command" in last
 
 
-def judged(folder):
-    """What an evaluation leaves beside the net, but for seconds."""
-    with np.load(next(folder.rglob("verdicts-*.npz"))) as found:
-        verdicts = {name: found[name].tolist() for name in found.files if name != "seconds"}
+def slow(points):
+    return [pytest.param(*point, marks=pytest.mark.slow) for point in points]
+
+
+STEPS = {TRAIN: 12, SEARCH: 8}
+POINTS = [
+    (TRAIN, signal.SIGINT, 6),
+    (SEARCH, signal.SIGTERM, 7),
+    *slow((TRAIN, signal.SIGTERM, step) for step in range(1, 13)),
+    *slow((SEARCH, signal.SIGINT, step) for step in range(1, 9)),
+]
+
+
+@pytest.mark.parametrize(("words", "number", "step"), POINTS)
+def test_a_stopped_command_resumes_to_the_same_files(words, number, step, run, undisturbed, tmp_path):
+    status, steps, err = run(words, number, step)
+    check_stopped(number, status, err)
+    assert list(tmp_path.rglob("*step-*.safetensors"))
+    status, more, _ = run(words)
+    assert status == 0
+    assert steps + more == STEPS[words], "no step is repeated"
+    assert files(tmp_path) == undisturbed[words]
+    assert not list(tmp_path.rglob("*step-*"))
+
+
+def child(folder, point, number, words):
+    command = [sys.executable, "-c", CHILD, str(point), str(int(number)), *words.split()]
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return process.returncode, process.stderr
+
+
+@pytest.mark.parametrize("step", [5, *slow([(3,), (12,)])])
+def test_a_killed_training_resumes_from_its_last_state(step, run, undisturbed, tmp_path):
+    assert child(tmp_path, step, signal.SIGKILL, f"{TRAIN} --checkpoint-steps 1")[0] == -signal.SIGKILL
+    assert list(tmp_path.rglob("*step-*.safetensors"))
+    status, steps, _ = run(TRAIN)
+    assert status == 0
+    assert steps <= STEPS[TRAIN] - step + 2, "one step is lost"
+    assert files(tmp_path) == undisturbed[TRAIN]
+
+
+MODULES = ["torch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tyro", "numpy", "pandas"))]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_signal_during_the_imports_is_answered(module, tmp_path):
+    check_stopped(signal.SIGTERM, *child(tmp_path, module, signal.SIGTERM, TRAIN))
+
+
+def evaluation(folder):
+    """Verdicts without seconds, and sanity checks."""
+    with np.load(next(folder.rglob("verdicts-*.npz"))) as matrix:
+        verdicts = {name: matrix[name].tolist() for name in matrix.files if name != "seconds"}
     return verdicts, next(folder.rglob("sanity-*.json")).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM])
-def test_an_evaluation_that_is_stopped_within_an_attack_goes_on_there(number, tmp_path):
-    """A single block of samples under so many queries: nothing else is ever kept of it."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    with started(one, TRAIN.replace("epochs 40", "epochs 2")) as process:
-        process.communicate()
-    shutil.copytree(one, two)
-    file = next(one.rglob("best.safetensors")).relative_to(one)
-    words = f"evaluate {file} --attacks square(queries=3000) --limit 100 --checkpoint-minutes 0"
-    with started(one, words) as process:
-        _, err = process.communicate()
-    assert process.returncode == 0, err
-    with started(two, words) as process:
-        for line in process.stderr:
-            if "clean" in line:
-                break
-        time.sleep(0.3)
-        process.send_signal(number)
-        out, err = process.communicate()
-    assert process.returncode == 128 + number
-    assert out == ""
-    assert err.splitlines()[-1].startswith(f"robust-tickets: stopped by {number.name}; ")
-    assert len(list(two.rglob("step-*.safetensors"))) == 1
-    with started(two, words) as process:
-        _, err = process.communicate()
-    assert process.returncode == 0, err
-    assert "going on within square(queries=3000), after" in err
-    assert judged(two) == judged(one)
-    assert not list(two.rglob("state"))
+@pytest.mark.parametrize("call", [300, *slow([(5,), (100,), (500,), (700,)])])
+def test_a_stopped_evaluation_resumes_to_the_same_verdicts(call, run, tmp_path):
+    """The signal comes at a layer's call: in the first attack, the second, or the sanity checks."""
+    run(TRAIN)
+    shutil.copytree(tmp_path / "runs", tmp_path / "whole" / "runs")
+    (checkpoint,) = (tmp_path / "runs").rglob("best.safetensors")
+    words = f"evaluate {checkpoint} --attacks pgd-10 square(queries=100) --limit 50"
+    assert run(words.replace("runs/", "whole/runs/", 1))[0] == 0
+    status, _, err = run(words, signal.SIGTERM, call, torch.nn.functional, "linear")
+    check_stopped(signal.SIGTERM, status, err)
+    assert run(words)[0] == 0
+    assert evaluation(tmp_path / "runs") == evaluation(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM])
-@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9])
-def test_a_signal_while_modules_are_imported_is_heeded_too(seconds, number, tmp_path):
-    with started(tmp_path, TRAIN) as process:
-        time.sleep(seconds)
-        process.send_signal(number)
-        _, err = process.communicate()
-    assert process.returncode == 128 + number
-    assert err.splitlines()[-1].startswith(f"robust-tickets: stopped by {number.name}; ")
-    assert "Traceback" not in err
+def test_a_second_signal_does_not_wait():
+    """However long a step takes."""
 
+    def send():
+        with signals.handle_signals(), signals.deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signals.stop_requested()
+            os.kill(os.getpid(), signal.SIGTERM)
 
-def test_a_second_signal_does_not_wait(tmp_path):
-    """A step that takes minutes holds nobody up."""
-    code = (
-        "import sys, time\n"
-        "from robust_tickets.base import signals\n"
-        "with signals.handle_signals():\n"
-        "    try:\n"
-        "        with signals.deferred():\n"
-        "            print('ready', flush=True)\n"
-        "            begin = time.monotonic()\n"
-        "            while time.monotonic() < begin + 60:\n"
-        "                time.sleep(0.05)\n"
-        "    except signals.StopRequest as stopped:\n"
-        "        print(stopped.by.name, time.monotonic() - begin < 50, flush=True)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
-        assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        assert process.stdout.readline() == "SIGTERM True\n"
+    with pytest.raises(signals.StopRequest) as stop:
+        send()
+    assert stop.value.by == signal.SIGTERM
