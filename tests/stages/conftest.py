@@ -1,4 +1,4 @@
-"""A search that is watched: what it says, and how many rounds it trains."""
+"""A search that counts its trainings, and progress that remembers its lines."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from robust_tickets.tickets import search as ticket_search
 
 
 class Spoken(Silent):
-    """Progress that remembers what was said."""
+    """Progress that remembers its lines."""
 
     def __init__(self):
         self.lines = []
@@ -27,27 +27,27 @@ def spoken():
 
 @pytest.fixture
 def fits(monkeypatch):
-    """A list that grows by one with every training of a search; it is stopped before number `stop`."""
-    real = ticket_search.fit
+    """A list that grows by one with every training of a search; training number `stop` is interrupted."""
+    fit = ticket_search.fit
 
     class Fits(list):
         stop = None
 
-    done = Fits()
+    trainings = Fits()
 
     def counted(*args, **kwargs):
-        if len(done) == done.stop:
+        if len(trainings) == trainings.stop:
             raise KeyboardInterrupt
-        done.append(1)
-        return real(*args, **kwargs)
+        trainings.append(1)
+        return fit(*args, **kwargs)
 
-    monkeypatch.setattr("robust_tickets.tickets.search.fit", counted)
-    return done
+    monkeypatch.setattr(ticket_search, "fit", counted)
+    return trainings
 
 
 @pytest.fixture
 def search(fits, spoken):
-    """Search by a recipe, perhaps with a net or images of one's own: the folder, and the rounds trained."""
+    """Search by a recipe, perhaps with a user's network or images; gives the folder and the rounds trained."""
 
     def run(recipe, runs, seed=0, **own):
         before = len(fits)
