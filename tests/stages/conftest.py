@@ -47,7 +47,7 @@ def fits(monkeypatch):
 
 @pytest.fixture
 def search(fits, spoken):
-    """Search by a recipe, perhaps with a user's network or images; gives the folder and the rounds trained."""
+    """Search by a recipe, perhaps with another network or images; gives folder and rounds trained."""
 
     def run(recipe, runs, seed=0, **own):
         before = len(fits)
