@@ -1,4 +1,7 @@
-"""Every shipped recipe runs: its full-size net, its search, its cut, its training, and its estimate."""
+"""Every shipped recipe runs: search, pruning, training and estimate.
+
+Large networks are narrow in the fast tests, but for the estimate, which asks no weights.
+"""
 
 import math
 import re
@@ -21,16 +24,19 @@ from robust_tickets.tickets.compact_net import compact_net
 from robust_tickets.tickets.ticket import Ticket
 
 pytestmark = [
-    # trainings of a step or two get one class right, and say so
+    # a network predicts one class after a step or two
     pytest.mark.filterwarnings("ignore:.*the net collapsed"),
-    # recipes run where the CPU has no bfloat16 too, and say so
     pytest.mark.filterwarnings("ignore:.*has no instructions for bfloat16"),
 ]
 
 STEPS, BATCH = 3, 2
+FACTOR = {"paper-wrn34-10": 0.1, "frankle-vgg19": 0.125} | dict.fromkeys(
+    ("paper-vgg16", "paper-text-vgg16", "paper-resnet18", "strong-resnet18", "cifar10-cpu"), 0.25
+)
+"""Factors on the widths of large networks."""
 
 
-def made_up(name: DataName) -> Dataset:
+def noise_images(name: DataName) -> Dataset:
     """A few images of noise, of the shape and classes of a data set."""
     spec = SPECS[name]
     generator = torch.Generator().manual_seed(0)
@@ -42,29 +48,28 @@ def made_up(name: DataName) -> Dataset:
     return Dataset(spec, spec.title, noise(STEPS * BATCH), noise(2), noise(2), "0" * 16)
 
 
-def blocks_by_hand(ticket: Ticket, search: Search) -> bool:
-    """Whether each layer of a net without residual streams lost its share of channels, to a block."""
+def blocks_are_right(ticket: Ticket, search: Search) -> bool:
+    """Whether each layer of a network without residual streams lost its share of channels, to a block."""
     assert search.scope == "layer"
-    block = search.round_to
     alive = [bits.flatten(1).any(1) for bits in ticket.mask.values() if bits.ndim == 4]
     return all(
-        int(a.sum()) % block == 0 and abs(len(a) - int(a.sum()) - search.ratio * len(a)) <= block / 2
+        int(a.sum()) % search.round_to == 0
+        and abs(len(a) - int(a.sum()) - search.ratio * len(a)) <= search.round_to / 2
         for a in alive
     )
 
 
 def kept_by_hand(ticket: Ticket, search: Search) -> int:
     """Weights kept after one round, from the recipe's ratios and the layers' sizes alone."""
-    spare = re.compile(
-        "|".join(p.replace(".", r"\.").replace("*", ".*") for p in search.ignored_layers.split()) or "$^"
-    )
+    patterns = [p.replace(".", r"\.").replace("*", ".*") for p in search.ignored_layers.split()]
+    ignored = re.compile("|".join(patterns) or "$^")
     sizes = {name: bits.numel() for name, bits in ticket.mask.items()}
     convolutions = [name for name, bits in ticket.mask.items() if bits.ndim == 4]
     *_, output = ticket.mask
     pruned = {
         name: size
         for name, size in sizes.items()
-        if not spare.fullmatch(name)
+        if not ignored.fullmatch(name)
         and (search.prune_output or name != output)
         and (search.prune_first_conv or name != convolutions[0])
     }
@@ -82,18 +87,23 @@ def passes(method: str, pgd_steps: int, steps: int) -> int:
 
 
 def cheap(training: Training) -> dict[str, object]:
-    """One step of PGD, where that is the method, and as few images as BatchNorm bears."""
+    """One step of PGD, if that is the method, and as few images as BatchNorm needs."""
     return {"batch": BATCH, "pgd": {"steps": 1}, "warmup": 0.0, "warmup_lr": 0.0} | (
         {"milestones": training.milestones} if training.schedule == "step" else {}
     )
 
 
-@pytest.mark.parametrize("name", recipes.shipped_names())
-def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
-    whole, images = recipes.load(name), made_up(recipes.load(name).data.name)
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [(name, FACTOR.get(name, 1)) for name in recipes.shipped_names()]
+    + [pytest.param(name, 1, marks=pytest.mark.slow) for name in FACTOR],
+)
+def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name, factor):
+    whole, images = recipes.load(name), noise_images(recipes.load(name).data.name)
     own = {
         "recipe": name,
         "quiet": True,
+        "model": {"width": factor * whole.model.width},
         "compute": {"threads": 1},
         "evaluate": {"val_steps": 1, "images": 0},
     }
@@ -101,7 +111,7 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
     ticket = robust_tickets.find_ticket(data=images, search=search, **own)
     assert ticket.model == registry.ModelSpec(
         whole.model.name,
-        whole.model.width,
+        factor * whole.model.width,
         images.spec.shape,
         images.spec.classes,
         images.spec.mean,
@@ -111,7 +121,7 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
     )
     assert ticket.passes == passes(whole.search.method, 1, STEPS)
     if whole.search.granularity == "channel":
-        assert blocks_by_hand(ticket, whole.search)
+        assert blocks_are_right(ticket, whole.search)
     else:
         assert ticket.mask.kept == kept_by_hand(ticket, whole.search)
     assert ticket.mask.kept < ticket.mask.size
@@ -121,18 +131,18 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name):
     (row,) = trained.history.to_dict("records")
     assert math.isfinite(row["train_loss"])
     assert row["passes"] == passes(whole.train.method, 1, 1)
-    # channels that died whole are not trained
+    # dead channels are not trained
     plan = compact_net(registry.build(ticket.model, seed=0), ticket.mask, ticket.model.shape).plan
     state, mask, init = trained.last, plan.small(ticket.mask), plan.small(ticket.init)
     assert all(not state[weight][~kept].any() for weight, kept in mask.items())
     assert all((state[weight] != init[weight])[kept].any() for weight, kept in mask.items())
 
 
-# the sanity checks of a net on 100 images: two calls, one under noise, one with its gradient, PGD-20 at four
-# eps, FGSM, PGD-20 from three starts, and 200 queries
+# the sanity checks of a network on 100 images: two calls, one under noise, one with its gradient, PGD-20 at
+# four eps, FGSM, PGD-20 from three starts, and 200 queries
 CHECKS = 100 * (2 + 1 + 2 + 4 * 41 + 3 + 3 * 41 + 200)
 
-# name -> epochs and passes, by hand from the TOML's own numbers. 49,000 images make 382 batches of 128;
+# name -> epochs and passes, by hand from the numbers of the TOML. 49,000 images make 382 batches of 128;
 # natural, FGSM and PGD-10 training take 2, 4 and 22 passes a sample, which cost 3, 5 and 23 forward passes
 BY_HAND = {
     "paper-resnet18": {
@@ -143,8 +153,8 @@ BY_HAND = {
         "search": ("100", 100 * 382 * 128 * 4),
         "ticket": ("40", 40 * 382 * 128 * 22),
         # after 442 epochs, and four times in the first of each arm, 1,000 images: clean, for the loss, and
-        # PGD-10 with a last look; after the search's 100 FGSM with one; two nets an arm on 10,000: clean,
-        # FGSM with a last look, and PGD-20 with one
+        # PGD-10 with its last call; after the search's 100 FGSM with one; two networks an arm on 10,000:
+        # clean, FGSM with its last call, and PGD-20 with one
         "validation and evaluation, at most": (
             None,
             (442 + 5 * 4) * 1000 * (1 + 1 + 21) + 100 * 1000 * 3 + 5 * 2 * (10_000 * (1 + 3 + 41) + CHECKS),
@@ -173,7 +183,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("name", recipes.shipped_names())
-def test_a_dry_run_says_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys):
+def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("robust_tickets.comparison.estimate._seconds_a_cost", lambda *arguments: 1e-6)
     main(["compare", "--recipe", name, "--dry-run", "--runs", str(tmp_path), "--compute.threads", "1"])
     lines = capsys.readouterr().out.splitlines()
@@ -205,14 +215,21 @@ def test_flops_and_seconds_of_a_dry_run_are_passes_at_their_cost(monkeypatch, ma
     assert rows.estimated_seconds["search"] == 7 * 50_000 * 60 * 3 / 1e6
 
 
-@pytest.mark.parametrize("name", [n for n in recipes.shipped_names() if n.startswith("frankle-")])
+FRANKLE = {name for name in recipes.shipped_names() if name.startswith("frankle-")}
+SMALL = {"frankle-lenet", "frankle-resnet20", "frankle-conv6"}
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(SMALL), *(pytest.param(n, marks=pytest.mark.slow) for n in sorted(FRANKLE - SMALL))]
+)
 def test_rounds_leave_the_share_of_weights_that_the_summary_names(name):
-    """By the rule of each round alone: which weights go does not matter to how many."""
-    what = recipes.load(name)
-    spec = SPECS[what.data.name]
-    net = registry.build(model_spec(what, spec), seed=0)
+    """By the rule of each round alone: the number of weights does not depend on which ones are pruned."""
+    recipe = recipes.load(name)
+    spec = SPECS[recipe.data.name]
+    net = registry.build(model_spec(recipe, spec), seed=0)
     layers, mask = layer_roles(net, spec.shape), Mask.full(net)
-    for _ in range(what.search.rounds):
-        mask = prune_round(what.search, {n: torch.rand(kept.shape) for n, kept in mask.items()}, mask, layers)
-    said = float(re.search(r"([\d.]+) % of the weights left", what.summary)[1])
-    assert round(100 * mask.density, 1) == said
+    for _ in range(recipe.search.rounds):
+        scores = {name: torch.rand(bits.shape) for name, bits in mask.items()}
+        mask = prune_round(recipe.search, scores, mask, layers)
+    share = float(re.search(r"([\d.]+) % of the weights left", recipe.summary)[1])
+    assert round(100 * mask.density, 1) == share
