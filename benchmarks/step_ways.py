@@ -19,7 +19,7 @@ from attacks import ThreatModel
 from benchmarks.measuring import peak_memory
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.memory import keep_freed_memory
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
 from robust_tickets.data.dataset import SPECS, Dataset, Split
 from robust_tickets.models.fold import fold
@@ -161,8 +161,8 @@ def _fitted(net: nn.Module, mask: Mask | None, case: Case, compute: Compute) -> 
     threat = ThreatModel("Linf", EPS)
     how = TrainingConfig(settings, case.steps, threat, looked, compute, seed=0)
     ledger = Ledger("train")
-    with ledger.running():
-        fit(net, mask, _data(case.steps), how, ledger, Meter())
+    with ledger.measure():
+        fit(net, mask, _data(case.steps), how, ledger, StageProgress())
     return ledger.step_seconds
 
 

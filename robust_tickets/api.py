@@ -23,10 +23,10 @@ from torch import nn
 from robust_tickets.base.errors import InputError, RobustnessWarning, unknown_name
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Progress, Silent, for_stderr
+from robust_tickets.base.progress import Progress, SilentProgress, stderr_progress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import Dataset
-from robust_tickets.data.tensors import from_tensors as images
+from robust_tickets.data.user_images import from_tensors as images
 from robust_tickets.evaluation import evaluate as evaluation
 from robust_tickets.evaluation import result, sanity_checks, sanity_report
 from robust_tickets.evaluation.evaluate import EvaluationConfig
@@ -84,9 +84,9 @@ def find_ticket(
     what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet)
     _check_seed(seed)
     machine.prepare(what.recipe.compute)
-    module = warn_unsupported(what.fresh_net(seed, machine), machine.progress.say)
+    module = warn_unsupported(what.fresh_net(seed, machine), machine.progress.log)
     ledger = Ledger("search", clock_for(device))
-    with ledger.running():
+    with ledger.measure():
         with ledger.phase("load"):
             dataset = what.load(machine)
         plan = planning.search_plan(what.recipe, dataset.spec)
@@ -122,10 +122,10 @@ def train(
             "robust_tickets.tickets"
         )
     machine.prepare(what.recipe.compute)
-    module = warn_unsupported(what.fresh_net(seed, machine), machine.progress.say)
-    shape, say = what.spec(machine).shape, machine.progress.say
+    module = warn_unsupported(what.fresh_net(seed, machine), machine.progress.log)
+    shape, say = what.spec(machine).shape, machine.progress.log
     ledger = Ledger("train", clock_for(device))
-    with ledger.running():
+    with ledger.measure():
         with ledger.phase("prune"):
             begins = starting_net(module, ticket, shape, what.recipe.compute, say)
         with ledger.phase("load"):
@@ -300,5 +300,5 @@ def _check_seed(seed: int) -> None:
 
 
 def _machine(device: str, quiet: bool) -> Machine:
-    progress: Progress = Silent() if quiet else for_stderr()
+    progress: Progress = SilentProgress() if quiet else stderr_progress()
     return Machine(device, progress)

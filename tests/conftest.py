@@ -10,7 +10,7 @@ import torch
 
 from attacks import ThreatModel
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Silent
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data import load
 from robust_tickets.data.dataset import SPECS, Dataset
 from robust_tickets.models import registry
@@ -78,4 +78,4 @@ def how(tiny_recipe: Recipe) -> TrainingConfig:
 @pytest.fixture
 def machine() -> Machine:
     """This machine's CPU, watched by nobody."""
-    return Machine("cpu", Silent())
+    return Machine("cpu", SilentProgress())

@@ -11,7 +11,7 @@ import torch
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Silent
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.comparison import estimate
 from robust_tickets.data.dataset import SPECS
@@ -49,7 +49,7 @@ def staged(tiny_recipe):
 def compared(staged, tmp_path_factory):
     """Its comparison."""
     return comparison.compare(
-        Experiment(staged), [0], tmp_path_factory.mktemp("runs"), Machine("cpu", Silent())
+        Experiment(staged), [0], tmp_path_factory.mktemp("runs"), Machine("cpu", SilentProgress())
     )
 
 
@@ -62,7 +62,7 @@ def test_each_stage_takes_the_flops_of_the_ticket_s_to_a_step(compared):
 
 
 def test_it_is_one_training_after_the_other(compared, staged, tiny_data):
-    what, machine = Experiment(staged), Machine("cpu", Silent())
+    what, machine = Experiment(staged), Machine("cpu", SilentProgress())
     net = what.fresh_net(0, machine)
     half = replace(tiny_data, train=tiny_data.train.first(64))
     for arm, images, settings in (
@@ -72,7 +72,7 @@ def test_it_is_one_training_after_the_other(compared, staged, tiny_data):
         last = json.loads(compared.arm(0, arm).metrics.read_text().splitlines()[-1])
         how = what.fit(settings, last["step"], 0)
         ledger = Ledger("train", clock_for("cpu"))
-        with ledger.running(), Silent().stage("", 1) as meter:
+        with ledger.measure(), SilentProgress().stage("", 1) as meter:
             fit(net, None, images, how, ledger, meter)
     theirs = Checkpoint.load(compared.arm(0, "dense-staged").last).state
     assert all(torch.equal(theirs[name], value) for name, value in copy_state(net).items())
@@ -91,8 +91,8 @@ def test_the_table_charges_it_both(compared):
 def test_nothing_of_it_is_done_twice(compared, staged):
     said: list[str] = []
 
-    class Saying(Silent):
-        def say(self, text: str) -> None:
+    class Saying(SilentProgress):
+        def log(self, text: str) -> None:
             said.append(text)
 
     machine = Machine("cpu", Saying())
@@ -105,7 +105,7 @@ def test_nothing_of_it_is_done_twice(compared, staged):
 
 
 def test_it_is_the_same_side_by_side(compared, staged, tmp_path):
-    side = comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", Silent()), jobs=2)
+    side = comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", SilentProgress()), jobs=2)
     for arm in ("dense-staged-first", "dense-staged"):
         both = [run.arm(0, arm).last.read_bytes() for run in (compared, side)]
         assert both[0] == both[1]
@@ -115,7 +115,7 @@ def test_a_first_stage_without_its_weights_is_said(compared, staged, tmp_path):
     shutil.copytree(compared.path, tmp_path / compared.path.name)
     there = tmp_path / compared.path.name / "seed-0"
     (there / "dense-staged-first" / "last.safetensors").unlink()
-    what, machine = Experiment(staged), Machine("cpu", Silent())
+    what, machine = Experiment(staged), Machine("cpu", SilentProgress())
     comparison.compare(what, [0], tmp_path, machine)  # nobody needs them any more
     (there / "dense-staged" / "ledger.json").unlink()
     with pytest.raises(
@@ -128,7 +128,7 @@ def test_a_first_stage_that_was_removed_is_made_again(compared, staged, tmp_path
     shutil.copytree(compared.path, tmp_path / compared.path.name)
     there = tmp_path / compared.path.name / "seed-0"
     shutil.rmtree(there / "dense-staged-first")
-    whole = comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", Silent()))
+    whole = comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", SilentProgress()))
     names = ["dense-staged-first/last.safetensors", "dense-staged/last.safetensors"]
     for name in names:
         assert (there / name).read_bytes() == (compared.path / "seed-0" / name).read_bytes()
@@ -143,7 +143,7 @@ def test_a_damaged_file_in_the_way_says_how_to_go_on(compared, staged, tmp_path,
     file = there / f"{damaged}.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match=f"remove {file.parent} and give the same command again"):
-        comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", Silent()))
+        comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", SilentProgress()))
 
 
 def test_the_images_of_the_first_stage_are_part_of_what_it_is(staged):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robust_tickets.base.ledger import CHARGED, PHASES, Ledger, Passes
+from robust_tickets.base.ledger import CHARGED_PHASES, PHASES, Ledger, Passes
 
 
 class FakeClock:
@@ -45,20 +45,20 @@ def test_phases_and_other_add_up_to_the_stage(tree):
                 walk(child)
             ledger.settle()
 
-    with ledger.running():
+    with ledger.measure():
         clock.now += 1
         expected["other"] += 1
         walk(tree)
     assert ledger.seconds == expected
     report = ledger.report()
     assert report["total_seconds"] == clock.now
-    assert report["charged_seconds"] == sum(expected[p] for p in CHARGED)
+    assert report["charged_seconds"] == sum(expected[p] for p in CHARGED_PHASES)
 
 
 def test_a_phase_excludes_those_inside_it():
     clock = FakeClock()
     ledger = Ledger("train", clock)
-    with ledger.running(), ledger.phase("attack"):
+    with ledger.measure(), ledger.phase("attack"):
         clock.now += 2
         with ledger.phase("validate"):
             clock.now += 5
@@ -84,7 +84,7 @@ def test_flops_weigh_a_full_backward_twice():
 def test_a_phase_ends_with_an_error_too():
     clock = FakeClock()
     ledger = Ledger("train", clock)
-    with ledger.running():
+    with ledger.measure():
         with pytest.raises(RuntimeError), ledger.phase("attack"):
             clock.spend_and_fail()
         clock.now += 4
@@ -100,8 +100,8 @@ def test_getting_items_is_charged_to_their_phase():
             clock.now += 1
             yield i
 
-    with ledger.running():
-        for _ in ledger.each("data", items()):
+    with ledger.measure():
+        for _ in ledger.charge_each("data", items()):
             clock.now += 10
     assert (ledger.seconds["data"], ledger.seconds["other"]) == (3, 30)
 
@@ -115,7 +115,7 @@ entry = st.tuples(
 
 
 def charged(ledger, clock, entries):
-    with ledger.running():
+    with ledger.measure():
         for phase, seconds, passes, flops in entries:
             with ledger.phase(phase):
                 clock.now += seconds
@@ -132,7 +132,7 @@ def test_carried_and_new_are_the_sum(parts):
     for part in parts:
         ledger = Ledger("search", clock)
         if report is not None:
-            ledger.carry(report)
+            ledger.add_report(report)
         report = charged(ledger, clock, part)
     assert report == whole
 
@@ -142,7 +142,7 @@ def test_what_is_carried_is_copied():
     earlier.count("update", Passes(3, 5, 7), 2)
     report = earlier.report()
     before = json.dumps(report)
-    ledger.carry(report)
+    ledger.add_report(report)
     ledger.count("update", Passes(1, 1, 1), 2)
     assert json.dumps(report) == before
     assert earlier.passes["update"] == Passes(3, 5, 7)

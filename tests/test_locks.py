@@ -66,7 +66,7 @@ def test_every_verb_that_writes_is_refused(holder, tiny_recipe, machine, tmp_pat
     ):
         with pytest.raises(InputError, match="another process works in"):
             call()
-    assert sorted(file.name for file in run.path.rglob("*") if file.name != locks.NAME) == before
+    assert sorted(file.name for file in run.path.rglob("*") if file.name != locks.LOCK_FILE) == before
 
 
 def test_where_nothing_came_of_it_nothing_is_left(tmp_path):

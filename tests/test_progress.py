@@ -18,7 +18,7 @@ def test_the_time_left_follows_the_steps_done_here(
     clock: list[float], capsys: pytest.CaptureFixture[str], earlier: int
 ) -> None:
     """What an earlier command did shortens what is left, and says nothing of the speed."""
-    with progress_module.Lines().stage("dense", 100) as meter:
+    with progress_module.LineProgress().stage("dense", 100) as meter:
         meter.advance(earlier, 0)
         for _ in range(10):
             meter.advance(1, 9)

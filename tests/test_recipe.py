@@ -207,10 +207,10 @@ def test_a_recipe_named_twice_is_refused_or_the_one_reported_is_the_one_read(ask
 
 def test_the_command_line_and_the_registry_know_the_same_nets():
     """The recipe is read without torch, so it has a list of its own."""
-    from robust_tickets.models.registry import ModelSpec, build, names
+    from robust_tickets.models.registry import NAMES, ModelSpec, build
     from robust_tickets.recipe.fields import NETS, WITH_DROPOUT
 
-    assert set(NETS) == set(names)
+    assert set(NETS) == set(NAMES)
     for name in NETS:
         spec = ModelSpec(name, 0.1, (3, 32, 32), 10, (0.0,) * 3, (1.0,) * 3, dropout=0.5)
         if name in WITH_DROPOUT:

@@ -12,7 +12,7 @@ import torch
 import robust_tickets
 from robust_tickets.cli.main import main
 from robust_tickets.comparison import estimate as estimation
-from robust_tickets.data.dataset import SPECS, Dataset, Split, numbered
+from robust_tickets.data.dataset import SPECS, Dataset, Split, number_samples
 from robust_tickets.models import registry
 from robust_tickets.pruning.criteria import prune_round
 from robust_tickets.pruning.layer_roles import layer_roles
@@ -43,7 +43,7 @@ def noise_images(name: DataName) -> Dataset:
 
     def noise(n: int) -> Split:
         images = torch.randint(256, (n, *spec.shape), generator=generator, dtype=torch.uint8)
-        return numbered(images, torch.arange(n) % spec.classes)
+        return number_samples(images, torch.arange(n) % spec.classes)
 
     return Dataset(spec, spec.title, noise(STEPS * BATCH), noise(2), noise(2), "0" * 16)
 

@@ -16,11 +16,11 @@ from tasks import __file__ as tasks_file
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Lines, Silent
+from robust_tickets.base.progress import LineProgress, SilentProgress
 from robust_tickets.comparison import executors
 from robust_tickets.comparison.executors import Task
 
-MACHINE = Machine("cpu", Silent())
+MACHINE = Machine("cpu", SilentProgress())
 
 
 def tasks(folder: Path, **after: str) -> list[Task]:
@@ -86,7 +86,7 @@ def test_what_cannot_be_handed_over_is_said_so(tmp_path: Path, do: Callable[[Mac
 
 def test_children_say_whose_words_they_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     given = [Task(name, Noting(tmp_path, name), label=f"{name}: ") for name in ("one", "two")]
-    executors.run_tasks(given, 5, replace(MACHINE, progress=Lines()), 1)
+    executors.run_tasks(given, 5, replace(MACHINE, progress=LineProgress()), 1)
     said = capfd.readouterr().err.splitlines()
     theirs = sorted(line for line in said if "slow each other down" not in line)  # the parent's own word
     assert theirs == ["one: one of 2", "two: two of 2"]
@@ -103,13 +103,13 @@ import sys
 from pathlib import Path
 from tasks import Noting
 from robust_tickets import side_by_side, stops
-from robust_tickets.progress import Silent
+from robust_tickets.progress import SilentProgress
 from robust_tickets.side_by_side import Task
 from robust_tickets.stages import Machine
 if __name__ == "__main__":
     with stops.answered(), stops.heeded():
         tasks = [Task(n, Noting(Path(sys.argv[1]), n, "stubborn")) for n in ("a", "b", "c")]
-        side_by_side.run(tasks, 3, Machine("cpu", Silent()), 1)
+        side_by_side.run(tasks, 3, Machine("cpu", SilentProgress()), 1)
 """
 
 

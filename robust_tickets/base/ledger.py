@@ -16,7 +16,7 @@ Stage = Literal["search", "train", "evaluate"]
 Phase = Literal["load", "data", "attack", "update", "validate", "prune", "checkpoint", "compile", "other"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
-CHARGED: tuple[Phase, ...] = tuple(p for p in PHASES if p not in ("load", "validate"))
+CHARGED_PHASES: tuple[Phase, ...] = tuple(p for p in PHASES if p not in ("load", "validate"))
 """Phases that an arm is charged for: not reading the data, and not looking at validation images."""
 
 FORWARD_COST = 1
@@ -120,13 +120,13 @@ class Ledger:
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     passes: dict[str, Passes] = field(default_factory=lambda: {p: Passes() for p in PHASES})
     flops: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0))
-    laps: list[float] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=list)
     """charged seconds at the end of each epoch, so far"""
     _marks: list[tuple[Any, str]] = field(default_factory=list)
     _open: list[str] = field(default_factory=list)
 
     @contextmanager
-    def running(self) -> Iterator["Ledger"]:
+    def measure(self) -> Iterator["Ledger"]:
         """The whole stage; what no phase claims in it is `other`."""
         with self.phase("other"):
             yield self
@@ -144,7 +144,7 @@ class Ledger:
             self._open.pop()
             self._marks.append((self.clock.mark(), self._open[-1] if self._open else ""))
 
-    def each(self, name: Phase, items: Iterator[T]) -> Iterator[T]:
+    def charge_each(self, name: Phase, items: Iterator[T]) -> Iterator[T]:
         """The items, with the time that getting each of them took charged to the phase."""
         while True:
             with self.phase(name):
@@ -162,16 +162,16 @@ class Ledger:
                 self.seconds[phase] += self.clock.seconds(begin, end)
         del self._marks[:-1]
 
-    def lap(self) -> None:
+    def end_epoch(self) -> None:
         """Note that an epoch is over; what it took is as settled."""
-        self.laps.append(round(self._charged_seconds, 6))
+        self.epoch_seconds.append(round(self._charged_seconds, 6))
 
     def count(self, phase: Phase, passes: Passes, forward_flops: int) -> None:
         """Charge passes of a net whose forward pass costs `forward_flops` a sample."""
         self.passes[phase].add(passes)
         self.flops[phase] += passes.cost * forward_flops
 
-    def carry(self, report: dict[str, Any]) -> None:
+    def add_report(self, report: dict[str, Any]) -> None:
         """Add the account of an earlier part of the same stage, as `report` gave it."""
         for phase, seconds in report["seconds"].items():
             self.seconds[phase] += seconds
@@ -179,7 +179,7 @@ class Ledger:
             self.passes[phase].add(Passes(**passes))
         for phase, flops in report["flops"].items():
             self.flops[phase] += flops
-        self.laps += map(float, report.get("epoch_seconds", ()))  # the first accounts have none
+        self.epoch_seconds += map(float, report.get("epoch_seconds", ()))  # the first accounts have none
         self.jobs = max(self.jobs, int(report.get("jobs", 1)))
 
     @property
@@ -189,17 +189,17 @@ class Ledger:
 
     @property
     def _charged_seconds(self) -> float:
-        return sum(self.seconds[p] for p in CHARGED)
+        return sum(self.seconds[p] for p in CHARGED_PHASES)
 
     @property
     def charged_passes(self) -> int:
         """Passes of the phases that an arm is charged for."""
-        return sum(self.passes[p].total for p in CHARGED)
+        return sum(self.passes[p].total for p in CHARGED_PHASES)
 
     @property
     def charged_flops(self) -> int:
         """FLOPs of the phases that an arm is charged for."""
-        return sum(self.flops[p] for p in CHARGED)
+        return sum(self.flops[p] for p in CHARGED_PHASES)
 
     def report(self) -> dict[str, Any]:
         """The account as plain values; seconds, passes (samples) and FLOPs, each by phase and in total."""
@@ -212,6 +212,6 @@ class Ledger:
             "charged_seconds": round(self._charged_seconds, 6),
             "charged_passes": self.charged_passes,
             "charged_flops": self.charged_flops,
-            "epoch_seconds": list(self.laps),
+            "epoch_seconds": list(self.epoch_seconds),
             **({"jobs": self.jobs} if self.jobs > 1 else {}),
         }

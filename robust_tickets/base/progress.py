@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 
-class Meter:
+class StageProgress:
     """Progress of one stage; this one is looked at by nobody."""
 
     def advance(self, steps: float, passes: int) -> None:
@@ -24,45 +24,45 @@ class Progress(ABC):
     """Where progress goes."""
 
     @abstractmethod
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """One line, out of the ordinary course."""
 
     @abstractmethod
-    def stage(self, title: str, steps: float) -> AbstractContextManager[Meter]:
+    def stage(self, title: str, steps: float) -> AbstractContextManager[StageProgress]:
         """A stage of so many steps, for the length of a `with` block."""
 
 
-class Silent(Progress):
+class SilentProgress(Progress):
     """Progress that nobody looks at."""
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Nothing."""
 
     @contextmanager
-    def stage(self, title: str, steps: float) -> Iterator[Meter]:
+    def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
         """A stage that says nothing."""
-        yield Meter()
+        yield StageProgress()
 
 
-class Lines(Progress):
+class LineProgress(Progress):
     """A line an epoch, with the rate and the time left: for logs. `label` stands before each."""
 
     def __init__(self, label: str = "") -> None:
         self._label = label
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print the line, in one piece, as other processes may print too."""
         sys.stderr.write(f"{self._label}{line}\n")
         sys.stderr.flush()
 
     @contextmanager
-    def stage(self, title: str, steps: float) -> Iterator[Meter]:
+    def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
         """A stage that prints its notes."""
         yield _LineMeter(self, title, steps)
 
 
-class _LineMeter(Meter):
-    def __init__(self, lines: Lines, title: str, steps: float) -> None:
+class _LineMeter(StageProgress):
+    def __init__(self, lines: LineProgress, title: str, steps: float) -> None:
         self._lines, self._title, self._steps = lines, title, steps
         self._begin = time.perf_counter()
         self._done = self._done_here = 0.0
@@ -76,13 +76,13 @@ class _LineMeter(Meter):
     def note(self, text: str) -> None:
         elapsed = time.perf_counter() - self._begin
         left = elapsed / self._done_here * (self._steps - self._done) if self._done_here else 0.0
-        self._lines.say(f"{self._title}: {text}  {self._passes / elapsed:,.0f} passes/s  {_clock(left)} left")
+        self._lines.log(f"{self._title}: {text}  {self._passes / elapsed:,.0f} passes/s  {_clock(left)} left")
 
     def warn(self, text: str) -> None:
-        self._lines.say(f"{self._title}: WARNING: {text}")
+        self._lines.log(f"{self._title}: WARNING: {text}")
 
 
-class Bars(Progress):
+class BarProgress(Progress):
     """Bars in a terminal, drawn by rich."""
 
     def __init__(self) -> None:
@@ -90,12 +90,12 @@ class Bars(Progress):
 
         self._console = Console(stderr=True)
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print the line above the bar."""
         self._console.print(line, highlight=False, markup=False)
 
     @contextmanager
-    def stage(self, title: str, steps: float) -> Iterator[Meter]:
+    def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
         """A bar for this stage, which stays when it is done."""
         from rich import progress
 
@@ -107,11 +107,11 @@ class Bars(Progress):
             progress.TextColumn("{task.fields[rate]:,.0f} passes/s"),
         )
         with progress.Progress(*columns, console=self._console) as bars:
-            task, say = bars.add_task(title, total=steps, state="", rate=0.0), self.say
+            task, say = bars.add_task(title, total=steps, state="", rate=0.0), self.log
             begin = time.perf_counter()
             passed = 0
 
-            class BarMeter(Meter):
+            class BarMeter(StageProgress):
                 def advance(self, steps: float, passes: int) -> None:
                     nonlocal passed
                     passed += passes
@@ -126,9 +126,9 @@ class Bars(Progress):
             yield BarMeter()
 
 
-def for_stderr() -> Progress:
+def stderr_progress() -> Progress:
     """Bars if stderr is a terminal, lines otherwise."""
-    return Bars() if sys.stderr.isatty() else Lines()
+    return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
 def _clock(seconds: float) -> str:

@@ -212,7 +212,7 @@ def _machine(verb: Running | Evaluate) -> "Machine":
 
     return machines.Machine(
         verb.device,
-        progress.for_stderr(),
+        progress.stderr_progress(),
         machines.CheckpointInterval(verb.checkpoint_minutes, verb.checkpoint_steps),
     )
 

@@ -158,7 +158,7 @@ def compare(
     machine.prepare(recipe.compute)
     spec = what.spec(machine)
     if what.images is None:
-        data_paths.check_place(recipe.data)
+        data_paths.check_data_path(recipe.data)
     planning.check(recipe, spec)  # now, rather than when an hour's training has to be thrown away
     run = RunDirectory.of(runs, recipe)
     with locks.lock(run.path):

@@ -11,7 +11,7 @@ from torch import nn
 from attacks import PGD
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Silent
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data.dataset import Dataset, Spec, Split
 from robust_tickets.evaluation.attack_sets import build_attack
 from robust_tickets.evaluation.sanity_checks import sanity_passes
@@ -186,7 +186,7 @@ def _seconds_a_cost(
     how = what.fit(replace(training, batch=batch), _TIMED_STEPS, 0)
     for _ in range(2):  # the first time warms up
         ledger = Ledger("train", clock_for(machine.device))
-        with ledger.running(), Silent().stage("", 1) as meter:
+        with ledger.measure(), SilentProgress().stage("", 1) as meter:
             fit(net, None, data, how, ledger, meter)
     cost = sum(ledger.passes[phase].cost for phase in ledger.passes if phase in ("attack", "update"))
     return ledger.step_seconds / cost

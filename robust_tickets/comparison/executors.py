@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.progress import Lines, Silent
+from robust_tickets.base.progress import LineProgress, SilentProgress
 from robust_tickets.runs import locks
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int
         return
     cores = os.cpu_count() or 1
     if machine.device == "cpu" and jobs * threads > cores:
-        machine.progress.say(
+        machine.progress.log(
             f"{jobs} jobs of {threads} threads on {cores} cores slow each other down: --compute.threads "
             f"{max(1, cores // jobs)} would give each its own"
         )
@@ -94,7 +94,9 @@ class _Child:
         self._name = task.name
         context = multiprocessing.get_context("spawn")
         self._answer, theirs = context.Pipe(duplex=False)
-        progress = machine.progress if isinstance(machine.progress, Silent) else Lines(task.label)
+        progress = (
+            machine.progress if isinstance(machine.progress, SilentProgress) else LineProgress(task.label)
+        )
         args = (theirs, task.do, replace(machine, progress=progress), os.getpid())
         self.process: BaseProcess = context.Process(target=_live, args=args, name=task.name)
         try:

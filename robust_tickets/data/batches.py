@@ -35,18 +35,18 @@ def batches(
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) & (2**63 - 1))
     order = torch.randperm(len(split), generator=generator)[: steps * batch]
     device = split.images.device
-    span = 2 * spec.shift + 1
+    span = 2 * spec.crop_padding + 1
     down, right = torch.randint(span, (2, len(order)), generator=generator).to(device)
     flip = (torch.rand(len(order), generator=generator) < 0.5).to(device) & spec.flip
     order = order.to(device)
     for step in range(steps):
         at = slice(step * batch, (step + 1) * batch)
         rows = order[at]
-        moved = shifted(split.images[rows], down[at], right[at], flip[at], spec.shift)
-        yield floats(moved, channels_last), split.labels[rows], split.ids[rows]
+        moved = crop_and_flip(split.images[rows], down[at], right[at], flip[at], spec.crop_padding)
+        yield to_float(moved, channels_last), split.labels[rows], split.ids[rows]
 
 
-def shifted(images: Tensor, down: Tensor, right: Tensor, flip: Tensor, padding: int) -> Tensor:
+def crop_and_flip(images: Tensor, down: Tensor, right: Tensor, flip: Tensor, padding: int) -> Tensor:
     """Pad with zeros, crop each image at its own (down, right) in 0..2*padding, flip where asked: one gather.
 
     images (B, C, H, W); down, right int64 (B,); flip bool (B,). The result is laid out channels last.
@@ -60,7 +60,7 @@ def shifted(images: Tensor, down: Tensor, right: Tensor, flip: Tensor, padding: 
     return padded[sample, :, row[:, :, None], column[:, None, :]].permute(0, 3, 1, 2)
 
 
-def floats(images: Tensor, channels_last: bool) -> Tensor:
+def to_float(images: Tensor, channels_last: bool) -> Tensor:
     """The uint8 images as float32 in [0, 1], in the memory format asked for."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return images.to(torch.float32).div_(255).contiguous(memory_format=layout)

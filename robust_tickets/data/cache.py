@@ -10,7 +10,7 @@ import PIL
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data import files as files_module
+from robust_tickets.data import archives as files_module
 from robust_tickets.runs import tensor_file
 
 DECODER = f"2-pillow-{PIL.__version__}"
@@ -26,14 +26,14 @@ def folder() -> Path:
     return Path(base) / "robust-tickets"
 
 
-def cached(
+def load_or_decode(
     name: str, source: Path, decode: Callable[[], dict[str, Tensor]], say: Callable[[str], None]
 ) -> dict[str, Tensor]:
     """The arrays decoded from `source`, from the cache if they are there.
 
     A damaged file is made anew; that a cache cannot be written is said, and nothing is lost but time.
     """
-    path = folder() / f"{name}-{key(source)}.safetensors"
+    path = folder() / f"{name}-{source_key(source)}.safetensors"
     if path.is_file():
         try:
             return tensor_file.load(path, _KIND)[0]
@@ -47,7 +47,7 @@ def cached(
     return arrays
 
 
-def key(source: Path) -> str:
+def source_key(source: Path) -> str:
     """Sixteen hex digits that change with the content of an archive, or the file list of a tree."""
     try:
         if source.is_dir():

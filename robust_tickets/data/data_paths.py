@@ -1,4 +1,4 @@
-"""Where the images of a data set are: told by the recipe, by the environment, or known beforehand."""
+"""The path of a data set: from the recipe, from the environment, or where a system package puts it."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ DEBIAN: dict[DataName, Path] = {"fashion-mnist": Path("/usr/share/datasets/fashi
 
 _IDX = "torchvision's folder or one with the four idx files"
 
-KINDS: dict[DataName, str] = {
+PATH_KINDS: dict[DataName, str] = {
     "cifar10": "torchvision's folder, a tree train/<class>/*.png and test/<class>/*.png, or a tar of one",
     "cifar100": "torchvision's folder",
     "svhn": "the folder of train_32x32.mat and test_32x32.mat",
@@ -21,30 +21,25 @@ KINDS: dict[DataName, str] = {
     "fashion-mnist": f"{_IDX}, such as that of Debian's package dataset-fashion-mnist",
     "folder": "a tree train/<class>/* and test/<class>/*, or <class>/* alone, or a tar or zip of one",
 }
-"""What may lie in the place, of the sets that have one."""
+"""What the path of a data set may be, for the sets that have one."""
 
 
-def variable(name: DataName) -> str:
-    """The environment variable that is asked where the recipe names no place, as ROBUST_TICKETS_CIFAR10."""
+def environment_variable(name: DataName) -> str:
+    """The environment variable with a set's path, such as ROBUST_TICKETS_CIFAR10."""
     return f"ROBUST_TICKETS_{name.upper().replace('-', '_')}"
 
 
-def ways(name: DataName) -> str:
-    """How a person gives the place of a set."""
-    if name == "folder":
-        return (
-            f"give their place by --data.root ({KINDS[name]}) or by the environment variable {variable(name)}"
-        )
-    return (
-        f"give its place by --data.root ({KINDS[name]}), by the environment variable {variable(name)}, "
-        "or add --data.download"
-    )
+def path_hint(name: DataName) -> str:
+    """The end of a message: how to give a set's path."""
+    download = "" if name == "folder" else ", or add --data.download"
+    comma = " or" if name == "folder" else ","
+    return f"pass --data.root PATH ({PATH_KINDS[name]}){comma} set {environment_variable(name)}{download}"
 
 
-def place(data: Data) -> Path:
-    """Where the images are, or where a download puts them. Raises InputError where that is not known."""
-    told = os.environ.get(variable(data.name))
-    root = data.root or (Path(told) if told else None)
+def data_path(data: Data) -> Path:
+    """The path of the images, or of the folder that they are downloaded to. Raises InputError for none."""
+    variable = os.environ.get(environment_variable(data.name))
+    root = data.root or (Path(variable) if variable else None)
     if data.download:
         if data.name == "folder":
             raise InputError("a folder of your own cannot be downloaded: leave out --data.download")
@@ -52,20 +47,24 @@ def place(data: Data) -> Path:
             raise InputError(f"{root} is a file, and a download needs a folder: leave out --data.download")
         return root or cache.folder() / "torchvision"
     if root is None:
-        known = DEBIAN.get(data.name)
-        if known is not None and known.is_dir():
-            return known
-        what = "are the images" if data.name == "folder" else f"is {SPECS[data.name].title}"
-        raise InputError(f"where {what}? {ways(data.name)}")
+        debian = DEBIAN.get(data.name)
+        if debian is not None and debian.is_dir():
+            return debian
+        title = "images" if data.name == "folder" else SPECS[data.name].title
+        raise InputError(f"{title} not found: {path_hint(data.name)}")
     if not root.exists():
-        raise InputError(f"there is no {root}: {ways(data.name)}")
+        raise InputError(f"{root} not found: {path_hint(data.name)}")
     return root
 
 
-def check_place(data: Data) -> None:
-    """Raise InputError for a place of images that have none, and for images whose place is not known."""
-    if data.name in KINDS:
-        place(data)
+def check_data_path(data: Data) -> None:
+    """Raise InputError if the path of the images is unknown, or given for a set that needs none."""
+    if data.name in PATH_KINDS:
+        data_path(data)
     elif data.root is not None or data.download:
-        why = "the digits are embedded" if data.name == "digits" else "own images are handed over in Python"
-        raise InputError(f"{why}: leave out --data.root and --data.download")
+        reason = (
+            "the digits come with scikit-learn"
+            if data.name == "digits"
+            else "own images are passed in Python"
+        )
+        raise InputError(f"{reason}: leave out --data.root and --data.download")

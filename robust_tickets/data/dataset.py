@@ -26,7 +26,7 @@ class Spec:
     test_images: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    shift: int
+    crop_padding: int
     flip: bool
     labels: tuple[str, ...] = ()
     """names of the classes, where the data bring them"""
@@ -35,7 +35,7 @@ class Spec:
 SPECS: dict[DataName, Spec] = {
     # 1,797 images; the last fifth is our test set, since scikit-learn has none
     "digits": Spec(
-        "digits (scikit-learn)", (1, 8, 8), 10, 1437, 360, (0.306,), (0.376,), shift=1, flip=False
+        "digits (scikit-learn)", (1, 8, 8), 10, 1437, 360, (0.306,), (0.376,), crop_padding=1, flip=False
     ),
     # mean and std of the training images, as published; Fashion-MNIST's were computed from its files
     "cifar10": Spec(
@@ -46,7 +46,7 @@ SPECS: dict[DataName, Spec] = {
         10_000,
         (0.4914, 0.4822, 0.4465),
         (0.2470, 0.2435, 0.2616),
-        shift=4,
+        crop_padding=4,
         flip=True,
     ),
     "cifar100": Spec(
@@ -57,7 +57,7 @@ SPECS: dict[DataName, Spec] = {
         10_000,
         (0.5071, 0.4865, 0.4409),
         (0.2673, 0.2564, 0.2762),
-        shift=4,
+        crop_padding=4,
         flip=True,
     ),
     # without its extra images
@@ -69,12 +69,12 @@ SPECS: dict[DataName, Spec] = {
         26_032,
         (0.4377, 0.4438, 0.4728),
         (0.1980, 0.2010, 0.1970),
-        shift=4,
+        crop_padding=4,
         flip=False,
     ),
-    "mnist": Spec("MNIST", (1, 28, 28), 10, 60_000, 10_000, (0.1307,), (0.3081,), shift=2, flip=False),
+    "mnist": Spec("MNIST", (1, 28, 28), 10, 60_000, 10_000, (0.1307,), (0.3081,), crop_padding=2, flip=False),
     "fashion-mnist": Spec(
-        "Fashion-MNIST", (1, 28, 28), 10, 60_000, 10_000, (0.2860,), (0.3530,), shift=2, flip=True
+        "Fashion-MNIST", (1, 28, 28), 10, 60_000, 10_000, (0.2860,), (0.3530,), crop_padding=2, flip=True
     ),
 }
 
@@ -109,7 +109,7 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device), self.ids.to(device))
 
 
-def numbered(images: Tensor, labels: Tensor, first: int = 0) -> Split:
+def number_samples(images: Tensor, labels: Tensor, first: int = 0) -> Split:
     """A split whose ids count up from `first`."""
     return Split(images, labels, torch.arange(first, first + len(labels)))
 
@@ -142,7 +142,7 @@ def training_images(data: Data, spec: Spec) -> int:
     return data.train_images or pool - data.val_images
 
 
-def split(data: Data, spec: Spec, title: str, train: Split, test: Split) -> Dataset:
+def hold_out_validation(data: Data, spec: Spec, title: str, train: Split, test: Split) -> Dataset:
     """Hold validation images out of `train` by a constant split; keep as many of the others as asked for."""
     n = training_images(data, spec)
     order = balanced_order(train.labels)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data import cache, files, pixels
-from robust_tickets.data.data_paths import place
-from robust_tickets.data.dataset import Dataset, balanced_order, numbered
-from robust_tickets.data.layout import Classes, Layout, layout
-from robust_tickets.data.pixels import Header
-from robust_tickets.data.tensors import check_classes, described, of_images
+from robust_tickets.data import archives, cache, image_decoding
+from robust_tickets.data.class_folders import Classes, ClassFolders, find_class_folders
+from robust_tickets.data.data_paths import data_path
+from robust_tickets.data.dataset import Dataset, balanced_order, number_samples
+from robust_tickets.data.image_decoding import ImageHeader
+from robust_tickets.data.user_images import check_classes, describe_images, split_user_images
 from robust_tickets.recipe.fields import Data
 
 LARGEST = 16 << 30
@@ -29,12 +29,12 @@ Say = Callable[[str], None]
 
 def load(data: Data, say: Say) -> Dataset:
     """The images of a folder, split. Raises InputError where they are missing, damaged or do not fit."""
-    root = place(data)
-    arrays = cache.cached(f"folder-{data.resize}", root, lambda: decode(root, data.resize, say), say)
-    train = numbered(arrays["train_images"], arrays["train_labels"])
-    test = numbered(arrays["test_images"], arrays["test_labels"], len(train))
+    root = data_path(data)
+    arrays = cache.load_or_decode(f"folder-{data.resize}", root, lambda: decode(root, data.resize, say), say)
+    train = number_samples(arrays["train_images"], arrays["train_labels"])
+    test = number_samples(arrays["test_images"], arrays["test_labels"], len(train))
     names = tuple(json.loads(arrays["classes"].numpy().tobytes()))
-    return of_images(data, described(train, test, names, data.flip), train, test)
+    return split_user_images(data, describe_images(train, test, names, data.flip), train, test)
 
 
 def decode(root: Path, resize: int, say: Say) -> dict[str, Tensor]:
@@ -49,12 +49,12 @@ def decode(root: Path, resize: int, say: Say) -> dict[str, Tensor]:
     """
     say(f"decoding {root.name} (once; the arrays are kept in the cache)")
     headers, strangers = _survey(root)
-    found = layout(headers)
+    found = find_class_folders(headers)
     _say_left_out(found, strangers, say)
     if not found.train:
         raise InputError(
             f"{root} has no images in class folders: expected train/<class>/* and test/<class>/*, or "
-            f"<class>/*, with {', '.join(s[1:] for s in pixels.SUFFIXES)}; check --data.root"
+            f"<class>/*, with {', '.join(s[1:] for s in image_decoding.SUFFIXES)}; check --data.root"
         )
     classes = sorted({*found.train, *found.test})
     train, test = _rows(found.train, classes), _rows(found.test, classes)
@@ -72,25 +72,25 @@ def decode(root: Path, resize: int, say: Say) -> dict[str, Tensor]:
     parts = {"train": train, "test": test}
     arrays = {part: np.empty((len(rows), *shape), np.uint8) for part, rows in parts.items()}
     places = {name: (arrays[part], row) for part, rows in parts.items() for row, (name, _) in enumerate(rows)}
-    pixels.fill(files.entries(root), places)
+    image_decoding.decode_into(archives.entries(root), places)
     named = {"classes": torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8)}
     for part, rows in parts.items():
         named |= {f"{part}_images": torch.from_numpy(arrays[part]), f"{part}_labels": _labels(rows)}
     return named
 
 
-def _survey(root: Path) -> tuple[dict[str, Header | InputError], list[str]]:
+def _survey(root: Path) -> tuple[dict[str, ImageHeader | InputError], list[str]]:
     """Headers of the files that are named as images, or what is wrong with them; and the other files."""
-    headers: dict[str, Header | InputError] = {}
+    headers: dict[str, ImageHeader | InputError] = {}
     strangers = []
-    for entry in files.entries(root):
-        if files.is_hidden(entry.name):
+    for entry in archives.entries(root):
+        if archives.is_hidden(entry.name):
             continue
-        if not pixels.is_image(entry.name):
+        if not image_decoding.is_image(entry.name):
             strangers.append(entry.name)
             continue
         try:
-            headers[entry.name] = pixels.header(entry)
+            headers[entry.name] = image_decoding.read_header(entry)
         except InputError as error:
             if ".." in PurePosixPath(entry.name).parts:
                 raise  # such a path says nothing of part and class
@@ -98,7 +98,7 @@ def _survey(root: Path) -> tuple[dict[str, Header | InputError], list[str]]:
     return headers, strangers
 
 
-def _say_left_out(found: Layout, strangers: list[str], say: Say) -> None:
+def _say_left_out(found: ClassFolders, strangers: list[str], say: Say) -> None:
     used = [name for part in (found.train, found.test) for names in part.values() for name in names]
     folders = {PurePosixPath(name).parent for name in used}
     among = sorted(name for name in strangers if PurePosixPath(name).parent in folders)
@@ -141,9 +141,9 @@ def _held_out(
     )
 
 
-def _shape(root: Path, found: dict[str, Header | InputError], resize: int) -> tuple[int, int, int]:
+def _shape(root: Path, found: dict[str, ImageHeader | InputError], resize: int) -> tuple[int, int, int]:
     """Channels, height and width of the arrays. Raises InputError for the first file that does not fit."""
-    headers: dict[str, Header] = {}
+    headers: dict[str, ImageHeader] = {}
     for name, header in found.items():
         if isinstance(header, InputError):
             raise header
@@ -167,7 +167,9 @@ def _shape(root: Path, found: dict[str, Header | InputError], resize: int) -> tu
             f"{LARGEST / (1 << 30):.3g} GiB are allowed: make them smaller by --data.resize, such as "
             f"--data.resize {max(min(height, width) // 4, 1)}"
         )
-    packed = sum(path.stat().st_size for path in files.paths(root)) if root.is_dir() else root.stat().st_size
+    packed = (
+        sum(path.stat().st_size for path in archives.paths(root)) if root.is_dir() else root.stat().st_size
+    )
     if size > max(_FREELY, _DENSEST * packed):
         raise InputError(
             f"the {len(headers):,} images of {root} would take {size / (1 << 30):.1f} GiB decoded, more than "

@@ -13,12 +13,12 @@ IMAGES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
 LABELS = {"train": "train-labels-idx1-ubyte", "test": "t10k-labels-idx1-ubyte"}
 
 
-def lies_in(folder: Path) -> bool:
+def has_any_file(folder: Path) -> bool:
     """Whether any of the four files, gzipped or not, lies in this folder."""
     return any(_path(folder, name).exists() for name in (*IMAGES.values(), *LABELS.values()))
 
 
-def complete_in(folder: Path) -> bool:
+def has_all_files(folder: Path) -> bool:
     """Whether all four files lie in this folder."""
     return all(_path(folder, name).exists() for name in (*IMAGES.values(), *LABELS.values()))
 

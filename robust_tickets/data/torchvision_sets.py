@@ -11,13 +11,13 @@ from torch import Tensor
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data import idx
-from robust_tickets.data.data_paths import ways
-from robust_tickets.data.dataset import SPECS, Split, numbered
+from robust_tickets.data.data_paths import path_hint
+from robust_tickets.data.dataset import SPECS, Split, number_samples
 from robust_tickets.recipe.fields import DataName
 
 
 @dataclass(frozen=True)
-class Kept:
+class TorchvisionFiles:
     """How torchvision keeps a set: its class, and the folder below the root."""
 
     torchvision: str
@@ -27,12 +27,12 @@ class Kept:
     parts: tuple[dict[str, object], ...] = ({"train": True}, {"train": False})
 
 
-KEPT: dict[DataName, Kept] = {
-    "cifar10": Kept("CIFAR10", ("cifar-10-batches-py",)),
-    "cifar100": Kept("CIFAR100", ("cifar-100-python",)),
-    "svhn": Kept("SVHN", (), "first", "labels", ({"split": "train"}, {"split": "test"})),
-    "mnist": Kept("MNIST", ("MNIST", "raw"), "none"),
-    "fashion-mnist": Kept("FashionMNIST", ("FashionMNIST", "raw"), "none"),
+TORCHVISION_FILES: dict[DataName, TorchvisionFiles] = {
+    "cifar10": TorchvisionFiles("CIFAR10", ("cifar-10-batches-py",)),
+    "cifar100": TorchvisionFiles("CIFAR100", ("cifar-100-python",)),
+    "svhn": TorchvisionFiles("SVHN", (), "first", "labels", ({"split": "train"}, {"split": "test"})),
+    "mnist": TorchvisionFiles("MNIST", ("MNIST", "raw"), "none"),
+    "fashion-mnist": TorchvisionFiles("FashionMNIST", ("FashionMNIST", "raw"), "none"),
 }
 
 FIRST_LABELS: dict[DataName, tuple[int, ...]] = {
@@ -47,7 +47,7 @@ def read(name: DataName, place: Path, *, download: bool, say: Callable[[str], No
 
     Raises InputError where they are missing or damaged, or not as many as the set has.
     """
-    kept, spec = KEPT[name], SPECS[name]
+    kept, spec = TORCHVISION_FILES[name], SPECS[name]
     depth = len(kept.folder)
     inside = depth > 0 and place.parts[-depth:] == kept.folder
     root = place.parents[depth - 1] if inside else place
@@ -63,8 +63,8 @@ def read(name: DataName, place: Path, *, download: bool, say: Callable[[str], No
                 f"{place} has {len(labels):,} {part} images, {spec.title} has {expected:,}: fetch it again "
                 "(to train on fewer images, use --data.train-images)"
             )
-    train = numbered(*arrays[0])
-    return train, numbered(*arrays[1], len(train))
+    train = number_samples(*arrays[0])
+    return train, number_samples(*arrays[1], len(train))
 
 
 def _torchvision(
@@ -73,7 +73,7 @@ def _torchvision(
     """Images (N, C, H, W) and labels of both parts, read by torchvision under its checksums."""
     import torchvision.datasets
 
-    kept, title = KEPT[name], SPECS[name].title
+    kept, title = TORCHVISION_FILES[name], SPECS[name].title
     of = getattr(torchvision.datasets, kept.torchvision)
     if download:
         say(f"downloading {title} to {root}")
@@ -81,10 +81,10 @@ def _torchvision(
         sets = [of(str(root), **part, download=download) for part in kept.parts]
     except (URLError, OSError) as error:
         what = f"the download of {title} failed" if download else f"{root} cannot be read"
-        raise InputError(f"{what} ({error}): {ways(name)}") from None
+        raise InputError(f"{what} ({error}): {path_hint(name)}") from None
     except RuntimeError as error:  # torchvision's word for absent files and wrong checksums
         what = f"the download of {title} failed ({error})" if download else _none(name, root)
-        raise InputError(f"{what}: {ways(name)}") from None
+        raise InputError(f"{what}: {path_hint(name)}") from None
     arrays = []
     for one in sets:
         images = torch.as_tensor(one.data)
@@ -100,12 +100,12 @@ def _idx(
 ) -> list[tuple[Tensor, Tensor]]:
     """The same from idx files, which torchvision would read without a check; it only fetches them."""
     spec = SPECS[name]
-    inner = root.joinpath(*KEPT[name].folder)
-    if download and not idx.complete_in(inner):
+    inner = root.joinpath(*TORCHVISION_FILES[name].folder)
+    if download and not idx.has_all_files(inner):
         _torchvision(name, root, download, say)
-    folder = next((folder for folder in (inner, place) if idx.lies_in(folder)), None)
+    folder = next((folder for folder in (inner, place) if idx.has_any_file(folder)), None)
     if folder is None:
-        raise InputError(f"{_none(name, place)}: {ways(name)}")
+        raise InputError(f"{_none(name, place)}: {path_hint(name)}")
     arrays = []
     for part, count in (("train", spec.train_images), ("test", spec.test_images)):
         images = idx.read(folder, idx.IMAGES[part], (count, *spec.shape[1:]))

@@ -12,7 +12,7 @@ from attacks.blocks import Blocks, Net
 from attacks.bookmark import State
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
-from robust_tickets.data.batches import floats
+from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Split
 from robust_tickets.evaluation.attack_sets import CLEAN, build_attack, expand_attacks
 from robust_tickets.evaluation.result import RobustnessRow
@@ -190,7 +190,7 @@ class _Court:
             if len(rows) > 0:  # splitting nothing gives one empty part
                 self.mark.offer()
                 part = self.split.take(rows)
-                yield rows, part, floats(part.images, self.how.channels_last)
+                yield rows, part, to_float(part.images, self.how.channels_last)
 
     def _look(self, images: Tensor, part: Split) -> tuple[Tensor, Passes]:
         """Which samples the net gets wrong, bool (N,), and what it took."""

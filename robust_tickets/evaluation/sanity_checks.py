@@ -14,7 +14,7 @@ from attacks.bookmark import State
 from attacks.losses import cross_entropy
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
-from robust_tickets.data.batches import floats
+from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Split
 from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.sanity_report import (
@@ -88,7 +88,7 @@ class _Battery:
         self.mark = mark
         self._known: list[tuple[Tensor, Passes]] = []  # what stood under each attack, and what that took
         self._attacks = 0  # how many of them were asked for
-        self.images = floats(split.images, how.channels_last)
+        self.images = to_float(split.images, how.channels_last)
         self.labels = split.labels
         self.ids = split.ids
         self.passes = Passes()

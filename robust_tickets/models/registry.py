@@ -80,7 +80,7 @@ def _lenet(spec: ModelSpec) -> nn.Module:
 
 
 def _conv(spec: ModelSpec, blocks: Blocks) -> nn.Module:
-    units = (channels(256, spec.width), channels(256, spec.width))
+    units = (scale_channels(256, spec.width), scale_channels(256, spec.width))
     scaled = [_scaled(block, spec) for block in blocks]
     return ConvN(spec.shape, spec.classes, scaled, units, spec.dropout, _normalise(spec))
 
@@ -91,7 +91,7 @@ def _vgg(spec: ModelSpec, blocks: Blocks, *, hidden: int | None = None, last_poo
         spec.classes,
         [_scaled(block, spec) for block in blocks],
         _normalise(spec),
-        hidden=None if hidden is None else channels(hidden, spec.width),
+        hidden=None if hidden is None else scale_channels(hidden, spec.width),
         last_pool=last_pool,
     )
 
@@ -122,7 +122,7 @@ _NETS: dict[str, _Net] = {
     "preact-resnet18": _Net(8, lambda spec: _residual(spec, PreActResNet, 2, _IMAGENET)),
 }
 
-names: tuple[str, ...] = tuple(_NETS)
+NAMES: tuple[str, ...] = tuple(_NETS)
 """The nets with a fixed name; `wrnD-K` stands beside them for any depth D = 6n + 4 and any factor K."""
 
 
@@ -132,7 +132,7 @@ def _entry(name: str) -> _Net:
     wide = re.fullmatch("wrn([1-9][0-9]{0,3})-([1-9][0-9]{0,3})", name)
     if wide is None:
         raise InputError(
-            f"{unknown_name('net', name, (*names, 'wrn28-10', 'wrn34-10'))} (any wrnD-K, D = 6n + 4)"
+            f"{unknown_name('net', name, (*NAMES, 'wrn28-10', 'wrn34-10'))} (any wrnD-K, D = 6n + 4)"
         )
     depth, factor = map(int, wide.groups())
     n, rest = divmod(depth - 4, 6)
@@ -145,13 +145,13 @@ def _entry(name: str) -> _Net:
     return _Net(4, lambda spec: _residual(spec, WideResNet, n, (16, *(factor * c for c in _CIFAR))))
 
 
-def channels(full: int, width: float) -> int:
+def scale_channels(full: int, width: float) -> int:
     """The nearest multiple of 8 to width * full, at least 8: what vector units like."""
     return max(8, 8 * math.floor(full * width / 8 + 0.5))
 
 
 def _scaled(widths: Sequence[int], spec: ModelSpec) -> list[int]:
-    return [channels(full, spec.width) for full in widths]
+    return [scale_channels(full, spec.width) for full in widths]
 
 
 def _normalise(spec: ModelSpec) -> Normalise:

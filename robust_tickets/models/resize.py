@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 from robust_tickets.base.errors import InputError
 
 
-def resize(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+def resize_layers(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Give a net's convolutions, linear layers and BatchNorms the shapes that a state dict has, in place.
 
     Their values are undefined until the state is loaded; their memory format stays. A tensor that the state

@@ -94,7 +94,7 @@ def _answered(failed: str, mend: str) -> Iterator[None]:
 
 def _check_weights(net: nn.Module, name: str) -> None:
     """Raise InputError for a net with nothing to train, weights set by hooks, or a state of non-tensors."""
-    if not trainable(net):
+    if not trainable_parameters(net):
         raise InputError(
             f"{name} gives a net without a parameter to train: let requires_grad be True for some of them"
         )
@@ -152,7 +152,7 @@ def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
                 f"{spec.name} gives a {type(logits).__name__} in training mode, expected logits (N, "
                 "classes): switch auxiliary outputs off"
             )
-        gradient = torch.autograd.grad(logits.sum(), [images, *trainable(view)], allow_unused=True)
+        gradient = torch.autograd.grad(logits.sum(), [images, *trainable_parameters(view)], allow_unused=True)
     if gradient[0] is None or all(found is None for found in gradient[1:]):
         lacking = "the images" if gradient[0] is None else "its weights"
         raise InputError(
@@ -160,7 +160,7 @@ def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
         )
 
 
-def trainable(net: nn.Module) -> list[nn.Parameter]:
+def trainable_parameters(net: nn.Module) -> list[nn.Parameter]:
     """The parameters that are not frozen."""
     return [parameter for parameter in net.parameters() if parameter.requires_grad]
 

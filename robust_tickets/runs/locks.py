@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from robust_tickets.base.errors import InputError
 
-NAME = ".lock"
+LOCK_FILE = ".lock"
 
 _parent_locks = False
 
@@ -29,7 +29,7 @@ def lock(folder: Path) -> Iterator[None]:
     if _parent_locks:
         yield
         return
-    file = folder.resolve() / NAME
+    file = folder.resolve() / LOCK_FILE
     new_folders = [parent for parent in file.parents if not parent.exists()]
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if new_folders and [path.name for path in file.parent.iterdir()] == [NAME]:
+        if new_folders and [path.name for path in file.parent.iterdir()] == [LOCK_FILE]:
             file.unlink()  # nothing was written, as after a mistake in the call: leave no empty folders
             with suppress(OSError):  # another process may have written into a parent since
                 for parent in new_folders:

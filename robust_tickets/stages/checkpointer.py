@@ -46,7 +46,7 @@ class Checkpointer(Generic[T]):
     form: StateFormat[T]
     of: dict[str, Any]
     every: CheckpointInterval
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     prefix: str = ""
     timed: Callable[[], AbstractContextManager[None]] = nullcontext
     """whose account the keeping of a state goes to"""
@@ -61,7 +61,7 @@ class Checkpointer(Generic[T]):
                 if meta.get("of") == self.of:
                     return self._read(file, tensors, meta)
             except InputError as error:
-                self.say(f"passed over: {error}")
+                self.log(f"passed over: {error}")
         return None
 
     def _read(self, file: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> T:

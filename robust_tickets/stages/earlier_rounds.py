@@ -46,7 +46,7 @@ def earlier_rounds(
         try:
             return _read(folder, rounds, (search_fields(what.recipe, rounds), inputs["images"], model, seed))
         except InputError as error:
-            machine.progress.say(f"passed over: {error}")
+            machine.progress.log(f"passed over: {error}")
     return None
 
 
@@ -61,7 +61,7 @@ def _read(folder: ArmDirectory, rounds: int, origin: tuple[Any, ...]) -> Earlier
     try:
         warnings = tuple(map(str, account.get("warnings", ())))
         found = SearchResult(ticket.init, ticket.mask, history, warnings)
-        Ledger("search").carry(account)  # complain now, not when the search goes on from it
+        Ledger("search").add_report(account)  # complain now, not when the search goes on from it
         belong = (found.rounds, ticket.passes) == (rounds, account["charged_passes"])
         belong = belong and (ticket.search, ticket.data, ticket.model, ticket.seed) == origin
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:

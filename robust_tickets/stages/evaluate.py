@@ -125,7 +125,7 @@ def evaluate_file(
     ledger = Ledger("evaluate", clock_for(machine.device), jobs=machine.jobs)
     # at the eps of the training, if that is among them: a curve's ends say little
     checked = next((w for w in whats if w.threat.eps == recorded.threat.eps), what)
-    with ledger.running(), ledger.phase("load"):
+    with ledger.measure(), ledger.phase("load"):
         dataset = experiment.load(machine)
     if elsewhere is None and dataset.fingerprint != checkpoint.data:
         raise InputError(
@@ -133,7 +133,7 @@ def evaluate_file(
             f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
         )
     folder = _folder(file, checkpoint, dataset.fingerprint, elsewhere)
-    with locks.lock(folder.run_path if folder.in_run else folder.path), ledger.running():
+    with locks.lock(folder.run_path if folder.in_run else folder.path), ledger.measure():
         net = LoadedNet.of(checkpoint, make, what, machine)
         attacked = None if other is None else LoadedNet.of(other, theirs.make, what, machine)
         judge = EvaluationRun(file, asked, machine, net, attacked, dataset, folder, ledger, album)
@@ -152,7 +152,7 @@ def evaluate_file(
                 curve, lambda part: robustness_curve(rows, part, f"{checkpoint.model.name}, {dataset.title}")
             )
         if album is not None:
-            machine.progress.say(album.write())
+            machine.progress.log(album.write())
     return EvaluationOutput(folder.robustness, rows, sanity, curve)
 
 

@@ -192,7 +192,7 @@ class EvaluationRun:
         place = self.folder.states / f"{kind}-{self.file.stem}-{_short(about)}"
         timed = partial(self.ledger.phase, "checkpoint")
         saves = Checkpointer(
-            place, EVALUATION, about, self.machine.every, self.machine.progress.say, timed=timed
+            place, EVALUATION, about, self.machine.every, self.machine.progress.log, timed=timed
         )
         known, offers, earlier = saves.newest() or [], 0, 0
 
@@ -207,7 +207,7 @@ class EvaluationRun:
                 offers = kept["offers"]
                 self.ledger.seconds["attack"] += sum(level.get("seconds", 0.0) for level in known)
                 within = next((f" within {level['attack']}" for level in known if "attack" in level), "")
-                self.machine.progress.say(f"going on{within}, after {offers} steps")
+                self.machine.progress.log(f"going on{within}, after {offers} steps")
                 earlier = sum(level.get(kind, 0) for level in known for kind in _COUNTED)
             yield mark, earlier
         remove_states(place)

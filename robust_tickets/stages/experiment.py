@@ -185,7 +185,7 @@ def threat_model(recipe: Recipe) -> ThreatModel:
 @lru_cache(maxsize=1)
 def _read(which: Data, progress: Progress) -> Dataset:
     """The data set in host memory; read once for all stages of a process."""
-    return loading.load(which, progress.say)
+    return loading.load(which, progress.log)
 
 
 @lru_cache(maxsize=1)

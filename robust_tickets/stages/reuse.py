@@ -68,7 +68,7 @@ def reuse_arm(
         # the ledger last, as it marks the folder as finished
         for name in sorted(files, key=lambda name: name == target.ledger.name):
             run_files.write_bytes(target.path / name, files[name])
-        machine.progress.say(f"taken over from {there}")
+        machine.progress.log(f"taken over from {there}")
         return there
     return None
 

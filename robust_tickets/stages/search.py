@@ -31,13 +31,13 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     run.check_inputs(inputs)
     if folder.is_finished and folder.ticket.is_file():
         remove_states(folder.states)
-        machine.progress.say(f"{folder.ticket} is there already")
+        machine.progress.log(f"{folder.ticket} is there already")
         return folder.ticket
     machine.prepare(what.recipe.compute)
     run.check_machine(machine.device)
-    net = warn_unsupported(what.fresh_net(seed, machine), machine.progress.say)
+    net = warn_unsupported(what.fresh_net(seed, machine), machine.progress.log)
     ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
-    with ledger.running(), ledger.phase("load"):
+    with ledger.measure(), ledger.phase("load"):
         dataset = what.load(machine)
         inputs["images"] = dataset.fingerprint
         run.check_inputs(inputs)
@@ -52,7 +52,7 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
         of_round, prefix = {**of, "round": number}, f"round-{number:03}-"
         timed = partial(ledger.phase, "checkpoint")
         return Checkpointer(
-            folder.states, TRAINING, of_round, machine.every, machine.progress.say, prefix, timed
+            folder.states, TRAINING, of_round, machine.every, machine.progress.log, prefix, timed
         )
 
     def save(found: SearchResult) -> None:
@@ -68,14 +68,14 @@ def search(what: Experiment, seed: int, run: RunDirectory, machine: Machine) -> 
     done = 0 if earlier is None else earlier.found.rounds
     state = saves_of(done + 1).newest()
     if earlier is not None:
-        machine.progress.say(f"going on from round {done} in {earlier.folder}")
-    with signals.deferred(), ledger.running():
+        machine.progress.log(f"going on from round {done} in {earlier.folder}")
+    with signals.deferred(), ledger.measure():
         # the state's account holds that of the rounds before it
         if state is not None:
-            machine.progress.say(f"going on after step {state.step} of round {done + 1}")
-            ledger.carry(state.ledger)
+            machine.progress.log(f"going on after step {state.step} of round {done + 1}")
+            ledger.add_report(state.ledger)
         elif earlier is not None:
-            ledger.carry(earlier.ledger)
+            ledger.add_report(earlier.ledger)
         if earlier is not None and done == plan.rounds:
             save(earlier.found)
         else:

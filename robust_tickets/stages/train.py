@@ -41,19 +41,19 @@ def train(
     run.check_inputs(inputs)
     if folder.is_finished:
         remove_states(folder.states)
-        machine.progress.say(f"{folder} is there already")
+        machine.progress.log(f"{folder} is there already")
         return folder
     machine.prepare(what.recipe.compute)
     run.check_machine(machine.device)
     begins_from = ticket.hash if ticket else None
     key = arm_key(what.recipe, plan, begins_from, seed, inputs)
-    net = warn_unsupported(what.fresh_net(seed, machine), machine.progress.say)
-    shape, say = what.spec(machine).shape, machine.progress.say
+    net = warn_unsupported(what.fresh_net(seed, machine), machine.progress.log)
+    shape, say = what.spec(machine).shape, machine.progress.log
     made = Ledger("train", clock_for(machine.device))
-    with made.running(), made.phase("prune"):
+    with made.measure(), made.phase("prune"):
         begins = starting_net(net, ticket, shape, what.recipe.compute, say)
     ledger = Ledger("train", clock_for(machine.device), jobs=machine.jobs)
-    with ledger.running(), ledger.phase("load"):
+    with ledger.measure(), ledger.phase("load"):
         dataset = what.load(machine)
         inputs["images"] = dataset.fingerprint
         run.check_inputs(inputs)
@@ -64,9 +64,9 @@ def train(
     of = {"recipe": recipes.to_table(what.recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
     of["ticket"] = begins_from
     timed = partial(ledger.phase, "checkpoint")
-    saves = Checkpointer(folder.states, TRAINING, of, machine.every, machine.progress.say, timed=timed)
+    saves = Checkpointer(folder.states, TRAINING, of, machine.every, machine.progress.log, timed=timed)
     with signals.deferred():
-        with ledger.running():
+        with ledger.measure():
             fitted = _fitted(what, seed, machine, plan, begins, dataset, ledger, made, saves)
             with ledger.phase("checkpoint"):
                 for file, state, epoch in (
@@ -115,10 +115,10 @@ def _fitted(
     if plan.images:
         dataset = replace(dataset, train=dataset.train.first(plan.images))
     state = saves.newest()
-    ledger.carry(made.report() if state is None else state.ledger)
+    ledger.add_report(made.report() if state is None else state.ledger)
     with machine.progress.stage(f"{plan.arm}, seed {seed}", how.steps) as meter:
         if state is not None:
-            machine.progress.say(f"going on after step {state.step} of {how.steps}")
+            machine.progress.log(f"going on after step {state.step} of {how.steps}")
             meter.advance(state.step, 0)
         return fit(begins.net, begins.mask, dataset, how, ledger, meter, state=state, offer=saves.offer)
 

@@ -47,7 +47,7 @@ def study(
             if jobs > 1:
                 work_off(what, grid, seed, runs_, machine, jobs)
             for cell in grid:
-                machine.progress.say(f"study {name}, seed {seed}, setting {cell.setting}")
+                machine.progress.log(f"study {name}, seed {seed}, setting {cell.setting}")
                 try:
                     new = _cell(what, cell, seed, runs_, machine)
                 except InputError as error:
@@ -78,7 +78,7 @@ def _checked(name: str, what: Experiment, machine: Machine) -> list[Cell]:
     grid = cells(name, what.recipe)
     for recipe_ in (r for cell in grid for r in (cell.recipe, cell.source) if r is not None):
         if what.images is None:
-            data_paths.check_place(recipe_.data)
+            data_paths.check_data_path(recipe_.data)
     check(name, grid, what.spec(machine))
     if name == "width":
         sizes: dict[tuple[object, ...], str] = {}

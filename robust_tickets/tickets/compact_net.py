@@ -9,7 +9,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import copy_net
-from robust_tickets.models.resize import resize
+from robust_tickets.models.resize import resize_layers
 from robust_tickets.pruning.channel_groups import Group, Shape, channel_groups
 from robust_tickets.pruning.compaction import (
     Compaction,
@@ -56,7 +56,7 @@ def compact_to(
     if plan.removed:
         _check(net, groups, lives, mask, shape)
         narrow = plan.small(state)
-        resize(small, narrow)
+        resize_layers(small, narrow)
         small.load_state_dict(narrow)
     left = Mask(plan.small(mask))
     return CompactNet(small, None if left.kept == left.size else left, plan)
@@ -90,7 +90,7 @@ def _same(net: nn.Module, groups: Sequence[Group], lives: LiveChannels, mask: Ma
     whole, small = _drawn(net), copy_net(net)
     state = whole.state_dict()
     narrow = plan.small(state)
-    resize(small, narrow)
+    resize_layers(small, narrow)
     small.double().load_state_dict(narrow)
     for name, kept in (*mask.items(), *companion_masks(groups, mask, dict(net.named_parameters())).items()):
         state[name] *= kept.to(state[name].device)

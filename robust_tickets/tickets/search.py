@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
@@ -46,7 +46,7 @@ def find_ticket(
     search: Search,
     how: TrainingConfig,
     ledger: Ledger,
-    meter: Meter,
+    meter: StageProgress,
     *,
     rewind: int = 0,
     earlier: SearchResult | None = None,

@@ -35,7 +35,7 @@ def mask_at_init(
         with ledger.phase("prune"):
             spare = spared_layers(search, full, layer_roles(net, data.spec.shape))
             return random_mask(full, search.ratio, search.densities, how.seed, spare)
-    spec = data.spec if search.augment else replace(data.spec, shift=0, flip=False)
+    spec = data.spec if search.augment else replace(data.spec, crop_padding=0, flip=False)
     flops = forward_flops(net, spec.shape)
     stream = batches(
         data.train, spec, search.batch, seed=how.seed, epoch=1, channels_last=how.compute.channels_last

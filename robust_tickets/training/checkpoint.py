@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fingerprint import function_fingerprint
 from robust_tickets.models.registry import ModelSpec
-from robust_tickets.models.resize import resize
+from robust_tickets.models.resize import resize_layers
 from robust_tickets.models.user_net import NetFactory, check_logits, function_name, make_net
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
@@ -101,7 +101,7 @@ class Checkpoint:
                 "with them, have changed since; use the code that it was trained with"
             )
         if self.removed:
-            resize(net, self.state)
+            resize_layers(net, self.state)
         load_weights(net, self.state, "checkpoint")
         if self.removed:
             check_logits(net, spec)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.registry import ModelSpec
-from robust_tickets.models.resize import resize
+from robust_tickets.models.resize import resize_layers
 from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.runs import files
 from robust_tickets.training.checkpoint import Checkpoint
@@ -114,7 +114,7 @@ def _safetensors(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory |
     # layers may share a weight, which safetensors would refuse
     save_file({name: tensor.clone().contiguous() for name, tensor in net.state_dict().items()}, file)
     fresh, state = make_net(spec, make, seed=1), load_file(file)
-    resize(fresh, state)  # a ticket's net may have fewer channels
+    resize_layers(fresh, state)  # a ticket's net may have fewer channels
     fresh.load_state_dict(state)
     return fresh.eval()
 

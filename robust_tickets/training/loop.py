@@ -15,9 +15,9 @@ from attacks import Bookmark, ThreatModel
 from attacks.bookmark import State
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, Passes
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.base.random_streams import epoch_seed, step_seed, use_seed
-from robust_tickets.data.batches import batches, floats, steps_per_epoch
+from robust_tickets.data.batches import batches, steps_per_epoch, to_float
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import fold
@@ -83,7 +83,7 @@ def fit(
     data: Dataset,
     how: TrainingConfig,
     ledger: Ledger,
-    meter: Meter,
+    meter: StageProgress,
     *,
     keep: int | None = None,
     state: TrainingState | None = None,
@@ -107,7 +107,7 @@ def fit(
     optimiser = make_optimiser(net, settings)
     flops = forward_flops(net, data.spec.shape)
     per_epoch = steps_per_epoch(len(data.train), settings.batch)
-    spec = data.spec if settings.augment else replace(data.spec, shift=0, flip=False)
+    spec = data.spec if settings.augment else replace(data.spec, crop_padding=0, flip=False)
     best, best_epoch, early, history = copy_state(net), 0, None, list[dict[str, Any]]()
     points: list[dict[str, Any]] = []
     loss_sum = torch.zeros((), device=data.train.images.device)
@@ -129,7 +129,7 @@ def fit(
         watch.warnings += state.warnings
         loss_sum += state.loss_sum.to(loss_sum.device)
     with ledger.phase("compile" if how.compute.compile else "other"):
-        like = floats(data.train.images[: settings.batch], how.compute.channels_last)
+        like = to_float(data.train.images[: settings.batch], how.compute.channels_last)
         through, missing = passes_of(net, folded, how.compute, like)
     watch.foresee(missing)
 
@@ -174,7 +174,7 @@ def fit(
             channels_last=how.compute.channels_last,
         )
         stream = islice(whole, first - (epoch - 1) * per_epoch, end - (epoch - 1) * per_epoch)
-        for step, (images, labels, ids) in enumerate(ledger.each("data", stream), first):
+        for step, (images, labels, ids) in enumerate(ledger.charge_each("data", stream), first):
             offer(step, partial(standing, step))
             if step in how.points:
                 points.append({"step": step, "epoch": step / per_epoch, **validated(step)[0], **spent()})
@@ -243,7 +243,7 @@ def fit(
             with ledger.phase("checkpoint"):
                 best, best_epoch = copy_state(net), epoch
         ledger.settle()
-        ledger.lap()
+        ledger.end_epoch()
         shown = f"clean {found['val_clean']:.1%}  robust {found['val_robust']:.1%}"
         meter.note(f"epoch {epoch}/{-(-how.steps // per_epoch)}  {shown}")
         if masking is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 
 _NEVER = torch.iinfo(torch.int64).max
 _SLOW = 1.5  # times the seconds a step of the fastest epoch
@@ -131,7 +131,7 @@ class Monitor:
         self,
         net: nn.Module,
         stage: str,
-        meter: Meter,
+        meter: StageProgress,
         rate: Callable[[int], float],
         last: Callable[[], None] = lambda: None,
     ) -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from attacks import Bookmark, ThreatModel
 from robust_tickets.base.ledger import Ledger, Passes
-from robust_tickets.data.batches import floats
+from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Split
 from robust_tickets.evaluation import evaluate
 from robust_tickets.evaluation.evaluate import EvaluationConfig
@@ -48,7 +48,7 @@ def validate(
 @torch.no_grad()
 def _clean_loss(folded: FoldedNet, images: Split, batch: int, channels_last: bool) -> float:
     losses = [
-        F.cross_entropy(folded(floats(pixels, channels_last)), labels, reduction="none")
+        F.cross_entropy(folded(to_float(pixels, channels_last)), labels, reduction="none")
         for pixels, labels in zip(images.images.split(batch), images.labels.split(batch), strict=True)  # type: ignore[no-untyped-call]
     ]
     return float(torch.cat(losses).double().mean())

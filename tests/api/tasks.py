@@ -22,7 +22,7 @@ class Noting:
     def __call__(self, machine: Machine) -> None:
         (self.folder / f"{self.name}.process").write_text(str(os.getpid()))
         (self.folder / f"{self.name}.begun").write_text(str(time.time()))
-        machine.progress.say(f"{self.name} of {machine.jobs}")
+        machine.progress.log(f"{self.name} of {machine.jobs}")
         if self.ends == "wrong":
             raise InputError("it makes no sense")
         if self.ends == "full":

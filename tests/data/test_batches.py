@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data.batches import batches, floats, shifted, steps_per_epoch
+from robust_tickets.data.batches import batches, crop_and_flip, steps_per_epoch, to_float
 from robust_tickets.data.dataset import SPECS, Split
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=50)
 DIGITS, CIFAR = SPECS["digits"], SPECS["cifar10"]
-STILL = replace(CIFAR, shift=0, flip=False)
+STILL = replace(CIFAR, crop_padding=0, flip=False)
 
 
 def split(n, shape=(3, 8, 8)):
@@ -85,7 +85,7 @@ def test_other_samples_are_left_out_in_other_epochs():
 def test_image_label_and_id_stay_together():
     part = split(40)
     for images, labels, ids in epoch_of(part, STILL):
-        assert torch.equal(images, floats(part.images[ids - 1000], True))
+        assert torch.equal(images, to_float(part.images[ids - 1000], True))
         assert torch.equal(labels, part.labels[ids - 1000])
 
 
@@ -104,7 +104,7 @@ def test_pixels_are_floats_between_nought_and_one_in_the_layout_asked_for(spec, 
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_every_byte_becomes_its_exact_share_of_255(channels_last):
     images = torch.arange(256, dtype=torch.uint8).reshape(1, 4, 8, 8)
-    made = floats(images, channels_last)
+    made = to_float(images, channels_last)
     assert np.array_equal(made.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
     assert torch.equal(images.flatten(), torch.arange(256, dtype=torch.uint8))  # the data are left alone
 
@@ -125,7 +125,7 @@ def test_shifting_is_padding_cropping_and_flipping_one_by_one(data, padding, sha
     places = st.lists(st.integers(0, 2 * padding), min_size=6, max_size=6)
     down, right = data.draw(places), data.draw(places)
     flip = data.draw(st.lists(st.booleans(), min_size=6, max_size=6))
-    made = shifted(images, torch.tensor(down), torch.tensor(right), torch.tensor(flip), padding)
+    made = crop_and_flip(images, torch.tensor(down), torch.tensor(right), torch.tensor(flip), padding)
     one_by_one = [naive(images[i].numpy(), down[i], right[i], flip[i], padding) for i in range(6)]
     assert made.dtype == torch.uint8
     assert made.shape == images.shape
@@ -154,8 +154,8 @@ def test_digits_are_shifted_by_one_to_any_side_equally_often_and_never_flipped()
 
 
 def test_cifar_is_shifted_by_four_and_half_of_it_flipped():
-    assert (CIFAR.shift, CIFAR.flip) == (4, True)
-    found = places_of_a_dot(replace(CIFAR, shift=1))
+    assert (CIFAR.crop_padding, CIFAR.flip) == (4, True)
+    found = places_of_a_dot(replace(CIFAR, crop_padding=1))
     assert about_equally_often(torch.stack([found[3:6, 1:4], found[3:6, 4:7]]), 5000)
     assert found.sum() == found[3:6, 1:7].sum() == 5000
 
@@ -164,7 +164,7 @@ def test_every_offset_of_a_wide_shift_comes_about_equally_often():
     n = 8000
     whole = torch.arange(1, 65, dtype=torch.uint8).reshape(1, 1, 8, 8).expand(n, -1, -1, -1)
     part = Split(whole, torch.zeros(n, dtype=torch.int64), torch.arange(n))
-    made = torch.cat([x for x, _, _ in epoch_of(part, replace(CIFAR, shift=2, flip=False), batch=100)])
+    made = torch.cat([x for x, _, _ in epoch_of(part, replace(CIFAR, crop_padding=2, flip=False), batch=100)])
     shown = (made[:, 0, 4, 4] * 255).round().long() - 1  # the pixel in the middle tells the offset
     found = torch.bincount(shown, minlength=64).reshape(8, 8)
     assert about_equally_often(found[2:7, 2:7].double(), n)

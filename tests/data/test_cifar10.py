@@ -75,7 +75,7 @@ def no_decoding(monkeypatch):
     def decode(*arguments):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("robust_tickets.data.images.decode", decode)
+    monkeypatch.setattr("robust_tickets.data.image_tree.decode", decode)
 
 
 def same(ours, theirs):
@@ -229,7 +229,7 @@ def test_a_download_that_fails_is_said_and_goes_to_the_root(tmp_path, monkeypatc
 
 def test_the_digits_need_no_place(tmp_path):
     for which in (Data("digits", root=tmp_path), Data("digits", download=True)):
-        with pytest.raises(InputError, match="embedded"):
+        with pytest.raises(InputError, match="come with scikit-learn"):
             load.load(which)
 
 
@@ -241,7 +241,7 @@ def loaded(tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         lines = []
         first = load.load(Data("cifar10", val_images=5000), lines.append)
-        patch.setattr("robust_tickets.data.images.decode", None)
+        patch.setattr("robust_tickets.data.image_tree.decode", None)
         return first, load.load(Data("cifar10", val_images=5000)), lines
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import functional as transforms
 
 from robust_tickets.data import folder as folders
-from robust_tickets.data.layout import layout
+from robust_tickets.data.class_folders import find_class_folders
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -38,7 +38,7 @@ def test_what_is_known_of_a_folder_is_what_its_training_images_are(tmp_path):
     assert (spec.title, spec.classes, spec.labels) == ("own images (3 classes)", 3, CLASSES)
     assert (spec.shape, spec.train_images, spec.test_images) == ((3, 9, 12), 21, 21)
     assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (18, 3, 21)
-    assert (spec.shift, spec.flip) == (1, False)
+    assert (spec.crop_padding, spec.flip) == (1, False)
     assert load(root, flip=True).spec.flip
     values = whole(dataset)[0].double().transpose(0, 1).flatten(1) / 255
     assert spec.mean == pytest.approx(values.mean(1).tolist(), abs=5.1e-5)
@@ -90,7 +90,7 @@ LAYOUTS = {
 @pytest.mark.parametrize(("names", "train", "test", "part", "others"), LAYOUTS.values(), ids=LAYOUTS)
 def test_part_and_class_are_told_by_the_paths(names, train, test, part, others):
     for order in (names, names[::-1]):
-        found = layout(order)
+        found = find_class_folders(order)
         assert list(found.train) == list(train)
         assert list(found.test) == list(test)
         assert (found.test_part, found.others) == (part, others)

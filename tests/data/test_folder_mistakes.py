@@ -78,7 +78,7 @@ def test_too_many_pixels_for_the_memory_are_refused_before_decoding(tmp_path, mo
     load(root)
     monkeypatch.setattr("robust_tickets.data.folder.LARGEST", size - 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
-    monkeypatch.setattr("robust_tickets.data.pixels.fill", None)
+    monkeypatch.setattr("robust_tickets.data.image_decoding.decode_into", None)
     with pytest.raises(InputError, match=r"30 images .* GiB decoded.*--data\.resize 2"):
         load(root)
 
@@ -181,12 +181,12 @@ def test_validation_that_takes_a_whole_class_is_refused(tmp_path):
 
 PLACES = {
     "no place": (Data("folder"), ["--data.root", "ROBUST_TICKETS_FOLDER"]),
-    "absent": (Data("folder", root="{here}/away"), ["no {here}/away", "--data.root"]),
+    "absent": (Data("folder", root="{here}/away"), ["{here}/away not found", "--data.root"]),
     "a download": (Data("folder", download=True), ["cannot be downloaded"]),
     "own": (Data("own"), ["handed over in Python", "from_tensors"]),
-    "own with a place": (Data("own", root="{here}"), ["handed over in Python", "--data.root"]),
-    "digits with a place": (Data("digits", root="{here}"), ["embedded", "--data.root"]),
-    "digits downloaded": (Data("digits", download=True), ["embedded", "--data.download"]),
+    "own with a place": (Data("own", root="{here}"), ["passed in Python", "--data.root"]),
+    "digits with a place": (Data("digits", root="{here}"), ["come with scikit-learn", "--data.root"]),
+    "digits downloaded": (Data("digits", download=True), ["come with scikit-learn", "--data.download"]),
 }
 
 
@@ -195,7 +195,7 @@ def test_a_place_that_cannot_be_is_said(tmp_path, which, words):
     if which.root:
         root = type(tmp_path)(str(which.root).format(here=tmp_path))
         which = Data(which.name, root=root)
-    asks = (loading.load,) if which == Data("own") else (loading.load, data_paths.check_place)
+    asks = (loading.load,) if which == Data("own") else (loading.load, data_paths.check_data_path)
     for ask in asks:
         with pytest.raises(InputError) as caught:
             ask(which)

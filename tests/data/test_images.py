@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data import images
+from robust_tickets.data import image_tree
 from robust_tickets.data.load import CIFAR10_CLASSES
 
 SHAPE = (3, 32, 32)
@@ -62,7 +62,7 @@ def as_tar(path, files, *, prefix="", mode="w", folders=True):
 
 
 def decode(root, say=lambda line: None):
-    return images.decode(root, CIFAR10_CLASSES, SHAPE, say)
+    return image_tree.decode(root, CIFAR10_CLASSES, SHAPE, say)
 
 
 def same(ours, theirs):

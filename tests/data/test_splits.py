@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data import load as loading
-from robust_tickets.data.dataset import SPECS, Split, balanced_order, split, training_images
+from robust_tickets.data.dataset import SPECS, Split, balanced_order, hold_out_validation, training_images
 from robust_tickets.recipe.fields import Data
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=60)
@@ -144,12 +144,12 @@ def test_the_fingerprint_is_of_all_images_before_any_split(digits):
 def test_the_fingerprint_changes_with_one_pixel_or_label(where, what):
     parts = {"train": part(40), "test": part(20, seed=1)}
     data_ = Data("digits", val_images=10, train_images=20)
-    before = split(data_, SPECS["digits"], "t", **parts).fingerprint
-    assert split(data_, SPECS["digits"], "t", **parts).fingerprint == before
+    before = hold_out_validation(data_, SPECS["digits"], "t", **parts).fingerprint
+    assert hold_out_validation(data_, SPECS["digits"], "t", **parts).fingerprint == before
     altered = getattr(parts[where], what).clone()
     altered.view(-1)[-1] ^= 1
     parts[where] = replace(parts[where], **{what: altered})
-    assert split(data_, SPECS["digits"], "t", **parts).fingerprint != before
+    assert hold_out_validation(data_, SPECS["digits"], "t", **parts).fingerprint != before
 
 
 def test_first_is_a_constant_balanced_subset_and_nought_is_all(digits):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data.tensors import from_tensors
+from robust_tickets.data.user_images import from_tensors
 
 
 def pair(n=12, shape=(3, 8, 8), classes=3, seed=0):
@@ -61,7 +61,7 @@ def test_images_and_labels_stay_together_and_all_are_there():
 def test_what_is_known_of_own_images_is_what_the_training_images_are():
     spec = made(flip=True).spec
     assert (spec.title, spec.shape, spec.classes) == ("own images (3 classes)", (3, 8, 8), 3)
-    assert (spec.train_images, spec.test_images, spec.shift, spec.flip) == (12, 6, 1, True)
+    assert (spec.train_images, spec.test_images, spec.crop_padding, spec.flip) == (12, 6, 1, True)
     values = TRAIN[0].double().transpose(0, 1).flatten(1) / 255
     assert spec.mean == pytest.approx(values.mean(1).tolist(), abs=5.1e-5)
     assert spec.std == pytest.approx(values.std(1, correction=0).tolist(), abs=5.1e-5)
@@ -71,7 +71,7 @@ def test_what_is_known_of_own_images_is_what_the_training_images_are():
 @pytest.mark.parametrize(("side", "shift"), [(8, 1), (28, 4), (32, 4), (64, 8), (3, 0)])
 def test_the_shift_is_an_eighth_of_the_side(side, shift):
     spec = made(pair(shape=(1, side, side + 9)), pair(6, shape=(1, side, side + 9))).spec
-    assert spec.shift == shift
+    assert spec.crop_padding == shift
 
 
 def test_grey_images_may_lack_the_channel():

@@ -21,7 +21,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.data import data_paths
 from robust_tickets.data import load as loading
 from robust_tickets.data.dataset import SPECS
-from robust_tickets.data.torchvision_sets import KEPT
+from robust_tickets.data.torchvision_sets import TORCHVISION_FILES
 from robust_tickets.recipe.fields import Data
 
 TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
@@ -97,15 +97,15 @@ def kept(tmp_path, monkeypatch):
     """Make a set's files under checksums that torchvision finds right; gives torchvision's root."""
 
     def make(name):
-        monkeypatch.delenv(data_paths.variable(name), raising=False)
+        monkeypatch.delenv(data_paths.environment_variable(name), raising=False)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         monkeypatch.setattr("robust_tickets.data.data_paths.DEBIAN", {})
         train = 50 if name == "cifar10" else 10
         monkeypatch.setitem(SPECS, name, replace(SPECS[name], train_images=train, test_images=10))
-        base = (tmp_path / "root").joinpath(*KEPT[name].folder)
+        base = (tmp_path / "root").joinpath(*TORCHVISION_FILES[name].folder)
         base.mkdir(parents=True)
         fields = MAKERS[name](base, np.random.default_rng(0))
-        of = getattr(torchvision.datasets, KEPT[name].torchvision)
+        of = getattr(torchvision.datasets, TORCHVISION_FILES[name].torchvision)
         monkeypatch.setattr(torchvision.datasets, of.__name__, type(of.__name__, (of,), fields))
         return tmp_path / "root"
 
@@ -113,7 +113,7 @@ def kept(tmp_path, monkeypatch):
 
 
 def inner(name, root):
-    return root.joinpath(*KEPT[name].folder)
+    return root.joinpath(*TORCHVISION_FILES[name].folder)
 
 
 def load(name, root, **more):
@@ -121,12 +121,12 @@ def load(name, root, **more):
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["root", "the folder itself"])
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", TORCHVISION_FILES)
 def test_torchvision_s_own_folder_is_read_as_torchvision_reads_it(kept, name, inside):
     root = kept(name)
     dataset = load(name, inner(name, root) if inside else root)
-    of = getattr(torchvision.datasets, KEPT[name].torchvision)
-    theirs = [of(str(root), **part) for part in KEPT[name].parts]
+    of = getattr(torchvision.datasets, TORCHVISION_FILES[name].torchvision)
+    theirs = [of(str(root), **part) for part in TORCHVISION_FILES[name].parts]
     spec = SPECS[name]
     first = len(theirs[0])
     assert (dataset.title, dataset.spec) == (spec.title, spec)
@@ -144,7 +144,7 @@ def test_torchvision_s_own_folder_is_read_as_torchvision_reads_it(kept, name, in
     assert sorted(seen) == list(range(first + 10))
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", TORCHVISION_FILES)
 def test_the_environment_names_the_place(kept, monkeypatch, name):
     root = kept(name)
     monkeypatch.setenv("ROBUST_TICKETS_" + name.upper().replace("-", "_"), str(root))
@@ -152,18 +152,18 @@ def test_the_environment_names_the_place(kept, monkeypatch, name):
 
 
 @pytest.mark.parametrize("place", [None, "nowhere", "empty"])
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", TORCHVISION_FILES)
 def test_where_there_is_nothing_the_ways_to_get_it_are_said(kept, tmp_path, name, place):
     kept(name)
     (tmp_path / "empty").mkdir()
-    words = [SPECS[name].title if place != "nowhere" else "no", place or "where is"]
+    words = [SPECS[name].title if place != "nowhere" else "no", place or "not found"]
     with pytest.raises(InputError) as caught:
         load(name, tmp_path / place if place else None)
-    ways = ("--data.root", data_paths.variable(name), "--data.download")
+    ways = ("--data.root", data_paths.environment_variable(name), "--data.download")
     assert all(word in str(caught.value) for word in (*words, *ways)), str(caught.value)
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", TORCHVISION_FILES)
 def test_another_number_of_images_is_refused(kept, monkeypatch, name):
     root = kept(name)
     monkeypatch.setitem(SPECS, name, replace(SPECS[name], test_images=11))
@@ -171,7 +171,7 @@ def test_another_number_of_images_is_refused(kept, monkeypatch, name):
         load(name, root)
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", TORCHVISION_FILES)
 def test_a_download_that_fails_is_said_and_goes_to_the_root(kept, tmp_path, monkeypatch, name):
     kept(name)
     asked = []
@@ -180,7 +180,7 @@ def test_a_download_that_fails_is_said_and_goes_to_the_root(kept, tmp_path, monk
         asked.append((Path(root), download))
         raise URLError("no route to host")
 
-    monkeypatch.setattr(torchvision.datasets, KEPT[name].torchvision, unreachable)
+    monkeypatch.setattr(torchvision.datasets, TORCHVISION_FILES[name].torchvision, unreachable)
     for root, goes_to in (
         (tmp_path / "here", tmp_path / "here"),
         (None, tmp_path / "cache/robust-tickets/torchvision"),
@@ -196,7 +196,7 @@ def test_a_download_of_idx_files_is_read(kept, tmp_path, monkeypatch, name):
     expected = load(name, root).fingerprint
 
     def fetch(name, to, download, say):
-        (to / KEPT[name].folder[0]).symlink_to(root / KEPT[name].folder[0])
+        (to / TORCHVISION_FILES[name].folder[0]).symlink_to(root / TORCHVISION_FILES[name].folder[0])
 
     (tmp_path / "new").mkdir()
     monkeypatch.setattr("robust_tickets.data.torchvision_sets._torchvision", fetch)
@@ -210,7 +210,7 @@ def test_a_damaged_file_is_refused_before_it_is_read(kept, name):
         inner(name, root) / {"cifar10": "data_batch_3", "cifar100": "train", "svhn": "train_32x32.mat"}[name]
     )
     damaged.write_bytes(b"cos\nsystem\n(S'touch unpickled'\ntR.")
-    with pytest.raises(InputError, match=r"damaged one: give its place by --data\.root"):
+    with pytest.raises(InputError, match=r"damaged one: pass --data\.root"):
         load(name, root)
     assert not list(root.rglob("unpickled"))
 

@@ -121,7 +121,10 @@ ROWS = {
         "compare --recipe {tiny} --evaluate.images 361 --dry-run",
         "361; 360; fewer",
     ),
-    "digits have no place": ("search --recipe demo --data.root {away}", "embedded; --data.root"),
+    "digits have no place": (
+        "search --recipe demo --data.root {away}",
+        "come with scikit-learn; --data.root",
+    ),
     "no data": (
         "search --recipe cifar10-cpu",
         "CIFAR-10; --data.root; ROBUST_TICKETS_CIFAR10; --data.download",
@@ -173,7 +176,10 @@ ROWS = {
     "limit too large": ("evaluate {checkpoint} --limit 361", "361; 360; fewer"),
     "limit negative": ("evaluate {checkpoint} --limit -1", "limit must be at least 0, got -1"),
     "other data to judge on": ("evaluate {checkpoint} --data.name cifar10", "digits; cifar10; --data.name"),
-    "digits need no place": ("evaluate {checkpoint} --data.root {folder}", "embedded; --data.root"),
+    "digits need no place": (
+        "evaluate {checkpoint} --data.root {folder}",
+        "come with scikit-learn; --data.root",
+    ),
     "judge on no device": ("evaluate {checkpoint} --device nonsense", "device 'nonsense'; --device cpu"),
     "table of nothing": ("table {away}", "{away}; no run directory; recipe.toml"),
     "table of a file": ("table {text}", "{text}; no run directory"),

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 import attacks
 from attacks import Attack, ThreatModel, misclassified
 from robust_tickets.base import machine
-from robust_tickets.base.progress import Silent
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.cli.main import main
 from robust_tickets.data import dataset, load
-from robust_tickets.data.batches import floats
+from robust_tickets.data.batches import to_float
 from robust_tickets.evaluation import attack_sets
 from robust_tickets.evaluation.robustness_csv import COLUMNS
 from robust_tickets.models.fold import fold
@@ -223,7 +223,7 @@ def test_a_net_as_its_own_source_is_attacked_to_the_end(files, evaluate):
     _, rows = evaluate(files[0], "--attacks", "pgd-5", "--limit", 60, "--from", files[0])
     net = fold(Checkpoint.load(files[0]).net())
     split = load.load(Data("digits")).test.first(60)
-    images = floats(split.images, False)
+    images = to_float(split.images, False)
     attack = attacks.PGD(ThreatModel("Linf", 16 / 255), steps=5, rel_step=0.25)
     ends = attack.run(net, images, split.labels, sample_ids=split.ids, verdict=False).images
     standing = ~misclassified(net(images), split.labels) & ~misclassified(net(ends), split.labels)
@@ -302,6 +302,8 @@ def test_rows_of_other_eps_and_nets_are_not_taken_for_the_run_s_own(files, tiny_
     evaluate(files[0], *words, "--eps", "1/255")
     evaluate(files[0], *words, "--from", files[1])
     what = recipes.load(str(files[0].parents[2] / "recipe.toml"))
-    file = evaluate_stage.evaluate(files[0], experiment.Experiment(what), machine.Machine("cpu", Silent()))
+    file = evaluate_stage.evaluate(
+        files[0], experiment.Experiment(what), machine.Machine("cpu", SilentProgress())
+    )
     rows = pd.read_csv(file, dtype={"eps": str}, keep_default_na=False)
     assert len(rows[(rows.eps == "16/255") & (rows.source == "") & (rows.n == 50)]) == 4

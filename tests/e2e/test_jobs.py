@@ -13,7 +13,7 @@ import pytest
 from tasks import Noting
 
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Lines
+from robust_tickets.base.progress import LineProgress
 from robust_tickets.cli.main import main
 from robust_tickets.comparison.executors import Task, run_tasks
 
@@ -105,7 +105,7 @@ def test_a_stopped_comparison_ends_its_jobs_and_resumes(
 def test_more_threads_than_cores_are_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cores = os.cpu_count() or 1
     tasks = [Task(name, Noting(tmp_path, name)) for name in "ab"]
-    run_tasks(tasks, 2, Machine("cpu", Lines()), cores)
+    run_tasks(tasks, 2, Machine("cpu", LineProgress()), cores)
     assert f"2 jobs of {cores} threads on {cores} cores" in capfd.readouterr().err
 
 

@@ -14,7 +14,7 @@ VERBS = ("search", "train", "evaluate", "compare", "study", "table", "recipes")
 
 
 @pytest.fixture
-def say(tmp_path):
+def log(tmp_path):
     """Run the program in a process and a folder of its own: status, stdout, stderr, modules imported."""
 
     def run(*words):

@@ -190,9 +190,9 @@ def test_the_first_stage_of_a_process_is_not_charged_for_what_pytorch_imports(re
     """Everything that a first optimiser step imports is there before a ledger begins."""
     code = (
         "import sys; from robust_tickets.base.machine import Machine; "
-        "from robust_tickets.base.progress import Silent; "
+        "from robust_tickets.base.progress import SilentProgress; "
         "from robust_tickets.recipe.fields import Compute; "
-        "Machine('cpu', Silent()).prepare(Compute(threads=1)); "
+        "Machine('cpu', SilentProgress()).prepare(Compute(threads=1)); "
         "before = set(sys.modules); from robust_tickets.cli.main import main; "
         f"main(['train', '--recipe', {str(recipe_file)!r}, '--runs', {str(tmp_path)!r}]); "
         "sys.exit(any(name.startswith('torch._') for name in set(sys.modules) - before))"

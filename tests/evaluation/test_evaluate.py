@@ -12,7 +12,7 @@ from attacks import ThreatModel
 from attacks.text import parse
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
-from robust_tickets.data.batches import floats
+from robust_tickets.data.batches import to_float
 from robust_tickets.evaluation.attack_sets import SETS, expand_attacks
 from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
 from robust_tickets.evaluation.result import worst_case
@@ -28,7 +28,7 @@ def rows_of(net, split, names, how=None, **more):
 
 
 def images_of(split) -> Tensor:
-    return floats(split.images, channels_last=False)
+    return to_float(split.images, channels_last=False)
 
 
 def right(net, split) -> Tensor:

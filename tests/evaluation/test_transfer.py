@@ -5,7 +5,7 @@ import torch
 
 from attacks import APGD, PGD, Ensemble, ThreatModel
 from attacks.text import BUILDERS, parse
-from robust_tickets.data.batches import floats
+from robust_tickets.data.batches import to_float
 from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
 
 THREAT = ThreatModel("Linf", 0.06)
@@ -37,7 +37,7 @@ def test_the_net_itself_sees_each_image_once_and_gives_no_gradient(net, source, 
 
 
 def test_the_verdict_is_the_nets_own_on_the_images_of_the_attack_on_the_source(net, source, split):
-    images = floats(split.images, channels_last=False)
+    images = to_float(split.images, channels_last=False)
     clean, *rows = rows_of(net, source, split)
     for row, name in zip(rows, NAMES, strict=True):
         moved = parse(name, THREAT, rel_step=0.25).run(
@@ -59,7 +59,7 @@ def test_of_an_ensemble_each_attack_runs_to_its_end_and_the_net_judges_each(net,
     parts = [PGD(THREAT, steps=3), APGD(THREAT, steps=4)]
     monkeypatch.setitem(BUILDERS, "autoattack", lambda threat: Ensemble(parts, names=("one", "two")))
     clean, both = rows_of(net, source, split, ["autoattack"])
-    images = floats(split.images, channels_last=False)
+    images = to_float(split.images, channels_last=False)
     stands, fell = clean.standing.clone(), []
     for part in parts:
         moved = part.run(source, images, split.labels, sample_ids=split.ids, seed=2, verdict=False)
@@ -97,6 +97,6 @@ def test_a_net_without_gradients_can_be_shown_images_of_another(net, source, spl
 def test_the_images_and_verdicts_told_of_are_those_of_the_net(net, source, split):
     def attacked(name, part, images, broken):
         assert torch.equal(net(images).argmax(1) != part.labels, broken)
-        assert THREAT.allows(images, floats(part.images, channels_last=False)).all()
+        assert THREAT.allows(images, to_float(part.images, channels_last=False)).all()
 
     rows_of(net, source, split, attacked=attacked)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from robust_tickets.models.fold import fold, foldable_batchnorms
 from robust_tickets.models.init import initialise
-from robust_tickets.models.registry import ModelSpec, build, names
+from robust_tickets.models.registry import NAMES, ModelSpec, build
 
 FULL = ModelSpec("resnet20", 1.0, (3, 32, 32), 10, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
 CONVS = ("conv-2", "conv-4", "conv-6")
@@ -200,7 +200,7 @@ def test_dropout_follows_each_hidden_linear_layer_in_training_only(name):
 
 
 def test_every_name_of_the_registry_is_folded_here():
-    assert set(names) == {name for name in FOLDED if not name.startswith("wrn")}
+    assert set(NAMES) == {name for name in FOLDED if not name.startswith("wrn")}
 
 
 @pytest.mark.parametrize("name", FOLDED)

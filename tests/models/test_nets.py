@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.registry import ModelSpec, build, channels, names
+from robust_tickets.models.registry import NAMES, ModelSpec, build, scale_channels
 
 FULL = ModelSpec("resnet20", 1.0, (3, 32, 32), 10, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
 SMALLEST = {  # image side
@@ -42,7 +42,7 @@ def name(request) -> str:
 
 
 def test_every_name_of_the_registry_is_tested_here():
-    assert set(names) == {name for name in SMALLEST if not name.startswith("wrn")}
+    assert set(NAMES) == {name for name in SMALLEST if not name.startswith("wrn")}
 
 
 # name -> parameters, weights of convolutions, weights of all layers; CIFAR-10, width 1
@@ -180,10 +180,10 @@ def test_hidden_widths_are_multiples_of_8_near_to_what_was_asked(name, width):
     hidden = 0
     for layer, module in full.named_modules():
         if isinstance(module, nn.Conv2d) and layer in scaled:  # a projection may be needed no more
-            assert scaled[layer].out_channels == channels(module.out_channels, width)
+            assert scaled[layer].out_channels == scale_channels(module.out_channels, width)
             hidden += 1
         elif isinstance(module, nn.Linear) and module.out_features != FULL.classes:
-            assert scaled[layer].out_features == channels(module.out_features, width)
+            assert scaled[layer].out_features == scale_channels(module.out_features, width)
             hidden += 1
     assert hidden
     assert all(m.out_channels % 8 == 0 for m in net.modules() if isinstance(m, nn.Conv2d))

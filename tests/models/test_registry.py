@@ -11,7 +11,7 @@ from torchvision.transforms import functional as vision
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.normalise import Normalise
-from robust_tickets.models.registry import ModelSpec, build, channels, names
+from robust_tickets.models.registry import NAMES, ModelSpec, build, scale_channels
 
 GREY = ModelSpec("lenet-300-100", 1.0, (1, 28, 28), 10, (0.1307,), (0.3081,))
 COLOUR = ModelSpec("resnet20", 1.0, (3, 32, 32), 10, (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
@@ -105,7 +105,7 @@ def test_building_leaves_the_global_generator_alone_when_it_fails():
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(st.integers(1, 2048), st.floats(0.01, 8))
 def test_channels_are_the_nearest_multiple_of_8_and_at_least_8(full, width):
-    count = channels(full, width)
+    count = scale_channels(full, width)
     assert isinstance(count, int)
     assert count % 8 == 0
     assert count >= 8
@@ -114,7 +114,7 @@ def test_channels_are_the_nearest_multiple_of_8_and_at_least_8(full, width):
 
 @pytest.mark.parametrize("full", [8, 16, 64, 512])
 def test_width_1_leaves_channels_as_they_are(full):
-    assert channels(full, 1.0) == full
+    assert scale_channels(full, 1.0) == full
 
 
 @pytest.mark.parametrize("name", ["resnet20", "vgg16"])
@@ -124,7 +124,7 @@ def test_every_layer_of_a_narrow_net_has_a_multiple_of_8_channels(name, width):
     counts = [m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d)]
     assert all(count % 8 == 0 and count >= 8 for count in counts)
     full = [16, 64] if name == "resnet20" else [64, 512]
-    assert [counts[0], counts[-1]] == [channels(c, width) for c in full]
+    assert [counts[0], counts[-1]] == [scale_channels(c, width) for c in full]
     assert net(torch.rand(2, 3, 32, 32)).shape == (2, 10)
 
 
@@ -143,7 +143,7 @@ def test_an_unknown_net_is_answered_with_the_nearest(typed, meant):
 
 
 def test_a_net_like_no_other_is_answered_with_all():
-    known = ", ".join(sorted([*names, "wrn28-10", "wrn34-10"]))
+    known = ", ".join(sorted([*NAMES, "wrn28-10", "wrn34-10"]))
     with pytest.raises(InputError, match=rf"unknown net 'zzz': known: {known} \(any wrnD-K, D = 6n \+ 4\)"):
         build(dataclasses.replace(COLOUR, name="zzz"), seed=0)
 

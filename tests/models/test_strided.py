@@ -13,7 +13,7 @@ from torch import nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.placement import place_net
-from robust_tickets.models.registry import ModelSpec, build, names
+from robust_tickets.models.registry import NAMES, ModelSpec, build
 from robust_tickets.recipe.fields import Compute
 
 LIMIT = 120  # seconds for all shapes; they take a few
@@ -38,7 +38,7 @@ def strided(net: nn.Module) -> list[tuple[str, nn.Conv2d]]:
 def shapes() -> list[str]:
     """Channels, filters and side of every such layer of our nets at usual widths, and of tickets of them."""
     found = {(channels, 8 * i, 32) for channels in range(8, 65, 8) for i in (1, 2, 5)}
-    for name in [*names, "wrn16-1"]:
+    for name in [*NAMES, "wrn16-1"]:
         for width in (0.125, 0.25, 0.5):
             net = build(ModelSpec(name, width, (3, 32, 32), 10, (0.5,) * 3, (0.5,) * 3), seed=0)
             sides: dict[str, int] = {}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from attacks import APGD, APGDTargeted, Attack, Square, ThreatModel
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.data import load as loading
 from robust_tickets.models.registry import build
 from robust_tickets.recipe.fields import Data, Evaluate
@@ -41,11 +41,11 @@ def digits() -> tuple[nn.Module, Tensor, Tensor]:
     threat = ThreatModel("Linf", 0.1)
     net = build(model_spec(replace(recipe, model=replace(recipe.model, width=0.5)), images.spec), seed=0)
     ledger = Ledger("train")
-    with ledger.running():
+    with ledger.measure():
         how = TrainingConfig(
             settings, 4 * (len(images.train) // 64), threat, Evaluate(val_steps=1), recipe.compute, 0
         )
-        fit(net, None, images, how, ledger, Meter())
+        fit(net, None, images, how, ledger, StageProgress())
     pixels = torch.cat([images.test.images, images.train.images])[:N].float() / 255
     return net.eval(), pixels, torch.cat([images.test.labels, images.train.labels])[:N]
 

@@ -10,7 +10,7 @@ from nets_with_channels import NETS, SHAPE, images, net_called
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.resize import resize
+from robust_tickets.models.resize import resize_layers
 from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import Group, channel_groups
 from robust_tickets.pruning.compaction import (
@@ -64,7 +64,7 @@ def test_torch_prunings_own_surgery_gives_the_same_net(name: str) -> None:
         graph.get_pruning_group(layer, pruner, (~living).nonzero()[:, 0].tolist()).prune()
     ours = copy.deepcopy(net)
     state = plan_compaction(groups, lives, net.state_dict()).small(net.state_dict())
-    resize(ours, state)
+    resize_layers(ours, state)
     ours.load_state_dict(state)
     assert {n: t.shape for n, t in ours.state_dict().items()} == {
         n: t.shape for n, t in theirs.state_dict().items()

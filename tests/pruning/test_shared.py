@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.pruning.layer_roles import LayerRoles, layer_roles
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.masking import Masking
@@ -48,7 +48,7 @@ def test_both_layers_are_masked_after_every_step(optimiser, net, tiny_data, how)
     keep = torch.rand(64, 64, generator=torch.Generator().manual_seed(1)) < 0.5
     mask = Mask({**Mask.full(net), "first.weight": keep})
 
-    class Watch(Meter):
+    class Watch(StageProgress):
         steps = 0
 
         def advance(self, steps, passes):
@@ -73,7 +73,7 @@ def test_a_pruned_entry_is_counted_once(net):
 def test_a_search_removes_its_exact_share(scope, net, tiny_data, how):
     search = Search(method="natural", scope=scope, ratio=0.3, rounds=2, batch=32, lr=0.05)
     how = replace(how, settings=search)
-    found = find_ticket(net, tiny_data, search, how, Ledger("search"), Meter())
+    found = find_ticket(net, tiny_data, search, how, Ledger("search"), StageProgress())
     sizes = [64 * 64 + 640] if scope == "global" else [64 * 64, 640]
     for _ in range(2):
         sizes = [size - round(0.3 * size) for size in sizes]

@@ -10,7 +10,7 @@ from torch import nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.pruning.criteria import prune, prune_round, spared_layers
 from robust_tickets.pruning.layer_roles import LayerRoles, layer_roles
 from robust_tickets.pruning.mask import Mask
@@ -109,7 +109,7 @@ def test_what_cannot_be_spared_is_refused_by_name(scope, changes, roles_, words)
 
 
 def test_it_is_refused_before_a_step_is_taken(conv_net, tiny_data, how):
-    class Never(Meter):
+    class Never(StageProgress):
         def advance(self, steps, passes):
             raise AssertionError("trained for nothing")
 

@@ -105,7 +105,7 @@ def test_early_stop_is_the_first_lowest_loss_and_unknown_to_old_runs():
 @pytest.fixture(scope="module")
 def run(tiny_recipe, tmp_path_factory):
     from robust_tickets.base.machine import Machine
-    from robust_tickets.base.progress import Silent
+    from robust_tickets.base.progress import SilentProgress
 
     recipe = replace(
         tiny_recipe,
@@ -113,7 +113,7 @@ def run(tiny_recipe, tmp_path_factory):
         compare=Compare(("dense", "dense-best", "dense-short", "ticket")),
     )
     return comparison.compare(
-        Experiment(recipe), [0, 1], tmp_path_factory.mktemp("runs"), Machine("cpu", Silent())
+        Experiment(recipe), [0, 1], tmp_path_factory.mktemp("runs"), Machine("cpu", SilentProgress())
     )
 
 

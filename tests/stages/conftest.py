@@ -3,20 +3,20 @@
 import pytest
 
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Silent
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets import search as ticket_search
 
 
-class Spoken(Silent):
+class Spoken(SilentProgress):
     """Progress that remembers its lines."""
 
     def __init__(self):
         self.lines = []
 
-    def say(self, line):
+    def log(self, line):
         self.lines.append(line)
 
 

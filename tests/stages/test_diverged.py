@@ -3,7 +3,7 @@
 import pytest
 
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Silent
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import train
@@ -35,7 +35,7 @@ def diverging(monkeypatch):
 )
 def test_the_state_after_the_last_whole_epoch_is_kept(step, kept, every, tiny_recipe, tmp_path, diverging):
     what, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
-    machine = Machine("cpu", Silent(), every)
+    machine = Machine("cpu", SilentProgress(), every)
     plan = planning.plan(tiny_recipe, "dense", what.spec(machine))
     diverging(step)
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):

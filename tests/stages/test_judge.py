@@ -17,7 +17,7 @@ from attacks import Attack
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Lines, Silent
+from robust_tickets.base.progress import LineProgress, SilentProgress
 from robust_tickets.data import load
 from robust_tickets.evaluation import sanity_checks, sanity_report
 from robust_tickets.models import registry
@@ -33,8 +33,8 @@ from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.loop import copy_state
 
 ATTACKS = ("pgd-3", "square(queries=8)", "torchattacks:CW(c=1, steps=2)")
-SILENT = Machine("cpu", Silent())
-OFTEN = Machine("cpu", Silent(), CheckpointInterval(minutes=0, steps=1))
+SILENT = Machine("cpu", SilentProgress())
+OFTEN = Machine("cpu", SilentProgress(), CheckpointInterval(minutes=0, steps=1))
 ASKED = EvaluationRequest(ATTACKS, limit=40, eps=(Eps("0.05"), Eps("0.2")))
 
 
@@ -166,7 +166,7 @@ def test_what_was_killed_goes_on_too(begin, whole, tmp_path):
         "from robust_tickets.stages.evaluation_run import EvaluationRequest; "
         "from robust_tickets.recipe.eps import Eps; "
         "from robust_tickets.models.fold import FoldedNet as Folded; "
-        "from robust_tickets.base.progress import Silent\n"
+        "from robust_tickets.base.progress import SilentProgress\n"
         "real, asked = Folded.forward, [0]\n"
         "def forward(net, images):\n"
         "    asked[0] += 1\n"
@@ -174,7 +174,7 @@ def test_what_was_killed_goes_on_too(begin, whole, tmp_path):
         "    return real(net, images)\n"
         "Folded.forward = forward\n"
         f"asked_for = EvaluationRequest({ATTACKS!r}, limit=40, eps=(Eps('0.05'), Eps('0.2')))\n"
-        "evaluate_file(Path(sys.argv[1]), Machine('cpu', Silent()), asked_for)\n"
+        "evaluate_file(Path(sys.argv[1]), Machine('cpu', SilentProgress()), asked_for)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(file)])
     assert done.returncode == -signal.SIGKILL
@@ -218,7 +218,7 @@ def test_a_damaged_state_of_an_evaluation_is_passed_over(begin, stop, whole, cap
     older, newest = sorted(file.parent.rglob("step-*"))
     newest.write_bytes(newest.read_bytes()[:-9])
     stop(None)
-    said = Lines()
+    said = LineProgress()
     evaluate(file, machine=replace(OFTEN, progress=said))
     assert f"{newest} is damaged" in capsys.readouterr().err
     assert not older.exists()
@@ -346,7 +346,7 @@ def test_the_rows_are_shown_before_the_sanity_checks_begin(begin, monkeypatch):
 
     monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", checks)
     asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
-    evaluate_stage.evaluate_file(begin("shown"), Machine("cpu", Silent()), asked, done=shown.append)
+    evaluate_stage.evaluate_file(begin("shown"), Machine("cpu", SilentProgress()), asked, done=shown.append)
     assert len(shown) == 1
 
 

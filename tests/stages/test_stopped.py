@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Silent
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
@@ -14,7 +14,7 @@ from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.checkpointer import Checkpointer, CheckpointInterval
 from robust_tickets.stages.experiment import Experiment
 
-EACH_STEP = Machine("cpu", Silent(), CheckpointInterval(minutes=0, steps=1))
+EACH_STEP = Machine("cpu", SilentProgress(), CheckpointInterval(minutes=0, steps=1))
 
 
 class Killed(BaseException):

@@ -11,7 +11,7 @@ import torch
 import robust_tickets as rt
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Silent
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.cli.commands import STUDIES
 from robust_tickets.cli.main import main
 from robust_tickets.recipe import recipe as recipes
@@ -37,13 +37,13 @@ STUDY = Study(
 )
 
 
-class Heard(Silent):
+class Heard(SilentProgress):
     """Progress that remembers what was said."""
 
     def __init__(self):
         self.lines = []
 
-    def say(self, line):
+    def log(self, line):
         self.lines.append(line)
 
 
@@ -113,7 +113,7 @@ def test_a_forecast_counts_what_is_trained_and_once(name, base, tmp_path, monkey
         Ticket.load(file).hash: read_json(file.parent / "ledger.json")
         for file in tmp_path.glob("*/seed-0/search/ticket.safetensors")
     }
-    rows = studies.forecast(name, Experiment(base), 1, Machine("cpu", Silent())).rows.iloc[:-1]
+    rows = studies.forecast(name, Experiment(base), 1, Machine("cpu", SilentProgress())).rows.iloc[:-1]
     of_search = rows.arm.str.startswith("search")
     for found, ledgers in ((rows[~of_search], arms), (rows[of_search], searches)):
         assert len(found) == len(ledgers)
@@ -306,7 +306,7 @@ def test_two_widths_of_one_net_are_refused_before_anything_is_run(base, tmp_path
 def test_images_that_are_not_there_are_asked_for_before_anything_is_run(base, tmp_path, monkeypatch):
     monkeypatch.delenv("ROBUST_TICKETS_SVHN", raising=False)
     there = replace(base, study=replace(STUDY, transfer=("data.name=svhn",)))
-    with pytest.raises(InputError, match="where is SVHN"):
+    with pytest.raises(InputError, match="SVHN not found"):
         ask("transfer", there, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -9,7 +9,7 @@ import torch
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Meter, Silent
+from robust_tickets.base.progress import SilentProgress, StageProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models import flops, registry
@@ -51,8 +51,8 @@ def parts(what: Recipe, data: Dataset, **changes: object) -> tuple[torch.nn.Modu
 def search(what: Recipe, data: Dataset, **changes: object) -> tuple[SearchResult, Ledger]:
     net, what, how = parts(what, data, **changes)
     ledger = Ledger("search")
-    with ledger.running():
-        return find_ticket(net, data, what.search, how, ledger, Meter()), ledger
+    with ledger.measure():
+        return find_ticket(net, data, what.search, how, ledger, StageProgress()), ledger
 
 
 def test_rounds_are_train_cut_rewind_and_shrink_written_out(channels: Recipe, tiny_data: Dataset) -> None:
@@ -65,7 +65,7 @@ def test_rounds_are_train_cut_rewind_and_shrink_written_out(channels: Recipe, ti
         small = compact_net(net, mask, SHAPE)
         assert small.mask is None
         before = account.charged_passes
-        fit(small.net, None, tiny_data, how, account, Meter())
+        fit(small.net, None, tiny_data, how, account, StageProgress())
         spent.append((account.charged_passes - before, flops.forward_flops(small.net, SHAPE)))
         load_weights(net, small.plan.whole(copy_state(small.net), init), "round")
         scores = channel_scores(groups, SCORES[what.search.criterion](prunable(net), mask), mask)
@@ -99,22 +99,22 @@ def test_a_search_that_was_stopped_in_a_smaller_net_ends_the_same(
         return lambda step, state, now=False: states.append((number, state()))
 
     ledger = Ledger("search")
-    with ledger.running():
+    with ledger.measure():
         whole = find_ticket(
-            net, tiny_data, what.search, how, ledger, Meter(), each_round=rounds.append, offer=offer
+            net, tiny_data, what.search, how, ledger, StageProgress(), each_round=rounds.append, offer=offer
         )
     for number, state in [states[2], [each for each in states if each[0] == 2][3]]:
         net, _, _ = parts(channels, tiny_data)
         again = Ledger("search")
-        again.carry(state.ledger)
-        with again.running():
+        again.add_report(state.ledger)
+        with again.measure():
             found = find_ticket(
                 net,
                 tiny_data,
                 what.search,
                 how,
                 again,
-                Meter(),
+                StageProgress(),
                 earlier=rounds[0] if number == 2 else None,
                 state=state,
             )
@@ -150,7 +150,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe):
         search=search,
         compare=replace(tiny_recipe.compare, arms=arms),
     )
-    run = comparison.compare(Experiment(what), [0], tmp_path_factory.mktemp("runs"), Machine("cpu", Silent()))
+    run = comparison.compare(
+        Experiment(what), [0], tmp_path_factory.mktemp("runs"), Machine("cpu", SilentProgress())
+    )
     return run, what
 
 
@@ -207,7 +209,7 @@ def test_a_ticket_of_channels_can_be_trained_with_its_zeros(channels: Recipe, ti
     for compact in (True, False):
         begins = starting_net(net.double(), ticket, SHAPE, replace(what.compute, compact=compact))
         assert (begins.removed > 0) == compact
-        fitted = fit(begins.net.double(), begins.mask, tiny_data, how, Ledger("train"), Meter())
+        fitted = fit(begins.net.double(), begins.mask, tiny_data, how, Ledger("train"), StageProgress())
         losses.append([record["train_loss"] for record in fitted.history])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
@@ -269,14 +271,14 @@ def test_a_net_that_counts_its_channels_says_so_before_training(channels: Recipe
     _, what, how = parts(channels, tiny_data, rounds=1, ratio=0.5)
     ledger = Ledger("search")
     with (
-        ledger.running(),
+        ledger.measure(),
         pytest.raises(InputError, match=r"channels of one\.weight cannot be removed.*counts on how many"),
     ):
-        find_ticket(Counting(), tiny_data, what.search, how, ledger, Meter())
+        find_ticket(Counting(), tiny_data, what.search, how, ledger, StageProgress())
     assert ledger.charged_passes == 0
     with_zeros = replace(how, compute=replace(how.compute, compact=False))
-    with ledger.running():
-        found = find_ticket(Counting(), tiny_data, what.search, with_zeros, ledger, Meter())
+    with ledger.measure():
+        found = find_ticket(Counting(), tiny_data, what.search, with_zeros, ledger, StageProgress())
     assert found.mask.density < 1
 
 
@@ -298,8 +300,8 @@ def test_dead_channels_of_a_net_that_counts_them_stay_and_it_is_said(
 def test_nor_is_its_ticket_found_at_the_init(channels: Recipe, tiny_data: Dataset) -> None:
     _, what, how = parts(channels, tiny_data, rounds=1, ratio=0.5, pruning_method="snip")
     ledger = Ledger("search")
-    with ledger.running(), pytest.raises(InputError, match=r"channels of one\.weight cannot be removed"):
-        find_ticket(Counting(), tiny_data, what.search, how, ledger, Meter())
+    with ledger.measure(), pytest.raises(InputError, match=r"channels of one\.weight cannot be removed"):
+        find_ticket(Counting(), tiny_data, what.search, how, ledger, StageProgress())
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -337,4 +339,4 @@ def test_a_net_that_cannot_be_narrowed_is_named(channels: Recipe, tiny_data: Dat
     with pytest.raises(
         InputError, match=r"0\.weight cannot be pruned; 1 \(GroupNorm\).*search.ignored_layers 0\.weight"
     ):
-        find_ticket(net, tiny_data, what.search, how, Ledger("search"), Meter())
+        find_ticket(net, tiny_data, what.search, how, Ledger("search"), StageProgress())

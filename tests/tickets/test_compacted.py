@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.flops import forward_flops
-from robust_tickets.models.resize import resize
+from robust_tickets.models.resize import resize_layers
 from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.compaction import all_channels, channel_mask
@@ -169,13 +169,13 @@ def test_layers_of_another_kind_are_not_resized() -> None:
     net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.GroupNorm(4, 16))
     state = {name: tensor[:8] for name, tensor in net.state_dict().items()}
     with pytest.raises(InputError, match=r"1 \(GroupNorm\) cannot have a weight of \(8,\)"):
-        resize(net, state)
+        resize_layers(net, state)
     linear = nn.Sequential(nn.Linear(4, 3))
     with pytest.raises(InputError, match="only convolutions, linear layers and BatchNorms"):
-        resize(linear, {"0.weight": torch.zeros(2, 4), "0.bias": torch.zeros(3)})
+        resize_layers(linear, {"0.weight": torch.zeros(2, 4), "0.bias": torch.zeros(3)})
     kernel = nn.Sequential(nn.Conv2d(3, 16, 3))
     with pytest.raises(InputError, match="in their channels"):
-        resize(kernel, {"0.weight": torch.zeros(16, 3, 5, 5)})
+        resize_layers(kernel, {"0.weight": torch.zeros(16, 3, 5, 5)})
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])

@@ -21,10 +21,10 @@ from robust_tickets.training.checkpoint import Checkpoint
 @pytest.fixture(scope="module")
 def ticket(tiny_recipe, tmp_path_factory):
     from robust_tickets.base.machine import Machine
-    from robust_tickets.base.progress import Silent
+    from robust_tickets.base.progress import SilentProgress
 
     run = RunDirectory.of(tmp_path_factory.mktemp("runs"), tiny_recipe)
-    return Ticket.load(search.search(Experiment(tiny_recipe), 0, run, Machine("cpu", Silent())))
+    return Ticket.load(search.search(Experiment(tiny_recipe), 0, run, Machine("cpu", SilentProgress())))
 
 
 @pytest.fixture

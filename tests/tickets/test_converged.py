@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Meter, Silent
+from robust_tickets.base.progress import SilentProgress, StageProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import registry
@@ -57,9 +57,9 @@ def search(recipe, data, **changes):
     net = registry.build(model_spec(recipe, data.spec), seed=0)
     plan = planning.search_plan(recipe, data.spec)
     ledger = Ledger("search")
-    with ledger.running():
+    with ledger.measure():
         how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
-        found = find_ticket(net, data, recipe.search, how, ledger, Meter(), rewind=plan.rewind)
+        found = find_ticket(net, data, recipe.search, how, ledger, StageProgress(), rewind=plan.rewind)
     return net, found, ledger
 
 
@@ -101,7 +101,7 @@ def test_the_distances_are_those_of_the_masks_that_would_be_cut(tiny_recipe, tin
         net = registry.build(model_spec(recipe, tiny_data.spec), seed=0)
         plan = planning.search_plan(recipe, tiny_data.spec)
         how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
-        masks.append(find_ticket(net, tiny_data, recipe.search, how, Ledger("search"), Meter()).mask)
+        masks.append(find_ticket(net, tiny_data, recipe.search, how, Ledger("search"), StageProgress()).mask)
     assert whole.history[1]["mask_distances"] == [jaccard_distance(masks[1], masks[0])]
     assert whole.history[2]["mask_distances"] == [jaccard_distance(masks[2], m) for m in (masks[1], masks[0])]
 
@@ -155,7 +155,7 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
         tiny_recipe, search=replace(tiny_recipe.search, rounds=1, epochs=12, lr=0.02, stop_distance=0.04)
     )
     whole = search_stage.search(
-        Experiment(recipe), 0, RunDirectory.of(tmp_path / "whole", recipe), Machine("cpu", Silent())
+        Experiment(recipe), 0, RunDirectory.of(tmp_path / "whole", recipe), Machine("cpu", SilentProgress())
     )
     run = RunDirectory.of(tmp_path / "cut", recipe)
 
@@ -171,7 +171,7 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
             raise Stop
 
     monkeypatch.setattr(checkpointer.Checkpointer, "keep", kept)
-    machine = Machine("cpu", Silent(), CheckpointInterval(0, 1))
+    machine = Machine("cpu", SilentProgress(), CheckpointInterval(0, 1))
     for _ in range(3):
         with pytest.raises(Stop):
             search_stage.search(Experiment(recipe), 0, run, machine)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.models import registry
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.densities import DENSITIES, layer_counts, random_mask
@@ -32,8 +32,8 @@ def search(recipe, data, **changes):
     plan = planning.search_plan(recipe, data.spec)
     how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
     ledger = Ledger("search")
-    with ledger.running():
-        found = find_ticket(net, data, recipe.search, how, ledger, Meter())
+    with ledger.measure():
+        found = find_ticket(net, data, recipe.search, how, ledger, StageProgress())
     return net, found, how, ledger, recipe
 
 
@@ -171,7 +171,7 @@ def test_fine_tuning_goes_on_from_the_trained_weights(tiny_recipe, tiny_data):
     net = registry.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
     mask = Mask.full(net)
     for _ in range(2):
-        fit(net, mask, tiny_data, how, Ledger("train"), Meter())
+        fit(net, mask, tiny_data, how, Ledger("train"), StageProgress())
         mask = prune(SCORES[tiny_recipe.search.criterion](prunable(net), mask), mask, 0.4)
     assert found.mask == mask
     assert all(torch.equal(found.init[name], value) for name, value in copy_state(net).items())

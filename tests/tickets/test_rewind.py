@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
@@ -29,7 +29,7 @@ class StoppedError(Exception):
     """A training that was stopped on purpose."""
 
 
-class Until(Meter):
+class Until(StageProgress):
     """A meter that stops the training after so many steps."""
 
     def __init__(self, steps):
@@ -56,7 +56,7 @@ def search(recipe, data, machine, **changes):
     plan = planning.search_plan(recipe, data.spec)
     how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
     ledger = Ledger("search")
-    found = find_ticket(net, data, recipe.search, how, ledger, Meter(), rewind=plan.rewind)
+    found = find_ticket(net, data, recipe.search, how, ledger, StageProgress(), rewind=plan.rewind)
     return net, found, how, ledger, plan
 
 

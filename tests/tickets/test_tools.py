@@ -12,7 +12,7 @@ from torch.nn.utils import prune as torch_prune
 from robust_tickets import api
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Silent
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.models import registry
 from robust_tickets.pruning.densities import random_mask
 from robust_tickets.pruning.mask import Mask, prunable
@@ -31,7 +31,7 @@ from robust_tickets.tickets.verification import verify
 def file(tiny_recipe, tmp_path_factory):
     recipe = replace(tiny_recipe, model=Model("conv-2", width=0.2))
     run = RunDirectory.of(tmp_path_factory.mktemp("runs"), recipe)
-    return search_stage.search(Experiment(recipe), 3, run, Machine("cpu", Silent()))
+    return search_stage.search(Experiment(recipe), 3, run, Machine("cpu", SilentProgress()))
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_trained_beginnings_are_said_to_be(tiny_recipe, tmp_path):
     for changes in ({"after": "fine-tune"}, {"rewind_epochs": 1}):
         recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, **changes))
         found = search_stage.search(
-            Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), Machine("cpu", Silent())
+            Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), Machine("cpu", SilentProgress())
         )
         assert verify(Ticket.load(found))[-1].startswith("begins from trained weights")
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
 from robust_tickets.models.fold import foldable_batchnorms
 from robust_tickets.pruning.criteria import prune
@@ -59,7 +59,7 @@ def half(net):
 
 def test_training_is_plain_pytorch(conv_net, tiny_data, adam):
     ours, by_hand = Doubled(copy.deepcopy(conv_net)), Doubled(conv_net)
-    fit(ours, None, tiny_data, adam, Ledger("train"), Meter())
+    fit(ours, None, tiny_data, adam, Ledger("train"), StageProgress())
     optimiser = torch.optim.Adam(by_hand.parameters(), lr=1.0, betas=(0.8, 0.999), weight_decay=0.1)
     by_hand.train()
     step = 0
@@ -90,7 +90,7 @@ def test_no_pruned_weight_is_in_the_net_or_in_a_moment_after_any_step(conv_net, 
         lambda *a: optimisers.append(real(*a)) or optimisers[-1],
     )
 
-    class Watch(Meter):
+    class Watch(StageProgress):
         steps = 0
 
         def advance(self, steps, passes):

@@ -10,7 +10,7 @@ from torch import nn
 
 from attacks import PGD, ThreatModel
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import fold
 from robust_tickets.models.registry import ModelSpec, build
@@ -24,7 +24,7 @@ LABELS = torch.arange(64) % 10
 THREAT = ThreatModel("Linf", 8 / 255)
 
 
-class Heard(Meter):
+class Heard(StageProgress):
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
@@ -45,8 +45,8 @@ def bf16():
 
 def run(net, data, how, meter=None, **given):
     ledger = Ledger("train")
-    with ledger.running():
-        fitted = fit(net, None, data, how, ledger, meter or Meter(), **given)
+    with ledger.measure():
+        fitted = fit(net, None, data, how, ledger, meter or StageProgress(), **given)
     return fitted, ledger
 
 
@@ -78,8 +78,8 @@ def test_which_passes_are_in_bfloat16(precision, bf16, conv_net, tiny_data, how)
         lambda layer, inputs, output: look(layer, inputs, output) if type(layer) is torch.nn.Conv2d else None
     )
     try:
-        with ledger.running():
-            fit(conv_net, None, tiny_data, how, ledger, Meter())
+        with ledger.measure():
+            fit(conv_net, None, tiny_data, how, ledger, StageProgress())
     finally:
         layer.remove()
         fold_layer.remove()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.training import loop as loop_module
 from robust_tickets.training.loop import copy_state, fit
 
@@ -43,7 +43,7 @@ def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
         evaluate=replace(how.evaluate, select_by=choose),
         steps=14,  # the last epoch is cut short
     )
-    fitted = fit(conv_net, None, tiny_data, how, Ledger("train"), Meter())
+    fitted = fit(conv_net, None, tiny_data, how, Ledger("train"), StageProgress())
     assert fitted.best_epoch == best
     assert equal(fitted.best, states[best - 1])
     assert equal(fitted.last, states[-1])
@@ -54,13 +54,13 @@ def images_of_an_epoch(net, data, how):
     """What the net was given to train on in one epoch, each image as bytes."""
     seen = []
     net.register_forward_pre_hook(lambda module, args: seen.append(args[0]) if module.training else None)
-    fit(net, None, data, replace(how, steps=4), Ledger("train"), Meter())
+    fit(net, None, data, replace(how, steps=4), Ledger("train"), StageProgress())
     pixels = (torch.cat(seen) * 255).round().to(torch.uint8).contiguous()
     return [image.numpy().tobytes() for image in pixels]
 
 
 def test_without_augmentation_the_images_are_as_they_are(conv_net, tiny_data, how):
-    data = replace(tiny_data, spec=replace(tiny_data.spec, shift=2, flip=True))
+    data = replace(tiny_data, spec=replace(tiny_data.spec, crop_padding=2, flip=True))
     as_they_are = sorted(image.numpy().tobytes() for image in data.train.images)
     plain = replace(how, settings=replace(how.settings, method="natural", augment=False))
     moved = replace(how, settings=replace(how.settings, method="natural", augment=True))
@@ -82,6 +82,6 @@ def test_augmentation_does_not_change_the_order(conv_net, tiny_data, how, monkey
     monkeypatch.setattr("robust_tickets.training.loop.batches", noted)
     for augment in (True, False):
         settings = replace(how.settings, method="natural", augment=augment)
-        fit(conv_net, None, tiny_data, replace(how, settings=settings), Ledger("train"), Meter())
+        fit(conv_net, None, tiny_data, replace(how, settings=settings), Ledger("train"), StageProgress())
     assert len(order) == 16
     assert all(torch.equal(a, b) for a, b in zip(order[:8], order[8:], strict=True))

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.models import registry
 from robust_tickets.recipe.fields import Model
 from robust_tickets.stages.experiment import model_spec
@@ -48,7 +48,7 @@ class Noted(nn.Dropout):
 
 def last(net, data, how):
     """The state after training."""
-    return fit(net, None, data, how, Ledger("train"), Meter()).last
+    return fit(net, None, data, how, Ledger("train"), StageProgress()).last
 
 
 def kept(net, data, how):

@@ -5,7 +5,7 @@ import torch
 
 from attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.dataset import SPECS, Dataset, Split
 from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
@@ -39,8 +39,8 @@ def test_all_ones_mask_trains_bit_for_bit_as_no_mask(name, data):
     for masked in (False, True):
         net = registry.build(spec, seed=0)
         ledger = Ledger("train")
-        with ledger.running():
-            fitted = fit(net, Mask.full(net) if masked else None, data, how, ledger, Meter())
+        with ledger.measure():
+            fitted = fit(net, Mask.full(net) if masked else None, data, how, ledger, StageProgress())
         trained.append(fitted)
     fresh = registry.build(spec, seed=0).state_dict()
     dense, ones = (fitted.last for fitted in trained)

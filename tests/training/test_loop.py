@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from attacks import PGD
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import fold, registry
@@ -23,8 +23,8 @@ from robust_tickets.training.schedules import learning_rate
 
 def run(net, mask, data, how):
     ledger = Ledger("train")
-    with ledger.running():
-        fitted = fit(net, mask, data, how, ledger, Meter())
+    with ledger.measure():
+        fitted = fit(net, mask, data, how, ledger, StageProgress())
     return fitted, ledger
 
 
@@ -95,7 +95,7 @@ def test_pruned_entries_are_exactly_zero_after_every_step(twin, tiny_data, how):
     net = twin()
     mask = half(net)
 
-    class Watch(Meter):
+    class Watch(StageProgress):
         steps = 0
 
         def advance(self, steps, passes):
@@ -104,7 +104,7 @@ def test_pruned_entries_are_exactly_zero_after_every_step(twin, tiny_data, how):
                 assert torch.all(weight[~mask[name]] == 0.0), name
 
     ledger = Ledger("train")
-    with ledger.running():
+    with ledger.measure():
         fit(net, mask, tiny_data, how, ledger, Watch())
     assert Watch.steps == 8
     assert how.settings.momentum > 0

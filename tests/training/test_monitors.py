@@ -10,7 +10,7 @@ from torch import nn
 
 from robust_tickets.base.errors import InputError, RobustnessWarning
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking
@@ -31,8 +31,8 @@ from robust_tickets.training.monitors import (
 
 def trained(net, data, how, ledger=None):
     ledger = ledger or Ledger("train")
-    with ledger.running():
-        return fit(net, None, data, how, ledger, Meter())
+    with ledger.measure():
+        return fit(net, None, data, how, ledger, StageProgress())
 
 
 class Spoilt(nn.Module):
@@ -150,7 +150,7 @@ def test_a_net_that_gets_one_class_alone_collapsed():
 )
 def test_a_net_collapsed_where_it_got_more_before_and_at_the_end(clean, last, told, conv_net):
     labels = torch.arange(10)
-    watch = Monitor(conv_net, "train", Meter(), lambda step: 0.1)
+    watch = Monitor(conv_net, "train", StageProgress(), lambda step: 0.1)
     records = [{"epoch": n, "val_clean": share} for n, share in enumerate(clean, 1)]
     watch.classes(records, labels == 3, labels, last)
     assert watch.warnings == [

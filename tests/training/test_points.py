@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
-from robust_tickets.data.batches import floats
+from robust_tickets.base.progress import StageProgress
+from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.fields import Data, Evaluate, Train
 from robust_tickets.recipe.recipe import Recipe
@@ -18,8 +18,8 @@ from robust_tickets.training.loop import copy_state, fit
 
 def run(net, data, how, **more):
     ledger = Ledger("train")
-    with ledger.running():
-        return fit(net, None, data, how, ledger, Meter(), **more), ledger
+    with ledger.measure():
+        return fit(net, None, data, how, ledger, StageProgress(), **more), ledger
 
 
 def equal(one, other):
@@ -55,7 +55,7 @@ def test_the_loss_is_the_mean_cross_entropy_on_clean_validation_images(conv_net,
     fitted, _ = run(conv_net, tiny_data, how)
     conv_net.eval()
     with torch.no_grad():
-        loss = F.cross_entropy(conv_net(floats(tiny_data.val.images, False)), tiny_data.val.labels)
+        loss = F.cross_entropy(conv_net(to_float(tiny_data.val.images, False)), tiny_data.val.labels)
     assert fitted.history[-1]["val_loss"] == pytest.approx(float(loss), rel=1e-5)
 
 
@@ -73,9 +73,9 @@ def test_a_training_that_stops_in_the_middle_of_a_point_goes_on_from_there(conv_
     for state in [s for s in states if s.step in (0, 2, 4, 5)][::3]:
         conv_net.load_state_dict(start)
         ledger = Ledger("train")
-        ledger.carry(state.ledger)
-        with ledger.running():
-            again = fit(conv_net, None, tiny_data, how, ledger, Meter(), state=state)
+        ledger.add_report(state.ledger)
+        with ledger.measure():
+            again = fit(conv_net, None, tiny_data, how, ledger, StageProgress(), state=state)
         assert equal(again.last, whole.last)
         assert again.history == whole.history
         assert again.points == whole.points
@@ -87,7 +87,7 @@ def test_seconds_at_the_end_of_each_epoch_rise_to_what_is_charged(conv_net, tiny
     assert len(report["epoch_seconds"]) == 2
     assert 0 < report["epoch_seconds"][0] < report["epoch_seconds"][1] <= report["charged_seconds"]
     other = Ledger("train")
-    other.carry(report)
+    other.add_report(report)
     assert other.report()["epoch_seconds"] == report["epoch_seconds"]
 
 

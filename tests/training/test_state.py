@@ -8,7 +8,7 @@ import torch
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
@@ -21,10 +21,10 @@ STEPS = 8  # two epochs of four
 
 def trained(net, mask, data, how, **given):
     ledger = Ledger("train")
-    with ledger.running():
+    with ledger.measure():
         if "state" in given:
-            ledger.carry(given["state"].ledger)
-        fitted = fit(net, mask, data, how, ledger, Meter(), **given)
+            ledger.add_report(given["state"].ledger)
+        fitted = fit(net, mask, data, how, ledger, StageProgress(), **given)
     return fitted, ledger
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import Meter
+from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.dataset import SPECS, Dataset, Split
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.pruning.criteria import prune
@@ -73,8 +73,8 @@ def trained(how, monkeypatch):
         settings = replace(how.settings, pgd=Pgd(steps=PGD_STEPS, rel_step=0.5), batch=BATCH)
         data = Dataset(CIFAR, "noise", noise(STEPS * BATCH), noise(10), noise(10), "")
         ledger = Ledger("train")
-        with ledger.running(), Operations(ledger) as operations:
-            fit(net, mask, data, replace(how, settings=settings, steps=STEPS), ledger, Meter())
+        with ledger.measure(), Operations(ledger) as operations:
+            fit(net, mask, data, replace(how, settings=settings, steps=STEPS), ledger, StageProgress())
         return net, operations
 
     return run

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data.dataset import Dataset, Spec, Split, numbered, split
+from robust_tickets.data.dataset import Dataset, Spec, Split, hold_out_validation, number_samples
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.fields import Data
 
@@ -42,14 +42,14 @@ def from_tensors(
     check_classes(
         labels, test_labels, [str(n) for n in range(int(torch.cat([labels, test_labels]).max()) + 1)]
     )
-    train_part = numbered(pixels, labels)
-    test_part = numbered(test_pixels, test_labels, len(labels))
-    return of_images(data, described(train_part, test_part, (), flip), train_part, test_part)
+    train_part = number_samples(pixels, labels)
+    test_part = number_samples(test_pixels, test_labels, len(labels))
+    return split_user_images(data, describe_images(train_part, test_part, (), flip), train_part, test_part)
 
 
-def of_images(data: Data, spec: Spec, train: Split, test: Split) -> Dataset:
+def split_user_images(data: Data, spec: Spec, train: Split, test: Split) -> Dataset:
     """Split own images. Raises InputError where validation leaves no image of a class to train on."""
-    dataset = split(data, spec, spec.title, train, test)
+    dataset = hold_out_validation(data, spec, spec.title, train, test)
     left = torch.bincount(dataset.train.labels, minlength=spec.classes)
     if len(dataset.train) >= spec.classes and not bool(left.all()):
         label = int((left == 0).nonzero()[0])
@@ -60,7 +60,7 @@ def of_images(data: Data, spec: Spec, train: Split, test: Split) -> Dataset:
     return dataset
 
 
-def described(train: Split, test: Split, labels: tuple[str, ...], flip: bool) -> Spec:
+def describe_images(train: Split, test: Split, labels: tuple[str, ...], flip: bool) -> Spec:
     """What is known of own images: mean and std are of the training images, to four decimals.
 
     A channel that is the same everywhere gets a std of 1.
@@ -82,7 +82,7 @@ def described(train: Split, test: Split, labels: tuple[str, ...], flip: bool) ->
         len(test),
         tuple(round(float(m), 4) for m in mean),
         tuple(round(float(s), 4) or 1.0 for s in std),
-        shift=round(min(height, width) / 8),
+        crop_padding=round(min(height, width) / 8),
         flip=flip,
         labels=labels,
     )

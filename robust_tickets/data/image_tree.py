@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data import files, pixels
+from robust_tickets.data import archives, image_decoding
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _LARGEST_FILE = 1 << 20  # a 32 x 32 image takes a few kB; more than a megabyte is something else
@@ -27,7 +27,7 @@ def decode(
     height, width = shape[1:]
     found: dict[tuple[str, str], set[str]] = {}
     lossy = False
-    for entry in files.entries(root, _LARGEST_FILE):
+    for entry in archives.entries(root, _LARGEST_FILE):
         if not _wanted(entry.name):
             continue
         part, label_name = PurePosixPath(entry.name).parts[-3:-1]
@@ -35,7 +35,7 @@ def decode(
             raise InputError(
                 f"{root} has the class {label_name!r} ({entry.name}): expected {', '.join(classes)}"
             )
-        head = pixels.header(entry, ("PNG", "JPEG"))
+        head = image_decoding.read_header(entry, ("PNG", "JPEG"))
         if head.size != (width, height):
             raise InputError(
                 f"{entry.name} is {head.size[0]} x {head.size[1]} pixels, expected {width} x {height}"
@@ -43,7 +43,7 @@ def decode(
         lossy = lossy or head.format != "PNG"
         found.setdefault((part, label_name), set()).add(entry.name)
     arrays: dict[str, Tensor] = {}
-    places: dict[str, tuple[pixels.Pixels, int]] = {}
+    places: dict[str, tuple[image_decoding.Pixels, int]] = {}
     for part in ("train", "test"):
         for label_name in classes:
             if (part, label_name) not in found:
@@ -56,7 +56,7 @@ def decode(
         places |= {name: (array, row) for row, (name, _) in enumerate(names)}
         arrays[f"{part}_images"] = torch.from_numpy(array)
         arrays[f"{part}_labels"] = torch.tensor([number for _, number in names])
-    pixels.fill(files.entries(root, _LARGEST_FILE), places)
+    image_decoding.decode_into(archives.entries(root, _LARGEST_FILE), places)
     arrays["lossy"] = torch.tensor(lossy)
     return arrays
 

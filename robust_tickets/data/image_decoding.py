@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data.files import Entry
+from robust_tickets.data.archives import Entry
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
@@ -31,7 +31,7 @@ File = tuple[str, bytes, Pixels, int]
 
 
 @dataclass(frozen=True)
-class Header:
+class ImageHeader:
     """What an image file says of itself: width and height, whether it is in colour, and its format."""
 
     size: tuple[int, int]
@@ -44,7 +44,7 @@ def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def header(entry: Entry, formats: tuple[str, ...] = FORMATS) -> Header:
+def read_header(entry: Entry, formats: tuple[str, ...] = FORMATS) -> ImageHeader:
     """Read the header alone. Raises InputError for what is no image of 8 bits a channel."""
     try:
         # an image that claims more pixels than Pillow thinks sane is a mistake here, not worth a warning
@@ -57,14 +57,14 @@ def header(entry: Entry, formats: tuple[str, ...] = FORMATS) -> Header:
                         f"{entry.name} has pixels of more than 8 bits (mode {image.mode}): convert it to "
                         "8 bits a channel"
                     )
-                return Header(image.size, _in_colour(image), str(image.format))
+                return ImageHeader(image.size, _in_colour(image), str(image.format))
     except InputError:
         raise
     except Exception as error:  # a damaged file may make a decoder raise anything
         raise _unreadable(entry.name, error) from None
 
 
-def fill(entries: Iterable[Entry], places: Mapping[str, tuple[Pixels, int]]) -> None:
+def decode_into(entries: Iterable[Entry], places: Mapping[str, tuple[Pixels, int]]) -> None:
     """Decode each file that has a place: an array uint8 (N, C, H, W), and the row in it.
 
     Three channels are RGB, one is grey; transparency is dropped. An image of another size than H x W is
