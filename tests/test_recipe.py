@@ -154,16 +154,9 @@ def test_fields_that_contradict_each_other_are_named(bad, words):
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked():
     """What the command line would run."""
-    verbs = []
-    monkeypatch.setattr("robust_tickets.cli.main._run", verbs.append)
-
-    def ask(*words):
-        main.main(words)
-        return verbs[-1]
-
-    return ask
+    return lambda name, *words: main.parse(name, list(words))
 
 
 def test_the_command_line_gives_the_recipe_as_it_is(asked):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.cli.commands import STUDIES
+from robust_tickets.cli.study import STUDIES
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Study

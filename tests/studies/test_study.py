@@ -12,8 +12,8 @@ import robust_tickets as rt
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
-from robust_tickets.cli.commands import STUDIES
 from robust_tickets.cli.main import main
+from robust_tickets.cli.study import STUDIES
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Model, Study
 from robust_tickets.report.read import arm_result

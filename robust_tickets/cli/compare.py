@@ -1,0 +1,25 @@
+"""The command `compare`."""
+
+from robust_tickets.base import signals
+from robust_tickets.cli.command import Command, SideBySide, command
+
+
+@command
+class Compare(SideBySide, Command):
+    """Run all arms of a recipe and compare them. Writes timing and boosting (csv, md), and curves.svg."""
+
+    def run(self) -> None:
+        """Print the table and the run directory, or the estimate."""
+        with signals.deferred():
+            from robust_tickets.comparison import compare
+            from robust_tickets.comparison.estimate import estimate
+            from robust_tickets.stages.experiment import Experiment
+
+        experiment = Experiment(self.fields)
+        if self.dry_run:
+            print(estimate(experiment, self.seeds, self.machine))
+            return
+        seeds = range(self.seed, self.seed + self.seeds)
+        run = compare.compare(experiment, seeds, self.runs, self.machine, self.jobs)
+        print(run.timing_markdown.read_text(encoding="utf-8"))
+        print(run.path)

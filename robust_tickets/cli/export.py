@@ -1,0 +1,33 @@
+"""The command `export`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from robust_tickets.base import signals
+from robust_tickets.cli.command import Command, command
+from robust_tickets.cli.user_net import UserNet
+
+
+@command
+class Export(Command):
+    """Write a checkpoint's network so that it runs without this package, checked against the original."""
+
+    checkpoint: Positional[Path]
+    """a best.safetensors or last.safetensors; the weights that a ticket pruned are zero in it"""
+    format: Literal["torch", "onnx", "safetensors"] = "torch"
+    """torch: a program for torch.export.load; onnx: a model for any ONNX runtime (needs the extra onnx);
+    safetensors: the bare weights by parameter name"""
+    out: Annotated[Path | None, arg(metavar="FILE")] = None
+    """file to write; without it: beside the checkpoint, as .pt2, .onnx or -weights.safetensors"""
+    model: UserNet = UserNet()
+
+    def run(self) -> None:
+        """Print the check and the file."""
+        with signals.deferred():
+            from robust_tickets.training import export
+
+        exported = export.export(self.checkpoint, self.format, self.out, self.model.factory())
+        print(exported.check)
+        print(exported.file)

@@ -1,0 +1,17 @@
+"""The command `search`."""
+
+from robust_tickets.base import signals
+from robust_tickets.cli.command import ByRecipe, Command, command
+
+
+@command
+class Search(ByRecipe, Command):
+    """Find a boosting ticket: adversarial training, pruning and rewinding. Writes ticket.safetensors."""
+
+    def run(self) -> None:
+        """Print the ticket's file."""
+        with signals.deferred():  # an import that a signal breaks off fails in odd ways
+            from robust_tickets.comparison import compare
+            from robust_tickets.stages.experiment import Experiment
+
+        print(compare.search(Experiment(self.fields), self.seed, self.runs, self.machine))

@@ -1,0 +1,59 @@
+"""The command `study`."""
+
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from robust_tickets.base import signals
+from robust_tickets.base.errors import InputError, unknown_name
+from robust_tickets.cli.command import Command, SideBySide, command
+from robust_tickets.recipe.schema import Count
+
+STUDIES = (
+    "lr",
+    "ratio",
+    "width",
+    "mask-source",
+    "search-length",
+    "rounds",
+    "controls",
+    "schedule",
+    "transfer",
+)
+"""The studies by name."""
+
+
+@command
+class Study(SideBySide, Command):
+    """Answer a question by a grid of comparisons. Writes <name>.csv, <name>.svg and <name>.md, the verdict.
+
+    lr, ratio, width, mask-source, search-length, rounds: what of the search gives a ticket its early
+    advantage; controls: the ticket beside its controls; schedule: ticket and dense on the same short
+    schedules and at equal cost; transfer: tickets that another recipe found. Finished cells are not run
+    again.
+    """
+
+    name: Positional[Annotated[str, arg(metavar="NAME")]] = ""
+    """lr, ratio, width, mask-source, search-length, rounds, controls, schedule or transfer; its grid is
+    --study.NAME"""
+    seeds: Count = 3
+    """how many seeds, from --seed on; an interval takes 2, a verdict 3"""
+
+    def run(self) -> None:
+        """Print the verdict and the study's folder, or the estimate."""
+        if not self.name:
+            raise InputError(f"study needs to know which: {', '.join(STUDIES)}")
+        if self.name not in STUDIES:
+            raise unknown_name("study", self.name, STUDIES)
+        with signals.deferred():
+            from robust_tickets.stages.experiment import Experiment
+            from robust_tickets.studies import study
+
+        experiment = Experiment(self.fields)
+        if self.dry_run:
+            print(study.forecast(self.name, experiment, self.seeds, self.machine))
+            return
+        seeds = range(self.seed, self.seed + self.seeds)
+        result = study.study(self.name, experiment, seeds, self.runs, self.machine, self.jobs)
+        print((result.folder / f"{self.name}.md").read_text(encoding="utf-8"))
+        print(result.folder)

@@ -1,0 +1,87 @@
+"""The commands on ticket files: show, diff, export, verify."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from robust_tickets.base import signals
+from robust_tickets.cli.command import Command, command
+from robust_tickets.cli.user_net import UserNet
+
+if TYPE_CHECKING:
+    from robust_tickets.tickets.ticket import Ticket
+
+
+@command
+class TicketShow(Command):
+    """Show a ticket: its layers and what is kept of them, where it came from, what it cost."""
+
+    ticket: Positional[Path]
+    """a ticket.safetensors"""
+
+    def run(self) -> None:
+        """Print the ticket's origin and layers."""
+        ticket = _load(self.ticket)
+        from robust_tickets.tickets import inspection
+
+        print(inspection.describe_ticket(ticket))
+
+
+@command
+class TicketDiff(Command):
+    """Compare two tickets of one network: what both keep of each layer, beside chance."""
+
+    one: Positional[Path]
+    """a ticket.safetensors"""
+    other: Positional[Path]
+    """another one"""
+
+    def run(self) -> None:
+        """Print the overlap by layer."""
+        one, other = _load(self.one), _load(self.other)
+        from robust_tickets.tickets import inspection
+
+        print(inspection.compare_tickets(one, other))
+
+
+@command
+class TicketExport(Command):
+    """Write a ticket as plain tensors: its state dict, its masks, and both as PyTorch itself prunes."""
+
+    ticket: Positional[Path]
+    """a ticket.safetensors"""
+    out: Annotated[Path | None, arg(metavar="NAME")] = None
+    """beginning of the files' names, to which -init, -masks and -prune.safetensors are added; without it: the
+    ticket's own"""
+
+    def run(self) -> None:
+        """Print the files."""
+        ticket = _load(self.ticket)
+        from robust_tickets.tickets import prune_format
+
+        for file in prune_format.export_ticket(ticket, self.out or self.ticket.with_suffix("")):
+            print(file)
+
+
+@command
+class TicketVerify(Command):
+    """Check a ticket: it is whole, fits its network, leaves a path through it, and has its seed's init."""
+
+    ticket: Positional[Path]
+    """a ticket.safetensors"""
+    model: UserNet = UserNet()
+
+    def run(self) -> None:
+        """Print a line a check."""
+        ticket = _load(self.ticket)
+        from robust_tickets.tickets import verification
+
+        for line in verification.verify(ticket, self.model.factory()):
+            print(line)
+
+
+def _load(file: Path) -> "Ticket":
+    with signals.deferred():
+        from robust_tickets.tickets.ticket import Ticket
+    return Ticket.load(file)

@@ -1,0 +1,26 @@
+"""The command `train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from robust_tickets.base import signals
+from robust_tickets.cli.command import ByRecipe, Command, command
+
+
+@command
+class Train(ByRecipe, Command):
+    """Train adversarially, dense or from a ticket. Writes best.safetensors and last.safetensors."""
+
+    ticket: Annotated[Path | None, arg(metavar="FILE")] = None
+    """a ticket.safetensors to start from, trained for train.ticket_epochs; without it: dense, train.epochs"""
+
+    def run(self) -> None:
+        """Print the arm's folder."""
+        with signals.deferred():
+            from robust_tickets.comparison import compare
+            from robust_tickets.stages.experiment import Experiment
+
+        experiment = Experiment(self.fields)
+        print(compare.train_from(experiment, self.seed, self.runs, self.machine, self.ticket))
