@@ -14,7 +14,7 @@ COMMANDS = ("search", "train", "evaluate", "compare", "study", "table", "recipes
 
 
 @pytest.fixture
-def log(tmp_path):
+def call(tmp_path):
     """Run the program in a process and a folder of its own: status, stdout, stderr, modules imported."""
 
     def run(*words):
@@ -37,33 +37,33 @@ def log(tmp_path):
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]], ids=str)
-def test_help_lists_every_command_and_where_to_start(say, words):
-    status, out, err = say(*words)
+def test_help_lists_every_command_and_where_to_start(call, words):
+    status, out, err = call(*words)
     assert (status, err) == (0, "")
     assert all(re.search(rf"^ +{name} +[A-Z]", out, re.MULTILINE) for name in COMMANDS)
     assert "robust-tickets compare --recipe demo" in out
 
 
-def test_the_version_is_the_packages(say):
-    assert say("--version") == (0, f"robust-tickets {__version__}\n", "")
+def test_the_version_is_the_packages(call):
+    assert call("--version") == (0, f"robust-tickets {__version__}\n", "")
 
 
-def test_recipes_lists_every_shipped_recipe_with_its_summary(say):
-    status, out, err = say("recipes")
+def test_recipes_lists_every_shipped_recipe_with_its_summary(call):
+    status, out, err = call("recipes")
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == recipes.shipped_names()
     assert all(recipes.load(name).summary in out for name in recipes.shipped_names())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_a_command_goes_to_stdout(say, name):
-    status, out, err = say(name, "--help")
+def test_help_of_a_command_goes_to_stdout(call, name):
+    status, out, err = call(name, "--help")
     assert (status, err) == (0, "")
     assert f"robust-tickets {name}" in out
 
 
-def test_help_of_a_command_shows_the_recipes_own_defaults(say):
-    _, out, _ = say("search", "--recipe", "demo", "--help", "all")
+def test_help_of_a_command_shows_the_recipes_own_defaults(call):
+    _, out, _ = call("search", "--recipe", "demo", "--help", "all")
     shown = " ".join(out.split())
     for option, value in (
         ("search.lr X", "0.02"),
@@ -84,8 +84,8 @@ def test_help_of_a_command_shows_the_recipes_own_defaults(say):
         ("search --recipe demo --search.lrr 1", "--search.lr"),
     ],
 )
-def test_a_mistake_goes_to_stderr_with_status_two(say, words, expected):
-    status, out, err = say(*words.split())
+def test_a_mistake_goes_to_stderr_with_status_two(call, words, expected):
+    status, out, err = call(*words.split())
     assert (status, out) == (2, "")
     assert expected in err
     assert "Traceback" not in err
