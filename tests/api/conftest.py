@@ -1,9 +1,9 @@
-"""One comparison, ticket and training that the tests of the interface share."""
+"""A comparison, a ticket and a training that the tests of the interface share."""
 
 from pathlib import Path
 
 import pytest
-from own_case import RECIPE, build_net, made
+from own_case import RECIPE, build_net, own_images
 
 import robust_tickets
 from robust_tickets.data.dataset import Dataset
@@ -12,7 +12,7 @@ from robust_tickets.tickets.ticket import Ticket
 
 @pytest.fixture(scope="module")
 def images() -> Dataset:
-    return made()
+    return own_images()
 
 
 @pytest.fixture(scope="module")

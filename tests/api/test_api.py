@@ -1,12 +1,13 @@
-"""The Python interface: the same numbers as the stages, and the user's things left alone."""
+"""The Python interface gives the numbers of the stages and leaves the user's network alone."""
 
+import inspect
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from own_case import ARMS, RECIPE, build_net, equal, pair, state_of
+from own_case import ARMS, RECIPE, build_net, equal, labelled_images, state_of
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -25,28 +26,25 @@ from robust_tickets.training.checkpoint import Checkpoint
 pytestmark = pytest.mark.filterwarnings("ignore:.*there are enough images")
 
 
-def test_a_ticket_is_the_one_that_the_stage_finds(run, ticket, tmp_path):
-    file = Ticket.load(run / "seed-0" / "search" / "ticket.safetensors")
-    assert file.hash == ticket.hash
-    assert file.mask == ticket.mask
-    assert ticket.mask.kept < ticket.mask.size * 0.4
+def test_a_ticket_is_that_of_the_stage(run, ticket, tmp_path):
+    file = run / "seed-0" / "search" / "ticket.safetensors"
     ticket.save(tmp_path / "t.safetensors")
-    assert (tmp_path / "t.safetensors").read_bytes() == (
-        run / "seed-0" / "search" / "ticket.safetensors"
-    ).read_bytes()
+    assert (tmp_path / "t.safetensors").read_bytes() == file.read_bytes()
+    assert ticket.hash == Ticket.load(file).hash
+    assert ticket.mask.kept < ticket.mask.size * 0.4
 
 
-def test_a_ticket_of_a_shipped_recipe_s_own_net_and_data_is_the_stage_s(tiny_recipe, tmp_path, machine):
+def test_a_recipe_may_be_an_object_a_name_or_a_file(tiny_recipe, tmp_path, machine):
     small = replace(tiny_recipe, search=replace(tiny_recipe.search, epochs=1, rounds=1))
     file = tmp_path / "tiny.toml"
     file.write_text(recipes.to_toml(small))
     stage = search_stage.search(Experiment(small), 1, RunDirectory.of(tmp_path, small), machine)
-    for given in (small, str(file), file):
-        found = robust_tickets.find_ticket(recipe=given, seed=1, quiet=True)
-        assert found.hash == Ticket.load(stage).hash
+    for recipe in (small, str(file), file):
+        ticket = robust_tickets.find_ticket(recipe=recipe, seed=1, quiet=True)
+        assert ticket.hash == Ticket.load(stage).hash
 
 
-@pytest.mark.parametrize("arm", ["dense", "ticket"])
+@pytest.mark.parametrize("arm", ARMS)
 def test_weights_and_history_are_those_of_the_stage(arm, run, images, ticket):
     start = ticket if arm == "ticket" else None
     trained = robust_tickets.train(build_net, images, start, RECIPE, quiet=True)
@@ -61,27 +59,24 @@ def test_weights_and_history_are_those_of_the_stage(arm, run, images, ticket):
 
 
 def test_accuracies_are_those_of_the_stage(run, images, trained, machine):
-    rows = robust_tickets.evaluate(
-        trained.net, images, RECIPE, attacks=["fgsm", "pgd-3"], limit=20, seed=2
-    ).set_index("attack")
-    theirs = evaluate.evaluate_file(
+    attacks = ["fgsm", "pgd-3"]
+    rows = robust_tickets.evaluate(trained.net, images, RECIPE, attacks=attacks, limit=20, seed=2)
+    stage = evaluate.evaluate_file(
         run / "seed-0" / "ticket" / "best.safetensors",
         machine,
         evaluation_run.EvaluationRequest(("fgsm", "pgd-3"), limit=20, seed=2),
         make=build_net,
         images=images,
-    ).rows.set_index("attack")
-    assert (
-        list(rows.index) == list(theirs.index) == ["clean", "fgsm", "pgd-3", "worst-case(clean fgsm pgd-3)"]
-    )
-    assert list(rows.accuracy) == list(theirs.accuracy)
-    assert list(rows.passes) == list(theirs.forwards + theirs.backwards)
-
-    assert 0 < rows.accuracy["pgd-3"] < rows.accuracy["clean"]
+    ).rows
+    assert list(rows.attack) == ["clean", "fgsm", "pgd-3", "worst-case(clean fgsm pgd-3)"]
+    for column in ("attack", "accuracy"):
+        assert list(rows[column]) == list(stage[column])
+    assert list(rows.passes) == list(stage.forwards + stage.backwards)
+    assert 0 < rows.accuracy[2] < rows.accuracy[0]
     assert set(rows.n) == {20}
 
 
-def test_a_comparison_leaves_all_its_files_and_a_second_trains_nothing(run, images):
+def test_a_comparison_writes_its_files_and_a_second_one_trains_nothing(run, images):
     assert {p.name for p in run.iterdir()} == {
         "recipe.toml", "env.json", "inputs.json", "timing.csv", "timing.md", "curves.svg", "seed-0", ".lock",
         "boosting.csv", "boosting.md",
@@ -99,35 +94,24 @@ def test_a_comparison_leaves_all_its_files_and_a_second_trains_nothing(run, imag
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.parent != run} == before
 
 
-def test_a_module_may_stand_for_the_function(images):
+def test_a_module_may_replace_the_function_and_stays_as_it_is(images):
     torch.manual_seed(7)
-    module = build_net()
-    same, before = state_of(module)
-    ticket = robust_tickets.find_ticket(module, images, RECIPE, quiet=True)
-    assert equal(ticket.init, before)
-    trained = robust_tickets.train(module, images, ticket, RECIPE, quiet=True)
-    robust_tickets.evaluate(trained.net, images, RECIPE, attacks=["fgsm"], limit=6)
-    after, now = state_of(module)
-    assert after == same
-    assert equal(now, before)
-    fresh = robust_tickets.find_ticket(
-        module, images, RECIPE, seed=3, quiet=True, model={"init": "glorot-normal"}
-    )
-    assert not torch.equal(fresh.init["0.weight"], before["0.weight"])
-
-
-def test_evaluation_leaves_a_net_in_training_as_it_was(images):
     module = build_net().train()
     module(images.train.images[:9] / 255).sum().backward()
-    module[0].weight.requires_grad_(False)
-    same, before = state_of(module)
+    attributes, weights = state_of(module)
+    ticket = robust_tickets.find_ticket(module, images, RECIPE, quiet=True)
+    assert equal(ticket.init, weights)
+    robust_tickets.train(module, images, ticket, RECIPE, quiet=True)
     robust_tickets.evaluate(module, images, RECIPE, attacks=["pgd-2"], limit=6)
     after, now = state_of(module)
-    assert after == same
-    assert equal(now, before)
+    assert after == attributes
+    assert equal(now, weights)
+    model = {"init": "glorot-normal"}
+    fresh = robust_tickets.find_ticket(module, images, RECIPE, seed=3, quiet=True, model=model)
+    assert not torch.equal(fresh.init["0.weight"], weights["0.weight"])
 
 
-def test_frozen_weights_stay_as_they_are_in_training(images, capsys):
+def test_frozen_weights_are_not_trained(images, capsys):
     def half_frozen() -> nn.Module:
         net = build_net()
         net[0].requires_grad_(False)
@@ -135,13 +119,13 @@ def test_frozen_weights_stay_as_they_are_in_training(images, capsys):
 
     trained = robust_tickets.train(half_frozen, images, None, RECIPE, train={"weight_decay": 0.1})
     init = Experiment(RECIPE, half_frozen, images).fresh_net(0, machines.Machine("cpu", None)).state_dict()
-    now = trained.net.state_dict()
-    assert all(torch.equal(now[name], init[name]) for name in ("0.weight", "0.bias"))
-    assert not torch.equal(now["5.weight"], init["5.weight"])
-    assert "not trained: 80 of 483 parameters are frozen (0.weight, 0.bias)" in capsys.readouterr().err
+    weights = trained.net.state_dict()
+    assert all(torch.equal(weights[name], init[name]) for name in ("0.weight", "0.bias"))
+    assert not torch.equal(weights["5.weight"], init["5.weight"])
+    assert "80 of 483 parameters are frozen (0.weight, 0.bias)" in capsys.readouterr().err
 
 
-def test_a_net_with_nothing_to_prune_trains_but_has_no_ticket(images):
+def test_a_network_with_nothing_to_prune_trains_but_has_no_ticket(images):
     def computed() -> nn.Module:
         return nn.Sequential(nn.Flatten(), parametrizations.weight_norm(nn.Linear(64, 3)))
 
@@ -150,55 +134,42 @@ def test_a_net_with_nothing_to_prune_trains_but_has_no_ticket(images):
     assert len(robust_tickets.train(computed, images, None, RECIPE, quiet=True).history) == 2
 
 
-def test_a_pruned_ticket_is_trained_under_its_mask_and_from_its_init(images, ticket, trained):
+def test_a_ticket_is_trained_under_its_mask(ticket, trained):
     for name, kept in ticket.mask.items():
         assert not trained.net.state_dict()[name][~kept].any()
         assert not torch.equal(trained.net.state_dict()[name], ticket.init[name] * kept)
 
 
-def test_fields_override_the_recipe(images):
-    ticket = robust_tickets.find_ticket(
-        build_net, images, RECIPE, quiet=True, search={"rounds": 1, "scope": "layer"}, threat={"eps": "1/255"}
-    )
-    assert ticket.mask.kept == (72 - 29) + (384 - 154)  # 0.4 of each layer's weights
+def test_fields_override_the_recipe(images, tiny_recipe):
+    search, threat = {"rounds": 1, "scope": "layer"}, {"eps": "1/255"}
+    ticket = robust_tickets.find_ticket(build_net, images, RECIPE, quiet=True, search=search, threat=threat)
+    assert ticket.mask.kept == (72 - 29) + (384 - 154)  # 0.4 of each layer's weights are pruned
     assert ticket.search["search"]["rounds"] == 1
     assert ticket.search["search"]["lr"] == RECIPE.search.lr
     assert ticket.search["threat"]["eps"] == "1/255"
-    trained = robust_tickets.train(build_net, images, None, RECIPE, quiet=True, train={"epochs": 1})
-    assert len(trained.history) == 1
-
-
-def test_data_may_be_fields_of_the_recipe(tiny_recipe):
     data = {"train_images": 64, "val_images": 20}
-    found = robust_tickets.find_ticket(
-        data=data, recipe=tiny_recipe, quiet=True, search={"epochs": 1, "rounds": 1}
-    )
-    assert found.search["data"] == recipes.to_table(tiny_recipe)["data"] | data
-    # 64 images in batches of 32, two passes for FGSM and two for the update
-    assert found.passes == 64 * 4
+    search = {"epochs": 1, "rounds": 1}
+    ticket = robust_tickets.find_ticket(data=data, recipe=tiny_recipe, quiet=True, search=search)
+    assert ticket.search["data"] == recipes.to_table(tiny_recipe)["data"] | data
+    assert ticket.passes == 64 * 4  # two for FGSM and two for the update
 
 
-def test_the_run_is_named_by_the_recipe_or_by_hand(images, tmp_path):
-    what = {"runs": tmp_path, "quiet": True, "compare": {"arms": ["dense"]}, "train": {"epochs": 1}}
-    run = robust_tickets.compare(build_net, images, RECIPE, name="mine", **what)
-    assert run.name.startswith("mine-")
-
-
-def test_the_example_in_the_readme_runs(tmp_path, monkeypatch):
-    """What it names without making it stands for the reader's own: a net, and images."""
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_example_in_the_readme_runs(whole, tmp_path, monkeypatch):
+    """The reader's own are the network and the images; in short, `compare` has one seed and arm."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    _, found, section = readme.partition("\n## From Python\n")
-    assert found
-    (block, *_) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)  # one is enough, as for all tests
-    (x_train, y_train), (x_test, y_test) = pair(400, 0), pair(30, 9)
-    given = {
-        "build_net": build_net,
-        "x_train": x_train,
-        "y_train": y_train,
-        "x_test": x_test,
-        "y_test": y_test,
-    }
-    exec(compile(block, "README.md", "exec"), given)
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "find_ticket" in b]
     assert {"find_ticket", "train", "evaluate"} <= set(re.findall(r"\w+", block))
+    compare = robust_tickets.compare
+
+    def short(*arguments, **options):
+        inspect.signature(compare).bind(*arguments, **options)
+        return compare(*arguments, **options | {"seeds": 1, "compare": {"arms": ["dense"]}})
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)  # tests have one thread
+    if not whole:
+        monkeypatch.setattr(robust_tickets, "compare", short)
+    (x_train, y_train), (x_test, y_test) = labelled_images(400, 0), labelled_images(30, 9)
+    names = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    exec(compile(block, "README.md", "exec"), {"build_net": build_net, **names})
