@@ -19,7 +19,6 @@ from attacks import ThreatModel
 from benchmarks.measuring import peak_memory
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.memory import keep_freed_memory
-from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
 from robust_tickets.data.dataset import SPECS, Dataset, Split
 from robust_tickets.models.fold import fold
@@ -30,9 +29,11 @@ from robust_tickets.pruning.compaction import all_channels, channel_mask
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
-from robust_tickets.recipe.fields import Compute, Evaluate, Pgd, Train
+from robust_tickets.recipe.fields import Compute, Evaluate, Train
 from robust_tickets.tickets.compact_net import compact_net
-from robust_tickets.training.loop import TrainingConfig, fit
+from robust_tickets.training.config import Session, TrainingConfig
+from robust_tickets.training.loop import fit
+from robust_tickets.training.methods.pgd import PGDSettings
 from robust_tickets.training.precision import possible
 
 BATCH = 128
@@ -155,14 +156,14 @@ def _floor(case: Case) -> float:
 
 def _fitted(net: nn.Module, mask: Mask | None, case: Case, compute: Compute) -> float:
     """Our own training: batches and augmentation, attack, update and mask, as its ledger has them."""
-    pgd = Pgd(steps=case.attack_steps, rel_step=REL_STEP)
+    pgd = PGDSettings(steps=case.attack_steps, rel_step=REL_STEP)
     settings = Train(pgd=pgd, epochs=1, batch=BATCH, lr=LR, schedule="constant")
     looked = Evaluate(val_steps=1, early_epochs=0)
     threat = ThreatModel("Linf", EPS)
     how = TrainingConfig(settings, case.steps, threat, looked, compute, seed=0)
     ledger = Ledger("train")
     with ledger.measure():
-        fit(net, mask, _data(case.steps), how, ledger, StageProgress())
+        fit(net, mask, _data(case.steps), how, Session(ledger))
     return ledger.step_seconds
 
 

@@ -44,6 +44,7 @@ from robust_tickets.tickets.search import find_ticket as search_tickets
 from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import load_weights
+from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 
 __all__ = ["Trained", "compare", "evaluate", "find_ticket", "images", "study", "train"]
@@ -93,7 +94,7 @@ def find_ticket(
         search = what.recipe.search
         with machine.progress.stage(f"search, seed {seed}", plan.steps) as meter:
             how = what.fit(search, plan.round_steps, seed)
-            found = search_tickets(module, dataset, search, how, ledger, meter, rewind=plan.rewind)
+            found = search_tickets(module, dataset, search, how, Session(ledger, meter), rewind=plan.rewind)
     for warning in found.warnings:
         warnings.warn(f"a warning of this search: {warning}", RobustnessWarning, stacklevel=2)
     return make_ticket(what, found, dataset, seed, ledger)
@@ -133,7 +134,7 @@ def train(
         plan = planning.plan(what.recipe, "dense" if ticket is None else "ticket", dataset.spec)
         with machine.progress.stage(f"{plan.arm}, seed {seed}", plan.steps) as meter:
             how = what.fit(plan.training, plan.steps, seed)
-            fitted = fit(begins.net, begins.mask, dataset, how, ledger, meter)
+            fitted = fit(begins.net, begins.mask, dataset, how, Session(ledger, meter))
     for warning in fitted.warnings:
         warnings.warn(f"a warning of this training: {warning}", RobustnessWarning, stacklevel=2)
     load_weights(begins.net, fitted.best, "best epoch")

@@ -15,10 +15,11 @@ from robust_tickets.data import load
 from robust_tickets.data.dataset import SPECS, Dataset
 from robust_tickets.models import registry
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Pgd, Search, Threat, Train, Training
+from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Search, Threat, Train, Training
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages.experiment import model_spec
-from robust_tickets.training.loop import TrainingConfig
+from robust_tickets.training.config import TrainingConfig
+from robust_tickets.training.methods.pgd import PGDSettings
 
 DIGITS = SPECS["digits"]
 
@@ -39,7 +40,7 @@ def tiny_recipe() -> Recipe:
         threat=Threat(Eps("0.1")),
         search=Search(batch=32, lr=0.1, method="fgsm", epochs=2, rounds=2, ratio=0.5),
         train=Train(
-            pgd=Pgd(steps=2, rel_step=0.5),
+            pgd=PGDSettings(steps=2, rel_step=0.5),
             epochs=3,
             ticket_epochs=2,
             batch=32,
@@ -69,7 +70,7 @@ def conv_net(tiny_recipe: Recipe) -> torch.nn.Module:
 @pytest.fixture
 def how(tiny_recipe: Recipe) -> TrainingConfig:
     """One short adversarial training, of two epochs."""
-    training = Training(method="pgd", pgd=Pgd(steps=2, rel_step=0.5), epochs=2, batch=32, lr=0.05)
+    training = Training(method="pgd", pgd=PGDSettings(steps=2, rel_step=0.5), epochs=2, batch=32, lr=0.05)
     return TrainingConfig(
         training, 8, ThreatModel("Linf", 0.1), tiny_recipe.evaluate, tiny_recipe.compute, seed=0
     )

@@ -6,7 +6,6 @@ import pytest
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import SPECS
-from robust_tickets.recipe.fields import Pgd
 from robust_tickets.recipe.recipe import load, shipped_names
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
@@ -15,6 +14,7 @@ from robust_tickets.stages import search as search_stage
 from robust_tickets.stages import train as train_stage
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.methods.pgd import PGDSettings
 
 DIGITS = SPECS["digits"]
 
@@ -88,7 +88,7 @@ def test_only_the_handicapped_baseline_has_another_rate(tiny_recipe):
 def test_planned_passes_are_those_of_the_ledgers(changes, tiny_recipe, machine, tmp_path):
     recipe = replace(
         tiny_recipe,
-        train=replace(tiny_recipe.train, pgd=Pgd(steps=3, rel_step=0.5)),
+        train=replace(tiny_recipe.train, pgd=PGDSettings(steps=3, rel_step=0.5)),
         search=replace(tiny_recipe.search, **changes),
     )
     what, run = Experiment(recipe), RunDirectory.of(tmp_path, recipe)

@@ -26,7 +26,9 @@ from robust_tickets.stages.reuse import arm_key
 from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import copy_state, fit
+from robust_tickets.training.config import Session
+from robust_tickets.training.loop import fit
+from robust_tickets.training.state import copy_state
 
 DIGITS = SPECS["digits"]
 
@@ -73,7 +75,7 @@ def test_it_is_one_training_after_the_other(compared, staged, tiny_data):
         how = what.fit(settings, last["step"], 0)
         ledger = Ledger("train", clock_for("cpu"))
         with ledger.measure(), SilentProgress().stage("", 1) as meter:
-            fit(net, None, images, how, ledger, meter)
+            fit(net, None, images, how, Session(ledger, meter))
     theirs = Checkpoint.load(compared.arm(0, "dense-staged").last).state
     assert all(torch.equal(theirs[name], value) for name, value in copy_state(net).items())
 

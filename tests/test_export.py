@@ -22,7 +22,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.training import export
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import copy_state
+from robust_tickets.training.state import copy_state
 
 SPECS = {
     "lenet-300-100": ModelSpec("lenet-300-100", 0.2, (1, 8, 8), 10, (0.3,), (0.4,)),

@@ -19,12 +19,14 @@ from robust_tickets.models import flops as flop_count
 from robust_tickets.models import registry
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Arm, Training
+from robust_tickets.recipe.methods import make_method, method_settings
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.reuse import arm_key
 from robust_tickets.tickets.narrow_net import narrow_spec
+from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 
 _TIMED_STEPS = 3
@@ -135,7 +137,7 @@ def _rate(
     machine: Machine,
 ) -> float:
     """Seconds of a forward pass's worth of work; timed once for trainings that take the same steps."""
-    pace = (what.recipe.model, training.method, training.pgd, training.batch, training.optimiser)
+    pace = (what.recipe.model, training.method, method_settings(training), training.batch, training.optimiser)
     if pace not in rates:
         rates[pace] = _seconds_a_cost(what, net, training, flops, machine)
     return rates[pace]
@@ -152,7 +154,7 @@ def _narrow_flops(what: Experiment, net: nn.Module, size: str, flops: int, machi
 
 def _validation(recipe: Recipe, training: Training) -> int:
     """Passes of a validation if no sample broke: 2 a step, 1 clean, 1 final verdict, 1 for the loss."""
-    fgsm = 2 + 1 if training.one_step else 0
+    fgsm = 2 + 1 if make_method(training).single_step else 0
     return (2 * recipe.evaluate.val_steps + 3 + fgsm) * recipe.data.val_images
 
 
@@ -187,7 +189,7 @@ def _seconds_a_cost(
     for _ in range(2):  # the first time warms up
         ledger = Ledger("train", clock_for(machine.device))
         with ledger.measure(), SilentProgress().stage("", 1) as meter:
-            fit(net, None, data, how, ledger, meter)
+            fit(net, None, data, how, Session(ledger, meter))
     cost = sum(ledger.passes[phase].cost for phase in ledger.passes if phase in ("attack", "update"))
     return ledger.step_seconds / cost
 

@@ -3,17 +3,17 @@
 The text under a field is its help.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.conf import arg
 
 from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.methods import METHODS, method_class, method_help
 from robust_tickets.recipe.schema import Count, CountOrZero, NotNegative, Positive, Range, Share, ShareOrZero
 
 DataName = Literal["digits", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "folder", "own"]
-Method = Literal["natural", "fgsm", "pgd"]
 Optimiser = Literal["sgd", "adam"]
 Schedule = Literal["step", "constant", "cosine", "cyclic"]
 Scores = Literal["magnitude", "magnitude-over-layer-mean"]
@@ -118,25 +118,32 @@ class Threat:
     """Linf: any pixel by at most eps; L2: all pixels together by at most eps"""
 
 
+if TYPE_CHECKING:
+    MethodName = str
+
+    @dataclass(frozen=True)
+    class MethodFields:
+        """Which training method, and the settings of each: `method`, `pgd`, `trades`, ..."""
+
+        method: str = "pgd"
+
+else:
+    MethodName = Literal[tuple(METHODS)]
+    _SETTINGS = {name: method_class(name).Settings for name in METHODS}
+    MethodFields = make_dataclass(
+        "MethodFields",
+        [
+            ("method", Annotated[MethodName, arg(help=method_help())], "pgd"),
+            *((name, cls, cls()) for name, cls in _SETTINGS.items() if fields(cls)),
+        ],
+        frozen=True,
+    )
+
+
 @dataclass(frozen=True)
-class Pgd:
-    """The training attack where the method is pgd."""
-
-    steps: Count = 10
-    """gradient steps"""
-    rel_step: Positive = 0.25
-    """step size as a share of eps"""
-    random_start: bool = True
-    """begin at a uniform point of the ball instead of the image"""
-
-
-@dataclass(frozen=True)
-class Training:
+class Training(MethodFields):
     """One training: method, optimiser and schedule."""
 
-    method: Method = "pgd"
-    """images trained on: natural, fgsm (one step of eps, no random start) or pgd"""
-    pgd: Pgd = Pgd()
     epochs: Count = 30
     """passes over the training images"""
     iterations: CountOrZero = 0
@@ -163,13 +170,8 @@ class Training:
     warmup_lr: NotNegative = 0.0
     """learning rate at which the warm-up begins"""
     overfitting: Literal["warn", "restore-best"] = "warn"
-    """method fgsm, or pgd of one step, where it catastrophically overfits (FGSM stands, PGD falls): warn and
-    go on, or go back to the best epoch and end there"""
-
-    @property
-    def one_step(self) -> bool:
-        """Whether its attack takes a single step, which a net can learn to fool."""
-        return self.method == "fgsm" or (self.method == "pgd" and self.pgd.steps == 1)
+    """where a method whose attack takes a single step (fgsm, pgd of one step) catastrophically overfits,
+    robust to FGSM and no longer to PGD: warn and go on, or go back to the best epoch and end there"""
 
 
 @dataclass(frozen=True)
@@ -290,7 +292,7 @@ class Study:
     """study ratio: shares of the weights (or channels) that are gone in the end, whatever the rounds"""
     width: tuple[Positive, ...] = (0.1, 0.2, 0.5, 1.0)
     """study width: factors on the net's hidden widths"""
-    mask_source: tuple[Method, ...] = ("natural", "fgsm", "pgd")
+    mask_source: tuple[MethodName, ...] = ("natural", "fgsm", "pgd")
     """study mask-source: methods of the search"""
     search_length: tuple[Count, ...] = (1, 20, 40, 60, 100)
     """study search-length: epochs of the search's rounds"""

@@ -29,6 +29,7 @@ from robust_tickets.recipe.fields import (
     Train,
     Training,
 )
+from robust_tickets.recipe.methods import METHODS, make_method, method_class
 
 FORMAT = 1
 """Version of the run directory's layout; part of a run's identity."""
@@ -63,8 +64,18 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
     table = schema.plain(recipe)
     for private in ("root", "download"):
         table["data"].pop(private, None)
+    for training in (table["search"], table["train"]):
+        _drop_unused_settings(training)
     del table["summary"], table["study"]
     return dict(table)
+
+
+def _drop_unused_settings(training: dict[str, Any]) -> None:
+    """Leave out the default settings of methods that a training does not use: a new method changes no run."""
+    for name in METHODS:
+        default = schema.plain(method_class(name).Settings())
+        if name != training["method"] and training.get(name) == default:
+            del training[name]
 
 
 def from_table(table: object, base: Recipe | None = None) -> Recipe:
@@ -97,8 +108,9 @@ def check(recipe: Recipe) -> None:
             f"threat.eps {recipe.threat.eps} is the usual radius in Linf and next to nothing in L2: give "
             "threat.eps too, as 0.5 or 128/255"
         )
-    _check_training("search", recipe.search)
-    _check_training("train", recipe.train)
+    for concern, training in (("search", recipe.search), ("train", recipe.train)):
+        _check_training(concern, training)
+        _check_method(concern, training, recipe.threat)
     _check_search(recipe.search)
     _check_arms(recipe)
     if bool(recipe.train.iterations) != bool(recipe.train.ticket_iterations):
@@ -150,16 +162,26 @@ def _check_training(concern: str, training: Training) -> None:
     if list(training.milestones) != sorted(set(training.milestones)):
         given = " ".join(f"{drop:g}" for drop in training.milestones)
         raise InputError(f"{concern}.milestones must rise, got {given}: write them as 0.5 0.75")
-    if training.overfitting == "restore-best" and not training.one_step:
-        several = f" of {concern}.pgd.steps {training.pgd.steps}" if training.method == "pgd" else ""
-        raise InputError(
-            f"{concern}.overfitting restore-best does nothing to {concern}.method {training.method}"
-            f"{several}: it is attacks of one step that are overfitted to catastrophically; leave it out"
-        )
     if training.milestones != Training().milestones and training.schedule != "step":
         raise InputError(
             f"{concern}.milestones does nothing to the schedule {training.schedule}: leave it "
             f"out, or choose step"
+        )
+
+
+def _check_method(concern: str, training: Training, threat: Threat) -> None:
+    """Raise InputError where the training method does not go with the threat model or another field."""
+    method = make_method(training)
+    if threat.norm not in method.norms:
+        raise InputError(
+            f"{concern}.method {training.method} is defined for threat.norm {' or '.join(method.norms)}, got "
+            f"{threat.norm}: choose another method"
+        )
+    if training.overfitting == "restore-best" and not method.single_step:
+        raise InputError(
+            f"{concern}.overfitting restore-best does nothing to {concern}.method {training.method} as it is "
+            "set: only networks whose training attack takes a single step overfit catastrophically; leave it "
+            "out"
         )
 
 

@@ -29,7 +29,8 @@ from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.search import SearchResult
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import TrainingConfig, copy_state
+from robust_tickets.training.config import TrainingConfig
+from robust_tickets.training.state import copy_state
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import steps_per_epoch
 from robust_tickets.data.dataset import Spec, training_images
 from robust_tickets.recipe.fields import FIRST_STAGE, QUEUE, Arm, Evaluate, Search, Training
+from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.training.methods import UPDATE_PASSES, attack_passes
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,7 @@ def check(recipe: Recipe, spec: Spec) -> None:
 
 def training_passes(training: Training, steps: int) -> Passes:
     """Passes of so many steps, attack and update."""
-    passes = attack_passes(training).times(steps * training.batch)
-    passes.add(UPDATE_PASSES.times(steps * training.batch))
-    return passes
+    return make_method(training).passes(steps * training.batch).whole
 
 
 def search_passes(recipe: Recipe, spec: Spec) -> Passes:

@@ -1,6 +1,5 @@
-"""How a training and an evaluation that are under way become files."""
+"""How an evaluation that is under way becomes a file."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,54 +7,10 @@ import torch
 from torch import Tensor
 
 from attacks.bookmark import State
-from robust_tickets.runs import tensor_file
 from robust_tickets.stages.checkpointer import StateFormat
-from robust_tickets.training.state import TrainingState
 
 Tensors = dict[str, Tensor]
 Plain = dict[str, Any]
-
-_WEIGHTS = ("net", "moments", "best", "early", "watched")
-
-
-def _training_out(state: TrainingState) -> tuple[Tensors, Plain]:
-    tensors = {"loss_sum": state.loss_sum}
-    for part in _WEIGHTS:
-        tensors |= {f"{part}/{name}": value for name, value in (getattr(state, part) or {}).items()}
-    of_validation, levels = _levels_out(state.validation)
-    meta = {
-        "step": state.step,
-        "best_epoch": state.best_epoch,
-        "early": state.early is not None,
-        "history": json.dumps(state.history),  # in the order of its fields, which meta does not keep
-        "points": json.dumps(state.points),
-        "warnings": list(state.warnings),
-        "ledger": state.ledger,
-    }
-    return tensors | of_validation, meta | levels
-
-
-def _training_in(tensors: Tensors, meta: Plain) -> TrainingState:
-    parts: dict[str, Tensors] = {part: {} for part in _WEIGHTS}
-    for key, value in tensors.items():
-        part, _, name = key.partition("/")
-        if part in parts:
-            parts[part][name] = value
-    return TrainingState(
-        step=tensor_file.field(meta, "step", int),
-        net=parts["net"],
-        moments=parts["moments"],
-        best=parts["best"],
-        best_epoch=tensor_file.field(meta, "best_epoch", int),
-        early=parts["early"] if meta["early"] else None,
-        loss_sum=tensors["loss_sum"],
-        history=[{**record, "epoch": int(record["epoch"])} for record in json.loads(meta["history"])],
-        warnings=tuple(map(str, meta["warnings"])),
-        ledger=tensor_file.field(meta, "ledger", dict),
-        validation=_levels_in(tensors, meta),
-        points=[{**record, "step": int(record["step"])} for record in json.loads(meta.get("points", "[]"))],
-        watched=parts["watched"],
-    )
 
 
 def _levels_out(levels: Sequence[State]) -> tuple[Tensors, Plain]:
@@ -91,6 +46,5 @@ def _channels_last(value: Tensor) -> bool:
     )
 
 
-TRAINING = StateFormat("training state", _training_out, _training_in)
 EVALUATION = StateFormat("evaluation state", _levels_out, _levels_in)
 """The levels of an evaluation's bookmark, outermost first."""

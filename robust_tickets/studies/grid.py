@@ -9,6 +9,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Spec
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Arm, Compare, Search, Study, Train
+from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan
 
@@ -250,6 +251,6 @@ def changed(base: Recipe, change: str) -> Recipe:
         raise InputError(f"study.transfer {change!r}: {error}") from None
     if found == base:
         raise InputError(f"study.transfer {change!r} changes nothing: the recipe has that already")
-    if path[0] == "threat" and base.search.method == "natural":
+    if path[0] == "threat" and not make_method(base.search).attacks:
         raise InputError(f"study.transfer {change!r} changes nothing: a natural search has no adversary")
     return found

@@ -4,10 +4,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
 from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import QUEUE
-from robust_tickets.training.state import StateDict
 
 
 def jaccard_distance(one: Mask, other: Mask) -> float:
@@ -33,7 +34,7 @@ class MaskConvergence:
         self._threshold = threshold
         self._last: deque[Mask] = deque(maxlen=QUEUE)
 
-    def look(self) -> tuple[dict[str, Any], bool]:
+    def __call__(self) -> tuple[dict[str, Any], bool]:
         """`mask_distances`: to the masks one, two, three and four epochs ago; and whether that is enough."""
         try:
             mask = self._cut()
@@ -44,7 +45,7 @@ class MaskConvergence:
         self._last.append(mask)
         return {"mask_distances": distances}, has_converged(distances, self._threshold)
 
-    def state(self) -> StateDict:
+    def state_dict(self) -> dict[str, Tensor]:
         """The last masks, packed."""
         return {
             f"{number}/{name}": bits
@@ -52,8 +53,8 @@ class MaskConvergence:
             for name, bits in mask.packed().items()
         }
 
-    def restore(self, state: StateDict) -> None:
-        """Remember what `state` gave. Raises InputError where that is of another net."""
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Remember what `state_dict` gave. Raises InputError where that is of another network."""
         self._last.clear()
         try:
             for number in range(len(state) // len(self._shapes)):

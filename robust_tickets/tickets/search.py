@@ -6,8 +6,6 @@ from typing import Any
 
 from torch import nn
 
-from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
@@ -18,8 +16,9 @@ from robust_tickets.tickets.mask_distance import MaskConvergence
 from robust_tickets.tickets.pruning_step import pruning_step
 from robust_tickets.tickets.untrained import mask_at_init
 from robust_tickets.training.checkpoint import load_weights
-from robust_tickets.training.loop import TrainingConfig, copy_state, fit
-from robust_tickets.training.state import Offer, StateDict, TrainingState
+from robust_tickets.training.config import Session, TrainingConfig
+from robust_tickets.training.loop import fit
+from robust_tickets.training.state import StateDict, copy_state
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,12 @@ def find_ticket(
     net: nn.Module,
     data: Dataset,
     search: Search,
-    how: TrainingConfig,
-    ledger: Ledger,
-    meter: StageProgress,
+    config: TrainingConfig,
+    session: Session,
     *,
     rewind: int = 0,
     earlier: SearchResult | None = None,
     each_round: Callable[[SearchResult], None] = lambda found: None,
-    state: TrainingState | None = None,
-    offer: Callable[[int], Offer] = lambda number: lambda step, state, now=False: None,
 ) -> SearchResult:
     """Find a ticket of `net` as it is now (Frankle & Carbin 2019, strategy 1; Li et al. 2020, section 3.1).
 
@@ -64,21 +60,20 @@ def find_ticket(
     is the init. With `search.after` fine-tune nothing is rewound: rounds and ticket go on from
     the trained weights (Han et al. 2015), on the schedule from its beginning. Each record has
     `mask_distances`, and a round may end by them (`Converging`). A pruning method that trains nothing prunes
-    the init (`mask_at_init`). A search goes on from the rounds of `earlier`, and then from `state` within the
-    next one; `each_round` is told of each round when it is done, and `offer` gives for each round's number
-    what its training offers its states to. The net is left trained, as the last round had it. Raises
-    InputError as `fit`, `prune` and `check_paths` do.
+    the init (`mask_at_init`). A search resumes after the rounds of `earlier`, and within the next one
+    from the saved state of `session`; `each_round` is called with the result after each round. The net is
+    left trained, as the last round had it. Raises InputError as `fit`, `prune` and `check_paths` do.
     """
     init = copy_state(net) if earlier is None else earlier.init
     cut = pruning_step(net, search, data.spec.shape)
     if search.images:
         data = replace(data, train=data.train.first(search.images))
     if search.pruning_method != "imp":
-        mask = mask_at_init(net, data, search, how, cut, ledger)
+        mask = mask_at_init(net, data, search, config, cut, session.ledger)
         check_paths(net, mask, data.spec.shape)
-        if how.compute.compact:
+        if config.compute.compact:
             cut.net(net, mask)  # a net that cannot be narrowed is refused now, as by `check`
-        meter.note(f"density {mask.density:.1%}")
+        session.meter.note(f"density {mask.density:.1%}")
         found = SearchResult(init, mask, [])
         each_round(found)
         return found
@@ -87,7 +82,7 @@ def find_ticket(
     warnings = () if earlier is None else earlier.warnings
     done = 0 if earlier is None else earlier.rounds
     rounds = search.rounds - done
-    cut.check(net, mask, rounds, narrowed=rounds > 1 or how.compute.compact)
+    cut.check(net, mask, rounds, narrowed=rounds > 1 or config.compute.compact)
     small: CompactNet | None = None
 
     def left(mask: Mask) -> Mask:
@@ -103,23 +98,23 @@ def find_ticket(
             net if small is None else small.net,
             mask if small is None else small.mask,
             data,
-            how if number == 1 else replace(how, begin=rewind),
-            ledger,
-            meter,
-            keep=rewind if number == 1 else None,
-            state=state,
-            offer=offer(number),
-            each_epoch=MaskConvergence(mask, lambda mask=mask: left(mask), search.stop_distance),  # type: ignore[misc]
+            replace(config, early_step=rewind) if number == 1 else replace(config, begin=rewind),
+            replace(
+                session,
+                checkpointer=session.checkpointer.for_round(number),
+                saved=session.saved if number == done + 1 else None,
+                hook=MaskConvergence(mask, lambda mask=mask: left(mask), search.stop_distance),  # type: ignore[misc]
+            ),
         )
-        with ledger.phase("prune"):
+        with session.ledger.phase("prune"):
             cut_mask = left(mask)
             check_paths(net, cut_mask, data.spec.shape)
-        init, state = copy_state(net) if search.after == "fine-tune" else fitted.early or init, None
-        if fitted.history[-1]["step"] < how.steps and search.stop_distance:
-            meter.note(f"round {number}: the mask has formed after epoch {fitted.last_epoch}")
+        init = copy_state(net) if search.after == "fine-tune" else fitted.early or init
+        if fitted.history[-1]["step"] < config.steps and search.stop_distance:
+            session.meter.note(f"round {number}: the mask has formed after epoch {fitted.last_epoch}")
         history += [{"round": number, **record} for record in fitted.history]
         warnings += tuple(f"round {number}, {warning}" for warning in fitted.warnings)
         mask = cut_mask
-        meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
+        session.meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
         each_round(SearchResult(init, mask, list(history), warnings))
     return SearchResult(init, mask, history, warnings)

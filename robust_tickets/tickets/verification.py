@@ -7,7 +7,7 @@ from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.tickets.connectivity import check_paths
 from robust_tickets.tickets.ticket import Ticket
-from robust_tickets.training.loop import copy_state
+from robust_tickets.training.state import copy_state
 
 
 def net_of(ticket: Ticket, make: NetFactory | None = None) -> torch.nn.Module:

@@ -1,66 +1,47 @@
 """The one training loop, in the order of the algorithm."""
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from attacks import Bookmark, ThreatModel
-from attacks.bookmark import State
+from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.ledger import Ledger, Passes
-from robust_tickets.base.progress import StageProgress
-from robust_tickets.base.random_streams import epoch_seed, step_seed, use_seed
-from robust_tickets.data.batches import batches, steps_per_epoch, to_float
+from robust_tickets.base.random_streams import step_seed, use_seed
+from robust_tickets.data.batches import steps_per_epoch, to_float
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
-from robust_tickets.models.fold import fold
+from robust_tickets.models.fold import FoldedNet, fold
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.pruning.masking import masking_for
-from robust_tickets.recipe.fields import Compute, Evaluate, Training
+from robust_tickets.pruning.masking import Masking, masking_for
+from robust_tickets.recipe.methods import make_method
 from robust_tickets.training.checkpoint import load_weights
-from robust_tickets.training.methods import UPDATE_PASSES, training_attack
-from robust_tickets.training.monitors import Monitor
-from robust_tickets.training.precision import passes_of
+from robust_tickets.training.checkpointer import Checkpointer
+from robust_tickets.training.config import Session, TrainingConfig
+from robust_tickets.training.methods.base import Networks
+from robust_tickets.training.monitors import DivergedError, Monitor
+from robust_tickets.training.optimisers import make_optimiser, set_learning_rate
+from robust_tickets.training.precision import training_networks
 from robust_tickets.training.schedules import learning_rate
-from robust_tickets.training.state import EachEpoch, Offer, StateDict, TrainingState, optimiser_state
-from robust_tickets.training.validation import validate
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """What a training needs besides the net: settings, threat model, validation, and the batches' seed.
-
-    `steps` is the length of its schedule, `begin` the step of it at which the training begins. `points` are
-    steps before which it is validated too, besides after every epoch.
-    """
-
-    settings: Training
-    steps: int
-    threat: ThreatModel
-    evaluate: Evaluate
-    compute: Compute
-    seed: int
-    begin: int = 0
-    points: tuple[int, ...] = ()
+from robust_tickets.training.state import StateDict, TrainingState, copy_state
+from robust_tickets.training.training_batches import training_batches
+from robust_tickets.training.validation import Validation, validate
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training gives: the weights of the epoch that validation chose and of the last one.
+    """The weights of the epoch that validation chose and of the last one, and the records on the way.
 
-    `history` has a record an epoch, the last one perhaps cut short: epoch (from 1), step (steps taken by its
-    end), lr (of its last step), train_loss, what `validate` found, and the passes and FLOPs charged so far,
-    and what was told of it after the epoch. `points` has one for each of the steps asked for: step, epoch (a
-    fraction), what `validate` found, passes and FLOPs. `last` are the best epoch's where the training went
-    back to it. `early` is the state before step `keep`, where that was asked for. `warnings` is what the
-    watchers saw.
+    best, last: state dicts; `last` is the best epoch's where the training went back to it.
+    history: a record an epoch, the last one perhaps cut short: epoch (from 1), step (steps taken by its end),
+    lr (of its last step), train_loss, what `validate` measured, passes and FLOPs charged so far, and the
+    fields of the session's hook.
+    early: the weights before `TrainingConfig.early_step`.
+    warnings: what the monitors noticed.
+    points: a record for each of `TrainingConfig.points`: step, epoch (a fraction), what `validate` measured,
+    passes and FLOPs.
     """
 
     best: StateDict
@@ -78,208 +59,208 @@ class TrainingResult:
 
 
 def fit(
-    net: nn.Module,
-    mask: Mask | None,
-    data: Dataset,
-    how: TrainingConfig,
-    ledger: Ledger,
-    meter: StageProgress,
-    *,
-    keep: int | None = None,
-    state: TrainingState | None = None,
-    offer: Offer = lambda step, state, now=False: None,
-    each_epoch: EachEpoch | None = None,
+    net: nn.Module, mask: Mask | None, data: Dataset, config: TrainingConfig, session: Session
 ) -> TrainingResult:
-    """Train `net` in place on the images that the method makes; `mask` None trains it dense.
+    """Train a network in place by the method of its settings.
 
-    Validation is the accuracy on the held-out images, clean and under PGD, after every epoch; the first epoch
-    where the one that chooses is highest is the best. The state before step `keep` is given back too. Goes on
-    from `state`, which an earlier call offered; the ledger has its account already. `each_epoch` looks at the
-    net after every epoch, and may end the training. Raises DivergedError where loss or gradients are no
-    longer finite, InputError where a batch is larger than the training set, or `state` does not fit.
+    net: the network, on the device of the data.
+    mask: the weights that are kept; pruned ones are 0.0 after every step. None: all, without a mask's cost.
+    data: training and validation images.
+    config: settings, length, threat model and seed.
+    session: takes cost, progress and states, and has the state to resume from.
+
+    Validates on the held-out images, clean and under PGD, after every epoch; the first epoch where the
+    accuracy that chooses is highest is the best. Raises DivergedError where loss or gradients are no longer
+    finite, and InputError where a batch is larger than the training set or the saved state does not fit.
     """
-    settings = how.settings
-    attack = training_attack(settings, how.threat)
+    state, setup = _prepare(net, mask, data, config, session)
+    settings, ledger = config.settings, session.ledger
+    method, optimiser, masking = state.method, state.optimiser, setup.masking
+    cost = method.passes(settings.batch)
+    try:
+        for epoch in range(state.epoch + 1, setup.epochs + 1):
+            net.train()
+            for batch in ledger.charge_each("data", training_batches(data, config, epoch, state.step)):
+                checkpoint(state, session.checkpointer)
+                if state.step in config.points:
+                    add_point(state, setup)
+                if state.step == config.early_step:
+                    state.early = copy_state(net)
+
+                with ledger.phase("attack"):
+                    adversarial = method.perturb(setup.nets, batch)
+                with ledger.phase("update"):
+                    set_learning_rate(optimiser, learning_rate(settings, state.step, config.steps))
+                    optimiser.zero_grad(set_to_none=True)
+                    with use_seed(step_seed(config.seed, state.step)):  # dropout and the like
+                        loss = method.loss(setup.nets, batch, adversarial)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    if masking is not None:
+                        masking.mask_gradients()
+                    state.monitor.observe(state.step, loss, adversarial)
+                    optimiser.step()
+                    if masking is not None:
+                        masking.mask_parameters()
+                    state.loss_sum += loss.detach()
+                ledger.count("attack", cost.attack, setup.flops)
+                ledger.count("update", cost.update, setup.flops)
+                session.meter.advance(1, cost.whole.total)
+                state.step += 1
+            if end_epoch(state, setup):
+                break
+    except DivergedError:
+        session.checkpointer.save_good()
+        raise
+    return TrainingResult(
+        best=state.best,
+        best_epoch=state.best_epoch,
+        last=copy_state(net),
+        last_epoch=state.epoch,
+        history=state.history,
+        early=state.early,
+        warnings=tuple(state.monitor.warnings),
+        points=state.points,
+    )
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What a training works with and does not change.
+
+    folded: the network as validation sees it; flops: of its forward pass on one image.
+    """
+
+    data: Dataset
+    config: TrainingConfig
+    session: Session
+    nets: Networks
+    folded: FoldedNet
+    masking: Masking | None
+    flops: int
+    per_epoch: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole schedule; the last one may be cut short."""
+        return -(-self.config.steps // self.per_epoch)
+
+
+def end_epoch(state: TrainingState, setup: _Setup) -> bool:
+    """Validate, record the epoch, choose the best, and ask the monitors; gives whether the training ends."""
+    config, session, data = setup.config, setup.session, setup.data
+    net, ledger, monitor, history = state.net, state.ledger, state.monitor, state.history
+    monitor.check()
+    validation = _validate(state, setup)
+    fields: dict[str, Any] = {}
+    ended = False
+    if state.hook is not None:
+        with ledger.phase("prune"):
+            fields, ended = state.hook()
+    ended = ended and (
+        config.early_step is None or config.early_step < state.step
+    )  # that is to be copied yet
+    ended = ended or state.step == config.steps
+    begin = max(state.epoch * setup.per_epoch, config.begin)
+    state.epoch += 1
+    history.append(
+        {
+            "epoch": state.epoch,
+            "step": state.step,
+            "lr": learning_rate(config.settings, state.step - 1, config.steps),
+            "train_loss": float(state.loss_sum) / (state.step - begin),
+            **validation.record,
+            "passes": ledger.charged_passes,
+            "flops": ledger.charged_flops,
+            **fields,
+        }
+    )
+    state.loss_sum.zero_()
+    selected = [record[f"val_{config.evaluate.select_by}"] for record in history]
+    if selected[-1] > max(selected[:-1], default=-1.0):
+        with ledger.phase("checkpoint"):
+            state.best, state.best_epoch = copy_state(net), state.epoch
+    ledger.settle()
+    ledger.end_epoch()
+    accuracies = f"clean {history[-1]['val_clean']:.1%}  robust {history[-1]['val_robust']:.1%}"
+    session.meter.note(f"epoch {state.epoch}/{setup.epochs}  {accuracies}")
+    if setup.masking is not None:
+        setup.masking.check()
+    monitor.check_pace(state.epoch, ledger.step_seconds, state.step)
+    monitor.check_collapse(history, validation.right, data.val.labels, last=ended)
+    if monitor.overfitted(history, data.val.labels) and config.settings.overfitting == "restore-best":
+        load_weights(net, state.best, "best epoch")
+        if state.early is None and config.early_step is not None:
+            state.early = state.best
+        state.epoch = state.best_epoch
+        return True
+    if not ended and session.checkpointer.regular:
+        with ledger.phase("checkpoint"):
+            session.checkpointer.hold(state.step, state.state_dict())
+    return ended
+
+
+def checkpoint(state: TrainingState, checkpointer: Checkpointer) -> None:
+    """Save the state where that is due, and stop here where a signal asks for it."""
+    if checkpointer.due(state.step):
+        with state.ledger.phase("checkpoint"):
+            checkpointer.save(state.step, state.state_dict())
+    signals.raise_if_requested()
+
+
+def add_point(state: TrainingState, setup: _Setup) -> None:
+    """Validate within an epoch, and record it."""
+    record = _validate(state, setup).record
+    point = {"step": state.step, "epoch": state.step / setup.per_epoch, **record}
+    point |= {"passes": state.ledger.charged_passes, "flops": state.ledger.charged_flops}
+    state.points.append(point)
+
+
+def _validate(state: TrainingState, setup: _Setup) -> Validation:
+    """Validate, with a checkpoint between two chunks of images: a stop there begins it again."""
+    between = partial(checkpoint, state, setup.session.checkpointer)
+    with state.ledger.phase("validate"):
+        try:
+            validation = validate(
+                setup.folded, setup.data.val, setup.config, state.method.single_step, between
+            )
+        except DivergedError:
+            raise
+        except InputError as error:  # the last step's update was too much: the network gives NaN
+            raise state.monitor.diverged(state.step - 1, f"on validation images {error}") from None
+    state.ledger.count("validate", validation.passes, setup.flops)
+    return validation
+
+
+def _prepare(
+    net: nn.Module, mask: Mask | None, data: Dataset, config: TrainingConfig, session: Session
+) -> tuple[TrainingState, _Setup]:
+    """The state before the first step, or as it was saved, and what the steps need."""
+    ledger, settings, compute = session.ledger, config.settings, config.compute
     folded = fold(net)
-    masking = masking_for(net, mask, data.spec.shape) if mask is not None else None
+    masking = None if mask is None else masking_for(net, mask, data.spec.shape)
     if masking is not None:
         masking.mask_parameters()
-    optimiser = make_optimiser(net, settings)
-    flops = forward_flops(net, data.spec.shape)
     per_epoch = steps_per_epoch(len(data.train), settings.batch)
-    spec = data.spec if settings.augment else replace(data.spec, crop_padding=0, flip=False)
-    best, best_epoch, early, history = copy_state(net), 0, None, list[dict[str, Any]]()
-    points: list[dict[str, Any]] = []
-    loss_sum = torch.zeros((), device=data.train.images.device)
-    good = state  # after the last whole epoch
-
-    def keep_good() -> None:
-        last = good
-        if last is not None:
-            offer(last.step, lambda: last, True)
-
-    rate = partial(learning_rate, settings, steps=how.steps)
-    watch = Monitor(net, ledger.stage, meter, rate, keep_good)
-    if state is not None:
-        state.restore(net, optimiser)
-        best, best_epoch, early, history = state.best, state.best_epoch, state.early, list(state.history)
-        points = list(state.points)
-        if each_epoch is not None:
-            each_epoch.restore(state.watched)
-        watch.warnings += state.warnings
-        loss_sum += state.loss_sum.to(loss_sum.device)
-    with ledger.phase("compile" if how.compute.compile else "other"):
-        like = to_float(data.train.images[: settings.batch], how.compute.channels_last)
-        through, missing = passes_of(net, folded, how.compute, like)
-    watch.foresee(missing)
-
-    def standing(step: int, validation: Callable[[], list[State]] = list) -> TrainingState:
-        """Where it stands before a step, or in the validation before that step."""
-        watch.check()
-        ledger.settle()
-        known = (best, best_epoch, early, loss_sum.cpu().clone(), list(history), tuple(watch.warnings))
-        moments, report = optimiser_state(optimiser), ledger.report()
-        watched = {} if each_epoch is None else each_epoch.state()
-        levels = copy.deepcopy(validation())
-        return TrainingState(step, copy_state(net), moments, *known, report, levels, list(points), watched)
-
-    def validated(step: int) -> tuple[dict[str, Any], Tensor]:
-        """The validation before a step, from where the state left it."""
-        levels = state.validation if state is not None and state.step == step else ()
-        mark = Bookmark(levels, lambda now: offer(step, partial(standing, step, now)), data.val.images.device)
-        judged = (how.threat, how.evaluate, settings.one_step, how.compute.channels_last)
-        with ledger.phase("validate"):
-            try:
-                return validate(folded, data.val, *judged, ledger, flops, mark)
-            except InputError as error:  # the last step's update was too much: the net gives NaN
-                raise watch.diverged(step - 1, f"on validation images {error}") from None
-
-    def spent() -> dict[str, int]:
-        return {"passes": ledger.charged_passes, "flops": ledger.charged_flops}
-
-    last_epoch = history[-1]["epoch"] if history else how.begin // per_epoch
-    for epoch in range(last_epoch + 1, -(-how.steps // per_epoch) + 1):
-        net.train()
-        begin, end = max((epoch - 1) * per_epoch, how.begin), min(epoch * per_epoch, how.steps)
-        first = max(begin, state.step if state is not None else begin)
-        if first == begin:
-            loss_sum.zero_()
-        before = ledger.step_seconds
-        whole = batches(
-            data.train,
-            spec,
-            settings.batch,
-            seed=how.seed,
-            epoch=epoch,
-            channels_last=how.compute.channels_last,
-        )
-        stream = islice(whole, first - (epoch - 1) * per_epoch, end - (epoch - 1) * per_epoch)
-        for step, (images, labels, ids) in enumerate(ledger.charge_each("data", stream), first):
-            offer(step, partial(standing, step))
-            if step in how.points:
-                points.append({"step": step, "epoch": step / per_epoch, **validated(step)[0], **spent()})
-            if step == keep:
-                early = copy_state(net)
-            lr = learning_rate(settings, step, how.steps)
-            passes = UPDATE_PASSES.times(len(images)).total
-
-            if attack is not None:
-                with ledger.phase("attack"):
-                    folded.refresh()
-                    # images and labels are right by construction, and a check would make a GPU wait
-                    result = attack.run(
-                        through.attack,
-                        images,
-                        labels,
-                        sample_ids=ids,
-                        seed=epoch_seed(how.seed, epoch),
-                        verdict=False,
-                        check=False,
-                    )
-                    images = result.images
-                attacked = Passes(result.forwards, result.backwards)
-                ledger.count("attack", attacked, flops)
-                passes += attacked.total
-
-            with ledger.phase("update"):
-                for group in optimiser.param_groups:
-                    group["lr"] = lr
-                optimiser.zero_grad(set_to_none=True)
-                with use_seed(step_seed(how.seed, step)):  # dropout and the like
-                    logits = through.update(images)
-                loss = F.cross_entropy(logits, labels)
-                loss.backward()  # type: ignore[no-untyped-call]
-                if masking is not None:
-                    masking.mask_gradients()
-                watch.step(step, loss, images)
-                optimiser.step()
-                if masking is not None:
-                    masking.mask_parameters()
-                loss_sum += loss.detach()
-            ledger.count("update", UPDATE_PASSES.times(len(images)), flops)
-            meter.advance(1, passes)
-
-        watch.check()
-        found, standing_clean = validated(end)
-        enough = False
-        told: dict[str, Any] = {}
-        if each_epoch is not None:
-            with ledger.phase("prune"):
-                told, enough = each_epoch.look()
-            enough = enough and (keep is None or keep < end)  # what is to be given back must be there
-        history.append(
-            {
-                "epoch": epoch,
-                "step": end,
-                "lr": learning_rate(settings, end - 1, how.steps),
-                "train_loss": float(loss_sum) / (end - begin),
-                **found,
-                **spent(),
-                **told,
-            }
-        )
-        chosen = f"val_{how.evaluate.select_by}"
-        if history[-1][chosen] > max((h[chosen] for h in history[:-1]), default=-1.0):
-            with ledger.phase("checkpoint"):
-                best, best_epoch = copy_state(net), epoch
-        ledger.settle()
-        ledger.end_epoch()
-        shown = f"clean {found['val_clean']:.1%}  robust {found['val_robust']:.1%}"
-        meter.note(f"epoch {epoch}/{-(-how.steps // per_epoch)}  {shown}")
-        if masking is not None:
-            masking.check()
-        watch.pace(epoch, ledger.step_seconds - before, end - first)
-        watch.classes(history, standing_clean, data.val.labels, last=enough or end == how.steps)
-        with ledger.phase("checkpoint"):
-            good = standing(end)
-        if watch.overfitted(history, data.val.labels) and settings.overfitting == "restore-best":
-            load_weights(net, best, "best epoch")
-            early = best if early is None and keep is not None else early
-            return TrainingResult(
-                best, best_epoch, best, best_epoch, history, early, tuple(watch.warnings), points
-            )
-        if enough:
-            break
-    return TrainingResult(
-        best, best_epoch, copy_state(net), epoch, history, early, tuple(watch.warnings), points
+    state = TrainingState(
+        net=net,
+        optimiser=make_optimiser(net, settings),
+        method=make_method(settings),
+        monitor=Monitor(
+            net, ledger.stage, session.meter, partial(learning_rate, settings, steps=config.steps)
+        ),
+        ledger=ledger,
+        hook=session.hook,
+        step=config.begin,
+        epoch=config.begin // per_epoch,
+        loss_sum=torch.zeros((), device=data.train.images.device),
+        best=copy_state(net),
     )
-
-
-def make_optimiser(net: nn.Module, settings: Training) -> torch.optim.Optimizer:
-    """SGD with momentum, or Adam with the momentum as its beta1; weight decay is added to the gradient."""
-    if settings.optimiser == "adam":
-        betas = (settings.momentum, 0.999)
-        return torch.optim.Adam(
-            net.parameters(), lr=settings.lr, betas=betas, weight_decay=settings.weight_decay
-        )
-    return torch.optim.SGD(
-        net.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
-
-
-def copy_state(net: nn.Module) -> StateDict:
-    """A copy of the net's parameters and buffers, in host memory."""
-    return {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in net.state_dict().items()
-    }
+    flops = forward_flops(net, data.spec.shape)
+    if session.saved is not None:
+        state.load_state_dict(session.saved)
+        session.checkpointer.hold(state.step, session.saved)
+    with ledger.phase("compile" if compute.compile else "other"):
+        images = to_float(data.train.images[: settings.batch], compute.channels_last)
+        nets, warnings = training_networks(net, folded, compute, images)
+    state.monitor.begin(warnings, ledger.step_seconds, state.step)
+    return state, _Setup(data, config, session, nets, folded, masking, flops, per_epoch)

@@ -1,4 +1,4 @@
-"""Watchers in training: what goes wrong is said when it happens, and where."""
+"""Monitors of a training: each notices one thing that goes wrong, when it happens and where."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,59 +12,59 @@ from robust_tickets.base.progress import StageProgress
 
 _NEVER = torch.iinfo(torch.int64).max
 _SLOW = 1.5  # times the seconds a step of the fastest epoch
-_LONG = 1.0  # seconds of an epoch's steps, below which other things than the machine's pace decide
-_SEEING = 1.5  # times the share that a net gets which says one class: what it must have reached to lose it
+_LEAST_SECONDS = 1.0  # of an epoch's steps; below it other things than the machine's pace decide
+_ABOVE_CHANCE = 1.5  # times the accuracy of always the same class: what a network must reach to lose it
+_DEVIATIONS = 3.0  # of a share of so many images: a smaller fall may be chance
 _SHOWN: set[str] = set()  # warnings that every training of a process would repeat
-_DEVIATIONS = 3.0  # of a share of so many images, before a fall is more than chance
 
 
 class DivergedError(InputError):
     """Loss, gradients or weights are no longer finite."""
 
 
-class Finite:
-    """Remembers at which step the loss or a parameter's gradient was first not finite.
+class FiniteMonitor:
+    """Remembers the step at which the loss or a parameter's gradient was first not finite.
 
-    To look makes no GPU wait; to ask does.
+    `observe` makes no GPU wait; `first` does.
     """
 
     def __init__(self, net: nn.Module) -> None:
-        self._named = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
-        self._first: Tensor | None = None
+        self._parameters = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+        self._steps: Tensor | None = None  # of the loss, then of each parameter
 
     @torch.no_grad()
-    def look(self, step: int, loss: Tensor) -> None:
+    def observe(self, step: int, loss: Tensor) -> None:
         """Look at the loss of a step, and at the gradients that it gave."""
         fine = torch.ones((), dtype=torch.bool, device=loss.device)
-        finite = [fine if p.grad is None else p.grad.isfinite().all() for _, p in self._named]
-        found = torch.stack([loss.detach().isfinite(), *finite])
-        first = torch.full(found.shape, _NEVER, device=loss.device) if self._first is None else self._first
-        self._first = torch.where(found, first, first.clamp(max=step))
+        gradients = [fine if p.grad is None else p.grad.isfinite().all() for _, p in self._parameters]
+        finite = torch.stack([loss.detach().isfinite(), *gradients])
+        steps = torch.full(finite.shape, _NEVER, device=loss.device) if self._steps is None else self._steps
+        self._steps = torch.where(finite, steps, steps.clamp(max=step))
 
-    def broken(self) -> tuple[int, str] | None:
-        """The first step at which something was not finite, and what that was; None if nothing was."""
-        first = [] if self._first is None else self._first.tolist()
-        step = min(first, default=_NEVER)
+    def first(self) -> tuple[int, str] | None:
+        """The first step with something not finite, and what that was; None if there was none."""
+        steps = [] if self._steps is None else self._steps.tolist()
+        step = min(steps, default=_NEVER)
         if step == _NEVER:
             return None
-        if first[0] == step:
+        if steps[0] == step:
             return step, "the loss"
         # gradients go from the last layer to the first: the last that is not finite was the first to be so
-        names = [name for (name, _), at in zip(self._named, first[1:], strict=True) if at == step]
+        names = [name for (name, _), at in zip(self._parameters, steps[1:], strict=True) if at == step]
         return step, f"the gradient of {names[-1]}"
 
 
 @torch.no_grad()
 def not_finite(net: nn.Module, images: Tensor) -> str:
-    """The parameter, or else the layer by the order of its call, whose values are not finite; or nothing."""
+    """The first parameter, or else the first layer called, with values that are not finite; or nothing."""
     for name, parameter in net.named_parameters():
         if not bool(parameter.isfinite().all()):
             return f"{name} is not finite"
-    found: list[str] = []
+    layers: list[str] = []
 
     def look(name: str, output: object) -> None:
-        if isinstance(output, Tensor) and not found and not bool(output.isfinite().all()):
-            found.append(f"what {name} gives is not finite")
+        if isinstance(output, Tensor) and not layers and not bool(output.isfinite().all()):
+            layers.append(f"the output of {name} is not finite")
 
     hooks = [
         layer.register_forward_hook(lambda _layer, _inputs, output, name=name: look(name, output))
@@ -76,134 +76,146 @@ def not_finite(net: nn.Module, images: Tensor) -> str:
     finally:
         for hook in hooks:
             hook.remove()
-    return next(iter(found), "")
+    return next(iter(layers), "")
 
 
-def collapsed(standing: Tensor, labels: Tensor) -> int | None:
-    """The one class whose images alone are right, bool and int64 (N,), where there are several classes."""
-    right = set(labels[standing.to(labels.device)].tolist())
-    return right.pop() if len(right) == 1 and len(set(labels.tolist())) > 1 else None
+def collapsed_class(right: Tensor, labels: Tensor) -> int | None:
+    """The only class whose images are classified right, if it is one of several.
+
+    right: bool (N,); labels: int64 (N,).
+    """
+    classes = set(labels[right.to(labels.device)].tolist())
+    return classes.pop() if len(classes) == 1 and len(set(labels.tolist())) > 1 else None
 
 
-class Pace:
+class PaceMonitor:
     """Notices when steps take longer than they did."""
 
     def __init__(self) -> None:
+        self._seconds, self._steps = 0.0, 0
         self._fastest = math.inf
         self._slow = False
 
+    def begin(self, seconds: float, steps: int) -> None:
+        """Before the first epoch that is timed: what the training has taken so far."""
+        self._seconds, self._steps = seconds, steps
+
     def slowed(self, seconds: float, steps: int) -> float | None:
-        """How many times the fastest epoch's seconds a step took, where an epoch is the first slow one."""
-        if seconds < _LONG or steps == 0:
+        """How many times as long as in the fastest epoch a step took, in the first of several slow epochs.
+
+        seconds, steps: of the training so far, at the end of an epoch.
+        """
+        spent, taken = seconds - self._seconds, steps - self._steps
+        self._seconds, self._steps = seconds, steps
+        if spent < _LEAST_SECONDS or taken == 0:
             return None
-        each = seconds / steps
+        each = spent / taken
         self._fastest = min(self._fastest, each)
         before, self._slow = self._slow, each > _SLOW * self._fastest
         return each / self._fastest if self._slow and not before else None
 
 
 def overfitted(history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
-    """Catastrophic overfitting in the last epoch of a history, validated on images of these labels (N,).
+    """Whether the last epoch of a history overfitted catastrophically; labels: int64 (N,), of validation.
 
-    Robust accuracy under PGD fell to less than half of its best, by more than chance, while FGSM breaks no
-    more than then: so do nets that are trained with a single step (Wong et al. 2020, "Fast is better than
-    free", section 5.4).
+    Robust accuracy under PGD fell to less than half of its best, by more than chance, while that under FGSM
+    is no lower than it was then: networks trained with a single step do so (Wong et al. 2020, "Fast is better
+    than free", section 5.4).
     """
     if len(history) < 2 or "val_fgsm" not in history[-1]:
         return False
     now = history[-1]
     best = max(history[:-1], key=lambda record: float(record["val_robust"]))
-    top, blind = best["val_robust"], float(labels.bincount().max()) / len(labels)
-    if top < _SEEING * blind:
+    top, one_class = best["val_robust"], float(labels.bincount().max()) / len(labels)
+    if top < _ABOVE_CHANCE * one_class:
         return False
     chance = _DEVIATIONS * math.sqrt(top * (1 - top) / len(labels))
     return bool(now["val_robust"] < min(top / 2, top - chance) and now["val_fgsm"] >= best["val_fgsm"])
 
 
 class Monitor:
-    """All watchers of one training: what diverges is stopped, other things are said at once and kept.
+    """All monitors of one training: a divergence ends it, everything else is a warning.
 
-    stage, rate: what it is called, and its learning rate at a step, for messages. last: keeps the last good
-    state, called once something has diverged.
+    net: the network; stage: name of the stage, for messages; meter: shows warnings; rate: the learning rate
+    at a step.
     """
 
     def __init__(
-        self,
-        net: nn.Module,
-        stage: str,
-        meter: StageProgress,
-        rate: Callable[[int], float],
-        last: Callable[[], None] = lambda: None,
+        self, net: nn.Module, stage: str, meter: StageProgress, rate: Callable[[int], float]
     ) -> None:
         self.warnings: list[str] = []
-        self._net, self._stage, self._meter, self._rate, self._last = net, stage, meter, rate, last
-        self._finite, self._pace = Finite(net), Pace()
+        self._net, self._stage, self._meter, self._rate = net, stage, meter, rate
+        self._finite, self._pace = FiniteMonitor(net), PaceMonitor()
 
-    def foresee(self, warnings: Sequence[str]) -> None:
-        """Before the first step: what will be otherwise than asked for; shown once in a process."""
+    def begin(self, warnings: Sequence[str], seconds: float, steps: int) -> None:
+        """Before the first step.
+
+        warnings: what will differ from the recipe, shown once in a process. seconds, steps: of this training
+        so far.
+        """
+        self._pace.begin(seconds, steps)
         for text in warnings:
-            if text not in self.warnings:  # a training that goes on has said it
+            if text not in self.warnings:  # a training that resumes has it already
                 self.warnings.append(text)
             if text not in _SHOWN:
                 _SHOWN.add(text)
                 self._meter.warn(text)
 
-    def step(self, step: int, loss: Tensor, images: Tensor) -> None:
+    def observe(self, step: int, loss: Tensor, images: Tensor) -> None:
         """After the gradients of a step on these images; on a CPU, which never waits, raises as `check`."""
-        self._finite.look(step, loss)
+        self._finite.observe(step, loss)
         if loss.device.type == "cpu":
             self.check(images)
 
     def check(self, images: Tensor | None = None) -> None:
         """Raise DivergedError if anything was not finite so far; images: those of the step just taken."""
-        broken = self._finite.broken()
-        if broken is not None:
-            step, what = broken
-            where = "" if images is None else not_finite(self._net, images)
-            raise self.diverged(step, f"{what} is not finite" + (f", and {where}" if where else ""))
+        first = self._finite.first()
+        if first is not None:
+            step, value = first
+            place = "" if images is None else not_finite(self._net, images)
+            raise self.diverged(step, f"{value} is not finite" + (f", and {place}" if place else ""))
 
-    def diverged(self, step: int, what: str) -> DivergedError:
-        """What to raise where a training diverged at a step; the last good state is kept."""
-        self._last()
+    def diverged(self, step: int, reason: str) -> DivergedError:
+        """The error of a training that diverged at a step."""
         return DivergedError(
-            f"the {self._stage} diverged at step {step}, at a learning rate of {self._rate(step):g}: {what}; "
-            "lower the learning rate, search.lr or train.lr, or look for what makes the net's own values "
-            "infinite"
+            f"the {self._stage} diverged at step {step}, at a learning rate of {self._rate(step):g}: "
+            f"{reason}; "
+            "lower the learning rate, search.lr or train.lr, or look for what makes the net's own "
+            "values infinite"
         )
 
-    def pace(self, epoch: int, seconds: float, steps: int) -> None:
-        """After an epoch: the seconds that its steps took."""
+    def check_pace(self, epoch: int, seconds: float, steps: int) -> None:
+        """After an epoch: warn if the machine has slowed down; seconds, steps: of the training so far."""
         slow = self._pace.slowed(seconds, steps)
         if slow is not None:
             self._warn(
                 f"epoch {epoch}: the machine slowed down: a step took {slow:.1f} times as long as before"
             )
 
-    def classes(
-        self, history: Sequence[dict[str, Any]], standing: Tensor, labels: Tensor, last: bool
+    def check_collapse(
+        self, history: Sequence[dict[str, Any]], right: Tensor, labels: Tensor, last: bool
     ) -> None:
-        """After the last epoch of a history: which validation images are right, bool (N,).
+        """Warn if the network classifies a single class right; right: bool (N,), labels: int64 (N,).
 
-        That one class alone is right is the way of many beginnings: it is said where a net got more of them
-        before, and at the end.
+        Many trainings begin like that: it is a warning in the last epoch, and where accuracy was higher.
         """
         epoch, now = history[-1]["epoch"], history[-1]["val_clean"]
-        only = collapsed(standing, labels)
-        more = any(record["val_clean"] >= 2 * now for record in history[:-1])
-        if only is not None and (more or last):
+        only = collapsed_class(right, labels)
+        higher = any(record["val_clean"] >= 2 * now for record in history[:-1])
+        if only is not None and (higher or last):
             self._warn(
                 f"epoch {epoch}: the net collapsed: of the validation images only class {only} is right"
             )
 
     def overfitted(self, history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
-        """Whether the last epoch of a history overfitted catastrophically; labels: of its images."""
+        """Whether the last epoch overfitted catastrophically; labels: int64 (N,), of validation."""
         if not overfitted(history, labels):
             return False
         now = history[-1]
-        if not overfitted(history[:-1], labels):  # said once, until it gets better
+        if not overfitted(history[:-1], labels):  # once, until it gets better
             self._warn(
-                f"epoch {now['epoch']}: catastrophic overfitting: FGSM leaves {now['val_fgsm']:.1%} of the "
-                f"validation images standing, PGD {now['val_robust']:.1%}"
+                f"epoch {now['epoch']}: catastrophic overfitting: {now['val_fgsm']:.1%} of the validation "
+                f"images are robust to FGSM, {now['val_robust']:.1%} to PGD"
             )
         return True
 

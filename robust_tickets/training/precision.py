@@ -1,8 +1,7 @@
 """How the passes of a training are computed: in float32 or bfloat16, eager or compiled."""
 
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import cast
 
@@ -13,10 +12,11 @@ from attacks.attack import inspected
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe.fields import Compute
+from robust_tickets.training.methods.base import Networks
 
 
 class Bfloat16(nn.Module):
-    """A net whose passes are computed in bfloat16 (autocast); its weights and logits stay float32."""
+    """A network whose passes are computed in bfloat16 (autocast); its weights and logits stay float32."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -29,39 +29,30 @@ class Bfloat16(nn.Module):
         return logits.float()
 
 
-@dataclass(frozen=True)
-class Through:
-    """What passes go through: for the update the net, for the training attack its folded view.
-
-    Validation and evaluation ask neither: they are computed in float32 and eager, whatever is trained.
-    """
-
-    update: Callable[[Tensor], Tensor]
-    attack: nn.Module
-
-
-def passes_of(
+def training_networks(
     net: nn.Module, folded: FoldedNet, compute: Compute, images: Tensor
-) -> tuple[Through, list[str]]:
-    """The passes that the recipe asks for, and what is to be said where the machine cannot do all of it.
+) -> tuple[Networks, list[str]]:
+    """The forms of a network that its method calls, and a warning for each setting the machine cannot do.
 
-    They share net's and view's memory. What is compiled is compiled now, on images (N, C, H, W) like those to
-    come; the net, its modes and the generators are afterwards as they were.
+    net: the network; folded: its view for attacks; images: (N, C, H, W), like those to come.
+
+    They share memory with both. Code is compiled now, and the network, its modes and the generators are
+    afterwards as they were. Validation and evaluation use `folded` itself, in float32 and eager.
     """
-    compute, said = possible(compute, images.device.type)
+    compute, warnings = supported_compute(compute, images.device.type)
     if compute.compile:
         torch._dynamo.reset()  # each training pays for its own code, whatever else the process has trained
-        made = _made(net, folded, compute)
+        nets = _networks(net, folded, compute)
         try:
             with use_seed(0):
-                _warm_up(made, net, images)
+                _warm_up(nets, net, images)
         except Exception as error:  # whatever the net's code, or the machine's compiler, makes torch raise
-            said.append(_without_compile(error))
+            warnings.append(_without_compile(error))
             compute = replace(compute, compile=False)
-    return _made(net, folded, compute), said
+    return _networks(net, folded, compute), warnings
 
 
-def _made(net: nn.Module, folded: FoldedNet, compute: Compute) -> Through:
+def _networks(net: nn.Module, folded: FoldedNet, compute: Compute) -> Networks:
     update, attack = net, cast(nn.Module, folded)
     if compute.compile:
         # a training's batches all have one shape, so code for any shape has nothing to gain
@@ -70,19 +61,20 @@ def _made(net: nn.Module, folded: FoldedNet, compute: Compute) -> Through:
         attack = Bfloat16(attack)
     if compute.precision == "bf16":
         update = Bfloat16(update)
-    return Through(update, attack)
+    return Networks(update, folded, attack)
 
 
-def _warm_up(through: Through, net: nn.Module, images: Tensor) -> None:
-    """Take a step's passes, and leave the net as it was."""
+def _warm_up(nets: Networks, net: nn.Module, images: Tensor) -> None:
+    """Take a step's passes, and leave the network as it was."""
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     modes = [(module, module.training) for module in net.modules()]
     net.train()
+    attack = nets.attack
     try:
-        with inspected(through.attack):
+        with inspected(attack):
             point = images.detach().requires_grad_()
-            torch.autograd.grad(through.attack(point).sum(), point)
-        through.update(images).sum().backward()  # type: ignore[no-untyped-call]
+            torch.autograd.grad(attack(point).sum(), point)
+        nets.update(images).sum().backward()  # type: ignore[no-untyped-call]
     finally:
         for parameter in net.parameters():
             parameter.grad = None
@@ -93,20 +85,20 @@ def _warm_up(through: Through, net: nn.Module, images: Tensor) -> None:
                 buffer.copy_(value)
 
 
-def possible(compute: Compute, device: str) -> tuple[Compute, list[str]]:
-    """What of the recipe's arithmetic the machine can do, and what is to be said of the rest."""
-    said = []
+def supported_compute(compute: Compute, device: str) -> tuple[Compute, list[str]]:
+    """The recipe's arithmetic as far as the machine can do it, and a warning for each part that it cannot."""
+    warnings = []
     if compute.precision != "float32" and not _has_bfloat16(device):
-        said.append(
-            f"compute.precision {compute.precision}: {_named(device)} has no instructions for bfloat16: "
-            "going on in float32"
+        warnings.append(
+            f"compute.precision {compute.precision}: {_device_name(device)} has no instructions for "
+            "bfloat16: going on in float32"
         )
         compute = replace(compute, precision="float32")
-    missing = _no_compiler(device) if compute.compile else None
-    if missing is not None:
-        said.append(_without_compile(missing))
+    error = _compile_error(device) if compute.compile else None
+    if error is not None:
+        warnings.append(_without_compile(error))
         compute = replace(compute, compile=False)
-    return compute, said
+    return compute, warnings
 
 
 def _without_compile(error: Exception) -> str:
@@ -126,13 +118,13 @@ def _has_bfloat16(device: str) -> bool:
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def _named(device: str) -> str:
+def _device_name(device: str) -> str:
     return f"this CPU ({platform.machine()})" if device == "cpu" else torch.cuda.get_device_name()
 
 
 @lru_cache
-def _no_compiler(device: str) -> Exception | None:
-    """What torch.compile raises, tried on next to nothing; None where it works."""
+def _compile_error(device: str) -> Exception | None:
+    """The error of torch.compile, tried on a tiny function; None where it works."""
 
     @torch.compile(dynamic=False)
     def square(numbers: Tensor) -> Tensor:

@@ -1,94 +1,109 @@
-"""Where a training stands between two steps: enough to go on from there and end with the same bits.
+"""The mutable state of a training: enough to resume between two steps and end with the same bits.
 
 Batches, attacks and dropout draw from (seed, epoch or step) alone, so that no generator's state is in it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from attacks.bookmark import State
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.runs import tensor_file
 from robust_tickets.training.checkpoint import load_weights
+from robust_tickets.training.config import EpochHook
+from robust_tickets.training.methods.base import Method
+from robust_tickets.training.monitors import Monitor
+from robust_tickets.training.optimisers import load_optimiser_state, optimiser_state
 
 StateDict = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingState:
-    """The net before step `step` of its schedule, and all that the training has gathered by then.
+    """Everything that changes in a training.
 
-    net, best, early: state dicts; moments: the optimiser's, as `<parameter's number>/<name>`; loss_sum: the
-    losses of the epoch's steps so far; history: a record for each epoch that was validated; warnings: what
-    the watchers saw; ledger: the stage's account so far; validation: where the validation before that step
-    stands, as the states of a bookmark, if one is under way; points: a record for each validation within an
-    epoch; watched: what looks at the net after every epoch remembers.
+    step: steps of the schedule that are over; epoch: whole epochs that are over, validation included.
+    loss_sum: sum of the losses of this epoch's steps so far, a scalar.
+    best, best_epoch: weights and number of the epoch that validation chose, from 1.
+    early: weights before the step that was asked for.
+    history, points: a record for each validation, after epochs and within them.
     """
 
+    net: nn.Module
+    optimiser: Optimizer
+    method: Method
+    monitor: Monitor
+    ledger: Ledger
+    hook: EpochHook | None
     step: int
-    net: StateDict
-    moments: StateDict
-    best: StateDict
-    best_epoch: int
-    early: StateDict | None
+    epoch: int
     loss_sum: Tensor
-    history: list[dict[str, Any]]
-    warnings: tuple[str, ...]
-    ledger: dict[str, Any]
-    validation: list[State] = field(default_factory=list)
+    best: StateDict
+    best_epoch: int = 0
+    early: StateDict | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
     points: list[dict[str, Any]] = field(default_factory=list)
-    watched: StateDict = field(default_factory=dict)
 
-    def restore(self, net: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        """Put net and optimiser back, in place. Raises InputError where they do not fit."""
-        load_weights(net, self.net, "training state")
-        parameters = [p for group in optimiser.param_groups for p in group["params"]]
-        found: dict[int, dict[str, Tensor]] = {}
-        for key, value in self.moments.items():
-            number, _, name = key.partition("/")
-            if not number.isdecimal() or int(number) >= len(parameters):
-                raise InputError(
-                    f"the training state does not fit the optimiser: it has no parameter {number}"
-                )
-            parameter = parameters[int(number)]
-            if value.shape == parameter.shape:
-                # in the parameter's own memory format, as the optimiser had it
-                value = torch.empty_like(parameter, dtype=value.dtype).copy_(value).detach()
-            found.setdefault(int(number), {})[name] = value
-        optimiser.load_state_dict({**optimiser.state_dict(), "state": found})
+    def state_dict(self) -> dict[str, Any]:
+        """A copy in host memory, as a `Checkpointer` saves it. Raises DivergedError rather than a bad one."""
+        self.monitor.check()
+        self.ledger.settle()
+        return {
+            "net": copy_state(self.net),
+            "optimiser": optimiser_state(self.optimiser),
+            "method": _copy(self.method.state_dict()),
+            "hook": {} if self.hook is None else _copy(self.hook.state_dict()),
+            "warnings": list(self.monitor.warnings),
+            "ledger": self.ledger.report(),
+            "step": self.step,
+            "epoch": self.epoch,
+            "loss_sum": self.loss_sum.cpu().clone(),
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "early": self.early,
+            "history": list(self.history),
+            "points": list(self.points),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave, in place, but for the ledger, which others carry on.
+
+        Raises InputError where it is of another training.
+        """
+        try:
+            step, epoch, best_epoch = (
+                tensor_file.field(saved, n, int) for n in ("step", "epoch", "best_epoch")
+            )
+            history, points = ([dict(record) for record in saved[name]] for name in ("history", "points"))
+            warnings = [str(warning) for warning in saved["warnings"]]
+            load_weights(self.net, saved["net"], "training state")
+            load_optimiser_state(self.optimiser, saved.get("optimiser", {}))
+            self.method.load_state_dict(saved.get("method", {}))
+            if self.hook is not None:
+                self.hook.load_state_dict(saved.get("hook", {}))
+            self.loss_sum.copy_(saved["loss_sum"])
+            best, early = dict(saved["best"]), saved["early"]
+        except InputError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise InputError(
+                f"the training state does not fit this training ({type(error).__name__}: {error}): remove it"
+            ) from None
+        self.step, self.epoch, self.best_epoch, self.best, self.early = step, epoch, best_epoch, best, early
+        self.history, self.points, self.monitor.warnings = history, points, warnings
 
 
-class Offer(Protocol):
-    """Told before each step, and often within each validation, how many steps are done.
-
-    It asks for the state when it is time to keep one, or where it is told to do so `now`.
-    """
-
-    def __call__(self, step: int, make: Callable[[], TrainingState], now: bool = False, /) -> None:
-        """Keep the state, or do not."""
+def copy_state(net: nn.Module) -> StateDict:
+    """A copy of a network's parameters and buffers, in host memory."""
+    return _copy(net.state_dict())
 
 
-class EachEpoch(Protocol):
-    """Looks at a training's net after every epoch."""
-
-    def look(self) -> tuple[dict[str, Any], bool]:
-        """What to record of the epoch, and whether the training has done enough."""
-
-    def state(self) -> StateDict:
-        """All that it remembers."""
-
-    def restore(self, state: StateDict) -> None:
-        """Remember what `state` gave."""
-
-
-def optimiser_state(optimiser: torch.optim.Optimizer) -> StateDict:
-    """A copy of what an optimiser remembers, by `<parameter's number>/<name>`, in host memory."""
+def _copy(tensors: StateDict) -> StateDict:
     return {
-        f"{number}/{name}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for number, entries in optimiser.state_dict()["state"].items()
-        for name, value in entries.items()
-        if value is not None  # SGD's momentum before its first step
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
     }

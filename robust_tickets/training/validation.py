@@ -1,54 +1,64 @@
-"""What a training knows of itself: accuracy and loss on the images held out of it."""
+"""Accuracy and loss on the images held out of a training."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks import Bookmark, ThreatModel
-from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Split
 from robust_tickets.evaluation import evaluate
 from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.models.fold import FoldedNet
-from robust_tickets.recipe.fields import Evaluate
+from robust_tickets.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One look at the validation images.
+
+    record: val_clean and val_robust (fractions), val_loss (mean cross-entropy on the clean images), and
+    val_fgsm where that was asked for.
+    right: bool (N,), which images are classified right without an attack.
+    passes: what it took.
+    """
+
+    record: dict[str, Any]
+    right: Tensor
+    passes: Passes
 
 
 def validate(
-    folded: FoldedNet,
-    images: Split,
-    threat: ThreatModel,
-    settings: Evaluate,
-    one_step: bool,
-    channels_last: bool,
-    ledger: Ledger,
-    flops: int,
-    mark: Bookmark,
-) -> tuple[dict[str, Any], Tensor]:
-    """What stands clean, and robust under a PGD that is the same for every epoch and seed; the clean loss.
+    folded: FoldedNet, split: Split, config: TrainingConfig, fgsm: bool, between: Callable[[], None]
+) -> Validation:
+    """Attack the validation images with a PGD that is the same for every epoch and seed.
 
-    Gives val_clean and val_robust (fractions), val_loss (mean cross-entropy on the clean images), and
-    val_fgsm where the training's attack takes `one_step`: where that stands while PGD falls, it has
-    overfitted to such attacks. Then which images are right clean, bool (N,).
+    fgsm: whether to attack them with FGSM too: a network robust to it and not to PGD has overfitted to single
+    steps. between: called between chunks of images. Raises InputError where the network gives NaN.
     """
     folded.refresh()
-    judging = EvaluationConfig(threat, settings.rel_step, settings.batch, channels_last=channels_last)
-    attacks = {"val_robust": f"pgd-{settings.val_steps}"} | ({"val_fgsm": "fgsm"} if one_step else {})
-    rows = list(evaluate.evaluate(folded, images, list(attacks.values()), judging, mark=mark))
+    settings, channels_last = config.evaluate, config.compute.channels_last
+    judging = EvaluationConfig(config.threat, settings.rel_step, settings.batch, channels_last=channels_last)
+    attacks = {"val_robust": f"pgd-{settings.val_steps}"} | ({"val_fgsm": "fgsm"} if fgsm else {})
+    rows = list(
+        evaluate.evaluate(folded, split, list(attacks.values()), judging, advance=lambda *_: between())
+    )
+    passes = Passes(forward=len(split))
     for row in rows:
-        ledger.count("validate", row.passes, flops)
-    found = dict(zip(["val_clean", *attacks], (row.accuracy for row in rows), strict=True))
-    loss = _clean_loss(folded, images, settings.batch, channels_last)
-    ledger.count("validate", Passes(forward=len(images)), flops)
-    return {**found, "val_loss": loss}, rows[0].standing
+        passes.add(row.passes)
+    record = dict(zip(["val_clean", *attacks], (row.accuracy for row in rows), strict=True))
+    record["val_loss"] = _clean_loss(folded, split, settings.batch, channels_last)
+    return Validation(record, rows[0].standing, passes)
 
 
 @torch.no_grad()
-def _clean_loss(folded: FoldedNet, images: Split, batch: int, channels_last: bool) -> float:
+def _clean_loss(folded: FoldedNet, split: Split, batch: int, channels_last: bool) -> float:
     losses = [
         F.cross_entropy(folded(to_float(pixels, channels_last)), labels, reduction="none")
-        for pixels, labels in zip(images.images.split(batch), images.labels.split(batch), strict=True)  # type: ignore[no-untyped-call]
+        for pixels, labels in zip(split.images.split(batch), split.labels.split(batch), strict=True)  # type: ignore[no-untyped-call]
     ]
     return float(torch.cat(losses).double().mean())

@@ -24,10 +24,11 @@ from robust_tickets.evaluation.robustness_csv import COLUMNS
 from robust_tickets.models.fold import fold
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.fields import Data, Pgd, Threat, Train
+from robust_tickets.recipe.fields import Data, Threat, Train
 from robust_tickets.stages import evaluate as evaluate_stage
 from robust_tickets.stages import experiment
 from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.methods.pgd import PGDSettings
 
 SEVERAL = ["fgsm", "pgd(steps=3, restarts=2, loss='margin')", "square(queries=20)"]
 SEVERAL += ["torchattacks:CW(c=1, steps=3)"]
@@ -38,7 +39,7 @@ LENET = ["--model.name", "lenet-300-100", "--model.width", "0.2", "--data.name",
 def trained(tiny_recipe, tmp_path_factory) -> Path:
     """Runs of two seeds, trained without an adversary, for a threat of 16/255."""
     at = tmp_path_factory.mktemp("trained")
-    plain = Train(method="natural", pgd=Pgd(steps=1), epochs=3, batch=32, lr=0.1)
+    plain = Train(method="natural", pgd=PGDSettings(steps=1), epochs=3, batch=32, lr=0.1)
     images = Data("digits", train_images=800, val_images=40)
     what = replace(tiny_recipe, data=images, threat=Threat(Eps("16/255")), train=plain)
     (at / "tiny.toml").write_text(recipes.to_toml(what))

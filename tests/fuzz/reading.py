@@ -19,23 +19,26 @@ from mutations import change_table, change_tensors, mutate
 from PIL import Image
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import SilentProgress, StageProgress
 from robust_tickets.data import load
 from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
 from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe.fields import Data
+from robust_tickets.recipe.fields import Data, Training
+from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe, shipped_names, to_table, to_toml
 from robust_tickets.recipe.recipe import load as load_recipe
 from robust_tickets.runs import files as run_files
 from robust_tickets.runs import tensor_file
-from robust_tickets.stages.checkpointer import Checkpointer, CheckpointInterval
-from robust_tickets.stages.state_files import TRAINING
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import copy_state
+from robust_tickets.training.checkpointer import Checkpointer
+from robust_tickets.training.monitors import Monitor
+from robust_tickets.training.optimisers import make_optimiser
 from robust_tickets.training.published_weights import load_published
-from robust_tickets.training.state import TrainingState
+from robust_tickets.training.state import TrainingState, copy_state
 
 SPEC = ModelSpec("lenet-300-100", 0.03, (1, 8, 8), 10, (0.3,), (0.4,))
 PUBLISHED = ModelSpec("resnet20", 0.5, (3, 8, 8), 10, (0.0,) * 3, (1.0,) * 3)
@@ -54,35 +57,54 @@ def checkpoints(folder: Path) -> list[bytes]:
     return [file.read_bytes()]
 
 
-def states(folder: Path) -> list[bytes]:
-    net = registry.build(SPEC, seed=0)
+def training_state() -> TrainingState:
+    """A training before its first step, with memory of each kind."""
+    net, settings = registry.build(SPEC, seed=0), Training()
     state = TrainingState(
+        net=net,
+        optimiser=make_optimiser(net, settings),
+        method=make_method(settings),
+        monitor=Monitor(net, "train", StageProgress(), lambda step: 0.1),
+        ledger=Ledger("train"),
+        hook=None,
         step=4,
-        net=copy_state(net),
-        moments={"0/momentum_buffer": torch.zeros_like(next(net.parameters())).detach()},
+        epoch=1,
+        loss_sum=torch.zeros(()),
         best=copy_state(registry.build(SPEC, seed=1)),
         best_epoch=1,
-        early=None,
-        loss_sum=torch.zeros(()),
         history=[{"epoch": 1, "step": 4, "val_robust": 0.1}],
-        warnings=(),
-        ledger={"seconds": {}},
         points=[{"step": 2, "epoch": 0.5, "val_loss": 2.3}],
-        watched={"0/fc1.weight": torch.zeros(9, dtype=torch.uint8)},
     )
-    Checkpointer(folder / "states", TRAINING, {}, CheckpointInterval(), print).keep(4, state)
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    state.optimiser.step()
+    return state
+
+
+def states(folder: Path) -> list[bytes]:
+    Checkpointer(folder / "states").save(4, training_state().state_dict())
     return [file.read_bytes() for file in (folder / "states").iterdir()]
 
 
-def read_state(file: Path) -> object:
-    """The newest training state of the file's folder, in a network and an optimiser."""
-    messages: list[str] = []
-    state = Checkpointer(file.parent, TRAINING, {}, CheckpointInterval(), messages.append).newest()
-    if state is None:
-        raise InputError(messages[-1] if messages else "it belongs to another training")
-    net = registry.build(SPEC, seed=0)
-    state.restore(net, torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
+def read_state(file: Path) -> TrainingState:
+    """The newest state of the file's folder, put into a training."""
+    progress = Log()
+    saved = Checkpointer(file.parent, progress=progress).newest()
+    if saved is None:
+        raise InputError(progress.lines[-1] if progress.lines else "it is of another training")
+    state = training_state()
+    state.load_state_dict(saved)
     return state
+
+
+class Log(SilentProgress):
+    """Progress that remembers its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
 
 
 def recipes(folder: Path) -> list[bytes]:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from attacks import APGD, APGDTargeted, Attack, Square, ThreatModel
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
 from robust_tickets.data import load as loading
 from robust_tickets.models.registry import build
 from robust_tickets.recipe.fields import Data, Evaluate
 from robust_tickets.recipe.recipe import load
 from robust_tickets.stages.experiment import model_spec
-from robust_tickets.training.loop import TrainingConfig, fit
+from robust_tickets.training.config import Session, TrainingConfig
+from robust_tickets.training.loop import fit
 
 pytest.importorskip("pyautoattack", reason="make oracle installs it")
 
@@ -45,7 +45,7 @@ def digits() -> tuple[nn.Module, Tensor, Tensor]:
         how = TrainingConfig(
             settings, 4 * (len(images.train) // 64), threat, Evaluate(val_steps=1), recipe.compute, 0
         )
-        fit(net, None, images, how, ledger, StageProgress())
+        fit(net, None, images, how, Session(ledger))
     pixels = torch.cat([images.test.images, images.train.images])[:N].float() / 255
     return net.eval(), pixels, torch.cat([images.test.labels, images.train.labels])[:N]
 

@@ -13,6 +13,7 @@ from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.masking import Masking
 from robust_tickets.recipe.fields import Search
 from robust_tickets.tickets.search import find_ticket
+from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 
 
@@ -58,7 +59,7 @@ def test_both_layers_are_masked_after_every_step(optimiser, net, tiny_data, how)
             assert torch.all(net.second.weight[keep] != 0.0)
 
     how = replace(how, settings=replace(how.settings, method="fgsm", optimiser=optimiser))
-    fit(net, mask, tiny_data, how, Ledger("train"), Watch())
+    fit(net, mask, tiny_data, how, Session(Ledger("train"), Watch()))
     assert Watch.steps == 8
 
 
@@ -73,7 +74,7 @@ def test_a_pruned_entry_is_counted_once(net):
 def test_a_search_removes_its_exact_share(scope, net, tiny_data, how):
     search = Search(method="natural", scope=scope, ratio=0.3, rounds=2, batch=32, lr=0.05)
     how = replace(how, settings=search)
-    found = find_ticket(net, tiny_data, search, how, Ledger("search"), StageProgress())
+    found = find_ticket(net, tiny_data, search, how, Session(Ledger("search")))
     sizes = [64 * 64 + 640] if scope == "global" else [64 * 64, 640]
     for _ in range(2):
         sizes = [size - round(0.3 * size) for size in sizes]

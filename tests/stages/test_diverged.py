@@ -2,12 +2,11 @@
 
 import pytest
 
-from robust_tickets.base.machine import Machine
+from robust_tickets.base.machine import CheckpointInterval, Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import train
-from robust_tickets.stages.checkpointer import CheckpointInterval
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.training import monitors
 from robust_tickets.training.monitors import DivergedError
@@ -18,10 +17,10 @@ def diverging(monkeypatch):
     """Let the loss be infinite at a step."""
 
     def at(number):
-        look = monitors.Finite.look
+        look = monitors.FiniteMonitor.observe
         monkeypatch.setattr(
-            monitors.Finite,
-            "look",
+            monitors.FiniteMonitor,
+            "observe",
             lambda self, step, loss: look(self, step, loss * (1e400 if step == number else 1)),
         )
 

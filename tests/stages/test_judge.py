@@ -30,7 +30,7 @@ from robust_tickets.stages.checkpointer import CheckpointInterval
 from robust_tickets.stages.evaluation_run import EvaluationRequest
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import copy_state
+from robust_tickets.training.state import copy_state
 
 ATTACKS = ("pgd-3", "square(queries=8)", "torchattacks:CW(c=1, steps=2)")
 SILENT = Machine("cpu", SilentProgress())

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
+from every_state import EveryState
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import SilentProgress, StageProgress
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models import flops, registry
@@ -29,8 +30,9 @@ from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training import export
 from robust_tickets.training.checkpoint import Checkpoint, load_weights
-from robust_tickets.training.loop import TrainingConfig, copy_state, fit
-from robust_tickets.training.state import TrainingState
+from robust_tickets.training.config import Session, TrainingConfig
+from robust_tickets.training.loop import fit
+from robust_tickets.training.state import copy_state
 
 SHAPE = (1, 8, 8)
 
@@ -52,7 +54,7 @@ def search(what: Recipe, data: Dataset, **changes: object) -> tuple[SearchResult
     net, what, how = parts(what, data, **changes)
     ledger = Ledger("search")
     with ledger.measure():
-        return find_ticket(net, data, what.search, how, ledger, StageProgress()), ledger
+        return find_ticket(net, data, what.search, how, Session(ledger)), ledger
 
 
 def test_rounds_are_train_cut_rewind_and_shrink_written_out(channels: Recipe, tiny_data: Dataset) -> None:
@@ -65,7 +67,7 @@ def test_rounds_are_train_cut_rewind_and_shrink_written_out(channels: Recipe, ti
         small = compact_net(net, mask, SHAPE)
         assert small.mask is None
         before = account.charged_passes
-        fit(small.net, None, tiny_data, how, account, StageProgress())
+        fit(small.net, None, tiny_data, how, Session(account))
         spent.append((account.charged_passes - before, flops.forward_flops(small.net, SHAPE)))
         load_weights(net, small.plan.whole(copy_state(small.net), init), "round")
         scores = channel_scores(groups, SCORES[what.search.criterion](prunable(net), mask), mask)
@@ -92,31 +94,24 @@ def test_a_search_that_was_stopped_in_a_smaller_net_ends_the_same(
     channels: Recipe, tiny_data: Dataset
 ) -> None:
     rounds: list[SearchResult] = []
-    states: list[tuple[int, TrainingState]] = []
     net, what, how = parts(channels, tiny_data)
-
-    def offer(number: int):
-        return lambda step, state, now=False: states.append((number, state()))
-
-    ledger = Ledger("search")
+    ledger, every = Ledger("search"), EveryState()
     with ledger.measure():
-        whole = find_ticket(
-            net, tiny_data, what.search, how, ledger, StageProgress(), each_round=rounds.append, offer=offer
-        )
-    for number, state in [states[2], [each for each in states if each[0] == 2][3]]:
+        session = Session(ledger, checkpointer=every)
+        whole = find_ticket(net, tiny_data, what.search, how, session, each_round=rounds.append)
+    numbers = [identity["round"] for identity in every.identities]
+    for place in (2, numbers.index(2) + 3):
         net, _, _ = parts(channels, tiny_data)
         again = Ledger("search")
-        again.add_report(state.ledger)
+        again.add_report(every.states[place]["ledger"])
         with again.measure():
             found = find_ticket(
                 net,
                 tiny_data,
                 what.search,
                 how,
-                again,
-                StageProgress(),
-                earlier=rounds[0] if number == 2 else None,
-                state=state,
+                Session(again, saved=every.states[place]),
+                earlier=rounds[0] if numbers[place] == 2 else None,
             )
         assert found.mask == whole.mask
         assert [r["train_loss"] for r in found.history] == [r["train_loss"] for r in whole.history]
@@ -209,7 +204,7 @@ def test_a_ticket_of_channels_can_be_trained_with_its_zeros(channels: Recipe, ti
     for compact in (True, False):
         begins = starting_net(net.double(), ticket, SHAPE, replace(what.compute, compact=compact))
         assert (begins.removed > 0) == compact
-        fitted = fit(begins.net.double(), begins.mask, tiny_data, how, Ledger("train"), StageProgress())
+        fitted = fit(begins.net.double(), begins.mask, tiny_data, how, Session(Ledger("train")))
         losses.append([record["train_loss"] for record in fitted.history])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
@@ -274,11 +269,11 @@ def test_a_net_that_counts_its_channels_says_so_before_training(channels: Recipe
         ledger.measure(),
         pytest.raises(InputError, match=r"channels of one\.weight cannot be removed.*counts on how many"),
     ):
-        find_ticket(Counting(), tiny_data, what.search, how, ledger, StageProgress())
+        find_ticket(Counting(), tiny_data, what.search, how, Session(ledger))
     assert ledger.charged_passes == 0
     with_zeros = replace(how, compute=replace(how.compute, compact=False))
     with ledger.measure():
-        found = find_ticket(Counting(), tiny_data, what.search, with_zeros, ledger, StageProgress())
+        found = find_ticket(Counting(), tiny_data, what.search, with_zeros, Session(ledger))
     assert found.mask.density < 1
 
 
@@ -301,7 +296,7 @@ def test_nor_is_its_ticket_found_at_the_init(channels: Recipe, tiny_data: Datase
     _, what, how = parts(channels, tiny_data, rounds=1, ratio=0.5, pruning_method="snip")
     ledger = Ledger("search")
     with ledger.measure(), pytest.raises(InputError, match=r"channels of one\.weight cannot be removed"):
-        find_ticket(Counting(), tiny_data, what.search, how, ledger, StageProgress())
+        find_ticket(Counting(), tiny_data, what.search, how, Session(ledger))
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -339,4 +334,4 @@ def test_a_net_that_cannot_be_narrowed_is_named(channels: Recipe, tiny_data: Dat
     with pytest.raises(
         InputError, match=r"0\.weight cannot be pruned; 1 \(GroupNorm\).*search.ignored_layers 0\.weight"
     ):
-        find_ticket(net, tiny_data, what.search, how, Ledger("search"), StageProgress())
+        find_ticket(net, tiny_data, what.search, how, Session(Ledger("search")))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import SilentProgress, StageProgress
+from robust_tickets.base.machine import CheckpointInterval, Machine
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import registry
@@ -20,14 +20,14 @@ from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Compare
 from robust_tickets.report.read import arm_result
 from robust_tickets.runs.directory import RunDirectory
-from robust_tickets.stages import checkpointer
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
-from robust_tickets.stages.checkpointer import CheckpointInterval
 from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.tickets.mask_distance import QUEUE, MaskConvergence, jaccard_distance
 from robust_tickets.tickets.search import find_ticket
 from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training import checkpointer
+from robust_tickets.training.config import Session
 
 SETS = st.lists(st.booleans(), min_size=6, max_size=6)
 
@@ -59,7 +59,7 @@ def search(recipe, data, **changes):
     ledger = Ledger("search")
     with ledger.measure():
         how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
-        found = find_ticket(net, data, recipe.search, how, ledger, StageProgress(), rewind=plan.rewind)
+        found = find_ticket(net, data, recipe.search, how, Session(ledger), rewind=plan.rewind)
     return net, found, ledger
 
 
@@ -101,7 +101,7 @@ def test_the_distances_are_those_of_the_masks_that_would_be_cut(tiny_recipe, tin
         net = registry.build(model_spec(recipe, tiny_data.spec), seed=0)
         plan = planning.search_plan(recipe, tiny_data.spec)
         how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
-        masks.append(find_ticket(net, tiny_data, recipe.search, how, Ledger("search"), StageProgress()).mask)
+        masks.append(find_ticket(net, tiny_data, recipe.search, how, Session(Ledger("search"))).mask)
     assert whole.history[1]["mask_distances"] == [jaccard_distance(masks[1], masks[0])]
     assert whole.history[2]["mask_distances"] == [jaccard_distance(masks[2], m) for m in (masks[1], masks[0])]
 
@@ -135,7 +135,7 @@ def test_a_mask_that_would_empty_a_layer_now_is_no_mask():
         return found
 
     watch = MaskConvergence(Mask({"a": torch.ones(2) > 0}), cut, 0.5)
-    assert [watch.look()[0]["mask_distances"] for _ in range(4)] == [[], [0.0], [], []]
+    assert [watch()[0]["mask_distances"] for _ in range(4)] == [[], [0.0], [], []]
 
 
 def test_what_it_remembers_can_be_put_back():
@@ -143,10 +143,10 @@ def test_what_it_remembers_can_be_put_back():
     drawn = [Mask({n: torch.rand(k.shape) < 0.5 for n, k in full.items()}) for _ in range(7)]
     one = MaskConvergence(full, iter(drawn).__next__, 0.1)
     for _ in range(QUEUE + 1):
-        one.look()
+        one()
     other = MaskConvergence(full, iter(drawn[QUEUE + 1 :]).__next__, 0.1)
-    other.restore(one.state())
-    assert other.look() == one.look()
+    other.load_state_dict(one.state_dict())
+    assert other() == one()
 
 
 def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path, monkeypatch):
@@ -162,15 +162,15 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
     class Stop(BaseException):
         pass
 
-    keep, left = checkpointer.Checkpointer.keep, [5, 14, 18]
+    save, left = checkpointer.Checkpointer.save, [5, 14, 18]
 
-    def kept(self, step, state):
-        keep(self, step, state)
+    def saved(self, step, state):
+        save(self, step, state)
         if left and step >= left[0]:
             left.pop(0)
             raise Stop
 
-    monkeypatch.setattr(checkpointer.Checkpointer, "keep", kept)
+    monkeypatch.setattr(checkpointer.Checkpointer, "save", saved)
     machine = Machine("cpu", SilentProgress(), CheckpointInterval(0, 1))
     for _ in range(3):
         with pytest.raises(Stop):

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
 from robust_tickets.models import registry
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.densities import DENSITIES, layer_counts, random_mask
@@ -23,7 +22,9 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.tickets.search import find_ticket
 from robust_tickets.tickets.snip import snip
-from robust_tickets.training.loop import copy_state, fit
+from robust_tickets.training.config import Session
+from robust_tickets.training.loop import fit
+from robust_tickets.training.state import copy_state
 
 
 def search(recipe, data, **changes):
@@ -33,7 +34,7 @@ def search(recipe, data, **changes):
     how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
     ledger = Ledger("search")
     with ledger.measure():
-        found = find_ticket(net, data, recipe.search, how, ledger, StageProgress())
+        found = find_ticket(net, data, recipe.search, how, Session(ledger))
     return net, found, how, ledger, recipe
 
 
@@ -56,7 +57,7 @@ def test_snip_is_how_the_loss_moves_with_a_factor_on_each_weight():
     net = Toy().double()
     images, labels = torch.rand(5, 1, 4, 4).double(), torch.tensor([0, 1, 2, 3, 0])
     before = copy_state(net)
-    found = snip(net, images, labels)
+    found = snip(net, lambda twin: F.cross_entropy(twin(images), labels))
     assert all(torch.equal(value, before[name]) for name, value in copy_state(net).items())
     assert found.keys() == prunable(net).keys()
     step = 1e-6
@@ -81,7 +82,8 @@ def test_snip_keeps_the_weights_of_highest_sensitivity_and_costs_one_batch(tiny_
     images, labels, _ = next(
         batches(tiny_data.train, tiny_data.spec, 32, seed=0, epoch=1, channels_last=how.compute.channels_last)
     )
-    assert found.mask == prune(snip(net, images, labels), Mask.full(net), 0.7)
+    scores = snip(net, lambda twin: F.cross_entropy(twin(images), labels))
+    assert found.mask == prune(scores, Mask.full(net), 0.7)
     assert all(torch.equal(found.init[name], value) for name, value in copy_state(net).items())
     assert found.history == []
     assert found.rounds == 1
@@ -171,7 +173,7 @@ def test_fine_tuning_goes_on_from_the_trained_weights(tiny_recipe, tiny_data):
     net = registry.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
     mask = Mask.full(net)
     for _ in range(2):
-        fit(net, mask, tiny_data, how, Ledger("train"), StageProgress())
+        fit(net, mask, tiny_data, how, Session(Ledger("train")))
         mask = prune(SCORES[tiny_recipe.search.criterion](prunable(net), mask), mask, 0.4)
     assert found.mask == mask
     assert all(torch.equal(found.init[name], value) for name, value in copy_state(net).items())

@@ -18,8 +18,11 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.search import find_ticket
 from robust_tickets.training.checkpoint import load_weights
-from robust_tickets.training.loop import copy_state, fit, make_optimiser
+from robust_tickets.training.config import Session
+from robust_tickets.training.loop import fit
+from robust_tickets.training.optimisers import make_optimiser
 from robust_tickets.training.schedules import learning_rate
+from robust_tickets.training.state import copy_state
 
 STEPS = 10  # two epochs of 4 steps and half of a third
 RATIO = 0.3
@@ -56,7 +59,7 @@ def search(recipe, data, machine, **changes):
     plan = planning.search_plan(recipe, data.spec)
     how = Experiment(recipe).fit(recipe.search, plan.round_steps, 0)
     ledger = Ledger("search")
-    found = find_ticket(net, data, recipe.search, how, ledger, StageProgress(), rewind=plan.rewind)
+    found = find_ticket(net, data, recipe.search, how, Session(ledger), rewind=plan.rewind)
     return net, found, how, ledger, plan
 
 
@@ -69,7 +72,7 @@ def test_the_init_is_the_state_of_a_training_stopped_after_k_steps(k, method, re
     _, found, how, _, _ = search(recipe, tiny_data, machine, rewind_iterations=k, rounds=1, method=method)
     plain = Experiment(recipe).fresh_net(0, machine)
     with pytest.raises(StoppedError):
-        fit(plain, None, tiny_data, how, Ledger("train"), Until(k))
+        fit(plain, None, tiny_data, how, Session(Ledger("train"), Until(k)))
     assert equal(found.init, copy_state(plain))
     counters = [value for name, value in found.init.items() if name.endswith("num_batches_tracked")]
     assert counters

@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
 from robust_tickets.models import registry
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
@@ -13,7 +12,9 @@ from robust_tickets.pruning.scores import SCORES
 from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.tickets.search import find_ticket
 from robust_tickets.training.checkpoint import load_weights
-from robust_tickets.training.loop import copy_state, fit
+from robust_tickets.training.config import Session
+from robust_tickets.training.loop import fit
+from robust_tickets.training.state import copy_state
 
 
 def search(recipe, data, **changes):
@@ -22,14 +23,14 @@ def search(recipe, data, **changes):
     how = Experiment(recipe).fit(recipe.search, recipe.search.epochs * 4, 0)
     ledger = Ledger("search")
     with ledger.measure():
-        found = find_ticket(net, data, recipe.search, how, ledger, StageProgress())
+        found = find_ticket(net, data, recipe.search, how, Session(ledger))
     return net, found, how, ledger
 
 
 def test_one_round_is_one_shot_pruning_of_a_trained_dense_net(tiny_recipe, tiny_data):
     _, found, how, _ = search(tiny_recipe, tiny_data, rounds=1, ratio=0.8)
     dense = registry.build(model_spec(tiny_recipe, tiny_data.spec), seed=0)
-    fit(dense, None, tiny_data, how, Ledger("train"), StageProgress())
+    fit(dense, None, tiny_data, how, Session(Ledger("train")))
     mask = Mask.full(dense)
     score = SCORES[tiny_recipe.search.criterion]
     assert found.mask == prune(score(prunable(dense), mask), mask, 0.8)
@@ -42,7 +43,7 @@ def test_rounds_are_train_prune_rewind_written_out(tiny_recipe, tiny_data):
     mask = Mask.full(net)
     for _ in range(3):
         load_weights(net, init, "init")
-        fit(net, mask, tiny_data, how, Ledger("train"), StageProgress())
+        fit(net, mask, tiny_data, how, Session(Ledger("train")))
         before = mask
         mask = prune(SCORES[tiny_recipe.search.criterion](prunable(net), mask), mask, 0.3)
         assert all((mask[name] <= before[name]).all() for name in mask)

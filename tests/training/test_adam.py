@@ -17,8 +17,10 @@ from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.masking import dead_filters
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.training import loop as loop_module
-from robust_tickets.training.loop import copy_state, fit
+from robust_tickets.training.config import Session
+from robust_tickets.training.loop import fit
 from robust_tickets.training.schedules import learning_rate
+from robust_tickets.training.state import copy_state
 
 
 class Doubled(nn.Module):
@@ -59,7 +61,7 @@ def half(net):
 
 def test_training_is_plain_pytorch(conv_net, tiny_data, adam):
     ours, by_hand = Doubled(copy.deepcopy(conv_net)), Doubled(conv_net)
-    fit(ours, None, tiny_data, adam, Ledger("train"), StageProgress())
+    fit(ours, None, tiny_data, adam, Session(Ledger("train")))
     optimiser = torch.optim.Adam(by_hand.parameters(), lr=1.0, betas=(0.8, 0.999), weight_decay=0.1)
     by_hand.train()
     step = 0
@@ -101,6 +103,6 @@ def test_no_pruned_weight_is_in_the_net_or_in_a_moment_after_any_step(conv_net, 
                     assert torch.all(tensor[pruned] == 0.0), name
                 assert torch.any(held["exp_avg_sq"][~pruned] > 0.0), name
 
-    fit(conv_net, mask, tiny_data, adam, Ledger("train"), Watch())
+    fit(conv_net, mask, tiny_data, adam, Session(Ledger("train"), Watch()))
     assert Watch.steps == 8
     assert isinstance(optimisers[0], torch.optim.Adam)

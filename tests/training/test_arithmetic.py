@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from every_state import EveryState
 from torch import nn
 
 from attacks import PGD, ThreatModel
@@ -16,8 +17,10 @@ from robust_tickets.models.fold import fold
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.recipe.fields import Compute
 from robust_tickets.training import precision as precision_module
-from robust_tickets.training.loop import copy_state, fit
-from robust_tickets.training.precision import passes_of
+from robust_tickets.training.config import Session
+from robust_tickets.training.loop import fit
+from robust_tickets.training.precision import training_networks
+from robust_tickets.training.state import copy_state
 
 IMAGES = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(64) % 10
@@ -43,10 +46,10 @@ def bf16():
         pytest.skip("this CPU does not compute in bfloat16")
 
 
-def run(net, data, how, meter=None, **given):
+def run(net, data, how, meter=None, **session):
     ledger = Ledger("train")
     with ledger.measure():
-        fitted = fit(net, None, data, how, ledger, meter or StageProgress(), **given)
+        fitted = fit(net, None, data, how, Session(ledger, meter or StageProgress(), **session))
     return fitted, ledger
 
 
@@ -79,7 +82,7 @@ def test_which_passes_are_in_bfloat16(precision, bf16, conv_net, tiny_data, how)
     )
     try:
         with ledger.measure():
-            fit(conv_net, None, tiny_data, how, ledger, StageProgress())
+            fit(conv_net, None, tiny_data, how, Session(ledger))
     finally:
         layer.remove()
         fold_layer.remove()
@@ -98,15 +101,15 @@ def test_an_attack_in_bfloat16_is_as_strong(name, bf16):
         for _ in range(30):
             net.train()(IMAGES)
     folded = fold(net)
-    found, said = passes_of(net, folded, compute(precision="bf16-attack"), IMAGES)
+    nets, warnings = training_networks(net, folded, compute(precision="bf16-attack"), IMAGES)
     attack = PGD(THREAT, steps=7)
 
     def loss(images):
         with torch.no_grad():
             return float(torch.nn.functional.cross_entropy(folded(images), LABELS))
 
-    exact, near = (attack(asked, IMAGES, LABELS) for asked in (folded, found.attack))
-    assert said == []
+    exact, near = (attack(asked, IMAGES, LABELS) for asked in (folded, nets.attack))
+    assert warnings == []
     assert near.dtype == torch.float32
     assert bool(THREAT.allows(near, IMAGES).all())
     assert loss(near) - loss(IMAGES) >= 0.98 * (loss(exact) - loss(IMAGES))
@@ -119,20 +122,18 @@ def test_trainings_in_bfloat16_learn_the_same(precision, bf16, conv_net, tiny_da
     how = replace(how, settings=replace(how.settings, lr=0.005))  # a step at 0.05 makes much of a rounding
     exact, _ = run(copy.deepcopy(conv_net), tiny_data, how)
     how = replace(how, compute=compute(precision=precision))
-    states = []
-    whole, _ = run(
-        copy.deepcopy(conv_net), tiny_data, how, offer=lambda step, state, now=False: states.append(state())
-    )
+    every = EveryState()
+    whole, _ = run(copy.deepcopy(conv_net), tiny_data, how, checkpointer=every)
     for one, other in zip(whole.history, exact.history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=0.03)
-    middle = next(state for state in states if state.step == how.steps // 2)
-    rest, _ = run(copy.deepcopy(conv_net), tiny_data, how, state=middle)
+    middle = next(state for state in every.states if state["step"] == how.steps // 2)
+    rest, _ = run(copy.deepcopy(conv_net), tiny_data, how, saved=middle)
     assert equal(rest.last, whole.last)
 
 
 def test_compiled_passes_are_the_nets(tiny_data, how):
     """Logits, gradients and statistics, in training and in the attack; and the net is left as it was."""
-    if precision_module._no_compiler("cpu") is not None:
+    if precision_module._compile_error("cpu") is not None:
         pytest.skip("this machine has no compiler")
     layers = [nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10)]
     with use_seed(0):
@@ -140,15 +141,15 @@ def test_compiled_passes_are_the_nets(tiny_data, how):
     images = torch.rand(32, *tiny_data.spec.shape, generator=torch.Generator().manual_seed(0))
     folded, before = fold(net), copy_state(net)
     generator = torch.get_rng_state()
-    found, said = passes_of(net, folded, compute(compile=True), images)
-    assert said == []
+    nets, warnings = training_networks(net, folded, compute(compile=True), images)
+    assert warnings == []
     assert equal(copy_state(net), before)
     assert torch.equal(torch.get_rng_state(), generator)
     assert net.training
     assert all(p.grad is None for p in net.parameters())
 
     plain = copy.deepcopy(net)
-    for asked, other in ((found.update, plain), (found.attack, folded)):
+    for asked, other in ((nets.update, plain), (nets.attack, folded)):
         point, twin = images.clone().requires_grad_(), images.clone().requires_grad_()
         one, two = asked(point), other(twin)
         one[:, 1].sum().backward()
@@ -179,7 +180,7 @@ LACKS = {
     ),
     "compiler": (
         {"compile": True},
-        "_no_compiler",
+        "_compile_error",
         lambda device: RuntimeError("no g++\nmore"),
         r"\(no g\+\+\)",
     ),
@@ -191,18 +192,12 @@ LACKS = {
 def test_what_the_machine_lacks_is_said_once_and_done_without(lacks, conv_net, tiny_data, how, monkeypatch):
     asked, name, stands_in, pattern = LACKS[lacks]
     exact, _ = run(copy.deepcopy(conv_net), tiny_data, how)
-    monkeypatch.setattr("robust_tickets.training.precision._no_compiler", lambda device: None)
+    monkeypatch.setattr("robust_tickets.training.precision._compile_error", lambda device: None)
     monkeypatch.setattr(f"robust_tickets.training.precision.{name}", stands_in)
     how, meter = replace(how, compute=compute(**asked)), Heard()
-    states = []
-    first, _ = run(
-        copy.deepcopy(conv_net),
-        tiny_data,
-        how,
-        meter,
-        offer=lambda step, state, now=False: states.append(state()),
-    )
-    again, _ = run(copy.deepcopy(conv_net), tiny_data, how, meter, state=states[-1])
+    every = EveryState()
+    first, _ = run(copy.deepcopy(conv_net), tiny_data, how, meter, checkpointer=every)
+    again, _ = run(copy.deepcopy(conv_net), tiny_data, how, meter, saved=every.states[-1])
     for fitted in (first, again):  # kept with each training's account, and shown once
         assert equal(fitted.last, exact.last)
         assert fitted.warnings == first.warnings

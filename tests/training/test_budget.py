@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
@@ -18,6 +17,7 @@ from robust_tickets.stages import train as train_stage
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 from robust_tickets.training.schedules import learning_rate
 
@@ -53,9 +53,7 @@ def equal(one, other):
 def test_exactly_so_many_steps_are_taken_and_charged(steps, conv_net, tiny_data, how, steps_taken):
     settings = replace(how.settings, method="natural", schedule="cosine", warmup=0.3)
     ledger = Ledger("train")
-    fitted = fit(
-        conv_net, None, tiny_data, replace(how, settings=settings, steps=steps), ledger, StageProgress()
-    )
+    fitted = fit(conv_net, None, tiny_data, replace(how, settings=settings, steps=steps), Session(ledger))
     assert steps_taken == [learning_rate(settings, step, steps) for step in range(steps)]
     ends = [*range(PER_EPOCH, steps, PER_EPOCH), steps]
     assert [record["step"] for record in fitted.history] == ends
@@ -76,7 +74,7 @@ def test_the_loss_of_an_epoch_cut_short_is_the_mean_of_its_steps(conv_net, tiny_
 
     monkeypatch.setattr(F, "cross_entropy", noted)
     how = replace(how, settings=replace(how.settings, method="natural"), steps=7)
-    history = fit(conv_net, None, tiny_data, how, Ledger("train"), StageProgress()).history
+    history = fit(conv_net, None, tiny_data, how, Session(Ledger("train"))).history
     means = [torch.stack(part).mean().item() for part in (losses[:4], losses[4:])]
     assert [record["train_loss"] for record in history] == pytest.approx(means, rel=1e-6)
 
@@ -84,8 +82,8 @@ def test_the_loss_of_an_epoch_cut_short_is_the_mean_of_its_steps(conv_net, tiny_
 def test_a_training_cut_short_is_the_beginning_of_a_longer_one(twin_nets, tiny_data, how):
     """Where the rate does not hang on the length; and `keep` is the state before that step."""
     how = replace(how, settings=replace(how.settings, method="fgsm", schedule="constant"))
-    long = fit(twin_nets[0], None, tiny_data, how, Ledger("train"), StageProgress(), keep=6)
-    short = fit(twin_nets[1], None, tiny_data, replace(how, steps=6), Ledger("train"), StageProgress())
+    long = fit(twin_nets[0], None, tiny_data, replace(how, early_step=6), Session(Ledger("train")))
+    short = fit(twin_nets[1], None, tiny_data, replace(how, steps=6), Session(Ledger("train")))
     assert equal(long.early, short.last)
     assert not equal(long.last, short.last)
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
-from robust_tickets.training import loop as loop_module
-from robust_tickets.training.loop import copy_state, fit
+from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.training import training_batches
+from robust_tickets.training.config import Session
+from robust_tickets.training.loop import fit
+from robust_tickets.training.state import copy_state
+from robust_tickets.training.validation import Validation
 
 
 def equal(one, other):
@@ -29,12 +31,13 @@ def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
     choose, clean, robust, best, conv_net, tiny_data, how, monkeypatch
 ):
     """Its number and its weights; the accuracies are given, so that ties and disagreements are there."""
-    given, states = iter(zip(clean, robust, strict=True)), []
+    accuracies, states = iter(zip(clean, robust, strict=True)), []
 
     def validate(*args):
         states.append(copy_state(conv_net))
         everything = torch.ones(len(tiny_data.val), dtype=torch.bool)
-        return dict(zip(("val_clean", "val_robust"), next(given), strict=True)), everything
+        record = dict(zip(("val_clean", "val_robust"), next(accuracies), strict=True))
+        return Validation(record, everything, Passes())
 
     monkeypatch.setattr("robust_tickets.training.loop.validate", validate)
     how = replace(
@@ -43,7 +46,7 @@ def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
         evaluate=replace(how.evaluate, select_by=choose),
         steps=14,  # the last epoch is cut short
     )
-    fitted = fit(conv_net, None, tiny_data, how, Ledger("train"), StageProgress())
+    fitted = fit(conv_net, None, tiny_data, how, Session(Ledger("train")))
     assert fitted.best_epoch == best
     assert equal(fitted.best, states[best - 1])
     assert equal(fitted.last, states[-1])
@@ -54,7 +57,7 @@ def images_of_an_epoch(net, data, how):
     """What the net was given to train on in one epoch, each image as bytes."""
     seen = []
     net.register_forward_pre_hook(lambda module, args: seen.append(args[0]) if module.training else None)
-    fit(net, None, data, replace(how, steps=4), Ledger("train"), StageProgress())
+    fit(net, None, data, replace(how, steps=4), Session(Ledger("train")))
     pixels = (torch.cat(seen) * 255).round().to(torch.uint8).contiguous()
     return [image.numpy().tobytes() for image in pixels]
 
@@ -72,16 +75,16 @@ def test_without_augmentation_the_images_are_as_they_are(conv_net, tiny_data, ho
 def test_augmentation_does_not_change_the_order(conv_net, tiny_data, how, monkeypatch):
     """So that trainings with and without it differ in that alone."""
     order = []
-    real = loop_module.batches
+    real = training_batches.batches
 
     def noted(*args, **kwargs):
         for images, found, ids in real(*args, **kwargs):
             order.append(ids)
             yield images, found, ids
 
-    monkeypatch.setattr("robust_tickets.training.loop.batches", noted)
+    monkeypatch.setattr("robust_tickets.training.training_batches.batches", noted)
     for augment in (True, False):
         settings = replace(how.settings, method="natural", augment=augment)
-        fit(conv_net, None, tiny_data, replace(how, settings=settings), Ledger("train"), StageProgress())
+        fit(conv_net, None, tiny_data, replace(how, settings=settings), Session(Ledger("train")))
     assert len(order) == 16
     assert all(torch.equal(a, b) for a, b in zip(order[:8], order[8:], strict=True))

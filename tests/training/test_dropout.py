@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
 from robust_tickets.models import registry
 from robust_tickets.recipe.fields import Model
 from robust_tickets.stages.experiment import model_spec
+from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 
 
@@ -48,7 +48,7 @@ class Noted(nn.Dropout):
 
 def last(net, data, how):
     """The state after training."""
-    return fit(net, None, data, how, Ledger("train"), StageProgress()).last
+    return fit(net, None, data, how, Session(Ledger("train"))).last
 
 
 def kept(net, data, how):

@@ -5,13 +5,13 @@ import torch
 
 from attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.dataset import SPECS, Dataset, Split
 from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import NETS, WITH_DROPOUT, Compute, Evaluate, Training
-from robust_tickets.training.loop import TrainingConfig, fit
+from robust_tickets.training.config import Session, TrainingConfig
+from robust_tickets.training.loop import fit
 
 CIFAR = SPECS["cifar10"]
 
@@ -40,7 +40,7 @@ def test_all_ones_mask_trains_bit_for_bit_as_no_mask(name, data):
         net = registry.build(spec, seed=0)
         ledger = Ledger("train")
         with ledger.measure():
-            fitted = fit(net, Mask.full(net) if masked else None, data, how, ledger, StageProgress())
+            fitted = fit(net, Mask.full(net) if masked else None, data, how, Session(ledger))
         trained.append(fitted)
     fresh = registry.build(spec, seed=0).state_dict()
     dense, ones = (fitted.last for fitted in trained)

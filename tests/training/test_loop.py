@@ -17,14 +17,17 @@ from robust_tickets.models import fold, registry
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
-from robust_tickets.training.loop import copy_state, fit
+from robust_tickets.recipe.methods import METHODS
+from robust_tickets.training.config import Session
+from robust_tickets.training.loop import fit
 from robust_tickets.training.schedules import learning_rate
+from robust_tickets.training.state import copy_state
 
 
 def run(net, mask, data, how):
     ledger = Ledger("train")
     with ledger.measure():
-        fitted = fit(net, mask, data, how, ledger, StageProgress())
+        fitted = fit(net, mask, data, how, Session(ledger))
     return fitted, ledger
 
 
@@ -105,7 +108,7 @@ def test_pruned_entries_are_exactly_zero_after_every_step(twin, tiny_data, how):
 
     ledger = Ledger("train")
     with ledger.measure():
-        fit(net, mask, tiny_data, how, ledger, Watch())
+        fit(net, mask, tiny_data, how, Session(ledger, Watch()))
     assert Watch.steps == 8
     assert how.settings.momentum > 0
     assert how.settings.weight_decay > 0
@@ -153,7 +156,7 @@ def test_best_is_the_first_epoch_of_highest_robust_accuracy(twin, tiny_data, how
     assert equal(shorter.last, fitted.last)
 
 
-@pytest.mark.parametrize("method", ["natural", "fgsm", "pgd"])
+@pytest.mark.parametrize("method", METHODS)
 def test_ledger_counts_what_hooks_count(method, twin, tiny_data, how, monkeypatch):
     """Passes at the callable that ran (for attacks the folded view); FLOPs as PyTorch's counter has them."""
     how = replace(how, settings=replace(how.settings, method=method), steps=4)
@@ -183,16 +186,18 @@ def test_ledger_counts_what_hooks_count(method, twin, tiny_data, how, monkeypatc
         )
     )
     _, ledger = run(net, None, tiny_data, how)
-    steps = {"natural": 0, "fgsm": 1, "pgd": 2}[method]
-    assert seen["attack"] == ledger.passes["attack"].forward == 128 * steps
+    steps = {"natural": 0, "fgsm": 1, "pgd": 2, "trades": 10, "nfgsm": 1}[method]
+    clean, updates = (1, 2) if method == "trades" else (0, 1)  # TRADES asks for the clean logits too
+    assert seen["attack"] == ledger.passes["attack"].forward == 128 * (steps + clean)
     assert seen["look"] == ledger.passes["validate"].forward
-    assert seen["update"] == ledger.passes["update"].forward == ledger.passes["update"].full_backward == 128
+    assert seen["update"] == ledger.passes["update"].forward == 128 * updates
+    assert ledger.passes["update"].full_backward == 128 * updates
     assert ledger.passes["attack"].input_backward == 128 * steps
     image = torch.rand(1, 1, 8, 8)
     with FlopCounterMode(display=False) as counter:
         net.eval()(image)
-    assert ledger.flops["update"] == 128 * 3 * counter.get_total_flops()
-    assert ledger.flops["attack"] == 128 * 2 * steps * counter.get_total_flops()
+    assert ledger.flops["update"] == 128 * 3 * updates * counter.get_total_flops()
+    assert ledger.flops["attack"] == 128 * (2 * steps + clean) * counter.get_total_flops()
     assert ledger.charged_flops == ledger.flops["update"] + ledger.flops["attack"]
 
 

@@ -14,16 +14,17 @@ from robust_tickets.base.progress import StageProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking
-from robust_tickets.recipe.fields import Pgd
 from robust_tickets.report import tables
 from robust_tickets.stages import experiment
+from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
+from robust_tickets.training.methods.pgd import PGDSettings
 from robust_tickets.training.monitors import (
     DivergedError,
-    Finite,
+    FiniteMonitor,
     Monitor,
-    Pace,
-    collapsed,
+    PaceMonitor,
+    collapsed_class,
     not_finite,
     overfitted,
 )
@@ -32,7 +33,7 @@ from robust_tickets.training.monitors import (
 def trained(net, data, how, ledger=None):
     ledger = ledger or Ledger("train")
     with ledger.measure():
-        return fit(net, None, data, how, ledger, StageProgress())
+        return fit(net, None, data, how, Session(ledger))
 
 
 class Spoilt(nn.Module):
@@ -67,7 +68,7 @@ NATURAL = {"method": "natural"}
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("forward", "the loss is not finite, and what 2 gives is not finite"),
+        ("forward", "the loss is not finite, and the output of 2 is not finite"),
         ("backward", "the gradient of 1.bias is not finite"),
     ],
 )
@@ -90,14 +91,14 @@ def test_too_large_a_rate_is_noticed_at_the_next_step(conv_net, tiny_data, how):
 def test_what_is_looked_at_late_is_what_came_first():
     """As on a GPU, where nobody waits for an answer at each step."""
     net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    finite = Finite(net)
-    assert finite.broken() is None
+    finite = FiniteMonitor(net)
+    assert finite.first() is None
     for step in range(6):
         for parameter in net.parameters():
             parameter.grad = torch.full_like(parameter, float("nan") if step >= 4 else 0.0)
         net[1].weight.grad = torch.full((2, 2), float("inf") if step >= 3 else 0.0)
-        finite.look(step, torch.tensor(float("nan") if step >= 4 else 0.0))
-    assert finite.broken() == (3, "the gradient of 1.weight")
+        finite.observe(step, torch.tensor(float("nan") if step >= 4 else 0.0))
+    assert finite.first() == (3, "the gradient of 1.weight")
 
 
 def test_parameters_come_before_layers():
@@ -138,10 +139,12 @@ def test_without_fgsm_there_is_nothing_to_say():
 
 def test_a_net_that_gets_one_class_alone_collapsed():
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    assert collapsed(labels == 1, labels) == 1
-    assert collapsed(labels > 0, labels) is None
-    assert collapsed(labels < 0, labels) is None
-    assert collapsed(torch.tensor([True, False]), torch.tensor([3, 3])) is None  # there is one class alone
+    assert collapsed_class(labels == 1, labels) == 1
+    assert collapsed_class(labels > 0, labels) is None
+    assert collapsed_class(labels < 0, labels) is None
+    assert (
+        collapsed_class(torch.tensor([True, False]), torch.tensor([3, 3])) is None
+    )  # there is one class alone
 
 
 @pytest.mark.parametrize(
@@ -152,23 +155,18 @@ def test_a_net_collapsed_where_it_got_more_before_and_at_the_end(clean, last, to
     labels = torch.arange(10)
     watch = Monitor(conv_net, "train", StageProgress(), lambda step: 0.1)
     records = [{"epoch": n, "val_clean": share} for n, share in enumerate(clean, 1)]
-    watch.classes(records, labels == 3, labels, last)
+    watch.check_collapse(records, labels == 3, labels, last)
     assert watch.warnings == [
         f"epoch {n}: the net collapsed: of the validation images only class 3 is right" for n in told
     ]
 
 
 def test_the_first_slow_epoch_is_told_and_each_time_anew():
-    pace = Pace()
-    assert [pace.slowed(seconds, 10) for seconds in (10, 11, 16, 20, 10, 30)] == [
-        None,
-        None,
-        1.6,
-        None,
-        None,
-        3.0,
-    ]
-    assert pace.slowed(1.0, 0) is None
+    pace, seconds = PaceMonitor(), [10, 11, 16, 20, 10, 30]
+    pace.begin(5.0, 3)
+    slow = [pace.slowed(5 + sum(seconds[:n]), 3 + 10 * n) for n in range(1, 7)]
+    assert slow == [None, None, 1.6, None, None, 3.0]
+    assert pace.slowed(1000.0, 63) is None  # no step was taken
 
 
 def test_a_pruned_weight_that_comes_back_is_an_error(conv_net):
@@ -199,13 +197,13 @@ def test_overfitting_is_warned_of_and_the_training_goes_on(conv_net, tiny_data, 
     assert [record["epoch"] for record in fitted.history] == [1, 2, 3, 4]
     assert fitted.last_epoch == 4
     (warning,) = [text for text in fitted.warnings if "catastrophic" in text]
-    assert warning.startswith("epoch 2: catastrophic overfitting: FGSM leaves ")
+    assert warning.startswith("epoch 2: catastrophic overfitting: ")
     assert all({"val_fgsm", "val_robust"} <= record.keys() for record in fitted.history)
 
 
 def test_pgd_of_one_step_is_watched_like_fgsm_and_of_two_is_not(conv_net, tiny_data, how):
     for steps, watched in ((1, True), (2, False)):
-        settings = replace(how.settings, pgd=Pgd(steps=steps, rel_step=1.25), epochs=1)
+        settings = replace(how.settings, pgd=PGDSettings(steps=steps, rel_step=1.25), epochs=1)
         fitted = trained(copy.deepcopy(conv_net), tiny_data, replace(how, steps=4, settings=settings))
         assert ("val_fgsm" in fitted.history[-1]) is watched
 
@@ -232,7 +230,7 @@ def test_an_honest_training_has_no_warnings(conv_net, tiny_data, how, monkeypatc
 
 def test_warnings_stand_in_files_and_under_the_table(tiny_recipe, machine, tmp_path, monkeypatch):
 
-    monkeypatch.setattr("robust_tickets.training.monitors.collapsed", lambda standing, labels: 7)
+    monkeypatch.setattr("robust_tickets.training.monitors.collapsed_class", lambda standing, labels: 7)
     arms = replace(tiny_recipe.compare, arms=("dense", "ticket"))
     what = experiment.Experiment(replace(tiny_recipe, compare=arms))
     run = comparison.compare(what, [0], tmp_path, machine)
@@ -248,7 +246,7 @@ def test_warnings_stand_in_files_and_under_the_table(tiny_recipe, machine, tmp_p
 def test_from_python_they_are_warnings(tiny_recipe, monkeypatch):
     import robust_tickets as rt
 
-    monkeypatch.setattr("robust_tickets.training.monitors.collapsed", lambda standing, labels: 7)
+    monkeypatch.setattr("robust_tickets.training.monitors.collapsed_class", lambda standing, labels: 7)
     with pytest.warns(RobustnessWarning) as caught:
         rt.train(recipe=tiny_recipe, quiet=True)
     said = [str(warning.message) for warning in caught]

@@ -4,22 +4,24 @@ from dataclasses import replace
 
 import pytest
 import torch
+from every_state import EveryState
 from torch.nn import functional as F
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.fields import Data, Evaluate, Train
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan
-from robust_tickets.training.loop import copy_state, fit
+from robust_tickets.training.config import Session
+from robust_tickets.training.loop import fit
+from robust_tickets.training.state import copy_state
 
 
-def run(net, data, how, **more):
+def run(net, data, how, **session):
     ledger = Ledger("train")
     with ledger.measure():
-        return fit(net, None, data, how, ledger, StageProgress(), **more), ledger
+        return fit(net, None, data, how, Session(ledger, **session)), ledger
 
 
 def equal(one, other):
@@ -59,23 +61,19 @@ def test_the_loss_is_the_mean_cross_entropy_on_clean_validation_images(conv_net,
     assert fitted.history[-1]["val_loss"] == pytest.approx(float(loss), rel=1e-5)
 
 
-def test_a_training_that_stops_in_the_middle_of_a_point_goes_on_from_there(conv_net, tiny_data, how):
-    """Each state that is offered, within points too, ends with the same bits and records."""
+def test_a_training_that_stops_within_a_point_resumes_there(conv_net, tiny_data, how):
+    """Each state, within points too, ends with the same bits and records."""
     how = replace(how, points=(0, 2, 5))
     start = copy_state(conv_net)
-    states = []
-
-    def offer(step, make, now=False):
-        states.append(make())
-
-    whole, _ = run(conv_net, tiny_data, how, offer=offer)
-    assert sum(state.step == 2 for state in states) > 1  # some of them within the point
-    for state in [s for s in states if s.step in (0, 2, 4, 5)][::3]:
+    every = EveryState()
+    whole, _ = run(conv_net, tiny_data, how, checkpointer=every)
+    assert sum(state["step"] == 2 for state in every.states) > 1  # some of them within the point
+    for state in [s for s in every.states if s["step"] in (0, 2, 4, 5)][::3]:
         conv_net.load_state_dict(start)
         ledger = Ledger("train")
-        ledger.add_report(state.ledger)
+        ledger.add_report(state["ledger"])
         with ledger.measure():
-            again = fit(conv_net, None, tiny_data, how, ledger, StageProgress(), state=state)
+            again = fit(conv_net, None, tiny_data, how, Session(ledger, saved=state))
         assert equal(again.last, whole.last)
         assert again.history == whole.history
         assert again.points == whole.points
@@ -87,7 +85,7 @@ def test_seconds_at_the_end_of_each_epoch_rise_to_what_is_charged(conv_net, tiny
     assert len(report["epoch_seconds"]) == 2
     assert 0 < report["epoch_seconds"][0] < report["epoch_seconds"][1] <= report["charged_seconds"]
     other = Ledger("train")
-    other.add_report(report)
+    other.carry(report)
     assert other.report()["epoch_seconds"] == report["epoch_seconds"]
 
 

@@ -1,31 +1,33 @@
-"""A training that is stopped between two steps and goes on ends with the bits of one that was not."""
+"""A training that is stopped between two steps and resumed ends with the bits of one that was not."""
 
 import copy
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
+from every_state import EveryState
 
+from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
+from robust_tickets.base.progress import SilentProgress
+from robust_tickets.evaluation import evaluate
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
-from robust_tickets.stages.checkpointer import Checkpointer, CheckpointInterval, remove_states
-from robust_tickets.stages.state_files import TRAINING
+from robust_tickets.training.checkpointer import Checkpointer, remove_states
+from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 
-STEPS = 8  # two epochs of four
 
-
-def trained(net, mask, data, how, **given):
+def train(net, mask, data, config, **session):
     ledger = Ledger("train")
     with ledger.measure():
-        if "state" in given:
-            ledger.add_report(given["state"].ledger)
-        fitted = fit(net, mask, data, how, ledger, StageProgress(), **given)
-    return fitted, ledger
+        if session.get("saved"):
+            ledger.add_report(session["saved"]["ledger"])
+        result = fit(net, mask, data, config, Session(ledger, **session))
+    return result, ledger
 
 
 def equal(one, other):
@@ -42,43 +44,38 @@ SETTINGS = {
     "adam": {"optimiser": "adam", "lr": 0.001},
     "no momentum": {"momentum": 0.0},
     "natural": {"method": "natural"},
+    "trades": {"method": "trades"},
+    "nfgsm": {"method": "nfgsm"},
 }
 
 
-@pytest.fixture(params=[True, False], ids=["channels last", "contiguous"])
-def layout(request):
-    return request.param
-
-
+@pytest.mark.parametrize("channels_last", [True, False], ids=["channels last", "contiguous"])
 @pytest.mark.parametrize("masked", [False, True], ids=["dense", "masked"])
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_going_on_from_any_step_gives_the_same_bits(
-    settings, masked, layout, conv_net, tiny_data, how, tmp_path
+def test_resuming_from_any_step_gives_the_same_bits(
+    settings, masked, channels_last, conv_net, tiny_data, how, tmp_path
 ):
-    how = replace(
+    config = replace(
         how,
         settings=replace(how.settings, **SETTINGS[settings]),
-        compute=replace(how.compute, channels_last=layout),
+        compute=replace(how.compute, channels_last=channels_last),
+        early_step=2,
     )
-    if layout:
+    if channels_last:
         conv_net = conv_net.to(memory_format=torch.channels_last)
     mask = half(conv_net) if masked else None
-    begin, states = copy.deepcopy(conv_net), []
-    whole, account = trained(
-        conv_net, mask, tiny_data, how, keep=2, offer=lambda step, make: states.append(make())
-    )
-    # before each step, and several within each epoch's validation
-    assert [state.step for state in states if not state.validation] == list(range(8))
-    assert [state.step for state in states if state.validation] == [4] * 4 + [8] * 4
-    for state in states[1::2] + states[-1:]:
-        saves = Checkpointer(tmp_path, TRAINING, {"of": "this"}, CheckpointInterval(), print)
-        saves.keep(state.step, state)
-        kept = saves.newest()
-        net = copy.deepcopy(begin)
+    start, every = copy.deepcopy(conv_net), EveryState()
+    whole, account = train(conv_net, mask, tiny_data, config, checkpointer=every)
+    steps = [state["step"] for state in every.states]
+    assert set(steps) == set(range(9))  # before each step, and within the validation after the last
+    for state in [every.states[steps.index(step)] for step in (1, 4, 6, 8)]:
+        checkpointer = Checkpointer(tmp_path, {"of": "this"})
+        checkpointer.save(state["step"], state)
+        net = copy.deepcopy(start)
         with torch.no_grad():
             for parameter in net.parameters():
-                parameter.add_(1.0)  # whatever is there before does not matter
-        again, ledger = trained(net, mask, tiny_data, how, keep=2, state=kept)
+                parameter.add_(1.0)  # the weights before resuming do not matter
+        again, ledger = train(net, mask, tiny_data, config, saved=checkpointer.newest())
         assert equal(again.best, whole.best)
         assert equal(again.last, whole.last)
         assert equal(again.early, whole.early)
@@ -88,68 +85,121 @@ def test_going_on_from_any_step_gives_the_same_bits(
     assert not tmp_path.exists()
 
 
-def states_of(net, data, how):
-    states = []
-    trained(net, None, data, how, offer=lambda step, make: states.append(make()))
-    return states
+def states_of(net, data, config):
+    every = EveryState()
+    train(net, None, data, config, checkpointer=every)
+    return every.states
 
 
-def test_the_last_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net, tiny_data, how, tmp_path):
-    said = []
-    saves = Checkpointer(tmp_path, TRAINING, {}, CheckpointInterval(), said.append)
+class Log(SilentProgress):
+    """Progress that remembers its lines."""
+
+    def __init__(self):
+        self.lines = []
+
+    def log(self, line):
+        self.lines.append(line)
+
+
+def test_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net, tiny_data, how, tmp_path):
+    progress = Log()
+    checkpointer = Checkpointer(tmp_path, progress=progress)
     for state in states_of(conv_net, tiny_data, how)[:3]:
-        saves.keep(state.step, state)
+        checkpointer.save(state["step"], state)
     one, two = sorted(tmp_path.iterdir())
-    assert saves.newest().step == 2
+    assert checkpointer.newest()["step"] == 2
     two.write_bytes(two.read_bytes()[:-5])
-    assert saves.newest().step == 1
-    assert two.name in said[0]
+    assert checkpointer.newest()["step"] == 1
+    assert two.name in progress.lines[0]
     one.write_bytes(b"")
-    assert saves.newest() is None
+    assert checkpointer.newest() is None
 
 
-def test_what_lies_beyond_the_newest_whole_state_goes(conv_net, tiny_data, how, tmp_path):
-    """So that a damaged one does not stand for one of the two that are kept."""
-    saves = Checkpointer(tmp_path, TRAINING, {}, CheckpointInterval(), print)
+def test_a_damaged_file_of_a_later_step_is_removed(conv_net, tiny_data, how, tmp_path):
+    """So that it does not count as one of the two that are kept."""
+    checkpointer = Checkpointer(tmp_path)
     states = states_of(conv_net, tiny_data, how)
     for number in (1, 3):
-        saves.keep(number, states[number])
+        checkpointer.save(number, states[number])
     damaged = max(tmp_path.iterdir())
     damaged.write_bytes(b"")
-    saves.keep(2, states[2])
+    checkpointer.save(2, states[2])
     assert not damaged.exists()
-    assert [saves.newest().step, len(list(tmp_path.iterdir()))] == [2, 2]
+    assert [checkpointer.newest()["step"], len(list(tmp_path.iterdir()))] == [2, 2]
 
 
-def test_a_state_of_something_else_is_not_taken(conv_net, tiny_data, how, tmp_path):
-    Checkpointer(tmp_path, TRAINING, {"seed": 0}, CheckpointInterval(), print).keep(
-        0, states_of(conv_net, tiny_data, how)[0]
-    )
-    assert Checkpointer(tmp_path, TRAINING, {"seed": 1}, CheckpointInterval(), print).newest() is None
-
-
-def test_a_state_that_does_not_fit_is_refused(conv_net, tiny_data, how):
-    state = states_of(conv_net, tiny_data, how)[1]
-    odd = replace(state, moments={"99999/momentum_buffer": torch.zeros(1)})
-    with pytest.raises(InputError, match="no parameter 99999"):
-        trained(conv_net, None, tiny_data, how, state=odd)
-    odd = replace(state, net={"conv1.weight": torch.zeros(1)})
-    with pytest.raises(InputError, match="does not fit the net"):
-        trained(conv_net, None, tiny_data, how, state=odd)
+def test_a_state_of_another_training_is_passed_over(conv_net, tiny_data, how, tmp_path):
+    Checkpointer(tmp_path, {"seed": 0}).save(0, states_of(conv_net, tiny_data, how)[0])
+    assert Checkpointer(tmp_path, {"seed": 1}).newest() is None
 
 
 @pytest.mark.parametrize(
-    ("every", "kept"),
+    ("part", "value", "words"),
     [
-        (CheckpointInterval(minutes=0, steps=0), []),
-        (CheckpointInterval(minutes=0, steps=3), [3, 6]),
-        (CheckpointInterval(minutes=1e-9), range(9)),
+        ("optimiser", {"99999/momentum_buffer": torch.zeros(1)}, "no parameter 99999"),
+        ("net", {"conv1.weight": torch.zeros(1)}, "does not fit the net"),
+        ("method", {"memory": torch.zeros(1)}, "does not fit the method PGD"),
+        ("history", 3, "does not fit this training"),
+        ("loss_sum", torch.zeros(2), "does not fit this training"),
     ],
 )
-def test_a_state_is_kept_as_often_as_asked_for(every, kept, conv_net, tiny_data, how, tmp_path, monkeypatch):
-    saves, steps = Checkpointer(tmp_path, TRAINING, {}, every, print), []
+def test_a_state_that_does_not_fit_is_refused(part, value, words, conv_net, tiny_data, how):
+    state = states_of(conv_net, tiny_data, how)[1]
+    with pytest.raises(InputError, match=words):
+        train(conv_net, None, tiny_data, how, saved={**state, part: value})
+
+
+@pytest.mark.parametrize(
+    ("minutes", "steps", "saved"),
+    [(0, 0, []), (0, 3, [3, 6]), (1e-9, 0, range(9))],
+)
+def test_a_state_is_saved_as_often_as_asked_for(
+    minutes, steps, saved, conv_net, tiny_data, how, tmp_path, monkeypatch
+):
+    checkpointer, numbers = Checkpointer(tmp_path, minutes=minutes, steps=steps), []
     monkeypatch.setattr(
-        saves, "keep", lambda step, state, keep=saves.keep: (steps.append(step), keep(step, state))
+        checkpointer,
+        "save",
+        lambda step, state, save=checkpointer.save: (numbers.append(step), save(step, state)),
     )
-    trained(conv_net, None, tiny_data, how, offer=saves.offer)
-    assert sorted(set(steps)) == list(kept)
+    train(conv_net, None, tiny_data, how, checkpointer=checkpointer)
+    assert sorted(set(numbers)) == list(saved)
+
+
+def test_without_a_folder_nothing_is_saved(conv_net, tiny_data, how, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(conv_net, None, tiny_data, how, checkpointer=Checkpointer(minutes=1e-9))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stop_within_a_validation_waits_for_a_chunk_and_validates_again(
+    conv_net, tiny_data, how, tmp_path, monkeypatch
+):
+    whole, _ = train(copy.deepcopy(conv_net), None, tiny_data, how)
+    start, chunks = copy.deepcopy(conv_net), []
+    real = evaluate.evaluate
+
+    def stopped(*args, advance, **kwargs):
+        def counted(*values):
+            chunks.append(1)
+            if len(chunks) == 3:
+                signal.raise_signal(signal.SIGTERM)
+            advance(*values)
+
+        return real(*args, advance=counted, **kwargs)
+
+    monkeypatch.setattr("robust_tickets.evaluation.evaluate.evaluate", stopped)
+    checkpointer = Checkpointer(tmp_path, minutes=0)
+    with (
+        signals.handle_signals(),
+        pytest.raises(signals.StopRequest),
+        signals.deferred(),
+    ):
+        train(conv_net, None, tiny_data, how, checkpointer=checkpointer)
+    monkeypatch.undo()
+    assert len(chunks) == 3
+    saved = checkpointer.newest()
+    assert (saved["step"], saved["history"]) == (4, [])
+    again, _ = train(start, None, tiny_data, how, saved=saved)
+    assert again.history == whole.history
+    assert equal(again.last, whole.last)

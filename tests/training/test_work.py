@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.dataset import SPECS, Dataset, Split
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
-from robust_tickets.recipe.fields import Pgd
+from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
+from robust_tickets.training.methods.pgd import PGDSettings
 from robust_tickets.training.monitors import Monitor
 
 NETS = ("vgg16", "resnet20", "resnet18", "preact-resnet18", "wrn10-1")
@@ -70,11 +70,11 @@ def trained(how, monkeypatch):
         if density is not None:
             full = Mask.full(net)
             mask = prune(SCORES["magnitude"](prunable(net), full), full, 1 - density)
-        settings = replace(how.settings, pgd=Pgd(steps=PGD_STEPS, rel_step=0.5), batch=BATCH)
+        settings = replace(how.settings, pgd=PGDSettings(steps=PGD_STEPS, rel_step=0.5), batch=BATCH)
         data = Dataset(CIFAR, "noise", noise(STEPS * BATCH), noise(10), noise(10), "")
         ledger = Ledger("train")
         with ledger.measure(), Operations(ledger) as operations:
-            fit(net, mask, data, replace(how, settings=settings, steps=STEPS), ledger, StageProgress())
+            fit(net, mask, data, replace(how, settings=settings, steps=STEPS), Session(ledger))
         return net, operations
 
     return run

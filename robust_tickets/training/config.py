@@ -1,0 +1,70 @@
+"""What a training is told: its settings, and what accompanies it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from attacks import ThreatModel
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.progress import StageProgress
+from robust_tickets.recipe.fields import Compute, Evaluate, Training
+from robust_tickets.training.checkpointer import Checkpointer
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of one training.
+
+    settings: method, optimiser and schedule.
+    steps: length of the schedule in optimiser steps.
+    threat: what the training attack and the validation may do to an image.
+    evaluate: how validation attacks, and which accuracy chooses the best epoch.
+    compute: memory format, precision and compilation.
+    seed: seed of batches, attacks and dropout.
+    begin: step of the schedule at which the training begins.
+    points: steps before which it validates, besides after every epoch.
+    early_step: step before which `TrainingResult.early` is copied; None: no step.
+    """
+
+    settings: Training
+    steps: int
+    threat: ThreatModel
+    evaluate: Evaluate
+    compute: Compute
+    seed: int
+    begin: int = 0
+    points: tuple[int, ...] = ()
+    early_step: int | None = None
+
+
+class EpochHook(Protocol):
+    """Looks at the network after every epoch; what it remembers is part of the training's state."""
+
+    def __call__(self) -> tuple[dict[str, Any], bool]:
+        """Fields for the epoch's record, and whether the training may end here."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that it remembers."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over what `state_dict` gave. Raises InputError where that is of another network."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What accompanies a training.
+
+    ledger: takes its seconds, passes and FLOPs.
+    meter: shows its progress.
+    checkpointer: saves its states; by default none.
+    saved: a state of this training to resume from, as `checkpointer.newest()` gave it. The ledger and the
+    meter are then to have what was done before it.
+    hook: is called after every epoch.
+    """
+
+    ledger: Ledger
+    meter: StageProgress = field(default_factory=StageProgress)
+    checkpointer: Checkpointer = field(default_factory=Checkpointer)
+    saved: dict[str, Any] | None = None
+    hook: EpochHook | None = None

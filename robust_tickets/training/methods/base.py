@@ -1,0 +1,172 @@
+"""What a training method is: it turns a batch of clean images into the loss that is minimised.
+
+Files of methods are importable without torch, since every `--help` lists their settings.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.lazy import F, torch
+from robust_tickets.base.ledger import Passes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from attacks import Attack, ThreatModel
+    from robust_tickets.models.fold import FoldedNet
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The clean images of one step, and what a method may need to know of the step.
+
+    images: float32 (B, C, H, W) in [0, 1].
+    labels: int64 (B,).
+    ids: int64 (B,), what the random numbers of a sample belong to, together with `seed`.
+    threat: the perturbations that the adversary may make.
+    seed: seed of the attack's random numbers; it differs from epoch to epoch.
+    progress: share of the schedule that is over, from 0 to 1.
+    """
+
+    images: "Tensor"
+    labels: "Tensor"
+    ids: "Tensor"
+    threat: "ThreatModel"
+    seed: int
+    progress: float
+
+
+class Networks:
+    """The network of a training in the two forms that methods call.
+
+    update: images (B, C, H, W) to logits (B, classes), in train mode, with a graph to the weights.
+    folded: its view for attacks, in eval mode and out of the weights' graph, BatchNorms folded away.
+    attack: what attacks call, where that is not `folded` itself (in another precision, or compiled).
+    """
+
+    def __init__(
+        self,
+        update: "Callable[[Tensor], Tensor]",
+        folded: "FoldedNet",
+        attack: "nn.Module | None" = None,
+    ) -> None:
+        self.update = update
+        self._folded = folded
+        self._attack = folded if attack is None else attack
+
+    @property
+    def attack(self) -> "nn.Module":
+        """The view for attacks, with the weights as they are now: every access folds them again."""
+        self._folded.refresh()
+        return self._attack
+
+
+@dataclass(frozen=True)
+class StepPasses:
+    """Passes of one step, by the ledger's phases."""
+
+    attack: Passes
+    update: Passes
+
+    @property
+    def whole(self) -> Passes:
+        """Passes of both phases together."""
+        passes = Passes()
+        passes.add(self.attack)
+        passes.add(self.update)
+        return passes
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """Settings of a method that has none."""
+
+
+class Method(ABC):
+    """One way to turn a batch into a loss.
+
+    settings: an instance of the class attribute `Settings`, whose fields become the recipe's
+    `train.<method>.<field>` and `search.<method>.<field>`. `norms` are those of the threat models for which
+    the method is defined. What a method remembers from step to step is part of `state_dict`.
+    """
+
+    Settings: ClassVar[type] = NoSettings
+    norms: ClassVar[tuple[str, ...]] = ("Linf", "L2")
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
+        """The images to train on, like `batch.images`."""
+
+    @abstractmethod
+    def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
+        """The loss to minimise, a scalar with a graph to the weights; `adversarial` is from `perturb`."""
+
+    @abstractmethod
+    def passes(self, samples: int) -> StepPasses:
+        """What a step on so many samples costs: exact, and known before any step."""
+
+    def state_dict(self) -> "dict[str, Tensor]":
+        """Everything that the method remembers between steps; empty for most."""
+        return {}
+
+    def load_state_dict(self, state: "dict[str, Tensor]") -> None:
+        """Take over what `state_dict` gave. Raises InputError for the state of another method."""
+        if state:
+            raise InputError(f"the training state does not fit the method {type(self).__name__}: remove it")
+
+    @property
+    def single_step(self) -> bool:
+        """Whether its attack takes one gradient step, which a network can learn to fool."""
+        return self.passes(1).attack.input_backward == 1
+
+    @property
+    def attacks(self) -> bool:
+        """Whether it attacks the images, so that they depend on the threat model."""
+        return self.passes(1).attack.total > 0
+
+
+class CrossEntropyMethod(Method):
+    """A method that minimises the mean cross-entropy of its images; a family adds the attack."""
+
+    @abstractmethod
+    def attack_steps(self) -> int:
+        """Gradient steps of the attack; each takes a forward pass and a backward pass to the image."""
+
+    def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
+        """Mean cross-entropy of the images trained on."""
+        return F.cross_entropy(nets.update(adversarial), batch.labels)
+
+    def passes(self, samples: int) -> StepPasses:
+        """The attack's steps, and one forward and one full backward pass for the update."""
+        steps = self.attack_steps() * samples
+        return StepPasses(Passes(steps, steps), Passes(forward=samples, full_backward=samples))
+
+
+def run_attack(attack: "Attack", nets: Networks, batch: Batch) -> "Tensor":
+    """The images that an attack makes of a batch, by the batch's own random numbers."""
+    return attack.run(
+        nets.attack,
+        batch.images,
+        batch.labels,
+        sample_ids=batch.ids,
+        seed=batch.seed,
+        verdict=False,
+        check=False,  # images and labels are right by construction, and a check would make a GPU wait
+    ).images
+
+
+def input_gradient(net: "nn.Module", images: "Tensor", loss: "Callable[[Tensor], Tensor]") -> "Tensor":
+    """The gradient of a loss of the logits to the images (B, C, H, W), without any to the weights.
+
+    loss: logits (B, classes) to a scalar; the sum over samples, so that no sample feels its batch.
+    """
+    point = images.detach().requires_grad_(True)
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(loss(net(point)), point)
+    return gradient
