@@ -22,7 +22,7 @@ from benchmarks.measuring import Records, alternate, machine, medians
 from robust_tickets.base.memory import keep_freed_memory
 from robust_tickets.recipe.fields import Compute
 from robust_tickets.runs.files import write_text
-from robust_tickets.training.precision import possible
+from robust_tickets.training.precision import supported_compute
 
 TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
@@ -53,7 +53,7 @@ def main(settings: Settings) -> None:
     keep_freed_memory()
     records = Records(settings.out / "measurements.jsonl")
     records.begin({"machine": machine(settings.threads)})
-    precisions = [name for name in TYPES if not possible(Compute(precision=name), "cpu")[1]]
+    precisions = [name for name in TYPES if not supported_compute(Compute(precision=name), "cpu")[1]]
     for side in settings.sides:
         for precision in precisions:
             ways: dict[str, Callable[[], dict[str, Any]]] = {

@@ -34,7 +34,7 @@ from robust_tickets.tickets.compact_net import compact_net
 from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.loop import fit
 from robust_tickets.training.methods.pgd import PGDSettings
-from robust_tickets.training.precision import possible
+from robust_tickets.training.precision import supported_compute
 
 BATCH = 128
 EPS = 8 / 255
@@ -89,7 +89,7 @@ def seconds_a_step(way: str, case: Case) -> dict[str, Any]:
 
 def can(way: str) -> bool:
     """Whether this machine has what a way needs."""
-    return not possible(Compute(**ARITHMETIC.get(way, {})), "cpu")[1]
+    return not supported_compute(Compute(**ARITHMETIC.get(way, {})), "cpu")[1]
 
 
 def prepare(threads: int) -> None:

@@ -15,7 +15,7 @@ from robust_tickets.data.dataset import SPECS
 from robust_tickets.data.load import load
 from robust_tickets.models import registry
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Data, Model
+from robust_tickets.recipe.fields import Data
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training.checkpoint import Checkpoint
 
@@ -167,18 +167,3 @@ def test_only_decoded_images_are_cleared_from_the_cache(tmp_path, monkeypatch, c
     assert [p.name for p in (tmp_path / "robust-tickets").iterdir()] == ["torchvision"]
     main(["cache", "clear"])
     assert "removed 0 files" in out(capsys)[-1]
-
-
-def test_relative_steps_move_along_with_eps(tiny_recipe):
-    from dataclasses import replace
-
-    from robust_tickets.recipe.eps import Eps
-    from robust_tickets.recipe.fields import Threat
-    from robust_tickets.stages.experiment import threat_model
-    from robust_tickets.training.methods import training_attack
-
-    for eps in ("0.1", "8/255", "16/255"):
-        what = replace(tiny_recipe, threat=Threat(Eps(eps)), model=Model("lenet-300-100"))
-        attack = training_attack(what.train, threat_model(what))
-        assert attack.step_size == 0.5 * Eps(eps).value
-        assert training_attack(what.search, threat_model(what)).step_size == Eps(eps).value

@@ -1,0 +1,259 @@
+"""The training methods against plain implementations of their papers' equations, in float64."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from attacks import ThreatModel
+from attacks.noise import uniform
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.fold import fold
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Training
+from robust_tickets.recipe.methods import METHODS, make_method
+from robust_tickets.training.methods.base import Batch, Networks
+from robust_tickets.training.methods.nfgsm import NFGSMSettings
+from robust_tickets.training.methods.pgd import PGDSettings
+from robust_tickets.training.methods.trades import TRADESSettings
+
+EPS = 0.1
+NORMS = ("Linf", "L2")
+
+
+class CountingNet(nn.Module):
+    """A small network with BatchNorm and dropout, in float64, that counts the samples of its passes."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(2, 4, 3)
+            self.norm = nn.BatchNorm2d(4)
+            self.head = nn.Linear(4 * 16, 5)
+        self.dropout = nn.Dropout(0.3)
+        self.double()
+
+    def forward(self, x):
+        x = torch.tanh(self.norm(self.conv(x)))
+        return self.head(self.dropout(x.flatten(1)))
+
+
+class Counter(nn.Module):
+    """A network's forward and backward passes, by whether their gradients go to images or to weights."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+        self.forward_samples = self.backward_samples = 0
+
+    def forward(self, x):
+        self.forward_samples += len(x)
+        logits = self.net(x)
+        if logits.requires_grad:
+            logits.register_hook(self.count)
+        return logits
+
+    def count(self, gradient):
+        self.backward_samples += len(gradient)
+
+
+@pytest.fixture
+def net():
+    """A network whose BatchNorm statistics are not the initial ones."""
+    net = CountingNet()
+    with torch.no_grad():
+        net(torch.rand(50, 2, 6, 6, dtype=torch.float64))
+    return net
+
+
+def batch_of(n=6, norm="Linf", ids=None, seed=3):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        images, labels = torch.rand(n, 2, 6, 6, dtype=torch.float64), torch.randint(5, (n,))
+    return Batch(images, labels, torch.arange(n) if ids is None else ids, ThreatModel(norm, EPS), seed, 0.5)
+
+
+def method_of(name, **settings):
+    training = Training(method=name)
+    return make_method(
+        replace(training, **{name: replace(getattr(training, name), **settings)} if settings else {})
+    )
+
+
+def gradient_of(net, images, loss):
+    point = images.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(loss(net.eval()(point)), point)
+    return gradient
+
+
+def kl(clean, adversarial):
+    """KL(p || q) of each sample's softmax, written out."""
+    p = clean.exp() / clean.exp().sum(1, keepdim=True)
+    q = adversarial.exp() / adversarial.exp().sum(1, keepdim=True)
+    return (p * (p.log() - q.log())).sum(1)
+
+
+def test_trades_loss_is_clean_cross_entropy_and_beta_times_the_divergence(net):
+    net.dropout.p = 0.0
+    batch = batch_of()
+    adversarial = (batch.images + 0.05).clamp(0, 1)
+    loss = method_of("trades", beta=2.5).loss(Networks(net.train(), fold(net)), batch, adversarial)
+    clean, other = net.train()(batch.images), net.train()(adversarial)
+    right = clean.gather(1, batch.labels[:, None])[:, 0]
+    expected = (clean.exp().sum(1).log() - right).mean() + 2.5 * kl(clean, other).mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-10, atol=1e-12)
+    ours = torch.autograd.grad(loss, list(net.parameters()))
+    theirs = torch.autograd.grad(expected, list(net.parameters()))
+    for one, two in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_trades_climbs_the_divergence_from_a_small_gaussian(norm, net):
+    """Steps by hand, on the network in eval mode: Zhang et al. 2019, algorithm 1."""
+    batch = batch_of(norm=norm)
+    images = method_of("trades", steps=3, rel_step=0.5).perturb(Networks(net, fold(net)), batch)
+    clean = net.eval()(batch.images).detach()
+    numbers = uniform((2, 6, 6), batch.ids, seed=batch.seed)
+    x = batch.images + 0.001 * torch.special.ndtri(numbers + 2.0**-33)
+    for _ in range(3):
+        g = gradient_of(net, x, lambda logits: kl(clean, logits).sum())
+        if norm == "Linf":
+            x = torch.clamp(x + 0.5 * EPS * g.sign(), batch.images - EPS, batch.images + EPS)
+        else:
+            x = x + 0.5 * EPS * g / g.flatten(1).norm(dim=1)[:, None, None, None]
+            shift = x - batch.images
+            x = batch.images + shift * (EPS / shift.flatten(1).norm(dim=1)).clamp(max=1)[:, None, None, None]
+        x = x.clamp(0, 1)
+    torch.testing.assert_close(images, x, rtol=0, atol=1e-9)
+    assert bool(batch.threat.allows(images, batch.images).all())
+
+
+def test_the_gaussian_of_trades_is_a_normal_one(net):
+    batch = batch_of(2000)
+    method = method_of("trades", steps=1, rel_step=1e-12)
+    noise = (method.perturb(Networks(net, fold(net)), batch) - batch.images) / 0.001
+    inside = ((batch.images > 0.01) & (batch.images < 0.99)).flatten()
+    noise = noise.flatten()[inside]
+    assert float(noise.mean()) == pytest.approx(0, abs=0.01)
+    assert float(noise.std()) == pytest.approx(1, abs=0.01)
+    assert float((noise.abs() < 1).double().mean()) == pytest.approx(0.6827, abs=0.005)
+
+
+@pytest.mark.parametrize(("k", "alpha"), [(2.0, 1.0), (1.0, 1.25), (0.0, 1.0)])
+def test_nfgsm_steps_from_noise_and_is_clipped_to_the_box_alone(k, alpha, net):
+    """de Jorge et al. 2022, algorithm 1; without noise it is FGSM."""
+    batch = batch_of()
+    images = method_of("nfgsm", k=k, alpha=alpha).perturb(Networks(net, fold(net)), batch)
+    noise = (2 * uniform((2, 6, 6), batch.ids, seed=batch.seed) - 1) * k * EPS
+    noisy = (batch.images + noise).clamp(0, 1)
+    g = gradient_of(net, noisy, lambda logits: F.cross_entropy(logits, batch.labels, reduction="sum"))
+    torch.testing.assert_close(images, (noisy + alpha * EPS * g.sign()).clamp(0, 1), rtol=0, atol=1e-12)
+    furthest = float((images - batch.images).abs().max())
+    if k == 0:
+        assert torch.equal(images, method_of("fgsm").perturb(Networks(net, fold(net)), batch))
+    else:
+        assert EPS < furthest <= (k + alpha) * EPS
+
+
+@pytest.mark.parametrize("rel_step", [0.25, 0.5])
+@pytest.mark.parametrize("eps", [8 / 255, 0.1])
+def test_pgd_takes_steps_that_are_a_share_of_eps(rel_step, eps, net):
+    batch = replace(batch_of(), threat=ThreatModel("Linf", eps))
+    method = method_of("pgd", steps=1, rel_step=rel_step, random_start=False)
+    shift = (method.perturb(Networks(net, fold(net)), batch) - batch.images).abs()
+    assert float(shift.max()) == pytest.approx(rel_step * eps, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_charged_what_its_networks_count(name, net):
+    method, batch = method_of(name), batch_of(7)
+    update, attack = Counter(net.train()), Counter(fold(net))
+    nets = Networks(update, fold(net), attack)
+    adversarial = method.perturb(nets, batch)
+    assert update.forward_samples == 0
+    cost = method.passes(7)
+    assert (attack.forward_samples, attack.backward_samples) == (
+        cost.attack.forward,
+        cost.attack.input_backward,
+    )
+    before = attack.forward_samples
+    method.loss(nets, batch, adversarial).backward()
+    assert attack.forward_samples == before
+    assert (update.forward_samples, update.backward_samples) == (
+        cost.update.forward,
+        cost.update.full_backward,
+    )
+    assert cost.attack.full_backward == cost.update.input_backward == 0
+    assert cost.whole.total == cost.attack.total + cost.update.total
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_images_of_a_sample_do_not_hang_on_its_batch(name, net):
+    """Its random numbers belong to its id and the seed; and the network is left as it was."""
+    method, batch = method_of(name), batch_of()
+    before = {key: value.clone() for key, value in net.train().state_dict().items()}
+    generator = torch.get_rng_state()
+    whole = method.perturb(Networks(net, fold(net)), batch)
+    order = torch.tensor([4, 1])
+    part = Batch(batch.images[order], batch.labels[order], batch.ids[order], batch.threat, batch.seed, 0.0)
+    torch.testing.assert_close(
+        method.perturb(Networks(net, fold(net)), part), whole[order], rtol=0, atol=1e-12
+    )
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert net.training
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    if name in ("pgd", "trades", "nfgsm"):
+        method = method_of(name, **({} if name == "nfgsm" else {"steps": 1}))  # more steps end at a corner
+        whole, other = (
+            method.perturb(Networks(net, fold(net)), replace(batch, seed=seed)) for seed in (3, 4)
+        )
+        assert not torch.equal(other, whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "single", "attacks"),
+    [
+        ("natural", {}, False, False),
+        ("fgsm", {}, True, True),
+        ("pgd", {}, False, True),
+        ("pgd", {"steps": 1}, True, True),
+        ("trades", {}, False, True),
+        ("trades", {"steps": 1}, True, True),
+        ("nfgsm", {}, True, True),
+    ],
+)
+def test_methods_whose_attack_takes_a_single_step_are_known(name, settings, single, attacks):
+    method = method_of(name, **settings)
+    assert (method.single_step, method.attacks) == (single, attacks)
+
+
+@pytest.mark.parametrize("concern", ["search", "train"])
+def test_nfgsm_is_refused_for_l2(concern):
+    table = {concern: {"method": "nfgsm"}, "threat": {"norm": "L2", "eps": "0.5"}}
+    with pytest.raises(InputError, match=rf"{concern}.method nfgsm is defined for threat.norm Linf, got L2"):
+        recipes.from_table(table)
+    recipes.from_table({**table, concern: {"method": "trades"}})
+
+
+def test_settings_of_other_methods_do_not_change_a_run_unless_they_are_given():
+    """So that a method which is added later changes no run's identity."""
+    recipe = recipes.from_table({"train": {"method": "fgsm"}, "search": {"method": "pgd"}})
+    table = recipes.to_table(recipe)
+    assert not set(METHODS) & set(table["train"])
+    assert set(METHODS) & set(table["search"]) == {"pgd"}
+    changed = recipes.from_table(
+        {"train": {"method": "fgsm", "pgd": {"steps": 3}}, "search": {"method": "pgd"}}
+    )
+    assert recipes.to_table(changed)["train"]["pgd"]["steps"] == 3
+    assert recipes.from_table(recipes.to_table(changed)) == changed
+
+
+def test_the_defaults_are_those_of_the_papers():
+    assert TRADESSettings() == TRADESSettings(steps=10, rel_step=0.25, beta=6.0)
+    assert NFGSMSettings() == NFGSMSettings(k=2.0, alpha=1.0)
+    assert PGDSettings() == PGDSettings(steps=10, rel_step=0.25, random_start=True)
