@@ -85,7 +85,7 @@ def test_seconds_at_the_end_of_each_epoch_rise_to_what_is_charged(conv_net, tiny
     assert len(report["epoch_seconds"]) == 2
     assert 0 < report["epoch_seconds"][0] < report["epoch_seconds"][1] <= report["charged_seconds"]
     other = Ledger("train")
-    other.carry(report)
+    other.add_report(report)
     assert other.report()["epoch_seconds"] == report["epoch_seconds"]
 
 
