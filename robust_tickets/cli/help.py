@@ -113,7 +113,8 @@ def _flags(cls: type, prefix: str, defaults: Any) -> Iterator[tuple[str, str, st
             default = _shown(value)
             if value is True:
                 default += f"; off: --{prefix}no-{item.name}".replace("_", "-")
-            yield f"{flag} {metavar}".rstrip(), texts.get(item.name, ""), default
+            text = texts.get(item.name) or _composed_help(hint)
+            yield f"{flag} {metavar}".rstrip(), text, default
 
 
 def _spelling(name: str, hint: Any, prefix: str) -> tuple[str, str]:
@@ -127,6 +128,11 @@ def _spelling(name: str, hint: Any, prefix: str) -> tuple[str, str]:
     if _plain(hint) is bool:
         return flag, ""
     return flag, metavar or _metavar(hint)
+
+
+def _composed_help(hint: Any) -> str:
+    """The help of a field whose class is composed from others and has no text under it."""
+    return next((part.help for part in getattr(hint, "__metadata__", ()) if getattr(part, "help", None)), "")
 
 
 def _plain(hint: Any) -> Any:

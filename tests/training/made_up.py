@@ -1,0 +1,81 @@
+"""A training method from outside the package, as a user would write one; importable without torch."""
+
+from dataclasses import dataclass
+
+from robust_tickets.base.lazy import F, torch
+from robust_tickets.base.ledger import Passes
+from robust_tickets.recipe.schema import Positive
+from robust_tickets.training.methods.base import Method, StepPasses, input_gradient
+
+
+@dataclass(frozen=True)
+class MadeUpSettings:
+    """Settings of the made-up method."""
+
+    weight: Positive = 2.0
+    """weight of the adversarial loss at the end of the schedule"""
+
+
+class MadeUp(Method):
+    """One step along the mean of all gradients that a sample has had."""
+
+    Settings = MadeUpSettings
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.memory = torch.zeros(0)
+
+    def perturb(self, nets, batch):
+        """A step of eps from the image."""
+        if len(self.memory) == 0:
+            self.memory = torch.zeros(2000, *batch.images.shape[1:])
+        gradient = input_gradient(
+            nets.attack, batch.images, lambda logits: F.cross_entropy(logits, batch.labels, reduction="sum")
+        )
+        self.memory[batch.ids] += gradient
+        return (batch.images + batch.threat.eps * self.memory[batch.ids].sign()).clamp(0, 1)
+
+    def loss(self, nets, batch, adversarial):
+        """Clean loss, and an adversarial one that counts more and more."""
+        clean = F.cross_entropy(nets.update(batch.images), batch.labels)
+        weight = self.settings.weight * batch.progress
+        return clean + weight * F.cross_entropy(nets.update(adversarial), batch.labels)
+
+    def passes(self, samples):
+        """One attack step, and two passes in the update."""
+        return StepPasses(Passes(samples, samples), Passes(forward=2 * samples, full_backward=2 * samples))
+
+    def state_dict(self):
+        """The gradients' sums."""
+        return {"memory": self.memory}
+
+    def load_state_dict(self, state):
+        """Take them over."""
+        self.memory = state["memory"]
+
+
+class WithoutLoss(MadeUp):
+    """A method that lacks the loss."""
+
+    loss = Method.loss
+
+
+class WithoutDocstring(MadeUp):
+    Settings = MadeUpSettings
+
+
+@dataclass(frozen=True)
+class NoDefault:
+    """Settings without a default."""
+
+    weight: float
+
+
+class WithoutDefault(MadeUp):
+    """A method whose settings lack a default."""
+
+    Settings = NoDefault
+
+
+class WithoutBase:
+    """A method that is none."""
