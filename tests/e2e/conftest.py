@@ -1,46 +1,227 @@
-"""Wrong calls, run as a person would."""
+"""Wrong calls, as a user types them: how they are run, and the files that they name."""
 
-import importlib
 import os
 import re
+import shutil
+import tarfile
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.cli.main import main
+from robust_tickets.data import load
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.models import registry
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Search, Train
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.loop import copy_state
+
+TINY = Recipe(
+    name="tiny",
+    data=Data("digits", train_images=40, val_images=10),
+    model=Model("lenet-300-100", width=0.05),
+    search=Search(method="natural", epochs=1, batch=20),
+    train=Train(method="natural", epochs=1, ticket_epochs=1, batch=20),
+    evaluate=Evaluate(images=20, batch=20, val_steps=1),
+    compute=Compute(threads=1),
+)
+NETS = """
+import torch
+from torch import nn
+
+class Net(nn.Linear):
+    def forward(self, x):
+        return super().forward(x.flatten(1))
+
+class Pair(Net):
+    def forward(self, x):
+        return (super().forward(x),) * (1 + self.training) if self.training else super().forward(x)
+
+class Blind(Net):
+    def forward(self, x):
+        return super().forward(x if self.training else x.detach())
+
+class Nan(Net):
+    def forward(self, x):
+        logits = super().forward(x)
+        return torch.where(x.flatten(1).sum(1, keepdim=True) > 20, logits / 0 * 0, logits)
+
+def fine():
+    return Net(64, 10)
+
+def blind():
+    return Blind(64, 10)
+
+def nan():
+    return Nan(64, 10)
+
+def pair():
+    return Pair(64, 10)
+
+def three():
+    return Net(64, 3)
+
+def nothing():
+    pass
+
+def needy(classes):
+    return Net(64, classes)
+
+number = 3
+"""
+
+
+def write_images(root, classes):
+    """An image tree of 8 x 8 squares."""
+    for part in ("train", "test"):
+        for label in range(classes):
+            for i in range(4):
+                file = root / part / f"class-{label}" / f"{i}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                pixels = np.random.default_rng(9 * label + i).integers(0, 256, (8, 8, 3), np.uint8)
+                Image.fromarray(pixels).save(file)
+    return root
+
+
+def spec_of(name="lenet-300-100", width=0.05, shape=(1, 8, 8), classes=10):
+    if ":" in name:
+        return ModelSpec(name, 1.0, shape, classes, (0.0,), (1.0,))
+    return ModelSpec(name, width, shape, classes, SPECS["digits"].mean[:1] * shape[0], (0.4,) * shape[0])
+
+
+def save_ticket(file, spec, mask=None, name=None):
+    net = registry.build(spec, seed=0)
+    search = {c: recipes.to_table(Recipe())[c] for c in ("data", "model", "threat", "search", "compute")}
+    search["data"] = {"name": "digits"}
+    model = replace(spec, name=name or spec.name)
+    Ticket(model, copy_state(net), mask or Mask.full(net), search, "0" * 16, 0, 1, 1).save(file)
+
+
+def save_checkpoint(file, spec, state=None, recipe=TINY, fingerprint=None):
+    state = copy_state(registry.build(spec, seed=0)) if state is None else state
+    fingerprint = fingerprint or load.load(TINY.data).fingerprint
+    Checkpoint(state, spec, recipes.to_table(recipe), fingerprint, "dense", 0, 1, 0.1, 0.1).save(file)
+
+
+def blocked_mask(spec):
+    """A mask that no path leads through: the second layer needs what the first has lost."""
+    mask = Mask.full(registry.build(spec, seed=0))
+    first, second = list(mask)[:2]
+    bits = {first: mask[first].clone(), second: mask[second].clone()}
+    bits[first][5:] = False
+    bits[second][:, :5] = False
+    return mask.with_entries([first, second], torch.cat([b.view(-1) for b in bits.values()]))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Files that wrong calls name."""
+    at = tmp_path_factory.mktemp("files")
+    names = "away folder text tiny no_toml bad_field tar one pair run study ticket wide blocked own_ticket"
+    names += " checkpoint changed cifar diverged own blind nan few"
+    f = SimpleNamespace(**{name: at / name for name in names.split()})
+    f.published = at / "published.pt"
+    f.folder.mkdir()
+    f.text.write_text("neither tensors nor images\n" * 100)
+    f.tiny.write_text(recipes.to_toml(TINY))
+    f.no_toml.write_text("[search\n")
+    f.bad_field.write_text("[search]\nlrr = 0.1\n")
+    with tarfile.open(f.tar, "w:xz") as archive:
+        for i in range(20):
+            archive.add(f.text, f"train/cat/{i}.txt")
+    f.tar.write_bytes(f.tar.read_bytes()[:200])
+    write_images(f.one, 1)
+    write_images(f.pair, 2)
+    small, own = spec_of(), spec_of("own_nets:fine")
+    save_ticket(f.ticket, small)
+    save_ticket(f.wide, spec_of(width=0.1))
+    save_ticket(f.blocked, small, blocked_mask(small))
+    save_ticket(f.own_ticket, small, name="own_nets:fine")
+    save_checkpoint(f.checkpoint, small)
+    whole = f.checkpoint.read_bytes()
+    f.changed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    colour = spec_of(shape=(3, 32, 32))
+    save_checkpoint(f.cifar, colour, recipe=replace(TINY, data=Data("cifar10")), fingerprint="0" * 16)
+    state = copy_state(registry.build(small, seed=0))
+    save_checkpoint(f.diverged, small, {name: torch.full_like(t, torch.nan) for name, t in state.items()})
+    torch.save({name: t for name, t in state.items() if not name.startswith("normalise")}, f.published)
+    weights = torch.randn(10, 64, generator=torch.Generator().manual_seed(0))
+    for name in ("own", "blind", "nan"):
+        spec = replace(own, name=f"own_nets:{name.replace('own', 'fine')}")
+        save_checkpoint(getattr(f, name), spec, {"weight": weights, "bias": torch.zeros(10)})
+    images = Data("folder", root=f.pair, val_images=1)
+    two, fingerprint = spec_of(shape=(3, 8, 8), classes=2), load.load(images).fingerprint
+    save_checkpoint(
+        f.few, two, recipe=replace(TINY, data=replace(images, root=None)), fingerprint=fingerprint
+    )
+    RunDirectory(f.run, TINY).begin("cpu", {})
+    f.study.mkdir()
+    shutil.copy(f.run / "recipe.toml", f.study / "study.toml")
+    (at / "own_nets.py").write_text(NETS)
+    (at / "broken_nets.py").write_text("1 / 0\n")
+    return f
 
 
 @pytest.fixture
-def no_work(monkeypatch):
-    """Whoever gets as far as training or attacking has noticed nothing."""
-
-    def begun(*arguments, **options):
-        raise AssertionError("the work began")
-
-    for module in ("stages.train", "tickets.search", "comparison.estimate"):
-        monkeypatch.setattr(importlib.import_module(f"robust_tickets.{module}"), "fit", begun)
-    monkeypatch.setattr("robust_tickets.evaluation.evaluate.evaluate", begun)
-
-
-@pytest.fixture
-def call(no_work, tmp_path, monkeypatch, capsys):
-    """Run a wrong call; gives what it says, in one line and without frames."""
+def call(files, tmp_path, monkeypatch, capsys):
+    """Run the command line in a folder with the user's modules; gives its status and standard error."""
     for variable in [name for name in os.environ if name.startswith("ROBUST_TICKETS_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
     (tmp_path / "here").mkdir()
+    for module in files.text.parent.glob("*_nets.py"):
+        shutil.copy(module, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
-    random = torch.get_rng_state()
 
-    def run(*words):
-        with pytest.raises(SystemExit) as stopped:
-            main(words)
-        out, err = capsys.readouterr()
-        assert stopped.value.code == 2
-        assert out == ""
-        assert "Traceback" not in err
-        assert torch.equal(torch.get_rng_state(), random)
-        return " ".join(re.sub(r"[│╭╮╰╯─\s]+", " ", err).split())
+    def run(words):
+        status = 0
+        try:
+            main(words.format(**vars(files)).split())
+        except SystemExit as stop:
+            status = stop.code
+        return status, capsys.readouterr().err
 
     return run
+
+
+@pytest.fixture
+def refused(call, files, tmp_path, monkeypatch):
+    """Check that a call is refused in one message with these words, before it trains or writes anything."""
+
+    def fail(*arguments, **options):
+        raise AssertionError("training began")
+
+    def check(words, expected):
+        folder = files.text.parent
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+        random = torch.get_rng_state()
+        Machine("cpu", SilentProgress()).prepare(TINY.compute)  # takes a step of its own, once
+        monkeypatch.setattr(torch.optim.Optimizer, "__init__", fail)
+        status, err = call(words)
+        assert status == 2
+        assert "Traceback" not in err
+        assert "<class '" not in err
+        assert torch.equal(torch.get_rng_state(), random)
+        ours = [line for line in err.splitlines() if line.startswith("robust-tickets: ")]
+        assert ours == err.splitlines()[-1:] or "--help" in err  # in tyro's messages on flags
+        message = re.sub(r"[│╭╮╰╯─\s]+", " ", err)
+        for word in expected.format(**vars(files)).split("; "):
+            assert word in message, message
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+        results = (".safetensors", ".npz", ".jsonl", ".csv", ".svg")
+        assert not [path for path in (tmp_path / "here").rglob("*") if path.suffix in results]
+
+    return check

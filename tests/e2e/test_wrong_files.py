@@ -1,0 +1,146 @@
+"""Wrong files, images and attacks: the message names them, and what exists stays as it is."""
+
+import pytest
+
+PUBLISHED = "evaluate {published} --data.name digits"
+
+# name: (words, parts of the message)
+CALLS = {
+    "no images named": (
+        "search --recipe cifar10-cpu",
+        "CIFAR-10; --data.root; ROBUST_TICKETS_CIFAR10; --data.download",
+    ),
+    "no images there": ("search --recipe cifar10-cpu --data.root {away}/c.tar", "{away}/c.tar; --data.root"),
+    "folder without images": ("search --recipe cifar10-cpu --data.root {folder}", "{folder}; --data.root"),
+    "damaged archive": ("search --recipe cifar10-cpu --data.root {tar}", "{tar}"),
+    "no archive": ("search --recipe cifar10-cpu --data.root {text}", "{text}; tar; --data.root"),
+    "one class": ("search --recipe demo --data.name folder --data.root {one}", "'class-0'"),
+    "root of the digits": ("search --recipe demo --data.root {away}", "--data.root"),
+    "field of other images": ("search --recipe demo --data.flip", "data.flip; folder; digits"),
+    "tensors on the command line": ("search --recipe demo --data.name own", "own; Python"),
+    "runs in a file": ("search --recipe {tiny} --runs {text}", "cannot write; {text}; --runs"),
+    "no ticket": ("train --recipe {tiny} --ticket {away}/t", "{away}/t"),
+    "damaged ticket": ("train --recipe {tiny} --ticket {text}", "{text}; damaged"),
+    "checkpoint for a ticket": (
+        "train --recipe {tiny} --ticket {checkpoint}",
+        "{checkpoint} is a checkpoint; a ticket",
+    ),
+    "ticket of another width": (
+        "train --recipe {tiny} --ticket {wide}",
+        "fc1.weight; (30, 64); (15, 64)",
+    ),
+    "ticket of other images": ("train --recipe cifar10-cpu --ticket {ticket}", "ticket does not fit"),
+    "blocked ticket": ("ticket verify {blocked}", "fc2.weight; search.ratio"),
+    "ticket of a user's network": ("ticket verify {own_ticket}", "--model.name own_nets:fine"),
+    "tickets of two networks": ("ticket diff {ticket} {wide}", "fc1.weight; (15, 64)"),
+    "export to nowhere": ("ticket export {ticket} --out {text}/x", "cannot write; --out"),
+    "export of a ticket": ("export {ticket}", "{ticket}; ticket; checkpoint"),
+    "unknown format": ("export {checkpoint} --format tflite", "--format; 'tflite'; 'onnx'"),
+    "no run directory": ("table {folder}", "{folder}; recipe.toml"),
+    "run without a seed": ("table {run}", "{run}; seed; compare"),
+    "study without a table": ("table {study}", "{study}; study"),
+    "unknown tool": ("runs lst", "'runs lst'; 'list'"),
+    "removal of another folder": ("runs rm {one} --yes", "{one}; run directory"),
+    "no checkpoint": ("evaluate {away}/best.safetensors", "{away}/best.safetensors; checkpoint"),
+    "folder for a checkpoint": ("evaluate {folder}", "{folder}; checkpoint"),
+    "changed checkpoint": ("evaluate {changed}", "{changed}; damaged"),
+    "ticket for a checkpoint": ("evaluate {ticket}", "{ticket} is a ticket; a checkpoint"),
+    "weights that are NaN": ("evaluate {diverged}", "NaN; weights"),
+    "checkpoint of a user's network": ("evaluate {own}", "own_nets:fine; --model.name own_nets:fine"),
+    "other function": ("evaluate {own} --model.name own_nets:three", "own_nets:three; (2, 3); (2, 10)"),
+    "other images": ("evaluate {checkpoint} --data.name cifar10", "digits; cifar10; --data.name"),
+    "weights without a network": ("evaluate {published}", "{published}; --model.name; --data.name"),
+    "weights of another network": (f"{PUBLISHED} --model.name resnet20", "fc1.weight; conv1.weight"),
+    "normalisation": (
+        f"{PUBLISHED} --model.name lenet-300-100 --model.width 0.05 --model.normalise 1,2,3",
+        "'1,2,3'; MEAN,STD",
+    ),
+    "unknown attack": ("evaluate {checkpoint} --attacks fgsm standrad", "'standrad'; 'standard'"),
+    "settings of a set": ("evaluate {checkpoint} --attacks standard(steps=3)", "standard; pgd-20"),
+    "unknown argument": (
+        "evaluate {checkpoint} --attacks pgd(steps=3,step_sise=1)",
+        "'step_sise'; 'step_size'",
+    ),
+    "argument of another type": (
+        "evaluate {checkpoint} --attacks torchattacks:CW(steps='many')",
+        "steps; int; 'many'",
+    ),
+    "code in an argument": (
+        "evaluate {checkpoint} --attacks pgd(steps=__import__('os').mkdir('{away}'))",
+        "a number",
+    ),
+    "one of several eps": ("evaluate {checkpoint} --eps 2/255 300/255", "eps 300/255"),
+    "limit": ("evaluate {checkpoint} --limit 361", "361; 360"),
+    "pictures in a full folder": ("evaluate {checkpoint} --save-images {one}", "{one}; --save-images"),
+    "too few classes": (
+        "evaluate {few} --data.root {pair} --attacks pgd(steps=2,loss='dlr')",
+        "3 classes; has 2; --attacks",
+    ),
+    "source is a ticket": ("evaluate {checkpoint} --from {ticket}", "{ticket} is a ticket; a checkpoint"),
+    "source of other images": ("evaluate {checkpoint} --from {cifar}", "{cifar}; cifar10; digits; --from"),
+    "source of a user's network": ("evaluate {checkpoint} --from {own}", "--from-model.name own_nets:fine"),
+    "name of no source": ("evaluate {checkpoint} --from-model.name resnet20", "--from"),
+}
+
+
+@pytest.mark.parametrize(("words", "expected"), CALLS.values(), ids=CALLS)
+def test_a_wrong_file_or_attack_is_refused(words, expected, refused, files):
+    refused(words, expected)
+    assert not files.away.exists()
+
+
+BLIND = "evaluate {blind} --model.name own_nets:blind --limit 40 --attacks"
+SQUARE = "square(queries=20)"
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (f"{BLIND} pgd-3", "no gradient; square"),
+        (f"{BLIND} torchattacks:FGSM", "no gradient; square"),
+        ("evaluate {nan} --model.name own_nets:nan --attacks fgsm", "NaN; images"),
+    ],
+)
+def test_a_network_that_cannot_be_attacked_is_named(words, parts, call):
+    status, err = call(words)
+    assert status == 2
+    assert all(part in err.splitlines()[-1] for part in parts.split("; "))
+    assert "Traceback" not in err
+
+
+def test_rows_before_a_failure_are_kept(call, tmp_path):
+    assert call(f"{BLIND} {SQUARE} pgd-3")[0] == 2
+    (file,) = (tmp_path / "here").rglob("robustness.csv")
+    assert [line.split(",")[2] for line in file.read_text().splitlines()] == ["attack", "clean", SQUARE]
+    assert call(f"{BLIND} {SQUARE}")[0] == 0
+
+
+def test_a_refused_call_leaves_an_earlier_evaluation_as_it_is(call, tmp_path):
+    assert call("evaluate {checkpoint} --limit 10 --attacks fgsm")[0] == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
+    for words in ("--attacks fgsm sqare", "--limit 999", "--save-images {one}"):
+        assert call(f"evaluate {{checkpoint}} {words}")[0] == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()} == before
+
+
+def test_either_network_of_a_transfer_may_be_the_users_own(call):
+    words = "--attacks fgsm --limit 10"
+    assert call(f"evaluate {{checkpoint}} --from {{own}} --from-model.name own_nets:fine {words}")[0] == 0
+    assert call(f"evaluate {{own}} --from {{checkpoint}} --model.name own_nets:fine {words}")[0] == 0
+    assert call(f"evaluate {{own}} --from {{blind}} --model.name own_nets:fine {words}")[0] == 0
+
+
+@pytest.mark.parametrize("kind", ["verdicts-*.npz", "sanity-*.json", "robustness.csv"])
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2 + 7], lambda content: b"[]"])
+def test_a_damaged_file_of_an_evaluation_is_named(damage, kind, call, tmp_path):
+    words = "evaluate {checkpoint} --limit 10 --attacks fgsm"
+    assert call(words)[0] == 0
+    (file,) = (tmp_path / "here").rglob(kind)
+    file.write_bytes(damage(file.read_bytes()))
+    status, err = call(words)
+    assert status == 2
+    last = err.splitlines()[-1]
+    assert str(file.relative_to(tmp_path / "here")) in last
+    assert "remove it" in last
+    file.unlink()
+    assert call(words)[0] == 0
