@@ -26,7 +26,7 @@ from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.loop import copy_state
+from robust_tickets.training.state import copy_state
 
 TINY = Recipe(
     name="tiny",
