@@ -50,7 +50,7 @@ class SourceModel:
 
     name: Annotated[str | None, arg(metavar="NET|MODULE:FUNCTION")] = None
     """as --model.name"""
-    width: Annotated[float | None, Range(above=0, most=64)] = None
+    width: Annotated[float, Range(above=0, most=64)] | None = None
     """as --model.width"""
     normalise: Annotated[str | None, arg(metavar="none|DATA|MEAN,STD")] = None
     """as --model.normalise"""
