@@ -147,64 +147,66 @@ class Training(MethodFields):
     epochs: Count = 30
     """passes over the training images"""
     iterations: CountOrZero = 0
-    """optimiser steps, met exactly, instead of epochs; 0: go by epochs"""
+    """optimiser steps, exactly, instead of epochs; 0: go by epochs"""
     batch: Count = 128
-    """images a step; an epoch's last, smaller batch is left out"""
+    """images in a step; the last, smaller batch of an epoch is left out"""
     augment: bool = True
-    """shift and mirror the images as their data set has it"""
+    """padded random crops and horizontal flips, as usual for the data set"""
     optimiser: Optimiser = "sgd"
     """sgd or adam"""
     lr: Positive = 0.1
-    """learning rate, at its highest"""
+    """highest learning rate of the schedule"""
     momentum: ShareOrZero = 0.9
     """SGD's momentum; Adam's beta1"""
     weight_decay: NotNegative = 5e-4
     """L2 weight decay, on all parameters"""
     schedule: Schedule = "step"
     """step: times 0.1 at each of the milestones; constant; cosine: to 0 along half a cosine; cyclic: linearly
-    up to lr, at the end of the warm-up or half-way without one, and down to 0"""
+    up to lr at the end of the warm-up (half-way without one), then down to 0"""
     milestones: tuple[Share, ...] = (0.5, 0.75)
     """step: shares of the steps after which the rate is multiplied by 0.1"""
     warmup: ShareOrZero = 0.0
     """share of the steps over which the rate rises linearly from warmup_lr to lr; 0: none"""
     warmup_lr: NotNegative = 0.0
-    """learning rate at which the warm-up begins"""
+    """learning rate at the first step of the warm-up"""
     overfitting: Literal["warn", "restore-best"] = "warn"
-    """where a method whose attack takes a single step (fgsm, pgd of one step) catastrophically overfits,
-    robust to FGSM and no longer to PGD: warn and go on, or go back to the best epoch and end there"""
+    """for methods whose attack takes a single step, when the network becomes robust to FGSM but no longer to
+    PGD (catastrophic overfitting): warn and go on, or restore the best epoch and end there"""
 
 
 @dataclass(frozen=True)
 class Search(Training):
-    """How the ticket is found: train, prune, rewind; again `rounds` times."""
+    """How the ticket is found: train, prune and rewind, in one or more rounds."""
 
     pruning_method: PruningMethodName = "imp"
-    """imp: iterative magnitude pruning, one-shot with one round; snip: by what the loss of the first batch
-    owes to each weight, without training (its images as the method makes them); random: random places"""
+    """imp: iterative magnitude pruning, one-shot with one round; snip: connection sensitivity |w dL/dw| on
+    the first batch, with the loss and the images of the training method, without training; random: random
+    places"""
     granularity: Granularity = "weight"
-    """what is pruned: single weights, or whole channels (filters with their biases and BatchNorms, and the
-    next layers' inputs; those that are added to one residual stream together), in multiples of round_to. A
-    ticket of channels is a narrower net, and rounds train it as one"""
+    """what is pruned: single weights, or whole channels: filters with their biases and BatchNorms and the
+    inputs of the next layers, the channels of one residual stream together, in multiples of round_to. A
+    structured ticket is a narrower network, and rounds train it as one"""
     round_to: Literal[8, 16, 32, 64] = 8
-    """granularity channel: layers keep multiples of so many channels; 16 are a vector of AVX-512"""
+    """granularity channel: layers keep a multiple of this number of channels; 16 fill a vector of AVX-512"""
     densities: Densities = "erk"
     """pruning method random: the layers' densities: uniform, er (Erdos-Renyi: small layers are denser) or erk
     (the same with kernel sizes)"""
     epochs: Count = 30
     """epochs of each round"""
     images: CountOrZero = 0
-    """training images that the search uses, balanced over the classes; 0: all that training has"""
+    """training images that the search uses, balanced over the classes; 0: all training images"""
     stop_distance: ShareOrZero = 0.0
-    """end a round's training once the mask that would be cut lies closer than this to those of the last four
-    epochs (Jaccard distance, logged in any case); 0: never"""
+    """end the training of a round once the mask that it would give is closer than this to the masks of the
+    last four epochs (Jaccard distance, logged in any case); 0: never"""
     after: Literal["rewind", "fine-tune"] = "rewind"
-    """what a round, and the ticket, goes on from: rewind to the init (or a step), or the trained weights"""
+    """weights that the next round and the ticket begin from: rewind: the init (or an early step); fine-tune:
+    the trained weights"""
     rounds: Count = 1
-    """how often it is trained, pruned and rewound; 1 is one-shot pruning. More rounds than an earlier search
-    had go on from it"""
+    """how often to train, prune and rewind; 1: one-shot pruning. More rounds than an earlier search continue
+    after its last one"""
     ratio: Share = 0.8
-    """share of the weights (granularity channel: of the channels) still there that a round removes (scope
-    layer: from each convolution)"""
+    """share of the remaining weights (granularity channel: channels) that a round removes (scope layer: from
+    each convolution)"""
     scope: Literal["global", "layer"] = "global"
     """global: the ratio of all layers together; layer: of each layer by itself"""
     fc_ratio: ShareOrZero | None = None
@@ -216,15 +218,14 @@ class Search(Training):
     prune_output: bool = True
     """prune the output layer too"""
     ignored_layers: str = ""
-    """weights that are never pruned, by name: patterns with spaces between, such as "*shortcut* head.*"; the
-    names are those of the net's parameters. Granularity channel: layers that keep all channels that they
-    make"""
+    """parameters that are never pruned: patterns of their names with spaces between, such as "*shortcut*
+    head.*". Granularity channel: layers that keep all output channels"""
     criterion: Scores = "magnitude-over-layer-mean"
-    """what decides: the weight's magnitude, or that divided by the mean magnitude of its layer"""
+    """score of a weight: its magnitude, or that divided by the mean magnitude of its layer"""
     rewind_iterations: CountOrZero = 0
     """rewind to the weights after so many steps of the first round; 0: to the init"""
     rewind_epochs: CountOrZero = 0
-    """the same, in epochs"""
+    """the same in epochs; 0: see rewind_iterations"""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A trained net on disk."""
+"""A trained network on disk."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,14 +19,32 @@ from robust_tickets.runs import tensor_file
 
 KIND = "checkpoint"
 
+_PLAIN: dict[str, type[Any]] = {
+    "recipe": dict,
+    "data": str,
+    "arm": str,
+    "seed": int,
+    "epoch": int,
+    "val_clean": float,
+    "val_robust": float,
+    "function": str,
+    "removed": int,
+}
+"""The fields of a checkpoint that a file holds as plain values."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights and all that is needed to use them: the net, the recipe, which arm, seed and epoch.
+    """Weights, and everything that is needed to use them.
 
-    `state` is the net's state dict, pruned weights being 0.0 in it; `data` the fingerprint of the images it
-    was trained on; `val_clean` and `val_robust` are fractions. `function` is the fingerprint of what a net of
-    the user's own computes; empty for the registry's. `removed` channels of the net are not there any more.
+    state: the network's state dict; pruned weights are 0.0.
+    model: how the network is built.
+    recipe: the recipe's table, as `recipes.to_table` gives it.
+    data: fingerprint of the images it was trained on.
+    arm, seed, epoch: which training, and the epoch (from 1) after which these were its weights.
+    val_clean, val_robust: validation accuracies, fractions.
+    function: fingerprint of what a network of the user's own computes; empty for the registry's.
+    removed: how many channels of the network a ticket removed.
     """
 
     state: dict[str, Tensor]
@@ -43,61 +61,40 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        meta = {
-            "model": asdict(self.model),
-            "recipe": self.recipe,
-            "data": self.data,
-            "arm": self.arm,
-            "seed": self.seed,
-            "epoch": self.epoch,
-            "val_clean": self.val_clean,
-            "val_robust": self.val_robust,
-        }
-        if self.function:
-            meta["function"] = self.function
-        if self.removed:
-            meta["removed"] = self.removed
+        meta = {name: getattr(self, name) for name in _PLAIN} | {"model": asdict(self.model)}
         tensor_file.save(path, KIND, self.state, meta)
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
-        """Read a checkpoint. Raises InputError where it is absent, damaged or none."""
+        """Read a checkpoint. Raises InputError where it is absent, damaged or another kind of file."""
         tensors, meta = tensor_file.load(path, KIND)
         try:
-            return cls(
-                state=tensors,
-                model=schema.read(ModelSpec, meta["model"], path="model"),
-                recipe=tensor_file.field(meta, "recipe", dict),
-                data=tensor_file.field(meta, "data", str),
-                arm=tensor_file.field(meta, "arm", str),
-                seed=tensor_file.field(meta, "seed", int),
-                epoch=tensor_file.field(meta, "epoch", int),
-                val_clean=tensor_file.field(meta, "val_clean", float),
-                val_robust=tensor_file.field(meta, "val_robust", float),
-                function=tensor_file.field({"function": "", **meta}, "function", str),
-                removed=tensor_file.field({"removed": 0, **meta}, "removed", int),
-            )
+            plain = {name: tensor_file.field(meta, name, kind) for name, kind in _PLAIN.items()}
+            return cls(tensors, schema.read(ModelSpec, meta["model"], path="model"), **plain)
         except (KeyError, TypeError, InputError) as error:
-            raise InputError(f"{path} is no whole checkpoint: {error}") from None
+            raise InputError(
+                f"{path} is no whole checkpoint ({error}): copy it again, or train again"
+            ) from None
 
     def net(self, make: NetFactory | None = None) -> nn.Module:
-        """The net with these weights, in eval mode; `make` makes a net of the user's own.
+        """The network with these weights, in eval mode.
 
-        Raises InputError where the weights do not fit, or where a net of the user's own needs `make`: what a
-        file names is never imported.
+        make: builds a network of the user's own, since code that a file names is never imported.
+
+        Raises InputError where the weights do not fit, or where `make` is needed.
         """
         name = self.model.name
         if make is None and ":" in name:
             raise InputError(
-                f"the checkpoint is one of {name}, and no code is run because a file names it: name the "
-                f"function that makes the net yourself, --model.name {name}"
+                f"the checkpoint is of {name}, a network of your own, and no code is run because a file "
+                f"names it: name the function that makes it, --model.name {name}"
             )
-        # messages name the function that was given, which need not be called as the file says
+        # messages name the user's function, which may be called otherwise than in the file
         spec = self.model if make is None else replace(self.model, name=function_name(make))
         net = make_net(spec, make, seed=0, train=False)
         if self.function and function_fingerprint(net, spec.shape) != self.function:
             raise InputError(
-                f"{spec.name} makes another net than the checkpoint is of: its layers, or what it computes "
+                f"{spec.name} makes another network than the checkpoint's: its layers, or what it computes "
                 "with them, have changed since; use the code that it was trained with"
             )
         if self.removed:
@@ -108,13 +105,16 @@ class Checkpoint:
         return net.eval()
 
     def resolved_recipe(self) -> Recipe:
-        """The recipe it was trained by."""
+        """The recipe that it was trained by."""
         return recipes.from_table(self.recipe)
 
 
 @torch.no_grad()
 def load_weights(net: nn.Module, state: dict[str, Tensor], kind: str) -> None:
-    """Copy a state into a net, in place. Raises InputError with the first parameter that does not fit."""
+    """Copy a state dict into a network, in place; `kind` names it in messages.
+
+    Raises InputError with the first parameter that does not fit.
+    """
     own = net.state_dict()
     for name in [*own, *state]:
         if name not in state:

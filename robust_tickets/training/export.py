@@ -1,4 +1,4 @@
-"""A checkpoint's net in forms that run without this package, each checked against the original."""
+"""A checkpoint's network in formats that run without this package, each checked against the original."""
 
 import warnings
 from collections.abc import Callable
@@ -23,30 +23,33 @@ Net = Callable[[Tensor], Tensor]
 SUFFIXES: dict[Format, str] = {"torch": ".pt2", "onnx": ".onnx", "safetensors": "-weights.safetensors"}
 
 TOLERANCE = 1e-5
-"""How far logits may lie from the original's, as a share of the largest logit, or of 1 where that is less."""
+"""Largest difference of logits, as a share of the largest logit, or of 1 where that is less."""
 
 
 @dataclass(frozen=True)
-class Exported:
-    """The file written, and a line on how far its logits lie from the original's."""
+class Export:
+    """The file written, and a line on the difference of its logits from the original's."""
 
     file: Path
     check: str
 
 
-def export(
-    checkpoint: Path, form: Format, out: Path | None = None, make: NetFactory | None = None
-) -> Exported:
-    """Write the net of a checkpoint; `make` makes a net of the user's own, whose name alone is in the file.
+def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFactory | None = None) -> Export:
+    """Write the network of a checkpoint in another format.
 
-    The net takes any number of images float32 (N, C, H, W) in [0, 1] and gives logits (N, classes);
-    normalisation is in it, and weights that a ticket pruned are zero. Nothing is left behind, and InputError
-    raised, where it cannot be exported or its logits differ by more than TOLERANCE.
+    checkpoint: its file.
+    form: torch (torch.export), onnx, or safetensors (weights alone).
+    out: file to write; None: beside the checkpoint.
+    make: builds a network of the user's own, of which the file has the name alone.
+
+    The exported network takes any number of images float32 (N, C, H, W) in [0, 1] and gives logits
+    (N, classes); normalisation is in it, and pruned weights are zero. Raises InputError, and leaves no file,
+    where it cannot be exported or its logits differ by more than TOLERANCE.
     """
-    loaded = Checkpoint.load(checkpoint)
-    net = loaded.net(make)
+    original = Checkpoint.load(checkpoint)
+    net = original.net(make)
     target = out or checkpoint.with_name(checkpoint.stem + SUFFIXES[form])
-    spec = loaded.model
+    spec = original.model
     differences: list[float] = []
 
     def save(part: Path) -> None:
@@ -58,8 +61,8 @@ def export(
         except Exception as error:  # exporters raise whatever the net's own code leads them to
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"the net cannot be exported as {form} ({reason}): try another --format; safetensors can "
-                "always be had"
+                f"the net cannot be exported as {form} ({reason}): try another --format; safetensors always "
+                "works"
             ) from error
         if not differences[0] <= TOLERANCE:
             raise InputError(
@@ -68,7 +71,7 @@ def export(
             )
 
     files.write(target, save)
-    return Exported(
+    return Export(
         target,
         f"logits differ from the original's by at most {differences[0]:.1e} of their size (on 5 images)",
     )

@@ -1,4 +1,4 @@
-"""Weights that others published: a state dict, for a net of the registry or of the user's own."""
+"""Weights that others published: a state dict, for a network of the registry or of the user's own."""
 
 import math
 import pickle
@@ -25,46 +25,36 @@ _UNUSED = ("sub_block1.",)  # in TRADES's WideResNets, where no forward pass rea
 
 
 def load_published(
-    path: Path, model: ModelSpec, what: Recipe, make: NetFactory | None = None, *, normalised: bool = False
+    path: Path, model: ModelSpec, recipe: Recipe, make: NetFactory | None = None, *, normalised: bool = False
 ) -> Checkpoint:
-    """A checkpoint from a `.safetensors` file, or from any that torch.load reads with weights_only.
+    """Read published weights as a checkpoint.
 
-    A dictionary around the state dict and the prefixes module. and model. are taken off. `normalised`: the
-    model's normalisation was asked for, and is not to be overruled by the file's own. Raises InputError for a
-    file that cannot be read, and with each key that does not fit the net.
+    path: a `.safetensors` file, or one that torch.load reads with weights_only; a dictionary around the state
+    dict and the prefixes `module.` and `model.` are removed.
+    model: the network that they are of.
+    recipe: goes into the checkpoint.
+    make: builds a network of the user's own.
+    normalised: whether the user named a normalisation, which a file with its own would overrule.
+
+    Raises InputError for a file that cannot be read, and with each name that does not fit the network.
     """
-    state = _stripped(_unwrapped(_read(path), path))
-    said = sorted(name for name in state if name.startswith("normalise."))
-    if normalised and said:
+    state = _without_prefixes(_state_dict(_read(path), path))
+    own_normalisation = sorted(name for name in state if name.startswith("normalise."))
+    if normalised and own_normalisation:
         raise InputError(
-            f"{path} says itself how images are normalised ({', '.join(said)}): leave out the flag normalise"
+            f"{path} has a normalisation of its own ({', '.join(own_normalisation)}): leave out the flag "
+            "normalise"
         )
     net = make_net(model, make, seed=0, train=False)
-    own = net.state_dict()
-    # what our nets have besides: normalisation, and a count that old files lack
-    state = {n: t for n, t in own.items() if n.startswith("normalise.") or "num_batches_tracked" in n} | state
-    wrong = [f"{name} is missing" for name in own if name not in state]
-    wrong += [f"{name} is not in the net" for name in state if name not in own]
-    wrong += [
-        f"{name} is {tuple(state[name].shape)}, in the net {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    if wrong:
-        raise InputError(
-            f"{path} does not fit {model.name} at width {model.width:g} for {model.classes} classes, choose "
-            f"another net by --model.name; {len(wrong)} names: {'; '.join(wrong)}"
-        )
-    odd = next((n for n in own if not bool(torch.isfinite(state[n].float()).all())), None)
-    if odd is not None:
-        raise InputError(
-            f"{path} has values in {odd} that are not finite: the training diverged, or the file is damaged; "
-            "use another"
-        )
+    expected = net.state_dict()
+    # our networks have a normalisation too, and a count that old files lack
+    optional = {n: t for n, t in expected.items() if n.startswith("normalise.") or "num_batches_tracked" in n}
+    state = optional | state
+    _check_fit(path, model, state, expected)
     return Checkpoint(
-        state={name: state[name] for name in own},
+        state={name: state[name] for name in expected},
         model=model,
-        recipe=recipes.to_table(what),
+        recipe=recipes.to_table(recipe),
         data="",
         arm="published",
         seed=0,
@@ -84,12 +74,12 @@ def parse_normalisation(text: str, spec: Spec) -> tuple[tuple[float, ...], tuple
     if text == "none":
         return (0.0,) * channels, (1.0,) * channels
     if text in SPECS:
-        known = SPECS[text]
-        if len(known.mean) != channels:
+        mean, std = SPECS[text].mean, SPECS[text].std
+        if len(mean) != channels:
             raise InputError(
-                f"normalise {text} is for {len(known.mean)} channels, the images have {channels}"
+                f"normalise {text} is for {len(mean)} channels, the images have {channels}: write MEAN,STD"
             )
-        return known.mean, known.std
+        return mean, std
     try:
         numbers = tuple(float(word) for word in text.split(","))
     except ValueError:
@@ -105,7 +95,30 @@ def parse_normalisation(text: str, spec: Spec) -> tuple[tuple[float, ...], tuple
     return mean, std
 
 
+def _check_fit(path: Path, model: ModelSpec, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raise InputError where a state dict does not fit the one that is expected, or is not finite."""
+    mistakes = [f"{name} is missing" for name in expected if name not in state]
+    mistakes += [f"{name} is not in the net" for name in state if name not in expected]
+    mistakes += [
+        f"{name} is {tuple(state[name].shape)}, in the net {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
+    ]
+    if mistakes:
+        raise InputError(
+            f"{path} does not fit {model.name} at width {model.width:g} for {model.classes} classes, choose "
+            f"another net by --model.name; {len(mistakes)} names: {'; '.join(mistakes)}"
+        )
+    broken = next((n for n in expected if not bool(torch.isfinite(state[n].float()).all())), None)
+    if broken is not None:
+        raise InputError(
+            f"{path} has values in {broken} that are not finite: the training diverged, or the file is "
+            "damaged; use another"
+        )
+
+
 def _read(path: Path) -> Any:
+    """The content of a file, of whatever type. Raises InputError for one that is unsafe or damaged."""
     if path.is_dir():
         raise InputError(f"{path} is a folder: name the file in it, as {path / 'best.safetensors'}")
     if not path.is_file():
@@ -113,7 +126,7 @@ def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        if _is_squeezed(path):
+        if _is_compressed(path):
             raise InputError(
                 f"{path} is compressed, as torch.save never does, and may hold far more than it seems: fetch "
                 "the file again, or unpack it"
@@ -130,7 +143,7 @@ def _read(path: Path) -> Any:
         raise InputError(f"{path} is damaged or no file of weights: fetch it again") from None
 
 
-def _is_squeezed(path: Path) -> bool:
+def _is_compressed(path: Path) -> bool:
     """Whether a zip holds anything compressed."""
     if not zipfile.is_zipfile(path):
         return False
@@ -138,19 +151,21 @@ def _is_squeezed(path: Path) -> bool:
         return any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
 
 
-def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict that a file holds, perhaps inside another dictionary. Raises InputError without one."""
     for wrapper in _WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-    if not isinstance(found, Mapping) or not found:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content:
         raise InputError(f"{path} holds no state dict: save net.state_dict() to it")
-    odd = [str(name) for name, value in found.items() if not isinstance(value, Tensor)]
-    if odd:
-        raise InputError(f"{path} holds no state dict: {odd[0]} is no tensor; save net.state_dict() to it")
-    return {str(name): value for name, value in found.items()}
+    others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if others:
+        raise InputError(f"{path} holds no state dict: {others[0]} is no tensor; save net.state_dict() to it")
+    return {str(name): value for name, value in content.items()}
 
 
-def _stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict without prefixes that all names have, and without weights that no pass reaches."""
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}

@@ -6,13 +6,17 @@ from robust_tickets.recipe.fields import Training
 
 
 def learning_rate(settings: Training, step: int, steps: int) -> float:
-    """The rate of step `step` (from 0) of `steps`.
+    """The learning rate of one step.
 
-    All is in shares of the schedule, so that a shorter one has the same shape. Warm-up rises linearly from
-    `warmup_lr` and reaches `lr` with the first step after it. Then "step" multiplies by 0.1 at each of the
-    `milestones` (at 50 % and 75 %: the schedule of Madry et al. 2018 and Li et al. 2020), "cosine" falls to 0
-    along half a cosine (Loshchilov & Hutter 2017, equation 5, without restarts), and "cyclic" falls to 0
-    linearly (Smith 2017; Wong et al. 2020), having risen for half of the steps if there is no warm-up.
+    settings: schedule, lr, milestones, warmup and warmup_lr.
+    step: from 0.
+    steps: length of the schedule; every phase is a share of it, so that a shorter one has the same shape.
+
+    The warm-up rises linearly from `warmup_lr` and reaches `lr` with the first step after it. Then "constant"
+    stays; "step" multiplies by 0.1 at each of the `milestones` (50 % and 75 %: Madry et al. 2018, Li et al.
+    2020); "cosine" falls to 0 along half a cosine (Loshchilov & Hutter 2017, equation 5, without restarts);
+    "cyclic" falls to 0 linearly (Smith 2017; Wong et al. 2020), and rises for half of the steps where there
+    is no warm-up.
     """
     share = settings.warmup or (0.5 if settings.schedule == "cyclic" else 0.0)
     warm = share * steps
@@ -21,13 +25,13 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
     if settings.schedule == "constant":
         return settings.lr
     if settings.schedule == "step":
-        return settings.lr * 0.1 ** sum(_reached(drop, step, steps) for drop in settings.milestones)
-    left = (step - warm) / (steps - warm)
+        return settings.lr * 0.1 ** sum(_reached(share, step, steps) for share in settings.milestones)
+    progress = (step - warm) / (steps - warm)
     if settings.schedule == "cosine":
-        return settings.lr * (1 + math.cos(math.pi * left)) / 2
-    return settings.lr * (1 - left)
+        return settings.lr * (1 + math.cos(math.pi * progress)) / 2
+    return settings.lr * (1 - progress)
 
 
 def _reached(share: float, step: int, steps: int) -> bool:
-    """Whether a share of the steps is over; a product that is rounded up must not delay it by a step."""
+    """Whether a share of the steps is over; rounding the product up must not delay it by a step."""
     return step >= share * steps * (1 - 1e-12)

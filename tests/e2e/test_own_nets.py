@@ -336,7 +336,7 @@ def test_no_code_is_run_because_a_file_names_it(here, capsys):
         assert "imported" not in captured.out
         assert "whole_way_nets" not in sys.modules
     for other, message in (
-        ("whole_way_nets:mobile", "makes another net than the checkpoint is of"),
+        ("whole_way_nets:mobile", "makes another network than the checkpoint's"),
         ("no_such_nets:x", "failed"),
     ):
         with pytest.raises(SystemExit, match="2"):

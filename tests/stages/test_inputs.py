@@ -98,7 +98,7 @@ def test_a_net_whose_forward_pass_changed_is_refused_whatever_the_seed(seed, tmp
         assert "began with other net" in capsys.readouterr().err
         with pytest.raises(SystemExit, match="2"):
             main(["evaluate", file, "--model.name", f"changing_{seed}:Net"])
-        assert "makes another net than the checkpoint is of" in capsys.readouterr().err
+        assert "makes another network than the checkpoint's" in capsys.readouterr().err
 
 
 def test_a_finished_run_refuses_another_folder(tmp_path, monkeypatch, capsys):

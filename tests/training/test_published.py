@@ -46,7 +46,7 @@ def test_a_normalisation_of_the_file_s_own_is_not_overruled_in_silence(tmp_path)
     torch.save(build(spec, seed=7).state_dict(), tmp_path / "whole.pt")
     net = load_published(tmp_path / "whole.pt", SPEC, Recipe()).net()
     assert torch.equal(logits(net), logits(build(spec, seed=7)))
-    with pytest.raises(InputError, match=r"says itself how images are normalised \(normalise\.mean, norm"):
+    with pytest.raises(InputError, match=r"has a normalisation of its own \(normalise\.mean, norm"):
         load_published(tmp_path / "whole.pt", SPEC, Recipe(), normalised=True)
 
 
