@@ -19,7 +19,6 @@ CALLS = {
     "unknown flag": ("search --recipe demo --search.lrr 1", "--search.lrr; --search.lr"),
     "unknown word": ("search --recipe demo --search.pruning-method grasp", "'grasp'; 'imp'; 'snip'"),
     "unknown network": ("search --recipe demo --model.name resnet", "model.name; 'resnet'; resnet20"),
-    "number in words": ("search --recipe demo --search.lr high", "--search.lr; high"),
     "number out of range": ("search --recipe demo --search.lr -1", "search.lr; above 0; -1.0"),
     "eps in bytes": ("search --recipe demo --threat.eps 8", "threat.eps; eps 8; 8/255"),
     "eps of Linf in L2": ("search --recipe cifar10-cpu --threat.norm L2", "threat.eps; 8/255; L2; 0.5"),
@@ -27,11 +26,9 @@ CALLS = {
     "seed": ("search --recipe demo --seed -1", "seed; at least 0; -1"),
     "jobs": ("compare --recipe demo --jobs 0", "jobs; at least 1; 0"),
     "device": ("search --recipe demo --device nonsense", "'nonsense'; --device cpu"),
-    "device of jobs": ("compare --recipe demo --jobs 2 --device cuda:99", "'cuda:99'; --device cpu"),
     "device without data": ("search --recipe demo --device meta", "'meta'; --device cpu"),
     "threads": ("search --recipe demo --compute.threads 99999999999", "threads"),
     "arm twice": ("compare --recipe demo --compare.arms dense ticket ticket", "compare.arms; twice"),
-    "no dense arm": ("compare --recipe demo --compare.arms ticket", "compare.arms; dense"),
     "arm without sense": (
         f"compare {DEMO} --search.pruning-method random --compare.arms dense ticket random",
         "compare.arms random; search.pruning_method random",
@@ -40,7 +37,6 @@ CALLS = {
         "search --recipe cifar10-cpu --train.warmup-lr 1",
         "train.warmup_lr; train.lr",
     ),
-    "falling milestones": ("train --recipe demo --train.milestones 0.7 0.5", "train.milestones; 0.7 0.5"),
     "field of another schedule": (
         "train --recipe demo --train.schedule cosine --train.milestones 0.3",
         "train.milestones; cosine",
@@ -49,7 +45,6 @@ CALLS = {
         f"search {DEMO} --search.pruning-method snip --search.rewind-epochs 1",
         "search.rewind_epochs; snip",
     ),
-    "iterations of one training": ("train --recipe demo --train.iterations 9", "train.ticket_iterations"),
     "two ways to rewind": (
         "search --recipe demo --search.rewind-iterations 1 --search.rewind-epochs 1",
         "search.rewind_iterations; search.rewind_epochs",
@@ -71,24 +66,11 @@ CALLS = {
     ),
     "too many test images": ("compare --recipe {tiny} --evaluate.images 361", "361; 360"),
     "width of a user's network": (f"{OWN} own_nets:fine --model.width 2", "model.width; own_nets:fine"),
-    "half a name": (f"{OWN} own_nets:", "'own_nets:'; module:function"),
     "no module": (f"{OWN} away_nets:net", "away_nets"),
-    "broken module": (f"{OWN} broken_nets:net", "broken_nets:net; ZeroDivisionError"),
     "no function of the module": (f"{OWN} own_nets:fien", "own_nets:fien; fien"),
-    "no function": (f"{OWN} own_nets:number", "own_nets:number; int; function"),
-    "function with arguments": (f"{OWN} own_nets:needy", "own_nets:needy; arguments"),
-    "function without a network": (f"{OWN} own_nets:nothing", "own_nets:nothing; NoneType; nn.Module"),
-    "other classes": (f"{OWN} own_nets:three", "own_nets:three; (2, 3); (2, 10)"),
-    "auxiliary outputs": (f"{OWN} own_nets:pair", "own_nets:pair; tuple"),
     "unknown study": ("study ratios --recipe demo", "'ratios'; 'ratio'; schedule"),
     "study without a recipe": ("study lr", "--recipe"),
     "setting twice": ("study lr --recipe demo --study.lr 0.1 0.1", "study.lr; twice"),
-    "setting out of range": ("study ratio --recipe demo --study.ratio 1", "study.ratio; below 1"),
-    "transfer of training": (
-        "study transfer --recipe demo --study.transfer train.lr=1",
-        "study.transfer; 'train.lr=1'",
-    ),
-    "study in epochs": ("study schedule --recipe frankle-lenet", "study schedule; epochs"),
 }
 
 
