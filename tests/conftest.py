@@ -68,7 +68,7 @@ def conv_net(tiny_recipe: Recipe) -> torch.nn.Module:
 
 
 @pytest.fixture
-def how(tiny_recipe: Recipe) -> TrainingConfig:
+def config(tiny_recipe: Recipe) -> TrainingConfig:
     """One short adversarial training, of two epochs."""
     training = Training(method="pgd", pgd=PGDSettings(steps=2, rel_step=0.5), epochs=2, batch=32, lr=0.05)
     return TrainingConfig(

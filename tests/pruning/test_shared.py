@@ -45,7 +45,7 @@ def test_it_is_one_entry_of_the_mask(net):
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
-def test_both_layers_are_masked_after_every_step(optimiser, net, tiny_data, how):
+def test_both_layers_are_masked_after_every_step(optimiser, net, tiny_data, config):
     keep = torch.rand(64, 64, generator=torch.Generator().manual_seed(1)) < 0.5
     mask = Mask({**Mask.full(net), "first.weight": keep})
 
@@ -58,8 +58,8 @@ def test_both_layers_are_masked_after_every_step(optimiser, net, tiny_data, how)
             assert torch.all(net.second.weight[~keep] == 0.0)
             assert torch.all(net.second.weight[keep] != 0.0)
 
-    how = replace(how, settings=replace(how.settings, method="fgsm", optimiser=optimiser))
-    fit(net, mask, tiny_data, how, Session(Ledger("train"), Watch()))
+    config = replace(config, settings=replace(config.settings, method="fgsm", optimiser=optimiser))
+    fit(net, mask, tiny_data, config, Session(Ledger("train"), Watch()))
     assert Watch.steps == 8
 
 
@@ -71,10 +71,10 @@ def test_a_pruned_entry_is_counted_once(net):
 
 
 @pytest.mark.parametrize("scope", ["global", "layer"])
-def test_a_search_removes_its_exact_share(scope, net, tiny_data, how):
+def test_a_search_removes_its_exact_share(scope, net, tiny_data, config):
     search = Search(method="natural", scope=scope, ratio=0.3, rounds=2, batch=32, lr=0.05)
-    how = replace(how, settings=search)
-    found = find_ticket(net, tiny_data, search, how, Session(Ledger("search")))
+    config = replace(config, settings=search)
+    found = find_ticket(net, tiny_data, search, config, Session(Ledger("search")))
     sizes = [64 * 64 + 640] if scope == "global" else [64 * 64, 640]
     for _ in range(2):
         sizes = [size - round(0.3 * size) for size in sizes]

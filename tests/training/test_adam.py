@@ -35,9 +35,9 @@ class Doubled(nn.Module):
 
 
 @pytest.fixture
-def adam(how):
+def adam(config):
     settings = replace(
-        how.settings,
+        config.settings,
         method="natural",
         optimiser="adam",
         lr=0.01,
@@ -47,16 +47,16 @@ def adam(how):
         warmup=0.25,
         warmup_lr=0.001,
     )
-    return replace(how, settings=settings, compute=replace(how.compute, channels_last=False))
+    return replace(config, settings=settings, compute=replace(config.compute, channels_last=False))
 
 
 def half(net):
     """A mask with half of the weights and without one whole filter."""
     mask = Mask.full(net)
     mask = prune(SCORES["magnitude-over-layer-mean"](prunable(net), mask), mask, 0.5)
-    kept = {name: keep.clone() for name, keep in mask.items()}
-    kept["layer1.0.conv1.weight"][3] = False
-    return Mask(kept)
+    entries = {name: keep.clone() for name, keep in mask.items()}
+    entries["layer1.0.conv1.weight"][3] = False
+    return Mask(entries)
 
 
 def test_training_is_plain_pytorch(conv_net, tiny_data, adam):

@@ -27,7 +27,7 @@ LABELS = torch.arange(64) % 10
 THREAT = ThreatModel("Linf", 8 / 255)
 
 
-class Heard(StageProgress):
+class Warnings(StageProgress):
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
@@ -46,11 +46,11 @@ def bf16():
         pytest.skip("this CPU does not compute in bfloat16")
 
 
-def run(net, data, how, meter=None, **session):
+def run(net, data, config, meter=None, **session):
     ledger = Ledger("train")
     with ledger.measure():
-        fitted = fit(net, None, data, how, Session(ledger, meter or StageProgress(), **session))
-    return fitted, ledger
+        result = fit(net, None, data, config, Session(ledger, meter or StageProgress(), **session))
+    return result, ledger
 
 
 def net_of(name: str = "vgg16"):
@@ -61,35 +61,35 @@ def equal(one, other):
     return list(one) == list(other) and all(torch.equal(one[k], other[k]) for k in one)
 
 
-def compute(**given):
-    return Compute(threads=1, **given)
+def compute(**fields):
+    return Compute(threads=1, **fields)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16-attack", "bf16"])
-def test_which_passes_are_in_bfloat16(precision, bf16, conv_net, tiny_data, how):
+def test_which_passes_are_in_bfloat16(precision, bf16, conv_net, tiny_data, config):
     """The attack's or also the update's; never validation's; weights and attacked images stay float32."""
-    seen: dict[str, set[torch.dtype]] = {}
+    dtypes: dict[str, set[torch.dtype]] = {}
     ledger = Ledger("train")
     layer = fold_layer = None
 
     def look(_layer, _inputs, output):
-        seen.setdefault(ledger._open[-1], set()).add(output.dtype)
+        dtypes.setdefault(ledger._open[-1], set()).add(output.dtype)
 
-    how = replace(how, compute=compute(precision=precision))
+    config = replace(config, compute=compute(precision=precision))
     layer = conv_net.layer1[0].conv1.register_forward_hook(look)  # the update's; a hooked layer is not folded
     fold_layer = torch.nn.modules.module.register_module_forward_hook(
         lambda layer, inputs, output: look(layer, inputs, output) if type(layer) is torch.nn.Conv2d else None
     )
     try:
         with ledger.measure():
-            fit(conv_net, None, tiny_data, how, Session(ledger))
+            fit(conv_net, None, tiny_data, config, Session(ledger))
     finally:
         layer.remove()
         fold_layer.remove()
     low, full = {torch.bfloat16}, {torch.float32}
-    assert seen["attack"] == (full if precision == "float32" else low)
-    assert seen["update"] == (low if precision == "bf16" else full)
-    assert seen["validate"] == full
+    assert dtypes["attack"] == (full if precision == "float32" else low)
+    assert dtypes["update"] == (low if precision == "bf16" else full)
+    assert dtypes["validate"] == full
     assert all(p.dtype == torch.float32 for p in conv_net.parameters())
 
 
@@ -108,7 +108,7 @@ def test_an_attack_in_bfloat16_is_as_strong(name, bf16):
         with torch.no_grad():
             return float(torch.nn.functional.cross_entropy(folded(images), LABELS))
 
-    exact, near = (attack(asked, IMAGES, LABELS) for asked in (folded, nets.attack))
+    exact, near = (attack(form, IMAGES, LABELS) for form in (folded, nets.attack))
     assert warnings == []
     assert near.dtype == torch.float32
     assert bool(THREAT.allows(near, IMAGES).all())
@@ -117,21 +117,23 @@ def test_an_attack_in_bfloat16_is_as_strong(name, bf16):
 
 
 @pytest.mark.parametrize("precision", ["bf16-attack", "bf16"])
-def test_trainings_in_bfloat16_learn_the_same(precision, bf16, conv_net, tiny_data, how):
+def test_trainings_in_bfloat16_learn_the_same(precision, bf16, conv_net, tiny_data, config):
     """Their losses follow float32's, and a training that was stopped goes on to the same bits."""
-    how = replace(how, settings=replace(how.settings, lr=0.005))  # a step at 0.05 makes much of a rounding
-    exact, _ = run(copy.deepcopy(conv_net), tiny_data, how)
-    how = replace(how, compute=compute(precision=precision))
+    config = replace(
+        config, settings=replace(config.settings, lr=0.005)
+    )  # a step at 0.05 makes much of a rounding
+    exact, _ = run(copy.deepcopy(conv_net), tiny_data, config)
+    config = replace(config, compute=compute(precision=precision))
     every = EveryState()
-    whole, _ = run(copy.deepcopy(conv_net), tiny_data, how, checkpointer=every)
+    whole, _ = run(copy.deepcopy(conv_net), tiny_data, config, checkpointer=every)
     for one, other in zip(whole.history, exact.history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=0.03)
-    middle = next(state for state in every.states if state["step"] == how.steps // 2)
-    rest, _ = run(copy.deepcopy(conv_net), tiny_data, how, saved=middle)
+    middle = next(state for state in every.states if state["step"] == config.steps // 2)
+    rest, _ = run(copy.deepcopy(conv_net), tiny_data, config, saved=middle)
     assert equal(rest.last, whole.last)
 
 
-def test_compiled_passes_are_the_nets(tiny_data, how):
+def test_compiled_passes_are_the_nets(tiny_data, config):
     """Logits, gradients and statistics, in training and in the attack; and the net is left as it was."""
     if precision_module._compile_error("cpu") is not None:
         pytest.skip("this machine has no compiler")
@@ -149,22 +151,22 @@ def test_compiled_passes_are_the_nets(tiny_data, how):
     assert all(p.grad is None for p in net.parameters())
 
     plain = copy.deepcopy(net)
-    for asked, other in ((nets.update, plain), (nets.attack, folded)):
-        point, twin = images.clone().requires_grad_(), images.clone().requires_grad_()
-        one, two = asked(point), other(twin)
+    for form, other in ((nets.update, plain), (nets.attack, folded)):
+        point, other_point = images.clone().requires_grad_(), images.clone().requires_grad_()
+        one, two = form(point), other(other_point)
         one[:, 1].sum().backward()
         two[:, 1].sum().backward()
         torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(point.grad, twin.grad, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(point.grad, other_point.grad, atol=1e-4, rtol=1e-3)
     for (name, one), two in zip(net.named_parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(one.grad, two.grad, atol=1e-3, rtol=1e-3, msg=name)
     for one, two in zip(net.buffers(), plain.buffers(), strict=True):
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
 
-    fitted, ledger = run(copy.deepcopy(plain), tiny_data, replace(how, compute=compute(compile=True)))
+    result, ledger = run(copy.deepcopy(plain), tiny_data, replace(config, compute=compute(compile=True)))
     assert ledger.seconds["compile"] > 0
-    exact, _ = run(copy.deepcopy(plain), tiny_data, how)
-    assert fitted.history[0]["train_loss"] == pytest.approx(exact.history[0]["train_loss"], rel=0.02)
+    exact, _ = run(copy.deepcopy(plain), tiny_data, config)
+    assert result.history[0]["train_loss"] == pytest.approx(exact.history[0]["train_loss"], rel=0.02)
 
 
 def broken(*_, **__):
@@ -189,20 +191,22 @@ LACKS = {
 
 
 @pytest.mark.parametrize("lacks", LACKS)
-def test_what_the_machine_lacks_is_said_once_and_done_without(lacks, conv_net, tiny_data, how, monkeypatch):
-    asked, name, stands_in, pattern = LACKS[lacks]
-    exact, _ = run(copy.deepcopy(conv_net), tiny_data, how)
+def test_what_the_machine_lacks_is_said_once_and_done_without(
+    lacks, conv_net, tiny_data, config, monkeypatch
+):
+    fields, name, stands_in, pattern = LACKS[lacks]
+    exact, _ = run(copy.deepcopy(conv_net), tiny_data, config)
     monkeypatch.setattr("robust_tickets.training.precision._compile_error", lambda device: None)
     monkeypatch.setattr(f"robust_tickets.training.precision.{name}", stands_in)
-    how, meter = replace(how, compute=compute(**asked)), Heard()
+    config, meter = replace(config, compute=compute(**fields)), Warnings()
     every = EveryState()
-    first, _ = run(copy.deepcopy(conv_net), tiny_data, how, meter, checkpointer=every)
-    again, _ = run(copy.deepcopy(conv_net), tiny_data, how, meter, saved=every.states[-1])
-    for fitted in (first, again):  # kept with each training's account, and shown once
-        assert equal(fitted.last, exact.last)
-        assert fitted.warnings == first.warnings
-    (said,) = [warning for warning in meter.warnings if warning.startswith("compute.")]
-    assert first.warnings.count(said) == 1
-    assert "going on" in said
-    assert "\n" not in said
-    assert re.search(pattern, said)
+    first, _ = run(copy.deepcopy(conv_net), tiny_data, config, meter, checkpointer=every)
+    resumed, _ = run(copy.deepcopy(conv_net), tiny_data, config, meter, saved=every.states[-1])
+    for result in (first, resumed):  # kept with each training's account, and shown once
+        assert equal(result.last, exact.last)
+        assert result.warnings == first.warnings
+    (text,) = [warning for warning in meter.warnings if warning.startswith("compute.")]
+    assert first.warnings.count(text) == 1
+    assert "going on" in text
+    assert "\n" not in text
+    assert re.search(pattern, text)

@@ -27,15 +27,15 @@ PER_EPOCH = 4  # 128 images in batches of 32
 @pytest.fixture
 def steps_taken():
     """A list that grows by one with every step of an optimiser of a net."""
-    taken = []
+    rates = []
 
     def note(optimiser, args, kwargs):
         # the machine takes one step on a single number before it begins
         if sum(p.numel() for group in optimiser.param_groups for p in group["params"]) > 1:
-            taken.append(optimiser.param_groups[0]["lr"])
+            rates.append(optimiser.param_groups[0]["lr"])
 
     handle = register_optimizer_step_post_hook(note)
-    yield taken
+    yield rates
     handle.remove()
 
 
@@ -50,19 +50,19 @@ def equal(one, other):
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 6, 8, 9])
-def test_exactly_so_many_steps_are_taken_and_charged(steps, conv_net, tiny_data, how, steps_taken):
-    settings = replace(how.settings, method="natural", schedule="cosine", warmup=0.3)
+def test_exactly_so_many_steps_are_taken_and_charged(steps, conv_net, tiny_data, config, steps_taken):
+    settings = replace(config.settings, method="natural", schedule="cosine", warmup=0.3)
     ledger = Ledger("train")
-    fitted = fit(conv_net, None, tiny_data, replace(how, settings=settings, steps=steps), Session(ledger))
+    result = fit(conv_net, None, tiny_data, replace(config, settings=settings, steps=steps), Session(ledger))
     assert steps_taken == [learning_rate(settings, step, steps) for step in range(steps)]
     ends = [*range(PER_EPOCH, steps, PER_EPOCH), steps]
-    assert [record["step"] for record in fitted.history] == ends
-    assert [record["epoch"] for record in fitted.history] == list(range(1, len(ends) + 1))
+    assert [record["step"] for record in result.history] == ends
+    assert [record["epoch"] for record in result.history] == list(range(1, len(ends) + 1))
     assert ledger.passes["update"].forward == 32 * steps
-    assert ledger.charged_passes == 2 * 32 * steps == fitted.history[-1]["passes"]
+    assert ledger.charged_passes == 2 * 32 * steps == result.history[-1]["passes"]
 
 
-def test_the_loss_of_an_epoch_cut_short_is_the_mean_of_its_steps(conv_net, tiny_data, how, monkeypatch):
+def test_the_loss_of_an_epoch_cut_short_is_the_mean_of_its_steps(conv_net, tiny_data, config, monkeypatch):
     losses = []
     real = F.cross_entropy
 
@@ -73,22 +73,22 @@ def test_the_loss_of_an_epoch_cut_short_is_the_mean_of_its_steps(conv_net, tiny_
         return loss
 
     monkeypatch.setattr(F, "cross_entropy", noted)
-    how = replace(how, settings=replace(how.settings, method="natural"), steps=7)
-    history = fit(conv_net, None, tiny_data, how, Session(Ledger("train"))).history
+    config = replace(config, settings=replace(config.settings, method="natural"), steps=7)
+    history = fit(conv_net, None, tiny_data, config, Session(Ledger("train"))).history
     means = [torch.stack(part).mean().item() for part in (losses[:4], losses[4:])]
     assert [record["train_loss"] for record in history] == pytest.approx(means, rel=1e-6)
 
 
-def test_a_training_cut_short_is_the_beginning_of_a_longer_one(twin_nets, tiny_data, how):
+def test_a_training_cut_short_is_the_beginning_of_a_longer_one(twin_nets, tiny_data, config):
     """Where the rate does not hang on the length; and `keep` is the state before that step."""
-    how = replace(how, settings=replace(how.settings, method="fgsm", schedule="constant"))
-    long = fit(twin_nets[0], None, tiny_data, replace(how, early_step=6), Session(Ledger("train")))
-    short = fit(twin_nets[1], None, tiny_data, replace(how, steps=6), Session(Ledger("train")))
+    config = replace(config, settings=replace(config.settings, method="fgsm", schedule="constant"))
+    long = fit(twin_nets[0], None, tiny_data, replace(config, early_step=6), Session(Ledger("train")))
+    short = fit(twin_nets[1], None, tiny_data, replace(config, steps=6), Session(Ledger("train")))
     assert equal(long.early, short.last)
     assert not equal(long.last, short.last)
 
 
-def trained(recipe, arm, machine, runs):
+def train_arm(recipe, arm, machine, runs):
     run = RunDirectory.of(runs, recipe)
     plan = planning.plan(recipe, arm, SPECS["digits"])
     return train_stage.train(Experiment(recipe), 0, run, machine, plan, None)
@@ -97,7 +97,7 @@ def trained(recipe, arm, machine, runs):
 @pytest.mark.parametrize(("arm", "steps"), [("dense", 7), ("dense-short", 3)])
 def test_an_arm_of_iterations_takes_them(arm, steps, tiny_recipe, machine, tmp_path, steps_taken):
     recipe = replace(tiny_recipe, train=replace(tiny_recipe.train, iterations=7, ticket_iterations=3))
-    folder = trained(recipe, arm, machine, tmp_path)
+    folder = train_arm(recipe, arm, machine, tmp_path)
     assert len(steps_taken) == steps
     assert read_json(folder.record)["epochs"] == steps / PER_EPOCH
     assert read_json(folder.ledger)["passes"]["update"]["forward"] == 32 * steps
@@ -110,7 +110,7 @@ def test_whole_epochs_in_iterations_are_epochs_bit_for_bit(tiny_recipe, machine,
     train = replace(by_epochs.train, epochs=30, ticket_epochs=20, iterations=12, ticket_iterations=8)
     by_steps = replace(by_epochs, train=train)
     for arm in ("dense", "dense-short"):
-        one, other = (trained(recipe, arm, machine, tmp_path) for recipe in (by_epochs, by_steps))
+        one, other = (train_arm(recipe, arm, machine, tmp_path) for recipe in (by_epochs, by_steps))
         assert one != other
         assert one.metrics.read_bytes() == other.metrics.read_bytes()
         assert read_json(one.record) == read_json(other.record)
@@ -126,12 +126,12 @@ def test_a_search_takes_its_iterations_in_every_round(tiny_recipe, machine, tmp_
 
 def test_a_search_by_iterations_is_that_by_epochs(tiny_recipe, machine, tmp_path):
     search = replace(tiny_recipe.search, epochs=2, schedule="cyclic")
-    found = []
+    results = []
     for same in (search, replace(search, epochs=7, iterations=8)):
         recipe = replace(tiny_recipe, search=same)
         path = search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), machine)
-        found.append((Ticket.load(path), (path.parent / "metrics.jsonl").read_bytes()))
-    (one, lines), (other, other_lines) = found
+        results.append((Ticket.load(path), (path.parent / "metrics.jsonl").read_bytes()))
+    (one, lines), (other, other_lines) = results
     assert lines == other_lines
     assert one.mask == other.mask
     assert equal(one.init, other.init)

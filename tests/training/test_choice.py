@@ -28,7 +28,7 @@ def equal(one, other):
     ],
 )
 def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
-    choose, clean, robust, best, conv_net, tiny_data, how, monkeypatch
+    choose, clean, robust, best, conv_net, tiny_data, config, monkeypatch
 ):
     """Its number and its weights; the accuracies are given, so that ties and disagreements are there."""
     accuracies, states = iter(zip(clean, robust, strict=True)), []
@@ -40,51 +40,51 @@ def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
         return Validation(record, everything, Passes())
 
     monkeypatch.setattr("robust_tickets.training.loop.validate", validate)
-    how = replace(
-        how,
-        settings=replace(how.settings, method="natural"),
-        evaluate=replace(how.evaluate, select_by=choose),
+    config = replace(
+        config,
+        settings=replace(config.settings, method="natural"),
+        evaluate=replace(config.evaluate, select_by=choose),
         steps=14,  # the last epoch is cut short
     )
-    fitted = fit(conv_net, None, tiny_data, how, Session(Ledger("train")))
-    assert fitted.best_epoch == best
-    assert equal(fitted.best, states[best - 1])
-    assert equal(fitted.last, states[-1])
-    assert fitted.record(best)["val_clean"] == clean[best - 1]
+    result = fit(conv_net, None, tiny_data, config, Session(Ledger("train")))
+    assert result.best_epoch == best
+    assert equal(result.best, states[best - 1])
+    assert equal(result.last, states[-1])
+    assert result.record(best)["val_clean"] == clean[best - 1]
 
 
-def images_of_an_epoch(net, data, how):
+def images_of_an_epoch(net, data, config):
     """What the net was given to train on in one epoch, each image as bytes."""
-    seen = []
-    net.register_forward_pre_hook(lambda module, args: seen.append(args[0]) if module.training else None)
-    fit(net, None, data, replace(how, steps=4), Session(Ledger("train")))
-    pixels = (torch.cat(seen) * 255).round().to(torch.uint8).contiguous()
+    inputs = []
+    net.register_forward_pre_hook(lambda module, args: inputs.append(args[0]) if module.training else None)
+    fit(net, None, data, replace(config, steps=4), Session(Ledger("train")))
+    pixels = (torch.cat(inputs) * 255).round().to(torch.uint8).contiguous()
     return [image.numpy().tobytes() for image in pixels]
 
 
-def test_without_augmentation_the_images_are_as_they_are(conv_net, tiny_data, how):
+def test_without_augmentation_the_images_are_as_they_are(conv_net, tiny_data, config):
     data = replace(tiny_data, spec=replace(tiny_data.spec, crop_padding=2, flip=True))
     as_they_are = sorted(image.numpy().tobytes() for image in data.train.images)
-    plain = replace(how, settings=replace(how.settings, method="natural", augment=False))
-    moved = replace(how, settings=replace(how.settings, method="natural", augment=True))
+    plain = replace(config, settings=replace(config.settings, method="natural", augment=False))
+    moved = replace(config, settings=replace(config.settings, method="natural", augment=True))
     assert sorted(images_of_an_epoch(conv_net, data, plain)) == as_they_are
     changed = set(images_of_an_epoch(conv_net, data, moved)) - set(as_they_are)
     assert len(changed) > len(as_they_are) / 2
 
 
-def test_augmentation_does_not_change_the_order(conv_net, tiny_data, how, monkeypatch):
+def test_augmentation_does_not_change_the_order(conv_net, tiny_data, config, monkeypatch):
     """So that trainings with and without it differ in that alone."""
     order = []
     real = training_batches.batches
 
     def noted(*args, **kwargs):
-        for images, found, ids in real(*args, **kwargs):
+        for images, labels, ids in real(*args, **kwargs):
             order.append(ids)
-            yield images, found, ids
+            yield images, labels, ids
 
     monkeypatch.setattr("robust_tickets.training.training_batches.batches", noted)
     for augment in (True, False):
-        settings = replace(how.settings, method="natural", augment=augment)
-        fit(conv_net, None, tiny_data, replace(how, settings=settings), Session(Ledger("train")))
+        settings = replace(config.settings, method="natural", augment=augment)
+        fit(conv_net, None, tiny_data, replace(config, settings=settings), Session(Ledger("train")))
     assert len(order) == 16
     assert all(torch.equal(a, b) for a, b in zip(order[:8], order[8:], strict=True))

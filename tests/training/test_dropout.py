@@ -27,36 +27,36 @@ def make(tiny_recipe, tiny_data):
 
 
 @pytest.fixture
-def natural(how):
+def natural(config):
     """A short training without an attack."""
-    return replace(how, settings=replace(how.settings, method="natural"))
+    return replace(config, settings=replace(config.settings, method="natural"))
 
 
-class Noted(nn.Dropout):
+class RecordingDropout(nn.Dropout):
     """Dropout that remembers which units of a batch it kept, active or not."""
 
     def __init__(self, p):
         super().__init__(p)
-        self.kept = []
+        self.masks = []
 
     def forward(self, x):
-        kept = F.dropout(torch.ones_like(x), self.p, self.training)
+        mask = F.dropout(torch.ones_like(x), self.p, self.training)
         if self.training:
-            self.kept.append(kept != 0)
-        return x * kept
+            self.masks.append(mask != 0)
+        return x * mask
 
 
-def last(net, data, how):
+def last(net, data, config):
     """The state after training."""
-    return fit(net, None, data, how, Session(Ledger("train"))).last
+    return fit(net, None, data, config, Session(Ledger("train"))).last
 
 
-def kept(net, data, how):
+def units_kept(net, data, config):
     """The units that each step kept: of both hidden layers, one beside the other."""
-    net.dropout = Noted(net.dropout.p)
-    last(net, data, how)
-    layers = net.dropout.kept
-    assert len(layers) == 2 * (how.steps - how.begin), "it milestones in the update, and never in an attack"
+    net.dropout = RecordingDropout(net.dropout.p)
+    last(net, data, config)
+    layers = net.dropout.masks
+    assert len(layers) == 2 * (config.steps - config.begin), "it draws in the update, and never in an attack"
     return [torch.cat(layers[i : i + 2], 1) for i in range(0, len(layers), 2)]
 
 
@@ -68,32 +68,32 @@ def test_the_init_does_not_hang_on_dropout(make):
     assert equal(make(0.5).state_dict(), make(0.0).state_dict())
 
 
-def test_same_seed_same_bits_from_any_state_of_the_global_generator(make, tiny_data, how):
+def test_same_seed_same_bits_from_any_state_of_the_global_generator(make, tiny_data, config):
     torch.manual_seed(1)
-    first = last(make(), tiny_data, how)
+    first = last(make(), tiny_data, config)
     torch.manual_seed(2)
     torch.rand(3)
-    again = last(make(), tiny_data, how)
-    assert equal(first, again)
-    assert not equal(first, last(make(0.0), tiny_data, how))
+    second = last(make(), tiny_data, config)
+    assert equal(first, second)
+    assert not equal(first, last(make(0.0), tiny_data, config))
 
 
-def test_the_global_generator_is_afterwards_as_it_was(make, tiny_data, how):
+def test_the_global_generator_is_afterwards_as_it_was(make, tiny_data, config):
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    last(make(), tiny_data, how)
+    last(make(), tiny_data, config)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_share_asked_for_is_dropped(make, tiny_data, natural):
-    share = 1 - torch.cat(kept(make(0.3), tiny_data, natural)).float().mean()
+    share = 1 - torch.cat(units_kept(make(0.3), tiny_data, natural)).float().mean()
     assert float(share) == pytest.approx(0.3, abs=0.01)
 
 
-def test_every_step_and_every_seed_drops_others(make, tiny_data, how):
+def test_every_step_and_every_seed_drops_others(make, tiny_data, config):
     """PyTorch's generator on the CPU reads the lower 32 bits of a seed alone."""
     seeds = (0, 1, 2**31 - 1)
-    units = [each for seed in seeds for each in kept(make(), tiny_data, replace(how, seed=seed))]
+    units = [each for seed in seeds for each in units_kept(make(), tiny_data, replace(config, seed=seed))]
     assert len(units) == 24
     for i, one in enumerate(units):
         for other in units[:i]:
@@ -102,8 +102,8 @@ def test_every_step_and_every_seed_drops_others(make, tiny_data, how):
 
 @pytest.mark.parametrize("begin", [3, 4])
 def test_a_step_can_be_had_again_by_itself(begin, make, tiny_data, natural):
-    """A training that begins at a step milestones what the whole one milestones from that step on."""
-    whole = kept(make(), tiny_data, natural)
-    rest = kept(make(), tiny_data, replace(natural, begin=begin))
+    """A training that begins at a step draws what the whole one draws from that step on."""
+    whole = units_kept(make(), tiny_data, natural)
+    rest = units_kept(make(), tiny_data, replace(natural, begin=begin))
     assert len(rest) == 8 - begin
     assert all(torch.equal(one, other) for one, other in zip(whole[begin:], rest, strict=True))

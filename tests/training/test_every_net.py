@@ -32,18 +32,18 @@ def test_all_ones_mask_trains_bit_for_bit_as_no_mask(name, data):
     dropout = 0.3 if name in WITH_DROPOUT else 0.0
     spec = ModelSpec(name, 0.125, CIFAR.shape, 10, CIFAR.mean, CIFAR.std, dropout=dropout)
     threat = ThreatModel("Linf", 0.1)
-    how = TrainingConfig(
+    config = TrainingConfig(
         Training(method="fgsm", batch=4, lr=0.01), 2, threat, Evaluate(val_steps=1), Compute(1), seed=0
     )
-    trained = []
+    train = []
     for masked in (False, True):
         net = registry.build(spec, seed=0)
         ledger = Ledger("train")
         with ledger.measure():
-            fitted = fit(net, Mask.full(net) if masked else None, data, how, Session(ledger))
-        trained.append(fitted)
+            result = fit(net, Mask.full(net) if masked else None, data, config, Session(ledger))
+        train.append(result)
     fresh = registry.build(spec, seed=0).state_dict()
-    dense, ones = (fitted.last for fitted in trained)
+    dense, ones = (result.last for result in train)
     assert all(torch.equal(ones[key], value) for key, value in dense.items())
     assert any(not torch.equal(fresh[key], value) for key, value in dense.items())
-    assert trained[0].history == trained[1].history
+    assert train[0].history == train[1].history

@@ -30,13 +30,13 @@ from robust_tickets.training.monitors import (
 )
 
 
-def trained(net, data, how, ledger=None):
+def train(net, data, config, ledger=None):
     ledger = ledger or Ledger("train")
     with ledger.measure():
-        return fit(net, None, data, how, Session(ledger))
+        return fit(net, None, data, config, Session(ledger))
 
 
-class Spoilt(nn.Module):
+class BrokenLayer(nn.Module):
     """A layer that from its n-th call on gives, or sends back, a value that is not finite."""
 
     def __init__(self, calls, where):
@@ -54,11 +54,11 @@ class Spoilt(nn.Module):
         return x
 
 
-def spoilt(where, calls):
+def broken_net(where, calls):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Sequential(
-            nn.Flatten(), nn.Linear(64, 20), Spoilt(calls, where), nn.ReLU(), nn.Linear(20, 10)
+            nn.Flatten(), nn.Linear(64, 20), BrokenLayer(calls, where), nn.ReLU(), nn.Linear(20, 10)
         )
 
 
@@ -73,19 +73,19 @@ NATURAL = {"method": "natural"}
     ],
 )
 @pytest.mark.parametrize("calls", [1, 6])
-def test_step_and_layer_are_named_where_values_are_not_finite(where, words, calls, tiny_data, how):
-    how = replace(how, settings=replace(how.settings, **NATURAL))
-    with pytest.raises(DivergedError) as told:
-        trained(spoilt(where, calls), tiny_data, how)
-    said = str(told.value)
-    assert f"diverged at step {calls - 1}, at a learning rate of" in said
-    assert words in said
-    assert "lower the learning rate" in said
+def test_step_and_layer_are_named_where_values_are_not_finite(where, words, calls, tiny_data, config):
+    config = replace(config, settings=replace(config.settings, **NATURAL))
+    with pytest.raises(DivergedError) as error:
+        train(broken_net(where, calls), tiny_data, config)
+    message = str(error.value)
+    assert f"diverged at step {calls - 1}, at a learning rate of" in message
+    assert words in message
+    assert "lower the learning rate" in message
 
 
-def test_too_large_a_rate_is_noticed_at_the_next_step(conv_net, tiny_data, how):
+def test_too_large_a_rate_is_noticed_at_the_next_step(conv_net, tiny_data, config):
     with pytest.raises(DivergedError, match=r"diverged at step [12], "):
-        trained(conv_net, tiny_data, replace(how, settings=replace(how.settings, lr=1e30, **NATURAL)))
+        train(conv_net, tiny_data, replace(config, settings=replace(config.settings, lr=1e30, **NATURAL)))
 
 
 def test_what_is_looked_at_late_is_what_came_first():
@@ -142,22 +142,21 @@ def test_a_net_that_gets_one_class_alone_collapsed():
     assert collapsed_class(labels == 1, labels) == 1
     assert collapsed_class(labels > 0, labels) is None
     assert collapsed_class(labels < 0, labels) is None
-    assert (
-        collapsed_class(torch.tensor([True, False]), torch.tensor([3, 3])) is None
-    )  # there is one class alone
+    one_class = torch.tensor([3, 3])
+    assert collapsed_class(torch.tensor([True, False]), one_class) is None
 
 
 @pytest.mark.parametrize(
-    ("clean", "last", "told"),
+    ("clean", "last", "epochs"),
     [([0.1, 0.1], False, []), ([0.1, 0.1], True, [2]), ([0.5, 0.1], False, [2]), ([0.15, 0.1], False, [])],
 )
-def test_a_net_collapsed_where_it_got_more_before_and_at_the_end(clean, last, told, conv_net):
+def test_a_net_collapsed_where_it_got_more_before_and_at_the_end(clean, last, epochs, conv_net):
     labels = torch.arange(10)
-    watch = Monitor(conv_net, "train", StageProgress(), lambda step: 0.1)
+    monitor = Monitor(conv_net, "train", StageProgress(), lambda step: 0.1)
     records = [{"epoch": n, "val_clean": share} for n, share in enumerate(clean, 1)]
-    watch.check_collapse(records, labels == 3, labels, last)
-    assert watch.warnings == [
-        f"epoch {n}: the net collapsed: of the validation images only class 3 is right" for n in told
+    monitor.check_collapse(records, labels == 3, labels, last)
+    assert monitor.warnings == [
+        f"epoch {n}: the net collapsed: of the validation images only class 3 is right" for n in epochs
     ]
 
 
@@ -180,7 +179,7 @@ def test_a_pruned_weight_that_comes_back_is_an_error(conv_net):
 
 
 @pytest.fixture
-def fooled(monkeypatch):
+def overfitting_seen(monkeypatch):
     """Let the watcher see catastrophic overfitting in one epoch."""
     monkeypatch.setattr(
         "robust_tickets.training.monitors.overfitted", lambda history, labels: history[-1]["epoch"] == 2
@@ -188,44 +187,48 @@ def fooled(monkeypatch):
 
 
 @pytest.fixture
-def on_fgsm(how):
-    return replace(how, steps=16, settings=replace(how.settings, method="fgsm", epochs=4))
+def fgsm_config(config):
+    return replace(config, steps=16, settings=replace(config.settings, method="fgsm", epochs=4))
 
 
-def test_overfitting_is_warned_of_and_the_training_goes_on(conv_net, tiny_data, on_fgsm, fooled):
-    fitted = trained(conv_net, tiny_data, on_fgsm)
-    assert [record["epoch"] for record in fitted.history] == [1, 2, 3, 4]
-    assert fitted.last_epoch == 4
-    (warning,) = [text for text in fitted.warnings if "catastrophic" in text]
+def test_overfitting_is_warned_of_and_the_training_goes_on(
+    conv_net, tiny_data, fgsm_config, overfitting_seen
+):
+    result = train(conv_net, tiny_data, fgsm_config)
+    assert [record["epoch"] for record in result.history] == [1, 2, 3, 4]
+    assert result.last_epoch == 4
+    (warning,) = [text for text in result.warnings if "catastrophic" in text]
     assert warning.startswith("epoch 2: catastrophic overfitting: ")
-    assert all({"val_fgsm", "val_robust"} <= record.keys() for record in fitted.history)
+    assert all({"val_fgsm", "val_robust"} <= record.keys() for record in result.history)
 
 
-def test_pgd_of_one_step_is_watched_like_fgsm_and_of_two_is_not(conv_net, tiny_data, how):
+def test_pgd_of_one_step_is_watched_like_fgsm_and_of_two_is_not(conv_net, tiny_data, config):
     for steps, watched in ((1, True), (2, False)):
-        settings = replace(how.settings, pgd=PGDSettings(steps=steps, rel_step=1.25), epochs=1)
-        fitted = trained(copy.deepcopy(conv_net), tiny_data, replace(how, steps=4, settings=settings))
-        assert ("val_fgsm" in fitted.history[-1]) is watched
+        settings = replace(config.settings, pgd=PGDSettings(steps=steps, rel_step=1.25), epochs=1)
+        result = train(copy.deepcopy(conv_net), tiny_data, replace(config, steps=4, settings=settings))
+        assert ("val_fgsm" in result.history[-1]) is watched
 
 
-def test_where_asked_it_goes_back_to_the_best_epoch_and_ends(conv_net, tiny_data, on_fgsm, fooled):
-    back = replace(on_fgsm, settings=replace(on_fgsm.settings, overfitting="restore-best"))
+def test_where_asked_it_goes_back_to_the_best_epoch_and_ends(
+    conv_net, tiny_data, fgsm_config, overfitting_seen
+):
+    back = replace(fgsm_config, settings=replace(fgsm_config.settings, overfitting="restore-best"))
     ledger = Ledger("train")
-    fitted = trained(conv_net, tiny_data, back, ledger)
-    assert [record["epoch"] for record in fitted.history] == [1, 2]
-    assert fitted.last_epoch == fitted.best_epoch
-    assert all(torch.equal(fitted.last[name], fitted.best[name]) for name in fitted.best)
-    assert all(torch.equal(value, fitted.best[name]) for name, value in conv_net.state_dict().items())
+    result = train(conv_net, tiny_data, back, ledger)
+    assert [record["epoch"] for record in result.history] == [1, 2]
+    assert result.last_epoch == result.best_epoch
+    assert all(torch.equal(result.last[name], result.best[name]) for name in result.best)
+    assert all(torch.equal(value, result.best[name]) for name, value in conv_net.state_dict().items())
     assert ledger.passes["update"].forward == 8 * 32
 
 
-def test_an_honest_training_has_no_warnings(conv_net, tiny_data, how, monkeypatch):
+def test_an_honest_training_has_no_warnings(conv_net, tiny_data, config, monkeypatch):
     monkeypatch.setattr(
         "robust_tickets.training.monitors._SLOW", 1e9
     )  # other work on the machine is not the law
-    more = replace(how, steps=16, settings=replace(how.settings, epochs=4, **NATURAL))
-    fitted = trained(conv_net, tiny_data, more)
-    assert not [text for text in fitted.warnings if "collapsed" not in text]
+    more = replace(config, steps=16, settings=replace(config.settings, epochs=4, **NATURAL))
+    result = train(conv_net, tiny_data, more)
+    assert not [text for text in result.warnings if "collapsed" not in text]
 
 
 def test_warnings_stand_in_files_and_under_the_table(tiny_recipe, machine, tmp_path, monkeypatch):

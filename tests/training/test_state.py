@@ -53,12 +53,12 @@ SETTINGS = {
 @pytest.mark.parametrize("masked", [False, True], ids=["dense", "masked"])
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_resuming_from_any_step_gives_the_same_bits(
-    settings, masked, channels_last, conv_net, tiny_data, how, tmp_path
+    settings, masked, channels_last, conv_net, tiny_data, config, tmp_path
 ):
     config = replace(
-        how,
-        settings=replace(how.settings, **SETTINGS[settings]),
-        compute=replace(how.compute, channels_last=channels_last),
+        config,
+        settings=replace(config.settings, **SETTINGS[settings]),
+        compute=replace(config.compute, channels_last=channels_last),
         early_step=2,
     )
     if channels_last:
@@ -101,10 +101,10 @@ class Log(SilentProgress):
         self.lines.append(line)
 
 
-def test_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net, tiny_data, how, tmp_path):
+def test_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net, tiny_data, config, tmp_path):
     progress = Log()
     checkpointer = Checkpointer(tmp_path, progress=progress)
-    for state in states_of(conv_net, tiny_data, how)[:3]:
+    for state in states_of(conv_net, tiny_data, config)[:3]:
         checkpointer.save(state["step"], state)
     one, two = sorted(tmp_path.iterdir())
     assert checkpointer.newest()["step"] == 2
@@ -115,10 +115,10 @@ def test_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net, tiny_dat
     assert checkpointer.newest() is None
 
 
-def test_a_damaged_file_of_a_later_step_is_removed(conv_net, tiny_data, how, tmp_path):
+def test_a_damaged_file_of_a_later_step_is_removed(conv_net, tiny_data, config, tmp_path):
     """So that it does not count as one of the two that are kept."""
     checkpointer = Checkpointer(tmp_path)
-    states = states_of(conv_net, tiny_data, how)
+    states = states_of(conv_net, tiny_data, config)
     for number in (1, 3):
         checkpointer.save(number, states[number])
     damaged = max(tmp_path.iterdir())
@@ -128,8 +128,8 @@ def test_a_damaged_file_of_a_later_step_is_removed(conv_net, tiny_data, how, tmp
     assert [checkpointer.newest()["step"], len(list(tmp_path.iterdir()))] == [2, 2]
 
 
-def test_a_state_of_another_training_is_passed_over(conv_net, tiny_data, how, tmp_path):
-    Checkpointer(tmp_path, {"seed": 0}).save(0, states_of(conv_net, tiny_data, how)[0])
+def test_a_state_of_another_training_is_passed_over(conv_net, tiny_data, config, tmp_path):
+    Checkpointer(tmp_path, {"seed": 0}).save(0, states_of(conv_net, tiny_data, config)[0])
     assert Checkpointer(tmp_path, {"seed": 1}).newest() is None
 
 
@@ -143,10 +143,10 @@ def test_a_state_of_another_training_is_passed_over(conv_net, tiny_data, how, tm
         ("loss_sum", torch.zeros(2), "does not fit this training"),
     ],
 )
-def test_a_state_that_does_not_fit_is_refused(part, value, words, conv_net, tiny_data, how):
-    state = states_of(conv_net, tiny_data, how)[1]
+def test_a_state_that_does_not_fit_is_refused(part, value, words, conv_net, tiny_data, config):
+    state = states_of(conv_net, tiny_data, config)[1]
     with pytest.raises(InputError, match=words):
-        train(conv_net, None, tiny_data, how, saved={**state, part: value})
+        train(conv_net, None, tiny_data, config, saved={**state, part: value})
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_state_that_does_not_fit_is_refused(part, value, words, conv_net, tiny
     [(0, 0, []), (0, 3, [3, 6]), (1e-9, 0, range(9))],
 )
 def test_a_state_is_saved_as_often_as_asked_for(
-    minutes, steps, saved, conv_net, tiny_data, how, tmp_path, monkeypatch
+    minutes, steps, saved, conv_net, tiny_data, config, tmp_path, monkeypatch
 ):
     checkpointer, numbers = Checkpointer(tmp_path, minutes=minutes, steps=steps), []
     monkeypatch.setattr(
@@ -162,20 +162,20 @@ def test_a_state_is_saved_as_often_as_asked_for(
         "save",
         lambda step, state, save=checkpointer.save: (numbers.append(step), save(step, state)),
     )
-    train(conv_net, None, tiny_data, how, checkpointer=checkpointer)
+    train(conv_net, None, tiny_data, config, checkpointer=checkpointer)
     assert sorted(set(numbers)) == list(saved)
 
 
-def test_without_a_folder_nothing_is_saved(conv_net, tiny_data, how, tmp_path, monkeypatch):
+def test_without_a_folder_nothing_is_saved(conv_net, tiny_data, config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    train(conv_net, None, tiny_data, how, checkpointer=Checkpointer(minutes=1e-9))
+    train(conv_net, None, tiny_data, config, checkpointer=Checkpointer(minutes=1e-9))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_stop_within_a_validation_waits_for_a_chunk_and_validates_again(
-    conv_net, tiny_data, how, tmp_path, monkeypatch
+    conv_net, tiny_data, config, tmp_path, monkeypatch
 ):
-    whole, _ = train(copy.deepcopy(conv_net), None, tiny_data, how)
+    whole, _ = train(copy.deepcopy(conv_net), None, tiny_data, config)
     start, chunks = copy.deepcopy(conv_net), []
     real = evaluate.evaluate
 
@@ -195,11 +195,11 @@ def test_a_stop_within_a_validation_waits_for_a_chunk_and_validates_again(
         pytest.raises(signals.StopRequest),
         signals.deferred(),
     ):
-        train(conv_net, None, tiny_data, how, checkpointer=checkpointer)
+        train(conv_net, None, tiny_data, config, checkpointer=checkpointer)
     monkeypatch.undo()
     assert len(chunks) == 3
     saved = checkpointer.newest()
     assert (saved["step"], saved["history"]) == (4, [])
-    again, _ = train(start, None, tiny_data, how, saved=saved)
+    again, _ = train(start, None, tiny_data, config, saved=saved)
     assert again.history == whole.history
     assert equal(again.last, whole.last)

@@ -37,18 +37,18 @@ class Operations(TorchDispatchMode):
         self.formats: dict[str, set[bool]] = defaultdict(set)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        found = func(*args, **(kwargs or {}))
+        output = func(*args, **(kwargs or {}))
         phase = self._ledger._open[-1] if self._ledger._open else ""
         self.names[phase].append(str(func))
         if str(func) == CONV_BACKWARD:
             self.masks[phase].append(tuple(args[-1]))
         if str(func) in (CONV, CONV_BACKWARD):
-            images = [args[0], args[1] if str(func) == CONV_BACKWARD else None, found[0]]
-            images = images if str(func) == CONV_BACKWARD else [args[0], found]
+            images = [args[0], args[1] if str(func) == CONV_BACKWARD else None, output[0]]
+            images = images if str(func) == CONV_BACKWARD else [args[0], output]
             for image in images:
                 if isinstance(image, Tensor) and image.shape[1] > 1 and image.shape[2] > 1:
                     self.formats[phase].add(image.is_contiguous(memory_format=torch.channels_last))
-        return found
+        return output
 
 
 def noise(n: int) -> Split:
@@ -59,7 +59,7 @@ def noise(n: int) -> Split:
 
 
 @pytest.fixture
-def trained(how, monkeypatch):
+def train(config, monkeypatch):
     """The operations of a few steps of PGD training; on a GPU a step is not looked at when it is taken."""
     monkeypatch.setattr(Monitor, "check", lambda *_: None)
 
@@ -70,19 +70,19 @@ def trained(how, monkeypatch):
         if density is not None:
             full = Mask.full(net)
             mask = prune(SCORES["magnitude"](prunable(net), full), full, 1 - density)
-        settings = replace(how.settings, pgd=PGDSettings(steps=PGD_STEPS, rel_step=0.5), batch=BATCH)
+        settings = replace(config.settings, pgd=PGDSettings(steps=PGD_STEPS, rel_step=0.5), batch=BATCH)
         data = Dataset(CIFAR, "noise", noise(STEPS * BATCH), noise(10), noise(10), "")
         ledger = Ledger("train")
         with ledger.measure(), Operations(ledger) as operations:
-            fit(net, mask, data, replace(how, settings=settings, steps=STEPS), Session(ledger))
+            fit(net, mask, data, replace(config, settings=settings, steps=STEPS), Session(ledger))
         return net, operations
 
     return run
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_an_attack_asks_for_no_parameters_gradient(name, trained):
-    net, operations = trained(name)
+def test_an_attack_asks_for_no_parameters_gradient(name, train):
+    net, operations = train(name)
     convolutions = sum(isinstance(layer, nn.Conv2d) for layer in net.modules())
     attack, update = operations.masks["attack"], operations.masks["update"]
     assert len(attack) == STEPS * PGD_STEPS * convolutions
@@ -94,39 +94,39 @@ def test_an_attack_asks_for_no_parameters_gradient(name, trained):
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet20"])
-def test_perturbations_change_in_place(name, trained):
+def test_perturbations_change_in_place(name, train):
     """A batch's climb makes one tensor of its images' size, at its first step; later steps use it again."""
-    _, operations = trained(name)
+    _, operations = train(name)
     assert operations.names["attack"].count("aten.sign.default") == STEPS
     assert operations.names["attack"].count("aten.sign.out") == STEPS * (PGD_STEPS - 1)
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_as_many_passes_as_the_method_says(name, trained):
-    net, operations = trained(name)
+def test_as_many_passes_as_the_method_says(name, train):
+    net, operations = train(name)
     convolutions = sum(isinstance(layer, nn.Conv2d) for layer in net.modules())
     assert operations.names["attack"].count(CONV) == STEPS * PGD_STEPS * convolutions
     assert operations.names["update"].count(CONV) == STEPS * convolutions
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_channels_last_is_kept_through_the_net_and_back(name, trained):
-    _, operations = trained(name)
+def test_channels_last_is_kept_through_the_net_and_back(name, train):
+    _, operations = train(name)
     assert operations.formats["attack"] == {True}
     assert operations.formats["update"] == {True}
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet20", "resnet18"])
-def test_no_batchnorm_is_computed_in_an_attack(name, trained):
-    _, operations = trained(name)
+def test_no_batchnorm_is_computed_in_an_attack(name, train):
+    _, operations = train(name)
     assert not [op for op in operations.names["attack"] if "batch_norm" in op]
     assert [op for op in operations.names["update"] if "batch_norm" in op]
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet20"])
-def test_a_mask_costs_two_calls_a_step_however_many_layers(name, trained):
-    _, masked = trained(name, density=0.5)
-    _, dense = trained(name)
+def test_a_mask_costs_two_calls_a_step_however_many_layers(name, train):
+    _, masked = train(name, density=0.5)
+    _, dense = train(name)
     calls = masked.names["update"].count("aten._foreach_mul_.List")
     assert calls == 2 * STEPS  # the gradients, and the parameters
     assert len(masked.names["update"]) == len(dense.names["update"]) + calls
@@ -134,7 +134,7 @@ def test_a_mask_costs_two_calls_a_step_however_many_layers(name, trained):
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet20"])
-def test_nothing_in_a_step_waits_for_the_device(name, trained):
-    _, operations = trained(name, density=0.5)
+def test_nothing_in_a_step_waits_for_the_device(name, train):
+    _, operations = train(name, density=0.5)
     for phase in ("attack", "update"):
         assert not [op for op in operations.names[phase] if op in WAITING]
