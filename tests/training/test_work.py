@@ -14,6 +14,7 @@ from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.mask import Mask, prunable
 from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.methods import METHODS
 from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 from robust_tickets.training.methods.pgd import PGDSettings
@@ -60,17 +61,18 @@ def noise(n: int) -> Split:
 
 @pytest.fixture
 def train(config, monkeypatch):
-    """The operations of a few steps of PGD training; on a GPU a step is not looked at when it is taken."""
+    """The operations of a few steps of training; on a GPU a step is not looked at when it is taken."""
     monkeypatch.setattr(Monitor, "check", lambda *_: None)
 
-    def run(name: str, density: float | None = None):
+    def run(name: str, density: float | None = None, method: str = "pgd"):
         spec = ModelSpec(name, 1.0 if name == "wrn10-1" else 0.125, CIFAR.shape, 10, CIFAR.mean, CIFAR.std)
         net = build(spec, seed=0).to(memory_format=torch.channels_last)
         mask = None
         if density is not None:
             full = Mask.full(net)
             mask = prune(SCORES["magnitude"](prunable(net), full), full, 1 - density)
-        settings = replace(config.settings, pgd=PGDSettings(steps=PGD_STEPS, rel_step=0.5), batch=BATCH)
+        pgd = PGDSettings(steps=PGD_STEPS, rel_step=0.5)
+        settings = replace(config.settings, method=method, pgd=pgd, batch=BATCH)
         data = Dataset(CIFAR, "noise", noise(STEPS * BATCH), noise(10), noise(10), "")
         ledger = Ledger("train")
         with ledger.measure(), Operations(ledger) as operations:
@@ -133,8 +135,8 @@ def test_a_mask_costs_two_calls_a_step_however_many_layers(name, train):
     assert masked.names["attack"] == dense.names["attack"]  # never in forward
 
 
-@pytest.mark.parametrize("name", ["vgg16", "resnet20"])
-def test_nothing_in_a_step_waits_for_the_device(name, train):
-    _, operations = train(name, density=0.5)
+@pytest.mark.parametrize(("name", "method"), [("vgg16", "pgd"), *(("resnet20", name) for name in METHODS)])
+def test_nothing_in_a_step_waits_for_the_device(name, method, train):
+    _, operations = train(name, density=0.5, method=method)
     for phase in ("attack", "update"):
         assert not [op for op in operations.names[phase] if op in WAITING]
