@@ -29,7 +29,7 @@ def search(experiment: Experiment, seed: int, run: RunDirectory, machine: Machin
     run.check_inputs(inputs)
     if folder.is_finished and folder.ticket.is_file():
         remove_states(folder.states)
-        progress.log(f"{folder.ticket} is there already")
+        progress.log(f"already done: {folder.ticket}")
         return folder.ticket
     machine.prepare(experiment.recipe.compute)
     run.check_machine(machine.device)
@@ -59,11 +59,11 @@ def search(experiment: Experiment, seed: int, run: RunDirectory, machine: Machin
     rounds = 0 if earlier is None else earlier.found.rounds
     saved = checkpointer.for_round(rounds + 1).newest()
     if earlier is not None:
-        progress.log(f"going on from round {rounds} in {earlier.folder}")
+        progress.log(f"resuming after round {rounds} in {earlier.folder}")
     with signals.deferred(), ledger.measure():
         # the state's account holds that of the rounds before it
         if saved is not None:
-            progress.log(f"going on after step {saved['step']} of round {rounds + 1}")
+            progress.log(f"resuming after step {saved['step']} of round {rounds + 1}")
             ledger.add_report(saved["ledger"])
         elif earlier is not None:
             ledger.add_report(earlier.ledger)

@@ -44,7 +44,7 @@ def train(
     run.check_inputs(inputs)
     if folder.is_finished:
         remove_states(folder.states)
-        progress.log(f"{folder} is there already")
+        progress.log(f"already done: {folder}")
         return folder
     machine.prepare(recipe.compute)
     run.check_machine(machine.device)
@@ -77,7 +77,7 @@ def train(
             images = replace(dataset, train=dataset.train.first(plan.images)) if plan.images else dataset
             with progress.stage(f"{plan.arm}, seed {seed}", plan.steps) as meter:
                 if saved is not None:
-                    progress.log(f"going on after step {saved['step']} of {plan.steps}")
+                    progress.log(f"resuming after step {saved['step']} of {plan.steps}")
                     meter.advance(saved["step"], 0)
                 session = Session(ledger, meter, checkpointer, saved)
                 result = fit(start.net, start.mask, images, config, session)

@@ -91,7 +91,7 @@ def supported_compute(compute: Compute, device: str) -> tuple[Compute, list[str]
     if compute.precision != "float32" and not _has_bfloat16(device):
         warnings.append(
             f"compute.precision {compute.precision}: {_device_name(device)} has no instructions for "
-            "bfloat16: going on in float32"
+            "bfloat16: using float32"
         )
         compute = replace(compute, precision="float32")
     error = _compile_error(device) if compute.compile else None
@@ -104,7 +104,7 @@ def supported_compute(compute: Compute, device: str) -> tuple[Compute, list[str]
 def _without_compile(error: Exception) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return (
-        f"compute.compile: torch.compile does not work here ({reason:.200}): going on without it; on a CPU "
+        f"compute.compile: torch.compile does not work here ({reason:.200}): training without it; on a CPU "
         "it needs a C++ compiler, such as g++"
     )
 

@@ -28,26 +28,26 @@ def diverging(monkeypatch):
 
 
 # four steps an epoch
-@pytest.mark.parametrize(("step", "kept"), [(2, None), (4, 4), (6, 4), (9, 8)])
+@pytest.mark.parametrize(("step", "saved"), [(2, None), (4, 4), (6, 4), (9, 8)])
 @pytest.mark.parametrize(
     "every", [CheckpointInterval(), CheckpointInterval(minutes=0), CheckpointInterval(minutes=0, steps=3)]
 )
-def test_the_state_after_the_last_whole_epoch_is_kept(step, kept, every, tiny_recipe, tmp_path, diverging):
-    what, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
+def test_the_state_after_the_last_whole_epoch_is_saved(step, saved, every, tiny_recipe, tmp_path, diverging):
+    experiment, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
     machine = Machine("cpu", SilentProgress(), every)
-    plan = planning.plan(tiny_recipe, "dense", what.spec(machine))
+    plan = planning.plan(tiny_recipe, "dense", experiment.spec(machine))
     diverging(step)
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):
-        train.train(what, 0, run, machine, plan, None)
+        train.train(experiment, 0, run, machine, plan, None)
     states = sorted(tmp_path.rglob("step-*"))
-    if every == CheckpointInterval(minutes=0) or (kept is None and every.steps == 0):
-        assert states == []  # none are to be kept, or there was none
+    if every == CheckpointInterval(minutes=0) or (saved is None and every.steps == 0):
+        assert states == []  # none is to be saved, or no epoch was over
         return
     steps = [int(file.stem.removeprefix("step-")) for file in states]
     assert all(number <= step for number in steps)
-    assert kept is None or kept in steps
+    assert saved is None or saved in steps
     if every == CheckpointInterval():
-        assert steps == [kept]
-    # the same command goes on from there, and says the same
+        assert steps == [saved]
+    # the same command resumes there, and diverges again
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):
-        train.train(what, 0, run, machine, plan, None)
+        train.train(experiment, 0, run, machine, plan, None)

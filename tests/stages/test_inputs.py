@@ -118,7 +118,7 @@ def test_a_finished_run_refuses_another_folder(tmp_path, monkeypatch, capsys):
     words += f" --runs {tmp_path / 'runs'} --data.root"
     main([*words.split(), str(tmp_path / "one")])
     main([*words.split(), str(tmp_path / "one")])
-    assert "is there already" in capsys.readouterr().err
+    assert "already done: " in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main([*words.split(), str(tmp_path / "other")])
     assert "began with other images" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A search or training that was killed goes on from its last state, and leaves the same files."""
+"""A search or training that was killed resumes from its last state, and leaves the same files."""
 
 import json
 from dataclasses import replace
@@ -37,18 +37,18 @@ def killed_after(monkeypatch):
 
 
 def files_of(folder):
-    """Contents by name; of the ledgers what no clock decides."""
-    found = {}
+    """Contents of files by name; of ledgers the entries that are not seconds."""
+    contents = {}
     for file in sorted(folder.rglob("*")):
         name = str(file.relative_to(folder))
         if file.name.endswith("ledger.json"):
             account = read_json(file)
-            found[name] = {
+            contents[name] = {
                 key: account[key] for key in ("passes", "flops", "charged_passes", "charged_flops")
             }
         elif file.suffix == ".safetensors" or file.name in ("metrics.jsonl", "arm.json"):
-            found[name] = file.read_bytes()
-    return found
+            contents[name] = file.read_bytes()
+    return contents
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,14 @@ def recipe(tiny_recipe):
 
 @pytest.fixture(scope="module")
 def whole(recipe, tmp_path_factory):
-    """A search and a training from its ticket that nobody stopped."""
-    return done(recipe, tmp_path_factory.mktemp("whole"))
+    """A search and a training from its ticket without a stop."""
+    return run_all(recipe, tmp_path_factory.mktemp("whole"))
 
 
-def done(recipe, runs):
-    what, run = Experiment(recipe), RunDirectory.of(runs, recipe)
-    ticket = search_stage.search(what, 0, run, EACH_STEP)
-    return comparison.train_from(what, 0, runs, EACH_STEP, ticket).parent
+def run_all(recipe, runs):
+    experiment, run = Experiment(recipe), RunDirectory.of(runs, recipe)
+    ticket = search_stage.search(experiment, 0, run, EACH_STEP)
+    return comparison.train_from(experiment, 0, runs, EACH_STEP, ticket).parent
 
 
 # states 1 to 8 are of round 1, 9 to 14 of round 2, which begins at step 2, 15 to 22 of the training
@@ -74,55 +74,54 @@ def done(recipe, runs):
 def test_killed_and_run_again_it_leaves_the_same_files(states, recipe, whole, tmp_path, killed_after):
     killed_after(states)
     with pytest.raises(Killed):
-        done(recipe, tmp_path)
-    left = sorted(file.name for file in tmp_path.rglob("*step-*"))
-    assert 1 <= len(left) <= 2
+        run_all(recipe, tmp_path)
+    assert 1 <= len(list(tmp_path.rglob("*step-*"))) <= 2
     killed_after(10**9)
-    found = done(recipe, tmp_path)
-    assert files_of(found) == files_of(whole)
+    run = run_all(recipe, tmp_path)
+    assert files_of(run) == files_of(whole)
     assert not list(tmp_path.rglob("*step-*"))
 
 
-def test_killed_at_every_third_step_it_still_ends(recipe, whole, tmp_path, killed_after):
-    """No run of it is longer than three steps, and some die while nothing new was kept."""
+def test_killed_after_every_third_state_it_still_ends(recipe, whole, tmp_path, killed_after):
+    """No run of it is longer than three steps, and some are killed before they save anything new."""
     for _ in range(30):
         killed_after(3)
         try:
-            found = done(recipe, tmp_path)
+            run = run_all(recipe, tmp_path)
         except Killed:
             continue
-        assert files_of(found) == files_of(whole)
+        assert files_of(run) == files_of(whole)
         return
-    pytest.fail("it never came to its end")
+    pytest.fail("it never ended")
 
 
 # states 1 to 16 are of the first stage, 17 to 24 of the second
 @pytest.mark.parametrize("states", [3, 16, 17, 21])
-def test_an_arm_of_two_stages_goes_on_in_either(states, recipe, tmp_path, killed_after):
+def test_an_arm_of_two_stages_resumes_in_either(states, recipe, tmp_path, killed_after):
     search = replace(recipe.search, rewind_iterations=0, after="fine-tune")
     arms = replace(recipe.compare, arms=("dense", "dense-staged"))
-    what = Experiment(replace(recipe, search=search, compare=arms))
-    found = []
+    experiment = Experiment(replace(recipe, search=search, compare=arms))
+    results = []
     for folder, kill in (("killed", states), ("killed", 10**9), ("whole", 10**9)):
         killed_after(kill)
-        run = RunDirectory.of(tmp_path / folder, what.recipe)
-        job = comparison.ArmJob(what, 0, "dense-staged", run)
+        run = RunDirectory.of(tmp_path / folder, experiment.recipe)
+        job = comparison.ArmJob(experiment, 0, "dense-staged", run)
         if kill == states:
             with pytest.raises(Killed):
                 job(EACH_STEP)
         else:
             job(EACH_STEP)
-            found.append(files_of(run.path))
-    assert found[0] == found[1]
-    assert "seed-0/dense-staged-first/ledger.json" in found[0]
+            results.append(files_of(run.path))
+    assert results[0] == results[1]
+    assert "seed-0/dense-staged-first/ledger.json" in results[0]
 
 
-def test_a_state_of_other_images_is_not_gone_on_from(recipe, tmp_path, killed_after):
+def test_a_state_of_other_images_is_refused(recipe, tmp_path, killed_after):
     killed_after(3)
     with pytest.raises(Killed):
-        done(recipe, tmp_path)
+        run_all(recipe, tmp_path)
     file = next(tmp_path.rglob("inputs.json"))
     file.write_text(json.dumps({**read_json(file), "images": "0" * 16}), encoding="utf-8")
     killed_after(10**9)
     with pytest.raises(ValueError, match="other images"):
-        done(recipe, tmp_path)
+        run_all(recipe, tmp_path)
