@@ -1,7 +1,6 @@
 """compare and study with --jobs: the same results as one job at a time, also after a stop."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,12 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tasks import Noting
 
-from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import LineProgress
 from robust_tickets.cli.main import main
-from robust_tickets.comparison.executors import Task, run_tasks
 
 SMALL = (
     "--recipe demo --model.name lenet-300-100 --model.width 0.1 --compute.threads 1 --data.train-images 128"
@@ -100,13 +95,6 @@ def test_a_stopped_comparison_ends_its_jobs_and_resumes(
     main([*words, "--runs", str(tmp_path / "runs")])
     assert files(tmp_path) == files(alone)
     assert not list(tmp_path.rglob("*.part"))
-
-
-def test_more_threads_than_cores_are_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    cores = os.cpu_count() or 1
-    tasks = [Task(name, Noting(tmp_path, name)) for name in "ab"]
-    run_tasks(tasks, 2, Machine("cpu", LineProgress()), cores)
-    assert f"2 jobs of {cores} threads on {cores} cores" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,0 +1,49 @@
+"""Tasks that other processes can import."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from robust_tickets.base import signals
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
+
+
+@dataclass(frozen=True)
+class NotedTask:
+    """Notes its process, its start and its end in a folder; `ending` says how it ends."""
+
+    folder: Path
+    name: str
+    ending: str = ""
+
+    def __call__(self, machine: Machine) -> None:
+        self._note("process", os.getpid())
+        self._note("start", time.time())
+        machine.progress.log(f"{self.name} of {machine.jobs}")
+        if self.ending == "wrong input":
+            raise InputError("it makes no sense")
+        if self.ending == "full disk":
+            raise OSError(28, "No space left on device", "some/file")
+        if self.ending == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.ending == "bug":
+            raise RuntimeError("a fault of ours")
+        if self.ending == "never":
+            with signals.deferred():  # as a step that does not return
+                while True:
+                    time.sleep(0.1)
+                    if signals.stop_requested():
+                        self._note("request", "")
+        time.sleep(60 if self.ending == "late" else 0.5)
+        self._note("end", time.time())
+
+    def _note(self, event: str, value: object) -> None:
+        part = self.folder / f"{self.name}.part"
+        part.write_text(str(value))
+        part.rename(self.folder / f"{self.name}.{event}")
+
+    def time_of(self, event: str) -> float:
+        return float((self.folder / f"{self.name}.{event}").read_text())
