@@ -3,7 +3,7 @@
     attack = PGD(ThreatModel("Linf", 8 / 255), steps=10, step_size=2 / 255)
     adversarial = attack(net, images, labels, seed=0)
 
-An attack is built without a net and then called on one: any callable that maps images (N, C, H, W) in
+An attack is built without a network and then called on one: any callable that maps images (N, C, H, W) in
 [0, 1] to logits (N, K).
 """
 
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attacks.adapter import TorchAttack
     from attacks.apgd import APGD, APGDTargeted
-    from attacks.attack import Attack, AttackResult, inspected, misclassified
-    from attacks.bookmark import Bookmark
+    from attacks.attack import Attack, AttackResult, eval_mode, misclassified
     from attacks.ensemble import Ensemble, autoattack
     from attacks.errors import InputError
     from attacks.fgsm import FGSM
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "adapter": ("TorchAttack",),
     "apgd": ("APGD", "APGDTargeted"),
-    "attack": ("Attack", "AttackResult", "inspected", "misclassified"),
-    "bookmark": ("Bookmark",),
+    "attack": ("Attack", "AttackResult", "eval_mode", "misclassified"),
     "ensemble": ("Ensemble", "autoattack"),
     "errors": ("InputError",),
     "fgsm": ("FGSM",),
@@ -45,14 +43,13 @@ __all__ = [
     "APGDTargeted",
     "Attack",
     "AttackResult",
-    "Bookmark",
     "Ensemble",
     "InputError",
     "Square",
     "ThreatModel",
     "TorchAttack",
     "autoattack",
-    "inspected",
+    "eval_mode",
     "misclassified",
     "parse",
 ]

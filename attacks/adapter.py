@@ -1,4 +1,4 @@
-"""Any attack of torchattacks under our interface: its passes counted, its images judged by us."""
+"""Any attack of torchattacks under the interface of this package."""
 
 import random
 from collections.abc import Iterator
@@ -11,11 +11,17 @@ from torch import Tensor, nn
 
 from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.blocks import NO_GRADIENT, Blocks
-from attacks.bookmark import Bookmark, State
 from attacks.checks import check_counts, check_threat
 from attacks.errors import InputError
-from attacks.foreign import arguments_of, check_argument, check_norm, class_named, quiet
 from attacks.noise import uniform
+from attacks.third_party import (
+    check_argument,
+    check_norm,
+    class_arguments,
+    class_named,
+    estimate_passes,
+    quiet,
+)
 from attacks.threat import ThreatModel
 
 
@@ -23,22 +29,22 @@ class TorchAttack(Attack):
     """An attack of torchattacks (Kim 2020, "Torchattacks: A PyTorch Repository for Adversarial Attacks",
     arXiv 2010.01950).
 
-    threat: the ball that counts; its bounds must be (0, 1), torchattacks knows no others. name: the class in
-    torchattacks. arguments: those of the class, without the net. What the class takes and nobody gives comes
-    from here: `eps` (also called `max_epsilon` there) and `norm` are the threat's, `n_classes` is the net's
-    (a larger one that is given is lowered to it), `seed` follows from the run's. Steps and step sizes keep
-    the defaults of torchattacks. Raises ValueError for an unknown class or argument, for arguments that the
-    class refuses, and for classes that need more than a net and settings (MultiAttack, LGV).
+    threat: the ball that counts; its bounds must be (0, 1), torchattacks knows no others.
+    name: the class in torchattacks.
+    arguments: those of the class, without the network. Where they are not given, `eps` (there also
+        `max_epsilon`) and `norm` are the threat's, `n_classes` is the network's (a larger one is lowered to
+        it), and `seed` follows from the run's. Steps and step sizes keep the defaults of torchattacks.
 
-    Classes that search a ball of another norm are refused (ValueError); others minimise a distance and take
-    no eps at all (CW, DeepFool). Nothing is projected: a sample whose returned image is outside ball or box,
-    or NaN, keeps its own image, and `AttackResult.outside` counts it. `broken` is whether the image in the
-    result is misclassified, asked once after the attack.
+    Raises ValueError for an unknown class or argument, for arguments that the class refuses, for classes that
+    need more than a network and settings (MultiAttack, LGV), and for those that search a ball of another
+    norm. Some classes minimise a distance and take no eps at all (CW, DeepFool).
 
-    The samples are attacked in their order in blocks (see `Attack.run`), all generators seeded for each block
-    from the run's seed and the id of its first sample, and put back afterwards: other blocks, other numbers.
-    `stop_when_broken` saves nothing. What the attack prints is dropped. `run` raises InputError for a
-    `start`, and where the attack fails.
+    Images are not projected: where one is outside ball or box, or NaN, the sample keeps its clean image, and
+    `AttackResult.outside` counts it. `broken` is whether the image in the result is misclassified, asked once
+    after the attack. The samples are attacked in their order in blocks (see `Attack.run`). For each block all
+    generators are seeded from the run's seed and the id of the block's first sample, and put back afterwards:
+    other blocks draw other numbers. `stop_when_broken` saves nothing. What the attack prints is dropped.
+    `run` raises InputError for a `start`, and where the attack fails.
 
         attack = TorchAttack(ThreatModel("L2", 0.5), "CW", c=1, steps=50)
         result = attack.run(net, images, labels)
@@ -52,87 +58,83 @@ class TorchAttack(Attack):
             low, high = threat.bounds
             raise ValueError(
                 f"torchattacks attacks images within [0, 1] only, the bounds are [{low:g}, {high:g}]: "
-                "scale the images, and make scaling back the net's first layer"
+                "scale the images, and make scaling back the network's first layer"
             )
         self.threat = threat
         self.name = name
         self.arguments = arguments
         self._class = class_named(name)
-        self._takes = arguments_of(name, self._class)
+        self._defaults = class_arguments(name, self._class)
         self.least_classes = 4 if name in ("APGDT", "AutoAttack") else 2
-        check_norm(name, self._class, self._takes, threat.norm)
+        check_norm(name, self._class, self._defaults, threat.norm)
         for argument, value in arguments.items():
-            check_argument(name, argument, value, self._takes)
+            check_argument(name, argument, value, self._defaults)
         try:
             with quiet():
-                self._build(_Model(Blocks(nn.Identity()), torch.zeros(1, 1, 1, 1), Bookmark()), 10, seed=0)
+                self._build(_Model(Blocks(nn.Identity()), torch.zeros(1, 1, 1, 1)), 10, seed=0)
         except Exception as error:
             raise ValueError(f"torchattacks.{name} refuses its arguments: {_first_line(error)}") from error
 
     @property
     def settings(self) -> dict[str, object]:
-        """The name and all arguments but those that come from threat, net and seed, defaults included."""
-        known = ("eps", "max_epsilon", "norm", "n_classes", "seed")
-        defaults = {name: value for name, value in self._takes.items() if name not in known}
+        """The name and all arguments but those that come from threat, network and seed, defaults included."""
+        context = ("eps", "max_epsilon", "norm", "n_classes", "seed")
+        defaults = {name: value for name, value in self._defaults.items() if name not in context}
         return {"name": self.name, **defaults, **self.arguments}
+
+    @property
+    def passes_per_sample(self) -> int:
+        """An estimate from the arguments that count steps, queries and restarts, and a last look."""
+        return estimate_passes(self.name, self._defaults | self.arguments) + 1
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         if task.start is not None:
             raise InputError(
                 f"torchattacks.{self.name} has a start of its own: leave out start, or use attacks.PGD"
             )
-        n, done, classes, returned = len(task.images), 0, 0, task.images.clone()
-        passes = [net.forwards, net.backwards]
-
-        def now() -> State:
-            return {"done": done, "classes": classes, "returned": returned, "passes": passes}
-
-        with task.mark.level(now) as kept:
-            if kept is not None:
-                done, classes, returned, passes = (kept[name] for name in now())
-                net.forwards, net.backwards = passes
-            else:  # says in words what is wrong with net or labels
-                classes = net.logits(task.images[:1]).shape[1]
-            for rows in torch.split(torch.arange(done, n, device=task.images.device), net.size or n):
-                passes = [net.forwards, net.backwards]
-                returned[rows] = self._attack(net, task.take(rows), classes)
-                done += len(rows)
-        allowed = self.threat.allows(returned, task.images)
-        images = torch.where(allowed.reshape(-1, *[1] * (returned.ndim - 1)), returned, task.images)
+        n, attacked = len(task.images), task.images.clone()
+        classes = net.logits(task.images[:1]).shape[1]  # also says in words what is wrong with net or labels
+        for rows in torch.split(torch.arange(n, device=task.images.device), net.size or n):
+            attacked[rows] = self._attack(net, task.select(rows), classes)
+        allowed = self.threat.allows(attacked, task.images)
+        images = torch.where(allowed.reshape(-1, *[1] * (attacked.ndim - 1)), attacked, task.images)
         broken = misclassified(net.logits(images), task.labels) if task.verdict else None
         return AttackResult(images, broken, net.forwards, net.backwards, outside=int((~allowed).sum()))
 
     def _attack(self, net: Blocks, block: Task, classes: int) -> Tensor:
-        """What the attack returns for one block, of its images' shape and type."""
-        model = _Model(net, block.images, block.mark)
+        """The images that the attack returns for one block, in the shape and type of the block's."""
+        model = _Model(net, block.images)
         seed = int(uniform((1,), block.ids[:1], seed=block.seed) * 2**32)
-        # A copy, for what it might overwrite, and row-major, for it takes views of images and gradients.
+        # a copy, which it may overwrite, and row-major, as it takes views of images and gradients
         images = block.images.clone(memory_format=torch.contiguous_format)
         try:
             with _seeded(seed), quiet(), torch.enable_grad():
-                returned = self._build(model, classes, seed)(images, block.labels.clone())
+                attacked = self._build(model, classes, seed)(images, block.labels.clone())
         except (InputError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            if error is model.error:  # the net's own, not the attack's
+            if error is model.error:  # the network's own, not the attack's
                 raise
             raise InputError(self._failure(error, images.dtype)) from error
-        if not isinstance(returned, Tensor) or returned.shape != images.shape:
-            got = (
-                f"shape {tuple(returned.shape)}"
-                if isinstance(returned, Tensor)
-                else f"a {type(returned).__name__}"
-            )
+        if not isinstance(attacked, Tensor) or attacked.shape != images.shape:
+            is_tensor = isinstance(attacked, Tensor)
+            got = f"shape {tuple(attacked.shape)}" if is_tensor else f"a {type(attacked).__name__}"
             raise InputError(
                 f"torchattacks.{self.name} gave {got} for images of shape {tuple(images.shape)}, expected "
                 "the same shape: it does not fit these images"
             )
-        return returned.detach().to(block.images)
+        return attacked.detach().to(block.images)
 
     def _build(self, model: nn.Module, classes: int, seed: int) -> Any:
         eps = self.threat.eps
-        known = {"eps": eps, "max_epsilon": eps, "norm": self.threat.norm, "n_classes": classes, "seed": seed}
-        arguments: dict[str, Any] = {name: value for name, value in known.items() if name in self._takes}
+        context = {
+            "eps": eps,
+            "max_epsilon": eps,
+            "norm": self.threat.norm,
+            "n_classes": classes,
+            "seed": seed,
+        }
+        arguments: dict[str, Any] = {name: v for name, v in context.items() if name in self._defaults}
         arguments |= self.arguments
         if "n_classes" in arguments:
             arguments["n_classes"] = min(arguments["n_classes"], classes)
@@ -144,17 +146,21 @@ class TorchAttack(Attack):
             return message
         return (
             f"{message} (the images are {dtype}, and parts of torchattacks compute in float32 whatever they "
-            "are given: hand over net and images in float32)"
+            "are given: hand over network and images in float32)"
         )
 
 
 def fab_t(threat: ThreatModel, *, steps: int = 100) -> TorchAttack:
-    """FAB, targeted at the 9 classes next to the label, as in AutoAttack's standard set; fewer for a net of
-    fewer classes.
+    """FAB, targeted at the 9 classes next to the label, as in AutoAttack's standard set.
 
     Croce & Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack"; the
     targets are those of Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
-    diverse parameter-free attacks". steps: for each target, at least 1. Raises ValueError for fewer.
+    diverse parameter-free attacks". Fewer targets for a network of fewer classes.
+
+    threat: the ball and the box of valid pixels.
+    steps: for each target, at least 1.
+
+    Raises ValueError for fewer steps.
     """
     check_counts(steps=steps)
     # torchattacks aims at n_classes - 1 targets
@@ -162,16 +168,16 @@ def fab_t(threat: ThreatModel, *, steps: int = 100) -> TorchAttack:
 
 
 class _Model(nn.Module):
-    """The net as torchattacks wants it: a module with modes and a parameter that says where it is.
+    """The network as torchattacks wants it: a module with modes and a parameter that shows its device.
 
-    The net hides behind it, so that modes are changed and gradients left here alone. A gradient to anything
-    but the images is never computed, though torchattacks calls `backward`. Passes are added to `blocks`.
+    The network hides behind it, so that modes are changed and gradients left here alone. A gradient to
+    anything but the images is never computed, though torchattacks calls `backward`. Passes are added to
+    `blocks`.
     """
 
-    def __init__(self, blocks: Blocks, images: Tensor, mark: Bookmark) -> None:
+    def __init__(self, blocks: Blocks, images: Tensor) -> None:
         super().__init__()
         self.blocks = blocks
-        self.mark = mark
         self.place = nn.Parameter(images.new_empty(0), requires_grad=False)
         self.error: Exception | None = None
         self._sample = images.dtype, images.shape[1:]
@@ -182,11 +188,10 @@ class _Model(nn.Module):
             logits: Tensor = _ToImages.apply(images, self)
             return logits
         with torch.no_grad():
-            return self.ask(images)
+            return self.logits(images)
 
-    def ask(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         """Logits (N, K) of the images' type, counted; `error` is what the net raised on images like ours."""
-        self.mark.offer()  # of a foreign attack the block's beginning is kept, but it can be stopped here
         try:
             logits = self.blocks.net(images)
         except Exception as error:
@@ -198,34 +203,34 @@ class _Model(nn.Module):
 
 
 class _ToImages(torch.autograd.Function):
-    """Logits whose backward goes through the net to the images, and to nothing else."""
+    """Logits whose backward goes through the network to the images, and to nothing else."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, model: _Model) -> Tensor:
         point = images.detach().requires_grad_(True)
         with torch.enable_grad():
-            logits = model.ask(point)
+            logits = model.logits(point)
         ctx.point, ctx.logits, ctx.blocks = point, logits, model.blocks
         return logits.detach()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        found = None
+        gradient = None
         if ctx.logits.requires_grad:  # kept, since FAB and DeepFool go back through one graph several times
-            (found,) = torch.autograd.grad(
+            (gradient,) = torch.autograd.grad(
                 ctx.logits, ctx.point, gradients, retain_graph=True, allow_unused=True
             )
-        if found is None:
+        if gradient is None:
             raise InputError(NO_GRADIENT)
-        ctx.blocks.backwards += len(found)
-        return found.contiguous(), None
+        ctx.blocks.backwards += len(gradient)
+        return gradient.contiguous(), None
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Within the block all global generators begin at `seed`; then they are as they were."""
+    """Begin all global generators at `seed` within the block, then put them back."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    of_numpy, of_python = np.random.get_state(), random.getstate()
+    numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=devices):
         try:
             torch.manual_seed(seed)
@@ -233,8 +238,8 @@ def _seeded(seed: int) -> Iterator[None]:
             random.seed(seed)
             yield
         finally:
-            np.random.set_state(of_numpy)
-            random.setstate(of_python)
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
 
 
 def _first_line(error: Exception) -> str:

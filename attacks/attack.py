@@ -1,62 +1,61 @@
-"""What every attack is: settings first, then a call on a net, images and labels."""
+"""The interface of all attacks: built from settings, then called on a network, images and labels."""
 
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from attacks.blocks import Blocks, Net
-from attacks.bookmark import Bookmark
 from attacks.checks import check_call, check_counts, check_input
 from attacks.threat import ThreatModel
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack found.
+    """The images, verdicts and passes of an attack on N samples.
 
-    `images` (N, C, H, W) is the last iterate (over restarts: the one of highest loss; once a sample is broken
-    and `stop_when_broken` is set: the iterate that broke it). `broken` (N,) is True where an iterate inside
-    ball and box was misclassified; it is None where no verdict was asked for. `forwards` and `backwards`
-    count samples through the net; every backward is to the input only.
-
-    `by` (N,) is which attack of an ensemble broke a sample, -1 where none did; None for other attacks.
-    `outside` counts the samples for which a foreign attack gave an image outside ball or box.
+    images: (N, C, H, W), the last iterate; with several restarts the one of highest loss; where a sample
+        left the attack as it broke, the iterate that broke it.
+    broken: bool (N,), True where an iterate within ball and box was misclassified; None without a verdict.
+    forwards: samples that went forward through the network.
+    backwards: samples whose gradient was computed, always to the image alone.
+    broken_by: int64 (N,), the member of an ensemble that broke the sample, -1 where none did; None for
+        other attacks.
+    outside: samples for which a third-party attack gave an image outside ball or box.
     """
 
     images: Tensor
     broken: Tensor | None
     forwards: int
     backwards: int
-    by: Tensor | None = None
+    broken_by: Tensor | None = None
     outside: int = 0
 
 
 @dataclass(frozen=True)
 class Task:
-    """What an attack is run on: see `Attack.run`."""
+    """The samples and the options of one run; for their meaning see `Attack.run`."""
 
     images: Tensor
     labels: Tensor
     ids: Tensor
     seed: int = 0
     start: Tensor | None = None
-    stop: bool = False
+    stop_when_broken: bool = False
     verdict: bool = True
-    mark: Bookmark = field(default_factory=Bookmark)
 
-    def begin(self, threat: ThreatModel, rows: Tensor, restart: int) -> Tensor:
-        """Where a restart begins for some of the samples: the given start at first, else a random one."""
+    def starts(self, threat: ThreatModel, rows: Tensor, restart: int) -> Tensor:
+        """Where a restart begins for the samples `rows`: at the caller's start at first, else at random."""
         if restart == 0 and self.start is not None:
             return self.start[rows]
         return threat.random_start(self.images[rows], self.ids[rows], seed=self.seed, restart=restart)
 
-    def take(self, rows: Tensor) -> "Task":
-        """The task on the samples at these places."""
+    def select(self, rows: Tensor) -> "Task":
+        """The same task on the samples `rows`."""
         start = None if self.start is None else self.start[rows]
         return replace(
             self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows], start=start
@@ -64,11 +63,11 @@ class Task:
 
 
 class Attack(ABC):
-    """An attack on any net whose images live in `threat.bounds`."""
+    """An attack on any network whose images live in `threat.bounds`."""
 
     threat: ThreatModel
     least_classes: int = 2
-    """How many classes a net must have for the attack to make sense."""
+    """How many classes a network must have for the attack to make sense."""
 
     def __call__(self, net: Net, images: Tensor, labels: Tensor, *, seed: int = 0) -> Tensor:
         """Adversarial images for `images` (N, C, H, W) with `labels` (N,); short for `run(...).images`."""
@@ -87,22 +86,24 @@ class Attack(ABC):
         verdict: bool = True,
         check: bool = True,
         block: int | None = None,
-        mark: Bookmark | None = None,
     ) -> AttackResult:
-        """Attack a batch.
+        """Attack a batch, and count what it took.
 
-        start: where to begin instead of the attack's own start, same shape as `images`.
-        sample_ids: int64 (N,), what a sample's random numbers hang on; by default its place in the batch.
-        stop_when_broken: a sample that is misclassified leaves the batch, and costs nothing more.
-        verdict: False saves the last forward pass, where only the images are wanted, as in training.
+        net: from images (N, C, H, W) to logits (N, K).
+        images: (N, C, H, W) floats within `threat.bounds`.
+        labels: int64 (N,), the true classes.
+        start: (N, C, H, W), where to begin instead of the attack's own start.
+        sample_ids: int64 (N,), which random numbers a sample gets; by default its place in the batch.
+        seed: of the random numbers, together with the sample's id and the restart.
+        stop_when_broken: a misclassified sample leaves the batch and costs nothing more.
+        verdict: False saves the last forward pass where only the images are wanted, as in training.
         check: False skips the checks of the input, which make a GPU wait.
-        block: at most so many images go through the net at once (see `Blocks`); None: all that are left.
-        mark: keeps where the attack stands, or goes on from where it stood, with all arguments as they were.
+        block: at most so many images go through the network at once (see `Blocks`); None: no limit.
 
-        The net is run in eval mode without gradients to its parameters; afterwards its modes, gradients,
+        The network is run in eval mode without gradients to its parameters; afterwards its modes, gradients,
         `requires_grad` and buffers are as they were. Raises InputError where the input makes no sense, where
-        the net gives NaN, for a net of fewer classes than the attack needs, and for one without gradients
-        where it needs them; ValueError for a `block` that is no size.
+        the network gives NaN, has fewer classes than the attack needs, or no gradient where one is needed;
+        ValueError for a `block` that is no size.
         """
         if check:
             check_call(net, seed)
@@ -110,23 +111,20 @@ class Attack(ABC):
         if block is not None:
             check_counts(block=block)
         # a caller's inference mode would leave no graph, nor can its tensors be in one
-        with torch.inference_mode(False), inspected(net):
-            images, labels = _usable(images).detach(), _usable(labels)
-            ids = (
-                torch.arange(len(images), device=images.device) if sample_ids is None else _usable(sample_ids)
-            )
-            start = None if start is None else _usable(start)
-            task = Task(images, labels, ids, seed, start, stop_when_broken, verdict, mark or Bookmark())
-            blocks = Blocks(net, block, labels if check else None, self.least_classes)
-            with task.mark.level(
-                lambda: {"forwards": blocks.forwards, "backwards": blocks.backwards}
-            ) as kept:
-                if kept is not None:
-                    blocks.forwards, blocks.backwards = kept["forwards"], kept["backwards"]
-                return self._run(blocks, task)
+        with torch.inference_mode(False), eval_mode(net):
+            images, labels = _graph_tensor(images).detach(), _graph_tensor(labels)
+            ids = torch.arange(len(images), device=images.device) if sample_ids is None else sample_ids
+            start = None if start is None else _graph_tensor(start)
+            task = Task(images, labels, _graph_tensor(ids), seed, start, stop_when_broken, verdict)
+            return self._run(Blocks(net, block, labels if check else None, self.least_classes), task)
 
     @abstractmethod
     def _run(self, net: Blocks, task: Task) -> AttackResult: ...
+
+    @property
+    @abstractmethod
+    def passes_per_sample(self) -> int:
+        """Forward and backward passes of a sample that nothing breaks; an estimate for third parties."""
 
     @property
     def settings(self) -> dict[str, object]:
@@ -135,23 +133,22 @@ class Attack(ABC):
         return {name: getattr(self, name) for name in names}
 
     def __repr__(self) -> str:
-        """As it is built."""
+        """The call that builds it."""
         settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
         return f"{type(self).__name__}({self.threat}{settings})"
 
 
-def _usable(tensor: Tensor) -> Tensor:
+def _graph_tensor(tensor: Tensor) -> Tensor:
     """The tensor, or a copy of one that was made in inference mode."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 
 @contextmanager
-def inspected(net: Net) -> Iterator[None]:
-    """Within the block a module is in eval mode and its parameters are out of the graph; then all is put
-    back.
+def eval_mode(net: Net) -> Iterator[None]:
+    """Put a module into eval mode and its parameters out of the graph, for the length of a `with` block.
 
     Each module's own mode is restored, so BatchNorm layers that the user froze stay frozen; and buffers, as
-    some nets count their calls. A net that is no `nn.Module` is left alone: what it hides cannot be known.
+    some networks count their calls. A network that is no `nn.Module` is left alone: its parts are unknown.
     """
     if not isinstance(net, nn.Module):
         yield
@@ -182,5 +179,5 @@ def inspected(net: Net) -> Iterator[None]:
 
 
 def misclassified(logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether each sample is classified wrongly, bool (N,); logits that are no numbers classify nothing."""
+    """Whether each sample is classified wrongly, bool (N,); NaN logits classify nothing."""
     return (logits.argmax(1) != labels) | logits.isnan().any(1)

@@ -11,16 +11,16 @@ from attacks.noise import in_unit_ball, uniform
 
 
 class Ball(ABC):
-    """What the adversary may reach from each image of a batch (N, C, H, W)."""
+    """The points within reach of the adversary around each image of a batch (N, C, H, W)."""
 
     @classmethod
     @abstractmethod
     def around(cls, images: Tensor, eps: float, bounds: tuple[float, float]) -> Self:
-        """The ball of radius eps around each image, within the bounds of its pixels."""
+        """The ball of radius eps around each image (N, C, H, W), within the bounds of its pixels."""
 
     @abstractmethod
     def project(self, candidates: Tensor) -> Tensor:
-        """A point of ball and box for each candidate; what lies inside stays where it is."""
+        """A point of ball and box for each candidate (N, C, H, W); one that lies inside stays where it is."""
 
     @abstractmethod
     def step(
@@ -28,16 +28,15 @@ class Ball(ABC):
     ) -> Tensor:
         """Each point moved along the norm's steepest ascent, then projected.
 
-        size: how far, one for all or (N, 1, 1, 1).
-        spare: a tensor like `current` that nobody needs any more, for the result to lie in.
-
-        Of the gradient only the direction counts, however small it is. Where it is zero or no number, nothing
-        moves.
+        current: (N, C, H, W), the points.
+        gradient: (N, C, H, W); only its direction counts, however small it is; zero and NaN move nothing.
+        size: length of the step in the units of eps, one for all or (N, 1, 1, 1).
+        spare: a tensor like `current` whose memory the result may take.
         """
 
     @abstractmethod
-    def rows(self, rows: Tensor) -> Self:
-        """The ball around some of the images: int64 indices."""
+    def select(self, rows: Tensor) -> Self:
+        """The ball around the images `rows`, int64."""
 
     @staticmethod
     @abstractmethod
@@ -52,14 +51,14 @@ class Ball(ABC):
 
 @dataclass(frozen=True)
 class LinfBall(Ball):
-    """No pixel moves by more than eps: ball and box are one interval a pixel, worked out once."""
+    """Perturbations of no pixel by more than eps: ball and box are one interval a pixel, computed once."""
 
     lowest: Tensor
     highest: Tensor
 
     @classmethod
     def around(cls, images: Tensor, eps: float, bounds: tuple[float, float]) -> Self:
-        """The lowest and the highest value that each pixel may take."""
+        """The interval of each pixel."""
         return cls((images - eps).clamp_(*bounds), (images + eps).clamp_(*bounds))
 
     def project(self, candidates: Tensor) -> Tensor:
@@ -69,11 +68,11 @@ class LinfBall(Ball):
     def step(
         self, current: Tensor, gradient: Tensor, size: float | Tensor, *, spare: Tensor | None = None
     ) -> Tensor:
-        """By the sign of the gradient."""
+        """Along the sign of the gradient."""
         return torch.sign(gradient, out=spare).mul_(size).add_(current).clamp_(self.lowest, self.highest)
 
-    def rows(self, rows: Tensor) -> Self:
-        """Their intervals."""
+    def select(self, rows: Tensor) -> Self:
+        """The intervals of these images."""
         return type(self)(self.lowest[rows], self.highest[rows])
 
     @staticmethod
@@ -83,13 +82,13 @@ class LinfBall(Ball):
 
     @staticmethod
     def noise(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int) -> Tensor:
-        """Each pixel on its own."""
+        """Each pixel by itself."""
         return uniform(shape, sample_ids, seed=seed, stream=stream).mul_(2).sub_(1)
 
 
 @dataclass(frozen=True)
 class L2Ball(Ball):
-    """The perturbation's Euclidean norm over all pixels and channels is at most eps."""
+    """Perturbations of a Euclidean norm, over all pixels and channels, of at most eps."""
 
     images: Tensor
     eps: float
@@ -97,7 +96,7 @@ class L2Ball(Ball):
 
     @classmethod
     def around(cls, images: Tensor, eps: float, bounds: tuple[float, float]) -> Self:
-        """The three as they are."""
+        """The three values as they are."""
         return cls(images, eps, bounds)
 
     def project(self, candidates: Tensor) -> Tensor:
@@ -112,15 +111,15 @@ class L2Ball(Ball):
     def step(
         self, current: Tensor, gradient: Tensor, size: float | Tensor, *, spare: Tensor | None = None
     ) -> Tensor:
-        """By the gradient at length 1; `spare` is of no use to it."""
-        # Over its largest entry first: a confident net's gradient is so small that its square is zero.
+        """Along the gradient, divided by its length; `spare` is not used."""
+        # over its largest entry first: a confident network's gradient is so small that its square is zero
         gradient = gradient.nan_to_num()
         gradient = gradient / _positive(_per_sample(gradient.abs().flatten(1).amax(1), gradient))
         length = _positive(_per_sample(self.length(gradient), gradient))
         return self.project(current + size * (gradient / length))
 
-    def rows(self, rows: Tensor) -> Self:
-        """Their images."""
+    def select(self, rows: Tensor) -> Self:
+        """These images."""
         return type(self)(self.images[rows], self.eps, self.bounds)
 
     @staticmethod

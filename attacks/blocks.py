@@ -1,4 +1,4 @@
-"""The net as attacks ask it: in blocks of a few fixed sizes, every pass counted."""
+"""Runs a network for attacks in blocks of a few fixed sizes and counts the passes."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,17 +11,20 @@ Net = Callable[[Tensor], Tensor]
 
 
 class Blocks:
-    """A net that is asked for the logits and gradients of any number of images.
+    """Runs a network for attacks in blocks of a few fixed sizes and counts the passes.
 
-    size: at most so many images go through the net at once. What remains of a call goes in halves of the
-    size, halves of those and so on, padded where need be: attacks drop the samples that they broke, and
-    kernels that meet new sizes all the time pay for each of them. None: all images of a call at once.
+    Attacks drop the samples that they broke, and kernels that meet new sizes all the time pay for each of
+    them. So the rest of a call goes in halves of the block size, halves of those and so on, padded where need
+    be.
 
-    labels: those of the images, int64; with them all logits are looked at, and InputError is raised for
-    logits that are no matrix of floats (N, classes), are NaN or all infinite, for labels that are no class of
-    the net, and for a net of fewer than `least_classes`.
+    net: from images (N, C, H, W) to logits (N, K).
+    size: at most so many images go through the network at once; None: all images of a call.
+    labels: int64 (N,), the classes of the images; with them all logits are checked.
+    least_classes: how many classes the network must have.
 
-    `forwards` and `backwards` count the samples that went through the net, padding included.
+    `forwards` and `backwards` count the samples that went through the network, padding included. With labels,
+    raises InputError for logits that are no matrix of floats (N, classes), are NaN or all infinite, for
+    labels that are no class of the network, and for too few classes.
     """
 
     def __init__(
@@ -40,27 +43,30 @@ class Blocks:
         return torch.cat([self._forward(block, n) for block, n, _ in self._blocks(images)])
 
     def gradient(
-        self, images: Tensor, loss: Callable[..., Tensor], *beside: Tensor
+        self, images: Tensor, loss: Callable[..., Tensor], *classes: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (N, K), losses (N,), and the gradient of each sample's loss to its image (N, C, H, W).
 
-        loss: takes a block's logits, and what of `beside` (each (N,)) belongs to the block. Raises InputError
-        for a net that has no gradient to its images.
+        images: (N, C, H, W).
+        loss: from logits (N, K) and `classes` to one value a sample, (N,).
+        classes: further arguments of the loss, each (N,): labels, targets.
+
+        Raises InputError for a network that has no gradient to its images.
         """
-        logits, losses, gradients = [], [], []
+        all_logits, all_losses, gradients = [], [], []
         for block, n, rows in self._blocks(images):
             point = block.detach().requires_grad_(True)
             with torch.enable_grad():
-                found = self._forward_with_graph(point, n)
-                values = loss(found, *(values[rows] for values in beside))
-                (gradient,) = _gradient(values.sum(), point)
+                logits = self._forward_with_graph(point, n)
+                losses = loss(logits, *(each[rows] for each in classes))
+                (gradient,) = _gradient(losses.sum(), point)
             self.backwards += len(block)
-            logits.append(found.detach())
-            losses.append(values.detach())
+            all_logits.append(logits.detach())
+            all_losses.append(losses.detach())
             gradients.append(gradient[:n])
         if len(gradients) == 1:
-            return logits[0], losses[0], gradients[0]
-        return torch.cat(logits), torch.cat(losses), torch.cat(gradients)
+            return all_logits[0], all_losses[0], gradients[0]
+        return torch.cat(all_logits), torch.cat(all_losses), torch.cat(gradients)
 
     def _forward_with_graph(self, point: Tensor, n: int) -> Tensor:
         try:
@@ -75,17 +81,17 @@ class Blocks:
         try:
             logits = self.net(images)
         except RuntimeError as error:
-            said = _of_type(self.net, images, error)
-            if said is None:
+            mismatch = _type_mismatch(self.net, images, error)
+            if mismatch is None:
                 raise
-            raise said from None
+            raise mismatch from None
         self.forwards += len(images)
         if self._labels is not None:
             _check_logits(logits, len(images), n, *self._labels, self.least_classes)
         return logits[:n]
 
     def _blocks(self, images: Tensor) -> Iterator[tuple[Tensor, int, slice]]:
-        """Images of a fixed number, how many of them are real, and where they stand."""
+        """Blocks of images, how many of them are not padding, and their places in the call."""
         if self.size is None:
             yield images, len(images), slice(None)
             return
@@ -128,50 +134,52 @@ def _gradient(loss: Tensor, point: Tensor) -> tuple[Tensor]:
 
 
 NO_GRADIENT = (
-    "the net has no gradient to its images (it detaches them, or computes without torch): attack it with a "
-    "black-box attack, square, or hand over the net before what cuts the gradient"
+    "the network has no gradient to its images (it detaches them, or computes without torch): attack it with "
+    "a black-box attack, square, or hand over the network before what cuts the gradient"
 )
 
 
-def _of_type(net: Net, images: Tensor, error: RuntimeError) -> InputError | None:
-    """What to say where a net failed on images of another type than its parameters."""
+def _type_mismatch(net: Net, images: Tensor, error: RuntimeError) -> InputError | None:
+    """The error in words where a network failed on images of another type than its parameters."""
     parameters = net.parameters() if isinstance(net, nn.Module) else ()
-    own = next((p.dtype for p in parameters if p.is_floating_point()), images.dtype)
-    if own == images.dtype or "type" not in str(error):
+    dtype = next((p.dtype for p in parameters if p.is_floating_point()), images.dtype)
+    if dtype == images.dtype or "type" not in str(error):
         return None
     return InputError(
-        f"the net computes in {own} and the images are {images.dtype}: convert one of them, as by images.to"
-        f"({own})"
+        f"the network computes in {dtype} and the images are {images.dtype}: convert one of them, as by "
+        f"images.to({dtype})"
     )
 
 
 def _check_logits(logits: Tensor, size: int, n: int, lowest: int, highest: int, least: int) -> None:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != size:
-        what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        is_tensor = isinstance(logits, Tensor)
+        got = f"shape {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
         raise InputError(
-            f"the net gave {what} for {size} images, expected logits (N, classes): let it return them alone"
+            f"the network gave {got} for {size} images, expected logits (N, classes): let it return them "
+            "alone"
         )
     if not logits.is_floating_point():
-        raise InputError(f"the net gave {logits.dtype}, expected logits, which are floats, not classes")
+        raise InputError(f"the network gave {logits.dtype}, expected logits, which are floats, not classes")
     classes = logits.shape[1]
     if classes < least:
         raise InputError(
-            f"the net has {classes} {'class' if classes == 1 else 'classes'}, this attack needs {least}"
+            f"the network has {classes} {'class' if classes == 1 else 'classes'}, this attack needs {least}"
             + (": choose another, as pgd or apgd" if least > 2 else ": let it give a logit for each class")
         )
     if lowest < 0 or highest >= classes:
         raise InputError(
-            f"labels lie in {lowest} to {highest}, but the net has {classes} classes (0 to {classes - 1})"
+            f"labels lie in {lowest} to {highest}, but the network has {classes} classes (0 to {classes - 1})"
         )
-    odd = logits[:n].isnan().any(1)
-    if bool(odd.any()):
+    nan = logits[:n].isnan().any(1)
+    if bool(nan.any()):
         raise InputError(
-            f"the net gave logits that are no numbers (NaN) for {int(odd.sum())} of {n} images: its weights "
-            "are damaged, or it divides by zero on some images: use another checkpoint, or mend the net"
+            f"the network gave NaN logits for {int(nan.sum())} of {n} images: its weights are damaged, or it "
+            "divides by zero on some images: use another checkpoint, or repair the network"
         )
-    odd = ~logits[:n].isfinite().any(1)
-    if bool(odd.any()):
+    infinite = ~logits[:n].isfinite().any(1)
+    if bool(infinite.any()):
         raise InputError(
-            f"the net gave only infinite logits for {int(odd.sum())} of {n} images, where no loss can be "
-            "climbed: look for what overflows in it"
+            f"the network gave only infinite logits for {int(infinite.sum())} of {n} images, and no loss can "
+            "rise there: find what overflows in it"
         )

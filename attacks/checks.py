@@ -1,4 +1,4 @@
-"""What attacks are given, checked at the border: settings (ValueError), images and labels (InputError)."""
+"""Checks of the input of attacks: settings (ValueError), images and labels (InputError)."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -12,13 +12,13 @@ from attacks.threat import ThreatModel
 
 
 def check_threat(threat: object) -> None:
-    """Raise ValueError for what is no threat model."""
+    """Raise ValueError unless it is a threat model."""
     if not isinstance(threat, ThreatModel):
         raise ValueError(f"the threat must be a ThreatModel, as ThreatModel('Linf', 8 / 255), got {threat!r}")
 
 
 def check_counts(**counts: object) -> None:
-    """Raise ValueError for a setting that counts something and is no whole number of at least 1."""
+    """Raise ValueError for counts, by name, that are no whole numbers of at least 1."""
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, Integral):
             raise ValueError(f"{name} must be a whole number, got {count!r}")
@@ -27,22 +27,24 @@ def check_counts(**counts: object) -> None:
 
 
 def check_number(name: str, value: object, fits: Callable[[float], bool], expected: str) -> None:
-    """Raise ValueError for a setting that is no number, or does not fit: `<name> must be <expected>`."""
+    """Raise ValueError (`<name> must be <expected>`) unless the value is a number and fits."""
     if isinstance(value, bool) or not isinstance(value, Real) or not fits(float(value)):
         raise ValueError(f"{name} must be {expected}, got {value!r}")
 
 
 def check_flag(**flags: object) -> None:
-    """Raise ValueError for a setting that is neither True nor False."""
+    """Raise ValueError for flags, by name, that are neither True nor False."""
     for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise ValueError(f"{name} must be True or False, got {flag!r}")
 
 
 def check_call(net: object, seed: object) -> None:
-    """Raise InputError for what is no net, and for a seed that is no whole number."""
+    """Raise InputError for a network that is no callable, and for a seed that is no whole number."""
     if not callable(net):
-        raise InputError(f"the net is {net!r}, expected a callable from images to logits, as an nn.Module")
+        raise InputError(
+            f"the network is {net!r}, expected a callable from images to logits, as an nn.Module"
+        )
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise InputError(f"seed must be a whole number, got {seed!r}")
 
@@ -50,10 +52,13 @@ def check_call(net: object, seed: object) -> None:
 def check_input(
     images: Tensor, labels: Tensor, start: Tensor | None, sample_ids: Tensor | None, threat: ThreatModel
 ) -> None:
-    """Raise InputError for a batch that makes no sense; on a GPU this waits."""
+    """Raise InputError for a batch that makes no sense; on a GPU this waits.
+
+    The arguments are those of `Attack.run`.
+    """
     low, high = threat.bounds
-    given = {"images": images, "labels": labels, "start": start, "sample_ids": sample_ids}
-    for name, value in given.items():
+    tensors = {"images": images, "labels": labels, "start": start, "sample_ids": sample_ids}
+    for name, value in tensors.items():
         if not isinstance(value, Tensor) and not (value is None and name in ("start", "sample_ids")):
             verb = "is" if name == "start" else "are"
             raise InputError(
@@ -68,17 +73,16 @@ def check_input(
         raise InputError(
             f"expected {len(images)} labels of type int64, got {labels.dtype} of shape {tuple(labels.shape)}"
         )
-    odd = images.detach().isnan().flatten(1).any(1)
-    if bool(odd.any()):
+    nan = images.detach().isnan().flatten(1).any(1)
+    if bool(nan.any()):
         raise InputError(
-            f"{int(odd.sum())} of {len(images)} images hold values that are no numbers (NaN): look where "
-            "they are read or made"
+            f"{int(nan.sum())} of {len(images)} images hold NaN: look at the code that reads or makes them"
         )
     lowest, highest = float(images.detach().min()), float(images.detach().max())
     if not (low <= lowest and highest <= high):
         raise InputError(
             f"images lie in [{lowest:g}, {highest:g}], expected [{low:g}, {high:g}]: "
-            "make normalisation the net's first layer, and attack the images before it"
+            "make normalisation the network's first layer, and attack the images before it"
         )
     if start is not None and (start.shape != images.shape or start.dtype != images.dtype):
         raise InputError(
@@ -94,8 +98,8 @@ def check_input(
         )
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """`: did you mean 'x'?` with the nearest of the known names, or nothing where none is near."""
-    names = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(given.lower(), names, n=3, cutoff=0.6)
-    return f": did you mean {' or '.join(repr(names[name]) for name in near)}?" if near else ":"
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """`: did you mean 'x'?` with the nearest of the names, or a colon alone where none is near."""
+    by_lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
+    return f": did you mean {' or '.join(repr(by_lower[name]) for name in near)}?" if near else ":"

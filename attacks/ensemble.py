@@ -9,18 +9,20 @@ from attacks.adapter import fab_t
 from attacks.apgd import APGD, APGDTargeted
 from attacks.attack import Attack, AttackResult, Task
 from attacks.blocks import Blocks
-from attacks.bookmark import State
 from attacks.square import Square
 from attacks.threat import ThreatModel
 
 
 class Ensemble(Attack):
-    """Several attacks in turn, each on what still stands, which costs less than each on everything.
+    """Several attacks in turn, each on the samples that are still robust, which costs less than each on all.
 
-    attacks: at least one, all of the same threat; names: what to call them, each once, by default their
-    classes (PGD, PGD-2, ...). Raises ValueError for others. The result's `by` says which of them broke a
-    sample. A sample that is broken comes with the image that broke it, the others with that of the last
-    attack. A given start is every attack's.
+    The result's `broken_by` says which of them broke a sample. A broken sample comes with the image that
+    broke it, the others with that of the last attack. A start that `run` is given is every attack's.
+
+    attacks: at least one, all of the same threat model.
+    names: one for each attack, no two alike; by default their classes (PGD, PGD-2, ...).
+
+    Raises ValueError for others.
 
         attack = Ensemble([PGD(threat, steps=100), Square(threat)])
         robust = ~attack.run(net, images, labels).broken
@@ -36,7 +38,7 @@ class Ensemble(Attack):
             raise ValueError(f"the attacks of an ensemble need one threat model, got {threats}")
         if isinstance(names, str) or (names and len(names) != len(attacks)):
             raise ValueError(f"expected a list of {len(attacks)} names, got {names!r}")
-        names = tuple(names) or _numbered([type(attack).__name__ for attack in attacks])
+        names = tuple(names) or _number_repeats([type(attack).__name__ for attack in attacks])
         if len(set(names)) < len(names):
             raise ValueError(f"each attack of an ensemble needs a name of its own, got {', '.join(names)}")
         self.threat = attacks[0].threat
@@ -49,35 +51,33 @@ class Ensemble(Attack):
         """The settings of each attack, by its name."""
         return {name: attack.settings for name, attack in zip(self.names, self.attacks, strict=True)}
 
+    @property
+    def passes_per_sample(self) -> int:
+        """Those of all attacks together."""
+        return sum(attack.passes_per_sample for attack in self.attacks)
+
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         images = task.images.clone()
-        by = torch.full_like(task.labels, -1)
-        number = first = outside = 0
-
-        def now() -> State:
-            return {"number": number, "images": images, "by": by, "outside": outside}
-
-        with task.mark.level(now) as kept:
-            if kept is not None:
-                first, images, by, outside = (kept[name] for name in now())
-            for number, attack in enumerate(self.attacks[first:], first):
-                rows = (by < 0).nonzero()[:, 0]
-                if len(rows) == 0:
-                    break
-                # an attack here is asked for verdicts alone, so a sample may always leave
-                result = attack._run(net, replace(task.take(rows), stop=True, verdict=True))
-                assert result.broken is not None
-                images[rows] = result.images
-                by[rows[result.broken]] = number
-                outside += result.outside
-        broken = by >= 0 if task.verdict else None
-        return AttackResult(images, broken, net.forwards, net.backwards, by, outside)
+        broken_by = torch.full_like(task.labels, -1)
+        outside = 0
+        for number, attack in enumerate(self.attacks):
+            rows = (broken_by < 0).nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            # an attack in an ensemble is run for its verdicts, so a broken sample may always leave
+            result = attack._run(net, replace(task.select(rows), stop_when_broken=True, verdict=True))
+            assert result.broken is not None
+            images[rows] = result.images
+            broken_by[rows[result.broken]] = number
+            outside += result.outside
+        broken = broken_by >= 0 if task.verdict else None
+        return AttackResult(images, broken, net.forwards, net.backwards, broken_by, outside)
 
 
-def _numbered(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, with a number behind each that was there before: PGD, PGD-2."""
-    before = [names[:place].count(name) for place, name in enumerate(names)]
-    return tuple(f"{name}-{n + 1}" if n else name for name, n in zip(names, before, strict=True))
+def _number_repeats(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, with a number after each that stood before: PGD, PGD-2."""
+    repeats = [names[:place].count(name) for place, name in enumerate(names)]
+    return tuple(f"{name}-{n + 1}" if n else name for name, n in zip(names, repeats, strict=True))
 
 
 def autoattack(threat: ThreatModel) -> Ensemble:

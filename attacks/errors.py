@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """What was given cannot be right. The message says what is wrong, then what to do."""
+    """Input that cannot be right. The message says what is wrong, then what to do."""

@@ -1,4 +1,4 @@
-"""What an attack maximises: one value a sample, so that no sample feels its batch.
+"""The losses that attacks maximise: one value a sample, so that no sample depends on its batch.
 
 Each takes logits (N, K) and labels int64 (N,), and gives (N,).
 """
@@ -22,7 +22,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
     """The best wrong logit minus the right one, positive where the sample is misclassified.
 
-    Carlini & Wagner 2017, "Towards Evaluating the Robustness of Neural Networks", their f6 turned round.
+    Carlini & Wagner 2017, "Towards Evaluating the Robustness of Neural Networks", f6 with the sign changed.
     """
     return _best_wrong(logits, labels) - _at(logits, labels)
 
@@ -39,17 +39,20 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
-    """The same towards a class: targets int64 (N,) (Croce & Hein 2020, equation 7). Needs 4 classes."""
+    """The difference of logits ratio towards targets, int64 (N,) (Croce & Hein 2020, equation 7).
+
+    Needs 4 classes.
+    """
     order = _largest(logits, 4, "targeted dlr")
     spread = order[:, 0] - (order[:, 2] + order[:, 3]) / 2
     return (_at(logits, targets) - _at(logits, labels)) / (spread + _TINY)
 
 
 LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
-"""The losses by the names that attacks know them by."""
+"""The losses by the names that attacks take."""
 
 LEAST_CLASSES = {"dlr": 3}
-"""How many classes a loss takes, where that is more than 2."""
+"""How many classes a loss needs, where that is more than 2."""
 
 _TINY = 1e-12
 
@@ -73,5 +76,7 @@ def _best_wrong(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _largest(logits: Tensor, k: int, loss: str) -> Tensor:
     if logits.shape[1] < k:
-        raise InputError(f"the loss {loss} needs {k} classes, the net has {logits.shape[1]}: use loss 'ce'")
+        raise InputError(
+            f"the loss {loss} needs {k} classes, the network has {logits.shape[1]}: use loss 'ce'"
+        )
     return logits.topk(k, dim=1).values

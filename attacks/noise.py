@@ -1,4 +1,4 @@
-"""Random numbers that belong to a sample, not to the batch it happens to sit in.
+"""Random numbers that belong to a sample, whatever the batch.
 
 A generator that is drawn from batch by batch gives a sample other numbers as soon as batch size, order or
 device changes. Here a number is a hash of (seed, sample id, restart, position): the same everywhere, and
@@ -24,15 +24,17 @@ def _mix(x: Tensor) -> Tensor:
 def uniform(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int = 0) -> Tensor:
     """Uniform numbers in [0, 1) for each sample, float64 multiples of 2^-32.
 
-    `shape` is that of one sample; the result has shape (N, *shape), N the length of `sample_ids` (int64).
-    `stream` tells apart several draws for one sample: the restarts of an attack.
+    shape: that of one sample; the result has shape (N, *shape).
+    sample_ids: int64 (N,).
+    seed: of the whole run.
+    stream: tells several draws for one sample apart, as the restarts of an attack.
     """
     device = sample_ids.device
     words = [seed & _MASK, (seed >> 32) & _MASK, stream & _MASK]
     key = torch.zeros_like(sample_ids)
     for word in words:
         key = _mix((key + word + _GOLDEN) & _MASK)
-    # Two keys of 32 bits a sample: with one, two of 50,000 samples would now and then share all numbers.
+    # two keys of 32 bits a sample: with one, two of 50,000 samples would now and then share all numbers
     first = _mix((sample_ids + key) & _MASK)
     second = _mix((first ^ (sample_ids >> 32) ^ (key * 3)) & _MASK)
     size = int(torch.Size(shape).numel())
@@ -49,7 +51,7 @@ def in_unit_ball(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, strea
     """
     size = int(torch.Size(shape).numel())
     numbers = uniform((size + 1,), sample_ids, seed=seed, stream=stream)
-    # The middles of the 2^32 cells: at their lower ends the inverse of the normal law begins with -inf.
+    # the middles of the 2^32 cells: at their lower ends the inverse of the normal law begins with -inf
     gaussian = torch.special.ndtri(numbers[:, :size] + 2.0**-33)
     radius = numbers[:, size:] ** (1 / size)
     points: Tensor = gaussian * (radius / torch.linalg.vector_norm(gaussian, dim=1, keepdim=True))

@@ -6,26 +6,30 @@ from torch import Tensor
 from attacks.attack import Attack, AttackResult, Task, misclassified
 from attacks.blocks import Blocks
 from attacks.checks import check_counts, check_flag, check_number, check_threat
-from attacks.found import Found
 from attacks.losses import LEAST_CLASSES, loss_named
+from attacks.record import AttackRecord
 from attacks.threat import ThreatModel
 
 
 class PGD(Attack):
-    """PGD in the ball of its threat (Madry et al. 2018, "Towards Deep Learning Models Resistant to
-    Adversarial Attacks").
+    """PGD (Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks", section 2.1).
 
-    x <- project(x + step_size * direction), `steps` times (their equation in section 2.1). The direction
-    comes from g, the gradient of the loss at x: sign(g) in Linf, g / ||g||_2 in L2.
+    x <- project(x + step_size * direction), `steps` times. With g the gradient of the loss at x, the
+    direction is sign(g) in Linf and g / ||g||_2 in L2.
 
-    threat: the ball; steps: gradient steps, at least 1; step_size: in the units of eps, or rel_step: as a
-    share of eps, by default 0.25 (2/255 for 8/255); random_start: begin at a uniform point of the ball rather
-    than at the image; restarts: how many random starts, at least 1; loss: "ce" (cross-entropy), "margin"
-    (Carlini & Wagner 2017) or "dlr" (Croce & Hein 2020); momentum: g becomes momentum * (g before) +
-    gradient / mean |gradient| (Dong et al. 2018, "Boosting Adversarial Attacks with Momentum", equation 6,
-    which sums where this takes the mean: the direction is the same). Images that the net is handed are
-    overwritten two steps later: a net that keeps them has to clone them. Raises ValueError for settings that
-    make no sense.
+    threat: the ball and the box of valid pixels.
+    steps: gradient steps, at least 1.
+    step_size: length of a step, in the units of eps.
+    rel_step: the same as a share of eps, by default 0.25 (2/255 for 8/255); give one of the two.
+    random_start: begin at a uniform point of the ball rather than at the image.
+    restarts: number of random starts, at least 1.
+    loss: "ce" (cross-entropy), "margin" (Carlini & Wagner 2017) or "dlr" (Croce & Hein 2020).
+    momentum: g becomes momentum * (g before) + gradient / mean |gradient| (Dong et al. 2018, "Boosting
+        Adversarial Attacks with Momentum", equation 6, which sums where this takes the mean: the direction
+        is the same).
+
+    Images that the network receives are overwritten two steps later: a network that keeps them must clone
+    them. Raises ValueError for settings that make no sense.
 
         attack = PGD(ThreatModel("Linf", 8 / 255), steps=10)
         adversarial = attack(net, images, labels)
@@ -66,50 +70,44 @@ class PGD(Attack):
         self._loss = loss_named(loss)
         self.least_classes = LEAST_CLASSES.get(loss, 2)
 
+    @property
+    def passes_per_sample(self) -> int:
+        """A forward and a backward a step, and a last look."""
+        return self.restarts * (2 * self.steps + 1)
+
     def _run(self, net: Blocks, task: Task) -> AttackResult:
-        found = Found(task)
-        for restart, rows in found.restarts(self.restarts):
-            given = restart == 0 and task.start is not None
-            begin = (
-                task.begin(self.threat, rows, restart) if self.random_start or given else task.images[rows]
-            )
-            self._climb(net, task, begin, rows, found)
-        return found.result(net)
+        record = AttackRecord(task)
+        for restart, rows in record.restarts(self.restarts):
+            from_image = not self.random_start and task.start is None
+            start = task.images[rows] if from_image else task.starts(self.threat, rows, restart)
+            self._climb(net, task, start, rows, record)
+        return record.result(net)
 
-    def _climb(self, net: Blocks, task: Task, current: Tensor, rows: Tensor, found: Found) -> None:
-        """Climb from one start to its end, for the samples that are `rows` of the batch."""
-        labels = task.labels[rows]
-        ball = self.threat.ball(task.images[rows])
-        velocity = torch.zeros_like(current) if self.momentum else None
-        step = first = 0
-        spare = None
-        with task.mark.level(lambda: {"step": step, "current": current, "velocity": velocity}) as kept:
-            if kept is not None:
-                first, current, velocity = kept["step"], kept["current"], kept["velocity"]
-            for step in range(first, self.steps):  # noqa: B007 (the level's state has it)
-                task.mark.offer()
-                logits, _, gradient = net.gradient(current, self._loss, labels)
-                if task.verdict or task.stop:
-                    keep = found.look(rows, current, misclassified(logits, labels))
-                    if len(keep) == 0:
-                        return
-                    if len(keep) < len(rows):
-                        current, gradient, labels = current[keep], gradient[keep], labels[keep]
-                        rows, ball, spare = rows[keep], ball.rows(keep), None
-                        velocity = None if velocity is None else velocity[keep]
-                if velocity is not None:
-                    gradient = velocity = self.momentum * velocity + _at_mean_one(gradient)
-                # two tensors in turn, and none made anew: the one before the last is needed no more
-                current, spare = ball.step(current, gradient, self.step_size, spare=spare), current
+    def _climb(self, net: Blocks, task: Task, x: Tensor, rows: Tensor, record: AttackRecord) -> None:
+        """One restart from x, for the samples `rows` of the task."""
+        labels, ball = task.labels[rows], self.threat.ball(task.images[rows])
+        g, spare = torch.zeros_like(x), None
+        for _ in range(self.steps):
+            logits, _, gradient = net.gradient(x, self._loss, labels)
+            if task.verdict or task.stop_when_broken:
+                left = record.note(rows, x, misclassified(logits, labels))
+                if len(left) == 0:
+                    return
+                if len(left) < len(rows):
+                    rows, labels, ball, spare = rows[left], labels[left], ball.select(left), None
+                    x, g, gradient = x[left], g[left], gradient[left]
+            g = self.momentum * g + _unit_mean(gradient) if self.momentum else gradient
+            # two tensors in turn: the iterate before the last lends its memory to the next one
+            x, spare = ball.step(x, g, self.step_size, spare=spare), x
         if not task.verdict and self.restarts == 1:
-            found.images[rows] = current
+            record.images[rows] = x
             return
-        logits = net.logits(current)
-        found.offer(rows, current, self._loss(logits, labels))
-        found.look(rows, current, misclassified(logits, labels))
+        logits = net.logits(x)
+        record.keep_highest(rows, x, self._loss(logits, labels))
+        record.note(rows, x, misclassified(logits, labels))
 
 
-def _at_mean_one(gradient: Tensor) -> Tensor:
+def _unit_mean(gradient: Tensor) -> Tensor:
     """Each sample's gradient (N, ...) divided by the mean of its magnitudes; zero stays zero."""
     mean = gradient.abs().mean(tuple(range(1, gradient.ndim)), keepdim=True)
     return gradient / torch.where(mean > 0, mean, 1.0)

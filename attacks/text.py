@@ -1,4 +1,4 @@
-"""Attacks written as words on a command line: `pgd-20`, `apgd(loss='dlr')`, `torchattacks:CW(c=1)`."""
+"""Attacks as text on a command line: `pgd-20`, `apgd(loss='dlr')`, `torchattacks:CW(c=1)`."""
 
 import ast
 import inspect
@@ -31,15 +31,15 @@ BUILDERS: dict[str, Callable[..., Attack]] = {
     "fab-t": fab_t,
     "autoattack": autoattack,
 }
-"""What builds the attack of each name: called with the threat model, and the arguments as keywords."""
+"""The builder of the attack of each name: it takes the threat model, and the arguments as keywords."""
 
-FOREIGN = "torchattacks:"
-"""Before the name of a class of torchattacks."""
+THIRD_PARTY = "torchattacks:"
+"""The prefix of the name of a class of torchattacks."""
 
 Value = int | float | str | bool | None | tuple["Value", ...]
 
-_HOW = "write an attack like pgd-20, apgd(loss='dlr') or torchattacks:CW(c=1, steps=50)"
-_LONGEST = 1000  # characters; parsers of Python can be made to fall over with long texts
+_EXAMPLES = "write an attack like pgd-20, apgd(loss='dlr') or torchattacks:CW(c=1, steps=50)"
+_LONGEST = 1000  # characters; long texts can crash the parser of Python
 _LARGEST = 2**63 - 1
 
 
@@ -55,9 +55,11 @@ def parse(text: str, threat: ThreatModel, *, rel_step: float = 0.25) -> Attack:
     """The attack that a text names, in the ball of `threat`.
 
     text: a name of `BUILDERS` or `torchattacks:` and a class of torchattacks, then, if need be, arguments in
-    brackets: `square(queries=1000)`. Arguments go by name; their values are numbers, fractions of two numbers
-    (`2/255`), strings, True, False, None and tuples of those. Nothing is evaluated. `pgd-20` is
-    `pgd(steps=20)`. rel_step: the step size of pgd as a share of eps, where the text gives none.
+        brackets: `square(queries=1000)`. Arguments go by name; their values are numbers, fractions of two
+        numbers (`2/255`), strings, True, False, None and tuples of those. Nothing is evaluated. `pgd-20` is
+        `pgd(steps=20)`.
+    threat: the ball and the box of valid pixels.
+    rel_step: the step size of pgd as a share of eps, where the text gives none.
 
     Raises InputError for anything else, for unknown names and arguments, and for values that the attack
     refuses.
@@ -65,60 +67,59 @@ def parse(text: str, threat: ThreatModel, *, rel_step: float = 0.25) -> Attack:
     if not isinstance(text, str):
         raise InputError(f"an attack is named by text, as 'pgd-20', got {text!r}")
     check_threat(threat)
-    words = _read(text)
-    arguments = dict(words.arguments)
-    if words.name.startswith(FOREIGN):
-        build: Callable[..., Attack] = partial(TorchAttack, name=words.name.removeprefix(FOREIGN))
-        clash = {"threat", "name"} & arguments.keys()  # arguments of ours, which no class there has
+    call = _read(text)
+    arguments = dict(call.arguments)
+    if call.name.startswith(THIRD_PARTY):
+        build: Callable[..., Attack] = partial(TorchAttack, name=call.name.removeprefix(THIRD_PARTY))
+        clash = {"threat", "name"} & arguments.keys()  # arguments of TorchAttack, which no class there has
         if clash:
-            raise InputError(f"attack {_shown(text)}: torchattacks' attacks take no {' or '.join(clash)}")
+            raise InputError(f"attack {_quote(text)}: torchattacks' attacks take no {' or '.join(clash)}")
     else:
-        build = _builder(words)
-        if words.steps is not None:
-            arguments["steps"] = words.steps
-        _check(words.name, arguments, build, text)
+        build = _builder(call)
+        if call.steps is not None:
+            arguments["steps"] = call.steps
+        _check_arguments(call.name, arguments, build, text)
         if build is PGD and "steps" not in arguments:
             hint = "" if not arguments else ", and in brackets: pgd(steps=20, loss='margin')"
-            raise InputError(f"attack {_shown(text)} has no number of steps: write pgd-20 for 20 steps{hint}")
+            raise InputError(f"attack {_quote(text)} has no number of steps: write pgd-20 for 20 steps{hint}")
         if build is PGD and arguments.get("step_size") is None and arguments.get("rel_step") is None:
             arguments["rel_step"] = rel_step
     try:
         return build(threat, **arguments)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"attack {_shown(text)}: {error}") from None
+        raise InputError(f"attack {_quote(text)}: {error}") from None
 
 
 def canonical(text: str) -> str:
-    """The text in its one way of writing, a name for tables: arguments in the attack's order, spaces after
-    commas.
+    """The one spelling of a text, a name for tables: arguments in the attack's order, spaces after commas.
 
     `parse` gives the same attack for both. Raises InputError where the text is no name with arguments.
     """
-    words = _read(text)
-    name = words.name if words.steps is None else f"{words.name}-{words.steps}"
-    order = list(inspect.signature(BUILDERS[words.name]).parameters) if words.name in BUILDERS else []
+    call = _read(text)
+    name = call.name if call.steps is None else f"{call.name}-{call.steps}"
+    order = list(inspect.signature(BUILDERS[call.name]).parameters) if call.name in BUILDERS else []
     places = {argument: place for place, argument in enumerate(order)}
-    written = sorted(words.written, key=lambda part: places.get(part.partition("=")[0], len(order)))
-    return f"{name}({', '.join(written)})" if written else name
+    arguments = sorted(call.spelling, key=lambda part: places.get(part.partition("=")[0], len(order)))
+    return f"{name}({', '.join(arguments)})" if arguments else name
 
 
 @dataclass(frozen=True)
-class _Words:
-    """A text, read: `steps` is the number in pgd-20, `written` each argument in its one way of writing."""
+class _Call:
+    """A text in parts: `steps` is the number in pgd-20, `spelling` each argument in its one spelling."""
 
     name: str
     steps: int | None
     arguments: dict[str, Value]
-    written: list[str]
+    spelling: list[str]
 
 
-def _read(text: str) -> _Words:
+def _read(text: str) -> _Call:
     match = re.fullmatch(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", text) if len(text) <= _LONGEST else None
     if match is None:
         raise _unreadable(text, "is no name with arguments in brackets")
     name, inside = match.groups()
     arguments: dict[str, Value] = {}
-    written = []
+    spelling = []
     for keyword in _keywords(text, inside or ""):
         argument = keyword.arg
         if argument is None:
@@ -126,15 +127,15 @@ def _read(text: str) -> _Words:
         if argument in arguments:
             raise _unreadable(text, f"gives {argument} twice")
         arguments[argument], value = _literal(text, keyword.value)
-        written.append(f"{argument}={value}")
+        spelling.append(f"{argument}={value}")
     kind, hyphen, number = name.partition("-")
     if kind == "pgd" and hyphen:
         if not re.fullmatch(r"[0-9]{1,18}", number) or int(number) < 1:
-            raise InputError(f"attack {_shown(name)} has no number of steps: write pgd-20 for 20 steps")
+            raise InputError(f"attack {_quote(name)} has no number of steps: write pgd-20 for 20 steps")
         if "steps" in arguments:
             raise _unreadable(text, "gives steps twice")
-        return _Words(kind, int(number), arguments, written)
-    return _Words(name, None, arguments, written)
+        return _Call(kind, int(number), arguments, spelling)
+    return _Call(name, None, arguments, spelling)
 
 
 def _keywords(text: str, inside: str) -> list[ast.keyword]:
@@ -155,10 +156,10 @@ def _keywords(text: str, inside: str) -> list[ast.keyword]:
 
 
 def _literal(text: str, node: ast.expr) -> tuple[Value, str]:
-    """The value of a node that is a literal, and how it is written."""
+    """The value of a node that is a literal, and its one spelling."""
     if isinstance(node, ast.Tuple):
         parts = [_literal(text, part) for part in node.elts]
-        inside = ", ".join(written for _, written in parts)
+        inside = ", ".join(spelling for _, spelling in parts)
         return tuple(value for value, _ in parts), f"({inside},)" if len(parts) == 1 else f"({inside})"
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         above, below = _number(text, node.left), _number(text, node.right)
@@ -192,33 +193,35 @@ def _number(text: str, node: ast.expr) -> int | float:
     return sign * value
 
 
-def _builder(words: _Words) -> Callable[..., Attack]:
-    if words.name not in BUILDERS:
-        known = ", ".join(["pgd-20", *(name for name in BUILDERS if name != "pgd"), f"{FOREIGN}CW"])
-        small = words.name.lower()
-        meant = small in BUILDERS or re.fullmatch(r"pgd-[0-9]{1,18}", small)
-        hint = did_you_mean(words.name.rstrip("0123456789").rstrip("-")[:40], BUILDERS)
-        hint = f": did you mean {small!r}?" if meant else hint
-        raise UnknownAttackError(words.name, f"unknown attack {_shown(words.name)}{hint} known: {known}")
-    return BUILDERS[words.name]
+def _builder(call: _Call) -> Callable[..., Attack]:
+    if call.name not in BUILDERS:
+        names = ", ".join(["pgd-20", *(name for name in BUILDERS if name != "pgd"), f"{THIRD_PARTY}CW"])
+        lower = call.name.lower()
+        only_case = lower in BUILDERS or re.fullmatch(r"pgd-[0-9]{1,18}", lower)
+        hint = did_you_mean(call.name.rstrip("0123456789").rstrip("-")[:40], BUILDERS)
+        hint = f": did you mean {lower!r}?" if only_case else hint
+        raise UnknownAttackError(call.name, f"unknown attack {_quote(call.name)}{hint} known: {names}")
+    return BUILDERS[call.name]
 
 
-def _check(name: str, arguments: dict[str, Value], build: Callable[..., Attack], text: str) -> None:
-    """That an attack takes these arguments, of these types."""
-    takes = dict(list(inspect.signature(build, eval_str=True).parameters.items())[1:])  # the first: threat
+def _check_arguments(name: str, arguments: dict[str, Value], build: Callable[..., Attack], text: str) -> None:
+    """Raise InputError unless the attack takes these arguments, of these types."""
+    parameters = dict(
+        list(inspect.signature(build, eval_str=True).parameters.items())[1:]
+    )  # the first is the threat
     for argument, value in arguments.items():
-        if argument not in takes:
-            if not takes:
-                raise InputError(f"attack {_shown(text)}: {name} takes no arguments, got {argument}")
-            hint = did_you_mean(argument, takes)
+        if argument not in parameters:
+            if not parameters:
+                raise InputError(f"attack {_quote(text)}: {name} takes no arguments, got {argument}")
+            hint = did_you_mean(argument, parameters)
             raise InputError(
-                f"attack {_shown(text)}: {name} has no argument {argument!r}{hint} its arguments: "
-                f"{', '.join(takes)}"
+                f"attack {_quote(text)}: {name} has no argument {argument!r}{hint} its arguments: "
+                f"{', '.join(parameters)}"
             )
-        annotation = takes[argument].annotation
+        annotation = parameters[argument].annotation
         if not _fits(value, annotation):
             expected = getattr(annotation, "__name__", None) or str(annotation)
-            raise InputError(f"attack {_shown(text)}: expected {argument} to be {expected}, got {value!r}")
+            raise InputError(f"attack {_quote(text)}: expected {argument} to be {expected}, got {value!r}")
 
 
 def _fits(value: Value, annotation: object) -> bool:
@@ -229,10 +232,10 @@ def _fits(value: Value, annotation: object) -> bool:
     return type(value) is annotation if isinstance(annotation, type) else True
 
 
-def _unreadable(text: str, what: str) -> InputError:
-    return InputError(f"attack {_shown(text)} {what}; {_HOW}")
+def _unreadable(text: str, fault: str) -> InputError:
+    return InputError(f"attack {_quote(text)} {fault}; {_EXAMPLES}")
 
 
-def _shown(text: str) -> str:
+def _quote(text: str) -> str:
     """The text in quotes, its beginning where it is long."""
     return repr(text) if len(text) <= 80 else f"{text[:80]!r}..."

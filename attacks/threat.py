@@ -1,4 +1,4 @@
-"""What the adversary may do: a ball around the image, inside the box of valid pixels."""
+"""Threat models: a ball around the image, within the box of valid pixels."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -16,8 +16,11 @@ class ThreatModel:
     """Perturbations of at most `eps` in the norm `norm`, images within `bounds`.
 
     norm: "Linf", the largest change of a pixel, or "L2", the Euclidean length over all pixels and channels.
-    `eps` has the units of the pixels: with images in [0, 1] the usual CIFAR-10 settings are 8/255 for Linf
-    and 0.5 for L2. Raises ValueError for another norm, for an eps that is not positive, or for empty bounds.
+    eps: radius of the ball in the units of the pixels; with images in [0, 1] the usual values on CIFAR-10 are
+        8/255 for Linf and 0.5 for L2.
+    bounds: the lowest and the highest value of a pixel.
+
+    Raises ValueError for another norm, for an eps that is not positive, or for empty bounds.
     """
 
     norm: str
@@ -45,22 +48,29 @@ class ThreatModel:
         return _BALLS[self.norm].around(images, self.eps, self.bounds)
 
     def project(self, candidates: Tensor, images: Tensor) -> Tensor:
-        """An allowed point for each candidate; both of shape (N, C, H, W). Idempotent up to rounding.
+        """An allowed point for each candidate. Idempotent up to rounding.
 
         Linf: the nearest one. L2: the perturbation is scaled to length eps where it is longer, then clipped
         to the box. That is the point of practice (the robustness library of Engstrom et al. 2019,
         torchattacks, foolbox), not the nearest one of ball and box together, which would need a search.
+
+        candidates: (N, C, H, W), the points to project.
+        images: (N, C, H, W), the centres of the balls.
         """
         return self.ball(images).project(candidates)
 
     def random_start(self, images: Tensor, sample_ids: Tensor, *, seed: int, restart: int = 0) -> Tensor:
-        """A uniform point of each ball, clipped to the box (Madry et al. 2018, section 2.1)."""
+        """A uniform point of each ball, clipped to the box (Madry et al. 2018, section 2.1).
+
+        images: (N, C, H, W), the centres of the balls.
+        sample_ids: int64 (N,); a sample's point follows from its id, the seed and the restart alone.
+        """
         ball = self.ball(images)
         noise = ball.noise(tuple(images.shape[1:]), sample_ids, seed=seed, stream=restart)
         return ball.project(images + noise.mul_(self.eps).to(images.dtype))
 
     def allows(self, candidates: Tensor, images: Tensor) -> Tensor:
-        """Whether each candidate lies in ball and box: bool (N,).
+        """Whether each candidate (N, C, H, W) lies in ball and box: bool (N,).
 
         The ball is widened by a rounding of every pixel in the images' type, since images + eps is rounded
         too.

@@ -178,12 +178,12 @@ def evaluate(
     how = EvaluationConfig(what.threat, settings.rel_step, settings.batch, seed, compute.channels_last)
     named = [attacks] if isinstance(attacks, str) else attacks
     rows = list(evaluation.evaluate(folded, split, named, how))
-    checks = sanity_checks.sanity_checks(folded, split, how).also(sanity_report.order_of_attacks(rows))
+    checks = sanity_checks.run_sanity_checks(folded, split, how).merge(sanity_report.order_of_attacks(rows))
     for warning in checks.warnings:
         warnings.warn(f"this robust accuracy may mislead: {warning}", RobustnessWarning, stacklevel=2)
     rows = [*rows, result.worst_case(rows)] if len(rows) > 1 else rows
     columns = ["attack", "n", "accuracy", "low", "high", "seconds", "passes"]
-    values = [(r.attack, len(r.standing), r.accuracy, *r.interval, r.seconds, r.passes.total) for r in rows]
+    values = [(r.attack, len(r.robust), r.accuracy, *r.interval, r.seconds, r.passes.total) for r in rows]
     return pd.DataFrame(values, columns=columns)
 
 

@@ -99,6 +99,11 @@ class OnMachine:
     runs: Path = Path("runs")
     """folder of the run directories"""
 
+    @property
+    def machine(self) -> Machine:
+        """The machine that the flags describe, with progress on stderr."""
+        return Machine(self.device, stderr_progress())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resumable(OnMachine):
@@ -111,7 +116,7 @@ class Resumable(OnMachine):
 
     @property
     def machine(self) -> Machine:
-        """The machine that the flags describe, with progress on stderr."""
+        """The machine that the flags describe, with its checkpoint interval."""
         interval = CheckpointInterval(self.checkpoint_minutes, self.checkpoint_steps)
         return Machine(self.device, stderr_progress(), interval)
 

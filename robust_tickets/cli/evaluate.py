@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from robust_tickets.base import signals
-from robust_tickets.cli.command import Command, Resumable, Seed, command
+from robust_tickets.cli.command import Command, OnMachine, Seed, command
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import DataName
 from robust_tickets.recipe.schema import CountOrZero, Range
@@ -68,7 +68,7 @@ class EvaluationThreat:
 
 
 @command
-class Evaluate(Resumable, Command):
+class Evaluate(OnMachine, Command):
     """Measure a checkpoint's clean and robust accuracy. Prints a table and writes robustness.csv.
 
     Sanity checks say whether the figures can be trusted.

@@ -13,7 +13,8 @@ from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data.dataset import Dataset, Spec, Split
-from robust_tickets.evaluation.attack_sets import build_attack
+from robust_tickets.evaluation.attack_names import build_attack
+from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.evaluation.sanity_checks import sanity_passes
 from robust_tickets.models import flops as flop_count
 from robust_tickets.models import registry
@@ -21,7 +22,6 @@ from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Arm, Training
 from robust_tickets.recipe.methods import make_method, method_settings
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.reuse import arm_key

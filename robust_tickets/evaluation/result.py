@@ -1,4 +1,4 @@
-"""What one attack did to all samples, and how sure that is."""
+"""The result of one attack on all samples, and how certain it is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,14 +11,19 @@ from robust_tickets.base.ledger import Passes
 
 @dataclass(frozen=True)
 class RobustnessRow:
-    """What one attack did: `standing` bool (N,) is True where a sample is right, clean and attacked.
+    """The result of one attack on N samples.
 
-    settings: the attack as it was built; `broken_by`: how many samples each attack of an ensemble broke;
-    outside: for how many samples a foreign attack gave images outside ball or box, which do not count.
+    attack: its name.
+    robust: bool (N,), True where a sample is right, clean and at every iterate.
+    seconds: of the attack, without the look at clean images.
+    forwards, backwards: samples through the network.
+    settings: how the attack was built, in one line.
+    broken_by: how many samples each attack of an ensemble broke.
+    outside: samples for which a third-party attack gave images outside ball or box, which do not count.
     """
 
     attack: str
-    standing: Tensor
+    robust: Tensor
     seconds: float
     forwards: int
     backwards: int
@@ -29,13 +34,13 @@ class RobustnessRow:
     @property
     def accuracy(self) -> float:
         """Robust accuracy, a fraction: right on the clean image and at every iterate of the attack."""
-        return float(self.standing.double().mean())
+        return float(self.robust.double().mean())
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the accuracy on images like these (Wilson 1927), fractions."""
-        found = binomtest(int(self.standing.sum()), len(self.standing)).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        interval = binomtest(int(self.robust.sum()), len(self.robust)).proportion_ci(method="wilson")
+        return float(interval.low), float(interval.high)
 
     @property
     def passes(self) -> Passes:
@@ -44,17 +49,19 @@ class RobustnessRow:
 
     def by_class(self, labels: Tensor, classes: int) -> list[float]:
         """The accuracy on each class's samples, fractions; NaN for a class without any."""
-        return [float(self.standing[labels == k].double().mean()) for k in range(classes)]
+        return [float(self.robust[labels == k].double().mean()) for k in range(classes)]
 
 
 def worst_case(rows: Sequence[RobustnessRow]) -> RobustnessRow:
-    """Right on the clean image and under every attack of the rows; costs what they cost together."""
-    standing = rows[0].standing.clone()
+    """The worst case over the rows: right on the clean image and under every attack; costs add up."""
+    robust = rows[0].robust.clone()
     for row in rows[1:]:
-        standing &= row.standing
-    seconds = sum(row.seconds for row in rows)
-    name = f"worst-case({' '.join(row.attack for row in rows)})"
-    forwards, backwards = sum(row.forwards for row in rows), sum(row.backwards for row in rows)
+        robust &= row.robust
     return RobustnessRow(
-        name, standing, seconds, forwards, backwards, outside=sum(row.outside for row in rows)
+        f"worst-case({' '.join(row.attack for row in rows)})",
+        robust,
+        seconds=sum(row.seconds for row in rows),
+        forwards=sum(row.forwards for row in rows),
+        backwards=sum(row.backwards for row in rows),
+        outside=sum(row.outside for row in rows),
     )

@@ -1,4 +1,4 @@
-"""The battery of sanity checks that a net is put through."""
+"""The sanity checks of a network: whether its robust accuracy can be trusted."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,9 +8,8 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from attacks import FGSM, PGD, Attack, Bookmark, Square, ThreatModel, inspected, misclassified
+from attacks import FGSM, PGD, Attack, Square, ThreatModel, eval_mode, misclassified
 from attacks.blocks import NO_GRADIENT, Blocks, Net
-from attacks.bookmark import State
 from attacks.losses import cross_entropy
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
@@ -29,7 +28,7 @@ from robust_tickets.evaluation.sanity_report import (
 )
 
 SAMPLES = 100
-"""How many samples the checks look at, the first ones; fewer where there are fewer."""
+"""The checks look at the first so many samples, or at all where there are fewer."""
 
 _STEPS = 20
 _RESTARTS = 3
@@ -46,35 +45,33 @@ _GRADIENT = "every sample has a gradient"
 _UNSEEN = "gradient attacks cannot see what they cannot climb: believe square, not pgd"
 
 
-def sanity_checks(
+def run_sanity_checks(
     net: Net,
     split: Split,
-    how: EvaluationConfig,
-    advance: Callable[[str, Passes], None] = lambda said, passes: None,
-    mark: Bookmark | None = None,
+    config: EvaluationConfig,
+    advance: Callable[[str, Passes], None] = lambda check, passes: None,
 ) -> SanityReport:
-    """Check a net (images in [0, 1] to logits) on the first samples of a split.
+    """Check a network on the first samples of a split.
 
-    A net without gradients to its images fails the check of its gradients, and is not attacked. `advance` is
-    told of each check that is done, and of the passes that it took. mark: keeps where the checks stand, or
-    goes on from where they stood.
+    net: from images (N, C, H, W) in [0, 1] to logits (N, K).
+    split: the samples; the first `SAMPLES` of them are taken.
+    config: the threat model and so on.
+    advance: called after each check with its name and the passes that it took.
+
+    A network without gradients to its images fails the check of its gradients, and is not attacked.
     """
-    mark = mark or Bookmark()
-    battery = _Battery(net, split.take(torch.arange(min(SAMPLES, len(split)))), how, mark)
+    battery = _Battery(net, split.take(torch.arange(min(SAMPLES, len(split)))), config)
     checks, before = [], Passes()
-    with mark.level(battery.state) as kept:
-        if kept is not None:
-            battery.take(kept)
-        for check in battery.run():
-            checks.append(check)
-            now = replace(battery.passes)
-            advance(check.name, now.minus(before))
-            before = now
+    for check in battery.run():
+        checks.append(check)
+        now = replace(battery.passes)
+        advance(check.name, now.minus(before))
+        before = now
     return SanityReport(tuple(checks), len(battery.labels), battery.passes)
 
 
 def sanity_passes(samples: int) -> int:
-    """How many passes the checks of a split of so many samples take if no sample breaks."""
+    """The passes that the checks of a split of so many samples take if no sample breaks."""
     pgd = 2 * _STEPS + 1
     looks = 2 + 1 + 2  # twice for one function, once under noise, forward and backward for the gradient
     each = looks + 4 * pgd + 3 + _RESTARTS * pgd + _QUERIES  # four radii, FGSM, restarts, Square
@@ -82,13 +79,12 @@ def sanity_passes(samples: int) -> int:
 
 
 class _Battery:
-    def __init__(self, net: Net, split: Split, how: EvaluationConfig, mark: Bookmark) -> None:
+    """The checks of one network in their order, and the passes they took so far."""
+
+    def __init__(self, net: Net, split: Split, config: EvaluationConfig) -> None:
         self.net = net
-        self.how = how
-        self.mark = mark
-        self._known: list[tuple[Tensor, Passes]] = []  # what stood under each attack, and what that took
-        self._attacks = 0  # how many of them were asked for
-        self.images = to_float(split.images, how.channels_last)
+        self.config = config
+        self.images = to_float(split.images, config.channels_last)
         self.labels = split.labels
         self.ids = split.ids
         self.passes = Passes()
@@ -101,106 +97,82 @@ class _Battery:
                 "there are enough images",
                 f"{len(self.labels)} of them",
                 False,
-                f"of so few, two may always fall out of line, and the checks say little: take {_ENOUGH}",
+                f"of so few, two may always differ, and the checks say little: take at least {_ENOUGH}",
             )
         yield self._one_function()
         yield self._noise()
         try:
             yield self._gradients()
-            standing = self._at_radii()
-            yield self._larger_ball(standing)
-            yield self._everything_falls(standing)
-            pgd = standing[self.how.threat.eps]
-            # starts of its own
-            restarted = self._stands(self._pgd(self.how.threat, restarts=_RESTARTS), seed=1)
+            by_eps = self._pgd_at_radii()
+            yield self._larger_ball(by_eps)
+            yield self._largest_ball(by_eps)
+            pgd = by_eps[self.config.threat.eps]
+            # with other starts than PGD above
+            restarted = self._robust(self._pgd(self.config.threat, restarts=_RESTARTS), seed=1)
             yield self._stronger(pgd, restarted)
             yield self._lucky_starts(pgd, restarted)
             yield self._black_box(pgd, restarted)
         except InputError as error:
             if str(error) != NO_GRADIENT:
                 raise
-            yield SanityCheck(_GRADIENT, "the net gives none", False, _UNSEEN)
+            yield SanityCheck(_GRADIENT, "the network gives none", False, _UNSEEN)
 
     def _allowed(self, share: float) -> float:
         return allowed(share, len(self.labels))
 
     def _logits(self, images: Tensor, size: int | None = None) -> Tensor:
-        blocks = Blocks(self.net, size or self.how.batch, self.labels)
-        with inspected(self.net):
+        blocks = Blocks(self.net, size or self.config.batch, self.labels)
+        with eval_mode(self.net):
             logits = blocks.logits(images)
         self.passes.add(Passes(blocks.forwards))
         return logits
 
-    def _stands(self, attack: Attack, seed: int = 0) -> Tensor:
-        """Which samples are right, clean and attacked, bool (N,); seed: added to the evaluation's.
-
-        As the attacks come in one order, those of a battery that was stopped are known by their number.
-        """
-        if self._attacks == len(self._known):
-            self._known.append(self._attacked(attack, seed))
-        standing, passes = self._known[self._attacks]
-        self._attacks += 1
-        self.passes.add(passes)
-        return standing
-
-    def _attacked(self, attack: Attack, seed: int) -> tuple[Tensor, Passes]:
+    def _robust(self, attack: Attack, seed: int = 0) -> Tensor:
+        """Which samples are right, clean and attacked, bool (N,); seed: added to the evaluation's."""
         result = attack.run(
             self.net,
             self.images,
             self.labels,
             sample_ids=self.ids,
-            seed=self.how.seed + seed,
+            seed=self.config.seed + seed,
             stop_when_broken=True,
-            block=self.how.batch,
-            mark=self.mark,
+            block=self.config.batch,
         )
         assert result.broken is not None
-        return self.right & ~result.broken, Passes(result.forwards, result.backwards)
-
-    def state(self) -> State:
-        """What stood under the attacks so far."""
-        none = torch.empty(0, len(self.labels), dtype=torch.bool, device=self.labels.device)
-        return {
-            "standing": torch.cat([none, *(standing[None] for standing, _ in self._known)]),
-            "passes": [[passes.forward, passes.input_backward] for _, passes in self._known],
-        }
-
-    def take(self, state: State) -> None:
-        """Go on from a state."""
-        passes = (Passes(*both) for both in state["passes"])
-        self._known = list(zip(state["standing"], passes, strict=True))
+        self.passes.add(Passes(result.forwards, result.backwards))
+        return self.right & ~result.broken
 
     def _one_function(self) -> SanityCheck:
-        # the other way round and in smaller blocks: a net that looks at an image's neighbours shows too
-        size = max(1, min(self.how.batch, len(self.labels)) // 2 + 1)
+        # in reverse order and smaller blocks: this shows a network that looks at an image's neighbours too
+        size = max(1, min(self.config.batch, len(self.labels)) // 2 + 1)
         first, second = self.logits, self._logits(self.images.flip(0), size).flip(0)
-        # logits that are the same differ by 0, be they infinite: those of a class that the net excludes
-        apart = float(torch.where(first == second, 0, first - second).abs().max())
+        # logits that are the same differ by 0, even infinite ones, as of a class that the network excludes
+        difference = float(torch.where(first == second, 0, first - second).abs().max())
         changed = int((first.argmax(1) != second.argmax(1)).sum())
         scale = float(torch.where(first.isfinite(), first, 0).abs().max())
         return SanityCheck(
-            "the net is deterministic",
-            f"logits differ by {apart:.2g} in another order, {changed} classes change",
-            apart <= _ROUNDING * max(scale, 1e-30),
-            "attacks meet another net at every step, as it is random (average over it, EOT, before believing "
-            "them) or looks at all images of a batch",
+            "the network is deterministic",
+            f"logits differ by {difference:.2g} in another order, {changed} classes change",
+            difference <= _ROUNDING * max(scale, 1e-30),
+            "attacks meet another network at every step: it is random (average over it, EOT, before "
+            "believing them), or looks at all images of a batch",
         )
 
     def _noise(self) -> SanityCheck:
-        noisy = self.how.threat.random_start(self.images, self.ids, seed=self.how.seed + 1)
-        there = float((~misclassified(self._logits(noisy), self.labels)).double().mean())
-        clean = float(self.right.double().mean())
+        noisy = self.config.threat.random_start(self.images, self.ids, seed=self.config.seed + 1)
+        with_noise = share(~misclassified(self._logits(noisy), self.labels))
+        clean = share(self.right)
         return SanityCheck(
             "random noise hardly hurts",
-            f"{percent(clean)} right without, {percent(there)} with uniform noise of size eps",
-            clean - there <= self._allowed(_NOISE),
+            f"{percent(clean)} right without, {percent(with_noise)} with uniform noise of size eps",
+            clean - with_noise <= self._allowed(_NOISE),
             "noise alone breaks it, so it is not robust, or its inputs are not in [0, 1]",
         )
 
     def _gradients(self) -> SanityCheck:
-        blocks = Blocks(self.net, self.how.batch, self.labels)
+        blocks = Blocks(self.net, self.config.batch, self.labels)
         try:
-            with inspected(self.net):
+            with eval_mode(self.net):
                 _, _, gradient = blocks.gradient(self.images, cross_entropy, self.labels)
         finally:
             self.passes.add(Passes(blocks.forwards, blocks.backwards))
@@ -210,34 +182,34 @@ class _Battery:
         figure = f"{zero} all-zero, {infinite} not finite, of {len(flat)}"
         return SanityCheck(_GRADIENT, figure, zero + infinite == 0, _UNSEEN)
 
-    def _at_radii(self) -> dict[float, Tensor]:
-        """Which samples stand under PGD, bool (N,), by eps from the smallest on."""
-        threat = self.how.threat
+    def _pgd_at_radii(self) -> dict[float, Tensor]:
+        """Which samples are robust under PGD, bool (N,), by eps from the smallest on."""
+        threat = self.config.threat
         radii = {threat.eps / 2, threat.eps, 2 * threat.eps, _large(threat, self.images)}
-        return {eps: self._stands(self._pgd(replace(threat, eps=eps))) for eps in sorted(radii)}
+        return {eps: self._robust(self._pgd(replace(threat, eps=eps))) for eps in sorted(radii)}
 
-    def _larger_ball(self, standing: dict[float, Tensor]) -> SanityCheck:
-        shares = [share(stands) for stands in standing.values()]
-        times = ", ".join(f"{eps / self.how.threat.eps:.3g}" for eps in standing)
+    def _larger_ball(self, by_eps: dict[float, Tensor]) -> SanityCheck:
+        shares = [share(robust) for robust in by_eps.values()]
+        times = ", ".join(f"{eps / self.config.threat.eps:.3g}" for eps in by_eps)
         return SanityCheck(
             "a larger eps breaks more",
-            f"{', '.join(map(percent, shares))} stand at {times} times eps",
+            f"{', '.join(map(percent, shares))} robust at {times} times eps",
             all(b <= a + self._allowed(CHANCE) for a, b in pairwise(shares)),
             STUCK,
         )
 
-    def _everything_falls(self, standing: dict[float, Tensor]) -> SanityCheck:
-        large, stands = list(standing.items())[-1]
+    def _largest_ball(self, by_eps: dict[float, Tensor]) -> SanityCheck:
+        large, robust = list(by_eps.items())[-1]
         return SanityCheck(
-            f"about nothing stands at eps {'64/255' if large == _LARGE else f'{large:g}'}",
-            f"{percent(share(stands))} stand",
-            share(stands) <= self._allowed(_NEARLY_NONE),
-            "no net of today is robust there: the attack does not find what is there",
+            f"almost no sample is robust at eps {'64/255' if large == _LARGE else f'{large:g}'}",
+            f"{percent(share(robust))} robust",
+            share(robust) <= self._allowed(_NEARLY_NONE),
+            "no network of today is robust there: the attack misses the adversarial images that exist",
         )
 
     def _stronger(self, pgd: Tensor, restarted: Tensor) -> SanityCheck:
-        fgsm = self._stands(FGSM(self.how.threat))
-        shares = [share(stands) for stands in (fgsm, pgd, restarted, fgsm & pgd & restarted)]
+        fgsm = self._robust(FGSM(self.config.threat))
+        shares = [share(robust) for robust in (fgsm, pgd, restarted, fgsm & pgd & restarted)]
         return SanityCheck(
             "stronger attacks break more",
             f"FGSM {percent(shares[0])}, PGD-{_STEPS} {percent(shares[1])}, {_RESTARTS} restarts "
@@ -253,18 +225,18 @@ class _Battery:
             "a few more starts break few more",
             f"PGD-{_STEPS} {percent(one)}, {_RESTARTS} restarts {percent(several)}",
             one - several <= self._allowed(_LUCK),
-            "where an attack ends is a matter of luck: more restarts would break more still",
+            "the end of an attack is a matter of luck: more restarts would break still more",
         )
 
     def _black_box(self, pgd: Tensor, restarted: Tensor) -> SanityCheck:
-        square = self._stands(Square(self.how.threat, queries=_QUERIES))
+        square = self._robust(Square(self.config.threat, queries=_QUERIES))
         alone = share(pgd & restarted & ~square)
         return SanityCheck(
             "a black box is no stronger than a white box",
             f"Square ({_QUERIES} queries) {percent(share(square))}, PGD-{_STEPS} {percent(share(pgd))}; "
-            f"{round(alone * len(square))} of {len(square)} fall to Square alone",
+            f"{round(alone * len(square))} of {len(square)} broken by Square alone",
             alone <= self._allowed(2 * CHANCE),
-            "the gradient hides what random search finds: the figures under PGD are too high",
+            "random search finds what the gradient hides: the accuracies under PGD are too high",
         )
 
     @staticmethod
@@ -273,7 +245,7 @@ class _Battery:
 
 
 def _large(threat: ThreatModel, images: Tensor) -> float:
-    """A radius at which no net stands: that of photographs (N, 3, H, W), or of grey images."""
+    """A radius at which no network is robust, for photographs (N, 3, H, W) or grey images."""
     grey = images.shape[1] != 3
     if threat.norm == "Linf":
         return max(_GREY if grey else _LARGE, 2 * threat.eps)

@@ -1,4 +1,4 @@
-"""Signs that a robust accuracy misleads: gradients that attacks cannot climb, nets that are not functions.
+"""Signs that a robust accuracy misleads: gradients that attacks cannot climb, networks that are no functions.
 
 The checks follow Carlini et al. 2019, "On Evaluating Adversarial Robustness", section 3, and Athalye et al.
 2018, "Obfuscated Gradients Give a False Sense of Security", section 3.1.
@@ -13,15 +13,21 @@ from torch import Tensor
 from robust_tickets.base.ledger import Passes
 from robust_tickets.evaluation.result import RobustnessRow
 
-CHANCE = 0.02  # of all samples: what two honest attacks may differ by in the wrong direction
-_FEW = 2  # samples that no share of few samples is taken to mean anything below
+CHANCE = 0.02  # share of all samples by which two honest attacks may differ in the wrong direction
+_FEWEST = 2  # of few samples, so many may always differ
 ROUGH = "one step finds what many do not: the loss surface is rough, or the gradient is masked"
 STUCK = "an attack that gets weaker in a larger ball is stuck: the gradient misleads it"
 
 
 @dataclass(frozen=True)
 class SanityCheck:
-    """One check: its name, what was measured, whether that is as it should be, and why it matters if not."""
+    """One sanity check.
+
+    name: the rule that should hold.
+    figure: the measured values in a line.
+    passed: whether the rule holds.
+    otherwise: what it means where it does not.
+    """
 
     name: str
     figure: str
@@ -31,7 +37,7 @@ class SanityCheck:
 
 @dataclass(frozen=True)
 class SanityReport:
-    """All checks of one net, on how many samples, and the passes they took."""
+    """The checks of one network, the number of samples they looked at, and the passes they took."""
 
     checks: tuple[SanityCheck, ...]
     samples: int
@@ -39,16 +45,16 @@ class SanityReport:
 
     @property
     def warnings(self) -> list[str]:
-        """The checks that did not pass, in words."""
+        """A line for each check that did not pass."""
         return [f"{c.name}: {c.figure}; {c.otherwise}" for c in self.checks if not c.passed]
 
-    def also(self, checks: Iterable[SanityCheck]) -> "SanityReport":
-        """With more checks, in place of those of the same name."""
-        whole = {check.name: check for check in (*self.checks, *checks)}
-        return replace(self, checks=tuple(whole.values()))
+    def merge(self, checks: Iterable[SanityCheck]) -> "SanityReport":
+        """The report with more checks, which replace those of the same name."""
+        by_name = {check.name: check for check in (*self.checks, *checks)}
+        return replace(self, checks=tuple(by_name.values()))
 
     def __str__(self) -> str:
-        """A line a check, and what a warning means."""
+        """A line a check, and one more with the meaning of a warning."""
         lines = []
         for check in self.checks:
             lines.append(f"{'pass' if check.passed else 'WARN'}  {check.name}: {check.figure}")
@@ -58,11 +64,11 @@ class SanityReport:
 
 
 def order_of_attacks(rows: Sequence[RobustnessRow]) -> Iterator[SanityCheck]:
-    """FGSM against attacks of many steps on all samples, where both were run."""
+    """Compare FGSM with attacks of many steps, on all samples, where both were run."""
     weak = next((row for row in rows if row.attack == "fgsm"), None)
     strong = [row.accuracy for row in rows if _is_strong(row)]
     if weak is not None and strong:
-        n = len(weak.standing)
+        n = len(weak.robust)
         yield SanityCheck(
             "FGSM is no stronger than PGD",
             f"FGSM {percent(weak.accuracy)}, PGD {percent(min(strong))}, of {n}",
@@ -72,7 +78,7 @@ def order_of_attacks(rows: Sequence[RobustnessRow]) -> Iterator[SanityCheck]:
 
 
 def _is_strong(row: RobustnessRow) -> bool:
-    """Whether an attack climbs far enough to be held against one step: PGD across the ball, or APGD."""
+    """Whether an attack moves far enough to be compared with one step: PGD across the ball, or APGD."""
     if row.attack.startswith(("apgd", "autoattack")):
         return True
     settings = dict(word.split("=", 1) for word in row.settings.split() if "=" in word)
@@ -82,7 +88,11 @@ def _is_strong(row: RobustnessRow) -> bool:
 
 
 def order_of_eps(worst: Mapping[str, float], samples: int) -> Iterator[SanityCheck]:
-    """Robust accuracies of so many samples, fractions, from the smallest eps to the largest."""
+    """Check that robust accuracy falls as eps grows.
+
+    worst: the worst case at each eps, fractions, from the smallest eps on.
+    samples: how many there are.
+    """
     if len(worst) > 1:
         shares = list(worst.values())
         yield SanityCheck(
@@ -94,13 +104,15 @@ def order_of_eps(worst: Mapping[str, float], samples: int) -> Iterator[SanityChe
 
 
 def allowed(share: float, samples: int) -> float:
-    """A share that chance may make, of so many samples at least two."""
-    return max(share, _FEW / samples)
+    """The difference that chance may make: this share, and of few samples at least two of them."""
+    return max(share, _FEWEST / samples)
 
 
-def share(which: Tensor) -> float:
-    return float(which.double().mean())
+def share(flags: Tensor) -> float:
+    """The share of True, bool (N,)."""
+    return float(flags.double().mean())
 
 
 def percent(share: float) -> str:
+    """A fraction as per cent."""
     return f"{100 * share:.1f} %"

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from attacks import inspected
+from attacks import eval_mode
 
 
 def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
@@ -20,7 +20,7 @@ def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
     like = next(net.parameters())
     image = torch.zeros((1, *shape), dtype=like.dtype, device=like.device)
     # in eval mode, as one image has no batch statistics
-    with inspected(net), torch.no_grad(), _attention_in_parts(), FlopCounterMode(display=False) as counter:
+    with eval_mode(net), torch.no_grad(), _attention_in_parts(), FlopCounterMode(display=False) as counter:
         net(image)
     return int(counter.get_total_flops())
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from attacks import inspected
+from attacks import eval_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.mask import prunable
 
@@ -41,7 +41,7 @@ def layer_roles(net: nn.Module, shape: tuple[int, int, int]) -> LayerRoles:
     hooks = [layer.register_forward_hook(note) for layer in layers]
     like = next(net.parameters())
     try:
-        with inspected(net), torch.no_grad():
+        with eval_mode(net), torch.no_grad():
             net(torch.zeros((1, *shape), dtype=like.dtype, device=like.device))
     finally:
         for hook in hooks:

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.recipe.fields import FIRST_STAGE, TICKET_ARMS
 from robust_tickets.runs import files as run_files
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
-
-TABLE_ATTACKS = {"clean": "clean", "fgsm": "fgsm", "pgd-20": "pgd20"}
-"""Attacks of the timing table and the names of their columns."""
-
 
 _ABOUT = ("data", "fingerprint", "epochs", "density", "params")
 _TEXTS = ("data", "fingerprint")

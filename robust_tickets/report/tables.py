@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pandas as pd
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.recipe.fields import TICKET_ARMS
-from robust_tickets.report.read import TABLE_ATTACKS, ArmResult, arm_result, complete_seeds
+from robust_tickets.report.read import ArmResult, arm_result, complete_seeds
 from robust_tickets.report.trust import sanity_note, watch_note
 from robust_tickets.report.verdict import verdict
 from robust_tickets.runs.directory import RunDirectory

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Split
-from robust_tickets.evaluation.evaluate import Attacked
+from robust_tickets.evaluation.evaluate import OnImages
 from robust_tickets.runs import files
 
 
@@ -42,7 +42,7 @@ class AttackedImages:
         self._apart = apart
         self._parts: dict[Path, list[tuple[Split, Tensor, Tensor]]] = {}
 
-    def at(self, eps: str) -> Attacked:
+    def at(self, eps: str) -> OnImages:
         """What takes the images of attacks at that eps: float (N, C, H, W) in [0, 1], and which broke."""
         below = f"eps-{_plain(eps)}" if self._apart else "."
         return partial(self._add, self._unfinished / below)

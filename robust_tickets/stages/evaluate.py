@@ -13,8 +13,9 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
 from robust_tickets.data.dataset import Dataset, Spec
-from robust_tickets.evaluation import attack_sets, result, robustness_csv, sanity_report
-from robust_tickets.evaluation.attack_sets import build_attack
+from robust_tickets.evaluation import result, robustness_csv, sanity_report
+from robust_tickets.evaluation.attack_names import build_attack, expand_attacks
+from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.evaluation.result import RobustnessRow
 from robust_tickets.evaluation.sanity_report import SanityCheck, SanityReport
 from robust_tickets.models.user_net import NetFactory
@@ -22,7 +23,6 @@ from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Threat
 from robust_tickets.recipe.recipe import Recipe, check
 from robust_tickets.report.plots import robustness_curve
-from robust_tickets.report.read import TABLE_ATTACKS
 from robust_tickets.report.trust import kept_checks
 from robust_tickets.runs import files, locks
 from robust_tickets.runs.directory import ArmDirectory
@@ -143,7 +143,7 @@ def evaluate_file(
         done(rows)
         sanity = judge.check(checked)
         if other is None:  # on another net's images, weaker attacks may well transfer better
-            sanity = sanity.also(_order({eps: rows for eps, (_, rows) in found.items()}))
+            sanity = sanity.merge(_order({eps: rows for eps, (_, rows) in found.items()}))
         ledger.settle()
         judge.account()
         curve = judge.curve_file(whats) if len(whats) > 1 else None
@@ -170,7 +170,7 @@ def _order(found: dict[str, list[RobustnessRow]]) -> Iterator[SanityCheck]:
         at = f" at {eps}" if len(found) > 1 else ""
         yield from (replace(c, name=c.name + at) for c in sanity_report.order_of_attacks(rows))
     worst = {eps: result.worst_case(rows) for eps, rows in found.items()}
-    n = len(next(iter(worst.values())).standing)
+    n = len(next(iter(worst.values())).robust)
     yield from sanity_report.order_of_eps({eps: row.accuracy for eps, row in worst.items()}, n)
 
 
@@ -204,7 +204,7 @@ def _attacks_of(asked: EvaluationRequest, what: Recipe) -> dict[str, Attack]:
     """The attacks asked for, by name, but for none at all (clean). Raises InputError for unknown ones."""
     built = {
         name: build_attack(name, threat_model(what), what.evaluate.rel_step)
-        for name in attack_sets.expand_attacks(asked.attacks)
+        for name in expand_attacks(asked.attacks)
     }
     return {name: attack for name, attack in built.items() if attack is not None}
 

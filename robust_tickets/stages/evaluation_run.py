@@ -1,10 +1,8 @@
 """One net before its judges: attacks at one eps after another, all that is done kept on disk."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -12,17 +10,17 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from attacks import Bookmark
-from attacks.bookmark import State
-from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, Passes
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.version import __version__
 from robust_tickets.data.dataset import Dataset, Split
-from robust_tickets.evaluation import attack_sets, evaluate, result, robustness_csv, sanity_checks
+from robust_tickets.evaluation import evaluate, result, robustness_csv
+from robust_tickets.evaluation.attack_names import expand_attacks
+from robust_tickets.evaluation.attack_sets import CLEAN
 from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.result import RobustnessRow
+from robust_tickets.evaluation.sanity_checks import run_sanity_checks, sanity_passes
 from robust_tickets.evaluation.sanity_report import SanityCheck, SanityReport
 from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
 from robust_tickets.models.fingerprint import function_fingerprint, weights_fingerprint
@@ -36,9 +34,7 @@ from robust_tickets.report.trust import digest_of
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import ArmDirectory
 from robust_tickets.stages.attacked_images import AttackedImages
-from robust_tickets.stages.checkpointer import Checkpointer, remove_states
 from robust_tickets.stages.experiment import threat_model
-from robust_tickets.stages.state_files import EVALUATION
 from robust_tickets.training.checkpoint import Checkpoint
 
 
@@ -102,9 +98,9 @@ class EvaluationRun:
         verdicts = VerdictMatrix(
             self.split.ids, self.split.labels, self.folder.verdicts(self.file, _short(about)), about
         )
-        names = attack_sets.expand_attacks(asked.attacks)
+        names = expand_attacks(asked.attacks)
         for name in names:
-            if self.album is not None and name != attack_sets.CLEAN:
+            if self.album is not None and name != CLEAN:
                 verdicts.columns.pop(name, None)  # what is known already would have no images
         robustness_csv.read_rows(self.folder.robustness)  # whether it is damaged is better known now
         # what earlier commands did of it; passes are in the columns, with what is done now
@@ -112,28 +108,21 @@ class EvaluationRun:
         title = f"evaluate {self.file.stem}" + (f" at {what.threat.eps}" if len(asked.eps) > 1 else "")
         rows: list[RobustnessRow] = []
 
-        with (
-            self.machine.progress.stage(title, len(self.split) * len(names)) as meter,
-            self._bookmark("verdicts", about) as (mark, earlier),
-        ):
+        with self.machine.progress.stage(title, len(self.split) * len(names)) as meter:
 
             def advance(samples: int, passes: Passes, of_source: Passes) -> None:
-                nonlocal earlier
-                done = passes.total + of_source.total
-                meter.advance(samples, max(0, done - earlier))
-                earlier = max(0, earlier - done)
+                meter.advance(samples, passes.total + of_source.total)
 
             with self.ledger.phase("attack"):
                 for row in evaluate.evaluate(
                     self.net.view,
                     self.split,
                     names,
-                    _judging(what, asked),
+                    self._config(what),
                     source=None if self.source is None else self.source.view,
                     verdicts=verdicts,
                     advance=advance,
-                    attacked=None if self.album is None else self.album.at(str(what.threat.eps)),
-                    mark=mark,
+                    on_images=None if self.album is None else self.album.at(str(what.threat.eps)),
                 ):
                     rows.append(row)
                     robustness_csv.merge_rows(self.folder.robustness, self._table(rows, what))
@@ -154,15 +143,14 @@ class EvaluationRun:
             self._charge(self.net, known.passes)
             return known
         file = self._sanity_file(what)
-        how, whole = _judging(what, self.asked), sanity_checks.sanity_passes(len(self.split))
-        with self.machine.progress.stage("sanity checks", whole) as meter:
+        with self.machine.progress.stage("sanity checks", sanity_passes(len(self.split))) as meter:
 
             def advance(check: str, passes: Passes) -> None:
                 meter.advance(passes.total, passes.total)
                 meter.note(check)
 
-            with self._bookmark("sanity", self._about(what)) as (mark, _), self.ledger.phase("attack"):
-                found = sanity_checks.sanity_checks(self.net.view, self.split, how, advance, mark)
+            with self.ledger.phase("attack"):
+                found = run_sanity_checks(self.net.view, self.split, self._config(what), advance)
         self._charge(self.net, found.passes)
         about = self._about(what) | {"source": "", "checkpoint": digest_of(self.file)}
         files.write_json(file, {"about": about, **asdict(found)})
@@ -180,38 +168,6 @@ class EvaluationRun:
         if not file.is_file() or files.read_json(file, "remove it").get("passes") != report["passes"]:
             files.write_json(file, report)
 
-    @contextmanager
-    def _bookmark(self, kind: str, about: dict[str, Any]) -> Iterator[tuple[Bookmark, int]]:
-        """Where the evaluation stands within the block is kept on disk, until it is done.
-
-        With the mark comes how many passes were made earlier, which the next row counts again.
-        """
-        if self.album is not None:  # the images of what is done already would be missing
-            yield Bookmark(), 0
-            return
-        place = self.folder.states / f"{kind}-{self.file.stem}-{_short(about)}"
-        timed = partial(self.ledger.phase, "checkpoint")
-        saves = Checkpointer(
-            place, EVALUATION, about, self.machine.every, self.machine.progress.log, timed=timed
-        )
-        known, offers, earlier = saves.newest() or [], 0, 0
-
-        def offer(states: Callable[[], list[State]]) -> None:
-            nonlocal offers
-            offers += 1
-            saves.offer(offers, states)
-
-        mark = Bookmark(known, offer, self.machine.device)
-        with signals.deferred(), mark.level(lambda: {"offers": offers}) as kept:
-            if kept is not None:
-                offers = kept["offers"]
-                self.ledger.seconds["attack"] += sum(level.get("seconds", 0.0) for level in known)
-                within = next((f" within {level['attack']}" for level in known if "attack" in level), "")
-                self.machine.progress.log(f"going on{within}, after {offers} steps")
-                earlier = sum(level.get(kind, 0) for level in known for kind in _COUNTED)
-            yield mark, earlier
-        remove_states(place)
-
     def curve_file(self, whats: Sequence[Recipe]) -> Path:
         """Where the curve over several eps goes."""
         return self.folder.curve(self.file, _short({"each": [self._about(what) for what in whats]}))
@@ -227,12 +183,14 @@ class EvaluationRun:
             rows,
             self.split.labels.cpu(),
             self.data.spec.classes,
-            checkpoint=self.file.stem,
-            split=self.asked.split,
-            threat=what.threat,
-            rel_step=what.evaluate.rel_step,
-            seed=self.asked.seed,
-            source="" if self.source is None else self.source.digest,
+            what.threat,
+            {
+                "checkpoint": self.file.stem,
+                "split": self.asked.split,
+                "rel_step": what.evaluate.rel_step,
+                "seed": self.asked.seed,
+                "source": "" if self.source is None else self.source.digest,
+            },
         )
 
     def _about(self, what: Recipe) -> dict[str, Any]:
@@ -254,16 +212,16 @@ class EvaluationRun:
             "versions": {name: version(name) for name in ("torch", "torchattacks")} | {"ours": __version__},
         }
 
-
-_COUNTED = ("forwards", "backwards", "source_forwards", "source_backwards")
-"""Passes in the levels of a bookmark."""
-
-
-def _judging(what: Recipe, asked: EvaluationRequest) -> EvaluationConfig:
-    judged = what.evaluate
-    return EvaluationConfig(
-        threat_model(what), judged.rel_step, judged.batch, asked.seed, what.compute.channels_last
-    )
+    def _config(self, what: Recipe) -> EvaluationConfig:
+        target = self.net if self.source is None else self.source
+        return EvaluationConfig(
+            threat_model(what),
+            what.evaluate.rel_step,
+            what.evaluate.batch,
+            self.asked.seed,
+            what.compute.channels_last,
+            forward_flops(target.view, self.data.spec.shape),
+        )
 
 
 def _digest(told: object) -> str:

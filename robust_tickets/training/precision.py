@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import inspected
+from attacks.attack import eval_mode
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe.fields import Compute
@@ -71,7 +71,7 @@ def _warm_up(nets: Networks, net: nn.Module, images: Tensor) -> None:
     net.train()
     attack = nets.attack
     try:
-        with inspected(attack):
+        with eval_mode(attack):
             point = images.detach().requires_grad_()
             torch.autograd.grad(attack(point).sum(), point)
         nets.update(images).sum().backward()  # type: ignore[no-untyped-call]

@@ -52,7 +52,7 @@ def validate(
         passes.add(row.passes)
     record = dict(zip(["val_clean", *attacks], (row.accuracy for row in rows), strict=True))
     record["val_loss"] = _clean_loss(folded, split, settings.batch, channels_last)
-    return Validation(record, rows[0].standing, passes)
+    return Validation(record, rows[0].robust, passes)
 
 
 @torch.no_grad()

@@ -166,7 +166,7 @@ def test_apgd_is_at_least_as_strong_as_pgd_of_as_many_steps(threat, net, batch):
 
 
 def test_the_target_loss_needs_four_classes(threat, batch):
-    with pytest.raises(InputError, match="the net has 3 classes, this attack needs 4: choose another"):
+    with pytest.raises(InputError, match="the network has 3 classes, this attack needs 4: choose another"):
         APGDTargeted(threat).run(lambda x: x.flatten(1)[:, :3], batch[0], batch[1].clamp(0, 2))
 
 

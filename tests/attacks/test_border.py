@@ -85,13 +85,13 @@ CALLED = {
     "seed=None": ({"seed": None}, "seed must be a whole number, got None"),
     "ids as a list": ({"sample_ids": [1] * 6}, "sample_ids are a list, expected a torch.Tensor"),
     "start as a list": ({"start": [1] * 6}, "start is a list, expected a torch.Tensor"),
-    "net None": ({"net": None}, "the net is None, expected a callable"),
-    "net a text": ({"net": "resnet"}, "the net is 'resnet', expected a callable"),
+    "net None": ({"net": None}, "the network is None, expected a callable"),
+    "net a text": ({"net": "resnet"}, "the network is 'resnet', expected a callable"),
     "classes for logits": (
         {"net": lambda x: x.flatten(1)[:, :4].long()},
-        "the net gave torch.int64, expected",
+        "the network gave torch.int64, expected",
     ),
-    "one class": ({"net": lambda x: x.flatten(1)[:, :1]}, "the net has 1 class, this attack needs 2"),
+    "one class": ({"net": lambda x: x.flatten(1)[:, :1]}, "the network has 1 class, this attack needs 2"),
     "infinite logits": (
         {"net": lambda x: (1 + x.flatten(1)[:, :4]) / 0.0},
         "only infinite logits for 6 of 6 images",
@@ -111,7 +111,9 @@ def test_calls_that_make_no_sense_are_refused(case, attack, net, batch):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_images_of_another_type_than_the_net_are_said(dtype, net, batch):
-    with pytest.raises(InputError, match=r"the net computes in torch.float32 and the images are torch.float"):
+    with pytest.raises(
+        InputError, match=r"the network computes in torch.float32 and the images are torch.float"
+    ):
         PGD(T, steps=2).run(net, batch[0].to(dtype), batch[1])
 
 
@@ -127,7 +129,9 @@ def test_an_attack_says_how_many_classes_it_needs(net, batch):
     few = nn.Sequential(net, nn.Linear(4, 3))
     labels = batch[1] % 3
     for attack in (APGDTargeted(T), TorchAttack(T, "APGDT", steps=2), Ensemble([FGSM(T), APGDTargeted(T)])):
-        with pytest.raises(InputError, match="the net has 3 classes, this attack needs 4: choose another"):
+        with pytest.raises(
+            InputError, match="the network has 3 classes, this attack needs 4: choose another"
+        ):
             attack.run(few, batch[0], labels)
 
 

@@ -18,7 +18,7 @@ from attacks import (
     Square,
     ThreatModel,
     TorchAttack,
-    inspected,
+    eval_mode,
 )
 
 CLASSES = 4
@@ -88,7 +88,7 @@ def net(batch) -> Net:
 
 def right(net: Net, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """The images with labels that the net gives them, so that no attack is done at its first look."""
-    with inspected(net), torch.no_grad():
+    with eval_mode(net), torch.no_grad():
         labels = net(batch[0]).argmax(1)
     net.passes = 0
     return batch[0], labels
@@ -207,7 +207,7 @@ def test_inspected_restores_modes_and_gradients_on_errors_too(net):
     before = state(net)
 
     def fail_inside() -> None:
-        with inspected(net):
+        with eval_mode(net):
             assert not any(module.training for module in net.modules())
             assert not any(p.requires_grad for p in net.parameters())
             raise ZeroDivisionError
@@ -306,7 +306,7 @@ def test_logits_that_are_nan_are_refused_and_never_robust(name, label, net, batc
     def broken(images: Tensor) -> Tensor:
         return net(images) * float("nan")
 
-    message = r"no numbers \(NaN\) for (5 of 5|1 of 1) images: its weights are damaged"
+    message = r"NaN logits for (5 of 5|1 of 1) images: its weights are damaged"
     with pytest.raises(InputError, match=message):
         ATTACKS[name].run(broken, batch[0], labels)
     assert ATTACKS[name].run(broken, batch[0], labels, check=False).broken.all()
@@ -315,12 +315,16 @@ def test_logits_that_are_nan_are_refused_and_never_robust(name, label, net, batc
 @pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: torch.zeros_like(z).requires_grad_()])
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name not in BLACK_BOXES])
 def test_a_net_without_gradients_is_refused_in_words(name, cut, net, batch):
-    with pytest.raises(InputError, match=r"the net has no gradient to its images.*black-box attack, square"):
+    with pytest.raises(
+        InputError, match=r"the network has no gradient to its images.*black-box attack, square"
+    ):
         ATTACKS[name].run(lambda x: cut(net(x)), *batch)
 
 
 def test_a_net_that_computes_outside_torch_is_refused_in_words(net, batch):
-    with pytest.raises(InputError, match=r"the net has no gradient to its images.*black-box attack, square"):
+    with pytest.raises(
+        InputError, match=r"the network has no gradient to its images.*black-box attack, square"
+    ):
         PGD(THREAT, steps=2).run(lambda x: net(torch.from_numpy(x.numpy().copy())), *batch)
 
 

@@ -72,14 +72,14 @@ def test_by_names_the_first_member_that_breaks_a_sample(threat, net, batch):
     alone = own(threat, net, batch, seed=3)
     first = torch.where(alone.any(0), alone.int().argmax(0), -1)
     assert len(first.unique()) > 2
-    assert torch.equal(Ensemble(members(threat)).run(net, *batch, seed=3).by, first)
+    assert torch.equal(Ensemble(members(threat)).run(net, *batch, seed=3).broken_by, first)
 
 
 def test_the_order_of_the_members_changes_who_breaks_and_not_what(threat, net, batch):
     there = Ensemble(members(threat)).run(net, *batch, seed=3)
     back = Ensemble(members(threat)[::-1]).run(net, *batch, seed=3)
     assert torch.equal(there.broken, back.broken)
-    assert not torch.equal(there.by, 3 - back.by)
+    assert not torch.equal(there.broken_by, 3 - back.broken_by)
 
 
 def test_a_broken_sample_comes_with_an_image_that_breaks_it(threat, net, batch):
@@ -89,47 +89,54 @@ def test_a_broken_sample_comes_with_an_image_that_breaks_it(threat, net, batch):
     assert torch.equal(net(result.images).argmax(1) != labels, result.broken)
 
 
-def test_what_stands_comes_with_the_image_of_the_last_member(threat, net, batch):
+def test_a_robust_sample_comes_with_the_image_of_the_last_member(threat, net, batch):
     result = Ensemble(members(threat)).run(net, *batch, seed=3)
     last = members(threat)[-1].run(net, *batch, seed=3).images
-    stands = ~result.broken
-    torch.testing.assert_close(result.images[stands], last[stands], rtol=0, atol=1e-9)
+    robust = ~result.broken
+    torch.testing.assert_close(result.images[robust], last[robust], rtol=0, atol=1e-9)
 
 
-class Noted(Attack):
-    """Breaks the samples of some ids, and notes which it was given."""
+class Recorder(Attack):
+    """Breaks the samples of some ids, and records its tasks."""
+
+    passes_per_sample = 0
 
     def __init__(self, threat: ThreatModel, breaks: list[int]) -> None:
-        self.threat, self.breaks, self.given = threat, torch.tensor(breaks), []
+        self.threat, self.breaks, self.tasks = threat, torch.tensor(breaks), []
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
-        self.given.append(task)
+        self.tasks.append(task)
         broken = torch.isin(task.ids, self.breaks)
         return AttackResult(task.images, broken, net.forwards, net.backwards, outside=2)
 
 
-def test_each_member_is_given_what_still_stands(threat, net, batch):
+def test_each_member_gets_the_samples_that_are_still_robust(threat, net, batch):
     images, labels = batch
-    noted = [Noted(threat, breaks) for breaks in ([1, 2], [2, 5], [7], [])]
+    members = [Recorder(threat, breaks) for breaks in ([1, 2], [2, 5], [7], [])]
     ids = torch.arange(N)
-    result = Ensemble(noted).run(net, images, labels, sample_ids=ids, seed=11)
-    gone: set[int] = set()
-    for attack in noted:
-        (task,) = attack.given
-        assert task.ids.tolist() == [i for i in range(N) if i not in gone]
+    result = Ensemble(members).run(net, images, labels, sample_ids=ids, seed=11)
+    broken: set[int] = set()
+    for attack in members:
+        (task,) = attack.tasks
+        assert task.ids.tolist() == [i for i in range(N) if i not in broken]
         assert torch.equal(task.images, images[task.ids])
         assert torch.equal(task.labels, labels[task.ids])
-        assert (task.seed, task.stop, task.verdict) == (11, True, True)
-        gone |= set(attack.breaks.tolist())
-    assert {i: int(result.by[i]) for i in range(N) if result.by[i] >= 0} == {1: 0, 2: 0, 5: 1, 7: 2}
+        assert (task.seed, task.stop_when_broken, task.verdict) == (11, True, True)
+        broken |= set(attack.breaks.tolist())
+    assert {i: int(result.broken_by[i]) for i in range(N) if result.broken_by[i] >= 0} == {
+        1: 0,
+        2: 0,
+        5: 1,
+        7: 2,
+    }
     assert result.outside == 4 * 2
 
 
-def test_where_nothing_stands_the_later_members_are_not_asked(threat, net, batch):
-    never = Noted(threat, [])
-    result = Ensemble([Noted(threat, list(range(N))), never]).run(net, *batch)
+def test_where_nothing_is_robust_the_later_members_are_not_run(threat, net, batch):
+    never = Recorder(threat, [])
+    result = Ensemble([Recorder(threat, list(range(N))), never]).run(net, *batch)
     assert result.broken.all()
-    assert never.given == []
+    assert never.tasks == []
 
 
 def test_passes_are_the_nets_and_fewer_than_those_of_the_members_apart(threat, net, batch):
@@ -158,11 +165,11 @@ def test_neither_order_nor_blocks_change_a_verdict(threat, net, batch):
     order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
     turned = attack.run(net, images[order], labels[order], sample_ids=ids[order], seed=9, block=8)
     assert torch.equal(turned.broken, whole.broken[order])
-    assert torch.equal(turned.by, whole.by[order])
+    assert torch.equal(turned.broken_by, whole.broken_by[order])
     torch.testing.assert_close(turned.images, whole.images[order], rtol=0, atol=1e-9)
     for rows in order.split(7):
         part = attack.run(net, images[rows], labels[rows], sample_ids=ids[rows], seed=9)
-        assert torch.equal(part.by, whole.by[rows])
+        assert torch.equal(part.broken_by, whole.broken_by[rows])
 
 
 def test_stopping_changes_nothing_and_without_a_verdict_there_is_none(threat, net, batch):
@@ -203,7 +210,7 @@ def test_foreign_attacks_are_members_too(net, batch):
     alone = foreign.run(net32, images, labels)
     result = Ensemble([foreign, PGD(threat, steps=3)], names=("cw", "pgd")).run(net32, images, labels)
     assert result.outside == alone.outside > 0
-    assert torch.equal(result.by == 0, alone.broken)
+    assert torch.equal(result.broken_by == 0, alone.broken)
 
 
 MISTAKES = {
@@ -265,10 +272,10 @@ def test_a_small_autoattack_runs(threat, net, batch):
     assert (result.forwards, result.backwards) == (counted.forwards, counted.backwards)
     assert threat.allows(result.images, images).all()
     assert result.broken[:3].all()
-    assert (result.by[:3] == 0).all()
+    assert (result.broken_by[:3] == 0).all()
 
 
 def test_the_standard_set_needs_four_classes(batch):
     threat = THREATS["Linf"]
-    with pytest.raises(InputError, match="the net has 3 classes, this attack needs 4"):
+    with pytest.raises(InputError, match="the network has 3 classes, this attack needs 4"):
         autoattack(threat).run(lambda x: 1e3 * x.flatten(1)[:, :3], batch[0], batch[1] * 0)

@@ -69,7 +69,7 @@ def test_equal_logits_give_a_finite_loss_and_gradient(labels):
 
 def test_too_few_classes_are_refused_in_words(labels):
     images, few = torch.rand(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64)
-    with pytest.raises(InputError, match="the net has 2 classes, this attack needs 3: choose another"):
+    with pytest.raises(InputError, match="the network has 2 classes, this attack needs 3: choose another"):
         PGD(ThreatModel("Linf", 0.1), loss="dlr").run(lambda x: x.flatten(1)[:, :2], images, few)
 
 

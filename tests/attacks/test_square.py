@@ -9,7 +9,8 @@ from square_case import QUERIES, THREATS, N, Watched, losses, made_batch, made_n
 from torch import Tensor, nn
 
 from attacks import InputError, ThreatModel
-from attacks.square import L2Windows, Square, share
+from attacks.square import Square, window_share
+from attacks.windows import L2Windows
 
 
 @pytest.fixture(params=THREATS)
@@ -62,7 +63,7 @@ def test_a_candidate_is_the_best_so_far_changed_within_a_square(net, batch):
     edges = torch.stack([(images + sign * threat.eps).clamp(0, 1) for sign in (-1, 1)])
     accepted = 0
     for query in range(1, QUERIES):
-        side = min(max(round(math.sqrt(share(0.8, query) * 63)), 1), 7)
+        side = min(max(round(math.sqrt(window_share(0.8, query) * 63)), 1), 7)
         for i in range(N):
             matches = 0
             for top, left in itertools.product(range(9 - side + 1), range(7 - side + 1)):
@@ -88,7 +89,7 @@ def test_a_candidate_keeps_the_ball_full_and_all_but_two_windows(net, batch):
     torch.testing.assert_close(lengths, torch.full_like(lengths, threat.eps), rtol=1e-12, atol=0)
     best, highest = asked[0].clone(), values[0].clone()
     for query in range(1, QUERIES):
-        side = L2Windows(images, threat.eps).side(share(0.8, query))
+        side = L2Windows(images, threat.eps).side(window_share(0.8, query))
         changed = ((asked[query] - best).abs() > 1e-12).any(1)
         assert (changed.flatten(1).sum(1) <= 2 * side**2).all()
         assert changed.flatten(1).any(1).all()

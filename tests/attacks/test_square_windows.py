@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from attacks import ThreatModel
 from attacks.noise import uniform
-from attacks.square import L2Windows, LinfWindows, Square, bumps, share
+from attacks.square import Square, window_share
+from attacks.windows import L2Windows, LinfWindows, bumps
 
 
 @pytest.fixture(params=THREATS)
@@ -93,11 +94,11 @@ LAST_BEFORE_HALVING = [11, 51, 201, 501, 1001, 2001, 4001, 6001, 8001]
 
 def test_windows_shrink_on_the_published_schedule():
     """Query 1 is the reference's iteration 0; it halves where the iteration is above 10, 50, ..."""
-    assert share(0.8, 1) == 0.8
+    assert window_share(0.8, 1) == 0.8
     for halvings, query in enumerate(LAST_BEFORE_HALVING):
-        assert share(0.8, query) == 0.8 / 2**halvings
-        assert share(0.8, query + 1) == 0.8 / 2 ** (halvings + 1)
-    assert share(0.8, 50_000) == 0.8 / 512
+        assert window_share(0.8, query) == 0.8 / 2**halvings
+        assert window_share(0.8, query + 1) == 0.8 / 2 ** (halvings + 1)
+    assert window_share(0.8, 50_000) == 0.8 / 512
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_a_second_call_runs_nothing_and_says_the_same(files, evaluate, monkeypat
 
     monkeypatch.setattr(Attack, "run", runs)
     monkeypatch.setattr("robust_tickets.evaluation.evaluate.Blocks", runs)
-    monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", runs)
+    monkeypatch.setattr("robust_tickets.stages.evaluation_run.run_sanity_checks", runs)
     again, _ = evaluate(files[0], *words)
     assert again == said  # seconds included
     assert {path.name: path.read_bytes() for path in files[0].parent.iterdir()} == before

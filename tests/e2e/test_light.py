@@ -116,7 +116,7 @@ def test_no_attack_of_torchattacks_opens_a_socket():
         "socket.socket.__init__ = shut\n"
         "socket.getaddrinfo = socket.create_connection = shut\n"
         "from attacks import InputError, ThreatModel, TorchAttack\n"
-        "from attacks.foreign import quiet\n"
+        "from attacks.third_party import quiet\n"
         "with quiet(): import torchattacks\n"
         "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10))\n"
         "images, run = torch.rand(2, 3, 8, 8), 0\n"

@@ -13,7 +13,8 @@ from attacks.text import parse
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import to_float
-from robust_tickets.evaluation.attack_sets import SETS, expand_attacks
+from robust_tickets.evaluation.attack_names import expand_attacks
+from robust_tickets.evaluation.attack_sets import SETS
 from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
 from robust_tickets.evaluation.result import worst_case
 from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
@@ -23,8 +24,8 @@ THREATS = {"Linf": THREAT, "L2": ThreatModel("L2", 0.2)}
 NAMES = ["fgsm", "pgd-4", "pgd(steps=2, restarts=3)", "apgd(steps=6, loss='dlr')", "square(queries=12)"]
 
 
-def rows_of(net, split, names, how=None, **more):
-    return list(evaluate(net, split, names, how or EvaluationConfig(THREAT, batch=16), **more))
+def rows_of(net, split, names, config=None, **more):
+    return list(evaluate(net, split, names, config or EvaluationConfig(THREAT, batch=16), **more))
 
 
 def images_of(split) -> Tensor:
@@ -41,13 +42,13 @@ def test_verdicts_are_those_of_each_attack_run_to_its_end(norm, net, split):
     threat = THREATS[norm]
     rows = rows_of(net, split, NAMES, EvaluationConfig(threat, batch=16, seed=3))
     clean = right(net, split)
-    assert torch.equal(rows[0].standing, clean)
+    assert torch.equal(rows[0].robust, clean)
     assert [row.attack for row in rows] == ["clean", *NAMES]
     for row, name in zip(rows[1:], NAMES, strict=True):
         attack = parse(name, threat, rel_step=0.25)
         whole = attack.run(net, images_of(split), split.labels, sample_ids=split.ids, seed=3)
-        assert torch.equal(row.standing, clean & ~whole.broken), name
-        assert 0 < int(row.standing.sum()) < int(clean.sum()), name
+        assert torch.equal(row.robust, clean & ~whole.broken), name
+        assert 0 < int(row.robust.sum()) < int(clean.sum()), name
 
 
 @pytest.mark.parametrize("batch", [1, 7, 16, 250])
@@ -56,21 +57,21 @@ def test_the_batch_changes_no_verdict(batch, net, split):
     for row, other in zip(
         rows, rows_of(net, split, NAMES, EvaluationConfig(THREAT, batch=batch)), strict=True
     ):
-        assert torch.equal(row.standing, other.standing)
+        assert torch.equal(row.robust, other.robust)
 
 
 def test_the_order_of_the_samples_changes_no_verdict(net, split):
     rows = rows_of(net, split, NAMES)
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(1))
     for row, other in zip(rows, rows_of(net, split.take(order), NAMES), strict=True):
-        assert torch.equal(row.standing[order], other.standing)
+        assert torch.equal(row.robust[order], other.robust)
 
 
 def test_seed_and_step_size_reach_the_attacks(net, split):
-    how = EvaluationConfig(THREAT, batch=16)
+    config = EvaluationConfig(THREAT, batch=16)
     found = [
-        rows_of(net, split, ["pgd-1"], each)[1].standing
-        for each in (how, replace(how, seed=1), replace(how, rel_step=1.0))
+        rows_of(net, split, ["pgd-1"], each)[1].robust
+        for each in (config, replace(config, seed=1), replace(config, rel_step=1.0))
     ]
     assert not torch.equal(found[0], found[1])
     assert int(found[2].sum()) < int(found[0].sum())
@@ -80,7 +81,7 @@ def test_the_layout_of_the_images_changes_no_verdict(net, split):
     rows = [
         rows_of(net, split, ["pgd-4"], EvaluationConfig(THREAT, channels_last=last)) for last in (False, True)
     ]
-    assert torch.equal(rows[0][1].standing, rows[1][1].standing)
+    assert torch.equal(rows[0][1].robust, rows[1][1].robust)
 
 
 def test_in_float32_hardly_a_verdict_hangs_on_the_batch(net, split):
@@ -94,7 +95,7 @@ def test_in_float32_hardly_a_verdict_hangs_on_the_batch(net, split):
     standing = {}
     for batch in (250, 64, 32, 7):
         rows = rows_of(small, many, ["pgd-4", "apgd(steps=4)"], EvaluationConfig(THREAT, batch=batch))
-        standing[batch] = torch.stack([row.standing for row in rows])
+        standing[batch] = torch.stack([row.robust for row in rows])
     two = logits.topk(2, dim=1).values
     assert 0.1 < float(standing[250][1].double().mean()) < 0.9
     for batch, found in standing.items():
@@ -141,11 +142,11 @@ def test_what_is_wrong_when_clean_is_never_attacked(net, split):
     wrong = ~right(net, split)
     assert 0 < int(wrong.sum()) < len(split)
     given = []
-    rows = rows_of(net, split, NAMES, attacked=lambda name, part, images, broken: given.append(part.ids))
+    rows = rows_of(net, split, NAMES, on_images=lambda name, part, images, broken: given.append(part.ids))
     ids = torch.cat(given)
     assert not torch.isin(split.ids[wrong], ids).any()
     assert all(int((ids == i).sum()) == len(NAMES) for i in split.ids[~wrong])
-    assert not any(row.standing[wrong].any() for row in rows)
+    assert not any(row.robust[wrong].any() for row in rows)
 
 
 def test_where_all_is_wrong_no_attack_asks_the_net(net, split, counted):
@@ -164,11 +165,11 @@ def test_the_images_told_of_are_those_that_break(net, split):
         assert torch.equal(net(images).argmax(1) != part.labels, broken)
         seen.setdefault(name, []).append((part.ids, broken))
 
-    rows = rows_of(net, split, NAMES, attacked=attacked)
+    rows = rows_of(net, split, NAMES, on_images=attacked)
     assert list(seen) == NAMES
     for row in rows[1:]:
         ids, broken = (torch.cat(parts) for parts in zip(*seen[row.attack], strict=True))
-        assert set(ids[~broken].tolist()) == set(split.ids[row.standing].tolist())
+        assert set(ids[~broken].tolist()) == set(split.ids[row.robust].tolist())
 
 
 def test_sets_are_expanded_and_each_attack_stands_once():
@@ -210,7 +211,7 @@ def test_an_error_names_its_attack(net, split):
     def cut(images):
         return net(images).detach()
 
-    with pytest.raises(attacks.InputError, match="attack pgd-2: the net has no gradient"):
+    with pytest.raises(attacks.InputError, match="attack pgd-2: the network has no gradient"):
         rows_of(cut, split, ["pgd-2"])
 
 
@@ -235,7 +236,7 @@ def test_a_net_that_gives_nan_is_refused_and_what_was_done_is_kept(net, split):
         left[0] -= passes.input_backward > 0
 
     verdicts = VerdictMatrix(split.ids, split.labels)
-    with pytest.raises(attacks.InputError, match=r"no numbers \(NaN\)"):
+    with pytest.raises(attacks.InputError, match="NaN logits"):
         rows_of(
             Dying(),
             split,
@@ -246,16 +247,16 @@ def test_a_net_that_gives_nan_is_refused_and_what_was_done_is_kept(net, split):
         )
     whole = rows_of(net, split, ["fgsm", "pgd-4"], EvaluationConfig(THREAT, batch=8))
     fgsm, pgd = verdicts.columns["fgsm"], verdicts.columns["pgd-4"]
-    assert len(fgsm.open) == 0
-    assert torch.equal(fgsm.row().standing, whole[1].standing)
-    assert torch.equal(pgd.verdicts == -1, whole[0].standing)  # no chunk of it was done
+    assert len(fgsm.open_rows) == 0
+    assert torch.equal(fgsm.row().robust, whole[1].robust)
+    assert torch.equal(pgd.verdicts == -1, whole[0].robust)  # no chunk of it was done
 
 
 def test_a_net_that_is_nan_when_clean_is_never_robust(net, split):
     verdicts = VerdictMatrix(split.ids, split.labels)
-    with pytest.raises(attacks.InputError, match=r"no numbers \(NaN\)"):
+    with pytest.raises(attacks.InputError, match="NaN logits"):
         rows_of(lambda x: net(x) * float("nan"), split, ["fgsm"], verdicts=verdicts)
-    assert len(verdicts.columns["clean"].open) == len(split)
+    assert len(verdicts.columns["clean"].open_rows) == len(split)
 
 
 def test_images_outside_the_ball_are_counted_in_the_row_and_break_nothing(net, split):
@@ -263,11 +264,11 @@ def test_images_outside_the_ball_are_counted_in_the_row_and_break_nothing(net, s
     name = "torchattacks:CW(c=10, steps=20, lr=0.1)"
     threat = ThreatModel("Linf", 1e-4)
     clean, row = rows_of(small, split, [name], EvaluationConfig(threat, batch=4))
-    taken = split.take(clean.standing.nonzero()[:, 0])
+    taken = split.take(clean.robust.nonzero()[:, 0])
     direct = parse(name, threat).run(small, images_of(taken), taken.labels)
     assert row.attack == name
     assert row.outside == direct.outside > 8  # of several chunks
-    assert torch.equal(row.standing, clean.standing)
+    assert torch.equal(row.robust, clean.robust)
     assert row.settings == "name='CW' c=10 kappa=0 steps=20 lr=0.1"
 
 
@@ -276,13 +277,13 @@ def test_an_ensemble_says_who_broke_how_many(net, split, monkeypatch):
         square = attacks.Square(threat, queries=2)
         return attacks.Ensemble([square, attacks.PGD(threat, steps=4)], ("box", "white"))
 
-    monkeypatch.setattr("robust_tickets.evaluation.attack_sets.parse", two)
+    monkeypatch.setattr("robust_tickets.evaluation.attack_names.parse", two)
     clean, row = rows_of(net, split, ["autoattack"])
     apart = [
-        a.run(net, images_of(split), split.labels, sample_ids=split.ids).broken & clean.standing
+        a.run(net, images_of(split), split.labels, sample_ids=split.ids).broken & clean.robust
         for a in two("", THREAT, 0.25).attacks
     ]
     later = int((apart[1] & ~apart[0]).sum())
     assert 0 < later < int(apart[1].sum())
     assert row.broken_by == {"box": int(apart[0].sum()), "white": later}
-    assert torch.equal(row.standing, clean.standing & ~apart[0] & ~apart[1])
+    assert torch.equal(row.robust, clean.robust & ~apart[0] & ~apart[1])

@@ -70,7 +70,7 @@ def test_the_worst_case_is_what_stands_everywhere_and_costs_what_all_cost():
         RobustnessRow("square", torch.tensor([False, True, True, False]), 0.5, 70, 0, outside=1),
     ]
     worst = worst_case(rows)
-    assert worst.standing.tolist() == [False, False, True, False]
+    assert worst.robust.tolist() == [False, False, True, False]
     assert worst.attack == "worst-case(clean fgsm square)"
     assert (worst.seconds, worst.forwards, worst.backwards) == (3.5, 82, 3)
 
@@ -78,13 +78,13 @@ def test_the_worst_case_is_what_stands_everywhere_and_costs_what_all_cost():
 @pytest.mark.parametrize("n", [1, 3])
 def test_the_worst_case_leaves_its_rows_as_they_were(n):
     rows = [row([True, True, False]), row([False, True, True]), row([False, False, False])][:n]
-    before = [r.standing.clone() for r in rows]
+    before = [r.robust.clone() for r in rows]
     worst = worst_case(rows)
-    worst.standing.fill_(True)
-    assert all(torch.equal(r.standing, b) for r, b in zip(rows, before, strict=True))
+    worst.robust.fill_(True)
+    assert all(torch.equal(r.robust, b) for r, b in zip(rows, before, strict=True))
 
 
 def test_the_worst_case_of_one_row_is_that_row():
     only = row([True, False])
-    assert torch.equal(worst_case([only]).standing, only.standing)
+    assert torch.equal(worst_case([only]).robust, only.robust)
     assert worst_case([only]).accuracy == only.accuracy

@@ -77,7 +77,7 @@ def test_a_warning_says_what_was_measured_and_what_that_means():
         SanityCheck("one", "1 of 2", True, "never said"),
         SanityCheck("two", "3 of 4", False, "believe nothing"),
     )
-    sanity = SanityReport((good,), 4, Passes(1)).also([bad])
+    sanity = SanityReport((good,), 4, Passes(1)).merge([bad])
     assert sanity.checks == (good, bad)
     assert (sanity.samples, sanity.passes) == (4, Passes(1))
     assert sanity.warnings == ["two: 3 of 4; believe nothing"]

@@ -30,7 +30,7 @@ def rows_of(net, source, split, names=NAMES, **more):
 def test_the_net_itself_sees_each_image_once_and_gives_no_gradient(net, source, split, counted):
     target, attacked = counted(net), counted(source)
     rows = rows_of(target, attacked, split)
-    n = int(rows[0].standing.sum())  # in blocks of 1, so none is padded
+    n = int(rows[0].robust.sum())  # in blocks of 1, so none is padded
     assert target.passes == (len(split) + len(NAMES) * n, 0)
     assert attacked.backwards == sum(row.backwards for row in rows)
     assert attacked.forwards + target.forwards == sum(row.forwards for row in rows)
@@ -44,14 +44,14 @@ def test_the_verdict_is_the_nets_own_on_the_images_of_the_attack_on_the_source(n
             source, images, split.labels, sample_ids=split.ids, seed=2, verdict=False
         )
         stands = net(moved.images).argmax(1) == split.labels
-        assert torch.equal(row.standing, clean.standing & stands)
-        assert 0 < int(row.standing.sum()) < int(clean.standing.sum())
+        assert torch.equal(row.robust, clean.robust & stands)
+        assert 0 < int(row.robust.sum()) < int(clean.robust.sum())
 
 
 def test_the_attack_on_the_source_runs_to_its_end(net, source, split):
     """A sample that falls early still climbs, for the net may be harder to fool than the source."""
     clean, fgsm, *_ = rows_of(net, source, split)
-    n = int(clean.standing.sum())
+    n = int(clean.robust.sum())
     assert (fgsm.forwards, fgsm.backwards) == (2 * n, n)
 
 
@@ -60,13 +60,13 @@ def test_of_an_ensemble_each_attack_runs_to_its_end_and_the_net_judges_each(net,
     monkeypatch.setitem(BUILDERS, "autoattack", lambda threat: Ensemble(parts, names=("one", "two")))
     clean, both = rows_of(net, source, split, ["autoattack"])
     images = to_float(split.images, channels_last=False)
-    stands, fell = clean.standing.clone(), []
+    stands, fell = clean.robust.clone(), []
     for part in parts:
         moved = part.run(source, images, split.labels, sample_ids=split.ids, seed=2, verdict=False)
         after = stands & (net(moved.images).argmax(1) == split.labels)
         fell.append(int(stands.sum() - after.sum()))
         stands = after
-    assert torch.equal(both.standing, stands)
+    assert torch.equal(both.robust, stands)
     assert both.broken_by == {"one": fell[0], "two": fell[1]}
     assert fell[0] > 0
 
@@ -74,15 +74,15 @@ def test_of_an_ensemble_each_attack_runs_to_its_end_and_the_net_judges_each(net,
 def test_clean_verdicts_are_the_nets_own(net, source, split):
     alone, *_ = list(evaluate(net, split, [], HOW))
     clean, *_ = rows_of(net, source, split, [])
-    assert torch.equal(clean.standing, alone.standing)
+    assert torch.equal(clean.robust, alone.robust)
 
 
 def test_a_net_as_its_own_source_stands_no_more_than_where_an_iterate_counts(net, split):
     white = list(evaluate(net, split, NAMES, HOW))
     transferred = rows_of(net, net, split)
     for here, there in zip(white, transferred, strict=True):
-        assert (there.standing | ~here.standing).all()
-    assert torch.equal(white[1].standing, transferred[1].standing)  # FGSM's one image is its end
+        assert (there.robust | ~here.robust).all()
+    assert torch.equal(white[1].robust, transferred[1].robust)  # FGSM's one image is its end
 
 
 def test_a_net_without_gradients_can_be_shown_images_of_another(net, source, split):
@@ -99,4 +99,4 @@ def test_the_images_and_verdicts_told_of_are_those_of_the_net(net, source, split
         assert torch.equal(net(images).argmax(1) != part.labels, broken)
         assert THREAT.allows(images, to_float(part.images, channels_last=False)).all()
 
-    rows_of(net, source, split, attacked=attacked)
+    rows_of(net, source, split, on_images=attacked)

@@ -23,7 +23,7 @@ def filled(file) -> VerdictMatrix:
     clean.seconds, clean.forwards = 0.5, 4
     both = verdicts.column("autoattack", "settings='ä' in=(one, line)", ["apgd-ce", "square"])
     both.verdicts[:] = torch.tensor([ROBUST, BROKEN, BROKEN, UNKNOWN])
-    both.by[1] = 1
+    both.broken_by[1] = 1
     both.seconds, both.forwards, both.backwards, both.outside = 1.25, 2**40, 99, 3
     return verdicts
 
@@ -46,22 +46,22 @@ def test_what_is_saved_comes_back(file):
         for field in ("attack", "settings", "members", "seconds", "forwards", "backwards", "outside"):
             assert getattr(column, field) == getattr(same, field), field
         assert torch.equal(column.verdicts, same.verdicts)
-        assert torch.equal(column.by, same.by)
-        assert column.verdicts.dtype == column.by.dtype == torch.int8
+        assert torch.equal(column.broken_by, same.broken_by)
+        assert column.verdicts.dtype == column.broken_by.dtype == torch.int8
     row = after.columns["autoattack"].row()
     assert row.broken_by == {"apgd-ce": 0, "square": 1}
-    assert row.standing.tolist() == [True, False, False, False]
+    assert row.robust.tolist() == [True, False, False, False]
 
 
 def test_what_came_back_can_be_written_to_and_saved_again(file):
     verdicts = read(file)
     column = verdicts.columns["autoattack"]
-    assert column.open.tolist() == [3]
+    assert column.open_rows.tolist() == [3]
     column.verdicts[3] = BROKEN
-    column.by[3] = 0
+    column.broken_by[3] = 0
     verdicts.save()
     assert read(file).columns["autoattack"].verdicts.tolist() == [1, 0, 0, 0]
-    assert read(file).columns["autoattack"].by.tolist() == [-1, 1, -1, 0]
+    assert read(file).columns["autoattack"].broken_by.tolist() == [-1, 1, -1, 0]
 
 
 def test_the_file_is_as_documented(file):

@@ -151,11 +151,11 @@ def test_attacks_of_float32_say_so_in_float64(name, net):
 def test_input_is_checked_before_the_attack(net):
     images, labels = right(net)
     attack = TorchAttack(THREAT, "PGD", steps=1)
-    with pytest.raises(InputError, match=r"labels lie in .* but the net has 5 classes"):
+    with pytest.raises(InputError, match=r"labels lie in .* but the network has 5 classes"):
         attack.run(net, images, labels + CLASSES)
     with pytest.raises(InputError, match=r"torchattacks.PGD has a start of its own: leave out start"):
         attack.run(net, images, labels, start=images)
-    with pytest.raises(InputError, match=r"logits that are no numbers \(NaN\)"):
+    with pytest.raises(InputError, match=r"NaN logits"):
         attack.run(lambda x: net(x) * float("nan"), images, labels)
 
 

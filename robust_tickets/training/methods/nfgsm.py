@@ -50,7 +50,7 @@ class NFGSM(CrossEntropyMethod):
         net, eps, bounds = nets.attack, batch.threat.eps, batch.threat.bounds
         noise = uniform(tuple(batch.images.shape[1:]), batch.ids, seed=batch.seed).mul_(2).sub_(1)
         noisy = (batch.images + (self.settings.k * eps * noise).to(batch.images)).clamp_(*bounds)
-        with attacks.inspected(net):
+        with attacks.eval_mode(net):
             gradient = input_gradient(
                 net, noisy, lambda logits: F.cross_entropy(logits, batch.labels, reduction="sum")
             )

@@ -55,7 +55,7 @@ class TRADES(Method):
         """The images that the attack on the KL divergence ends at."""
         net, ball = nets.attack, batch.threat.ball(batch.images)
         size = self.settings.rel_step * batch.threat.eps
-        with attacks.inspected(net):
+        with attacks.eval_mode(net):
             with torch.no_grad():
                 clean = F.softmax(net(batch.images), 1)
             adversarial = batch.images + _NOISE * _gaussian(batch)

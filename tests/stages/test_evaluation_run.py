@@ -1,4 +1,4 @@
-"""An evaluation that is stopped goes on where it was, and ends as if nothing had happened."""
+"""A stopped evaluation: the same command again leaves the same files, and repeats one chunk at most."""
 
 import signal
 import subprocess
@@ -17,16 +17,15 @@ from attacks import Attack
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import LineProgress, SilentProgress
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data import load
-from robust_tickets.evaluation import sanity_checks, sanity_report
+from robust_tickets.evaluation import chunks, sanity_checks, sanity_report
 from robust_tickets.models import registry
 from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import evaluate as evaluate_stage
-from robust_tickets.stages.checkpointer import CheckpointInterval
 from robust_tickets.stages.evaluation_run import EvaluationRequest
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training.checkpoint import Checkpoint
@@ -34,36 +33,45 @@ from robust_tickets.training.state import copy_state
 
 ATTACKS = ("pgd-3", "square(queries=8)", "torchattacks:CW(c=1, steps=2)")
 SILENT = Machine("cpu", SilentProgress())
-OFTEN = Machine("cpu", SilentProgress(), CheckpointInterval(minutes=0, steps=1))
-ASKED = EvaluationRequest(ATTACKS, limit=40, eps=(Eps("0.05"), Eps("0.2")))
+REQUEST = EvaluationRequest(ATTACKS, limit=40, eps=(Eps("0.05"), Eps("0.2")))
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tiny_recipe, tmp_path_factory) -> bytes:
-    """A net that was trained for a moment, judged in blocks of five: eight parts an attack."""
-    what = replace(tiny_recipe, evaluate=replace(tiny_recipe.evaluate, batch=5))
-    images = load.load(what.data)
-    net = registry.build(model_spec(what, images.spec), seed=0)
+    """A network that was trained for a moment, evaluated in batches of sixteen."""
+    recipe = replace(tiny_recipe, evaluate=replace(tiny_recipe.evaluate, batch=16))
+    images = load.load(recipe.data)
+    net = registry.build(model_spec(recipe, images.spec), seed=0)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     for _ in range(60):
         optimiser.zero_grad()
         F.cross_entropy(net(images.train.images / 255), images.train.labels).backward()
         optimiser.step()
-    rest = (recipes.to_table(what), images.fingerprint, "dense", 0, 1, 0.1, 0.1)
+    rest = (recipes.to_table(recipe), images.fingerprint, "dense", 0, 1, 0.1, 0.1)
     file = tmp_path_factory.mktemp("net") / "best.safetensors"
-    Checkpoint(copy_state(net), model_spec(what, images.spec), *rest).save(file)
+    Checkpoint(copy_state(net), model_spec(recipe, images.spec), *rest).save(file)
     return file.read_bytes()
 
 
 @pytest.fixture(autouse=True)
-def sanity(monkeypatch):
-    """Sanity checks that take no time; gives the real ones."""
-    real = sanity_checks.sanity_checks
-    monkeypatch.setattr(
-        "robust_tickets.evaluation.sanity_checks.sanity_checks",
-        lambda *_: sanity_report.SanityReport((), 40, Passes()),
-    )
-    return real
+def small_chunks(monkeypatch):
+    """Chunks of eight samples: five of them in each attack on forty."""
+    monkeypatch.setitem(chunks.CHUNK_FLOPS, "cpu", 0)
+
+
+SANITY = "robust_tickets.stages.evaluation_run.run_sanity_checks"
+
+
+@pytest.fixture(autouse=True)
+def no_sanity(monkeypatch):
+    """Sanity checks that take no time."""
+    monkeypatch.setattr(SANITY, lambda *_: sanity_report.SanityReport((), 40, Passes()))
+
+
+@pytest.fixture
+def sanity(monkeypatch, no_sanity):
+    """The real sanity checks."""
+    monkeypatch.setattr(SANITY, sanity_checks.run_sanity_checks)
 
 
 @pytest.fixture
@@ -79,9 +87,9 @@ def begin(checkpoint, tmp_path):
 
 
 def evaluate(
-    file: Path, asked: EvaluationRequest = ASKED, machine: Machine = SILENT
+    file: Path, request: EvaluationRequest = REQUEST, machine: Machine = SILENT
 ) -> evaluate_stage.EvaluationOutput:
-    return evaluate_stage.evaluate_file(file, machine, asked)
+    return evaluate_stage.evaluate_file(file, machine, request)
 
 
 def left(folder: Path) -> dict[str, object]:
@@ -125,11 +133,11 @@ def stop(monkeypatch):
     return after
 
 
-def test_whoever_is_stopped_at_any_block_goes_on_and_ends_the_same(begin, stop, whole):
+def test_stopped_at_any_block_it_ends_the_same(begin, stop, whole):
     count = stop(None)
     evaluate(begin("counted"))
     total = count[0]
-    assert total > 200
+    assert total > 150
     for k in (1, 2, 9, 20, 47, total // 3, total // 2, total - 1):
         file = begin(f"stopped-at-{k}")
         stop(k)
@@ -138,14 +146,14 @@ def test_whoever_is_stopped_at_any_block_goes_on_and_ends_the_same(begin, stop, 
         again = stop(None)
         evaluate(file)
         assert left(file.parent) == whole, k
-        assert again[0] <= total - k + 1 + 40, "at most one part of an attack is done twice"
+        assert again[0] <= total - k + 1 + 40, "one chunk at most is attacked twice"
 
 
-def test_whoever_is_stopped_again_and_again_ends_the_same(begin, stop, whole):
+def test_stopped_again_and_again_it_ends_the_same(begin, stop, whole):
     file = begin("stopped")
     stopped = 0
     while stopped < 60:
-        stop(40)  # more than any part of an attack takes
+        stop(40)  # more than any chunk takes
         try:
             evaluate(file)
         except KeyboardInterrupt:
@@ -157,72 +165,50 @@ def test_whoever_is_stopped_again_and_again_ends_the_same(begin, stop, whole):
     assert left(file.parent) == whole
 
 
-def test_what_was_killed_goes_on_too(begin, whole, tmp_path):
+KILLED = f"""
+import os, signal, sys
+from pathlib import Path
+import attacks.square
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import SilentProgress
+from robust_tickets.evaluation import chunks
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.stages.evaluate import evaluate_file
+from robust_tickets.stages.evaluation_run import EvaluationRequest
+
+queries, window_share = [0], attacks.square.window_share
+
+def dying(*arguments):
+    queries[0] += 1
+    if queries[0] == 12:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return window_share(*arguments)
+
+attacks.square.window_share = dying
+chunks.CHUNK_FLOPS["cpu"] = 0
+request = EvaluationRequest({ATTACKS!r}, limit=40, eps=(Eps("0.05"), Eps("0.2")))
+evaluate_file(Path(sys.argv[1]), Machine("cpu", SilentProgress()), request)
+"""
+
+
+def test_killed_within_a_chunk_it_ends_the_same(begin, stop, whole):
+    """In the fifth query of the second chunk of Square: seven of eight queries change a window."""
+    count = stop(None)
+    evaluate(begin("counted"))
+    total = count[0]
     file = begin("killed")
-    code = (
-        "import os, signal, sys; from pathlib import Path; "
-        "from robust_tickets.base.machine import Machine; "
-        "from robust_tickets.stages.evaluate import evaluate_file; "
-        "from robust_tickets.stages.evaluation_run import EvaluationRequest; "
-        "from robust_tickets.recipe.eps import Eps; "
-        "from robust_tickets.models.fold import FoldedNet as Folded; "
-        "from robust_tickets.base.progress import SilentProgress\n"
-        "real, asked = Folded.forward, [0]\n"
-        "def forward(net, images):\n"
-        "    asked[0] += 1\n"
-        "    if asked[0] == 150: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return real(net, images)\n"
-        "Folded.forward = forward\n"
-        f"asked_for = EvaluationRequest({ATTACKS!r}, limit=40, eps=(Eps('0.05'), Eps('0.2')))\n"
-        "evaluate_file(Path(sys.argv[1]), Machine('cpu', SilentProgress()), asked_for)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(file)])
-    assert done.returncode == -signal.SIGKILL
-    assert list(file.parent.glob("verdicts-*.npz"))
+    process = subprocess.run([sys.executable, "-c", KILLED, str(file)])
+    assert process.returncode == -signal.SIGKILL
+    (matrix,) = file.parent.glob("verdicts-*.npz")
+    with np.load(matrix) as arrays:
+        square = arrays["verdicts"][:, list(arrays["attacks"]).index(ATTACKS[1])]
+    assert 0 < (square == -1).sum() < 40
+    again = stop(None)
     evaluate(file)
     found = left(file.parent)
     found["names"] = [name for name in found["names"] if not name.endswith(".part")]
     assert found == whole
-
-
-@pytest.mark.parametrize("checked", [False, True], ids=["attacks", "checks"])
-def test_with_a_state_at_each_step_at_most_a_step_is_done_twice(
-    checked, begin, stop, sanity, monkeypatch, whole
-):
-    if checked:
-        monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", sanity)
-        asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
-    else:
-        asked = replace(ASKED, attacks=ATTACKS[:2])  # foreign attacks have no state of their own
-    count = stop(None)
-    file = begin("counted")
-    evaluate(file, asked, OFTEN)
-    total, expected = count[0], left(file.parent)
-    for k in (3, 20, 47, total // 3, total // 2, total - 1):
-        file = begin(f"stopped-at-{k}")
-        stop(k)
-        with pytest.raises(KeyboardInterrupt):
-            evaluate(file, asked, OFTEN)
-        again = stop(None)
-        evaluate(file, asked, OFTEN)
-        assert left(file.parent) == expected, k
-        # a step of few blocks, FLOPs that are counted again, and what the checks ask without attacking
-        assert again[0] <= total - k + (70 if checked else 10), k
-
-
-def test_a_damaged_state_of_an_evaluation_is_passed_over(begin, stop, whole, capsys):
-    file = begin("damaged")
-    stop(150)
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(file, machine=OFTEN)
-    older, newest = sorted(file.parent.rglob("step-*"))
-    newest.write_bytes(newest.read_bytes()[:-9])
-    stop(None)
-    said = LineProgress()
-    evaluate(file, machine=replace(OFTEN, progress=said))
-    assert f"{newest} is damaged" in capsys.readouterr().err
-    assert not older.exists()
-    assert left(file.parent) == whole
+    assert again[0] < total
 
 
 def test_rows_are_on_disk_as_soon_as_their_attack_is_done(begin, monkeypatch, whole):
@@ -231,7 +217,7 @@ def test_rows_are_on_disk_as_soon_as_their_attack_is_done(begin, monkeypatch, wh
 
     def run(attack, net, images, *arguments, **options):
         if isinstance(attack, attacks.Square) and int(options["sample_ids"][0]) != first[0]:
-            raise attacks.InputError("the net gave up")
+            raise attacks.InputError("the network gave up")
         return real(attack, net, images, *arguments, **options)
 
     net = Checkpoint.load(file).net()
@@ -256,7 +242,7 @@ def test_rows_are_on_disk_as_soon_as_their_attack_is_done(begin, monkeypatch, wh
 
 def test_more_attacks_later_leave_what_is_there(begin, whole):
     file = begin("later")
-    evaluate(file, replace(ASKED, attacks=ATTACKS[:1]))
+    evaluate(file, replace(REQUEST, attacks=ATTACKS[:1]))
     seconds = pd.read_csv(file.with_name("robustness.csv")).seconds.tolist()
     evaluate(file)
     found = left(file.parent)
@@ -270,13 +256,13 @@ def test_more_attacks_later_leave_what_is_there(begin, whole):
 
 def test_an_attack_with_other_settings_is_run_again(begin, monkeypatch):
     file = begin("settings")
-    before = evaluate(file, replace(ASKED, attacks=("pgd-3",))).rows
+    before = evaluate(file, replace(REQUEST, attacks=("pgd-3",))).rows
 
     def longer(threat: attacks.ThreatModel, steps: int = 3, rel_step: float = 0.25) -> attacks.PGD:
         return attacks.PGD(threat, steps=steps, rel_step=1.0)
 
     monkeypatch.setitem(attacks.text.BUILDERS, "pgd", longer)
-    after = evaluate(file, replace(ASKED, attacks=("pgd-3",))).rows
+    after = evaluate(file, replace(REQUEST, attacks=("pgd-3",))).rows
     assert not set(after.settings[after.attack == "pgd-3"]) & set(before.settings[before.attack == "pgd-3"])
 
 
@@ -285,7 +271,7 @@ def test_an_attack_with_other_settings_is_run_again(begin, monkeypatch):
 )
 def test_other_images_seeds_and_balls_have_matrices_of_their_own(begin, other):
     file = begin("others")
-    asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
+    asked = replace(REQUEST, eps=(Eps("0.2"),), attacks=("fgsm",))
     evaluate(file, asked)
     (first,) = file.parent.glob("verdicts-*.npz")
     before = first.read_bytes()
@@ -297,15 +283,14 @@ def test_other_images_seeds_and_balls_have_matrices_of_their_own(begin, other):
 
 def test_sanity_checks_are_kept_as_they_were_found(begin, stop, sanity, monkeypatch):
     file = begin("sanity")
-    monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", sanity)
     stop(60)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(file, replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",)))
+        evaluate(file, replace(REQUEST, eps=(Eps("0.2"),), attacks=("fgsm",)))
     assert not list(file.parent.glob("sanity-*"))
     stop(None)
-    asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
+    asked = replace(REQUEST, eps=(Eps("0.2"),), attacks=("fgsm",))
     found = evaluate(file, asked).sanity
-    monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", None)
+    monkeypatch.setattr(SANITY, None)
     assert evaluate(file, asked).sanity == found
     assert evaluate(file, replace(asked, source=file)).sanity.checks[:8] == found.checks[:8]
 
@@ -313,7 +298,7 @@ def test_sanity_checks_are_kept_as_they_were_found(begin, stop, sanity, monkeypa
 def test_the_account_of_a_stopped_evaluation_holds_all_its_parts(begin, stop):
     file, parts = begin("whole"), begin("parts")
     evaluate(file)
-    for calls in (60, 150):
+    for calls in (60, 100):
         stop(calls)
         with pytest.raises(KeyboardInterrupt):
             evaluate(parts)
@@ -327,8 +312,7 @@ def test_the_account_of_a_stopped_evaluation_holds_all_its_parts(begin, stop):
 
 def test_damaged_sanity_checks_are_said_before_any_attack_is_run(begin, sanity, monkeypatch):
     file = begin("damaged")
-    asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
-    monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", sanity)
+    asked = replace(REQUEST, eps=(Eps("0.2"),), attacks=("fgsm",))
     evaluate(file, asked)
     (kept,) = file.parent.glob("sanity-*")
     kept.write_text("{}", encoding="utf-8")
@@ -344,8 +328,8 @@ def test_the_rows_are_shown_before_the_sanity_checks_begin(begin, monkeypatch):
         assert list(shown[0].attack) == ["clean", "fgsm", "worst-case(clean fgsm)"]
         return sanity_report.SanityReport((), 40, Passes())
 
-    monkeypatch.setattr("robust_tickets.evaluation.sanity_checks.sanity_checks", checks)
-    asked = replace(ASKED, eps=(Eps("0.2"),), attacks=("fgsm",))
+    monkeypatch.setattr(SANITY, checks)
+    asked = replace(REQUEST, eps=(Eps("0.2"),), attacks=("fgsm",))
     evaluate_stage.evaluate_file(begin("shown"), Machine("cpu", SilentProgress()), asked, done=shown.append)
     assert len(shown) == 1
 
@@ -353,9 +337,9 @@ def test_the_rows_are_shown_before_the_sanity_checks_begin(begin, monkeypatch):
 def test_an_eps_written_otherwise_than_in_training_is_the_same(begin, tiny_recipe, monkeypatch):
     assert str(tiny_recipe.threat.eps) == "0.1"
     file = begin("written")
-    evaluate(file, replace(ASKED, eps=(), attacks=("fgsm",)))
+    evaluate(file, replace(REQUEST, eps=(), attacks=("fgsm",)))
     before = (file.parent / "robustness.csv").read_bytes()
     monkeypatch.setattr(attacks.FGSM, "run", None)
-    found = evaluate(file, replace(ASKED, eps=(Eps("1/10"),), attacks=("fgsm",)))
+    found = evaluate(file, replace(REQUEST, eps=(Eps("1/10"),), attacks=("fgsm",)))
     assert set(found.rows.eps) == {"0.1"}
     assert (file.parent / "robustness.csv").read_bytes() == before

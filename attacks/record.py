@@ -1,0 +1,60 @@
+"""The record of a running attack, sample by sample."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from attacks.attack import AttackResult, Task
+from attacks.blocks import Blocks
+
+
+class AttackRecord:
+    """The verdicts and images of a task while its attack runs; over restarts the image of highest loss stays.
+
+    Its methods take `rows`, int64: places of samples in the task's batch.
+    """
+
+    def __init__(self, task: Task) -> None:
+        n, device = len(task.images), task.images.device
+        self._task = task
+        self.images = task.images.clone()
+        self.broken = torch.zeros(n, dtype=torch.bool, device=device)
+        self._losses = torch.full((n,), -torch.inf, dtype=task.images.dtype, device=device)
+
+    def open_rows(self) -> Tensor:
+        """The samples that are still attacked, as rows."""
+        if self._task.stop_when_broken:
+            return (~self.broken).nonzero()[:, 0]
+        return torch.arange(len(self.images), device=self.images.device)
+
+    def restarts(self, times: int) -> Iterator[tuple[int, Tensor]]:
+        """The restarts, each with the samples that are still attacked, as rows, until none is left."""
+        for restart in range(times):
+            rows = self.open_rows()
+            if len(rows) == 0:
+                return
+            yield restart, rows
+
+    def note(self, rows: Tensor, images: Tensor, wrong: Tensor) -> Tensor:
+        """Note the samples whose images, within ball and box, are misclassified: `wrong`, bool like `rows`.
+
+        Returns the places within `rows` that go on: all of them, or those that are not broken.
+        """
+        self.broken[rows] |= wrong
+        if not self._task.stop_when_broken:
+            return torch.arange(len(rows), device=rows.device)
+        self.images[rows[wrong]] = images[wrong]
+        return (~wrong).nonzero()[:, 0]
+
+    def keep_highest(self, rows: Tensor, images: Tensor, losses: Tensor) -> None:
+        """At the end of a restart: keep its images where their losses are the highest so far."""
+        losses = losses.to(self._losses.dtype)  # a network may compute in another type than its images have
+        higher = losses > self._losses[rows]
+        self.images[rows[higher]] = images[higher]
+        self._losses[rows[higher]] = losses[higher]
+
+    def result(self, net: Blocks) -> AttackResult:
+        """The result of the attack, with the passes that the network has counted."""
+        broken = self.broken if self._task.verdict else None
+        return AttackResult(self.images, broken, net.forwards, net.backwards)
