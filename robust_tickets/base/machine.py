@@ -18,20 +18,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CheckpointInterval:
-    """How often a state is kept: whenever so many minutes, or so many steps, have passed; 0: never."""
-
-    minutes: float = 1.0
-    steps: int = 0
-
-
-@dataclass(frozen=True)
 class Machine:
-    """Where a stage runs, who watches, how often its state is kept, and how many jobs share the place."""
+    """Where a stage runs.
+
+    device: torch device.
+    progress: shows what the stage does.
+    checkpoint_minutes, checkpoint_steps: longest distance between two states of a training; 0: no limit.
+    jobs: how many stages run at the same time.
+    """
 
     device: str
     progress: Progress
-    every: CheckpointInterval = CheckpointInterval()
+    checkpoint_minutes: float = 1.0
+    checkpoint_steps: int = 0
     jobs: int = 1
 
     def prepare(self, compute: "Compute") -> None:

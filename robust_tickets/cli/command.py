@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 import tyro
 from tyro.conf import arg
 
-from robust_tickets.base.machine import CheckpointInterval, Machine
+from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import stderr_progress
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.recipe import Recipe
@@ -116,9 +116,8 @@ class Resumable(OnMachine):
 
     @property
     def machine(self) -> Machine:
-        """The machine that the flags describe, with its checkpoint interval."""
-        interval = CheckpointInterval(self.checkpoint_minutes, self.checkpoint_steps)
-        return Machine(self.device, stderr_progress(), interval)
+        """The machine that the flags describe."""
+        return Machine(self.device, stderr_progress(), self.checkpoint_minutes, self.checkpoint_steps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,8 +54,8 @@ def search(experiment: Experiment, seed: int, run: RunDirectory, machine: Machin
         files.write_json(target.ledger, {**ledger.report(), "warnings": list(result.warnings)})
 
     identity = {"recipe": recipes.to_table(experiment.recipe), "inputs": inputs, "seed": seed}
-    interval = machine.every
-    checkpointer = Checkpointer(folder.states, identity, interval.minutes, interval.steps, progress)
+    limits = machine.checkpoint_minutes, machine.checkpoint_steps
+    checkpointer = Checkpointer(folder.states, identity, *limits, progress)
     rounds = 0 if earlier is None else earlier.found.rounds
     saved = checkpointer.for_round(rounds + 1).newest()
     if earlier is not None:

@@ -66,8 +66,8 @@ def train(
         return folder
     identity = {"recipe": recipes.to_table(recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
     identity["ticket"] = ticket_hash
-    interval = machine.every
-    checkpointer = Checkpointer(folder.states, identity, interval.minutes, interval.steps, progress)
+    limits = machine.checkpoint_minutes, machine.checkpoint_steps
+    checkpointer = Checkpointer(folder.states, identity, *limits, progress)
     saved = checkpointer.newest()
     with signals.deferred():
         with ledger.measure():

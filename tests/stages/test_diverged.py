@@ -2,7 +2,7 @@
 
 import pytest
 
-from robust_tickets.base.machine import CheckpointInterval, Machine
+from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
@@ -29,24 +29,24 @@ def diverging(monkeypatch):
 
 # four steps an epoch
 @pytest.mark.parametrize(("step", "saved"), [(2, None), (4, 4), (6, 4), (9, 8)])
-@pytest.mark.parametrize(
-    "every", [CheckpointInterval(), CheckpointInterval(minutes=0), CheckpointInterval(minutes=0, steps=3)]
-)
-def test_the_state_after_the_last_whole_epoch_is_saved(step, saved, every, tiny_recipe, tmp_path, diverging):
+@pytest.mark.parametrize(("minutes", "every"), [(1, 0), (0, 0), (0, 3)])
+def test_the_state_after_the_last_whole_epoch_is_saved(
+    step, saved, minutes, every, tiny_recipe, tmp_path, diverging
+):
     experiment, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
-    machine = Machine("cpu", SilentProgress(), every)
+    machine = Machine("cpu", SilentProgress(), minutes, every)
     plan = planning.plan(tiny_recipe, "dense", experiment.spec(machine))
     diverging(step)
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):
         train.train(experiment, 0, run, machine, plan, None)
     states = sorted(tmp_path.rglob("step-*"))
-    if every == CheckpointInterval(minutes=0) or (saved is None and every.steps == 0):
+    if (minutes, every) == (0, 0) or (saved is None and every == 0):
         assert states == []  # none is to be saved, or no epoch was over
         return
     steps = [int(file.stem.removeprefix("step-")) for file in states]
     assert all(number <= step for number in steps)
     assert saved is None or saved in steps
-    if every == CheckpointInterval():
+    if minutes:
         assert steps == [saved]
     # the same command resumes there, and diverges again
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):

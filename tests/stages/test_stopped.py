@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from robust_tickets.base.machine import CheckpointInterval, Machine
+from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.runs.directory import RunDirectory
@@ -14,7 +14,7 @@ from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.training.checkpointer import Checkpointer
 
-EACH_STEP = Machine("cpu", SilentProgress(), CheckpointInterval(minutes=0, steps=1))
+EACH_STEP = Machine("cpu", SilentProgress(), checkpoint_minutes=0, checkpoint_steps=1)
 
 
 class Killed(BaseException):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.machine import CheckpointInterval, Machine
+from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import SPECS
@@ -171,7 +171,7 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
             raise Stop
 
     monkeypatch.setattr(checkpointer.Checkpointer, "save", saved)
-    machine = Machine("cpu", SilentProgress(), CheckpointInterval(0, 1))
+    machine = Machine("cpu", SilentProgress(), checkpoint_minutes=0, checkpoint_steps=1)
     for _ in range(3):
         with pytest.raises(Stop):
             search_stage.search(Experiment(recipe), 0, run, machine)

@@ -10,7 +10,7 @@ from robust_tickets.recipe.methods import METHODS
 
 METHODS["made_up"] = "made_up:MadeUp"
 
-from robust_tickets.base.machine import CheckpointInterval, Machine  # noqa: E402
+from robust_tickets.base.machine import Machine  # noqa: E402
 from robust_tickets.base.progress import SilentProgress  # noqa: E402
 from robust_tickets.cli.main import main  # noqa: E402
 from robust_tickets.recipe import recipe as recipes  # noqa: E402
@@ -54,7 +54,7 @@ def use(folder: Path) -> dict[str, object]:
     from robust_tickets.training.checkpointer import Checkpointer
 
     experiment = Experiment(recipes.load(str(folder / "tiny.toml")))
-    machine = Machine("cpu", SilentProgress(), CheckpointInterval(0, 1))
+    machine = Machine("cpu", SilentProgress(), checkpoint_minutes=0, checkpoint_steps=1)
     save = Checkpointer.save
 
     def killed(self: Checkpointer, step: int, state: dict[str, object]) -> None:
