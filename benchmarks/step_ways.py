@@ -27,7 +27,8 @@ from robust_tickets.pruning.channel_criteria import channel_scores, prune_channe
 from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.compaction import all_channels, channel_mask
 from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Compute, Evaluate, Train
 from robust_tickets.tickets.compact_net import compact_net
@@ -170,7 +171,7 @@ def _fitted(net: nn.Module, mask: Mask | None, case: Case, compute: Compute) -> 
 def _ours(way: str, name: str) -> tuple[nn.Module, Mask | None]:
     net = _net(name)
     full = Mask.full(net)
-    scores = SCORES["magnitude-over-layer-mean"](prunable(net), full)
+    scores = SCORES["magnitude-over-layer-mean"](prunable_weights(net), full)
     mask = None
     if way == MASKED:
         mask = prune(scores, full, 0.8)

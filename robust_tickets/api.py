@@ -94,7 +94,7 @@ def find_ticket(
         search = what.recipe.search
         with machine.progress.stage(f"search, seed {seed}", plan.steps) as meter:
             how = what.fit(search, plan.round_steps, seed)
-            found = search_tickets(module, dataset, search, how, Session(ledger, meter), rewind=plan.rewind)
+            found = search_tickets(module, dataset, search, how, Session(ledger, meter))
     for warning in found.warnings:
         warnings.warn(f"a warning of this search: {warning}", RobustnessWarning, stacklevel=2)
     return make_ticket(what, found, dataset, seed, ledger)

@@ -15,7 +15,8 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.cli.main import main
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe import recipe as recipes
@@ -37,7 +38,7 @@ def checkpoint_of(spec: ModelSpec, path, *, name=None):
     """A checkpoint of a ticket's net, half pruned, with BatchNorm statistics of its own."""
     net = build(spec, seed=3)
     mask = Mask.full(net)
-    mask = prune(SCORES["magnitude-over-layer-mean"](prunable(net), mask), mask, 0.5)
+    mask = prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), mask), mask, 0.5)
     Masking(net, mask, {}).mask_parameters()
     with torch.no_grad():
         for _ in range(20):

@@ -15,7 +15,7 @@ from robust_tickets.comparison import estimate as estimation
 from robust_tickets.data.dataset import SPECS, Dataset, Split, number_samples
 from robust_tickets.models import registry
 from robust_tickets.pruning.criteria import prune_round
-from robust_tickets.pruning.layer_roles import layer_roles
+from robust_tickets.pruning.layers import layer_roles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import DataName, Search, Training
@@ -123,8 +123,8 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name, factor):
     if whole.search.granularity == "channel":
         assert blocks_are_right(ticket, whole.search)
     else:
-        assert ticket.mask.kept == kept_by_hand(ticket, whole.search)
-    assert ticket.mask.kept < ticket.mask.size
+        assert ticket.mask.count == kept_by_hand(ticket, whole.search)
+    assert ticket.mask.count < ticket.mask.size
 
     training = cheap(whole.train) | {"iterations": 1, "ticket_iterations": 1}
     trained = robust_tickets.train(data=images, ticket=ticket, train=training, **own)
@@ -133,7 +133,7 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name, factor):
     assert row["passes"] == passes(whole.train.method, 1, 1)
     # dead channels are not trained
     plan = compact_net(registry.build(ticket.model, seed=0), ticket.mask, ticket.model.shape).plan
-    state, mask, init = trained.last, plan.small(ticket.mask), plan.small(ticket.init)
+    state, mask, init = trained.last, plan.narrow(ticket.mask), plan.narrow(ticket.init)
     assert all(not state[weight][~kept].any() for weight, kept in mask.items())
     assert all((state[weight] != init[weight])[kept].any() for weight, kept in mask.items())
 

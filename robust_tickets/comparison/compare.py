@@ -20,8 +20,8 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan
-from robust_tickets.tickets.controls import CONTROLS
 from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.tickets.transforms import TRANSFORMS
 from robust_tickets.training.checkpoint import Checkpoint
 
 T = TypeVar("T")
@@ -72,9 +72,9 @@ class ArmJob:
         ticket = searched = None
         if plan.from_ticket:
             ticket = self._ticket(machine)
-            if self.arm in CONTROLS:
+            if self.arm.removeprefix("ticket-") in TRANSFORMS:
                 init = experiment.other_init(what, self.seed, machine)
-                ticket = CONTROLS[self.arm](ticket, init, self.seed)
+                ticket = TRANSFORMS[self.arm.removeprefix("ticket-")](ticket, init, self.seed)
         elif plan.size:
             what = experiment.narrow_experiment(what, self._ticket(machine), plan.size, machine)
         elif self._follows_ticket:

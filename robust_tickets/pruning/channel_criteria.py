@@ -1,4 +1,4 @@
-"""The cut over channels: scores and living channels in, fewer living channels out."""
+"""Pruning of whole channels: scores and live channels in, fewer live channels out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,22 @@ from robust_tickets.pruning.mask import Mask
 
 
 def channel_scores(groups: Sequence[Group], scores: Mapping[str, Tensor], mask: Mask) -> list[Tensor]:
-    """A score for each channel: the mean score of its filters' kept weights, over the layers that make it.
+    """A score for each channel of each group, from the scores of the weights.
 
-    With magnitudes this is the filter norm of Li et al. 2017 (arXiv 1608.08710), as a mean, so that layers
-    of different filter sizes can be compared, averaged over a residual stream's layers.
+    It is the mean score of the kept weights of a channel's filters, averaged over the layers that make the
+    channel. With magnitudes this is the filter norm of Li et al. 2017 (arXiv 1608.08710), as a mean, so that
+    layers of different filter sizes can be compared.
     """
-    found = []
+    by_group = []
     for group in groups:
         by_layer = []
         for part in group.filters:
-            kept = mask[part.tensor].movedim(part.dim, 0).flatten(1).to(torch.float64)
+            entries = mask[part.tensor].movedim(part.dim, 0).flatten(1).to(torch.float64)
             values = scores[part.tensor].movedim(part.dim, 0).flatten(1).to(torch.float64)
-            mean = (values * kept).sum(1) / kept.sum(1).clamp(min=1)
-            by_layer.append(mean[part.places].mean(1))
-        found.append(torch.stack(by_layer).mean(0) if by_layer else torch.zeros(group.channels))
-    return found
+            mean = (values * entries).sum(1) / entries.sum(1).clamp(min=1)
+            by_layer.append(mean[part.indices].mean(1))
+        by_group.append(torch.stack(by_layer).mean(0) if by_layer else torch.zeros(group.channels))
+    return by_group
 
 
 @dataclass(frozen=True)
@@ -41,60 +42,64 @@ class _Block:
 
 def prune_channels(
     scores: Sequence[Tensor],
-    lives: LiveChannels,
+    live: LiveChannels,
     ratio: float,
     *,
     by_group: bool = False,
-    spare: Sequence[bool] = (),
+    ignored: Sequence[bool] = (),
     round_to: int = BLOCK,
 ) -> LiveChannels:
-    """Remove about the share `ratio` of the living channels, in blocks that leave multiples of `round_to`.
+    """Remove about a share of the live channels, those of lowest score, in blocks.
 
-    Within a group the channels of lowest score go first; as many as `round_to` (at first as many as make
-    what is left a multiple of it) that are next to go are a block, and blocks go by their mean score over
-    all groups together, or by_group the same share of each. The cut ends where the share is met as nearly
-    as blocks allow. Each group keeps its last block; those that `spare` says true of lose nothing and are
-    not counted. Ties are broken by position. Raises InputError if a score is not finite, or nothing can go.
+    scores: for each group the scores of its channels.
+    live: for each group a bool tensor, True where a channel is live.
+    ratio: share of the live channels to remove, met as nearly as blocks allow.
+    by_group: remove the share from each group; otherwise from all groups together, by the blocks' mean score.
+    ignored: for each group whether it loses nothing and is not counted; empty: none.
+    round_to: groups keep multiples of so many channels. A block is so many channels of a group, the first
+        one as many as leave a multiple. Each group keeps its last block.
+
+    Ties are broken by position. Raises InputError where a score is not finite, or nothing can be removed.
     """
-    open_ = [i for i in range(len(lives)) if not (spare and spare[i])]
-    cut = [living.clone() for living in lives]
-    for together in [[i] for i in open_] if by_group else [open_]:
-        _cut(scores, cut, ratio, together, round_to)
-    if all(torch.equal(one, other) for one, other in zip(cut, lives, strict=True)):
-        counts = ", ".join(str(int(lives[i].sum())) for i in open_)
+    candidates = [i for i in range(len(live)) if not (ignored and ignored[i])]
+    remaining = [channels.clone() for channels in live]
+    for groups in [[i] for i in candidates] if by_group else [candidates]:
+        _remove_share(scores, remaining, ratio, groups, round_to)
+    if all(torch.equal(one, other) for one, other in zip(remaining, live, strict=True)):
+        counts = ", ".join(str(int(live[i].sum())) for i in candidates)
         raise InputError(
             f"a share of {ratio:g} of the channels is less than one block of {round_to}, or would leave a "
             f"layer with less (the groups have {counts} channels): choose a wider net (model.width), another "
             f"search.ratio, {'a smaller search.round_to, ' if round_to > BLOCK else ''}fewer search.rounds, "
             "or --search.granularity weight"
         )
-    return tuple(cut)
+    return tuple(remaining)
 
 
-def _cut(
-    scores: Sequence[Tensor], cut: list[Tensor], ratio: float, together: Sequence[int], size: int
+def _remove_share(
+    scores: Sequence[Tensor], live: list[Tensor], ratio: float, groups: Sequence[int], size: int
 ) -> None:
-    """Take the share from these groups, in place."""
-    blocks = [block for i in together for block in _blocks(i, scores[i], cut[i], size)]
-    wanted = ratio * sum(int(cut[i].sum()) for i in together)
-    gone = 0
-    # within a group blocks rise, so that a stable sort takes them in order
+    """Remove the share from these groups, in place."""
+    blocks = [block for i in groups for block in _blocks(i, scores[i], live[i], size)]
+    target = ratio * sum(int(live[i].sum()) for i in groups)
+    count = 0
+    # within a group the scores of blocks rise, so that a stable sort keeps their order
     for block in sorted(blocks, key=lambda block: block.score):
-        if gone + len(block.channels) - wanted > wanted - gone:  # nearer without it
+        if count + len(block.channels) - target > target - count:  # nearer without it
             break
-        cut[block.group][block.channels] = False
-        gone += len(block.channels)
+        live[block.group][block.channels] = False
+        count += len(block.channels)
 
 
-def _blocks(group: int, scores: Tensor, living: Tensor, size: int) -> list[_Block]:
-    """What may go of a group, in blocks of so many channels, the lowest first."""
-    channels = living.nonzero()[:, 0]
-    found = scores[channels]
-    if not bool(found.isfinite().all()):
+def _blocks(group: int, scores: Tensor, live: Tensor, size: int) -> list[_Block]:
+    """The blocks of a group that may be removed, the lowest scores first."""
+    channels = live.nonzero()[:, 0]
+    values = scores[channels]
+    if not bool(values.isfinite().all()):
         raise InputError(
             "weights are not finite, so nothing can be pruned: the training diverged; lower search.lr"
         )
-    order = channels[torch.sort(found, stable=True).indices]
+    order = channels[torch.sort(values, stable=True).indices]
     first = len(order) % size
     sizes = [first] if first else []
     sizes += [size] * (len(order) // size)

@@ -1,4 +1,4 @@
-"""Which channels of a net belong together: what has to go from every tensor where a channel goes."""
+"""Channel groups of a network: channels that can only be removed together, from every tensor they lie in."""
 
 import copy
 import warnings
@@ -13,64 +13,70 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from robust_tickets.base.errors import InputError
-
-Shape = tuple[int, int, int]
+from robust_tickets.pruning.layers import Shape
 
 
 @dataclass(frozen=True)
 class Part:
-    """Where the channels of a group lie in a tensor of the net: channel c at `places[c]` along `dim`.
+    """Where the channels of a group lie in one tensor of the network.
 
-    `places` is (channels, k): behind a flattened feature map a channel has k = H x W inputs.
+    tensor: name of the parameter or buffer.
+    dim: its dimension along which they lie.
+    indices: int64 (channels, k), the k indices of each channel along it; behind a flattened feature map a
+        channel has k = H x W inputs.
     """
 
     tensor: str
     dim: int
-    places: Tensor
+    indices: Tensor
 
 
 @dataclass(frozen=True)
 class Group:
-    """Channels that can only go together, as those of all layers that are added to one residual stream.
+    """Channels that can only be removed together, as those of all layers added to one residual stream.
 
-    `filters` are the weights that make them, `along` what else they have (biases, BatchNorms), `readers` the
-    weights that read them; each is in the order of the net. `obstacle` says why the channels have to stay, as
-    a layer and what keeps it from being narrowed; "" where they need not. `name` is the first weight that
-    makes them.
+    name: the first weight that makes them.
+    channels: how many they are.
+    filters: parts of the weights that make them.
+    companions: parts of what else belongs to them, biases and BatchNorms.
+    readers: parts of the weights that read them.
+    obstacle: why they cannot be removed, as a layer and a reason; "" where they can.
+
+    Parts are in the order of the network's state dict.
     """
 
     name: str
     channels: int
     filters: tuple[Part, ...]
-    along: tuple[Part, ...]
+    companions: tuple[Part, ...]
     readers: tuple[Part, ...]
     obstacle: str = ""
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Everything of the net that they lie in."""
-        return self.filters + self.along + self.readers
+        """All parts of the network in which they lie."""
+        return self.filters + self.companions + self.readers
 
 
 def channel_groups(net: nn.Module, shape: Shape) -> list[Group]:
-    """The groups of a net's channels, in the order of its parameters; what nothing reads, as logits, is none.
+    """The channel groups of a network, in the order of its parameters; logits, which nothing reads, are none.
 
     They follow torch-pruning's dependency graph (Fang et al. 2023, "DepGraph: Towards Any Structural
-    Pruning"), traced with an image (C, H, W). A group that reaches what cannot be narrowed has an obstacle.
-    Raises InputError for a net that cannot be traced.
+    Pruning"), traced with an image (C, H, W). A group with a part that cannot be narrowed has an obstacle.
+    Raises InputError for a network that cannot be traced.
     """
     twin = copy.deepcopy(net).eval().requires_grad_(True)
     try:
-        return _traced(twin, shape)
-    except Exception as error:  # the tracer raises whatever the net's own code leads it to
+        return _trace(twin, shape)
+    except Exception as error:  # the tracer raises whatever the network's own code makes it raise
         raise InputError(
-            f"the channels of the net cannot be followed ({type(error).__name__}: {error}): prune weights "
+            f"the channels of the network cannot be traced ({type(error).__name__}: {error}): prune weights "
             "instead, --search.granularity weight"
         ) from error
 
 
-def _traced(net: nn.Module, shape: Shape) -> list[Group]:
-    import torch_pruning  # here, as most trainings have no need of it
+def _trace(net: nn.Module, shape: Shape) -> list[Group]:
+    import torch_pruning  # slow to import, and needed by few trainings
 
     like = next(net.parameters())
     image = torch.zeros((1, *shape), dtype=like.dtype, device=like.device)
@@ -79,16 +85,15 @@ def _traced(net: nn.Module, shape: Shape) -> list[Group]:
         graph = torch_pruning.DependencyGraph().build_dependency(net, image, verbose=False)
         groups = list(graph.get_all_groups(root_module_types=[_ConvNd, nn.Linear]))
     names = {id(module): name for name, module in net.named_modules()}
-    shared = _shared(net)
+    shared = _shared_layers(net)
     order = {name: i for i, name in enumerate(net.state_dict())}
-    made = (_group(graph, items, names, shared, order) for items in groups)
-    found = [group for group in made if group.readers or group.obstacle]
-    return sorted(found, key=lambda group: order[group.name])
+    converted = (_group(graph, items, names, shared, order) for items in groups)
+    return sorted((g for g in converted if g.readers or g.obstacle), key=lambda group: order[group.name])
 
 
 def _group(graph: Any, items: Any, names: dict[int, str], shared: set[str], order: dict[str, int]) -> Group:
-    """A group of torch-pruning's as ours."""
-    parts: dict[str, list[Part]] = {"filters": [], "along": [], "readers": []}
+    """Convert a group of torch-pruning's."""
+    parts: dict[str, list[Part]] = {"filters": [], "companions": [], "readers": []}
     obstacle, channels = "", len(items[0].idxs)
     for item in items:
         module = item.dep.target.module
@@ -99,47 +104,48 @@ def _group(graph: Any, items: Any, names: dict[int, str], shared: set[str], orde
             obstacle = obstacle or f"{kind.strip('_')} is among what reads them"
             continue
         name, out = names[id(module)], graph.is_out_channel_pruning_fn(item.dep.handler)
-        places = _places(item.idxs, item.root_idxs, channels)
-        why = "" if places is not None else "channels are mixed before it"
-        why = why or _unable(module) or ("its weights are another layer's too" if name in shared else "")
-        if why or places is None:
-            obstacle = obstacle or f"{name} ({kind}): {why}"
+        indices = _indices(item.idxs, item.root_idxs, channels)
+        reason = "" if indices is not None else "channels are mixed before it"
+        reason = reason or _layer_obstacle(module)
+        reason = reason or ("its weights are another layer's too" if name in shared else "")
+        if reason or indices is None:
+            obstacle = obstacle or f"{name} ({kind}): {reason}"
             continue
-        for what, part in _parts(module, name, places, out):
-            parts[what].append(part)
+        for role, part in _parts(module, name, indices, out):
+            parts[role].append(part)
     if not parts["filters"]:
         obstacle = obstacle or "no filter makes them, as they are the image's own"
-    ordered = {what: tuple(sorted(of, key=lambda part: order[part.tensor])) for what, of in parts.items()}
+    ordered = {role: tuple(sorted(of, key=lambda part: order[part.tensor])) for role, of in parts.items()}
     root = f"{names[id(items[0].dep.target.module)]}.weight"
     name = ordered["filters"][0].tensor if ordered["filters"] else root
     return Group(name, channels, **ordered, obstacle=obstacle)
 
 
-def _parts(module: nn.Module, name: str, places: Tensor, out: bool) -> Iterator[tuple[str, Part]]:
-    """Where channels lie in a layer, as what it makes (out) or what it reads."""
+def _parts(module: nn.Module, name: str, indices: Tensor, out: bool) -> Iterator[tuple[str, Part]]:
+    """The parts of a layer in which channels lie, with their roles; `out`: the layer makes the channels."""
     tensors = {n: t for n, t in (*module.named_parameters(), *module.named_buffers()) if t.ndim}
     if isinstance(module, _BatchNorm) or (isinstance(module, _ConvNd) and module.groups > 1):
-        # what a depthwise convolution reads is what it makes
-        yield from (("along", Part(f"{name}.{n}", 0, places)) for n in tensors)
+        # a depthwise convolution makes the channels that it reads
+        yield from (("companions", Part(f"{name}.{n}", 0, indices)) for n in tensors)
     elif not out:
-        yield "readers", Part(f"{name}.weight", 1, places)
+        yield "readers", Part(f"{name}.weight", 1, indices)
     else:
-        yield "filters", Part(f"{name}.weight", 0, places)
+        yield "filters", Part(f"{name}.weight", 0, indices)
         if "bias" in tensors:
-            yield "along", Part(f"{name}.bias", 0, places)
+            yield "companions", Part(f"{name}.bias", 0, indices)
 
 
-def _places(positions: list[int], channels_of: list[int], channels: int) -> Tensor | None:
-    """(channels, k) places from each position's channel; None where channels have not equally many."""
+def _indices(indices: list[int], channels_of: list[int], channels: int) -> Tensor | None:
+    """(channels, k) indices by channel, from each index's channel; None where k differs among channels."""
     by_channel: list[list[int]] = [[] for _ in range(channels)]
-    for position, channel in zip(positions, channels_of, strict=True):
-        by_channel[channel].append(position)
-    if not by_channel[0] or len({len(places) for places in by_channel}) > 1:
+    for index, channel in zip(indices, channels_of, strict=True):
+        by_channel[channel].append(index)
+    if not by_channel[0] or len({len(of) for of in by_channel}) > 1:
         return None
     return torch.tensor(by_channel)
 
 
-def _unable(module: nn.Module) -> str:
+def _layer_obstacle(module: nn.Module) -> str:
     """Why a layer cannot be narrowed; "" where it can."""
     if isinstance(module, _ConvNd):
         if module.transposed:
@@ -150,7 +156,7 @@ def _unable(module: nn.Module) -> str:
     return "" if isinstance(module, (nn.Linear, _BatchNorm)) else "layers of this kind are not narrowed"
 
 
-def _shared(net: nn.Module) -> set[str]:
-    """Layers whose parameters stand in the net under several names."""
+def _shared_layers(net: nn.Module) -> set[str]:
+    """Layers with a parameter that the network has under several names."""
     owners = Counter(id(p) for _, p in net.named_parameters(remove_duplicate=False))
     return {name for name, m in net.named_modules() if any(owners[id(p)] > 1 for p in m.parameters(False))}

@@ -1,4 +1,4 @@
-"""Channels that died whole, and the net without them."""
+"""Dead channels, and the plan of the network without them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from robust_tickets.pruning.channel_groups import Group, Part
 from robust_tickets.pruning.mask import Mask
 
 BLOCK = 8
-"""Channels are kept in multiples of so many: what vector units like."""
+"""Layers keep multiples of so many channels, which suits vector units."""
 
 LiveChannels = tuple[Tensor, ...]
-"""For each group a bool tensor, True where a channel is kept."""
+"""For each group a bool tensor, True where a channel is live."""
 
 
 def all_channels(groups: Sequence[Group]) -> LiveChannels:
@@ -22,119 +22,122 @@ def all_channels(groups: Sequence[Group]) -> LiveChannels:
 
 
 def live_channels(groups: Sequence[Group], mask: Mask) -> LiveChannels:
-    """The channels that a mask leaves.
+    """The channels that are live under a mask.
 
-    A channel is dead where its filters are pruned whole, or all that reads it is, dead channels' own filters
-    apart. Groups with an obstacle keep theirs, and dead channels that would leave a group with other than a
-    multiple of 8 stay, the first ones.
+    A channel is dead where all weights of its filters are pruned, or all weights that read it, those in the
+    filters of dead channels not counted. Groups with an obstacle keep all channels. The first dead channels
+    of a group stay where it would otherwise have other than a multiple of 8.
     """
-    kept = {name: mask[name].clone() for name in mask}
-    found = list(all_channels(groups))
+    entries = {name: mask[name].clone() for name in mask}
+    live = list(all_channels(groups))
     changed = True
     while changed:
         changed = False
         for i, group in enumerate(groups):
             if group.obstacle:
                 continue
-            lives = _any(kept, group.filters, group.channels) & _any(kept, group.readers, group.channels)
-            if bool((found[i] & ~lives).any()):
-                found[i] &= lives
+            useful = _any(entries, group.filters, group.channels) & _any(
+                entries, group.readers, group.channels
+            )
+            if bool((live[i] & ~useful).any()):
+                live[i] &= useful
                 for part in group.filters:  # what only dead channels read dies with them
-                    kept[part.tensor][part.places[~found[i]].flatten()] = False
+                    entries[part.tensor][part.indices[~live[i]].flatten()] = False
                 changed = True
-    return tuple(_rounded(lives) for lives in found)
+    return tuple(_round_up(channels) for channels in live)
 
 
-def _any(kept: Mapping[str, Tensor], parts: Sequence[Part], channels: int) -> Tensor:
+def _any(entries: Mapping[str, Tensor], parts: Sequence[Part], channels: int) -> Tensor:
     """Which channels have a kept weight in any of the parts."""
-    lives = torch.zeros(channels, dtype=torch.bool)
+    live = torch.zeros(channels, dtype=torch.bool)
     for part in parts:
-        along = kept[part.tensor].movedim(part.dim, 0).flatten(1).any(1)
-        lives |= along[part.places].any(1)
-    return lives
+        by_index = entries[part.tensor].movedim(part.dim, 0).flatten(1).any(1)
+        live |= by_index[part.indices].any(1)
+    return live
 
 
-def _rounded(lives: Tensor) -> Tensor:
-    """As many more of the dead, by position, as a multiple of 8 takes, or all."""
-    wanted = min(len(lives), max(BLOCK, -(-int(lives.sum()) // BLOCK) * BLOCK))
-    lives = lives.clone()
-    lives[(~lives).nonzero()[:, 0][: wanted - int(lives.sum())]] = True
-    return lives
+def _round_up(live: Tensor) -> Tensor:
+    """The live channels, and as many of the first dead ones as a multiple of 8 takes, or all."""
+    target = min(len(live), max(BLOCK, -(-int(live.sum()) // BLOCK) * BLOCK))
+    live = live.clone()
+    live[(~live).nonzero()[:, 0][: target - int(live.sum())]] = True
+    return live
 
 
 def companion_masks(
     groups: Sequence[Group], mask: Mask, parameters: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Masks of the biases, gammas and betas of channels whose filters are pruned whole: what else would go on
-    being sent from there.
+    """Masks of the biases, gammas and betas of channels without filters, which would still send a constant.
+
+    parameters: those of the network, by name.
     """
-    kept = dict(mask.items())
-    extra: dict[str, Tensor] = {}
+    entries = dict(mask.items())
+    masks: dict[str, Tensor] = {}
     for group in groups:
-        dead = ~_any(kept, group.filters, group.channels)
+        dead = ~_any(entries, group.filters, group.channels)
         if group.obstacle or not bool(dead.any()):
             continue
-        for part in group.along:
-            if part.tensor in parameters and part.tensor not in kept:
+        for part in group.companions:
+            if part.tensor in parameters and part.tensor not in entries:
                 full = torch.ones(parameters[part.tensor].shape, dtype=torch.bool)
-                whole = extra.setdefault(part.tensor, full)
-                whole[part.places[dead].flatten()] = False
-    return extra
+                masks.setdefault(part.tensor, full)[part.indices[dead].flatten()] = False
+    return masks
 
 
-def channel_mask(groups: Sequence[Group], lives: LiveChannels, full: Mask) -> Mask:
-    """The mask in which all that belongs to a dead channel is pruned, and nothing else."""
-    kept = {name: mask.clone() for name, mask in full.items()}
-    for group, living in zip(groups, lives, strict=True):
+def channel_mask(groups: Sequence[Group], live: LiveChannels, full: Mask) -> Mask:
+    """The mask that prunes every weight of a dead channel, and nothing else."""
+    entries = {name: entry.clone() for name, entry in full.items()}
+    for group, channels in zip(groups, live, strict=True):
         for part in group.parts:
-            if part.tensor in kept:
-                kept[part.tensor].index_fill_(part.dim, part.places[~living].flatten(), False)
-    return Mask(kept)
+            if part.tensor in entries:
+                entries[part.tensor].index_fill_(part.dim, part.indices[~channels].flatten(), False)
+    return Mask(entries)
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """What stays of a net: for each tensor that shrinks, the places kept along each of its dimensions.
+    """Which part of each tensor of a network stays when its dead channels are removed.
 
-    `removed` channels of `channels` go.
+    indices: for each tensor that shrinks, the indices that stay along each of its shrinking dimensions.
+    removed_channels: number of channels that are removed.
+    channels: number of channels that there were.
     """
 
-    kept: dict[str, dict[int, Tensor]]
-    removed: int
+    indices: dict[str, dict[int, Tensor]]
+    removed_channels: int
     channels: int
 
-    def small(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The state dict, or the mask, of the small net."""
-        return {name: self._narrow(name, tensor) for name, tensor in state.items()}
+    def narrow(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state dict, or the mask, of the small network from that of the whole one."""
+        return {name: self._narrow_tensor(name, tensor) for name, tensor in state.items()}
 
-    def whole(self, small: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict of the whole net: `like`, with what the small net has put where it came from."""
-        state = {name: tensor.clone() for name, tensor in like.items()}
+    def widen(self, small: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state dict `whole` with the values of the small network put where they came from."""
+        state = {name: tensor.clone() for name, tensor in whole.items()}
         for name, tensor in small.items():
-            kept = self.kept.get(name)
-            if kept is None:
+            if name not in self.indices:
                 state[name] = tensor.clone()
                 continue
-            index = [kept.get(dim, torch.arange(n)) for dim, n in enumerate(state[name].shape)]
+            dims = enumerate(state[name].shape)
+            index = [self.indices[name].get(dim, torch.arange(n)) for dim, n in dims]
             state[name][torch.meshgrid(*index, indexing="ij")] = tensor
         return state
 
-    def _narrow(self, name: str, tensor: Tensor) -> Tensor:
-        for dim, places in self.kept.get(name, {}).items():
-            tensor = tensor.index_select(dim, places.to(tensor.device))
+    def _narrow_tensor(self, name: str, tensor: Tensor) -> Tensor:
+        for dim, indices in self.indices.get(name, {}).items():
+            tensor = tensor.index_select(dim, indices.to(tensor.device))
         return tensor
 
 
-def plan_compaction(groups: Sequence[Group], lives: LiveChannels, state: Mapping[str, Tensor]) -> Compaction:
-    """What stays where only these channels do, of a net with this state dict."""
+def plan_compaction(groups: Sequence[Group], live: LiveChannels, state: Mapping[str, Tensor]) -> Compaction:
+    """The compaction of a network with this state dict to its live channels."""
     stays: dict[str, dict[int, Tensor]] = {}
-    for group, living in zip(groups, lives, strict=True):
-        if bool(living.all()):
+    for group, channels in zip(groups, live, strict=True):
+        if bool(channels.all()):
             continue
         for part in group.parts:
-            whole = torch.ones(state[part.tensor].shape[part.dim], dtype=torch.bool)
-            kept = stays.setdefault(part.tensor, {}).setdefault(part.dim, whole)
-            kept[part.places[~living].flatten()] = False
-    places = {name: {d: k.nonzero()[:, 0] for d, k in dims.items()} for name, dims in stays.items()}
-    removed = sum(int((~living).sum()) for living in lives)
-    return Compaction(places, removed, sum(map(len, lives)))
+            full = torch.ones(state[part.tensor].shape[part.dim], dtype=torch.bool)
+            along = stays.setdefault(part.tensor, {}).setdefault(part.dim, full)
+            along[part.indices[~channels].flatten()] = False
+    indices = {name: {dim: s.nonzero()[:, 0] for dim, s in dims.items()} for name, dims in stays.items()}
+    return Compaction(indices, sum(int((~channels).sum()) for channels in live), sum(map(len, live)))

@@ -1,4 +1,4 @@
-"""Layer densities for masks that are drawn at random."""
+"""Layer densities of random masks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,7 @@ def _erdos_renyi(shape: Shape) -> float:
 
 
 def _erdos_renyi_kernel(shape: Shape) -> float:
-    """The same with the sides of the kernel, (in + out + h + w) / (in * out * h * w): Evci et al. 2020,
-    section 3.
-    """
+    """(in + out + h + w) / (in * out * h * w), with the kernel's sides: Evci et al. 2020, section 3."""
     return sum(shape) / math.prod(shape)
 
 
@@ -33,12 +31,11 @@ DENSITIES: dict[str, Callable[[Shape], float]] = {
     "er": _erdos_renyi,
     "erk": _erdos_renyi_kernel,
 }
-"""What a layer's density is proportional to, by a weight's shape (out, in, ...), under the names that recipes
-use."""
+"""A function of a weight's shape (out, in, ...) to which the layer's density is proportional, by name."""
 
 
-def layer_counts(shapes: Mapping[str, Shape], kept: int, kind: str) -> dict[str, int]:
-    """How many weights each layer keeps: `kept` in all.
+def layer_counts(shapes: Mapping[str, Shape], count: int, kind: str) -> dict[str, int]:
+    """How many weights each layer keeps, `count` in all.
 
     Densities are proportional to `DENSITIES[kind]`; where that is more than a layer has, the layer stays
     whole and the others share the rest (Evci et al. 2020). Fractions are rounded by largest remainder, ties
@@ -49,7 +46,7 @@ def layer_counts(shapes: Mapping[str, Shape], kept: int, kind: str) -> dict[str,
     whole: set[str] = set()
     while True:
         rest = [name for name in shapes if name not in whole]
-        left = kept - sum(sizes[name] for name in whole)
+        left = count - sum(sizes[name] for name in whole)
         factor = left / sum(raw[name] for name in rest) if rest else 0.0
         full = {name for name in rest if factor * raw[name] >= sizes[name]}
         if not full:
@@ -58,10 +55,10 @@ def layer_counts(shapes: Mapping[str, Shape], kept: int, kind: str) -> dict[str,
     exact = {name: sizes[name] if name in whole else factor * raw[name] for name in shapes}
     counts = {name: math.floor(x) for name, x in exact.items()}
     by_remainder = sorted(rest, key=lambda name: counts[name] - exact[name])
-    for name in by_remainder[: kept - sum(counts.values())]:
+    for name in by_remainder[: count - sum(counts.values())]:
         counts[name] += 1
-    for name, count in counts.items():
-        if count == 0:
+    for name in counts:
+        if counts[name] == 0:
             raise InputError(
                 f"densities {kind} leave nothing of {name}: of its {sizes[name]} weights a share of "
                 f"{exact[name] / sizes[name]:.2g} is less than one; lower search.ratio, choose other "
@@ -70,19 +67,21 @@ def layer_counts(shapes: Mapping[str, Shape], kept: int, kind: str) -> dict[str,
     return counts
 
 
-def random_mask(full: Mask, ratio: float, kind: str, seed: int, spare: frozenset[str]) -> Mask:
-    """A mask that removes the share `ratio` of the weights, at places drawn from the seed.
+def random_mask(full: Mask, ratio: float, kind: str, seed: int, ignored: frozenset[str]) -> Mask:
+    """A mask that removes a share of the weights at positions drawn from the seed.
 
-    The layers in `spare` stay whole, and their weights are not counted. Raises InputError as `layer_counts`.
+    full: the mask in which nothing is pruned.
+    ratio: share of the weights to remove, those of the `ignored` layers not counted; these stay whole.
+    kind: name of the layers' densities.
+
+    Raises InputError as `layer_counts` does.
     """
-    shapes = {name: tuple(full[name].shape) for name in full if name not in spare}
+    shapes = {name: tuple(full[name].shape) for name in full if name not in ignored}
     total = sum(map(math.prod, shapes.values()))
     counts = layer_counts(shapes, total - round(ratio * total), kind)
     generator = mask_generator(seed)
-    drawn = {name: torch.randperm(full[name].numel(), generator=generator) for name in shapes}
-    return Mask(
-        {
-            name: (drawn[name] < counts[name]).reshape(full[name].shape) if name in counts else full[name]
-            for name in full
-        }
-    )
+    entries = dict(full.items())
+    for name, count in counts.items():
+        order = torch.randperm(full[name].numel(), generator=generator)
+        entries[name] = (order < count).reshape(full[name].shape)
+    return Mask(entries)

@@ -1,4 +1,4 @@
-"""A mask at work on a net, and on all that goes with the channels that it prunes whole."""
+"""A mask applied to a network in training, with the biases and BatchNorms of the filters that it removes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,94 +7,91 @@ from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import foldable_batchnorms
-from robust_tickets.pruning.channel_groups import Shape, channel_groups
+from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.compaction import companion_masks
+from robust_tickets.pruning.layers import Shape
 from robust_tickets.pruning.mask import Mask
 
 
 def masking_for(net: nn.Module, mask: Mask, shape: Shape) -> "Masking":
-    """The masking of a net for images (C, H, W). Raises InputError for a mask that does not fit."""
+    """The masking of a network for images (C, H, W). Raises InputError for a mask that does not fit."""
     mask.check_fits(net)
     try:
-        groups = channel_groups(net, shape) if mask.any_dead else []
-    except InputError:  # a net that cannot be followed: what stands right behind its convolutions is known
+        groups = channel_groups(net, shape) if mask.has_dead_channels else []
+    except InputError:  # of a network that cannot be traced, the BatchNorms behind convolutions are known
         groups = []
-    along = companion_masks(groups, mask, dict(net.named_parameters()))
-    return Masking(net, mask, foldable_batchnorms(net), along)
+    companions = companion_masks(groups, mask, dict(net.named_parameters()))
+    return Masking(net, mask, foldable_batchnorms(net), companions)
 
 
 class Masking:
-    """A mask at work on one net: gradients before the optimiser's step, parameters after it.
+    """Applies a mask to one network: to gradients before the optimiser's step, to parameters after it.
 
-    Masking the gradients too keeps momentum from ever holding a pruned weight, and masking the parameters
-    makes pruned entries exactly 0.0 whatever the optimiser does. `norms` (layer -> BatchNorm behind it) says
-    what else belongs to a filter: where one dies whole, its bias, gamma and beta are masked too, as it would
-    otherwise still send a constant forward; `along` has masks of more parameters that go with them.
+    With masked gradients momentum never holds a pruned weight; with masked parameters pruned entries are
+    exactly 0.0 whatever the optimiser does.
+
+    net: the network.
+    mask: its mask.
+    norms: layer -> BatchNorm behind it. A filter that is pruned whole would still send a constant forward, so
+        its bias, gamma and beta are masked too.
+    companions: further parameters to mask, by name.
     """
 
     def __init__(
-        self, net: nn.Module, mask: Mask, norms: Mapping[str, str], along: Mapping[str, Tensor] = {}
+        self, net: nn.Module, mask: Mask, norms: Mapping[str, str], companions: Mapping[str, Tensor] = {}
     ) -> None:
         mask.check_fits(net)
         parameters = dict(net.named_parameters())
-        kept = dict(mask.items())
-        kept |= dead_filters(mask, norms, parameters)
-        kept |= {name: kept.get(name, lives) & lives for name, lives in along.items()}
-        # a mask of the parameter's own type and memory format, so that multiplying is one pass over memory
-        pairs = [(parameters[name], _like(keep, parameters[name])) for name, keep in kept.items()]
-        self._parameters: list[Tensor] = [parameter for parameter, _ in pairs]
-        self._masks = [keep for _, keep in pairs]
+        masks = dict(mask.items()) | dead_filter_masks(mask, norms, parameters)
+        masks |= {name: masks.get(name, live) & live for name, live in companions.items()}
+        self._parameters: list[Tensor] = [parameters[name] for name in masks]
+        # in the parameter's own type and memory format, so that multiplying is one pass over memory
+        self._masks = [
+            torch.empty_like(parameters[name], requires_grad=False).copy_(entries)
+            for name, entries in masks.items()
+        ]
 
     @property
-    def pruned(self) -> int:
-        """How many parameters are held at zero, those that go with dead filters included."""
+    def zeros(self) -> int:
+        """Number of parameters held at zero, companions of dead filters included."""
         return sum(int((mask == 0).sum()) for mask in self._masks)
 
     @torch.no_grad()
     def mask_gradients(self) -> None:
         """Set the gradients of pruned entries to zero."""
-        found = [
+        pairs = [
             (p.grad, m) for p, m in zip(self._parameters, self._masks, strict=True) if p.grad is not None
         ]
-        if found:
-            _multiply([gradient for gradient, _ in found], [mask for _, mask in found])
+        if pairs:
+            torch._foreach_mul_([gradient for gradient, _ in pairs], [mask for _, mask in pairs])
 
     @torch.no_grad()
     def mask_parameters(self) -> None:
         """Set pruned entries to zero."""
-        _multiply(self._parameters, self._masks)
+        torch._foreach_mul_(self._parameters, self._masks)
 
     @torch.no_grad()
     def check(self) -> None:
-        """Raise InputError if a pruned entry is not exactly zero, as where the net writes its own weights."""
+        """Raise InputError where a pruned entry is not exactly zero, as if the network wrote its weights."""
         for parameter, mask in zip(self._parameters, self._masks, strict=True):
-            alive = int(((mask == 0) & (parameter != 0)).sum())
-            if alive:
+            revived = int(((mask == 0) & (parameter != 0)).sum())
+            if revived:
                 raise InputError(
-                    f"{alive} pruned weights are no longer zero, in a layer of {tuple(parameter.shape)}: "
-                    "something besides the optimiser changes the net's weights; let it leave them alone"
+                    f"{revived} pruned weights are no longer zero, in a layer of {tuple(parameter.shape)}: "
+                    "something besides the optimiser changes the network's weights; let it leave them alone"
                 )
 
 
-def dead_filters(mask: Mask, norms: Mapping[str, str], parameters: Iterable[str]) -> dict[str, Tensor]:
-    """Masks (one entry a filter) of the biases, gammas and betas that go with filters that died whole."""
+def dead_filter_masks(mask: Mask, norms: Mapping[str, str], parameters: Iterable[str]) -> dict[str, Tensor]:
+    """Masks (one entry a filter) of the biases, gammas and betas of filters that are pruned whole."""
     names = set(parameters)
-    extra: dict[str, Tensor] = {}
-    for weight, kept in mask.items():
-        alive = kept.flatten(1).any(1)
-        if bool(alive.all()):
+    masks: dict[str, Tensor] = {}
+    for weight, entries in mask.items():
+        live = entries.flatten(1).any(1)
+        if bool(live.all()):
             continue
         layer = weight.removesuffix(".weight")
         norm = norms.get(layer)
         companions = [f"{layer}.bias"] + ([f"{norm}.weight", f"{norm}.bias"] if norm is not None else [])
-        extra |= {name: alive for name in companions if name in names}
-    return extra
-
-
-def _multiply(tensors: list[Tensor], masks: list[Tensor]) -> None:
-    """Multiply in place, all of them in one call."""
-    torch._foreach_mul_(tensors, masks)
-
-
-def _like(keep: Tensor, parameter: nn.Parameter) -> Tensor:
-    return torch.empty_like(parameter, requires_grad=False).copy_(keep)
+        masks |= {name: live for name in companions if name in names}
+    return masks

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from tyro.conf import arg
 
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.methods import METHODS, method_class, method_help
+from robust_tickets.recipe.methods import METHODS, method_class
+from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_method_class
+from robust_tickets.recipe.registry import first_lines
 from robust_tickets.recipe.schema import Count, CountOrZero, NotNegative, Positive, Range, Share, ShareOrZero
 
 DataName = Literal["digits", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "folder", "own"]
 Optimiser = Literal["sgd", "adam"]
 Schedule = Literal["step", "constant", "cosine", "cyclic"]
 Scores = Literal["magnitude", "magnitude-over-layer-mean"]
-PruningMethodName = Literal["imp", "snip", "random"]
 Granularity = Literal["weight", "channel"]
-Densities = Literal["uniform", "er", "erk"]
 TicketArm = Literal["ticket", "ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net", "random"]
 NarrowArm = Literal["dense-narrow-flops", "dense-narrow-weights"]
 Arm = Literal[
@@ -39,9 +39,6 @@ NARROW_ARMS: tuple[str, ...] = get_args(NarrowArm)
 
 FIRST_STAGE = "dense-staged-first"
 """What dense-staged trains before its own stage: a folder beside the arms', charged to it."""
-
-QUEUE = 4
-"""Earlier masks that a search's newest is held against (You et al. 2020 keep the last five in all)."""
 
 NETS = (
     "lenet-300-100",
@@ -127,17 +124,25 @@ if TYPE_CHECKING:
 
         method: str = "pgd"
 
+    @dataclass(frozen=True)
+    class PruningMethodFields:
+        """Which pruning method, and the settings of each: `pruning_method`, `random`, ..."""
+
+        pruning_method: str = "imp"
+
 else:
+
+    def _fields_of(field, default, classes):
+        """Dataclass fields: that which names a method, and the settings of the methods that have any."""
+        names = Annotated[Literal[tuple(classes)], arg(help=first_lines(classes))]
+        settings = [(n, cls.Settings, cls.Settings()) for n, cls in classes.items() if fields(cls.Settings)]
+        return [(field, names, default), *settings]
+
     MethodName = Literal[tuple(METHODS)]
-    _SETTINGS = {name: method_class(name).Settings for name in METHODS}
-    MethodFields = make_dataclass(
-        "MethodFields",
-        [
-            ("method", Annotated[MethodName, arg(help=method_help())], "pgd"),
-            *((name, cls, cls()) for name, cls in _SETTINGS.items() if fields(cls)),
-        ],
-        frozen=True,
-    )
+    _methods = _fields_of("method", "pgd", {n: method_class(n) for n in METHODS})
+    MethodFields = make_dataclass("MethodFields", _methods, frozen=True)
+    _methods = _fields_of("pruning_method", "imp", {n: pruning_method_class(n) for n in PRUNING_METHODS})
+    PruningMethodFields = make_dataclass("PruningMethodFields", _methods, frozen=True)
 
 
 @dataclass(frozen=True)
@@ -175,22 +180,15 @@ class Training(MethodFields):
 
 
 @dataclass(frozen=True)
-class Search(Training):
+class Search(PruningMethodFields, Training):
     """How the ticket is found: train, prune and rewind, in one or more rounds."""
 
-    pruning_method: PruningMethodName = "imp"
-    """imp: iterative magnitude pruning, one-shot with one round; snip: connection sensitivity |w dL/dw| on
-    the first batch, with the loss and the images of the training method, without training; random: random
-    places"""
     granularity: Granularity = "weight"
     """what is pruned: single weights, or whole channels: filters with their biases and BatchNorms and the
     inputs of the next layers, the channels of one residual stream together, in multiples of round_to. A
     structured ticket is a narrower network, and rounds train it as one"""
     round_to: Literal[8, 16, 32, 64] = 8
     """granularity channel: layers keep a multiple of this number of channels; 16 fill a vector of AVX-512"""
-    densities: Densities = "erk"
-    """pruning method random: the layers' densities: uniform, er (Erdos-Renyi: small layers are denser) or erk
-    (the same with kernel sizes)"""
     epochs: Count = 30
     """epochs of each round"""
     images: CountOrZero = 0
@@ -208,7 +206,7 @@ class Search(Training):
     """share of the remaining weights (granularity channel: channels) that a round removes (scope layer: from
     each convolution)"""
     scope: Literal["global", "layer"] = "global"
-    """global: the ratio of all layers together; layer: of each layer by itself"""
+    """what the ratio is a share of: all layers together, or each layer by itself"""
     fc_ratio: ShareOrZero | None = None
     """scope layer: the share for hidden linear layers; None: as ratio"""
     output_ratio: ShareOrZero | None = None

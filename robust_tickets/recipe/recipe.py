@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -30,6 +31,11 @@ from robust_tickets.recipe.fields import (
     Training,
 )
 from robust_tickets.recipe.methods import METHODS, make_method, method_class
+from robust_tickets.recipe.pruning_methods import (
+    PRUNING_METHODS,
+    make_pruning_method,
+    pruning_method_class,
+)
 
 FORMAT = 1
 """Version of the run directory's layout; part of a run's identity."""
@@ -64,18 +70,20 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
     table = schema.plain(recipe)
     for private in ("root", "download"):
         table["data"].pop(private, None)
+    training_methods = {name: method_class(name) for name in METHODS}
     for training in (table["search"], table["train"]):
-        _drop_unused_settings(training)
+        _drop_unused_settings(training, training["method"], training_methods)
+    pruning_methods = {name: pruning_method_class(name) for name in PRUNING_METHODS}
+    _drop_unused_settings(table["search"], table["search"]["pruning_method"], pruning_methods)
     del table["summary"], table["study"]
     return dict(table)
 
 
-def _drop_unused_settings(training: dict[str, Any]) -> None:
-    """Leave out the default settings of methods that a training does not use: a new method changes no run."""
-    for name in METHODS:
-        default = schema.plain(method_class(name).Settings())
-        if name != training["method"] and training.get(name) == default:
-            del training[name]
+def _drop_unused_settings(table: dict[str, Any], used: str, classes: Mapping[str, Any]) -> None:
+    """Leave out the default settings of methods that are not used: a new method changes no run's identity."""
+    for name, cls in classes.items():
+        if name != used and table.get(name) == schema.plain(cls.Settings()):
+            del table[name]
 
 
 def from_table(table: object, base: Recipe | None = None) -> Recipe:
@@ -204,45 +212,29 @@ def _check_arms(recipe: Recipe) -> None:
                 "channels are kept makes no other net, only how many; its controls are ticket-reinit and "
                 "dense-narrow-flops; leave it out"
             )
-        if arm == "dense-staged" and (search.pruning_method != "imp" or search.after != "fine-tune"):
+        if arm == "dense-staged" and search.after != "fine-tune":
             raise InputError(
                 "compare.arms dense-staged is the control of a ticket that keeps what its search trained: "
                 "choose search.pruning_method imp and search.after fine-tune, or leave it out"
             )
-        again = {"ticket-reinit", "ticket-shuffle-layer", "random"}
-        if search.densities == "uniform":
-            again.add("ticket-shuffle-net")
-        if search.pruning_method == "random" and arm in again:
+        if arm.removeprefix("ticket-") in make_pruning_method(search).redundant_transforms:
             raise InputError(
-                f"compare.arms {arm} makes no sense with search.pruning_method random: its mask "
-                f"knows nothing of the "
-                "init and keeps random places, so this would be the ticket of another seed; leave it out"
+                f"compare.arms {arm} makes no sense with search.pruning_method {search.pruning_method}: it "
+                "would be the ticket of another seed; leave it out"
             )
 
 
 def _check_search(search: Search) -> None:
-    if search.pruning_method != "imp":
-        for field in ("rounds", "rewind_iterations", "rewind_epochs", "stop_distance", "after"):
-            if getattr(search, field) != getattr(Search(), field):
-                raise InputError(
-                    f"search.{field} does nothing with search.pruning_method "
-                    f"{search.pruning_method}, which trains nothing: "
-                    "leave it out, or choose imp"
-                )
+    make_pruning_method(search).check()
+    for name in PRUNING_METHODS:
+        if name != search.pruning_method and getattr(search, name, None) != getattr(Search(), name, None):
+            raise InputError(f"search.{name} is for search.pruning_method {name}: add it, or leave it out")
     if search.granularity == "channel":
         _check_channels(search)
     elif search.round_to != Search().round_to:
         raise InputError(
             "search.round_to is for search.granularity channel, and does nothing to single weights: add it, "
             "or leave it out"
-        )
-    if search.pruning_method != "random" and search.densities != Search().densities:
-        raise InputError("search.densities is for search.pruning_method random: add it, or leave it out")
-    if search.pruning_method == "random" and search.scope != "global":
-        raise InputError(
-            "search.scope does nothing with search.pruning_method random, whose layers have "
-            "search.densities: leave "
-            "it out"
         )
     if search.after == "fine-tune" and (search.rewind_iterations or search.rewind_epochs):
         raise InputError(
@@ -269,12 +261,6 @@ def _check_search(search: Search) -> None:
 
 
 def _check_channels(search: Search) -> None:
-    if search.pruning_method == "random":
-        raise InputError(
-            "search.granularity channel makes no sense with search.pruning_method random: "
-            "random channels are a "
-            "narrower net, which compare.arms dense-narrow-flops trains; choose imp or snip"
-        )
     for field in ("fc_ratio", "output_ratio", "prune_output"):
         if getattr(search, field) != getattr(Search(), field):
             raise InputError(

@@ -13,7 +13,7 @@ from robust_tickets.runs import files
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.reuse import same_machine
-from robust_tickets.tickets.search import SearchResult
+from robust_tickets.tickets.methods.base import SearchResult
 from robust_tickets.tickets.ticket import Ticket
 
 

@@ -25,8 +25,8 @@ from robust_tickets.recipe.fields import Data, Training
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages.plan import TicketCost
 from robust_tickets.tickets import narrow_net, starting_net
+from robust_tickets.tickets.methods.base import SearchResult
 from robust_tickets.tickets.narrow_net import masked_flops
-from robust_tickets.tickets.search import SearchResult
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.config import TrainingConfig
@@ -115,7 +115,7 @@ def narrow_experiment(what: Experiment, ticket: Ticket, size: str, machine: Mach
     net = what.fresh_net(0, machine)
     ticket.mask.check_fits(net)
     flops = masked_flops(net, ticket.mask, spec.shape)
-    spec = narrow_net.narrow_spec(spec, size, flops=flops, weights=ticket.mask.kept)
+    spec = narrow_net.narrow_spec(spec, size, flops=flops, weights=ticket.mask.count)
     return replace(what, recipe=replace(what.recipe, model=replace(what.recipe.model, width=spec.width)))
 
 

@@ -8,9 +8,11 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import steps_per_epoch
 from robust_tickets.data.dataset import Spec, training_images
-from robust_tickets.recipe.fields import FIRST_STAGE, QUEUE, Arm, Evaluate, Search, Training
+from robust_tickets.recipe.fields import FIRST_STAGE, Arm, Evaluate, Search, Training
 from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.tickets.methods.base import SearchPlan
 
 
 @dataclass(frozen=True)
@@ -117,24 +119,6 @@ def _points(evaluate: Evaluate, made: ArmPlan) -> tuple[int, ...]:
     )
 
 
-@dataclass(frozen=True)
-class SearchPlan:
-    """A search in optimiser steps: a round's schedule, the step that is rewound to, and the rounds.
-
-    A search that trains nothing has no steps.
-    """
-
-    round_steps: int
-    rewind: int
-    rounds: int
-    per_epoch: int
-
-    @property
-    def steps(self) -> int:
-        """All steps taken: the first round from the init, every other from the step that is rewound to."""
-        return self.round_steps + (self.rounds - 1) * (self.round_steps - self.rewind)
-
-
 def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
     """How the recipe searches on the images of `spec`.
 
@@ -147,23 +131,7 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
             f"search.images is {search.images}, but training has {images} images: ask for fewer, or 0 for all"
         )
     per_epoch = steps_per_epoch(search.images or images, search.batch)
-    if search.pruning_method != "imp":
-        return SearchPlan(0, 0, 1, per_epoch)
-    steps = search.iterations or search.epochs * per_epoch
-    epochs = -(-steps // per_epoch)
-    if search.stop_distance and epochs <= QUEUE:
-        raise InputError(
-            f"search.stop_distance holds a mask against those of the last {QUEUE} epochs, and a round has "
-            f"only {epochs}: give more by search.epochs (or search.iterations), or leave it out"
-        )
-    rewind = search.rewind_iterations or search.rewind_epochs * per_epoch
-    if rewind >= steps:
-        field = "iterations" if search.rewind_iterations else "epochs"
-        raise InputError(
-            f"search.rewind_{field} means step {rewind}, but a round has only {steps} steps: choose an "
-            "earlier one"
-        )
-    return SearchPlan(steps, rewind, search.rounds, per_epoch)
+    return make_pruning_method(search).plan(per_epoch)
 
 
 def check(recipe: Recipe, spec: Spec) -> None:
@@ -185,8 +153,7 @@ def training_passes(training: Training, steps: int) -> Passes:
 
 def search_passes(recipe: Recipe, spec: Spec) -> Passes:
     """Passes of the whole search; at most, where it may end early."""
-    one_batch = 1 if recipe.search.pruning_method == "snip" else 0
-    return training_passes(recipe.search, search_plan(recipe, spec).steps + one_batch)
+    return make_pruning_method(recipe.search).passes(search_plan(recipe, spec))
 
 
 def pass_share(search: Search, rounds: int) -> float:

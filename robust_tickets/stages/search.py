@@ -13,7 +13,8 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages.earlier_rounds import earlier_rounds
 from robust_tickets.stages.experiment import Experiment, make_ticket
 from robust_tickets.stages.unsupported import warn_unsupported
-from robust_tickets.tickets.search import SearchResult, find_ticket
+from robust_tickets.tickets.methods.base import Rounds, SearchResult
+from robust_tickets.tickets.search import find_ticket
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
 from robust_tickets.training.config import Session
 
@@ -80,9 +81,7 @@ def search(experiment: Experiment, seed: int, run: RunDirectory, machine: Machin
                     training,
                     experiment.fit(training, plan.round_steps, seed),
                     Session(ledger, meter, checkpointer, saved),
-                    rewind=plan.rewind,
-                    earlier=None if earlier is None else earlier.found,
-                    each_round=save,
+                    Rounds(None if earlier is None else earlier.found, save),
                 )
         remove_states(folder.states)
     return folder.ticket

@@ -84,7 +84,7 @@ def train(
             with ledger.phase("checkpoint"):
                 checkpoints = _checkpoints(experiment, seed, machine, plan, result, inputs)
                 for file, checkpoint in zip(folder.checkpoints, checkpoints, strict=True):
-                    replace(checkpoint, removed=start.removed).save(file)
+                    replace(checkpoint, removed=start.removed_channels).save(file)
                 files.write_jsonl(folder.metrics, result.history)
                 files.write_jsonl(folder.early_metrics, result.points)
         about = describe(start, plan, result.best_epoch, ticket, dataset)
@@ -129,7 +129,7 @@ def describe(
     net = start.net
     parameters = sum(p.numel() for p in net.parameters())
     mask = start.mask or Mask.full(net)
-    pruned = 0 if start.mask is None else masking_for(net, start.mask, dataset.spec.shape).pruned
+    pruned = 0 if start.mask is None else masking_for(net, start.mask, dataset.spec.shape).zeros
     return {
         "arm": plan.arm,
         "data": dataset.title,
@@ -141,8 +141,8 @@ def describe(
         "lr": plan.training.lr,
         "density": ticket.mask.density if ticket else 1.0,
         "params": parameters - pruned,
-        "weights": mask.kept,
-        "channels_removed": start.removed,
+        "weights": mask.count,
+        "channels_removed": start.removed_channels,
         "forward_flops": forward_flops(net, dataset.spec.shape),
         "kept_flops": masked_flops(net, mask, dataset.spec.shape),
         "ticket": ticket.hash if ticket else None,

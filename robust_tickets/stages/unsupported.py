@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robust_tickets.models.fold import foldable_batchnorms
-from robust_tickets.pruning.mask import prunable
+from robust_tickets.pruning.layers import prunable_weights
 
 
 def warn_unsupported(net: nn.Module, say: Callable[[str], None]) -> nn.Module:
@@ -20,7 +20,7 @@ def unsupported_parts(net: nn.Module) -> list[str]:
     """A line each for weights that cannot be pruned, those that are frozen, and BatchNorms not folded."""
     lines = []
     all_ = sum(p.numel() for p in net.parameters())
-    may = {id(weight) for weight in prunable(net).values()}
+    may = {id(weight) for weight in prunable_weights(net).values()}
     # vectors are biases and norms, which no mask of ours counts
     others = {n: p for n, p in net.named_parameters() if p.ndim > 1 and id(p) not in may}
     computed = {n: p for n, p in others.items() if "parametrizations" in n.split(".")}

@@ -10,6 +10,7 @@ from robust_tickets.data.dataset import Spec
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Arm, Compare, Search, Study, Train
 from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan
 
@@ -55,7 +56,7 @@ def _lr(base: Recipe) -> Iterator[Cell]:
 
 def _ratio(base: Recipe) -> Iterator[Cell]:
     """The fraction that is pruned in the end, whatever the rounds."""
-    compare = _beside_dense(base.train, MAKING if base.search.pruning_method != "random" else MAKING[:1])
+    compare = _beside_dense(base.train, MAKING if make_pruning_method(base.search).uses_data else MAKING[:1])
     for ratio in base.study.ratio:
         yield Cell(
             f"{ratio:g}",
@@ -217,9 +218,8 @@ def _check(name: str, base: Recipe) -> None:
     search = base.search
     if name != "schedule" and not base.evaluate.early_epochs:
         raise InputError("it is about the first epochs: let evaluate.early_epochs be at least 1")
-    if (name in _OF_TRAINING and search.pruning_method != "imp") or (
-        name in _OF_INIT and search.pruning_method == "random"
-    ):
+    method = make_pruning_method(search)
+    if (name in _OF_TRAINING and not method.trains) or (name in _OF_INIT and not method.uses_data):
         raise InputError(
             f"what it varies does nothing with search.pruning_method {search.pruning_method}: choose imp"
         )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe.fields import QUEUE
+from robust_tickets.tickets.methods.base import QUEUE
 
 
 def jaccard_distance(one: Mask, other: Mask) -> float:
@@ -50,7 +50,7 @@ class MaskConvergence:
         return {
             f"{number}/{name}": bits
             for number, mask in enumerate(self._last)
-            for name, bits in mask.packed().items()
+            for name, bits in mask.pack().items()
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -59,7 +59,7 @@ class MaskConvergence:
         try:
             for number in range(len(state) // len(self._shapes)):
                 bits = {name: state[f"{number}/{name}"] for name in self._shapes}
-                self._last.append(Mask.unpacked(bits, self._shapes))
+                self._last.append(Mask.unpack(bits, self._shapes))
         except KeyError as error:
             raise InputError(f"the training state has no mask of {error}") from None
 

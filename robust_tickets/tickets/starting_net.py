@@ -1,4 +1,4 @@
-"""What a training begins from: a whole net, or what a ticket leaves of it."""
+"""The network that a training starts from: a whole one, or that of a ticket without its dead channels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.pruning.channel_groups import Shape
+from robust_tickets.pruning.layers import Shape
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Compute
 from robust_tickets.tickets.compact_net import compact_net
@@ -15,11 +15,16 @@ from robust_tickets.tickets.ticket import Ticket
 
 @dataclass(frozen=True)
 class StartingNet:
-    """A net, the mask to be kept (None for a dense one), and how many of its channels were removed."""
+    """A network to be trained.
+
+    net: the network.
+    mask: its mask; None for a dense one.
+    removed_channels: how many of its channels were removed.
+    """
 
     net: nn.Module
     mask: Mask | None = None
-    removed: int = 0
+    removed_channels: int = 0
 
 
 def starting_net(
@@ -27,26 +32,31 @@ def starting_net(
     ticket: Ticket | None,
     shape: Shape,
     compute: Compute,
-    say: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> StartingNet:
-    """Rewind a net to a ticket, in place, and leave out what the ticket prunes whole; without one, the net.
+    """Rewind a network to a ticket, in place, and remove its dead channels; without a ticket, `net` as it is.
 
-    Where nothing is pruned there is no mask to keep, and no step pays for one. A ticket of single weights
-    whose net cannot be followed is trained with its zeros, and `say` is told why. Raises InputError for a
-    ticket that does not fit, and for one of channels whose net cannot be followed.
+    net: a network of the ticket's architecture.
+    ticket: the ticket; one that prunes nothing gives a dense network.
+    shape: channels, height and width of an image.
+    compute: says whether to remove dead channels.
+    log: is told why those of a ticket of single weights stay, where they cannot be removed.
+
+    Raises InputError for a ticket that does not fit the network, and for a structured one whose channels
+    cannot be removed.
     """
     if ticket is None:
         return StartingNet(net)
     ticket.load_into(net)
-    if ticket.mask.kept == ticket.mask.size:
+    if ticket.mask.count == ticket.mask.size:
         return StartingNet(net)
-    if not compute.compact or not ticket.mask.any_dead:
+    if not compute.compact or not ticket.mask.has_dead_channels:
         return StartingNet(net, ticket.mask)
     try:
         small = compact_net(net, ticket.mask, shape)
     except InputError as error:
         if ticket.search["search"].get("granularity") == "channel":
             raise
-        say(f"dead channels stay: {error}")
+        log(f"dead channels stay: {error}")
         return StartingNet(net, ticket.mask)
-    return StartingNet(small.net, small.mask, small.plan.removed)
+    return StartingNet(small.net, small.mask, small.plan.removed_channels)

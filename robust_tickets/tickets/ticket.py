@@ -1,4 +1,4 @@
-"""The ticket: a saved init, a mask, and where they came from."""
+"""The ticket and its file: an init, a mask, and where they came from."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +18,18 @@ KIND = "ticket"
 
 @dataclass(frozen=True)
 class Ticket:
-    """A sparse sub-network and the weights that it begins from.
+    """A sparse sub-network and the weights that it starts from.
 
-    `init` is the whole state dict of these, pruned ones included: of the untrained net, of step k where the
-    search rewinds to that, or of the search's end where it fine-tunes; `mask` says which of them are kept.
-    `search` is the part of the recipe that made it, `data` the fingerprint of the images, `passes` and
-    `flops` what the search cost. Neither clock nor path is in it: the same search gives the same bytes.
+    model: the network.
+    init: the whole state dict that it starts from, pruned weights included: of the untrained network, of step
+        k where the search rewinds to that, or of the search's end where it fine-tunes.
+    mask: the weights that are kept.
+    search: the part of the recipe that decides which ticket is found.
+    data: fingerprint of the images.
+    seed: seed of the search.
+    passes, flops: what the search cost.
+
+    It holds neither clock nor path: the same search gives the same bytes.
     """
 
     model: ModelSpec
@@ -48,16 +54,15 @@ class Ticket:
 
     @classmethod
     def load(cls, path: Path) -> "Ticket":
-        """Read a ticket. Raises InputError where it is absent, damaged or none."""
+        """Read a ticket file. Raises InputError where it is absent, damaged or no ticket."""
         tensors, meta = tensor_file.load(path, KIND)
-        init = {n.removeprefix("init/"): t for n, t in tensors.items() if n.startswith("init/")}
-        bits = {n.removeprefix("mask/"): t for n, t in tensors.items() if n.startswith("mask/")}
+        init, bits = _part(tensors, "init/"), _part(tensors, "mask/")
         try:
-            order = tensor_file.field(meta, "mask", list)  # safetensors keeps tensors in an order of its own
+            order = tensor_file.field(meta, "mask", list)  # safetensors sorts tensors in its own way
             return cls(
                 model=schema.read(ModelSpec, meta["model"], path="model"),
                 init=init,
-                mask=Mask.unpacked({n: bits[n] for n in order}, {n: init[n].shape for n in order}),
+                mask=Mask.unpack({n: bits[n] for n in order}, {n: init[n].shape for n in order}),
                 search=tensor_file.field(meta, "search", dict),
                 data=tensor_file.field(meta, "data", str),
                 seed=tensor_file.field(meta, "seed", int),
@@ -65,10 +70,12 @@ class Ticket:
                 flops=tensor_file.field(meta, "flops", int),
             )
         except (KeyError, TypeError, InputError) as error:
-            raise InputError(f"{path} is no whole ticket: {error}") from None
+            raise InputError(
+                f"{path} is no whole ticket ({error}): search again, or take another file"
+            ) from None
 
     def load_into(self, net: nn.Module) -> None:
-        """Rewind a net to the ticket's init, in place; its mask is applied in training.
+        """Load the ticket's init into a network; the mask is applied in training.
 
         Raises InputError with the first parameter that does not fit.
         """
@@ -77,7 +84,7 @@ class Ticket:
 
     def _tensors(self) -> dict[str, Tensor]:
         init = {f"init/{name}": tensor for name, tensor in self.init.items()}
-        return init | {f"mask/{name}": bits for name, bits in self.mask.packed().items()}
+        return init | {f"mask/{name}": bits for name, bits in self.mask.pack().items()}
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -90,3 +97,7 @@ class Ticket:
             "passes": self.passes,
             "flops": self.flops,
         }
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

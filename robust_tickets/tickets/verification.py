@@ -1,4 +1,4 @@
-"""Whether a ticket is what it says."""
+"""Checks that a ticket is what its file claims."""
 
 import torch
 
@@ -10,41 +10,45 @@ from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.state import copy_state
 
 
-def net_of(ticket: Ticket, make: NetFactory | None = None) -> torch.nn.Module:
-    """A fresh net that the ticket is of, initialised by its seed; `make` makes a net of the user's own.
+def ticket_net(ticket: Ticket, make: NetFactory | None = None) -> torch.nn.Module:
+    """A fresh network of the ticket's architecture, initialised by the ticket's seed.
 
-    Raises InputError where a net of the user's own needs `make`: what a file names is never imported.
+    make: makes the network, where it is the user's own: code is never imported because a file names it.
+
+    Raises InputError where `make` is needed and missing.
     """
     if make is None and ":" in ticket.model.name:
         raise InputError(
-            f"the ticket is one of {ticket.model.name}, and no code is run because a file names it: name the "
-            f"function that makes the net yourself, --model.name {ticket.model.name}"
+            f"the ticket is of {ticket.model.name}, and no code is run because a file names it: name the "
+            f"function that makes the network yourself, --model.name {ticket.model.name}"
         )
     return make_net(ticket.model, make, seed=ticket.seed)
 
 
 def verify(ticket: Ticket, make: NetFactory | None = None) -> list[str]:
-    """What was found right of a ticket whose file was read, a line each.
+    """Check a ticket whose file was read; gives a line for each thing that is right.
 
-    Loading it has held its content against its hash. Here it is planted into its net, a path is sought
-    through its mask, and its init is held against what its seed draws, where it begins from that. Raises
-    InputError with the first thing that is wrong.
+    Reading has compared the content with its hash. Here the ticket is loaded into its network, a path is
+    sought through the mask, and the init is compared with what the seed draws, where it starts from that.
+    `make` is as in `ticket_net`. Raises InputError with the first thing that is wrong.
     """
-    net = net_of(ticket, make)
+    net = ticket_net(ticket, make)
     drawn = copy_state(net)
     lines = [f"content matches the hash {ticket.hash}"]
     ticket.load_into(net)
     lines.append(f"fits {ticket.model.name}: {len(ticket.init)} tensors, {len(ticket.mask)} masks")
     check_paths(net, ticket.mask, ticket.model.shape)
-    lines.append(f"keeps {ticket.mask.kept:,} of {ticket.mask.size:,} weights, and a path through the net")
+    lines.append(
+        f"keeps {ticket.mask.count:,} of {ticket.mask.size:,} weights, and a path through the network"
+    )
     search = recipes.from_table(ticket.search).search
     if all(torch.equal(value, drawn[name]) for name, value in ticket.init.items()):
-        lines.append(f"begins from the init of seed {ticket.seed}, bit for bit")
+        lines.append(f"starts from the init of seed {ticket.seed}, bit for bit")
     elif search.rewind_iterations or search.rewind_epochs or search.after == "fine-tune":
-        lines.append("begins from trained weights, which the seed alone does not give")
+        lines.append("starts from trained weights, which the seed alone does not give")
     else:
         lines.append(
-            f"begins from other weights than this machine's PyTorch draws for seed {ticket.seed}: those of a "
-            "control, of a module that was handed over, or of another release"
+            f"starts from other weights than this machine's PyTorch draws for seed {ticket.seed}: those of a "
+            "control, of a module that was passed in, or of another PyTorch release"
         )
     return lines

@@ -31,7 +31,7 @@ def test_a_ticket_is_that_of_the_stage(run, ticket, tmp_path):
     ticket.save(tmp_path / "t.safetensors")
     assert (tmp_path / "t.safetensors").read_bytes() == file.read_bytes()
     assert ticket.hash == Ticket.load(file).hash
-    assert ticket.mask.kept < ticket.mask.size * 0.4
+    assert ticket.mask.count < ticket.mask.size * 0.4
 
 
 def test_a_recipe_may_be_an_object_a_name_or_a_file(tiny_recipe, tmp_path, machine):
@@ -143,7 +143,7 @@ def test_a_ticket_is_trained_under_its_mask(ticket, trained):
 def test_fields_override_the_recipe(images, tiny_recipe):
     search, threat = {"rounds": 1, "scope": "layer"}, {"eps": "1/255"}
     ticket = robust_tickets.find_ticket(build_net, images, RECIPE, quiet=True, search=search, threat=threat)
-    assert ticket.mask.kept == (72 - 29) + (384 - 154)  # 0.4 of each layer's weights are pruned
+    assert ticket.mask.count == (72 - 29) + (384 - 154)  # 0.4 of each layer's weights are pruned
     assert ticket.search["search"]["rounds"] == 1
     assert ticket.search["search"]["lr"] == RECIPE.search.lr
     assert ticket.search["threat"]["eps"] == "1/255"

@@ -164,7 +164,7 @@ def test_a_net_goes_the_whole_way_by_python(make, images, capsys):
     assert all(line in told for line in said)
     assert ticket.mask.size == prunable
     once = prunable - round(prunable / 2)
-    assert ticket.mask.kept == once - round(once / 2)
+    assert ticket.mask.count == once - round(once / 2)
 
     trained = robust_tickets.train(make, images, ticket, quiet=True, **FIELDS)
     net = trained.net
@@ -174,7 +174,7 @@ def test_a_net_goes_the_whole_way_by_python(make, images, capsys):
         make is not Parametrised
     ):  # which torch-pruning cannot follow; of the others dead channels are left out
         plan = compact_net(make(), ticket.mask, images.spec.shape).plan
-        mask, init = plan.small(mask), plan.small(init)
+        mask, init = plan.narrow(mask), plan.narrow(init)
     assert {n: t.shape for n, t in net.state_dict().items()} == {n: t.shape for n, t in init.items()}
     for name, kept in mask.items():
         weight = net.get_parameter(name)
@@ -299,18 +299,18 @@ def test_a_net_goes_the_whole_way_by_name(net, here, capsys):
     file = last_line(capsys)
     ticket = Ticket.load(file)
     assert (ticket.model.name, ticket.model.classes, ticket.model.shape) == (name, 2, (3, SIDE, SIDE))
-    assert ticket.mask.kept == ticket.mask.size - round(ticket.mask.size / 2)
+    assert ticket.mask.count == ticket.mask.size - round(ticket.mask.size / 2)
 
     main(["train", *words, "--ticket", str(file)])
     folder = last_line(capsys)
     assert folder == file.parents[1] / "ticket"
     checkpoint = Checkpoint.load(folder / "best.safetensors")
     made = importlib.import_module("whole_way_nets")
-    mask = compact_net(getattr(made, net)(), ticket.mask, ticket.model.shape).plan.small(ticket.mask)
+    mask = compact_net(getattr(made, net)(), ticket.mask, ticket.model.shape).plan.narrow(ticket.mask)
     assert all(not checkpoint.state[weight][~kept].any() for weight, kept in mask.items())
     params = json.loads((folder / "arm.json").read_text())["params"]
     whole = sum(t.numel() for n, t in ticket.init.items() if "running" not in n and "num_batches" not in n)
-    assert params <= whole - (ticket.mask.size - ticket.mask.kept)
+    assert params <= whole - (ticket.mask.size - ticket.mask.count)
 
     best = str(folder / "best.safetensors")
     main(["evaluate", best, "--model.name", name, "--data.root", "photos", "--attacks", "pgd-2"])

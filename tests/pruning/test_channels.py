@@ -1,4 +1,4 @@
-"""Channels that belong together go together, in blocks of eight."""
+"""Channels of one group are removed together, in blocks of eight."""
 
 import copy
 
@@ -20,50 +20,48 @@ from robust_tickets.pruning.compaction import (
     live_channels,
     plan_compaction,
 )
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 
 
-def halves(groups: list[Group], net: nn.Module, ratio: float = 0.5, round_to: int = 8) -> LiveChannels:
-    """What a cut by magnitude leaves."""
+def pruned(groups: list[Group], net: nn.Module, ratio: float = 0.5, round_to: int = 8) -> LiveChannels:
+    """The channels that pruning by magnitude leaves."""
     full = Mask.full(net)
-    scores = SCORES["magnitude-over-layer-mean"](prunable(net), full)
-    found = channel_scores(groups, scores, full)
-    return prune_channels(found, all_channels(groups), ratio, round_to=round_to)
+    weight_scores = SCORES["magnitude-over-layer-mean"](prunable_weights(net), full)
+    scores = channel_scores(groups, weight_scores, full)
+    return prune_channels(scores, all_channels(groups), ratio, round_to=round_to)
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_every_hidden_channel_is_in_one_group(name: str) -> None:
     net = net_called(name)
     groups = channel_groups(net, SHAPE)
-    weights = prunable(net)
-    of_layers = {n: w.shape[0] for n, w in weights.items() if n not in ("linear.weight", "fc.weight")}
-    made = [
-        part.tensor for group in groups for part in (*group.filters, *group.along) if part.tensor in weights
-    ]
+    weights = prunable_weights(net)
+    members = [part.tensor for group in groups for part in (*group.filters, *group.companions)]
     outputs = {"fc3.weight", "end.weight", "linear.weight", "fc.weight"}
-    assert sorted(made) == sorted(set(of_layers) - outputs)
+    assert sorted(name for name in members if name in weights) == sorted(set(weights) - outputs)
     assert not any(group.obstacle for group in groups)
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_torch_prunings_own_surgery_gives_the_same_net(name: str) -> None:
+def test_compaction_is_the_surgery_of_torch_pruning(name: str) -> None:
     """Its in-place pruning, group by group, against our slices."""
     import torch_pruning
 
     net = net_called(name).eval()
     groups = channel_groups(net, SHAPE)
-    lives = halves(groups, net)
+    live = pruned(groups, net)
     theirs = copy.deepcopy(net)
-    for group, living in zip(groups, lives, strict=True):
+    for group, channels in zip(groups, live, strict=True):
         graph = torch_pruning.DependencyGraph().build_dependency(theirs, images(1), verbose=False)
         layer = theirs.get_submodule(group.name.removesuffix(".weight"))
         pruner = torch_pruning.prune_conv_out_channels
         if isinstance(layer, nn.Linear):
             pruner = torch_pruning.prune_linear_out_channels
-        graph.get_pruning_group(layer, pruner, (~living).nonzero()[:, 0].tolist()).prune()
+        graph.get_pruning_group(layer, pruner, (~channels).nonzero()[:, 0].tolist()).prune()
     ours = copy.deepcopy(net)
-    state = plan_compaction(groups, lives, net.state_dict()).small(net.state_dict())
+    state = plan_compaction(groups, live, net.state_dict()).narrow(net.state_dict())
     resize_layers(ours, state)
     ours.load_state_dict(state)
     assert {n: t.shape for n, t in ours.state_dict().items()} == {
@@ -74,101 +72,103 @@ def test_torch_prunings_own_surgery_gives_the_same_net(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize(("ratio", "block"), [(0.25, 8), (0.5, 8), (0.75, 8), (0.5, 16)])
-def test_widths_are_whole_blocks_and_the_share_is_met_within_one(name: str, ratio: float, block: int) -> None:
+def test_widths_are_whole_blocks_and_the_share_is_met_within_half_of_one(
+    name: str, ratio: float, block: int
+) -> None:
     net = net_called(name)
     groups = channel_groups(net, SHAPE)
-    lives = halves(groups, net, ratio, block)
-    for living in lives:
-        left = int(living.sum())
-        assert left == len(living) or left % block == 0
-        assert left >= min(block, len(living))
-    removable = sum(max(0, len(living) - block) for living in lives)
-    gone, wanted = sum(int((~living).sum()) for living in lives), ratio * sum(map(len, lives))
-    assert abs(gone - min(wanted, removable)) <= block / 2
+    live = pruned(groups, net, ratio, block)
+    for channels in live:
+        left = int(channels.sum())
+        assert left == len(channels) or left % block == 0
+        assert left >= min(block, len(channels))
+    removable = sum(max(0, len(channels) - block) for channels in live)
+    removed, target = sum(int((~channels).sum()) for channels in live), ratio * sum(map(len, live))
+    assert abs(removed - min(target, removable)) <= block / 2
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.floats(0.1, 0.9), st.integers(0, 99))
-def test_the_lowest_scores_of_a_group_go(sizes: list[int], ratio: float, seed: int) -> None:
+def test_the_lowest_scores_of_a_group_are_removed(sizes: list[int], ratio: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     scores = [torch.randint(0, 9, (n,), generator=generator).double() for n in sizes]
     whole = tuple(torch.ones(n, dtype=torch.bool) for n in sizes)
     try:
-        lives = prune_channels(scores, whole, ratio)
+        live = prune_channels(scores, whole, ratio)
     except InputError:
         assert ratio * sum(sizes) <= 4.5 or all(n <= 8 for n in sizes)
         return
-    for found, living in zip(scores, lives, strict=True):
-        if bool(living.all()):
+    for values, channels in zip(scores, live, strict=True):
+        if bool(channels.all()):
             continue
-        assert found[living].min() >= found[~living].max()
-        ties = found == found[living].min()  # of equal ones the earlier go
-        assert living[ties].tolist() == sorted(living[ties].tolist())
+        assert values[channels].min() >= values[~channels].max()
+        ties = values == values[channels].min()  # of equal ones the earlier go
+        assert channels[ties].tolist() == sorted(channels[ties].tolist())
 
 
 def test_blocks_go_by_their_mean_over_all_groups_or_by_group() -> None:
     low, high = torch.arange(16).double(), 100 + torch.arange(16).double()
     whole = tuple(torch.ones(16, dtype=torch.bool) for _ in range(2))
     together = prune_channels([high, low], whole, 0.25)
-    assert [int(living.sum()) for living in together] == [16, 8]
+    assert [int(channels.sum()) for channels in together] == [16, 8]
     by_group = prune_channels([high, low], whole, 0.5, by_group=True)
-    assert [int(living.sum()) for living in by_group] == [8, 8]
-    spared = prune_channels([high, low], whole, 0.5, spare=[False, True])
-    assert [int(living.sum()) for living in spared] == [8, 16]
+    assert [int(channels.sum()) for channels in by_group] == [8, 8]
+    one_group = prune_channels([high, low], whole, 0.5, ignored=[False, True])
+    assert [int(channels.sum()) for channels in one_group] == [8, 16]
 
 
-def test_what_is_not_finite_is_not_pruned() -> None:
+def test_scores_that_are_not_finite_are_refused() -> None:
     with pytest.raises(InputError, match="the training diverged"):
         prune_channels([torch.full((16,), torch.nan)], (torch.ones(16, dtype=torch.bool),), 0.5)
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_the_mask_of_channels_says_which_they_are(name: str) -> None:
+def test_a_channel_mask_has_the_live_channels_it_was_made_of(name: str) -> None:
     net = net_called(name)
     groups = channel_groups(net, SHAPE)
-    lives = halves(groups, net)
-    found = live_channels(groups, channel_mask(groups, lives, Mask.full(net)))
-    assert all(torch.equal(one, other) for one, other in zip(lives, found, strict=True))
+    live = pruned(groups, net)
+    again = live_channels(groups, channel_mask(groups, live, Mask.full(net)))
+    assert all(torch.equal(one, other) for one, other in zip(live, again, strict=True))
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_what_is_put_back_lies_where_it_came_from(name: str) -> None:
+def test_widening_puts_values_where_they_came_from(name: str) -> None:
     net = net_called(name)
     groups = channel_groups(net, SHAPE)
-    plan = plan_compaction(groups, halves(groups, net), net.state_dict())
-    small = {n: torch.full_like(t, 2) for n, t in plan.small(net.state_dict()).items()}
-    whole = plan.whole(small, net.state_dict())
-    again = plan.small(whole)
+    plan = plan_compaction(groups, pruned(groups, net), net.state_dict())
+    small = {n: torch.full_like(t, 2) for n, t in plan.narrow(net.state_dict()).items()}
+    whole = plan.widen(small, net.state_dict())
+    again = plan.narrow(whole)
     assert all(torch.equal(again[n], t) for n, t in small.items())
     untouched = {n: t == net.state_dict()[n] for n, t in whole.items()}
     assert sum(int((~same).sum()) for same in untouched.values()) <= sum(t.numel() for t in small.values())
 
 
-def test_what_only_dead_channels_read_is_dead_too() -> None:
+def test_a_channel_that_only_dead_channels_read_is_dead() -> None:
     net = net_called("conv-4")
     groups = channel_groups(net, SHAPE)
-    kept = dict(Mask.full(net).items())
+    mask = dict(Mask.full(net).items())
     first, second, third = (groups[i].name for i in range(3))
-    kept[third] = kept[third].clone()
-    kept[third][:, :8] = False  # nothing reads the second's first eight
-    lives = live_channels(groups, Mask(kept))
-    assert (~lives[1]).nonzero()[:, 0].tolist() == list(range(8))
-    kept[second] = kept[second].clone()
-    kept[second][8:, :8] = False  # the first's first eight are read by those eight alone
-    lives = live_channels(groups, Mask(kept))
-    assert (~lives[0]).nonzero()[:, 0].tolist() == list(range(8))
+    mask[third] = mask[third].clone()
+    mask[third][:, :8] = False  # nothing reads the second's first eight
+    live = live_channels(groups, Mask(mask))
+    assert (~live[1]).nonzero()[:, 0].tolist() == list(range(8))
+    mask[second] = mask[second].clone()
+    mask[second][8:, :8] = False  # the first's first eight are read by those eight alone
+    live = live_channels(groups, Mask(mask))
+    assert (~live[0]).nonzero()[:, 0].tolist() == list(range(8))
     assert groups[0].name == first
 
 
-def test_dead_channels_that_would_break_a_block_stay() -> None:
+def test_dead_channels_stay_to_fill_a_block() -> None:
     net = net_called("conv-4")
     groups = channel_groups(net, SHAPE)
-    kept = dict(Mask.full(net).items())
+    mask = dict(Mask.full(net).items())
     name = groups[2].name
     for dead, left in ((3, 32), (8, 24), (11, 24), (31, 8)):
-        kept[name] = torch.ones_like(kept[name])
-        kept[name][:dead] = False
-        assert int(live_channels(groups, Mask(kept))[2].sum()) == left
+        mask[name] = torch.ones_like(mask[name])
+        mask[name][:dead] = False
+        assert int(live_channels(groups, Mask(mask))[2].sum()) == left
 
 
 class _Grouped(nn.Module):
@@ -202,15 +202,12 @@ class _Tied(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("net", "named"),
+    ("net", "layer"),
     [(_Grouped(), "two"), (_Normed(), "norm"), (_Tied(), "two")],
     ids=["grouped", "norm", "tied"],
 )
-def test_what_cannot_be_narrowed_is_named(net: nn.Module, named: str) -> None:
+def test_an_obstacle_names_its_layer(net: nn.Module, layer: str) -> None:
     group = channel_groups(net, SHAPE)[0]
-    assert group.obstacle.startswith(named)
-    assert bool(
-        live_channels([group], Mask({n: torch.zeros_like(w).bool() for n, w in prunable(net).items()}))[
-            0
-        ].all()
-    )
+    assert group.obstacle.startswith(layer)
+    empty = Mask({name: torch.zeros_like(entries) for name, entries in Mask.full(net).items()})
+    assert bool(live_channels([group], empty)[0].all())

@@ -1,4 +1,4 @@
-"""Masks: counting, packing, fitting."""
+"""Masks: counting, packing, fitting, and what masking does to a network."""
 
 import pytest
 import torch
@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking
 
 
@@ -15,24 +16,23 @@ from robust_tickets.pruning.masking import Masking
 def test_packing_loses_nothing(shapes, seed):
     generator = torch.Generator().manual_seed(seed)
     mask = Mask({str(i): torch.rand(s, generator=generator) < 0.5 for i, s in enumerate(shapes)})
-    bits = mask.packed()
+    bits = mask.pack()
     assert sum(b.numel() for b in bits.values()) == sum(-(-a * b // 8) for a, b in shapes)
-    assert Mask.unpacked(bits, {n: k.shape for n, k in mask.items()}) == mask
+    assert Mask.unpack(bits, {name: entries.shape for name, entries in mask.items()}) == mask
 
 
 def test_packed_bits_of_another_shape_are_refused():
-    bits = Mask({"a": torch.ones(4, 4, dtype=torch.bool)}).packed()
+    bits = Mask({"a": torch.ones(4, 4, dtype=torch.bool)}).pack()
     with pytest.raises(InputError, match="packed mask of a"):
-        Mask.unpacked(bits, {"a": torch.Size((4, 5))})
+        Mask.unpack(bits, {"a": torch.Size((4, 5))})
 
 
-def test_density_counts_conv_and_linear_weights_alone():
+def test_density_counts_weights_of_convolutions_and_linear_layers_alone():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 4))
-    assert list(prunable(net)) == ["0.weight", "3.weight"]
+    assert list(prunable_weights(net)) == ["0.weight", "3.weight"]
     mask = Mask.full(net)
-    assert mask.size == mask.kept == 18 + 32
-    kept = {**mask, "0.weight": torch.zeros(2, 1, 3, 3, dtype=torch.bool)}
-    assert Mask(kept).density == 32 / 50
+    assert mask.size == mask.count == 18 + 32
+    assert Mask({**mask, "0.weight": torch.zeros(2, 1, 3, 3, dtype=torch.bool)}).density == 32 / 50
 
 
 def test_a_mask_that_does_not_fit_is_refused_by_name():
@@ -42,19 +42,19 @@ def test_a_mask_that_does_not_fit_is_refused_by_name():
         Mask({"0.weight": mask["0.weight"]}).check_fits(net)
     with pytest.raises(InputError, match=r"no weight 2\.weight"):
         Mask({**mask, "2.weight": mask["0.weight"]}).check_fits(net)
-    with pytest.raises(InputError, match=r"1\.weight is \(3, 4\) in the mask, \(2, 3\) in the net"):
+    with pytest.raises(InputError, match=r"1\.weight is \(3, 4\) in the mask, \(2, 3\) in the network"):
         Mask({**mask, "1.weight": mask["0.weight"]}).check_fits(net)
 
 
-def test_masking_keeps_other_weights_bit_for_bit():
+def test_masking_leaves_unpruned_weights_bit_for_bit():
     net = nn.Sequential(nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last), nn.BatchNorm2d(8))
     before = net[0].weight.detach().clone()
-    keep = torch.rand(8, 3, 3, 3) < 0.5
-    keep[2] = False
-    masking = Masking(net, Mask({"0.weight": keep}), {"0": "1"})
+    entries = torch.rand(8, 3, 3, 3) < 0.5
+    entries[2] = False
+    masking = Masking(net, Mask({"0.weight": entries}), {"0": "1"})
     masking.mask_parameters()
-    assert torch.equal(net[0].weight[keep], before[keep])
-    assert torch.all(net[0].weight[~keep] == 0.0)
+    assert torch.equal(net[0].weight[entries], before[entries])
+    assert torch.all(net[0].weight[~entries] == 0.0)
     assert net[0].bias[2] == net[1].weight[2] == net[1].bias[2] == 0.0
     assert net[1].weight[3] == 1.0
-    assert masking.pruned == int((~keep).sum()) + 3
+    assert masking.zeros == int((~entries).sum()) + 3

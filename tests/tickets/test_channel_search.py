@@ -17,7 +17,8 @@ from robust_tickets.models import flops, registry
 from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.compaction import all_channels, channel_mask, live_channels
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Model
@@ -70,7 +71,7 @@ def test_rounds_are_train_cut_rewind_and_shrink_written_out(channels: Recipe, ti
         fit(small.net, None, tiny_data, how, Session(account))
         spent.append((account.charged_passes - before, flops.forward_flops(small.net, SHAPE)))
         load_weights(net, small.plan.whole(copy_state(small.net), init), "round")
-        scores = channel_scores(groups, SCORES[what.search.criterion](prunable(net), mask), mask)
+        scores = channel_scores(groups, SCORES[what.search.criterion](prunable_weights(net), mask), mask)
         left = prune_channels(scores, lives, 0.3)
         assert all(bool((new <= old).all()) for new, old in zip(left, lives, strict=True))
         lives, mask = left, channel_mask(groups, left, full)
@@ -241,7 +242,7 @@ ROWS = {
 
 def test_a_layer_that_only_reads_channels_cannot_spare_them(channels: Recipe, tiny_data: Dataset) -> None:
     net, _, _ = parts(channels, tiny_data)
-    output = list(prunable(net))[-1]
+    output = list(prunable_weights(net))[-1]
     with pytest.raises(
         InputError, match=f"search.ignored_layers '{output}' spares no channels.*which is one of"
     ):

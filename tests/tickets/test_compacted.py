@@ -1,4 +1,4 @@
-"""A net without its dead channels is the masked net: outputs, statistics, gradients and updates."""
+"""A network without its dead channels is the masked network: logits, statistics, gradients and updates."""
 
 import copy
 
@@ -14,7 +14,8 @@ from robust_tickets.models.resize import resize_layers
 from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.compaction import all_channels, channel_mask
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import masking_for
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.tickets.compact_net import CompactNet, compact_net
@@ -22,42 +23,42 @@ from robust_tickets.tickets.compact_net import CompactNet, compact_net
 LABELS = torch.arange(6) % 10
 
 
-def of_channels(net: nn.Module, ratio: float = 0.5) -> Mask:
+def channels_mask(net: nn.Module, ratio: float = 0.5) -> Mask:
     """A mask of whole channels, those of small magnitude."""
     groups, full = channel_groups(net, SHAPE), Mask.full(net)
-    scores = channel_scores(groups, SCORES["magnitude"](prunable(net), full), full)
+    scores = channel_scores(groups, SCORES["magnitude"](prunable_weights(net), full), full)
     return channel_mask(groups, prune_channels(scores, all_channels(groups), ratio), full)
 
 
-def of_weights(net: nn.Module) -> Mask:
-    """A mask of half the weights, in which half the channels of every layer but the last happen to die."""
+def weights_mask(net: nn.Module) -> Mask:
+    """A mask of half the weights under which half the channels of every layer but the last are dead."""
     generator = torch.Generator().manual_seed(0)
-    kept = {n: torch.rand(w.shape, generator=generator) < 0.5 for n, w in prunable(net).items()}
+    mask = {n: torch.rand(w.shape, generator=generator) < 0.5 for n, w in prunable_weights(net).items()}
     for group in channel_groups(net, SHAPE):
         for part in group.filters:
-            kept[part.tensor][part.places[: group.channels // 2].flatten()] = False
-            kept[part.tensor][part.places[group.channels // 2 :].flatten(), 0] = True
-    return Mask(kept)
+            mask[part.tensor][part.indices[: group.channels // 2].flatten()] = False
+            mask[part.tensor][part.indices[group.channels // 2 :].flatten(), 0] = True
+    return Mask(mask)
 
 
-MASKS = {"channels": of_channels, "weights": of_weights}
+MASKS = {"channels": channels_mask, "weights": weights_mask}
 
 
 @pytest.fixture(params=[(name, kind) for name in NETS for kind in MASKS], ids="-".join)
 def pair(request: pytest.FixtureRequest) -> tuple[nn.Module, Mask, CompactNet]:
-    """A masked net, its mask, and the same compacted."""
+    """A masked network, its mask, and the network without its dead channels."""
     name, kind = request.param
     net = net_called(name)
     mask = MASKS[kind](net)
     small = compact_net(net, mask, SHAPE)
-    assert small.plan.removed > 0
+    assert small.plan.removed_channels > 0
     assert (small.mask is None) == (kind == "channels")
     masking_for(net, mask, SHAPE).mask_parameters()
     if small.mask is not None:
         masking_for(small.net, small.mask, SHAPE).mask_parameters()
     for module in (*net.modules(), *small.net.modules()):
         if isinstance(module, nn.Dropout):
-            module.p = 0.0  # which units drop hangs on how many there are
+            module.p = 0.0  # which units drop depends on how many there are
     return net, mask, small
 
 
@@ -66,14 +67,14 @@ def close(one: Tensor, other: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_logits_are_the_masked_nets(pair: tuple[nn.Module, Mask, CompactNet], mode: str) -> None:
+def test_logits_are_those_of_the_masked_network(pair: tuple[nn.Module, Mask, CompactNet], mode: str) -> None:
     net, _, small = pair
     for each in (net, small.net):
         each.train(mode == "train")
     assert close(net(images()), small.net(images()))
 
 
-def test_so_are_statistics_gradients_and_what_steps_make_of_them(
+def test_gradients_statistics_and_updates_are_those_of_the_masked_network(
     pair: tuple[nn.Module, Mask, CompactNet],
 ) -> None:
     net, mask, small = pair
@@ -90,21 +91,21 @@ def test_so_are_statistics_gradients_and_what_steps_make_of_them(
         for masking in maskings:
             masking.mask_gradients()
         gradients = [{n: p.grad for n, p in each.named_parameters()} for each in (net, small.net)]
-        narrow = small.plan.small(gradients[0])
-        kept = small.plan.small(dict(mask.items()))
+        narrow = small.plan.narrow(gradients[0])
+        entries = small.plan.narrow(dict(mask.items()))
         for name, gradient in gradients[1].items():
-            assert close(narrow[name], gradient * kept.get(name, 1)), (step, name)
+            assert close(narrow[name], gradient * entries.get(name, 1)), (step, name)
         for optimiser in optimisers:
             optimiser.step()
         for masking in maskings:
             masking.mask_parameters()
-        narrow = small.plan.small(net.state_dict())
+        narrow = small.plan.narrow(net.state_dict())
         for name, value in small.net.state_dict().items():
             assert close(narrow[name], value), (step, name)
     assert close(pictures[0].grad, pictures[1].grad)
 
 
-def test_it_costs_what_it_looks_like(pair: tuple[nn.Module, Mask, CompactNet]) -> None:
+def test_fewer_channels_cost_less(pair: tuple[nn.Module, Mask, CompactNet]) -> None:
     net, _, small = pair
     before, after = forward_flops(net, SHAPE), forward_flops(small.net, SHAPE)
     assert after < 0.75 * before
@@ -112,10 +113,10 @@ def test_it_costs_what_it_looks_like(pair: tuple[nn.Module, Mask, CompactNet]) -
     assert parameters[1] < 0.75 * parameters[0]
 
 
-def test_the_net_itself_stays_as_it_is() -> None:
+def test_the_whole_network_stays_as_it_is() -> None:
     net = net_called("resnet20")
     before = copy.deepcopy(net.state_dict())
-    small = compact_net(net, of_channels(net), SHAPE)
+    small = compact_net(net, channels_mask(net), SHAPE)
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
     with torch.no_grad():
         for parameter in small.net.parameters():
@@ -124,16 +125,16 @@ def test_the_net_itself_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_a_mask_of_all_removes_nothing(name: str) -> None:
+def test_a_full_mask_removes_nothing(name: str) -> None:
     net = net_called(name)
     small = compact_net(net, Mask.full(net), SHAPE)
-    assert small.plan.removed == 0
+    assert small.plan.removed_channels == 0
     assert small.mask is None
     assert all(torch.equal(t, net.state_dict()[n]) for n, t in small.net.state_dict().items())
 
 
 class _Mixing(nn.Module):
-    """Between its layers it does what `between` does with the feature map."""
+    """Applies `between` to the feature map between its layers."""
 
     def __init__(self, between: str) -> None:
         super().__init__()
@@ -156,13 +157,13 @@ class _Mixing(nn.Module):
 
 
 @pytest.mark.parametrize("between", ["shuffle", "softmax", "sigmoid", "fixed"])
-def test_a_net_that_cannot_be_followed_is_an_error_that_names_the_layer(between: str) -> None:
+def test_a_layer_whose_channels_are_needed_is_named(between: str) -> None:
     net = _Mixing(between).double()
-    kept = dict(Mask.full(net).items())
-    kept["one.weight"][:8] = False
-    kept["two.weight"][:16] = False
+    mask = Mask.full(net)
+    mask["one.weight"][:8] = False
+    mask["two.weight"][:16] = False
     with pytest.raises(InputError, match=r"channels of one\.weight cannot be removed"):
-        compact_net(net, Mask(kept), SHAPE)
+        compact_net(net, mask, SHAPE)
 
 
 def test_layers_of_another_kind_are_not_resized() -> None:
@@ -181,8 +182,8 @@ def test_layers_of_another_kind_are_not_resized() -> None:
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_the_memory_format_stays(layout: torch.memory_format) -> None:
     net = net_called("resnet20").to(memory_format=layout)  # type: ignore[call-overload]
-    small = compact_net(net, of_channels(net), SHAPE)
+    small = compact_net(net, channels_mask(net), SHAPE)
     weights = [weight for weight in small.net.state_dict().values() if weight.ndim == 4]
-    assert small.plan.removed
+    assert small.plan.removed_channels
     assert weights
     assert all(weight.is_contiguous(memory_format=layout) for weight in weights)

@@ -15,7 +15,8 @@ from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import registry
 from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Compare
 from robust_tickets.report.read import arm_result
@@ -85,7 +86,7 @@ def test_each_decision_is_reproduced_from_the_logged_distances(tiny_recipe, tiny
         ]
         assert found.history[-1]["passes"] == ledger.charged_passes == whole.history[end - 1]["passes"]
     assert decided(whole.history, worst[3] + 1e-9) < 12
-    score = SCORES[tiny_recipe.search.criterion](prunable(net), Mask.full(net))
+    score = SCORES[tiny_recipe.search.criterion](prunable_weights(net), Mask.full(net))
     assert whole.mask == prune(score, Mask.full(net), tiny_recipe.search.ratio)
 
 

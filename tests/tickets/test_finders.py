@@ -15,7 +15,8 @@ from robust_tickets.base.ledger import Ledger
 from robust_tickets.models import registry
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.densities import DENSITIES, layer_counts, random_mask
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Model
 from robust_tickets.stages import plan as planning
@@ -59,9 +60,9 @@ def test_snip_is_how_the_loss_moves_with_a_factor_on_each_weight():
     before = copy_state(net)
     found = snip(net, lambda twin: F.cross_entropy(twin(images), labels))
     assert all(torch.equal(value, before[name]) for name, value in copy_state(net).items())
-    assert found.keys() == prunable(net).keys()
+    assert found.keys() == prunable_weights(net).keys()
     step = 1e-6
-    for name, weight in prunable(net).items():
+    for name, weight in prunable_weights(net).items():
         for place in range(weight.numel()):
             losses = []
             for factor in (1 + step, 1 - step):
@@ -110,13 +111,13 @@ def test_snip_draws_what_a_training_of_the_seed_would(tiny_recipe, tiny_data):
 def test_a_random_mask_costs_nothing_and_differs_by_seed(tiny_recipe, tiny_data):
     _, found, _, ledger, recipe = search(tiny_recipe, tiny_data, pruning_method="random")
     assert ledger.charged_passes == planning.search_passes(recipe, tiny_data.spec).total == 0
-    assert found.mask.kept == found.mask.size - round(0.7 * found.mask.size)
+    assert found.mask.count == found.mask.size - round(0.7 * found.mask.size)
     full = Mask.full(registry.build(model_spec(recipe, tiny_data.spec), seed=0))
     masks = [random_mask(full, 0.7, "erk", seed, frozenset()) for seed in (0, 0, 1)]
     assert masks[0] == masks[1] == found.mask != masks[2]
 
 
-def test_spared_layers_of_a_random_mask_stay_whole(tiny_recipe, tiny_data):
+def test_ignored_layers_of_a_random_mask_stay_whole(tiny_recipe, tiny_data):
     _, found, *_ = search(
         tiny_recipe, tiny_data, pruning_method="random", ignored_layers="fc2*", densities="uniform"
     )
@@ -174,7 +175,7 @@ def test_fine_tuning_goes_on_from_the_trained_weights(tiny_recipe, tiny_data):
     mask = Mask.full(net)
     for _ in range(2):
         fit(net, mask, tiny_data, how, Session(Ledger("train")))
-        mask = prune(SCORES[tiny_recipe.search.criterion](prunable(net), mask), mask, 0.4)
+        mask = prune(SCORES[tiny_recipe.search.criterion](prunable_weights(net), mask), mask, 0.4)
     assert found.mask == mask
     assert all(torch.equal(found.init[name], value) for name, value in copy_state(net).items())
 

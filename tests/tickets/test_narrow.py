@@ -11,7 +11,8 @@ from robust_tickets.comparison import compare as comparison
 from robust_tickets.models import flops as flop_count
 from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Compare, Model
 from robust_tickets.report.read import arm_result
 from robust_tickets.stages.experiment import Experiment
@@ -35,7 +36,9 @@ def test_a_ticket_without_whole_channels_costs_what_the_smaller_net_does():
     """VGG-16 at half width whose upper half of every layer's channels, and what reads them, is gone."""
     wide, small = (registry.build(spec_of("vgg16", width), seed=0) for width in (0.5, 0.25))
     mask = {}
-    for (name, weight), other in zip(prunable(wide).items(), prunable(small).values(), strict=True):
+    for (name, weight), other in zip(
+        prunable_weights(wide).items(), prunable_weights(small).values(), strict=True
+    ):
         mask[name] = torch.zeros(weight.shape, dtype=torch.bool)
         mask[name][: other.shape[0], : other.shape[1]] = True
     assert masked_flops(wide, Mask(mask), SHAPE) == flop_count.forward_flops(small, SHAPE)

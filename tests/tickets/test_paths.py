@@ -1,4 +1,4 @@
-"""A net that pruning cut in two is found, and one that it did not is let through."""
+"""A network that pruning cut in two is refused, and no other."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.pruning.densities import random_mask
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.tickets.connectivity import check_paths
 
 SHAPE = (1, 8, 8)
@@ -29,32 +29,32 @@ class Chain(nn.Module):
         return self.head(self.norm(torch.relu(self.two(torch.relu(self.one(x)))).mean((2, 3))))
 
 
-def kept_but(net, **removed):
-    """A mask of all weights but those at the places given by layer."""
-    mask = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in prunable(net).items()}
-    for layer, place in removed.items():
-        mask[f"{layer}.weight"][place] = False
-    return Mask(mask)
+def mask_without(net, **removed):
+    """The mask that prunes the weights at some indices of each layer."""
+    mask = Mask.full(net)
+    for layer, index in removed.items():
+        mask[f"{layer}.weight"][index] = False
+    return mask
 
 
 @pytest.mark.parametrize("norm", [False, True])
-def test_layers_with_weights_that_do_not_meet_are_named(norm):
+def test_a_layer_that_reads_only_pruned_channels_is_named(norm):
     net = Chain(norm)
-    mask = kept_but(net, one=slice(2, 4), two=(slice(None), slice(0, 2)))  # two reads what one does not give
-    assert all(bool(kept.any()) for kept in mask.values())
-    with pytest.raises(InputError, match=r"no path .* kept of two.weight \(density 0.5\) meets nothing"):
+    mask = mask_without(net, one=slice(2, 4), two=(slice(None), slice(0, 2)))
+    assert all(bool(entries.any()) for entries in mask.values())
+    with pytest.raises(InputError, match=r"no path .* left in two.weight \(density 0.5\) read nothing"):
         check_paths(net, mask, SHAPE)
 
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_one_thin_path_is_enough(norm):
     net = Chain(norm)
-    mask = kept_but(net, one=slice(1, 4), two=slice(1, 4), head=(slice(None), slice(1, 4)))
+    mask = mask_without(net, one=slice(1, 4), two=slice(1, 4), head=(slice(None), slice(1, 4)))
     check_paths(net, mask, SHAPE)
 
 
 def test_a_shortcut_is_a_path():
-    """In a residual net a block may be cut through whole."""
+    """In a residual network a whole block may be cut."""
     digits = SPECS["digits"]
     net = registry.build(ModelSpec("resnet20", 0.5, digits.shape, 10, digits.mean, digits.std), seed=0)
     mask = dict(Mask.full(net))
@@ -68,11 +68,11 @@ def test_a_shortcut_is_a_path():
 @pytest.mark.parametrize(
     "name", ["lenet-300-100", "conv-4", "resnet18", "preact-resnet18", "wrn10-1", "vgg16"]
 )
-@pytest.mark.parametrize("init", ["as it was", "trained to nothing"])
-def test_usual_masks_pass_whatever_the_weights_are(name, init):
+@pytest.mark.parametrize("init", ["untrained", "vanishing"])
+def test_usual_masks_pass_whatever_the_weights(name, init):
     shape = (3, 32, 32)
     net = registry.build(ModelSpec(name, 0.25, shape, 10, (0.5,) * 3, (0.2,) * 3), seed=0)
-    if init != "as it was":
+    if init == "vanishing":
         with torch.no_grad():
             for parameter in net.parameters():
                 parameter.mul_(-1e-20)

@@ -11,7 +11,8 @@ from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
 from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Model
 from robust_tickets.stages import plan as planning
@@ -94,7 +95,7 @@ def test_later_rounds_are_the_loop_from_step_k_written_out(k, recipe, tiny_data,
     mask, early = Mask.full(by_hand), copy_state(by_hand)
     for number in range(3):
         load_weights(by_hand, early, "init")
-        pruned = {p: mask[name] for name, p in prunable(by_hand).items()}
+        pruned = {p: mask[name] for name, p in prunable_weights(by_hand).items()}
         optimiser = make_optimiser(by_hand, recipe.search)
         by_hand.train()
         with torch.no_grad():
@@ -115,7 +116,7 @@ def test_later_rounds_are_the_loop_from_step_k_written_out(k, recipe, tiny_data,
                 optimiser.step()
                 for p, keep in pruned.items():
                     p.mul_(keep)
-        mask = prune(score(prunable(by_hand), mask), mask, RATIO)
+        mask = prune(score(prunable_weights(by_hand), mask), mask, RATIO)
     assert found.mask == mask
     assert equal(found.init, early)
     assert equal(copy_state(net), copy_state(by_hand))

@@ -7,7 +7,8 @@ import torch
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.models import registry
 from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.tickets.search import find_ticket
@@ -33,7 +34,7 @@ def test_one_round_is_one_shot_pruning_of_a_trained_dense_net(tiny_recipe, tiny_
     fit(dense, None, tiny_data, how, Session(Ledger("train")))
     mask = Mask.full(dense)
     score = SCORES[tiny_recipe.search.criterion]
-    assert found.mask == prune(score(prunable(dense), mask), mask, 0.8)
+    assert found.mask == prune(score(prunable_weights(dense), mask), mask, 0.8)
 
 
 def test_rounds_are_train_prune_rewind_written_out(tiny_recipe, tiny_data):
@@ -45,7 +46,7 @@ def test_rounds_are_train_prune_rewind_written_out(tiny_recipe, tiny_data):
         load_weights(net, init, "init")
         fit(net, mask, tiny_data, how, Session(Ledger("train")))
         before = mask
-        mask = prune(SCORES[tiny_recipe.search.criterion](prunable(net), mask), mask, 0.3)
+        mask = prune(SCORES[tiny_recipe.search.criterion](prunable_weights(net), mask), mask, 0.3)
         assert all((mask[name] <= before[name]).all() for name in mask)
     assert found.mask == mask
     assert all(torch.equal(found.init[name], value) for name, value in init.items())
@@ -60,6 +61,6 @@ def test_every_round_is_recorded_and_charged(tiny_recipe, tiny_data):
 
 def test_each_adversary_of_the_search_finds_a_ticket_of_its_own(tiny_recipe, tiny_data):
     masks = [search(tiny_recipe, tiny_data, method=m, rounds=1)[1].mask for m in ("natural", "fgsm", "pgd")]
-    assert all(mask.kept == masks[0].kept for mask in masks)
+    assert all(mask.count == masks[0].count for mask in masks)
     assert masks[0] != masks[1]
     assert masks[1] != masks[2]

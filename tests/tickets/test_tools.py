@@ -15,15 +15,16 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.models import registry
 from robust_tickets.pruning.densities import random_mask
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Model
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.tickets.controls import reinit, shuffle_layer
 from robust_tickets.tickets.inspection import compare_tickets, describe_ticket, layer_table, mask_overlap
 from robust_tickets.tickets.prune_format import export_ticket
 from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.tickets.transforms import reinit, shuffle_layer
 from robust_tickets.tickets.verification import verify
 
 
@@ -77,7 +78,7 @@ def test_a_ticket_says_where_it_came_from_and_what_it_cost(ticket):
     ):
         assert words in said
     last = said.splitlines()[-1].split()
-    assert last[:1] + last[1:3] == ["all", f"{ticket.mask.size:,}", f"{ticket.mask.kept:,}"]
+    assert last[:1] + last[1:3] == ["all", f"{ticket.mask.size:,}", f"{ticket.mask.count:,}"]
 
 
 def test_overlap_is_held_against_the_hypergeometric_distribution():
@@ -105,7 +106,7 @@ def test_random_masks_overlap_by_chance(ticket):
 def test_two_tickets_are_compared_by_masks_and_inits(ticket):
     assert compare_tickets(ticket, ticket).startswith("masks: the same; inits: the same")
     moved = shuffle_layer(ticket, ticket.init, 0)
-    assert compare_tickets(ticket, moved).startswith("masks: other; inits: the same")
+    assert compare_tickets(ticket, moved).startswith("masks: different; inits: the same")
     assert "by chance" in compare_tickets(ticket, moved)
     net = registry.build(ticket.model, seed=9)
     assert (
@@ -124,16 +125,18 @@ def test_weights_of_whole_channels_are_not_held_against_chance(ticket):
 
 def test_tickets_of_different_nets_cannot_be_compared(ticket):
     one = Mask({"a": torch.ones(2, 2) > 0})
-    with pytest.raises(InputError, match="different nets: only one has a weight"):
+    with pytest.raises(InputError, match="different networks: only one has a weight"):
         mask_overlap(one, ticket.mask)
-    with pytest.raises(InputError, match=r"different nets: a is \(2, 2\) in one and \(2, 3\) in the other"):
+    with pytest.raises(
+        InputError, match=r"different networks: a is \(2, 2\) in one and \(2, 3\) in the other"
+    ):
         mask_overlap(one, Mask({"a": torch.ones(2, 3) > 0}))
 
 
 def test_tickets_whose_inits_have_other_tensors_cannot_be_compared_either_way_round(ticket):
     less = {name: value for name, value in ticket.init.items() if not name.endswith("bias")}
     for pair in ((ticket, replace(ticket, init=less)), (replace(ticket, init=less), ticket)):
-        with pytest.raises(InputError, match="different nets: only one has a tensor"):
+        with pytest.raises(InputError, match="different networks: only one has a tensor"):
             compare_tickets(*pair)
 
 
@@ -147,13 +150,13 @@ def test_exports_are_what_pytorch_loads(ticket, tmp_path):
     by_hand = registry.build(ticket.model, seed=11)
     pruned = registry.build(ticket.model, seed=12)
     for one in (by_hand, pruned):
-        for name in prunable(one):
+        for name in prunable_weights(one):
             layer = one.get_submodule(name.removesuffix(".weight"))
             torch_prune.identity(layer, "weight")
     pruned.load_state_dict(load_file(files["mine-prune.safetensors"]))
     images = torch.rand(3, *ticket.model.shape)
     with torch.no_grad():
-        for name, weight in prunable(net).items():
+        for name, weight in prunable_weights(net).items():
             weight.mul_(ticket.mask[name])
         assert torch.equal(pruned.eval()(images), net.eval()(images))
 
@@ -161,9 +164,9 @@ def test_exports_are_what_pytorch_loads(ticket, tmp_path):
 def test_a_whole_ticket_is_verified(ticket):
     lines = verify(ticket)
     assert lines[0].endswith(ticket.hash)
-    assert lines[-1] == "begins from the init of seed 3, bit for bit"
+    assert lines[-1] == "starts from the init of seed 3, bit for bit"
     other = reinit(ticket, dict(registry.build(ticket.model, seed=9).state_dict()), 0)
-    assert "begins from other weights" in verify(other)[-1]
+    assert "starts from other weights" in verify(other)[-1]
 
 
 def test_trained_beginnings_are_said_to_be(tiny_recipe, tmp_path):
@@ -172,7 +175,7 @@ def test_trained_beginnings_are_said_to_be(tiny_recipe, tmp_path):
         found = search_stage.search(
             Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), Machine("cpu", SilentProgress())
         )
-        assert verify(Ticket.load(found))[-1].startswith("begins from trained weights")
+        assert verify(Ticket.load(found))[-1].startswith("starts from trained weights")
 
 
 def test_what_does_not_fit_is_refused(ticket):
@@ -203,4 +206,4 @@ def test_a_net_of_the_users_own_is_named_by_the_user(tiny_data):
     assert "net_of_mine, images 1 x 8 x 8" in describe_ticket(found)
     with pytest.raises(InputError, match=r"no code is run because a file names it: .* --model.name"):
         verify(found)
-    assert verify(found, net_of_mine)[-1] == "begins from the init of seed 0, bit for bit"
+    assert verify(found, net_of_mine)[-1] == "starts from the init of seed 0, bit for bit"

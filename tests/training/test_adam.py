@@ -13,8 +13,9 @@ from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
 from robust_tickets.models.fold import foldable_batchnorms
 from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.mask import Mask, prunable
-from robust_tickets.pruning.masking import dead_filters
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.pruning.masking import dead_filter_masks
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.training import loop as loop_module
 from robust_tickets.training.config import Session
@@ -53,7 +54,7 @@ def adam(config):
 def half(net):
     """A mask with half of the weights and without one whole filter."""
     mask = Mask.full(net)
-    mask = prune(SCORES["magnitude-over-layer-mean"](prunable(net), mask), mask, 0.5)
+    mask = prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), mask), mask, 0.5)
     entries = {name: keep.clone() for name, keep in mask.items()}
     entries["layer1.0.conv1.weight"][3] = False
     return Mask(entries)
@@ -82,7 +83,7 @@ def test_no_pruned_weight_is_in_the_net_or_in_a_moment_after_any_step(conv_net, 
     mask = half(conv_net)
     parameters = dict(conv_net.named_parameters())
     gone = {name: ~keep for name, keep in mask.items()}
-    dead = dead_filters(mask, foldable_batchnorms(conv_net), parameters)
+    dead = dead_filter_masks(mask, foldable_batchnorms(conv_net), parameters)
     gone |= {name: ~alive for name, alive in dead.items()}
     assert "layer1.0.bn1.bias" in gone
     optimisers = []

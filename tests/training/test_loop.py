@@ -15,7 +15,8 @@ from robust_tickets.data.batches import batches
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import fold, registry
 from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.training.config import Session
@@ -37,7 +38,7 @@ def equal(one, other):
 
 def half(net):
     mask = Mask.full(net)
-    return prune(SCORES["magnitude-over-layer-mean"](prunable(net), mask), mask, 0.5)
+    return prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), mask), mask, 0.5)
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_pruned_entries_are_exactly_zero_after_every_step(make_net, tiny_data, c
 
         def advance(self, steps, passes):
             Watch.steps += 1
-            for name, weight in prunable(net).items():
+            for name, weight in prunable_weights(net).items():
                 assert torch.all(weight[~mask[name]] == 0.0), name
 
     ledger = Ledger("train")
@@ -123,7 +124,7 @@ def test_momentum_never_holds_a_pruned_weight(make_net, tiny_data, config, monke
         torch.optim.SGD, "__init__", lambda self, *a, **k: (optimisers.append(self), real(self, *a, **k))[1]
     )
     run(net, mask, tiny_data, config)
-    for name, weight in prunable(net).items():
+    for name, weight in prunable_weights(net).items():
         assert torch.all(optimisers[0].state[weight]["momentum_buffer"][~mask[name]] == 0.0), name
 
 

@@ -14,7 +14,8 @@ from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.evaluation import evaluate
 from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
 from robust_tickets.training.config import Session
@@ -36,7 +37,7 @@ def equal(one, other):
 
 def half(net):
     mask = Mask.full(net)
-    return prune(SCORES["magnitude-over-layer-mean"](prunable(net), mask), mask, 0.5)
+    return prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), mask), mask, 0.5)
 
 
 SETTINGS = {

@@ -12,7 +12,8 @@ from robust_tickets.base.ledger import Ledger
 from robust_tickets.data.dataset import SPECS, Dataset, Split
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.training.config import Session
@@ -70,7 +71,7 @@ def train(config, monkeypatch):
         mask = None
         if density is not None:
             full = Mask.full(net)
-            mask = prune(SCORES["magnitude"](prunable(net), full), full, 1 - density)
+            mask = prune(SCORES["magnitude"](prunable_weights(net), full), full, 1 - density)
         pgd = PGDSettings(steps=PGD_STEPS, rel_step=0.5)
         settings = replace(config.settings, method=method, pgd=pgd, batch=BATCH)
         data = Dataset(CIFAR, "noise", noise(STEPS * BATCH), noise(10), noise(10), "")

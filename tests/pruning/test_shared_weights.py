@@ -1,4 +1,4 @@
-"""A weight that two layers share is one weight."""
+"""A weight that two layers share counts as one weight."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from torch import nn
 
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import StageProgress
-from robust_tickets.pruning.layer_roles import LayerRoles, layer_roles
-from robust_tickets.pruning.mask import Mask, prunable
+from robust_tickets.pruning.layers import LayerRoles, layer_roles, prunable_weights
+from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking
 from robust_tickets.recipe.fields import Search
 from robust_tickets.tickets.search import find_ticket
@@ -38,16 +38,16 @@ def net():
     return Shared()
 
 
-def test_it_is_one_entry_of_the_mask(net):
-    assert list(prunable(net)) == ["first.weight", "head.weight"]
+def test_a_shared_weight_is_one_entry_of_the_mask(net):
+    assert list(prunable_weights(net)) == ["first.weight", "head.weight"]
     assert Mask.full(net).size == 64 * 64 + 640
     assert layer_roles(net, (1, 8, 8)) == LayerRoles(None, "head.weight", frozenset({"first.weight"}))
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_both_layers_are_masked_after_every_step(optimiser, net, tiny_data, config):
-    keep = torch.rand(64, 64, generator=torch.Generator().manual_seed(1)) < 0.5
-    mask = Mask({**Mask.full(net), "first.weight": keep})
+    entries = torch.rand(64, 64, generator=torch.Generator().manual_seed(1)) < 0.5
+    mask = Mask({**Mask.full(net), "first.weight": entries})
 
     class Watch(StageProgress):
         steps = 0
@@ -55,8 +55,8 @@ def test_both_layers_are_masked_after_every_step(optimiser, net, tiny_data, conf
         def advance(self, steps, passes):
             Watch.steps += 1
             assert net.second.weight is net.first.weight
-            assert torch.all(net.second.weight[~keep] == 0.0)
-            assert torch.all(net.second.weight[keep] != 0.0)
+            assert torch.all(net.second.weight[~entries] == 0.0)
+            assert torch.all(net.second.weight[entries] != 0.0)
 
     config = replace(config, settings=replace(config.settings, method="fgsm", optimiser=optimiser))
     fit(net, mask, tiny_data, config, Session(Ledger("train"), Watch()))
@@ -64,18 +64,18 @@ def test_both_layers_are_masked_after_every_step(optimiser, net, tiny_data, conf
 
 
 def test_a_pruned_entry_is_counted_once(net):
-    keep = torch.ones(64, 64, dtype=torch.bool)
-    keep[:, :7] = False
-    mask = Mask({**Mask.full(net), "first.weight": keep})
-    assert Masking(net, mask, {}).pruned == 7 * 64 == mask.size - mask.kept
+    entries = torch.ones(64, 64, dtype=torch.bool)
+    entries[:, :7] = False
+    mask = Mask({**Mask.full(net), "first.weight": entries})
+    assert Masking(net, mask, {}).zeros == 7 * 64 == mask.size - mask.count
 
 
 @pytest.mark.parametrize("scope", ["global", "layer"])
 def test_a_search_removes_its_exact_share(scope, net, tiny_data, config):
     search = Search(method="natural", scope=scope, ratio=0.3, rounds=2, batch=32, lr=0.05)
     config = replace(config, settings=search)
-    found = find_ticket(net, tiny_data, search, config, Session(Ledger("search")))
+    result = find_ticket(net, tiny_data, search, config, Session(Ledger("search")))
     sizes = [64 * 64 + 640] if scope == "global" else [64 * 64, 640]
     for _ in range(2):
         sizes = [size - round(0.3 * size) for size in sizes]
-    assert found.mask.kept == sum(sizes)
+    assert result.mask.count == sum(sizes)

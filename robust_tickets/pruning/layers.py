@@ -1,0 +1,74 @@
+"""The prunable layers of a network: their weights, their order when it runs, their roles."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks import eval_mode
+from robust_tickets.base.errors import InputError
+
+Shape = tuple[int, int, int]
+"""Channels, height and width of an image."""
+
+
+def prunable_weights(net: nn.Module) -> dict[str, Tensor]:
+    """Weights of convolutions and linear layers, by parameter name.
+
+    A weight that several layers share is listed once, under its first name. A weight computed from other
+    parameters (torch.nn.utils.prune, parametrisations) is no parameter of the network and is left out.
+    """
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    layers = (m for m in net.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)))
+    return {names[id(layer.weight)]: layer.weight for layer in layers if id(layer.weight) in names}
+
+
+@contextmanager
+def observe_layers(net: nn.Module, observe: Callable[[str, nn.Module, Tensor], None]) -> Iterator[None]:
+    """Within the block, call `observe(weight name, layer, output)` for each prunable layer that runs."""
+    names = {id(weight): name for name, weight in prunable_weights(net).items()}
+
+    def hook(layer: nn.Module, args: object, output: Tensor) -> None:
+        observe(names[id(layer.weight)], layer, output)
+
+    hooks = [m.register_forward_hook(hook) for m in net.modules() if id(getattr(m, "weight", None)) in names]
+    try:
+        yield
+    finally:
+        for handle in hooks:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class LayerRoles:
+    """Weight names by the role of their layers.
+
+    first_conv: the first convolution that runs; None in a network without convolutions.
+    output: the layer that runs last.
+    linear: the linear layers, the output layer apart.
+    """
+
+    first_conv: str | None
+    output: str
+    linear: frozenset[str]
+
+
+def layer_roles(net: nn.Module, shape: Shape) -> LayerRoles:
+    """Run one blank image (C, H, W) through a network to see the roles of its layers.
+
+    Raises InputError where the image passes through no prunable layer.
+    """
+    order: list[str] = []
+    like = next(net.parameters())
+    with observe_layers(net, lambda name, *_: order.append(name)), eval_mode(net), torch.no_grad():
+        net(torch.zeros((1, *shape), dtype=like.dtype, device=like.device))
+    if not order:
+        raise InputError(
+            "an image passes through no convolution and no linear layer of the network, so there is nothing "
+            "to prune: give a network that calls layers such as nn.Conv2d and nn.Linear"
+        )
+    linear = {name for name, weight in prunable_weights(net).items() if weight.ndim == 2}
+    first_conv = next((name for name in order if name not in linear), None)
+    return LayerRoles(first_conv, order[-1], frozenset(linear - {order[-1]}))

@@ -1,0 +1,34 @@
+"""The pruning methods by name. One line of `PRUNING_METHODS` registers one: nothing else names it.
+
+The allowed values and the help of `search.pruning_method`, and the methods' own settings
+(`search.<name>.<field>`), come from this table.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from robust_tickets.recipe.registry import load_class
+
+if TYPE_CHECKING:
+    from robust_tickets.recipe.fields import Search
+    from robust_tickets.tickets.methods.base import PruningMethod
+
+PRUNING_METHODS = {
+    "imp": "robust_tickets.tickets.methods.imp:IMP",
+    "snip": "robust_tickets.tickets.methods.snip:SNIP",
+    "random": "robust_tickets.tickets.methods.random:Random",
+}
+"""Name in recipes -> module:class."""
+
+
+def make_pruning_method(search: "Search") -> "PruningMethod":
+    """The pruning method of a search, with its settings from the recipe."""
+    return pruning_method_class(search.pruning_method)(search)
+
+
+@cache
+def pruning_method_class(name: str) -> type["PruningMethod"]:
+    """The class of a registered pruning method. Raises TypeError for one that lacks a part."""
+    from robust_tickets.tickets.methods.base import PruningMethod
+
+    return load_class("pruning method", name, PRUNING_METHODS[name], PruningMethod)  # type: ignore[no-any-return]

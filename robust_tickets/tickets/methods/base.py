@@ -1,0 +1,191 @@
+"""What a pruning method is: it finds the mask of a ticket and the weights that the ticket starts from.
+
+Files of pruning methods are importable without torch, since every `--help` and every check of a recipe reads
+them: what needs torch is imported where it is used.
+"""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.training.methods.base import NoSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robust_tickets.data.dataset import Dataset
+    from robust_tickets.pruning.mask import Mask
+    from robust_tickets.recipe.fields import Search
+    from robust_tickets.tickets.pruning_step import PruningStep
+    from robust_tickets.training.config import Session, TrainingConfig
+    from robust_tickets.training.state import StateDict
+
+
+QUEUE = 4
+"""Epochs whose masks a round's newest mask is compared with (You et al. 2020 keep the last five in all)."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A search in optimiser steps.
+
+    round_steps: length of a round's schedule; 0 in a search that trains nothing.
+    rewind: step of the first round that later rounds start from.
+    rounds: number of rounds; 1 in a search that trains nothing.
+    per_epoch: steps of an epoch.
+    """
+
+    round_steps: int
+    rewind: int
+    rounds: int
+    per_epoch: int
+
+    @property
+    def steps(self) -> int:
+        """All steps taken: the first round from the init, every other from the step that is rewound to."""
+        return self.round_steps + (self.rounds - 1) * (self.round_steps - self.rewind)
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search, or its rounds so far, gives.
+
+    init: the state dict that the ticket starts from.
+    mask: the ticket's mask.
+    history: a record an epoch, with its `round`, counted from 1.
+    warnings: those of its trainings' monitors.
+    """
+
+    init: "StateDict"
+    mask: "Mask"
+    history: list[dict[str, Any]]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds it took; 1 for a search that trains nothing."""
+        return int(self.history[-1]["round"]) if self.history else 1
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Where the rounds of a search come from and go to.
+
+    earlier: the result of the rounds to resume after; None: it starts with the first.
+    save: called with the result so far after each round.
+    """
+
+    earlier: SearchResult | None = None
+    save: Callable[[SearchResult], None] = lambda result: None
+
+
+class PruningMethod(ABC):
+    """One way to find a ticket.
+
+    search: the recipe's fields of the search.
+
+    Class attributes:
+    Settings: dataclass of the method's own settings, whose fields become the recipe's
+        `search.<name>.<field>`. All have defaults; an instance has them as `settings`.
+    unused: fields of `search` that do nothing with the method, each with the reason.
+    trains: whether it trains the network, so that learning rate, length and rounds matter.
+    uses_data: whether it looks at the images at all.
+    """
+
+    Settings: ClassVar[type] = NoSettings
+    unused: ClassVar[Mapping[str, str]] = {}
+    trains: ClassVar[bool] = True
+    uses_data: ClassVar[bool] = True
+
+    def __init__(self, search: "Search") -> None:
+        self.search = search
+        self.settings: Any = getattr(search, search.pruning_method, None) or self.Settings()
+
+    @abstractmethod
+    def find(
+        self, net: "nn.Module", data: "Dataset", config: "TrainingConfig", session: "Session", rounds: Rounds
+    ) -> SearchResult:
+        """Find a ticket of a network.
+
+        net: the network at its init; it may be trained in place.
+        data: the images of the search.
+        config: the training of a round, or of the first batches; its settings are the search's.
+        session: takes seconds, passes and FLOPs, shows the progress, saves states within a round.
+        rounds: takes the result of each round, and may have earlier ones.
+
+        Raises InputError where the pruned network could not be trained.
+        """
+
+    @abstractmethod
+    def plan(self, per_epoch: int) -> SearchPlan:
+        """The search in steps, of which an epoch has `per_epoch`. Raises InputError for impossible ones."""
+
+    @abstractmethod
+    def passes(self, plan: SearchPlan) -> Passes:
+        """Passes of the whole search, known beforehand; at most, where it may end early."""
+
+    def check(self) -> None:
+        """Raise InputError where a field of the search makes no sense with the method."""
+        name = self.search.pruning_method
+        for field in dataclasses.fields(self.search):
+            if field.name in self.unused and getattr(self.search, field.name) != field.default:
+                raise InputError(
+                    f"search.{field.name} does nothing with search.pruning_method {name}, "
+                    f"{self.unused[field.name]}: leave it out, or choose another method"
+                )
+
+    def describe(self) -> str:
+        """The search in a few words, for people."""
+        return f"{self.search.pruning_method}, {self.search.method}"
+
+    @property
+    def redundant_transforms(self) -> frozenset[str]:
+        """Ticket transforms that give no other ticket than the method with another seed."""
+        return frozenset()
+
+
+class PruningAtInit(PruningMethod):
+    """A method that prunes the untrained network; a subclass gives the mask."""
+
+    unused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("rounds", "rewind_iterations", "rewind_epochs", "stop_distance", "after"), "which trains nothing"
+    )
+    trains = False
+
+    @abstractmethod
+    def mask(
+        self,
+        net: "nn.Module",
+        data: "Dataset",
+        config: "TrainingConfig",
+        step: "PruningStep",
+        ledger: Ledger,
+    ) -> "Mask":
+        """The mask of the untrained network; `step` prunes by scores, other parameters as for `find`."""
+
+    def find(
+        self, net: "nn.Module", data: "Dataset", config: "TrainingConfig", session: "Session", rounds: Rounds
+    ) -> SearchResult:
+        """Prune the network at its init."""
+        from robust_tickets.tickets.connectivity import check_paths
+        from robust_tickets.tickets.pruning_step import pruning_step
+        from robust_tickets.training.state import copy_state
+
+        shape, init = data.spec.shape, copy_state(net)
+        step = pruning_step(net, self.search, shape)
+        mask = self.mask(net, data, config, step, session.ledger)
+        check_paths(net, mask, shape)
+        if config.compute.compact:
+            step.compact(net, mask)  # refuses now a network whose channels cannot be removed
+        session.meter.note(f"density {mask.density:.1%}")
+        result = SearchResult(init, mask, [])
+        rounds.save(result)
+        return result
+
+    def plan(self, per_epoch: int) -> SearchPlan:
+        """No steps."""
+        return SearchPlan(round_steps=0, rewind=0, rounds=1, per_epoch=per_epoch)

@@ -1,0 +1,132 @@
+"""Iterative magnitude pruning: train, prune the smallest weights, rewind the others, again."""
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Passes
+from robust_tickets.recipe.methods import make_method
+from robust_tickets.tickets.methods.base import QUEUE, PruningMethod, Rounds, SearchPlan, SearchResult
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robust_tickets.data.dataset import Dataset
+    from robust_tickets.pruning.mask import Mask
+    from robust_tickets.tickets.compact_net import CompactNet
+    from robust_tickets.tickets.pruning_step import PruningStep
+    from robust_tickets.training.config import Session, TrainingConfig
+
+
+class IMP(PruningMethod):
+    """Iterative magnitude pruning, which is one-shot pruning with one round.
+
+    Each round trains the network under the mask so far, prunes the share `search.ratio` of the weights, or
+    channels, that are left, and rewinds the others: to the init (Frankle & Carbin 2019, strategy 1; Li et al.
+    2020, section 3.1, with one round), to the weights before step k of the first round, at that step of the
+    schedule and of the batches (Frankle et al. 2020, arXiv 1912.05671, section 2), or, with `search.after
+    fine-tune`, not at all: then rounds and ticket go on from the trained weights, on the schedule from its
+    beginning (Han et al. 2015). Once whole channels are gone, rounds train the smaller network. A round may
+    end early, by the distance of its epochs' masks (`MaskConvergence`).
+    """
+
+    def find(
+        self, net: "nn.Module", data: "Dataset", config: "TrainingConfig", session: "Session", rounds: Rounds
+    ) -> SearchResult:
+        """Train, prune and rewind for `search.rounds` rounds; the network is left trained."""
+        from robust_tickets.data.batches import steps_per_epoch
+        from robust_tickets.pruning.mask import Mask
+        from robust_tickets.tickets.connectivity import check_paths
+        from robust_tickets.tickets.mask_distance import MaskConvergence
+        from robust_tickets.tickets.pruning_step import pruning_step
+        from robust_tickets.training.checkpoint import load_weights
+        from robust_tickets.training.loop import fit
+        from robust_tickets.training.state import copy_state
+
+        search, shape = self.search, data.spec.shape
+        step = pruning_step(net, search, shape)
+        rewind = self.plan(steps_per_epoch(len(data.train), search.batch)).rewind
+        result = rounds.earlier or SearchResult(copy_state(net), Mask.full(net), [])
+        first = rounds.earlier.rounds + 1 if rounds.earlier else 1
+        left = search.rounds - first + 1
+        step.check(net, result.mask, left, compact=left > 1 or config.compute.compact)
+        for number in range(first, search.rounds + 1):
+            load_weights(net, result.init, "init")
+            small = step.compact(net, result.mask)
+            next_mask = partial(self._next_mask, net, small, result, step)
+            trained = fit(
+                net if small is None else small.net,
+                result.mask if small is None else small.mask,
+                data,
+                replace(config, early_step=rewind) if number == 1 else replace(config, begin=rewind),
+                replace(
+                    session,
+                    checkpointer=session.checkpointer.for_round(number),
+                    saved=session.saved if number == first else None,
+                    hook=MaskConvergence(result.mask, next_mask, search.stop_distance),
+                ),
+            )
+            with session.ledger.phase("prune"):
+                mask = next_mask()
+                check_paths(net, mask, shape)
+            if trained.history[-1]["step"] < config.steps and search.stop_distance:
+                session.meter.note(f"round {number}: the mask has converged after epoch {trained.last_epoch}")
+            session.meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
+            result = SearchResult(
+                copy_state(net) if search.after == "fine-tune" else trained.early or result.init,
+                mask,
+                [*result.history, *({"round": number, **record} for record in trained.history)],
+                (*result.warnings, *(f"round {number}, {warning}" for warning in trained.warnings)),
+            )
+            rounds.save(result)
+        return result
+
+    def _next_mask(
+        self, net: "nn.Module", small: "CompactNet | None", result: SearchResult, step: "PruningStep"
+    ) -> "Mask":
+        """The mask after this round if it ended now; `net` gets the weights of the smaller network."""
+        from robust_tickets.pruning.layers import prunable_weights
+        from robust_tickets.pruning.scores import SCORES
+        from robust_tickets.training.checkpoint import load_weights
+        from robust_tickets.training.state import copy_state
+
+        if small is not None:
+            load_weights(net, small.plan.widen(copy_state(small.net), result.init), "round")
+        return step.prune(SCORES[self.search.criterion](prunable_weights(net), result.mask), result.mask)
+
+    def plan(self, per_epoch: int) -> SearchPlan:
+        """Rounds of `search.epochs` or `search.iterations`.
+
+        Raises InputError for a step to rewind to beyond a round, and for rounds too short to end early.
+        """
+        search = self.search
+        steps = search.iterations or search.epochs * per_epoch
+        epochs = -(-steps // per_epoch)
+        if search.stop_distance and epochs <= QUEUE:
+            raise InputError(
+                f"search.stop_distance compares a mask with those of the last {QUEUE} epochs, and a round "
+                f"has only {epochs}: give more by search.epochs (or search.iterations), or leave it out"
+            )
+        rewind = search.rewind_iterations or search.rewind_epochs * per_epoch
+        if rewind >= steps:
+            field = "iterations" if search.rewind_iterations else "epochs"
+            raise InputError(
+                f"search.rewind_{field} means step {rewind}, but a round has only {steps} steps: choose an "
+                "earlier one"
+            )
+        return SearchPlan(steps, rewind, search.rounds, per_epoch)
+
+    def passes(self, plan: SearchPlan) -> Passes:
+        """Those of all steps."""
+        return make_method(self.search).passes(plan.steps * self.search.batch).whole
+
+    def describe(self) -> str:
+        """With rounds, their length, and what follows them."""
+        search = self.search
+        budget = f"{search.iterations} steps" if search.iterations else f"{search.epochs} epochs"
+        words = f"imp, {search.method}, {search.rounds} x {budget} at lr {search.lr:g}"
+        words += f" or until masks lie within {search.stop_distance:g}" if search.stop_distance else ""
+        words += f", then {search.after}"
+        words += f" to step {search.rewind_iterations}" if search.rewind_iterations else ""
+        return words + (f" to epoch {search.rewind_epochs}" if search.rewind_epochs else "")

@@ -1,0 +1,85 @@
+"""Random pruning: as many weights at random positions, the least that a pruning method has to beat."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.tickets.methods.base import PruningAtInit, SearchPlan
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robust_tickets.data.dataset import Dataset
+    from robust_tickets.pruning.mask import Mask
+    from robust_tickets.tickets.pruning_step import PruningStep
+    from robust_tickets.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class RandomSettings:
+    """The layers of pruning method random."""
+
+    densities: Literal["uniform", "er", "erk"] = "erk"
+    """density of layers: uniform; er (Erdos-Renyi: small layers are denser); erk: er with kernel sizes"""
+
+
+class Random(PruningAtInit):
+    """Random positions, without training.
+
+    Layer densities: uniform; in proportion to (in + out) / (in out) (er: Mocanu et al. 2018, equation 1); to
+    (in + out + h + w) / (in out h w) (erk: Evci et al. 2020, section 3).
+    """
+
+    Settings = RandomSettings
+    settings: RandomSettings
+    unused: ClassVar[Mapping[str, str]] = {
+        **PruningAtInit.unused,
+        "criterion": "which has no scores",
+        "scope": "whose layers have search.random.densities",
+    }
+    uses_data = False
+
+    def mask(
+        self,
+        net: "nn.Module",
+        data: "Dataset",
+        config: "TrainingConfig",
+        step: "PruningStep",
+        ledger: Ledger,
+    ) -> "Mask":
+        """A mask drawn from the seed."""
+        from robust_tickets.pruning.criteria import ignored_layers
+        from robust_tickets.pruning.densities import random_mask
+        from robust_tickets.pruning.layers import layer_roles
+        from robust_tickets.pruning.mask import Mask
+
+        with ledger.phase("prune"):
+            full = Mask.full(net)
+            ignored = ignored_layers(self.search, full, layer_roles(net, data.spec.shape))
+            return random_mask(full, self.search.ratio, self.settings.densities, config.seed, ignored)
+
+    def passes(self, plan: SearchPlan) -> Passes:
+        """None."""
+        return Passes()
+
+    def check(self) -> None:
+        """Raise InputError for channels too: random ones make a narrower network."""
+        super().check()
+        if self.search.granularity == "channel":
+            raise InputError(
+                "search.granularity channel makes no sense with search.pruning_method random: random "
+                "channels are a narrower network, which compare.arms dense-narrow-flops trains; choose "
+                "another method"
+            )
+
+    def describe(self) -> str:
+        """With the layers' densities."""
+        return f"random, {self.settings.densities}"
+
+    @property
+    def redundant_transforms(self) -> frozenset[str]:
+        """All but shuffling over the network, and that too where layers are equally dense."""
+        uniform = {"shuffle-net"} if self.settings.densities == "uniform" else set()
+        return frozenset({"reinit", "shuffle-layer", "random"} | uniform)

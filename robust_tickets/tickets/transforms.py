@@ -1,0 +1,81 @@
+"""Ticket transforms: tickets with another init, other positions of their weights, or both.
+
+What they lose against the ticket is what the part that they lack is worth (Frankle & Carbin 2019, section 2;
+Frankle et al. 2021, "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?", section 5).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.lazy import torch
+from robust_tickets.base.random_streams import mask_generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robust_tickets.pruning.mask import Mask
+    from robust_tickets.tickets.ticket import Ticket
+
+Transform = Callable[["Ticket", "dict[str, Tensor]", int], "Ticket"]
+"""Called with a ticket, another init of its network, and the seed of the positions."""
+
+
+def reinit(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
+    """The ticket's mask with another init."""
+    return replace(ticket, init=init)
+
+
+def shuffle_layer(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
+    """The ticket's init with as many weights in each layer, at random positions."""
+    return replace(ticket, mask=shuffle_by_layer(ticket.mask, seed))
+
+
+def shuffle_net(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
+    """The ticket's init with as many weights in all, at random positions in the layers that were pruned."""
+    return replace(ticket, mask=shuffle_over_net(ticket.mask, seed))
+
+
+def random(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
+    """Another init with as many weights in each layer, at random positions."""
+    return reinit(shuffle_layer(ticket, init, seed), init, seed)
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "reinit": reinit,
+    "shuffle-layer": shuffle_layer,
+    "shuffle-net": shuffle_net,
+    "random": random,
+}
+"""Ticket transforms by name."""
+
+
+def shuffle_by_layer(mask: "Mask", seed: int) -> "Mask":
+    """A mask with as many weights in each layer, at positions drawn from the seed."""
+    generator = mask_generator(seed)
+    return mask.with_entries(list(mask), torch.cat([_permute(mask[name], generator) for name in mask]))
+
+
+def shuffle_over_net(mask: "Mask", seed: int) -> "Mask":
+    """A mask with as many weights in all, at positions drawn from the seed; whole layers stay whole.
+
+    Raises InputError where a layer would be left without any.
+    """
+    names = [name for name, entries in mask.items() if not bool(entries.all())]
+    if not names:
+        return mask
+    entries = torch.cat([mask[name].flatten() for name in names])
+    shuffled = mask.with_entries(names, _permute(entries, mask_generator(seed)))
+    for name in names:
+        if not bool(shuffled[name].any()):
+            raise InputError(
+                f"shuffled over the network, a mask of density {mask.density:.2g} leaves nothing of {name}, "
+                f"which has only {mask[name].numel()} weights: leave ticket-shuffle-net out of compare.arms, "
+                "or keep more weights"
+            )
+    return shuffled
+
+
+def _permute(entries: "Tensor", generator: "torch.Generator") -> "Tensor":
+    return entries.flatten()[torch.randperm(entries.numel(), generator=generator)]
