@@ -1,0 +1,74 @@
+"""A search on the tiny recipe, without a run directory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.machine import Machine
+from robust_tickets.data.dataset import Dataset
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.tickets.methods.base import Rounds, SearchPlan, SearchResult
+from robust_tickets.tickets.search import find_ticket
+from robust_tickets.training.config import Session, TrainingConfig
+
+
+@dataclass(frozen=True)
+class TestSearch:
+    """A search that can be run several times.
+
+    recipe, plan, config: what it does.
+    ledger: what it cost.
+    """
+
+    __test__ = False
+    recipe: Recipe
+    data: Dataset
+    machine: Machine
+
+    @property
+    def plan(self) -> SearchPlan:
+        return planning.search_plan(self.recipe, self.data.spec)
+
+    @property
+    def config(self) -> TrainingConfig:
+        return Experiment(self.recipe).fit(self.recipe.search, self.plan.round_steps, 0)
+
+    def net(self) -> nn.Module:
+        """The network at its init."""
+        return Experiment(self.recipe).fresh_net(0, self.machine)
+
+    def run(
+        self,
+        net: nn.Module | None = None,
+        ledger: Ledger | None = None,
+        rounds: Rounds = Rounds(),
+        **session: Any,
+    ) -> SearchResult:
+        """Find the ticket of a network, by default that of `net()`."""
+        ledger = Ledger("search") if ledger is None else ledger
+        with ledger.measure():
+            return find_ticket(
+                self.net() if net is None else net,
+                self.data,
+                self.recipe.search,
+                self.config,
+                Session(ledger, **session),
+                rounds,
+            )
+
+
+@pytest.fixture
+def search_of(tiny_data: Dataset, machine: Machine) -> Callable[..., TestSearch]:
+    """A search by a recipe with some of its search fields changed."""
+
+    def build(recipe: Recipe, data: Dataset = tiny_data, **fields: Any) -> TestSearch:
+        recipe = replace(recipe, search=replace(recipe.search, **fields))
+        return TestSearch(recipe, data, machine)
+
+    return build
