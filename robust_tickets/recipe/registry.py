@@ -40,10 +40,11 @@ def _missing(name: str, cls: Any, base: type) -> list[str]:
     missing += [
         f"a docstring of {part.__name__}" for part in (cls, settings) if not vars(part).get("__doc__")
     ]
+    owner = settings.__name__
     if not dataclasses.is_dataclass(settings):
         return [*missing, "a dataclass as Settings"]
     return missing + [
-        f"a default of {cls.__name__}.Settings.{field.name}"
+        f"a default of {owner}.{field.name}"
         for field in dataclasses.fields(settings)
         if field.default is field.default_factory is dataclasses.MISSING
     ]

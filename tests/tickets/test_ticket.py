@@ -58,7 +58,7 @@ def test_density_after_the_rounds(file, tiny_recipe):
 
 def test_neither_clock_nor_path_is_in_it(file, tmp_path):
     with safe_open(file, framework="pt") as content:
-        meta = json.loads(file.metadata()["robust-tickets"])
+        meta = json.loads(content.metadata()["robust-tickets"])
     assert str(tmp_path) not in json.dumps(meta)
     assert set(meta) == {
         "model", "mask", "density", "search", "data", "seed", "passes", "flops", "kind", "version", "hash",
