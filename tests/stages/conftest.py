@@ -7,7 +7,7 @@ from robust_tickets.base.progress import SilentProgress
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.tickets import search as ticket_search
+from robust_tickets.training import loop
 
 
 class Spoken(SilentProgress):
@@ -28,7 +28,7 @@ def spoken():
 @pytest.fixture
 def fits(monkeypatch):
     """A list that grows by one with every training of a search; training number `stop` is interrupted."""
-    fit = ticket_search.fit
+    fit = loop.fit
 
     class Fits(list):
         stop = None
@@ -41,7 +41,7 @@ def fits(monkeypatch):
         trainings.append(1)
         return fit(*args, **kwargs)
 
-    monkeypatch.setattr(ticket_search, "fit", counted)
+    monkeypatch.setattr(loop, "fit", counted)
     return trainings
 
 
