@@ -1,4 +1,4 @@
-"""Dataclasses to plain tables and back, every value checked and every mistake named by its full field."""
+"""Reads dataclasses from plain tables and writes them; each message names the field by its whole path."""
 
 import dataclasses
 import math
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from robust_tickets.base.errors import InputError, unknown_name
+from robust_tickets.recipe import old_names
 from robust_tickets.recipe.eps import Eps
 
 T = TypeVar("T")
@@ -15,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Range:
-    """Bounds of a number: `least` and `most` are allowed, `above` and `below` are not."""
+    """Bounds of a number: `least` and `most` are allowed themselves, `above` and `below` are not."""
 
     least: float = -math.inf
     most: float = math.inf
@@ -23,14 +24,14 @@ class Range:
     below: float = math.inf
 
     def admits(self, value: float) -> bool:
-        """Whether the value lies within the bounds (NaN and infinity never do)."""
+        """Whether a value is within the bounds; NaN and infinity never are."""
         return math.isfinite(value) and self.least <= value <= self.most and self.above < value < self.below
 
     def __str__(self) -> str:
         """The bounds in words."""
         words = {"least": "at least", "most": "at most", "above": "above", "below": "below"}
-        given = ((word, getattr(self, name)) for name, word in words.items())
-        return " and ".join(f"{word} {bound:g}" for word, bound in given if math.isfinite(bound))
+        bounds = ((word, getattr(self, name)) for name, word in words.items())
+        return " and ".join(f"{word} {bound:g}" for word, bound in bounds if math.isfinite(bound))
 
 
 Count = Annotated[int, Range(least=1)]
@@ -42,9 +43,11 @@ ShareOrZero = Annotated[float, Range(least=0, below=1)]
 
 
 def read(cls: type[T], table: object, base: T | None = None, path: str = "") -> T:
-    """A dataclass from a table of plain values, `base` (or the defaults) where the table is silent.
+    """Read a dataclass from a table of plain values.
 
-    Raises InputError that names the field by its whole path, such as `search.lr`.
+    base: gives the fields that the table lacks; None: the defaults do.
+    path: the table's place in the whole, for messages: `search` for `search.lr`.
+    Raises InputError for an unknown or missing field, or a value of the wrong type or out of range.
     """
     if not isinstance(table, dict):
         raise InputError(f"{path or 'the recipe'} must be a table of fields, got {table!r:.80}")
@@ -53,6 +56,8 @@ def read(cls: type[T], table: object, base: T | None = None, path: str = "") -> 
     for key, value in table.items():
         field = f"{path}.{key}" if path else str(key)
         if key not in hints:
+            if field in old_names.FIELDS:
+                raise InputError(f"unknown field {field!r}: it is now called {old_names.FIELDS[field]!r}")
             raise unknown_name("field", key, hints, shown=field)
         nested = getattr(base, key) if base is not None else None
         values[key] = _convert(hints[key], value, field, nested)
@@ -69,7 +74,7 @@ def read(cls: type[T], table: object, base: T | None = None, path: str = "") -> 
 
 
 def check(instance: object, path: str = "") -> None:
-    """Raise InputError for the first field whose value is of the wrong type or out of range."""
+    """Raise InputError for the first field with a value of the wrong type or out of range."""
     for key, hint in get_type_hints(type(instance), include_extras=True).items():
         field = f"{path}.{key}" if path else key
         value = getattr(instance, key)
@@ -80,9 +85,9 @@ def check(instance: object, path: str = "") -> None:
 
 
 def plain(instance: object) -> Any:
-    """The nested table of plain values (str, int, float, bool, list, dict) that a dataclass stands for.
+    """The nested table of plain values (str, int, float, bool, list, dict) of a dataclass.
 
-    None is left out, since TOML has no word for it.
+    Fields that are None are left out, since TOML cannot express None.
     """
     if isinstance(instance, Eps):
         return instance.text
@@ -107,7 +112,10 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
             return None
         return _convert(next(a for a in get_args(hint) if a is not type(None)), value, field, base)
     if origin is Literal:
-        if (type(value), value) not in ((type(known), known) for known in get_args(hint)):  # 8.0 is not 8
+        if (type(value), value) not in ((type(choice), choice) for choice in get_args(hint)):  # 8.0 is not 8
+            if (field.rpartition(".")[2], value) in old_names.VALUES:
+                new = old_names.VALUES[field.rpartition(".")[2], value]
+                raise InputError(f"unknown value for {field}: {value!r} is now called {new!r}")
             raise unknown_name(f"value for {field}:", value, map(str, get_args(hint)))
         return value
     if origin is tuple:
@@ -143,7 +151,7 @@ def _eps(value: object, field: str) -> Eps:
         raise InputError(f"{field}: {error}") from None
 
 
-_LARGEST = 2**31 - 1  # what C libraries can be told
+_LARGEST = 2**31 - 1  # the largest that C libraries take
 
 _WORDS = {
     int: "a whole number",

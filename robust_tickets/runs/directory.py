@@ -144,7 +144,7 @@ class RunDirectory:
                 f"{path} is no run directory, since it has no {_RECIPE}: give a folder that search, train or "
                 "compare wrote"
             )
-        return cls(path, recipes.load(str(file)))
+        return cls(path, recipes.load_recorded(file))
 
     @staticmethod
     def paths(runs: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from robust_tickets.runs import files
 
 T = TypeVar("T")
 
-VERSION = 1
+VERSION = 2
 """Version of the files' layout."""
 
 _KEY = "robust-tickets"  # one key, as safetensors keeps several in no particular order
@@ -58,7 +58,8 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path} is a {meta.get('kind')}, expected a {kind}")
     if meta.get("version") != VERSION:
         raise InputError(
-            f"{path} has version {meta.get('version')}, this release reads {VERSION}: update robust-tickets"
+            f"{path} is of version {meta.get('version')!r:.20}, and this release reads version {VERSION} "
+            f"alone: create the {kind} again, or use the release that wrote it"
         )
     if meta.get("hash") != content_hash(tensors, meta):
         raise InputError(

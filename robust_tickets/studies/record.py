@@ -87,7 +87,7 @@ def write_study(folder: Path, name: str, base: Recipe, rows: pd.DataFrame) -> St
 
 def read_study(folder: Path) -> tuple[str, str]:
     """A study's table (CSV) and its verdict, from its rows alone. Raises InputError for damaged files."""
-    base = recipes.load(str(folder / RECIPE))
+    base = recipes.load_recorded(folder / RECIPE)
     found = [name for name in GRIDS if (folder / f"{name}.csv").is_file()]
     if len(found) != 1:
         raise InputError(f"{folder} has no table of a study: run the study again")

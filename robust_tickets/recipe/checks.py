@@ -1,0 +1,194 @@
+"""Checks of a recipe's fields against each other: what makes no sense together is refused."""
+
+import re
+from typing import TYPE_CHECKING
+
+from robust_tickets.base.errors import InputError, unknown_name
+from robust_tickets.recipe.fields import (
+    NARROW_ARMS,
+    NETS,
+    WITH_DROPOUT,
+    Data,
+    Model,
+    Search,
+    Threat,
+    Train,
+    Training,
+)
+from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method
+
+if TYPE_CHECKING:
+    from robust_tickets.recipe.recipe import Recipe
+
+_WIDE = re.compile(r"wrn\d+-\d+")
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+"""A module and a function, or a static method of a class, in it: my_nets:small_net."""
+
+
+def check_data(data: Data) -> None:
+    """Raise InputError for a field that does nothing to the data set."""
+    if data.resize and data.name != "folder":
+        raise InputError(
+            f"data.resize is for data.name folder, and {data.name} has a size of its own: leave it out"
+        )
+    if data.flip and data.name not in ("folder", "own"):
+        raise InputError(
+            f"data.flip is for data.name folder, {data.name} has an augmentation of its own: leave it out"
+        )
+
+
+def check_model(model: Model) -> None:
+    """Raise InputError for an unknown network, or a field that does nothing to the network."""
+    own = ":" in model.name
+    if not own and model.name not in NETS and not _WIDE.fullmatch(model.name):
+        raise unknown_name(
+            "value for model.name:", model.name, [*NETS, "wrn28-10", "wrn34-10", "module:function"]
+        )
+    if own and not _FUNCTION.fullmatch(model.name):
+        raise InputError(
+            f"model.name {model.name!r:.80} names no function: write module:function, as my_nets:small_net"
+        )
+    if own and model.width != 1:
+        raise InputError(f"model.width does nothing to {model.name}, a network of your own: leave it out")
+    if model.dropout and model.name not in WITH_DROPOUT:
+        raise InputError(
+            f"{model.name} has no dropout, so model.dropout does nothing: leave it out, or choose "
+            f"{', '.join(WITH_DROPOUT)}"
+        )
+
+
+def check_threat(threat: Threat) -> None:
+    """Raise InputError for a radius that is too large for its norm, or was not chosen for it."""
+    if threat.norm == "Linf" and threat.eps.value > 1:
+        raise InputError(
+            f"threat.eps {threat.eps} is out of range: images are in [0, 1], so use 0 < eps <= 1 with norm "
+            "Linf, as 8/255"
+        )
+    if threat == Threat(norm="L2"):
+        raise InputError(
+            f"threat.eps {threat.eps} is the usual radius in Linf and next to nothing in L2: give threat.eps "
+            "too, as 0.5 or 128/255"
+        )
+
+
+def check_training(concern: str, training: Training) -> None:
+    """Raise InputError for a schedule that makes no sense; `concern` is search or train."""
+    if training.warmup and training.warmup_lr > training.lr:
+        raise InputError(
+            f"{concern}.warmup_lr {training.warmup_lr:g} lies above {concern}.lr {training.lr:g}: "
+            "a warm-up rises, so choose it smaller"
+        )
+    if training.warmup_lr and not training.warmup:
+        raise InputError(
+            f"{concern}.warmup_lr does nothing without {concern}.warmup: set it to 0, or give both"
+        )
+    if list(training.milestones) != sorted(set(training.milestones)):
+        given = " ".join(f"{drop:g}" for drop in training.milestones)
+        raise InputError(f"{concern}.milestones must rise, got {given}: write them as 0.5 0.75")
+    if training.milestones != Training().milestones and training.schedule != "step":
+        raise InputError(
+            f"{concern}.milestones does nothing to the schedule {training.schedule}: leave it "
+            f"out, or choose step"
+        )
+    if isinstance(training, Train) and bool(training.iterations) != bool(training.ticket_iterations):
+        raise InputError(
+            "train.iterations and train.ticket_iterations belong together: give both, or neither and epochs"
+        )
+
+
+def check_method(concern: str, training: Training, threat: Threat) -> None:
+    """Raise InputError where the training method does not go with the threat model or another field."""
+    method = make_method(training)
+    if threat.norm not in method.norms:
+        raise InputError(
+            f"{concern}.method {training.method} is defined for threat.norm {' or '.join(method.norms)}, got "
+            f"{threat.norm}: choose another method"
+        )
+    if training.overfitting == "restore-best" and not method.single_step:
+        raise InputError(
+            f"{concern}.overfitting restore-best does nothing to {concern}.method {training.method} as it is "
+            "set: only networks whose training attack takes a single step overfit catastrophically; leave it "
+            "out"
+        )
+
+
+def check_arms(recipe: "Recipe") -> None:
+    """Raise InputError for arms that are named twice, lack dense, or make no sense for the ticket."""
+    search, arms = recipe.search, recipe.compare.arms
+    if len(set(arms)) < len(arms):
+        raise InputError(f"compare.arms names an arm twice: {' '.join(arms)}")
+    if "dense" not in arms:
+        raise InputError("compare.arms lacks dense, which the other arms are measured against: add it")
+    for arm in arms:
+        if arm in NARROW_ARMS and ":" in recipe.model.name:
+            raise InputError(
+                f"compare.arms {arm} needs a network with a width, and {recipe.model.name}, a network of "
+                "your own, has none: leave it out"
+            )
+        if search.granularity == "channel" and arm in (
+            "ticket-shuffle-layer",
+            "ticket-shuffle-net",
+            "random",
+        ):
+            raise InputError(
+                f"compare.arms {arm} makes no sense with search.granularity channel: which of a layer's "
+                "channels are kept makes no other net, only how many; its controls are ticket-reinit and "
+                "dense-narrow-flops; leave it out"
+            )
+        if arm == "dense-staged" and search.after != "fine-tune":
+            raise InputError(
+                "compare.arms dense-staged is the control of a ticket that keeps what its search trained: "
+                "choose search.pruning_method imp and search.after fine-tune, or leave it out"
+            )
+        if arm.removeprefix("ticket-") in make_pruning_method(search).redundant_transforms:
+            raise InputError(
+                f"compare.arms {arm} makes no sense with search.pruning_method {search.pruning_method}: it "
+                "would be the ticket of another seed; leave it out"
+            )
+
+
+def check_search(search: Search) -> None:
+    """Raise InputError for fields of the search that make no sense together."""
+    make_pruning_method(search).check()
+    for name in PRUNING_METHODS:
+        if name != search.pruning_method and getattr(search, name, None) != getattr(Search(), name, None):
+            raise InputError(f"search.{name} is for search.pruning_method {name}: add it, or leave it out")
+    if search.granularity == "channel":
+        _check_channels(search)
+    elif search.round_to != Search().round_to:
+        raise InputError(
+            "search.round_to is for search.granularity channel, and does nothing to single weights: add it, "
+            "or leave it out"
+        )
+    if search.after == "fine-tune" and (search.rewind_iterations or search.rewind_epochs):
+        raise InputError(
+            "search.after fine-tune does not rewind: leave out search.rewind_iterations or _epochs"
+        )
+    if search.scope == "global" and (search.fc_ratio is not None or search.output_ratio is not None):
+        raise InputError(
+            "search.fc_ratio and search.output_ratio are for search.scope layer: add it, or leave them out"
+        )
+    if search.output_ratio is not None and not search.prune_output:
+        raise InputError("search.output_ratio does nothing where search.prune_output is false: leave one out")
+    if search.rewind_iterations and search.rewind_epochs:
+        raise InputError("give one of search.rewind_iterations and search.rewind_epochs, not both")
+    if search.rewind_iterations and search.iterations and search.rewind_iterations >= search.iterations:
+        raise InputError(
+            f"search.rewind_iterations {search.rewind_iterations} is no less than the {search.iterations} "
+            "iterations of a round: choose an earlier step"
+        )
+    if search.rewind_epochs and not search.iterations and search.rewind_epochs >= search.epochs:
+        raise InputError(
+            f"search.rewind_epochs {search.rewind_epochs} is no less than the {search.epochs} epochs of a "
+            "round: choose an earlier one"
+        )
+
+
+def _check_channels(search: Search) -> None:
+    for field in ("fc_ratio", "output_ratio", "prune_output"):
+        if getattr(search, field) != getattr(Search(), field):
+            raise InputError(
+                f"search.{field} is for single weights, and does nothing with search.granularity channel: "
+                "leave it out"
+            )

@@ -1,0 +1,26 @@
+"""Names of recipe fields, values and flags that have changed, so that messages can give the new ones."""
+
+FIELDS = {
+    "search.finder": "search.pruning_method",
+    "search.spare": "search.ignored_layers",
+    "search.scores": "search.criterion",
+    "search.densities": "search.random.densities",
+    "search.drops": "search.milestones",
+    "train.drops": "train.milestones",
+    "evaluate.choose": "evaluate.select_by",
+}
+"""Old recipe fields, each with its new name."""
+
+VALUES = {("overfitting", "go-back"): "restore-best"}
+"""Old values of recipe fields, by the field's last part, each with its new name."""
+
+_FLAGS = {"--save-minutes": "--checkpoint-minutes", "--save-steps": "--checkpoint-steps"}
+
+
+def new_flag(flag: str) -> str | None:
+    """The new name of an old flag of the command line, None for any other; without `=value`."""
+    name = flag.partition("=")[0].replace("_", "-")
+    if name in _FLAGS:
+        return _FLAGS[name]
+    field = FIELDS.get(name.removeprefix("--").replace("-", "_"))
+    return None if field is None else f"--{field.replace('_', '-')}"
