@@ -19,6 +19,7 @@ from robust_tickets.cli.help import command_help, overview
 from robust_tickets.cli.registry import command_class, split_name
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
+from robust_tickets.recipe.old_names import new_flag
 
 _HELP = ("-h", "--help")
 
@@ -63,6 +64,7 @@ def parse(name: str, words: list[str]) -> Command:
     Raises InputError for wrong values; for wrong flags tyro prints its message and exits with 2.
     """
     cls = command_class(name)
+    _check_old_flags(words)
     _check_study_flags(name, words)
     options: dict[str, Any] = {"args": words, "prog": f"robust-tickets {name}", "registry": CONSTRUCTORS}
     if issubclass(cls, ByRecipe):
@@ -78,6 +80,13 @@ def parse(name: str, words: list[str]) -> Command:
     schema.check(command)
     assert isinstance(command, Command)
     return command
+
+
+def _check_old_flags(words: list[str]) -> None:
+    for word in words:
+        new = new_flag(word)
+        if new is not None:
+            raise InputError(f"unknown flag {word.partition('=')[0]}: it is now called {new}")
 
 
 def _check_study_flags(name: str, words: list[str]) -> None:

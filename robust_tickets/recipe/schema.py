@@ -113,8 +113,8 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
         return _convert(next(a for a in get_args(hint) if a is not type(None)), value, field, base)
     if origin is Literal:
         if (type(value), value) not in ((type(choice), choice) for choice in get_args(hint)):  # 8.0 is not 8
-            if (field.rpartition(".")[2], value) in old_names.VALUES:
-                new = old_names.VALUES[field.rpartition(".")[2], value]
+            new = old_names.VALUES.get((field.rpartition(".")[2], str(value)))
+            if new is not None:
                 raise InputError(f"unknown value for {field}: {value!r} is now called {new!r}")
             raise unknown_name(f"value for {field}:", value, map(str, get_args(hint)))
         return value

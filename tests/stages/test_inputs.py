@@ -1,4 +1,4 @@
-"""What a run was begun with: fingerprints of the user's own net."""
+"""The images and networks of a run's own are the same in all its stages."""
 
 import importlib
 import sys
@@ -6,76 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import nn
 
-from robust_tickets.base.errors import InputError
 from robust_tickets.cli.main import main
-from robust_tickets.models.fingerprint import function_fingerprint, weights_fingerprint
 from robust_tickets.recipe.fields import Data
-from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment
-
-SHAPE = (1, 8, 8)
-
-
-class Net(nn.Module):
-    """The same layers and weights, whatever is done between them."""
-
-    def __init__(self, activation):
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv = nn.Conv2d(1, 8, 3)
-        self.fc = nn.Linear(288, 3)
-        self.activation = [activation]
-
-    def forward(self, images):
-        return self.fc(self.activation[0](self.conv(images)).flatten(1))
-
-    def extra_repr(self):
-        return f"at {object()}"
-
-
-@pytest.fixture(autouse=True)
-def _own_generator():
-    with torch.random.fork_rng(devices=[]):
-        yield
-
-
-def test_the_same_net_has_the_same_prints_wherever_its_objects_lie():
-    one, other = Net(torch.relu), Net(torch.relu)
-    assert function_fingerprint(one, SHAPE) == function_fingerprint(other, SHAPE)
-    assert weights_fingerprint(one) == weights_fingerprint(other)
-
-
-def test_another_forward_pass_is_another_function():
-    gelu = nn.functional.gelu
-    assert function_fingerprint(Net(torch.relu), SHAPE) != function_fingerprint(Net(gelu), SHAPE)
-
-
-def test_other_weights_are_the_same_function_and_another_beginning():
-    one, other = Net(torch.relu), Net(torch.relu)
-    with torch.no_grad():
-        other.fc.bias[0] += 1e-3
-    assert function_fingerprint(one, SHAPE) == function_fingerprint(other, SHAPE)
-    assert weights_fingerprint(one) != weights_fingerprint(other)
-
-
-def test_a_net_is_left_as_it_was_and_so_is_chance():
-    net = Net(torch.relu).train()
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    state = torch.get_rng_state()
-    function_fingerprint(net, SHAPE)
-    assert net.training
-    assert next(net.parameters()).dtype == torch.float32
-    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("seed", ["0", "1"])
-def test_a_net_whose_forward_pass_changed_is_refused_whatever_the_seed(seed, tmp_path, monkeypatch, capsys):
-    """By a run that is finished, by another seed of it, and by evaluation."""
+def test_a_changed_forward_pass_is_refused(seed, tmp_path, monkeypatch, capsys):
+    """By a finished run (seed 0), by another seed of it, and by evaluation."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     code = (
@@ -101,7 +41,7 @@ def test_a_net_whose_forward_pass_changed_is_refused_whatever_the_seed(seed, tmp
         assert "makes another network than the checkpoint's" in capsys.readouterr().err
 
 
-def test_a_finished_run_refuses_another_folder(tmp_path, monkeypatch, capsys):
+def test_a_finished_run_refuses_other_images(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for root, shift in (("one", 0), ("other", 1)):
         for part in ("train", "test"):
@@ -124,21 +64,13 @@ def test_a_finished_run_refuses_another_folder(tmp_path, monkeypatch, capsys):
     assert "began with other images" in capsys.readouterr().err
 
 
-def test_seeds_that_share_an_init_are_no_seeds(tiny_recipe, tmp_path):
-    run = RunDirectory.of(tmp_path, tiny_recipe)
-    run.begin("cpu", {"net of seed 0": "a" * 16})
-    run.check_inputs({"net of seed 0": "a" * 16})
-    run.check_inputs({"net of seed 1": "b" * 16})
-    with pytest.raises(InputError, match=r"net of seed 1 is bit for bit the net of seed 0.*several inits"):
-        run.check_inputs({"net of seed 1": "a" * 16})
-
-
-def test_a_folder_is_read_once_for_all_that_stages_ask_of_it(tiny_recipe, tiny_data, machine, monkeypatch):
+def test_a_folder_is_read_once_for_all_stages(tiny_recipe, tiny_data, machine, monkeypatch):
     reads = []
-    monkeypatch.setattr("robust_tickets.data.load.load", lambda which, say: reads.append(which) or tiny_data)
+    monkeypatch.setattr("robust_tickets.data.load.load", lambda data, log: reads.append(data) or tiny_data)
     folder = Data("folder", train_images=100, val_images=3)  # read by no other test of this process
-    what = Experiment(replace(tiny_recipe, data=folder))
-    assert what.spec(machine) == tiny_data.spec
-    assert what.inputs(0, machine)["images"] == what.load(machine).fingerprint == tiny_data.fingerprint
-    assert what.load(machine).spec == what.spec(machine)
+    experiment = Experiment(replace(tiny_recipe, data=folder))
+    assert experiment.spec(machine) == tiny_data.spec
+    fingerprint = experiment.inputs(0, machine)["images"]
+    assert fingerprint == experiment.load(machine).fingerprint == tiny_data.fingerprint
+    assert experiment.load(machine).spec == experiment.spec(machine)
     assert reads == [folder]

@@ -1,4 +1,4 @@
-"""Artefacts: what is saved comes back bit for bit, and a damaged file is never taken for a whole one."""
+"""Tensor files read back bit for bit, and no damaged file is accepted."""
 
 import json
 import random
@@ -19,13 +19,15 @@ def tensors():
     generator = torch.Generator().manual_seed(0)
     return {
         "conv.weight": torch.randn(4, 3, 2, 2, generator=generator),
-        "last": torch.randn(4, 3, 2, 2, generator=generator).contiguous(memory_format=torch.channels_last),
-        "turned": torch.randn(3, 5, generator=generator).t(),
-        "part": torch.randn(6, 4, generator=generator)[1:5:2, 1:3],
+        "channels_last": torch.randn(4, 3, 2, 2, generator=generator).contiguous(
+            memory_format=torch.channels_last
+        ),
+        "transposed": torch.randn(3, 5, generator=generator).t(),
+        "slice": torch.randn(6, 4, generator=generator)[1:5:2, 1:3],
         "odd": torch.tensor([float("nan"), float("inf"), -0.0, 1e-45]),
         "double": torch.randn(3, dtype=torch.float64, generator=generator),
         "bits": torch.randint(256, (5,), dtype=torch.uint8, generator=generator),
-        "kept": torch.rand(7, generator=generator) < 0.5,
+        "mask": torch.rand(7, generator=generator) < 0.5,
         "batches": torch.tensor(12345678901),
         "empty": torch.zeros(0, 3),
         "parameter": torch.nn.Parameter(torch.ones(2)),
@@ -58,7 +60,7 @@ def small(tmp_path):
     return path
 
 
-def test_tensors_come_back_bit_for_bit_and_the_meaning_with_them(file):
+def test_tensors_and_values_read_back_bit_for_bit(file):
     loaded, meta = tensor_file.load(file, "ticket")
     assert same(tensors(), loaded)
     assert {key: meta[key] for key in META} == META
@@ -66,15 +68,15 @@ def test_tensors_come_back_bit_for_bit_and_the_meaning_with_them(file):
     assert meta["hash"] == tensor_file.content_hash(loaded, meta)
 
 
-def test_what_was_saved_is_left_alone(tmp_path):
-    mine, meta = tensors(), dict(META)
-    tensor_file.save(tmp_path / "a", "ticket", mine, meta)
+def test_saving_changes_nothing_in_memory(tmp_path):
+    ours, meta = tensors(), dict(META)
+    tensor_file.save(tmp_path / "a", "ticket", ours, meta)
     assert meta == META
-    assert same(tensors(), {name: tensor.detach() for name, tensor in mine.items()})
-    assert mine["last"].is_contiguous(memory_format=torch.channels_last)
+    assert same(tensors(), {name: tensor.detach() for name, tensor in ours.items()})
+    assert ours["channels_last"].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_same_content_gives_the_same_bytes_in_whatever_order_it_comes(file, tmp_path):
+def test_the_same_content_in_any_order_gives_the_same_bytes(file, tmp_path):
     backwards = dict(reversed(tensors().items()))
     tensor_file.save(tmp_path / "b.safetensors", "ticket", backwards, dict(reversed(META.items())))
     assert (tmp_path / "b.safetensors").read_bytes() == file.read_bytes()
@@ -85,25 +87,25 @@ def test_the_same_content_gives_the_same_bytes_in_whatever_order_it_comes(file, 
     [
         lambda t, m: t.update(odd=torch.tensor([float("nan"), float("inf"), 0.0, 1e-45])),
         lambda t, m: t.update(bits=t["bits"].to(torch.int8)),
-        lambda t, m: t.update(turned=t["turned"].reshape(3, 5)),
+        lambda t, m: t.update(turned=t["transposed"].reshape(3, 5)),
         lambda t, m: t.update(renamed=t.pop("bits")),
         lambda t, m: m.update(seed=4),
         lambda t, m: m.update(new=None),
         lambda t, m: m["search"].update(lr=1e-04),
     ],
 )
-def test_any_other_content_has_another_hash(change):
-    mine, meta = tensors(), json.loads(json.dumps(META))
-    mine["parameter"] = mine["parameter"].detach()
-    before = tensor_file.content_hash(mine, meta)
-    change(mine, meta)
-    assert tensor_file.content_hash(mine, meta) != before
+def test_any_change_of_content_changes_the_hash(change):
+    ours, meta = tensors(), json.loads(json.dumps(META))
+    ours["parameter"] = ours["parameter"].detach()
+    before = tensor_file.content_hash(ours, meta)
+    change(ours, meta)
+    assert tensor_file.content_hash(ours, meta) != before
 
 
-def test_the_hash_does_not_hang_on_itself_or_on_order():
-    mine = {name: tensor.detach() for name, tensor in tensors().items()}
-    backwards = dict(reversed(mine.items()))
-    assert tensor_file.content_hash(mine, META) == tensor_file.content_hash(
+def test_the_hash_depends_neither_on_itself_nor_on_order():
+    ours = {name: tensor.detach() for name, tensor in tensors().items()}
+    backwards = dict(reversed(ours.items()))
+    assert tensor_file.content_hash(ours, META) == tensor_file.content_hash(
         backwards, {**META, "hash": "f" * 16}
     )
 
@@ -116,27 +118,27 @@ def test_a_file_cut_short_anywhere_is_refused(small):
             tensor_file.load(small, "ticket")
 
 
-def test_a_file_with_more_behind_it_is_refused(small):
+def test_a_file_with_a_byte_too_many_is_refused(small):
     small.write_bytes(small.read_bytes() + b"\0")
     with pytest.raises(InputError):
         tensor_file.load(small, "ticket")
 
 
-def test_a_damaged_byte_anywhere_is_noticed_or_harmless(small):
+def test_a_changed_byte_is_noticed_or_harmless(small):
     loaded, meta = tensor_file.load(small, "ticket")
     whole = small.read_bytes()
-    chance = random.Random(0)
+    generator = random.Random(0)
     refused = 0
-    for place in range(len(whole)):
-        for flip in (1 << chance.randrange(8), chance.randrange(1, 256)):
-            small.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
+    for position in range(len(whole)):
+        for flip in (1 << generator.randrange(8), generator.randrange(1, 256)):
+            small.write_bytes(whole[:position] + bytes([whole[position] ^ flip]) + whole[position + 1 :])
             try:
-                found, what = tensor_file.load(small, "ticket")
+                tensors_, meta_ = tensor_file.load(small, "ticket")
             except InputError:
                 refused += 1
                 continue
-            assert same(found, loaded), f"byte {place} flipped by {flip}"
-            assert what == meta, f"byte {place} flipped by {flip}"
+            assert same(tensors_, loaded), f"byte {position} flipped by {flip}"
+            assert meta_ == meta, f"byte {position} flipped by {flip}"
     assert refused > 1.8 * len(whole)  # else the flips hit nothing
 
 
@@ -145,53 +147,53 @@ def test_another_kind_is_named(file):
         tensor_file.load(file, "checkpoint")
 
 
-@pytest.mark.parametrize("version", [0, 2, None])
-def test_another_version_is_named(tmp_path, monkeypatch, version):
+@pytest.mark.parametrize("version", [1, 3, None])
+def test_another_version_is_refused(tmp_path, monkeypatch, version):
     monkeypatch.setattr("robust_tickets.runs.tensor_file.VERSION", version)
     tensor_file.save(tmp_path / "a", "ticket", tensors(), META)
     monkeypatch.undo()
-    with pytest.raises(InputError, match=rf"has version {version}, this release reads 1"):
+    with pytest.raises(InputError, match=rf"is of version {version}, and this release reads version 2 alone"):
         tensor_file.load(tmp_path / "a", "ticket")
 
 
-def foreign(path):
+def without_our_key(path):
     save_file({"w": torch.zeros(3)}, path)
 
 
-def foreign_with_our_key(path):
+def a_list_under_our_key(path):
     save_file({"w": torch.zeros(3)}, path, {"robust-tickets": "[1, 2]"})
 
 
-def no_json(path):
+def no_json_under_our_key(path):
     save_file({"w": torch.zeros(3)}, path, {"robust-tickets": "{"})
 
 
-def unhashed(path):
-    save_file({"w": torch.zeros(3)}, path, {"robust-tickets": '{"kind": "ticket", "version": 1}'})
+def no_hash(path):
+    save_file({"w": torch.zeros(3)}, path, {"robust-tickets": '{"kind": "ticket", "version": 2}'})
 
 
-def bfloat(path):
-    text = '{"kind": "ticket", "version": 1, "hash": "0000000000000000"}'
+def bfloat16(path):
+    text = '{"kind": "ticket", "version": 2, "hash": "0000000000000000"}'
     save_file({"w": torch.zeros(3, dtype=torch.bfloat16)}, path, {"robust-tickets": text})
 
 
-def pickled(path):
+def pickle(path):
     torch.save({"w": torch.zeros(3)}, path)
 
 
-def numpys(path):
+def numpy_array(path):
     with path.open("wb") as handle:
         np.save(handle, np.zeros(3))
 
 
 MAKERS = (
-    foreign,
-    foreign_with_our_key,
-    no_json,
-    unhashed,
-    bfloat,
-    pickled,
-    numpys,
+    without_our_key,
+    a_list_under_our_key,
+    no_json_under_our_key,
+    no_hash,
+    bfloat16,
+    pickle,
+    numpy_array,
     lambda path: path.write_text("no tensors at all\n" * 100),
     lambda path: path.write_bytes(b""),
     lambda path: path.mkdir(),
@@ -202,14 +204,14 @@ MAKERS = (
 @pytest.mark.parametrize(
     "make", MAKERS, ids=[*(m.__name__ for m in MAKERS[:7]), "text", "empty", "folder", "absent"]
 )
-def test_what_we_did_not_write_is_refused_by_name(tmp_path, make):
-    path = tmp_path / "given.safetensors"
+def test_a_file_that_save_did_not_write_is_named(tmp_path, make):
+    path = tmp_path / "file.safetensors"
     make(path)
-    with pytest.raises(InputError, match=r"given\.safetensors"):
+    with pytest.raises(InputError, match=r"file\.safetensors"):
         tensor_file.load(path, "ticket")
 
 
-def test_a_save_that_fails_leaves_the_old_file_and_is_said(small):
+def test_a_save_that_fails_leaves_the_old_file(small):
     before = small.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # as if the disk were full

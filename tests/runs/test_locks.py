@@ -1,4 +1,4 @@
-"""A run directory has one process at a time."""
+"""One process at a time works in a run directory."""
 
 import subprocess
 import sys
@@ -23,19 +23,19 @@ with locks.lock(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder():
-    """Another process that holds a folder; gives the process."""
-    begun = []
+    """Starts another process that locks a folder; gives the process."""
+    processes = []
 
     def hold(folder):
         process = subprocess.Popen(
             [sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True
         )
-        begun.append(process)
+        processes.append(process)
         assert process.stdout.readline() == "held\n"
         return process
 
     yield hold
-    for process in begun:
+    for process in processes:
         process.kill()
         process.communicate()
 
@@ -52,16 +52,16 @@ def test_the_second_process_is_refused_until_the_first_is_dead(holder, tmp_path)
         pass
 
 
-def test_every_verb_that_writes_is_refused(holder, tiny_recipe, machine, tmp_path):
-    what, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
+def test_every_command_that_writes_is_refused(holder, tiny_recipe, machine, tmp_path):
+    experiment, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
     run.begin("cpu", {})
     (run.path / "seed-0").mkdir()
     before = sorted(file.name for file in run.path.rglob("*"))
     holder(run.path)
     for call in (
-        lambda: compare.compare(what, [0], tmp_path, machine),
-        lambda: compare.train_from(what, 0, tmp_path, machine, None),
-        lambda: compare.search(what, 0, tmp_path, machine),
+        lambda: compare.compare(experiment, [0], tmp_path, machine),
+        lambda: compare.train_from(experiment, 0, tmp_path, machine, None),
+        lambda: compare.search(experiment, 0, tmp_path, machine),
         lambda: listing.remove(run.path, confirmed=True),
     ):
         with pytest.raises(InputError, match="another process works in"):
@@ -69,7 +69,7 @@ def test_every_verb_that_writes_is_refused(holder, tiny_recipe, machine, tmp_pat
     assert sorted(file.name for file in run.path.rglob("*") if file.name != locks.LOCK_FILE) == before
 
 
-def test_where_nothing_came_of_it_nothing_is_left(tmp_path):
+def test_a_block_that_writes_nothing_leaves_no_folder(tmp_path):
     with pytest.raises(ZeroDivisionError), locks.lock(tmp_path / "new" / "run"):
         raise ZeroDivisionError
     assert not (tmp_path / "new").exists()
@@ -79,7 +79,7 @@ def test_where_nothing_came_of_it_nothing_is_left(tmp_path):
     assert (tmp_path / "old").is_dir()
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with (
         pytest.raises(InputError, match=r"cannot write .*: choose a folder"),

@@ -1,0 +1,62 @@
+"""Fingerprints of a network: of what it computes, and of its weights."""
+
+import pytest
+import torch
+from torch import nn
+
+from robust_tickets.models.fingerprint import function_fingerprint, weights_fingerprint
+
+SHAPE = (1, 8, 8)
+
+
+class Net(nn.Module):
+    """The same layers and weights for any activation, and a repr that differs between objects."""
+
+    def __init__(self, activation):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(1, 8, 3)
+        self.fc = nn.Linear(288, 3)
+        self.activation = [activation]
+
+    def forward(self, images):
+        return self.fc(self.activation[0](self.conv(images)).flatten(1))
+
+    def extra_repr(self):
+        return f"at {object()}"
+
+
+@pytest.fixture(autouse=True)
+def _own_generator():
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+def test_equal_networks_have_equal_fingerprints():
+    one, other = Net(torch.relu), Net(torch.relu)
+    assert function_fingerprint(one, SHAPE) == function_fingerprint(other, SHAPE)
+    assert weights_fingerprint(one) == weights_fingerprint(other)
+
+
+def test_another_forward_pass_has_another_fingerprint():
+    gelu = nn.functional.gelu
+    assert function_fingerprint(Net(torch.relu), SHAPE) != function_fingerprint(Net(gelu), SHAPE)
+
+
+def test_other_weights_have_the_same_function_fingerprint_and_another_of_the_weights():
+    one, other = Net(torch.relu), Net(torch.relu)
+    with torch.no_grad():
+        other.fc.bias[0] += 1e-3
+    assert function_fingerprint(one, SHAPE) == function_fingerprint(other, SHAPE)
+    assert weights_fingerprint(one) != weights_fingerprint(other)
+
+
+def test_the_network_and_the_generator_are_left_as_they_were():
+    net = Net(torch.relu).train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = torch.get_rng_state()
+    function_fingerprint(net, SHAPE)
+    assert net.training
+    assert next(net.parameters()).dtype == torch.float32
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,199 @@
+"""Recipes are found by name or file; what is wrong with one is named by file and field."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.cli.main import parse
+from robust_tickets.recipe import old_names
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Compare, Evaluate, Search, Study, Train
+from robust_tickets.recipe.recipe import Recipe
+
+
+@pytest.fixture
+def toml(tmp_path):
+    """Write a file; gives its path as text."""
+
+    def write(content, name="mine.toml"):
+        file = tmp_path / name
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(file)
+
+    return write
+
+
+@pytest.mark.parametrize("name", recipes.shipped_names())
+def test_a_shipped_recipe_has_its_own_name_and_a_summary(name):
+    recipe = recipes.load(name)
+    assert recipe.name == name
+    assert recipe.summary
+    recipes.check(recipe)
+
+
+def test_shipped_recipes_are_different_runs():
+    assert {"demo", "cifar10-cpu"} <= set(recipes.shipped_names())
+    identities = [recipes.load(name).identity for name in recipes.shipped_names()]
+    assert len(set(identities)) == len(identities)
+
+
+def test_the_identity_is_eight_hex_digits_and_the_same_in_another_process():
+    code = (
+        "from robust_tickets.recipe import recipe; "
+        "print(recipe.Recipe().identity, recipe.load('demo').identity)"
+    )
+    identities = [Recipe().identity, recipes.load("demo").identity]
+    for hash_seed in ("1", "2"):
+        process = subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert process.stdout.split() == identities
+    assert len(Recipe().identity) == 8
+    assert int(Recipe().identity, 16) >= 0
+
+
+def test_the_identity_includes_the_format(monkeypatch):
+    before = Recipe().identity
+    monkeypatch.setattr("robust_tickets.recipe.recipe.FORMAT", recipes.FORMAT + 1)
+    assert Recipe().identity != before
+
+
+def test_a_file_gives_its_fields_and_the_defaults_for_others(toml):
+    assert recipes.load(toml("[search]\nlr = 0.5\n")) == Recipe(name="mine", search=Search(lr=0.5))
+    assert recipes.load(toml('name = "other"\n')).name == "other"
+    assert recipes.load(toml("", name="plain")) == Recipe(name="plain")
+
+
+@pytest.mark.parametrize("name", [*recipes.shipped_names(), None])
+def test_a_recorded_recipe_loads_as_the_same_run(name, toml, tmp_path):
+    recipe = recipes.load(name) if name else Recipe(study=Study(rounds=(3, 5)))
+    toml(recipes.to_toml(recipe))
+    recorded = recipes.load_recorded(tmp_path / "mine.toml")
+    assert recorded == replace(recipe, summary="", study=Study())
+    assert recorded.identity == recipe.identity
+    toml(recipes.to_toml(recipe, study=True))
+    assert recipes.load(str(tmp_path / "mine.toml")) == replace(recipe, summary="")
+
+
+@pytest.mark.parametrize("line", ["", "format = 1\n", "format = 3\n", "format = 'x'\n"])
+def test_a_record_of_another_format_is_refused(line, toml, tmp_path):
+    toml(recipes.to_toml(Recipe()).replace("format = 2\n", line))
+    with pytest.raises(InputError, match=r"mine\.toml is of format .*, and this release reads format 2"):
+        recipes.load_recorded(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("dmeo", ["'dmeo'", "did you mean 'demo'", "cifar10-cpu"]),
+        ("", ["unknown recipe"]),
+        ("no/such/file.toml", ["no/such/file.toml", "No such file"]),
+        ("no/such/file", ["unknown recipe 'no/such/file'"]),
+    ],
+)
+def test_a_recipe_that_does_not_exist_is_named(name, words):
+    with pytest.raises(InputError) as caught:
+        recipes.load(name)
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[search\nlr = 1", ["no valid TOML", "line 1"]),
+        ("lr = 1\nlr = 2\n", ["no valid TOML"]),
+        (b"name = '\xff\xfe'\n", ["cannot read the recipe", "UTF-8"]),
+        (b"\x00\x01\x02", ["no valid TOML"]),
+        ("[search]\nlr = 1979-05-27\n", ["search.lr", "a number"]),
+        (f"[search]\nepochs = {'9' * 400}\n", ["search.epochs"]),
+        ("search = 3\n", ["search", "table"]),
+        ("a = " + "[" * 300 + "]" * 300, ["mine.toml"]),
+        ("format = 1\n", ["format"]),
+        ("[data]\nroot = '/x'\n", ["data.root", "--data.root"]),
+        ("[data]\ndownload = true\n", ["data.download", "--data.download"]),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_reason(toml, content, words):
+    file = toml(content)
+    with pytest.raises(InputError) as caught:
+        recipes.load(file)
+    assert all(word in str(caught.value) for word in [file, *words])
+
+
+def test_a_folder_is_no_recipe(tmp_path):
+    (tmp_path / "folder.toml").mkdir()
+    for name in (tmp_path, tmp_path / "folder.toml"):
+        with pytest.raises(InputError):
+            recipes.load(str(name))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a b", "a\\b", "a\nb", "$HOME", "~"])
+def test_a_name_that_cannot_be_a_folder_is_refused(name):
+    with pytest.raises(InputError, match="name"):
+        recipes.check(Recipe(name=name))
+
+
+@pytest.mark.parametrize("name", ["demo", "cifar10-cpu", "a.b_c-1", "v2.0"])
+def test_a_name_that_can_be_a_folder_is_accepted(name):
+    recipes.check(Recipe(name=name))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        (Recipe(compare=Compare(arms=("dense", "ticket", "dense"))), ["compare.arms", "twice"]),
+        (Recipe(compare=Compare(arms=("ticket",))), ["compare.arms", "dense"]),
+        (Recipe(search=Search(lr=0.1, warmup=0.1, warmup_lr=0.2)), ["search.warmup_lr", "search.lr"]),
+        (Recipe(search=Search(warmup_lr=0.01)), ["search.warmup_lr", "search.warmup"]),
+        (Recipe(train=Train(iterations=5)), ["train.iterations", "train.ticket_iterations"]),
+    ],
+)
+def test_fields_that_contradict_each_other_are_named(recipe, words):
+    with pytest.raises(InputError) as caught:
+        recipes.check(recipe)
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("old", old_names.FIELDS)
+def test_an_old_field_gets_its_new_name(old, toml):
+    concern, _, field = old.partition(".")
+    new = old_names.FIELDS[old]
+    with pytest.raises(InputError, match=f"unknown field '{old}': it is now called '{new}'"):
+        recipes.load(toml(f"[{concern}]\n{field} = 1\n"))
+
+
+def test_the_new_names_exist():
+    parts = {"search": Search(), "train": Train(), "evaluate": Evaluate()}
+    for new in old_names.FIELDS.values():
+        concern, _, field = new.partition(".")
+        assert hasattr(parts[concern], field)
+
+
+def test_an_old_value_gets_its_new_name(toml):
+    with pytest.raises(InputError, match=r"train.overfitting: 'go-back' is now called 'restore-best'"):
+        recipes.load(toml("[train]\noverfitting = 'go-back'\n"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("--save-minutes", "--checkpoint-minutes"),
+        ("--save-steps=3", "--checkpoint-steps"),
+        ("--search.finder", "--search.pruning-method"),
+        ("--evaluate.choose=clean", "--evaluate.select-by"),
+        ("--search.lr", None),
+        ("--nothing", None),
+    ],
+)
+def test_an_old_flag_gets_its_new_name(old, new):
+    assert old_names.new_flag(old) == new
+    if new is not None:
+        with pytest.raises(InputError, match=f"unknown flag {old.partition('=')[0]}: it is now called {new}"):
+            parse("search", ["--recipe", "demo", old])
