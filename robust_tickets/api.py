@@ -40,6 +40,7 @@ from robust_tickets.stages.experiment import Experiment, make_ticket
 from robust_tickets.stages.unsupported import warn_unsupported
 from robust_tickets.studies import grid
 from robust_tickets.studies import study as studies
+from robust_tickets.tickets.methods.base import SearchTask
 from robust_tickets.tickets.search import find_ticket as search_tickets
 from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
@@ -94,7 +95,7 @@ def find_ticket(
         search = what.recipe.search
         with machine.progress.stage(f"search, seed {seed}", plan.steps) as meter:
             how = what.fit(search, plan.round_steps, seed)
-            found = search_tickets(module, dataset, search, how, Session(ledger, meter))
+            found = search_tickets(search, SearchTask(module, dataset, how, Session(ledger, meter)))
     for warning in found.warnings:
         warnings.warn(f"a warning of this search: {warning}", RobustnessWarning, stacklevel=2)
     return make_ticket(what, found, dataset, seed, ledger)

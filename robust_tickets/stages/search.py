@@ -13,7 +13,7 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages.earlier_rounds import earlier_rounds
 from robust_tickets.stages.experiment import Experiment, make_ticket
 from robust_tickets.stages.unsupported import warn_unsupported
-from robust_tickets.tickets.methods.base import Rounds, SearchResult
+from robust_tickets.tickets.methods.base import SearchResult, SearchTask
 from robust_tickets.tickets.search import find_ticket
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
 from robust_tickets.training.config import Session
@@ -74,14 +74,10 @@ def search(experiment: Experiment, seed: int, run: RunDirectory, machine: Machin
             with progress.stage(f"search, seed {seed}", plan.steps) as meter:
                 before = replace(plan, rounds=rounds).steps if rounds else 0
                 meter.advance(before + (saved["step"] if saved is not None else 0), 0)
-                training = experiment.recipe.search
-                find_ticket(
-                    net,
-                    dataset,
-                    training,
-                    experiment.fit(training, plan.round_steps, seed),
-                    Session(ledger, meter, checkpointer, saved),
-                    Rounds(None if earlier is None else earlier.found, save),
-                )
+                config = experiment.fit(experiment.recipe.search, plan.round_steps, seed)
+                session = Session(ledger, meter, checkpointer, saved)
+                rounds_before = None if earlier is None else earlier.found
+                task = SearchTask(net, dataset, config, session, rounds_before, save)
+                find_ticket(experiment.recipe.search, task)
         remove_states(folder.states)
     return folder.ticket

@@ -2,27 +2,17 @@
 
 from dataclasses import replace
 
-from torch import nn
-
-from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe.fields import Search
 from robust_tickets.recipe.pruning_methods import make_pruning_method
-from robust_tickets.tickets.methods.base import Rounds, SearchResult
-from robust_tickets.training.config import Session, TrainingConfig
+from robust_tickets.tickets.methods.base import SearchResult, SearchTask
 
 
-def find_ticket(
-    net: nn.Module,
-    data: Dataset,
-    search: Search,
-    config: TrainingConfig,
-    session: Session,
-    rounds: Rounds = Rounds(),
-) -> SearchResult:
-    """Find a ticket of a network by the search's pruning method, on the search's share of the images.
+def find_ticket(search: Search, task: SearchTask) -> SearchResult:
+    """Find a ticket by the search's pruning method, on the search's share of the task's images.
 
-    Parameters and what is raised as for `PruningMethod.find`.
+    Raises InputError as `PruningMethod.find` does.
     """
     if search.images:
-        data = replace(data, train=data.train.first(search.images))
-    return make_pruning_method(search).find(net, data, config, session, rounds)
+        data = replace(task.data, train=task.data.train.first(search.images))
+        task = replace(task, data=data)
+    return make_pruning_method(search).find(task)

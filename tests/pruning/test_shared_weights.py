@@ -12,6 +12,7 @@ from robust_tickets.pruning.layers import LayerRoles, layer_roles, prunable_weig
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking
 from robust_tickets.recipe.fields import Search
+from robust_tickets.tickets.methods.base import SearchTask
 from robust_tickets.tickets.search import find_ticket
 from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
@@ -74,7 +75,7 @@ def test_a_pruned_entry_is_counted_once(net):
 def test_a_search_removes_its_exact_share(scope, net, tiny_data, config):
     search = Search(method="natural", scope=scope, ratio=0.3, rounds=2, batch=32, lr=0.05)
     config = replace(config, settings=search)
-    result = find_ticket(net, tiny_data, search, config, Session(Ledger("search")))
+    result = find_ticket(search, SearchTask(net, tiny_data, config, Session(Ledger("search"))))
     sizes = [64 * 64 + 640] if scope == "global" else [64 * 64, 640]
     for _ in range(2):
         sizes = [size - round(0.3 * size) for size in sizes]

@@ -1,7 +1,8 @@
 """A search on the tiny recipe, without a run directory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.tickets.methods.base import Rounds, SearchPlan, SearchResult
+from robust_tickets.tickets.methods.base import SearchPlan, SearchResult, SearchTask
 from robust_tickets.tickets.search import find_ticket
 from robust_tickets.training.config import Session, TrainingConfig
 
@@ -47,20 +48,19 @@ class TestSearch:
         self,
         net: nn.Module | None = None,
         ledger: Ledger | None = None,
-        rounds: Rounds = Rounds(),
-        **session: Any,
+        session: Mapping[str, Any] = MappingProxyType({}),
+        **rounds: Any,
     ) -> SearchResult:
-        """Find the ticket of a network, by default that of `net()`."""
+        """Find the ticket of a network, by default that of `net()`.
+
+        session: further fields of its Session.
+        rounds: `earlier` and `save` of its SearchTask.
+        """
         ledger = Ledger("search") if ledger is None else ledger
+        net = self.net() if net is None else net
+        task = SearchTask(net, self.data, self.config, Session(ledger, **session), **rounds)
         with ledger.measure():
-            return find_ticket(
-                self.net() if net is None else net,
-                self.data,
-                self.recipe.search,
-                self.config,
-                Session(ledger, **session),
-                rounds,
-            )
+            return find_ticket(self.recipe.search, task)
 
 
 @pytest.fixture

@@ -24,13 +24,13 @@ class EveryNth(PruningAtInit):
     Settings = EveryNthSettings
     unused: ClassVar[Mapping[str, str]] = {**PruningAtInit.unused, "ratio": "which keeps every n-th weight"}
 
-    def mask(self, net, data, config, step, ledger):
+    def mask(self, task, step):
         """Every n-th weight of each layer; pretends to need a forward pass a batch."""
         from robust_tickets.pruning.mask import Mask
 
-        full = Mask.full(net)
+        full = Mask.full(task.net)
         flat = [torch.arange(entries.numel()) % self.settings.n == 0 for entries in full.values()]
-        ledger.count("prune", self.passes(None), 1000)
+        task.session.ledger.count("prune", self.passes(None), 1000)
         return full.with_entries(list(full), torch.cat(flat))
 
     def passes(self, plan):

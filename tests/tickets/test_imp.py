@@ -80,4 +80,4 @@ def test_a_search_that_cannot_prune_is_refused_before_a_step_is_taken(tiny_recip
             raise AssertionError("trained for nothing")
 
     with pytest.raises(InputError, match="'stem' fits no weight"):
-        search_of(tiny_recipe, ignored_layers="stem").run(meter=Never())
+        search_of(tiny_recipe, ignored_layers="stem").run(session={"meter": Never()})

@@ -1,4 +1,4 @@
-"""What a ticket would cost if zeros were skipped, and the dense net that is as large."""
+"""FLOPs of a ticket if zeros cost nothing, and the dense network that is as large."""
 
 import functools
 import math
@@ -32,7 +32,7 @@ def test_all_weights_cost_what_pytorch_counts(name):
     assert masked_flops(net, Mask.full(net), SHAPE) == flop_count.forward_flops(net, SHAPE)
 
 
-def test_a_ticket_without_whole_channels_costs_what_the_smaller_net_does():
+def test_a_ticket_without_some_channels_costs_what_the_narrow_network_does():
     """VGG-16 at half width whose upper half of every layer's channels, and what reads them, is gone."""
     wide, small = (registry.build(spec_of("vgg16", width), seed=0) for width in (0.5, 0.25))
     mask = {}
@@ -63,33 +63,31 @@ def test_no_width_comes_nearer(name, share):
 
     by_flops = registry.build(narrow_spec(spec, "flops", flops=round(share * flops), weights=1), seed=0)
     by_weights = registry.build(narrow_spec(spec, "weights", flops=1, weights=round(share * weights)), seed=0)
-    found = off(flop_count.forward_flops(by_flops, SHAPE), share * flops)
-    assert found <= min(off(f, share * flops) for f, _ in sizes) + 1e-6
-    found = off(Mask.full(by_weights).size, share * weights)
-    assert found <= min(off(w, share * weights) for _, w in sizes) + 1e-6
+    distance = off(flop_count.forward_flops(by_flops, SHAPE), share * flops)
+    assert distance <= min(off(f, share * flops) for f, _ in sizes) + 1e-6
+    distance = off(Mask.full(by_weights).size, share * weights)
+    assert distance <= min(off(w, share * weights) for _, w in sizes) + 1e-6
 
 
-def test_narrow_arms_are_narrow_nets_on_the_tickets_schedule_and_not_charged_its_search(
-    tiny_recipe, machine, tmp_path
-):
+def test_narrow_arms_have_the_tickets_schedule_and_are_not_charged_its_search(tiny_recipe, machine, tmp_path):
     recipe = replace(
         tiny_recipe,
         model=Model("lenet-300-100", width=0.3),
         compare=Compare(("dense", "dense-narrow-flops", "dense-narrow-weights", "ticket")),
     )
     run = comparison.compare(Experiment(recipe), [0], tmp_path, machine)
-    found = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
-    ticket = found["ticket"].about
+    results = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
+    ticket = results["ticket"].about
     for arm, key in (("dense-narrow-flops", "kept_flops"), ("dense-narrow-weights", "weights")):
-        about = found[arm].about
-        assert found[arm].before is None
+        about = results[arm].about
+        assert results[arm].before is None
         assert about["epochs"] == ticket["epochs"] == 2
         assert about["width"] < recipe.model.width == ticket["width"]
         assert about[key] == pytest.approx(ticket[key], rel=0.05)
-        assert found[arm].ledger["charged_passes"] == found["ticket"].ledger["charged_passes"]
+        assert results[arm].ledger["charged_passes"] == results["ticket"].ledger["charged_passes"]
         ratio = about["forward_flops"] / ticket["forward_flops"]
-        assert found[arm].ledger["charged_flops"] == pytest.approx(
-            ratio * found["ticket"].ledger["charged_flops"]
+        assert results[arm].ledger["charged_flops"] == pytest.approx(
+            ratio * results["ticket"].ledger["charged_flops"]
         )
         net = Checkpoint.load(run.arm(0, arm).best).net()
         assert sum(p.numel() for p in net.parameters()) == about["params"]

@@ -19,7 +19,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Model
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.tickets.compact_net import compact_net
-from robust_tickets.tickets.methods.base import Rounds, SearchResult
+from robust_tickets.tickets.methods.base import SearchResult
 from robust_tickets.training.checkpoint import load_weights
 from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
@@ -76,13 +76,13 @@ def test_a_fine_tuned_ticket_starts_from_the_trained_weights(channels, search_of
 def test_a_search_that_was_stopped_in_a_smaller_network_ends_the_same(channels, search_of) -> None:
     results: list[SearchResult] = []
     search, ledger, every = search_of(channels), Ledger("search"), EveryState()
-    whole = search.run(ledger=ledger, rounds=Rounds(save=results.append), checkpointer=every)
+    whole = search.run(ledger=ledger, session={"checkpointer": every}, save=results.append)
     numbers = [identity["round"] for identity in every.identities]
     for i in (2, numbers.index(2) + 3):
         again = Ledger("search")
         again.add_report(every.states[i]["ledger"])
-        earlier = Rounds(results[0] if numbers[i] == 2 else None)
-        result = search.run(ledger=again, rounds=earlier, saved=every.states[i])
+        earlier = results[0] if numbers[i] == 2 else None
+        result = search.run(ledger=again, session={"saved": every.states[i]}, earlier=earlier)
         assert result.mask == whole.mask
         assert [r["train_loss"] for r in result.history] == [r["train_loss"] for r in whole.history]
         assert again.charged_flops == ledger.charged_flops

@@ -1,4 +1,4 @@
-"""What ticket show, diff, export and verify say of tickets."""
+"""Tickets shown, compared, exported and verified."""
 
 from dataclasses import replace
 
@@ -41,9 +41,9 @@ def ticket(file):
 
 
 def test_layers_are_counted_as_they_are():
-    kept = torch.zeros(4, 3, 2, 2, dtype=torch.bool)
-    kept[0, 1, 0, 0] = kept[2, 1, 1, 1] = kept[2, 2] = True
-    table = layer_table(Mask({"conv.weight": kept, "fc.weight": torch.ones(2, 5) > 0}))
+    conv = torch.zeros(4, 3, 2, 2, dtype=torch.bool)
+    conv[0, 1, 0, 0] = conv[2, 1, 1, 1] = conv[2, 2] = True
+    table = layer_table(Mask({"conv.weight": conv, "fc.weight": torch.ones(2, 5) > 0}))
     assert table.to_dict("records") == [
         {
             "layer": "conv.weight",
@@ -66,8 +66,8 @@ def test_layers_are_counted_as_they_are():
     ]
 
 
-def test_a_ticket_says_where_it_came_from_and_what_it_cost(ticket):
-    said = describe_ticket(ticket)
+def test_a_ticket_is_shown_with_its_origin_and_cost(ticket):
+    text = describe_ticket(ticket)
     for words in (
         "conv-2 at width 0.2, images 1 x 8 x 8, 10 classes",
         f"digits, fingerprint {ticket.data}",
@@ -76,12 +76,12 @@ def test_a_ticket_says_where_it_came_from_and_what_it_cost(ticket):
         f"{ticket.passes:,} passes",
         ticket.hash,
     ):
-        assert words in said
-    last = said.splitlines()[-1].split()
+        assert words in text
+    last = text.splitlines()[-1].split()
     assert last[:1] + last[1:3] == ["all", f"{ticket.mask.size:,}", f"{ticket.mask.count:,}"]
 
 
-def test_overlap_is_held_against_the_hypergeometric_distribution():
+def test_overlap_by_chance_is_hypergeometric():
     one = Mask({"a": torch.arange(50) < 20, "b": torch.arange(30) < 3})
     other = Mask({"a": torch.arange(50) % 2 == 0, "b": torch.arange(30) < 6})
     table = mask_overlap(one, other).set_index("layer")
@@ -114,13 +114,13 @@ def test_two_tickets_are_compared_by_masks_and_inits(ticket):
     )
 
 
-def test_weights_of_whole_channels_are_not_held_against_chance(ticket):
+def test_structured_tickets_are_not_compared_with_chance(ticket):
     part = {**ticket.search, "search": {**ticket.search["search"], "granularity": "channel"}}
-    of_channels = replace(ticket, search=part)
-    said = compare_tickets(of_channels, of_channels)
-    assert "by both" in said
-    assert "by chance" not in said
-    assert "ratio 0.5 of the channels" in describe_ticket(of_channels)
+    structured = replace(ticket, search=part)
+    text = compare_tickets(structured, structured)
+    assert "by both" in text
+    assert "by chance" not in text
+    assert "ratio 0.5 of the channels" in describe_ticket(structured)
 
 
 def test_tickets_of_different_nets_cannot_be_compared(ticket):
@@ -146,7 +146,7 @@ def test_exports_are_what_pytorch_loads(ticket, tmp_path):
     net.load_state_dict(load_file(files["mine-init.safetensors"]))
     masks = load_file(files["mine-masks.safetensors"])
     assert masks.keys() == set(ticket.mask)
-    assert all(torch.equal(kept, ticket.mask[name]) for name, kept in masks.items())
+    assert all(torch.equal(entries, ticket.mask[name]) for name, entries in masks.items())
     by_hand = registry.build(ticket.model, seed=11)
     pruned = registry.build(ticket.model, seed=12)
     for one in (by_hand, pruned):
@@ -169,16 +169,16 @@ def test_a_whole_ticket_is_verified(ticket):
     assert "starts from other weights" in verify(other)[-1]
 
 
-def test_trained_beginnings_are_said_to_be(tiny_recipe, tmp_path):
+def test_an_init_of_trained_weights_is_told_from_others(tiny_recipe, tmp_path):
     for changes in ({"after": "fine-tune"}, {"rewind_epochs": 1}):
         recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, **changes))
-        found = search_stage.search(
+        path = search_stage.search(
             Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), Machine("cpu", SilentProgress())
         )
-        assert verify(Ticket.load(found))[-1].startswith("starts from trained weights")
+        assert verify(Ticket.load(path))[-1].startswith("starts from trained weights")
 
 
-def test_what_does_not_fit_is_refused(ticket):
+def test_a_ticket_that_does_not_fit_is_refused(ticket):
     mask = dict(ticket.mask)
     first = next(iter(mask))
     with pytest.raises(InputError, match="no path leads through"):
@@ -189,21 +189,21 @@ def test_what_does_not_fit_is_refused(ticket):
         describe_ticket(replace(ticket, search={**ticket.search, "search": {"lr": -1.0}}))
 
 
-def net_of_mine():
+def my_net():
     return torch.nn.Sequential(
         torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10)
     )
 
 
-def test_a_net_of_the_users_own_is_named_by_the_user(tiny_data):
-    found = api.find_ticket(
-        net_of_mine,
+def test_a_network_of_the_users_own_is_named_by_the_user(tiny_data):
+    ticket = api.find_ticket(
+        my_net,
         tiny_data,
         quiet=True,
         search={"epochs": 1, "batch": 32, "pruning_method": "snip"},
         threat={"eps": "0.1"},
     )
-    assert "net_of_mine, images 1 x 8 x 8" in describe_ticket(found)
+    assert "my_net, images 1 x 8 x 8" in describe_ticket(ticket)
     with pytest.raises(InputError, match=r"no code is run because a file names it: .* --model.name"):
-        verify(found)
-    assert verify(found, net_of_mine)[-1] == "starts from the init of seed 0, bit for bit"
+        verify(ticket)
+    assert verify(ticket, my_net)[-1] == "starts from the init of seed 0, bit for bit"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.base.ledger import Passes
 from robust_tickets.training.methods.base import NoSettings
 
 if TYPE_CHECKING:
@@ -72,13 +72,21 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
-class Rounds:
-    """Where the rounds of a search come from and go to.
+class SearchTask:
+    """What a pruning method finds a ticket for.
 
-    earlier: the result of the rounds to resume after; None: it starts with the first.
+    net: the network at its init; it may be trained in place.
+    data: the images of the search.
+    config: the training of a round; a method that trains nothing takes batches, threat and seed from it.
+    session: takes seconds, passes and FLOPs, shows the progress, saves states within a round.
+    earlier: result of the rounds to resume after; None: start with the first.
     save: called with the result so far after each round.
     """
 
+    net: "nn.Module"
+    data: "Dataset"
+    config: "TrainingConfig"
+    session: "Session"
     earlier: SearchResult | None = None
     save: Callable[[SearchResult], None] = lambda result: None
 
@@ -106,19 +114,8 @@ class PruningMethod(ABC):
         self.settings: Any = getattr(search, search.pruning_method, None) or self.Settings()
 
     @abstractmethod
-    def find(
-        self, net: "nn.Module", data: "Dataset", config: "TrainingConfig", session: "Session", rounds: Rounds
-    ) -> SearchResult:
-        """Find a ticket of a network.
-
-        net: the network at its init; it may be trained in place.
-        data: the images of the search.
-        config: the training of a round, or of the first batches; its settings are the search's.
-        session: takes seconds, passes and FLOPs, shows the progress, saves states within a round.
-        rounds: takes the result of each round, and may have earlier ones.
-
-        Raises InputError where the pruned network could not be trained.
-        """
+    def find(self, task: SearchTask) -> SearchResult:
+        """Find a ticket. Raises InputError where the pruned network could not be trained."""
 
     @abstractmethod
     def plan(self, per_epoch: int) -> SearchPlan:
@@ -157,33 +154,24 @@ class PruningAtInit(PruningMethod):
     trains = False
 
     @abstractmethod
-    def mask(
-        self,
-        net: "nn.Module",
-        data: "Dataset",
-        config: "TrainingConfig",
-        step: "PruningStep",
-        ledger: Ledger,
-    ) -> "Mask":
-        """The mask of the untrained network; `step` prunes by scores, other parameters as for `find`."""
+    def mask(self, task: SearchTask, step: "PruningStep") -> "Mask":
+        """The mask of the untrained network; `step` prunes by scores."""
 
-    def find(
-        self, net: "nn.Module", data: "Dataset", config: "TrainingConfig", session: "Session", rounds: Rounds
-    ) -> SearchResult:
+    def find(self, task: SearchTask) -> SearchResult:
         """Prune the network at its init."""
         from robust_tickets.tickets.connectivity import check_paths
         from robust_tickets.tickets.pruning_step import pruning_step
         from robust_tickets.training.state import copy_state
 
-        shape, init = data.spec.shape, copy_state(net)
+        net, shape, init = task.net, task.data.spec.shape, copy_state(task.net)
         step = pruning_step(net, self.search, shape)
-        mask = self.mask(net, data, config, step, session.ledger)
+        mask = self.mask(task, step)
         check_paths(net, mask, shape)
-        if config.compute.compact:
+        if task.config.compute.compact:
             step.compact(net, mask)  # refuses now a network whose channels cannot be removed
-        session.meter.note(f"density {mask.density:.1%}")
+        task.session.meter.note(f"density {mask.density:.1%}")
         result = SearchResult(init, mask, [])
-        rounds.save(result)
+        task.save(result)
         return result
 
     def plan(self, per_epoch: int) -> SearchPlan:

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.methods import make_method
-from robust_tickets.tickets.methods.base import QUEUE, PruningMethod, Rounds, SearchPlan, SearchResult
+from robust_tickets.tickets.methods.base import QUEUE, PruningMethod, SearchPlan, SearchResult, SearchTask
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from robust_tickets.data.dataset import Dataset
     from robust_tickets.pruning.mask import Mask
     from robust_tickets.tickets.compact_net import CompactNet
     from robust_tickets.tickets.pruning_step import PruningStep
-    from robust_tickets.training.config import Session, TrainingConfig
 
 
 class IMP(PruningMethod):
@@ -31,9 +29,7 @@ class IMP(PruningMethod):
     end early, by the distance of its epochs' masks (`MaskConvergence`).
     """
 
-    def find(
-        self, net: "nn.Module", data: "Dataset", config: "TrainingConfig", session: "Session", rounds: Rounds
-    ) -> SearchResult:
+    def find(self, task: SearchTask) -> SearchResult:
         """Train, prune and rewind for `search.rounds` rounds; the network is left trained."""
         from robust_tickets.data.batches import steps_per_epoch
         from robust_tickets.pruning.mask import Mask
@@ -44,11 +40,11 @@ class IMP(PruningMethod):
         from robust_tickets.training.loop import fit
         from robust_tickets.training.state import copy_state
 
-        search, shape = self.search, data.spec.shape
-        step = pruning_step(net, search, shape)
+        net, data, config, session, search = task.net, task.data, task.config, task.session, self.search
+        step = pruning_step(net, search, data.spec.shape)
         rewind = self.plan(steps_per_epoch(len(data.train), search.batch)).rewind
-        result = rounds.earlier or SearchResult(copy_state(net), Mask.full(net), [])
-        first = rounds.earlier.rounds + 1 if rounds.earlier else 1
+        result = task.earlier or SearchResult(copy_state(net), Mask.full(net), [])
+        first = task.earlier.rounds + 1 if task.earlier else 1
         left = search.rounds - first + 1
         step.check(net, result.mask, left, compact=left > 1 or config.compute.compact)
         for number in range(first, search.rounds + 1):
@@ -69,7 +65,7 @@ class IMP(PruningMethod):
             )
             with session.ledger.phase("prune"):
                 mask = next_mask()
-                check_paths(net, mask, shape)
+                check_paths(net, mask, data.spec.shape)
             if trained.history[-1]["step"] < config.steps and search.stop_distance:
                 session.meter.note(f"round {number}: the mask has converged after epoch {trained.last_epoch}")
             session.meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
@@ -79,7 +75,7 @@ class IMP(PruningMethod):
                 [*result.history, *({"round": number, **record} for record in trained.history)],
                 (*result.warnings, *(f"round {number}, {warning}" for warning in trained.warnings)),
             )
-            rounds.save(result)
+            task.save(result)
         return result
 
     def _next_mask(

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.ledger import Ledger, Passes
-from robust_tickets.tickets.methods.base import PruningAtInit, SearchPlan
+from robust_tickets.base.ledger import Passes
+from robust_tickets.tickets.methods.base import PruningAtInit, SearchPlan, SearchTask
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from robust_tickets.data.dataset import Dataset
     from robust_tickets.pruning.mask import Mask
     from robust_tickets.tickets.pruning_step import PruningStep
-    from robust_tickets.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -41,24 +37,17 @@ class Random(PruningAtInit):
     }
     uses_data = False
 
-    def mask(
-        self,
-        net: "nn.Module",
-        data: "Dataset",
-        config: "TrainingConfig",
-        step: "PruningStep",
-        ledger: Ledger,
-    ) -> "Mask":
+    def mask(self, task: SearchTask, step: "PruningStep") -> "Mask":
         """A mask drawn from the seed."""
         from robust_tickets.pruning.criteria import ignored_layers
         from robust_tickets.pruning.densities import random_mask
         from robust_tickets.pruning.layers import layer_roles
         from robust_tickets.pruning.mask import Mask
 
-        with ledger.phase("prune"):
-            full = Mask.full(net)
-            ignored = ignored_layers(self.search, full, layer_roles(net, data.spec.shape))
-            return random_mask(full, self.search.ratio, self.settings.densities, config.seed, ignored)
+        with task.session.ledger.phase("prune"):
+            full, roles = Mask.full(task.net), layer_roles(task.net, task.data.spec.shape)
+            ignored, seed = ignored_layers(self.search, full, roles), task.config.seed
+            return random_mask(full, self.search.ratio, self.settings.densities, seed, ignored)
 
     def passes(self, plan: SearchPlan) -> Passes:
         """None."""

@@ -5,19 +5,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from robust_tickets.base.lazy import torch
-from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.base.ledger import Passes
 from robust_tickets.base.random_streams import step_seed, use_seed
 from robust_tickets.recipe.methods import make_method
-from robust_tickets.tickets.methods.base import PruningAtInit, SearchPlan
+from robust_tickets.tickets.methods.base import PruningAtInit, SearchPlan, SearchTask
 from robust_tickets.training.methods.base import Networks
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robust_tickets.data.dataset import Dataset
     from robust_tickets.pruning.mask import Mask
     from robust_tickets.tickets.pruning_step import PruningStep
-    from robust_tickets.training.config import TrainingConfig
 
 
 class SNIP(PruningAtInit):
@@ -33,22 +31,16 @@ class SNIP(PruningAtInit):
         "criterion": "which has a score of its own",
     }
 
-    def mask(
-        self,
-        net: "nn.Module",
-        data: "Dataset",
-        config: "TrainingConfig",
-        step: "PruningStep",
-        ledger: Ledger,
-    ) -> "Mask":
+    def mask(self, task: SearchTask, step: "PruningStep") -> "Mask":
         """The weights, or channels, of highest sensitivity."""
         from robust_tickets.models.flops import forward_flops
         from robust_tickets.models.fold import fold
         from robust_tickets.pruning.mask import Mask
         from robust_tickets.training.training_batches import training_batches
 
-        flops = forward_flops(net, data.spec.shape)
-        batch = next(training_batches(data, replace(config, steps=1), epoch=1, step=0))
+        net, config, ledger = task.net, task.config, task.session.ledger
+        flops = forward_flops(net, task.data.spec.shape)
+        batch = next(training_batches(task.data, replace(config, steps=1), epoch=1, step=0))
         method, folded = make_method(self.search), fold(net)
         cost = method.passes(len(batch.images))
         with ledger.phase("attack"):
