@@ -37,6 +37,5 @@ def method_settings(training: "Training") -> Any:
 @cache
 def method_class(name: str) -> type["Method"]:
     """The class of a registered method. Raises TypeError for one that lacks a part of the interface."""
-    from robust_tickets.training.methods.base import Method
-
-    return load_class("training method", name, METHODS[name], Method)  # type: ignore[no-any-return]
+    base = "robust_tickets.training.methods.base:Method"
+    return load_class("training method", name, METHODS[name], base)  # type: ignore[no-any-return]

@@ -29,6 +29,5 @@ def make_pruning_method(search: "Search") -> "PruningMethod":
 @cache
 def pruning_method_class(name: str) -> type["PruningMethod"]:
     """The class of a registered pruning method. Raises TypeError for one that lacks a part."""
-    from robust_tickets.tickets.methods.base import PruningMethod
-
-    return load_class("pruning method", name, PRUNING_METHODS[name], PruningMethod)  # type: ignore[no-any-return]
+    base = "robust_tickets.tickets.methods.base:PruningMethod"
+    return load_class("pruning method", name, PRUNING_METHODS[name], base)  # type: ignore[no-any-return]

@@ -11,22 +11,25 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def load_class(kind: str, name: str, place: str, base: type) -> Any:
+def load_class(kind: str, name: str, place: str, base: str) -> Any:
     """The class registered at a place.
 
     kind: what it is, for messages.
     name: the name that it is registered under.
-    place: `module:class`.
-    base: the base class that it must have.
+    place, base: `module:class` of the class, and of the base class that it must have.
 
     Raises TypeError with everything that the class lacks.
     """
-    module, _, attribute = place.partition(":")
-    cls = getattr(importlib.import_module(module), attribute)
-    missing = _missing(name, cls, base)
+    cls = _import(place)
+    missing = _missing(name, cls, _import(base))
     if missing:
         raise TypeError(f"the {kind} {name} ({place}) lacks {', '.join(missing)}: add it")
     return cls
+
+
+def _import(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _missing(name: str, cls: Any, base: type) -> list[str]:

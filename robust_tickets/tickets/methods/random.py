@@ -50,7 +50,7 @@ class Random(PruningAtInit):
             return random_mask(full, self.search.ratio, self.settings.densities, seed, ignored)
 
     def passes(self, plan: SearchPlan) -> Passes:
-        """None."""
+        """No passes."""
         return Passes()
 
     def check(self) -> None:
