@@ -179,7 +179,7 @@ class Ledger:
             self.passes[phase].add(Passes(**passes))
         for phase, flops in report["flops"].items():
             self.flops[phase] += flops
-        self.epoch_seconds += map(float, report.get("epoch_seconds", ()))  # the first accounts have none
+        self.epoch_seconds += map(float, report["epoch_seconds"])
         self.jobs = max(self.jobs, int(report.get("jobs", 1)))
 
     @property

@@ -59,7 +59,7 @@ def _read(folder: ArmDirectory, rounds: int, origin: tuple[Any, ...]) -> Earlier
     account = files.read_json(folder.ledger)
     history = files.read_jsonl(folder.metrics)
     try:
-        warnings = tuple(map(str, account.get("warnings", ())))
+        warnings = tuple(map(str, account["warnings"]))
         found = SearchResult(ticket.init, ticket.mask, history, warnings)
         Ledger("search").add_report(account)  # complain now, not when the search goes on from it
         belong = (found.rounds, ticket.passes) == (rounds, account["charged_passes"])

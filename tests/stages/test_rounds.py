@@ -135,7 +135,7 @@ def test_a_search_resumes_from_the_most_rounds_and_names_them(recipe_of, search,
     _, rounds = search(recipe_of("epochs", 3), tmp_path)
     assert rounds == 1
     (line,) = spoken.lines
-    assert line.endswith(f" from round 2 in {source}")
+    assert line.endswith(f" after round 2 in {source}")
 
 
 def test_a_finished_search_is_left_alone(recipe_of, search, earlier, tmp_path):
@@ -177,4 +177,4 @@ def test_damaged_rounds_are_passed_over(damage, recipe_of, search, whole, earlie
     assert same(resumed, whole("epochs", 3)[1])
     first, second = spoken.lines
     assert str(folder) in first
-    assert second.endswith(f" from round 1 in {folder / 'round-1'}")
+    assert second.endswith(f" after round 1 in {folder / 'round-1'}")
