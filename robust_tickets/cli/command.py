@@ -5,7 +5,7 @@ import inspect
 import textwrap
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_type_hints
 
 import tyro
 from tyro.conf import arg
@@ -85,6 +85,9 @@ def field_help(cls: type) -> dict[str, str]:
                 value = text.value if isinstance(text, ast.Expr) else None
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
                     texts[item.target.id] = " ".join(value.value.split())
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        # help that is made from a table, such as that of the arms
+        texts |= {name: extra.help for extra in getattr(hint, "__metadata__", ()) if getattr(extra, "help", None)}
     return texts
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.recipe.fields import (
-    NARROW_ARMS,
     NETS,
     WITH_DROPOUT,
     Data,
@@ -111,41 +110,6 @@ def check_method(concern: str, training: Training, threat: Threat) -> None:
             "set: only networks whose training attack takes a single step overfit catastrophically; leave it "
             "out"
         )
-
-
-def check_arms(recipe: "Recipe") -> None:
-    """Raise InputError for arms that are named twice, lack dense, or make no sense for the ticket."""
-    search, arms = recipe.search, recipe.compare.arms
-    if len(set(arms)) < len(arms):
-        raise InputError(f"compare.arms names an arm twice: {' '.join(arms)}")
-    if "dense" not in arms:
-        raise InputError("compare.arms lacks dense, which the other arms are measured against: add it")
-    for arm in arms:
-        if arm in NARROW_ARMS and ":" in recipe.model.name:
-            raise InputError(
-                f"compare.arms {arm} needs a network with a width, and {recipe.model.name}, a network of "
-                "your own, has none: leave it out"
-            )
-        if search.granularity == "channel" and arm in (
-            "ticket-shuffle-layer",
-            "ticket-shuffle-net",
-            "random",
-        ):
-            raise InputError(
-                f"compare.arms {arm} makes no sense with search.granularity channel: which of a layer's "
-                "channels are kept makes no other net, only how many; its controls are ticket-reinit and "
-                "dense-narrow-flops; leave it out"
-            )
-        if arm == "dense-staged" and search.after != "fine-tune":
-            raise InputError(
-                "compare.arms dense-staged is the control of a ticket that keeps what its search trained: "
-                "choose search.pruning_method imp and search.after fine-tune, or leave it out"
-            )
-        if arm.removeprefix("ticket-") in make_pruning_method(search).redundant_transforms:
-            raise InputError(
-                f"compare.arms {arm} makes no sense with search.pruning_method {search.pruning_method}: it "
-                "would be the ticket of another seed; leave it out"
-            )
 
 
 def check_search(search: Search) -> None:

@@ -5,40 +5,32 @@ The text under a field is its help.
 
 from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
+from robust_tickets.recipe.arms import arm_names, arms_help, controls, trained_arms
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.methods import METHODS, method_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_method_class
 from robust_tickets.recipe.registry import first_lines
-from robust_tickets.recipe.schema import Count, CountOrZero, NotNegative, Positive, Range, Share, ShareOrZero
+from robust_tickets.recipe.schema import (
+    Count,
+    CountOrZero,
+    NotNegative,
+    OneOf,
+    Positive,
+    Range,
+    Share,
+    ShareOrZero,
+)
 
 DataName = Literal["digits", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "folder", "own"]
 Optimiser = Literal["sgd", "adam"]
 Schedule = Literal["step", "constant", "cosine", "cyclic"]
 Scores = Literal["magnitude", "magnitude-over-layer-mean"]
 Granularity = Literal["weight", "channel"]
-TicketArm = Literal["ticket", "ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net", "random"]
-NarrowArm = Literal["dense-narrow-flops", "dense-narrow-weights"]
-Arm = Literal[
-    "dense",
-    "dense-short",
-    "dense-equal-cost",
-    "dense-staged",
-    "dense-search-lr",
-    "dense-best",
-    NarrowArm,
-    TicketArm,
-]
-TICKET_ARMS: tuple[str, ...] = get_args(TicketArm)
-"""The arms that are trained from the ticket, and charged its search."""
-NARROW_ARMS: tuple[str, ...] = get_args(NarrowArm)
-"""The arms of a narrower net, as large as the ticket is."""
-
-FIRST_STAGE = "dense-staged-first"
-"""What dense-staged trains before its own stage: a folder beside the arms', charged to it."""
+ArmName = Annotated[str, OneOf(arm_names)]
 
 NETS = (
     "lenet-300-100",
@@ -225,6 +217,11 @@ class Search(PruningMethodFields, Training):
     rewind_epochs: CountOrZero = 0
     """the same in epochs; 0: see rewind_iterations"""
 
+    @property
+    def training(self) -> Training:
+        """The settings of its training alone."""
+        return Training(**{field.name: getattr(self, field.name) for field in fields(Training)})
+
 
 @dataclass(frozen=True)
 class Train(Training):
@@ -261,24 +258,19 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Compare:
-    """Which arms stand beside each other."""
+    """The arms that are compared."""
 
-    arms: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
-    """dense: full schedule; dense-short: the ticket's length; dense-equal-cost: as long as the ticket's
-    search and training cost in FLOPs, rounded up to epochs (or iterations, where the budget is in them);
-    dense-staged: with search.after fine-tune, the whole net on the ticket's stages, the search's training and
-    then the short schedule, each for the ticket's FLOPs; dense-search-lr: full schedule from the search's lr,
-    no warm-up; dense-best: dense, had it been stopped at its best epoch; ticket: its search is charged to it.
-    Controls for its size, on its schedule: dense-narrow-flops and dense-narrow-weights: the net at the width
-    that has the ticket's FLOPs (were zeros skipped), or its weights. Controls for its making, on its schedule
-    and charged its search: ticket-reinit: its mask, a new init; ticket-shuffle-layer and ticket-shuffle-net:
-    its init, its mask shuffled within each layer or over the net; random: a new init, and a random mask of
-    the same layer densities"""
+    arms: Annotated[tuple[ArmName, ...], arg(metavar="ARM...", help=arms_help())] = (
+        "dense",
+        "dense-short",
+        "dense-equal-cost",
+        "ticket",
+    )
 
     @property
-    def trained(self) -> tuple[Arm, ...]:
-        """The arms that are trained: dense-best is read off dense."""
-        return tuple(arm for arm in self.arms if arm != "dense-best")
+    def trained(self) -> tuple[str, ...]:
+        """The arms that are trained; the others are read from their files."""
+        return trained_arms(self.arms)
 
 
 @dataclass(frozen=True)
@@ -297,17 +289,7 @@ class Study:
     """study search-length: epochs of the search's rounds"""
     rounds: tuple[Count, ...] = (1, 2, 4)
     """study rounds: rounds of the search, at the density that the recipe's own rounds end with"""
-    controls: tuple[Arm, ...] = (
-        "dense",
-        "ticket",
-        "ticket-reinit",
-        "ticket-shuffle-layer",
-        "ticket-shuffle-net",
-        "random",
-        "dense-narrow-flops",
-        "dense-narrow-weights",
-        "dense-best",
-    )
+    controls: Annotated[tuple[ArmName, ...], arg(metavar="ARM...")] = controls()
     """study controls: the arms"""
     schedule: tuple[Count, ...] = (20, 40, 60, 80, 100)
     """study schedule: epochs of the short schedule, of the ticket and of dense-short"""

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import types
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -32,6 +33,13 @@ class Range:
         words = {"least": "at least", "most": "at most", "above": "above", "below": "below"}
         bounds = ((word, getattr(self, name)) for name, word in words.items())
         return " and ".join(f"{word} {bound:g}" for word, bound in bounds if math.isfinite(bound))
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The names that a text may be, asked for when it is checked, as tables of names can grow."""
+
+    names: Callable[[], Iterable[str]]
 
 
 Count = Annotated[int, Range(least=1)]
@@ -106,6 +114,9 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
         bounds = next((e for e in extras if isinstance(e, Range)), None)
+        names = next((list(e.names()) for e in extras if isinstance(e, OneOf)), None)
+        if names is not None and value not in names:
+            raise unknown_name(f"value for {field}:", value, names)
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         if value is None:

@@ -1,14 +1,15 @@
-"""The arms of a comparison: what each trains, and for how long, by arithmetic from the recipe alone."""
+"""The lengths of searches and arms, by arithmetic from the recipe alone."""
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import steps_per_epoch
 from robust_tickets.data.dataset import Spec, training_images
-from robust_tickets.recipe.fields import FIRST_STAGE, Arm, Evaluate, Search, Training
+from robust_tickets.recipe.arm import Schedule
+from robust_tickets.recipe.arms import ARMS
+from robust_tickets.recipe.fields import Evaluate, Search, Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
@@ -17,19 +18,20 @@ from robust_tickets.tickets.methods.base import SearchPlan
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """One arm: its training, its optimiser steps, and whether it starts from the ticket.
+    """One training of a comparison: that of an arm, or of the stage before it.
 
-    `size` says, of a narrower net, what it has as much of as the ticket: flops or weights. `points` are the
-    steps before which it is validated, besides after every epoch. `images` are the training images it is
-    given, balanced over the classes; 0 means all.
+    arm: its folder in the run directory.
+    training: its settings.
+    steps: its optimiser steps.
+    per_epoch: steps of an epoch.
+    points: steps before which it is validated, besides after every epoch.
+    images: training images, balanced over the classes; 0: all.
     """
 
     arm: str
     training: Training
     steps: int
     per_epoch: int
-    from_ticket: bool = False
-    size: Literal["", "flops", "weights"] = ""
     points: tuple[int, ...] = ()
     images: int = 0
 
@@ -39,11 +41,19 @@ class ArmPlan:
         whole, rest = divmod(self.steps, self.per_epoch)
         return self.steps / self.per_epoch if rest else whole
 
+    @property
+    def validations(self) -> int:
+        """How often it is validated: after every epoch, the last of which may be cut short, and at points."""
+        return math.ceil(self.steps / self.per_epoch) + len(self.points)
+
 
 @dataclass(frozen=True)
 class TicketCost:
-    """What is known once the ticket is there: FLOPs of its search, of a forward pass of the net that is
-    trained from it, and of one of the whole net.
+    """The FLOPs that a ticket took and takes.
+
+    search: of its search.
+    ticket: of a forward pass of the network that is trained from it.
+    dense: of a forward pass of the whole network.
     """
 
     search: int
@@ -51,78 +61,123 @@ class TicketCost:
     dense: int
 
 
-def plan(recipe: Recipe, arm: Arm, spec: Spec, searched: TicketCost | None = None) -> ArmPlan:
-    """What an arm of the recipe trains on the images of `spec`; dense-best is dense, read otherwise.
+@dataclass(frozen=True)
+class StepLengths:
+    """The lengths that a schedule can have, in optimiser steps (`recipe.arm.Lengths`).
 
-    All arms have the schedule that was chosen for dense, in its own shape at their length; only
-    dense-search-lr begins at the rate of the search, without warm-up, as the published baseline did, and the
-    first stage of dense-staged is on the search's.
-    What dense-equal-cost and dense-staged may spend hangs on the ticket: without `searched` it is what a
-    search that does not end early costs, and a ticket of which no channel is removed, or of each layer the
-    same share. Of dense-staged this is the second stage; `first_stage` comes before it.
+    training: the settings of the steps that are counted.
+    images: training images; 0: all.
+    cost: of the ticket; None: not known yet, so that lengths are those for a search that does not end early
+        and a ticket that has lost no channel, or the same share of each layer's.
     """
-    made = _plan(recipe, arm, spec, searched)
-    return replace(made, points=_points(recipe.evaluate, made))
+
+    recipe: Recipe
+    spec: Spec
+    training: Training
+    images: int = 0
+    cost: TicketCost | None = None
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch."""
+        images = self.images or training_images(self.recipe.data, self.spec)
+        return steps_per_epoch(images, self.training.batch)
+
+    @property
+    def full(self) -> int:
+        """The full schedule."""
+        train = self.recipe.train
+        return train.iterations or train.epochs * self.per_epoch
+
+    @property
+    def short(self) -> int:
+        """The short schedule."""
+        train = self.recipe.train
+        return train.ticket_iterations or train.ticket_epochs * self.per_epoch
+
+    @property
+    def equal_cost(self) -> int:
+        """As long as search and ticket cost in FLOPs, rounded up in favour of the whole network.
+
+        To whole epochs, unless the recipe's budget is in iterations. A network with zeros runs as many FLOPs
+        as the whole one, one without its dead channels fewer.
+        """
+        unit = 1 if self.recipe.train.iterations else self.per_epoch
+        whole = training_passes(self.training, unit).cost
+        if self.cost is not None:
+            flops = self.cost.search + self._ticket_passes * self.cost.ticket
+            return -(-flops // (whole * self.cost.dense)) * unit
+        passes = search_cost(self.recipe, self.spec) + self._ticket_passes * self._ticket_share
+        return math.ceil(passes / whole) * unit
+
+    @property
+    def search_cost(self) -> int:
+        """As long as the search costs in FLOPs, rounded up to a step in favour of the whole network."""
+        step = training_passes(self.training, 1).cost
+        if self.cost is not None:
+            return -(-self.cost.search // (step * self.cost.dense))
+        return math.ceil(search_cost(self.recipe, self.spec) / step)
+
+    @property
+    def ticket_cost(self) -> int:
+        """As long as the ticket's training costs in FLOPs, rounded up to a step, as `search_cost` is."""
+        step = training_passes(self.training, 1).cost
+        if self.cost is not None:
+            return -(-self._ticket_passes * self.cost.ticket // (step * self.cost.dense))
+        return math.ceil(self._ticket_passes / step * self._ticket_share)
+
+    @property
+    def _ticket_passes(self) -> int:
+        """Passes of the ticket's training."""
+        own = replace(self, training=self.recipe.train, images=0)
+        return training_passes(own.training, own.short).cost
+
+    @property
+    def _ticket_share(self) -> float:
+        """FLOPs of a pass of the ticket's network, as a share of the whole one's."""
+        return pass_share(self.recipe.search, search_plan(self.recipe, self.spec).rounds)
 
 
-def _plan(recipe: Recipe, arm: Arm, spec: Spec, searched: TicketCost | None) -> ArmPlan:
-    train = recipe.train
-    per_epoch = steps_per_epoch(training_images(recipe.data, spec), train.batch)
-    full = train.iterations or train.epochs * per_epoch
-    short = train.ticket_iterations or train.ticket_epochs * per_epoch
-    if arm in ("dense", "dense-best"):
-        return ArmPlan(arm, train, full, per_epoch)
-    if arm == "dense-short":
-        return ArmPlan(arm, train, short, per_epoch)
-    if arm == "dense-equal-cost":
-        steps = _equal_cost_steps(recipe, spec, short, per_epoch, searched)
-        return ArmPlan(arm, train, steps, per_epoch)
-    if arm == "dense-staged":
-        return ArmPlan(arm, train, _staged_steps(recipe, spec, short, searched), per_epoch)
-    if arm == "dense-search-lr":
-        slow = replace(train, lr=recipe.search.lr, warmup=0.0, warmup_lr=0.0)
-        return ArmPlan(arm, slow, full, per_epoch)
-    if arm == "dense-narrow-flops":
-        return ArmPlan(arm, train, short, per_epoch, size="flops")
-    if arm == "dense-narrow-weights":
-        return ArmPlan(arm, train, short, per_epoch, size="weights")
-    return ArmPlan(arm, train, short, per_epoch, from_ticket=True)
+def plan(recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None) -> ArmPlan:
+    """Plan the training of an arm by its record in `recipe.arms`; after its first stage, where it has one.
 
-
-def first_stage(recipe: Recipe, spec: Spec, searched: TicketCost | None = None) -> ArmPlan:
-    """What dense-staged trains first: the whole net as the search does, in one go, for the search's FLOPs.
-
-    On the search's images and schedule, to a step, rounded up in dense's favour. `searched` is as in `plan`.
+    cost: what the ticket cost, for arms whose length depends on it; see `StepLengths`.
     """
-    search = recipe.search
-    training = Training(**{field.name: getattr(search, field.name) for field in fields(Training)})
-    step = training_passes(training, 1).cost
-    if searched is not None:
-        steps = -(-searched.search // (step * searched.dense))
-    else:
-        steps = math.ceil(search_cost(recipe, spec) / step)
-    per_epoch = search_plan(recipe, spec).per_epoch
-    return ArmPlan(FIRST_STAGE, training, steps, per_epoch, images=search.images)
+    schedule = _plan(recipe, arm, ARMS[arm].schedule, spec, cost)
+    return replace(schedule, points=_points(recipe.evaluate, schedule))
 
 
-def _points(evaluate: Evaluate, made: ArmPlan) -> tuple[int, ...]:
-    """Steps within the first epochs, evenly spread, from 0 on; where epochs end is validated anyway."""
+def first_stage(recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None) -> ArmPlan:
+    """Plan the stage that is trained before an arm and charged to it; arguments as those of `plan`."""
+    stage = ARMS[arm].before
+    if stage is None or stage.schedule is None:
+        raise ValueError(f"the arm {arm} has no first stage")
+    return _plan(recipe, stage.folder, stage.schedule, spec, cost)
+
+
+def _plan(recipe: Recipe, folder: str, schedule: Schedule, spec: Spec, cost: TicketCost | None) -> ArmPlan:
+    training, images = schedule.settings(recipe), schedule.images(recipe)
+    lengths = StepLengths(recipe, spec, training, images, cost)
+    return ArmPlan(folder, training, schedule.steps(lengths), lengths.per_epoch, images=images)
+
+
+def _points(evaluate: Evaluate, arm: ArmPlan) -> tuple[int, ...]:
+    """Steps within the first epochs, evenly spread, from 0 on, without the ends of epochs."""
     n = evaluate.early_points
-    steps = [
-        epoch * made.per_epoch + made.per_epoch * part // n
+    steps = {
+        epoch * arm.per_epoch + arm.per_epoch * part // n
         for epoch in range(evaluate.early_epochs)
         for part in range(n)
-        if part or not epoch
-    ]
+    }
     return tuple(
-        sorted({step for step in steps if step < made.steps and (step % made.per_epoch or not step)})
+        step for step in sorted(steps) if step < arm.steps and (step % arm.per_epoch != 0 or step == 0)
     )
 
 
 def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
-    """How the recipe searches on the images of `spec`.
+    """Plan the search of a recipe on the images of `spec`.
 
-    Raises InputError for a rewind beyond a round, or more images than training has.
+    Raises InputError for a rewind step beyond a round, or more images than training has.
     """
     search = recipe.search
     images = training_images(recipe.data, spec)
@@ -157,44 +212,18 @@ def search_passes(recipe: Recipe, spec: Spec) -> Passes:
 
 
 def pass_share(search: Search, rounds: int) -> float:
-    """FLOPs of a pass after so many rounds, as a share of the whole net's.
+    """FLOPs of a pass after so many rounds, as a share of the whole network's.
 
     1 where weights are pruned, since zeros are not skipped; where channels are, as if each layer had lost the
-    same share: what it makes and what it reads.
+    same share: of the channels that it makes, and of those that it reads.
     """
     return 1.0 if search.granularity == "weight" else (1 - search.ratio) ** (2 * rounds)
 
 
 def search_cost(recipe: Recipe, spec: Spec) -> float:
-    """What the search costs in forward passes of the whole net; at most, where it may end early."""
-    planned, passes = search_plan(recipe, spec), search_passes(recipe, spec)
-    if not planned.steps:
+    """Cost of the search in forward passes of the whole network; at most, where it may end early."""
+    search, passes = search_plan(recipe, spec), search_passes(recipe, spec)
+    if not search.steps:
         return passes.cost
-    steps = [planned.round_steps, *[planned.round_steps - planned.rewind] * (planned.rounds - 1)]
-    shares = sum(n * pass_share(recipe.search, done) for done, n in enumerate(steps))
-    return passes.cost * shares / planned.steps
-
-
-def _equal_cost_steps(
-    recipe: Recipe, spec: Spec, short: int, per_epoch: int, searched: TicketCost | None
-) -> int:
-    """Steps that dense training gets for the FLOPs of search and ticket, rounded up in dense's favour.
-
-    To whole epochs, unless the recipe's budget is in iterations. A net with zeros runs as many FLOPs as the
-    dense one, one without its dead channels fewer.
-    """
-    ticket = training_passes(recipe.train, short).cost
-    unit = 1 if recipe.train.iterations else per_epoch
-    dense = training_passes(recipe.train, unit).cost
-    if searched is not None:
-        return -(-(searched.search + ticket * searched.ticket) // (dense * searched.dense)) * unit
-    search = recipe.search
-    planned = search_cost(recipe, spec) + ticket * pass_share(search, search_plan(recipe, spec).rounds)
-    return math.ceil(planned / dense) * unit
-
-
-def _staged_steps(recipe: Recipe, spec: Spec, short: int, searched: TicketCost | None) -> int:
-    """Steps that the whole net gets for the FLOPs of the ticket's training, rounded up in dense's favour."""
-    if searched is not None:
-        return -(-short * searched.ticket // searched.dense)
-    return math.ceil(short * pass_share(recipe.search, search_plan(recipe, spec).rounds))
+    weighted = sum(n * pass_share(recipe.search, rounds) for rounds, n in enumerate(search.steps_of_rounds))
+    return passes.cost * weighted / search.steps

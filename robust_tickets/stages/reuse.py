@@ -1,4 +1,4 @@
-"""Arms that a run directory beside has trained already: the same training is not done twice."""
+"""Reuse of arms that another run directory has trained already."""
 
 import hashlib
 import json
@@ -13,27 +13,29 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.fields import Train
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.runs import files as run_files
+from robust_tickets.runs import files
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.plan import ArmPlan
 
-_LENGTH = ("epochs", "iterations", "ticket_epochs", "ticket_iterations")
-"""Fields of a training that its steps have in them."""
+_LENGTHS = ("epochs", "iterations", "ticket_epochs", "ticket_iterations")
+"""Fields of a training that its number of steps already holds."""
 
 
-def arm_key(what: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs: Mapping[str, str]) -> str:
-    """Sixteen hex digits of all that a trained arm and its evaluation hang on.
+def arm_key(recipe: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs: Mapping[str, str]) -> str:
+    """Sixteen hex digits of everything that a trained arm and its evaluation depend on.
 
-    That is less than the whole recipe: a dense arm knows nothing of the search, and no arm of the others.
-    `ticket` is the hash of the ticket it begins from.
+    That is less than the whole recipe: a dense arm depends on no search, and no arm on the other arms.
+
+    ticket: the hash of the ticket that it starts from; None: it starts from the init.
+    inputs: fingerprints of the user's own images and network.
     """
-    whole = recipes.to_table(what)
+    table = recipes.to_table(recipe)
     training = schema.plain(replace(Train(), **vars(plan.training)))
-    decides: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "version": __version__,
         "format": recipes.FORMAT,
-        **{concern: whole[concern] for concern in ("data", "model", "threat", "evaluate", "compute")},
-        "training": {name: value for name, value in training.items() if name not in _LENGTH},
+        **{concern: table[concern] for concern in ("data", "model", "threat", "evaluate", "compute")},
+        "training": {name: value for name, value in training.items() if name not in _LENGTHS},
         "steps": plan.steps,
         "arm": plan.arm,
         "ticket": ticket,
@@ -41,40 +43,40 @@ def arm_key(what: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs: 
         "inputs": dict(inputs),
         **({"images": plan.images} if plan.images else {}),
     }
-    text = json.dumps(decides, sort_keys=True, ensure_ascii=True)
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def reuse_arm(
     run: RunDirectory, seed: int, arm: str, key: str, machine: Machine, inputs: Mapping[str, str]
 ) -> ArmDirectory | None:
-    """Copy the finished arm of that key from a run directory beside this one, and say so: its folder there.
+    """Copy the finished arm with this key from a run directory in the same folder, and log it.
 
-    Only from one that was begun on the same machine with the same inputs, the images among them; None where
-    there is none.
+    Only from one that began on the same machine with the same inputs, images included. Returns the folder
+    that was copied, None where there is none.
     """
-    for there in run.sibling_arms(seed, arm):
+    for source in run.sibling_arms(seed, arm):
         try:
-            other = RunDirectory.open(there.run_path)
-            if run_files.read_json(there.record).get("key") != key or not same_machine(
-                other, machine, inputs
-            ):
+            sibling = RunDirectory.open(source.run_path)
+            if files.read_object(source.record).get("key") != key:
                 continue
-            names = (f for f in there.path.iterdir() if f.is_file() and not f.name.startswith("."))
-            files = {f.name: f.read_bytes() for f in names}
-        except (InputError, AttributeError, OSError):
-            continue  # another release's, damaged, or being removed
+            if not same_machine(sibling, machine, inputs):
+                continue
+            paths = [path for path in source.path.iterdir() if path.is_file()]
+            contents = {path.name: path.read_bytes() for path in paths if not path.name.startswith(".")}
+        except (InputError, OSError):
+            continue  # of another release, damaged, or being removed
         target = run.arm(seed, arm)
         # the ledger last, as it marks the folder as finished
-        for name in sorted(files, key=lambda name: name == target.ledger.name):
-            run_files.write_bytes(target.path / name, files[name])
-        machine.progress.log(f"taken over from {there}")
-        return there
+        for name in sorted(contents, key=lambda name: name == target.ledger.name):
+            files.write_bytes(target.path / name, contents[name])
+        machine.progress.log(f"copied from {source}")
+        return source
     return None
 
 
 def same_machine(run: RunDirectory, machine: Machine, inputs: Mapping[str, str]) -> bool:
-    """Whether a run was begun on this machine, with these inputs."""
+    """Whether a run began on this machine with these inputs."""
     if not run.machine_file.is_file():
         return False
     try:

@@ -45,9 +45,19 @@ class SearchPlan:
     per_epoch: int
 
     @property
+    def steps_of_rounds(self) -> list[int]:
+        """Steps that each round takes: the first from the init, every other from the rewind step on."""
+        return [self.round_steps, *[self.round_steps - self.rewind] * (self.rounds - 1)]
+
+    @property
     def steps(self) -> int:
-        """All steps taken: the first round from the init, every other from the step that is rewound to."""
-        return self.round_steps + (self.rounds - 1) * (self.round_steps - self.rewind)
+        """Steps of all rounds."""
+        return sum(self.steps_of_rounds)
+
+    @property
+    def validations(self) -> int:
+        """How often it is validated, at most: after every epoch of every round."""
+        return -(-self.round_steps // self.per_epoch) * self.rounds
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,162 @@
+"""The jobs of a comparison: a search or an arm of one seed. Jobs share nothing but files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
+from robust_tickets.recipe.arms import ARMS, needs_ticket
+from robust_tickets.runs import files
+from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages import search as search_stage
+from robust_tickets.stages.evaluate import evaluate
+from robust_tickets.stages.experiment import (
+    Experiment,
+    narrow_experiment,
+    other_init,
+    ticket_cost,
+    unpruned_ticket,
+)
+from robust_tickets.stages.train import train
+from robust_tickets.tickets.controls import CONTROLS
+from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.checkpoint import Checkpoint
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SearchJob:
+    """The search of one seed."""
+
+    experiment: Experiment
+    seed: int
+    run: RunDirectory
+
+    def __call__(self, machine: Machine) -> Path:
+        """Search, unless that is done already; returns the ticket's file."""
+        return search_stage.search(self.experiment, self.seed, self.run, machine)
+
+
+@dataclass(frozen=True)
+class ArmJob:
+    """One arm of one seed: its training, and the evaluation of its checkpoints."""
+
+    experiment: Experiment
+    seed: int
+    arm: str
+    run: RunDirectory
+
+    def __call__(self, machine: Machine) -> ArmDirectory:
+        """Do what is not done already; returns the arm's folder."""
+        experiment, arm = self.experiment, ARMS[self.arm]
+        ticket = self._ticket(machine) if self.needs_ticket else None
+        cost = None
+        if ticket is not None and arm.schedule.follows_ticket:
+            cost = ticket_cost(experiment, ticket, machine)
+        start: Ticket | None = None
+        if ticket is not None and arm.network == "ticket":
+            start = self._transform(ticket, machine)
+        elif ticket is not None and arm.network == "narrow":
+            experiment = narrow_experiment(experiment, ticket, arm.match, machine)
+        elif arm.has_first_stage and not self._has_both_stages:
+            start = self._first_stage(cost, machine)
+        plan = planning.plan(self.experiment.recipe, self.arm, self.experiment.spec(machine), cost)
+        folder = train(experiment, self.seed, self.run, machine, plan, start)
+        return _evaluate_both(folder, experiment, machine)
+
+    @property
+    def needs_ticket(self) -> bool:
+        """Whether the search of its seed has to be done first."""
+        return needs_ticket(self.arm, self.experiment.recipe)
+
+    def _ticket(self, machine: Machine) -> Ticket:
+        return _load(Ticket.load, search_stage.search(self.experiment, self.seed, self.run, machine))
+
+    def _transform(self, ticket: Ticket, machine: Machine) -> Ticket:
+        """The ticket that the arm starts from."""
+        transform = ARMS[self.arm].transform
+        if not transform:
+            return ticket
+        init = other_init(self.experiment, self.seed, machine)
+        return CONTROLS[transform](ticket, init, self.seed)
+
+    @property
+    def _has_both_stages(self) -> bool:
+        """Whether the arm is trained to its end, so that the weights of its first stage are not needed."""
+        stage = ARMS[self.arm].before
+        names = (self.arm, *([stage.folder] if stage else []))
+        return all(self.run.arm(self.seed, name).is_finished for name in names)
+
+    def _first_stage(self, cost: planning.TicketCost | None, machine: Machine) -> Ticket:
+        """Train the first stage; returns its network as a ticket that prunes nothing."""
+        experiment = self.experiment
+        plan = planning.first_stage(experiment.recipe, self.arm, experiment.spec(machine), cost)
+        folder = train(experiment, self.seed, self.run, machine, plan, None)
+        check_weights(folder)
+        ledger = files.read_object(folder.ledger, f"remove {folder} and run compare again")
+        last = _load(Checkpoint.load, folder.last)
+        return unpruned_ticket(experiment, last, self.seed, ledger)
+
+
+@dataclass(frozen=True)
+class TicketFileJob:
+    """The arm `ticket-from` of one seed: from the ticket that another recipe's search found."""
+
+    experiment: Experiment
+    seed: int
+    run: RunDirectory
+    ticket: Path
+
+    def __call__(self, machine: Machine) -> ArmDirectory:
+        """Do what is not done already; returns the arm's folder."""
+        folder = train_from_file(self.experiment, self.seed, self.run, machine, self.ticket)
+        return _evaluate_both(folder, self.experiment, machine)
+
+
+def train_from_file(
+    experiment: Experiment, seed: int, run: RunDirectory, machine: Machine, file: Path | None
+) -> ArmDirectory:
+    """Train dense (file None), or from the ticket in a file, in a folder named by the ticket's hash.
+
+    The ticket of this run's own search has the arm `ticket`. Raises InputError for a ticket that does not fit.
+    """
+    ticket = None if file is None else Ticket.load(file)
+    own = run.search(seed).ticket
+    if ticket is None:
+        arm = "dense"
+    elif own.is_file() and Ticket.load(own).hash == ticket.hash:
+        arm = "ticket"
+    else:
+        arm = "ticket-from"
+    plan = planning.plan(experiment.recipe, arm, experiment.spec(machine))
+    if ticket is not None and ARMS[arm].other_search:
+        plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
+    folder = train(experiment, seed, run, machine, plan, ticket)
+    check_weights(folder)
+    return folder
+
+
+def check_weights(folder: ArmDirectory) -> None:
+    """Raise InputError where an arm is finished and lacks its checkpoints."""
+    for file in folder.checkpoints:
+        if not file.is_file():
+            raise InputError(f"{folder} is finished, but {file.name} is gone: remove it to train again")
+
+
+def _evaluate_both(folder: ArmDirectory, experiment: Experiment, machine: Machine) -> ArmDirectory:
+    """Evaluate the checkpoints of an arm; returns its folder."""
+    for checkpoint in folder.checkpoints:
+        evaluate(checkpoint, experiment, machine)
+    return folder
+
+
+def _load(load: Callable[[Path], T], file: Path) -> T:
+    """Load the output of an earlier stage. Raises InputError that says how to make it again."""
+    try:
+        return load(file)
+    except InputError as error:
+        raise InputError(f"{error}; here: remove {file.parent} and give the same command again") from None

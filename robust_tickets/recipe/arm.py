@@ -1,0 +1,175 @@
+"""The record of an arm, one row of a comparison; `recipe.arms` is the table of them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from robust_tickets.recipe.fields import Training
+    from robust_tickets.recipe.recipe import Recipe
+
+
+class Lengths(Protocol):
+    """The lengths that a schedule can have, in optimiser steps of its own training."""
+
+    @property
+    def full(self) -> int:
+        """The full schedule: train.epochs or train.iterations."""
+
+    @property
+    def short(self) -> int:
+        """The short schedule: train.ticket_epochs or train.ticket_iterations."""
+
+    @property
+    def equal_cost(self) -> int:
+        """As long as search and ticket cost in FLOPs, for the whole network."""
+
+    @property
+    def search_cost(self) -> int:
+        """As long as the search costs in FLOPs, for the whole network."""
+
+    @property
+    def ticket_cost(self) -> int:
+        """As long as the ticket's own training costs in FLOPs, for the whole network."""
+
+
+class Figures(Protocol):
+    """The figures of one arm, as text: means over the seeds, everything that is charged included."""
+
+    @property
+    def epochs(self) -> str:
+        """Its length, such as "12 epochs"."""
+
+    @property
+    def robust(self) -> str:
+        """Its accuracy under PGD-20, such as "34.6 %"."""
+
+    def flops(self, other: str) -> str:
+        """The ratio of its FLOPs to those of another arm."""
+
+    def seconds(self, other: str) -> str:
+        """The ratio of its seconds to those of another arm."""
+
+    def difference(self, other: str) -> str:
+        """Its accuracy under PGD-20 minus that of another arm, in points, with the interval."""
+
+    def saving(self, other: str, name: str) -> str:
+        """Whether it saves against another arm of the same cost, which the text calls `name`."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long something is trained, and with which settings.
+
+    steps: chooses the optimiser steps from the lengths.
+    settings: chooses the training settings from the recipe.
+    images: chooses the number of training images, balanced over the classes; 0: all.
+    follows_ticket: the steps depend on what the ticket cost, where the comparison has one.
+    """
+
+    steps: Callable[[Lengths], int]
+    settings: Callable[["Recipe"], "Training"] = lambda recipe: recipe.train
+    images: Callable[["Recipe"], int] = lambda recipe: 0
+    follows_ticket: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage that comes before an arm's own training and is charged to the arm.
+
+    folder: its folder beside those of the arms.
+    schedule: how the whole network is trained in it; None: it is the search.
+    note: what the notes under the table say of its cost.
+    """
+
+    folder: str
+    schedule: Schedule | None = None
+    note: str = ""
+
+
+SEARCH = Stage("search")
+"""The search for the ticket."""
+
+
+def always_possible(recipe: "Recipe") -> str:
+    """Refuse no recipe."""
+    return ""
+
+
+def no_sentence(figures: dict[str, Figures]) -> str:
+    """Add nothing to the text under the table."""
+    return ""
+
+
+def no_caveat(recipe: "Recipe") -> str:
+    """Say nothing where the arm is missing."""
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One row of a comparison. A record that lacks something is refused when it is made.
+
+    name: as recipes, tables and folders have it.
+    help: what it is, for `--help`.
+    colour: in every plot, as #RRGGBB.
+    schedule: the length and settings of its training.
+    sentence: makes its part of the text under the table, from the figures by arm; asked only where the
+        comparison has a ticket.
+    network: what is trained: the whole network, the ticket, or a narrow network of the ticket's size.
+    match: of a narrow network, the quantity in which it equals the ticket.
+    transform: the name in `tickets.controls` of what is done to the ticket; "": nothing.
+    before: the stage that comes before its training and is charged to it.
+    best_epoch_of: the arm that this one is, had it been stopped at its best epoch; then it is not trained.
+    other_search: its ticket is that of another recipe, so that no recipe can name the arm.
+    in_controls_study: `study controls` has it unless it is told which arms to take.
+    refusal: the reason why a recipe cannot have the arm, as the end of "compare.arms NAME ..."; "": none.
+    caveat: the sentence under the table of a comparison with a ticket and without this arm.
+    """
+
+    name: str
+    help: str
+    colour: str
+    schedule: Schedule
+    sentence: Callable[[dict[str, Figures]], str]
+    network: Literal["whole", "ticket", "narrow"] = "whole"
+    match: Literal["", "flops", "weights"] = ""
+    transform: str = ""
+    before: Stage | None = None
+    best_epoch_of: str = ""
+    other_search: bool = False
+    in_controls_study: bool = False
+    refusal: Callable[["Recipe"], str] = always_possible
+    caveat: Callable[["Recipe"], str] = no_caveat
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a record that cannot be a row of a comparison."""
+        faults = (
+            ("name it in small letters, digits and hyphens", re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name)),
+            ("give it a help text", self.help.strip()),
+            ("give it a colour such as #0072B2", re.fullmatch(r"#[0-9A-F]{6}", self.colour)),
+            ("give it a Schedule", isinstance(self.schedule, Schedule)),
+            ("give it a sentence, or no_sentence", callable(self.sentence)),
+            ("match is for network narrow, which needs it", (self.network == "narrow") == bool(self.match)),
+            ("transform is for network ticket", self.network == "ticket" or not self.transform),
+            ("a trained stage before it is for network whole", self.network == "whole" or not self.has_first_stage),
+        )
+        advice = [text for text, fine in faults if not fine]
+        if advice:
+            raise ValueError(f"the arm {self.name!r} cannot be a row of a comparison: {'; '.join(advice)}")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has a training and a folder of its own."""
+        return not self.best_epoch_of
+
+    @property
+    def is_charged_search(self) -> bool:
+        """Whether the search for the ticket is charged to it."""
+        return self.before == SEARCH
+
+    @property
+    def has_first_stage(self) -> bool:
+        """Whether the whole network is trained in a stage before, whose weights it starts from."""
+        return self.before is not None and self.before.schedule is not None

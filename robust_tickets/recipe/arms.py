@@ -1,0 +1,346 @@
+"""The arms of a comparison, one record each: the one place to touch in order to add an arm.
+
+From this table come the names that a recipe allows and their help, the checks of recipes, plans and
+estimates, the order of a comparison's tasks, and the colours, tables and sentences of reports. It is free of
+torch, as recipes and reports need it; `stages.plan` has the arithmetic of the lengths.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe.arm import SEARCH, Arm, Figures, Schedule, Stage, no_sentence
+
+if TYPE_CHECKING:
+    from robust_tickets.recipe.fields import Training
+    from robust_tickets.recipe.recipe import Recipe
+
+FULL = Schedule(lambda lengths: lengths.full)
+SHORT = Schedule(lambda lengths: lengths.short)
+EQUAL_COST = Schedule(lambda lengths: lengths.equal_cost, follows_ticket=True)
+TICKET_COST = Schedule(lambda lengths: lengths.ticket_cost, follows_ticket=True)
+
+
+def _search_rate(recipe: "Recipe") -> "Training":
+    """The settings of dense training from the search's learning rate, without warm-up."""
+    return replace(recipe.train, lr=recipe.search.lr, warmup=0.0, warmup_lr=0.0)
+
+
+SEARCH_STAGE = Stage(
+    "dense-staged-first",
+    Schedule(
+        lambda lengths: lengths.search_cost,
+        settings=lambda recipe: recipe.search.training,
+        images=lambda recipe: recipe.search.images,
+        follows_ticket=True,
+    ),
+    note="Of `dense-staged`, the seconds of search are those of its first stage.",
+)
+"""The whole network trained as the search trains it, in one go, for the FLOPs of the search."""
+
+
+def _no_width(recipe: "Recipe") -> str:
+    if ":" not in recipe.model.name:
+        return ""
+    return (
+        f"needs a network with a width, and {recipe.model.name}, a network of your own, has none: leave it out"
+    )
+
+
+def _channels(recipe: "Recipe") -> str:
+    if recipe.search.granularity != "channel":
+        return ""
+    return (
+        "makes no sense with search.granularity channel: the network depends on how many channels of a layer "
+        "are kept, not on which; its controls are ticket-reinit and dense-narrow-flops; leave it out"
+    )
+
+
+def _another_seed(recipe: "Recipe") -> str:
+    if recipe.search.pruning_method != "random":
+        return ""
+    return (
+        "makes no sense with search.pruning_method random: that mask does not depend on the init and keeps "
+        "random positions, so this would be the ticket of another seed; leave it out"
+    )
+
+
+def _shuffled_uniform(recipe: "Recipe") -> str:
+    return _another_seed(recipe) if recipe.search.densities == "uniform" else ""
+
+
+def _no_trained_ticket(recipe: "Recipe") -> str:
+    if recipe.search.pruning_method == "imp" and recipe.search.after == "fine-tune":
+        return ""
+    return (
+        "is the control of a ticket that keeps what its search trained: choose search.pruning_method imp and "
+        "search.after fine-tune, or leave it out"
+    )
+
+
+def _first_reason(*rules: Callable[["Recipe"], str]) -> Callable[["Recipe"], str]:
+    return lambda recipe: next(filter(None, (rule(recipe) for rule in rules)), "")
+
+
+def _ticket_sentence(figures: dict[str, Figures]) -> str:
+    ticket, dense = figures["ticket"], figures["dense"]
+    return (
+        f"Against `dense` ({dense.epochs}), the ticket took {ticket.flops('dense')} of the FLOPs and "
+        f"{ticket.seconds('dense')} of the seconds, search included, at {ticket.robust} robust accuracy "
+        f"(PGD-20) against {dense.robust} ({ticket.difference('dense')})."
+    )
+
+
+def _best_sentence(figures: dict[str, Figures]) -> str:
+    ticket = figures["ticket"]
+    return (
+        f"Of dense stopped at its best epoch (`dense-best`, {figures['dense-best'].epochs}) it took "
+        f"{ticket.flops('dense-best')} of the FLOPs and {ticket.seconds('dense-best')} of the seconds."
+    )
+
+
+def _short_sentence(figures: dict[str, Figures]) -> str:
+    short = figures["dense-short"]
+    return (
+        f"`dense-short`, the same {short.epochs} with no search, took {short.flops('dense')} of the FLOPs at "
+        f"{short.robust}."
+    )
+
+
+def _equal_cost_sentence(figures: dict[str, Figures]) -> str:
+    equal = figures["dense-equal-cost"]
+    return (
+        f"**At equal cost** (`dense-equal-cost`, {equal.epochs}, {_cost(equal)}) the ticket is "
+        f"{figures['ticket'].saving('dense-equal-cost', 'dense at equal cost')}"
+    )
+
+
+def _staged_sentence(figures: dict[str, Figures]) -> str:
+    return (
+        f"**On the ticket's own stages, at equal cost** (`dense-staged`, {_cost(figures['dense-staged'])}) "
+        f"the ticket is {figures['ticket'].saving('dense-staged', 'a whole network on its stages')}"
+    )
+
+
+def _cost(arm: Figures) -> str:
+    return (
+        f"{arm.flops('ticket')} of the ticket's FLOPs, {arm.seconds('ticket')} of its seconds, {arm.robust}"
+    )
+
+
+def _equal_cost_caveat(recipe: "Recipe") -> str:
+    return "Without `dense-equal-cost` it cannot be said whether the ticket or the shorter schedule saves."
+
+
+def _staged_caveat(recipe: "Recipe") -> str:
+    if recipe.search.after != "fine-tune":
+        return ""
+    return (
+        "The ticket keeps what its search has trained: without `dense-staged` it cannot be said whether the "
+        "pruning saves or the search's cheaper training does."
+    )
+
+
+def arm_table(arms: Iterable[Arm]) -> dict[str, Arm]:
+    """The arms by name. Raises ValueError for two that share a name or a colour."""
+    table: dict[str, Arm] = {}
+    for arm in arms:
+        twin = next((a.name for a in table.values() if arm.name == a.name or arm.colour == a.colour), None)
+        if twin is not None:
+            raise ValueError(f"the arm {arm.name!r} has the name or the colour of {twin!r}: choose another")
+        table[arm.name] = arm
+    return table
+
+
+# colours are Okabe & Ito's first, which colour-blind readers can tell apart
+ARMS = arm_table(
+    [
+        Arm(
+            name="dense",
+            help="the whole network on the full schedule; all others are measured against it",
+            colour="#000000",
+            schedule=FULL,
+            sentence=no_sentence,
+            in_controls_study=True,
+        ),
+        Arm(
+            name="ticket",
+            help="the ticket on the short schedule, charged its search",
+            colour="#D55E00",
+            schedule=SHORT,
+            sentence=_ticket_sentence,
+            network="ticket",
+            before=SEARCH,
+            in_controls_study=True,
+        ),
+        Arm(
+            name="ticket-reinit",
+            help="as ticket, with its mask and a new init",
+            colour="#E69F00",
+            schedule=SHORT,
+            sentence=no_sentence,
+            network="ticket",
+            transform="reinit",
+            before=SEARCH,
+            in_controls_study=True,
+            refusal=_another_seed,
+        ),
+        Arm(
+            name="ticket-shuffle-layer",
+            help="as ticket, with its init and its mask shuffled within each layer",
+            colour="#56B4E9",
+            schedule=SHORT,
+            sentence=no_sentence,
+            network="ticket",
+            transform="shuffle-layer",
+            before=SEARCH,
+            in_controls_study=True,
+            refusal=_first_reason(_channels, _another_seed),
+        ),
+        Arm(
+            name="ticket-shuffle-net",
+            help="as ticket, with its init and its mask shuffled over the network",
+            colour="#F0E442",
+            schedule=SHORT,
+            sentence=no_sentence,
+            network="ticket",
+            transform="shuffle-net",
+            before=SEARCH,
+            in_controls_study=True,
+            refusal=_first_reason(_channels, _shuffled_uniform),
+        ),
+        Arm(
+            name="random",
+            help="as ticket, with a new init and a random mask of the same layer densities",
+            colour="#999999",
+            schedule=SHORT,
+            sentence=no_sentence,
+            network="ticket",
+            transform="random",
+            before=SEARCH,
+            in_controls_study=True,
+            refusal=_first_reason(_channels, _another_seed),
+        ),
+        Arm(
+            name="dense-narrow-flops",
+            help="on the short schedule, the network at the width that has the ticket's FLOPs (were zeros "
+            "skipped)",
+            colour="#882255",
+            schedule=SHORT,
+            sentence=no_sentence,
+            network="narrow",
+            match="flops",
+            in_controls_study=True,
+            refusal=_no_width,
+        ),
+        Arm(
+            name="dense-narrow-weights",
+            help="on the short schedule, the network at the width that has as many weights as the ticket",
+            colour="#117733",
+            schedule=SHORT,
+            sentence=no_sentence,
+            network="narrow",
+            match="weights",
+            in_controls_study=True,
+            refusal=_no_width,
+        ),
+        Arm(
+            name="dense-best",
+            help="dense, had it been stopped at its best epoch",
+            colour="#666666",
+            schedule=FULL,
+            sentence=_best_sentence,
+            best_epoch_of="dense",
+            in_controls_study=True,
+        ),
+        Arm(
+            name="dense-short",
+            help="the whole network on the short schedule",
+            colour="#0072B2",
+            schedule=SHORT,
+            sentence=_short_sentence,
+        ),
+        Arm(
+            name="dense-equal-cost",
+            help="the whole network for as long as the ticket's search and training cost in FLOPs, rounded up "
+            "to epochs (or iterations, where the budget is in them)",
+            colour="#009E73",
+            schedule=EQUAL_COST,
+            sentence=_equal_cost_sentence,
+            caveat=_equal_cost_caveat,
+        ),
+        Arm(
+            name="dense-staged",
+            help="with search.after fine-tune, the whole network on the ticket's stages, the search's training "
+            "and then the short schedule, each for the ticket's FLOPs",
+            colour="#332288",
+            schedule=TICKET_COST,
+            sentence=_staged_sentence,
+            before=SEARCH_STAGE,
+            refusal=_no_trained_ticket,
+            caveat=_staged_caveat,
+        ),
+        Arm(
+            name="dense-search-lr",
+            help="the whole network on the full schedule from the search's learning rate, without warm-up",
+            colour="#CC79A7",
+            schedule=replace(FULL, settings=_search_rate),
+            sentence=no_sentence,
+        ),
+        Arm(
+            name="ticket-from",
+            help="as ticket, from the ticket of another recipe",
+            colour="#CC3311",
+            schedule=SHORT,
+            sentence=no_sentence,
+            network="ticket",
+            before=SEARCH,
+            other_search=True,
+        ),
+    ]
+)
+"""The arms by name, in the order of their help and of their sentences under a table."""
+
+
+def arm_names() -> list[str]:
+    """The names of the arms that a recipe can have."""
+    return [name for name, arm in ARMS.items() if not arm.other_search]
+
+
+def controls() -> tuple[str, ...]:
+    """The arms that `study controls` has unless it is told which."""
+    return tuple(name for name, arm in ARMS.items() if arm.in_controls_study)
+
+
+def arms_help() -> str:
+    """The help of the recipe's field compare.arms."""
+    return "; ".join(f"{name}: {ARMS[name].help}" for name in arm_names())
+
+
+def trained_arms(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the arms that are trained, rather than read from another one's files."""
+    return tuple(name for name in names if ARMS[name].is_trained)
+
+
+def needs_ticket(name: str, recipe: "Recipe") -> bool:
+    """Whether the search of the recipe has to be done before the arm is trained."""
+    arm = ARMS[name]
+    if arm.network != "whole" or arm.is_charged_search:
+        return True
+    return arm.schedule.follows_ticket and any(ARMS[each].is_charged_search for each in recipe.compare.arms)
+
+
+def check_arms(recipe: "Recipe") -> None:
+    """Raise InputError for an arm that makes no sense in the recipe."""
+    names = recipe.compare.arms
+    if len(set(names)) < len(names):
+        raise InputError(f"compare.arms names an arm twice: {' '.join(names)}")
+    if "dense" not in names:
+        raise InputError("compare.arms lacks dense, which the other arms are measured against: add it")
+    for name in names:
+        reason, source = ARMS[name].refusal(recipe), ARMS[name].best_epoch_of
+        if source and source not in names:
+            reason = f"is read from the files of {source}: add it"
+        if reason:
+            raise InputError(f"compare.arms {name} {reason}")
