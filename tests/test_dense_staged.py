@@ -100,7 +100,7 @@ def test_nothing_of_it_is_done_twice(compared, staged):
     machine = Machine("cpu", Saying())
     other = replace(staged, compare=Compare(("dense", "dense-short", "ticket", "dense-staged")))
     comparison.compare(Experiment(other), [0], compared.path.parent, machine)
-    taken = [text for text in said if text.startswith("taken over")]
+    taken = [text for text in said if text.startswith("copied from")]
     for arm in ("dense-staged-first", "dense-staged"):
         assert any(text.endswith(f"/{arm}") for text in taken)
     assert len(taken) == 4  # all but dense-short

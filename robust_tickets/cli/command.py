@@ -87,7 +87,8 @@ def field_help(cls: type) -> dict[str, str]:
                     texts[item.target.id] = " ".join(value.value.split())
     for name, hint in get_type_hints(cls, include_extras=True).items():
         # help that is made from a table, such as that of the arms
-        texts |= {name: extra.help for extra in getattr(hint, "__metadata__", ()) if getattr(extra, "help", None)}
+        for extra in getattr(hint, "__metadata__", ()):
+            texts[name] = getattr(extra, "help", None) or texts.get(name, "")
     return texts
 
 

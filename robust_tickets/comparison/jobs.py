@@ -21,8 +21,8 @@ from robust_tickets.stages.experiment import (
     unpruned_ticket,
 )
 from robust_tickets.stages.train import train
-from robust_tickets.tickets.controls import CONTROLS
 from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.tickets.transforms import TRANSFORMS
 from robust_tickets.training.checkpoint import Checkpoint
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class ArmJob:
         if not transform:
             return ticket
         init = other_init(self.experiment, self.seed, machine)
-        return CONTROLS[transform](ticket, init, self.seed)
+        return TRANSFORMS[transform](ticket, init, self.seed)
 
     @property
     def _has_both_stages(self) -> bool:
@@ -122,7 +122,7 @@ def train_from_file(
 ) -> ArmDirectory:
     """Train dense (file None), or from the ticket in a file, in a folder named by the ticket's hash.
 
-    The ticket of this run's own search has the arm `ticket`. Raises InputError for a ticket that does not fit.
+    The ticket of this run's own search has the arm `ticket`. Raises InputError for one that does not fit.
     """
     ticket = None if file is None else Ticket.load(file)
     own = run.search(seed).ticket

@@ -119,7 +119,7 @@ class Arm:
         comparison has a ticket.
     network: what is trained: the whole network, the ticket, or a narrow network of the ticket's size.
     match: of a narrow network, the quantity in which it equals the ticket.
-    transform: the name in `tickets.controls` of what is done to the ticket; "": nothing.
+    transform: the name in `tickets.transforms` of what is done to the ticket; "": nothing.
     before: the stage that comes before its training and is charged to it.
     best_epoch_of: the arm that this one is, had it been stopped at its best epoch; then it is not trained.
     other_search: its ticket is that of another recipe, so that no recipe can name the arm.
@@ -145,15 +145,16 @@ class Arm:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a record that cannot be a row of a comparison."""
+        words = r"[a-z0-9]+(-[a-z0-9]+)*"
         faults = (
-            ("name it in small letters, digits and hyphens", re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name)),
+            ("name it in small letters, digits and hyphens", re.fullmatch(words, self.name)),
             ("give it a help text", self.help.strip()),
             ("give it a colour such as #0072B2", re.fullmatch(r"#[0-9A-F]{6}", self.colour)),
             ("give it a Schedule", isinstance(self.schedule, Schedule)),
             ("give it a sentence, or no_sentence", callable(self.sentence)),
             ("match is for network narrow, which needs it", (self.network == "narrow") == bool(self.match)),
             ("transform is for network ticket", self.network == "ticket" or not self.transform),
-            ("a trained stage before it is for network whole", self.network == "whole" or not self.has_first_stage),
+            ("a first stage is for network whole", self.network == "whole" or not self.has_first_stage),
         )
         advice = [text for text, fine in faults if not fine]
         if advice:
@@ -168,6 +169,11 @@ class Arm:
     def is_charged_search(self) -> bool:
         """Whether the search for the ticket is charged to it."""
         return self.before == SEARCH
+
+    @property
+    def uses_ticket(self) -> bool:
+        """Whether its network or its cost is that of a ticket."""
+        return self.network != "whole" or self.is_charged_search
 
     @property
     def has_first_stage(self) -> bool:

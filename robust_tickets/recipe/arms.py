@@ -43,9 +43,7 @@ SEARCH_STAGE = Stage(
 def _no_width(recipe: "Recipe") -> str:
     if ":" not in recipe.model.name:
         return ""
-    return (
-        f"needs a network with a width, and {recipe.model.name}, a network of your own, has none: leave it out"
-    )
+    return f"needs a network with a width, and {recipe.model.name}, one of your own, has none: leave it out"
 
 
 def _channels(recipe: "Recipe") -> str:
@@ -57,17 +55,20 @@ def _channels(recipe: "Recipe") -> str:
     )
 
 
-def _another_seed(recipe: "Recipe") -> str:
-    if recipe.search.pruning_method != "random":
-        return ""
-    return (
-        "makes no sense with search.pruning_method random: that mask does not depend on the init and keeps "
-        "random positions, so this would be the ticket of another seed; leave it out"
-    )
+def _another_seed(transform: str) -> Callable[["Recipe"], str]:
+    """The rule against a transform that gives no other ticket than the pruning method with another seed."""
 
+    def rule(recipe: "Recipe") -> str:
+        from robust_tickets.recipe.pruning_methods import make_pruning_method
 
-def _shuffled_uniform(recipe: "Recipe") -> str:
-    return _another_seed(recipe) if recipe.search.densities == "uniform" else ""
+        if transform not in make_pruning_method(recipe.search).redundant_transforms:
+            return ""
+        return (
+            f"makes no sense with search.pruning_method {recipe.search.pruning_method}: it would be the ticket "
+            "of another seed; leave it out"
+        )
+
+    return rule
 
 
 def _no_trained_ticket(recipe: "Recipe") -> str:
@@ -184,7 +185,7 @@ ARMS = arm_table(
             transform="reinit",
             before=SEARCH,
             in_controls_study=True,
-            refusal=_another_seed,
+            refusal=_another_seed("reinit"),
         ),
         Arm(
             name="ticket-shuffle-layer",
@@ -196,7 +197,7 @@ ARMS = arm_table(
             transform="shuffle-layer",
             before=SEARCH,
             in_controls_study=True,
-            refusal=_first_reason(_channels, _another_seed),
+            refusal=_first_reason(_channels, _another_seed("shuffle-layer")),
         ),
         Arm(
             name="ticket-shuffle-net",
@@ -208,7 +209,7 @@ ARMS = arm_table(
             transform="shuffle-net",
             before=SEARCH,
             in_controls_study=True,
-            refusal=_first_reason(_channels, _shuffled_uniform),
+            refusal=_first_reason(_channels, _another_seed("shuffle-net")),
         ),
         Arm(
             name="random",
@@ -220,12 +221,11 @@ ARMS = arm_table(
             transform="random",
             before=SEARCH,
             in_controls_study=True,
-            refusal=_first_reason(_channels, _another_seed),
+            refusal=_first_reason(_channels, _another_seed("random")),
         ),
         Arm(
             name="dense-narrow-flops",
-            help="on the short schedule, the network at the width that has the ticket's FLOPs (were zeros "
-            "skipped)",
+            help="on the short schedule, the network narrowed to the ticket's FLOPs (were zeros skipped)",
             colour="#882255",
             schedule=SHORT,
             sentence=no_sentence,
@@ -236,7 +236,7 @@ ARMS = arm_table(
         ),
         Arm(
             name="dense-narrow-weights",
-            help="on the short schedule, the network at the width that has as many weights as the ticket",
+            help="on the short schedule, the network narrowed to the ticket's number of weights",
             colour="#117733",
             schedule=SHORT,
             sentence=no_sentence,
@@ -263,8 +263,8 @@ ARMS = arm_table(
         ),
         Arm(
             name="dense-equal-cost",
-            help="the whole network for as long as the ticket's search and training cost in FLOPs, rounded up "
-            "to epochs (or iterations, where the budget is in them)",
+            help="the whole network for the FLOPs of the ticket's search and training, rounded up to epochs "
+            "(or iterations, where the budget is in them)",
             colour="#009E73",
             schedule=EQUAL_COST,
             sentence=_equal_cost_sentence,
@@ -272,8 +272,8 @@ ARMS = arm_table(
         ),
         Arm(
             name="dense-staged",
-            help="with search.after fine-tune, the whole network on the ticket's stages, the search's training "
-            "and then the short schedule, each for the ticket's FLOPs",
+            help="with search.after fine-tune, the whole network on the ticket's stages, the search's "
+            "training and then the short schedule, each for the ticket's FLOPs",
             colour="#332288",
             schedule=TICKET_COST,
             sentence=_staged_sentence,
@@ -326,9 +326,8 @@ def trained_arms(names: Iterable[str]) -> tuple[str, ...]:
 def needs_ticket(name: str, recipe: "Recipe") -> bool:
     """Whether the search of the recipe has to be done before the arm is trained."""
     arm = ARMS[name]
-    if arm.network != "whole" or arm.is_charged_search:
-        return True
-    return arm.schedule.follows_ticket and any(ARMS[each].is_charged_search for each in recipe.compare.arms)
+    has_ticket = any(ARMS[each].is_charged_search for each in recipe.compare.arms)
+    return arm.uses_ticket or (arm.schedule.follows_ticket and has_ticket)
 
 
 def check_arms(recipe: "Recipe") -> None:

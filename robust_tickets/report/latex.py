@@ -1,8 +1,7 @@
 """The timing table for a paper."""
 
 from robust_tickets.report.read import complete_seeds
-from robust_tickets.report.tables import TITLES, cells, heading, notes, sentence
-from robust_tickets.report.trust import sanity_note, watch_note
+from robust_tickets.report.tables import TITLES, cells, heading, paragraphs
 from robust_tickets.runs.directory import RunDirectory
 
 _SPECIAL = {
@@ -22,28 +21,26 @@ _SPECIAL = {
 
 
 def latex(run: RunDirectory) -> str:
-    """The timing table as a LaTeX table (package booktabs), its caption what the table supports.
+    """The timing table as a LaTeX table (packages booktabs and graphicx), the text under it as its caption.
 
     The figures are those of the markdown table, character by character.
     """
-    rows = cells(run)
-    heads = [f"{{{escaped(title)}}}" for title in TITLES]
-    parts = (f"{heading(run)}.", sentence(run), watch_note(run), sanity_note(run), notes(run))
-    caption = " ".join(part for part in parts if part).replace("**", "").replace("`", "")
+    heads = [f"{{{escape(title)}}}" for title in TITLES]
+    caption = " ".join([f"{heading(run)}.", *paragraphs(run)]).replace("**", "").replace("`", "")
     seeds = "-".join(map(str, complete_seeds(run)))
     return "\n".join(
         [
             r"% needs \usepackage{booktabs} and \usepackage{graphicx}",
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escaped(caption)}}}",
+            rf"\caption{{{escape(caption)}}}",
             rf"\label{{tab:{run.recipe.name}-{seeds}}}",
             r"\resizebox{\linewidth}{!}{%",
             rf"\begin{{tabular}}{{l{'r' * (len(TITLES) - 1)}}}",
             r"\toprule",
             " & ".join(heads) + r" \\",
             r"\midrule",
-            *(" & ".join(escaped(cell) for cell in row) + r" \\" for row in rows),
+            *(" & ".join(map(escape, row)) + r" \\" for row in cells(run)),
             r"\bottomrule",
             r"\end{tabular}}",
             r"\end{table}",
@@ -52,7 +49,7 @@ def latex(run: RunDirectory) -> str:
     )
 
 
-def escaped(text: str) -> str:
-    """The text with LaTeX's special characters made harmless; a minus before a digit is set as one."""
+def escape(text: str) -> str:
+    """Escape LaTeX's special characters; a number with a sign is set in math mode."""
     plain = "".join(_SPECIAL.get(character, character) for character in text)
     return f"${plain}$" if plain[:1] in "+-" and plain[1:2].isdigit() else plain

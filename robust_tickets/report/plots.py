@@ -7,28 +7,11 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.report.read import ArmResult
 from robust_tickets.report.tables import data_title, results
 from robust_tickets.runs.directory import RunDirectory
-
-# Okabe & Ito's palette, which colour-blind readers can tell apart; an arm has its colour in every plot
-COLOURS = {
-    "dense": "#000000",
-    "dense-short": "#0072B2",
-    "dense-equal-cost": "#009E73",
-    "dense-staged": "#332288",
-    "dense-search-lr": "#CC79A7",
-    "dense-best": "#666666",
-    "dense-narrow-flops": "#882255",
-    "dense-narrow-weights": "#117733",
-    "ticket": "#D55E00",
-    "ticket-reinit": "#E69F00",
-    "ticket-shuffle-layer": "#56B4E9",
-    "ticket-shuffle-net": "#F0E442",
-    "random": "#999999",
-    "ticket-from": "#CC3311",
-}
 
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 
@@ -64,7 +47,7 @@ def curves(run: RunDirectory, file: Path) -> None:
 
 
 def _draw(ax: Any, arm: str, lines: list[tuple[list[float], list[float]]]) -> None:
-    colour = COLOURS[arm]
+    colour = ARMS[arm].colour
     if len(lines) > 1:
         for x, y in lines:
             ax.plot(x, y, color=colour, linewidth=0.7, alpha=0.45)

@@ -8,8 +8,8 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from robust_tickets.recipe.arms import ARMS
 from robust_tickets.report.boosting import end_column
-from robust_tickets.report.plots import COLOURS
 
 _SPREAD = 0.5
 """Of the distance between two settings, how much their arms take up."""
@@ -59,7 +59,7 @@ def study_plot(rows: pd.DataFrame, settings: Sequence[str], name: str, metric: s
 
 def _draw(ax: Any, places: list[float], found: list["pd.Series[float]"], arm: str) -> None:
     """Seeds as points, their means as a line, broken where there is none."""
-    colour = COLOURS[arm]
+    colour = ARMS[arm].colour
     for x, values in zip(places, found, strict=True):
         ax.plot([x] * len(values), list(values), "o", color=colour, markersize=3, alpha=0.55)
     means = [values.mean() for values in found]  # NaN of nothing

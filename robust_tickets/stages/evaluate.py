@@ -23,7 +23,7 @@ from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Threat
 from robust_tickets.recipe.recipe import Recipe, check
 from robust_tickets.report.plots import robustness_curve
-from robust_tickets.report.trust import kept_checks
+from robust_tickets.report.trust import sanity_reports
 from robust_tickets.runs import files, locks
 from robust_tickets.runs.directory import ArmDirectory
 from robust_tickets.stages.attacked_images import AttackedImages
@@ -59,7 +59,7 @@ def evaluate(file: Path, what: Experiment, machine: Machine) -> Path:
     for column, value in done.items():
         known = known[known[column] == value]
     before = known.low.isna().all()  # rows from before there were sanity checks stay as they are
-    if set(TABLE_ATTACKS) <= set(known.attack) and (before or kept_checks(file, recipe.threat, n)):
+    if set(TABLE_ATTACKS) <= set(known.attack) and (before or sanity_reports(file, recipe.threat, n)):
         return folder.robustness
     return evaluate_file(
         file,

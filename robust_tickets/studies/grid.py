@@ -8,13 +8,13 @@ from typing import Any
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Spec
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Arm, Compare, Search, Study, Train
+from robust_tickets.recipe.fields import ArmName, Compare, Search, Study, Train
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan
 
-MAKING: tuple[Arm, ...] = ("ticket", "ticket-reinit")
+MAKING: tuple[ArmName, ...] = ("ticket", "ticket-reinit")
 """The arms of most studies besides dense ones: the ticket, and its mask with a new init."""
 
 
@@ -31,7 +31,7 @@ class Cell:
     source: Recipe | None = None
 
 
-def _beside_dense(train: Train, others: tuple[Arm, ...]) -> Compare:
+def _beside_dense(train: Train, others: tuple[ArmName, ...]) -> Compare:
     """These arms, beside dense and, where the ticket's schedule is another, beside dense on that.
 
     Warm-up and milestones are shares of a schedule, so that two of different lengths differ from the
@@ -110,7 +110,7 @@ def _controls(base: Recipe) -> Iterator[Cell]:
     yield Cell("controls", replace(base, compare=_beside_dense(base.train, asked)))
 
 
-def _makes_sense(base: Recipe, arm: Arm) -> bool:
+def _makes_sense(base: Recipe, arm: str) -> bool:
     try:
         recipes.check(replace(base, compare=Compare(("dense", arm) if arm != "dense" else ("dense",))))
     except InputError:
@@ -119,7 +119,7 @@ def _makes_sense(base: Recipe, arm: Arm) -> bool:
 
 
 def _schedule(base: Recipe) -> Iterator[Cell]:
-    all_: tuple[Arm, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
+    all_: tuple[ArmName, ...] = ("dense", "dense-short", "dense-equal-cost", "ticket")
     if base.train.iterations:
         raise InputError("it is in epochs: use a recipe without train.iterations")
     for epochs in base.study.schedule:

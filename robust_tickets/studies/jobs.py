@@ -9,8 +9,8 @@ from typing import Any
 
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison import compare, executors
-from robust_tickets.comparison.compare import ArmJob, GivenTicketJob, SearchJob
 from robust_tickets.comparison.executors import Task
+from robust_tickets.comparison.jobs import ArmJob, SearchJob, TicketFileJob
 from robust_tickets.runs import locks
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan
@@ -31,7 +31,7 @@ def work_off(
             label = f"{cell.setting}: "
             stack.enter_context(locks.lock(run.path))
             compare.prepare(here, [seed], run, machine)
-            new = compare.tasks(here, [seed], run, what.spec(machine), label)
+            new = compare.tasks(here, [seed], run, label)
             made += [replace(t, after=tuple(len(made) + i for i in t.after)) for t in new]
             if cell.source is not None:
                 there = replace(what, recipe=cell.source)
@@ -39,7 +39,7 @@ def work_off(
                 stack.enter_context(locks.lock(source.path))
                 compare.prepare(there, [seed], source, machine)
                 search = Task(f"{label}search, seed {seed}", SearchJob(there, seed, source), label=label)
-                job = GivenTicketJob(here, seed, run, source.search(seed).ticket)
+                job = TicketFileJob(here, seed, run, source.search(seed).ticket)
                 # after the cell's own arms, too: where the tickets are the same, so are the arms
                 after = range(len(made) - len(new), len(made) + 1)
                 made += [search, Task(f"{label}ticket-from, seed {seed}", job, tuple(after), label)]
@@ -66,13 +66,13 @@ def _made_by(task: Task, machine: Machine) -> str:
     """What two tasks that make the same have in common."""
     job = task.do
     if isinstance(job, ArmJob):
-        recipe = job.what.recipe
-        spec = job.what.spec(machine)
-        search = _search_of(job.what, recipe.search.rounds) if job.needs_ticket(spec) else None
+        recipe = job.experiment.recipe
+        spec = job.experiment.spec(machine)
+        search = _search_of(job.experiment, recipe.search.rounds) if job.needs_ticket else None
         return arm_key(recipe, plan.plan(recipe, job.arm, spec), search, job.seed, {})
     if isinstance(job, SearchJob):
-        return f"search {job.seed} {_search_of(job.what, 0)}"
-    assert isinstance(job, GivenTicketJob)
+        return f"search {job.seed} {_search_of(job.experiment, 0)}"
+    assert isinstance(job, TicketFileJob)
     return f"from {job.ticket} {job.run.path}"
 
 

@@ -12,6 +12,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison import compare
 from robust_tickets.comparison.estimate import Estimate, PlannedArms, estimate_all
+from robust_tickets.comparison.jobs import TicketFileJob
 from robust_tickets.data import data_paths
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
@@ -130,8 +131,7 @@ def _from(
     ticket = compare.search(replace(what, recipe=source), seed, runs_, machine)
     try:
         with locks.lock(run.path):
-            folder = compare.GivenTicketJob(what, seed, run, ticket)(machine)
+            folder = TicketFileJob(what, seed, run, ticket)(machine)
     except InputError as error:
         raise InputError(f"the ticket of {there.path}: {error}") from None
-    result = arm_result(run, seed, folder.path.name)
-    return replace(result, before=files.read_object(there.search(seed).ledger, "remove its folder"))
+    return arm_result(run, seed, "ticket-from", folder, there.search(seed))

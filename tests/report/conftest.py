@@ -1,4 +1,4 @@
-"""Run directories made up of files alone: two arms, two seeds."""
+"""A made-up run directory: two arms, two seeds."""
 
 import json
 from dataclasses import replace
@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from robust_tickets.evaluation.robustness_csv import COLUMNS
 from robust_tickets.recipe.fields import Compare
 from robust_tickets.runs.directory import RunDirectory
 
@@ -25,35 +26,42 @@ def run(tiny_recipe, tmp_path):
     run.begin("cpu", {})
     for seed in (0, 1):
         for arm, flops in (("dense", 100), ("ticket", 50)):
-            fill(run, seed, arm, ROBUST[arm][seed], flops)
-        ledger(run.search(seed), 30, 3.0)
+            write_arm(run, seed, arm, ROBUST[arm][seed], flops)
+        write_ledger(run.search(seed), 30, 3.0)
     return run
 
 
-def ledger(folder, flops, seconds):
+def write_ledger(folder, flops, seconds):
     folder.path.mkdir(parents=True, exist_ok=True)
-    account = {"charged_seconds": seconds, "charged_passes": flops * 2, "charged_flops": flops}
-    folder.ledger.write_text(json.dumps(account))
+    ledger = {"charged_seconds": seconds, "charged_passes": flops * 2, "charged_flops": flops, "warnings": []}
+    folder.ledger.write_text(json.dumps(ledger))
 
 
-def fill(run, seed, arm, robust, flops):
+def write_arm(run, seed, arm, robust, flops):
     folder = run.arm(seed, arm)
-    ledger(folder, flops, flops / 10)
-    about = {
+    write_ledger(folder, flops, flops / 10)
+    record = {
+        "arm": arm,
         "data": "made up",
         "fingerprint": "f",
+        "test_images": 300,
         "epochs": 3,
+        "steps_per_epoch": 4,
+        "best_epoch": 1,
         "density": 1.0 if arm == "dense" else 0.2,
         "params": 100,
+        "channels_removed": 0,
     }
-    folder.record.write_text(json.dumps(about))
-    record = {"epoch": 1, "val_clean": 0.5, "val_robust": robust, "passes": 1, "flops": flops}
-    folder.metrics.write_text(json.dumps(record) + "\n")
+    folder.record.write_text(json.dumps(record))
+    epoch = {"epoch": 1, "step": 4, "val_clean": 0.5, "val_robust": robust, "val_loss": 1.0, "passes": 1}
+    folder.metrics.write_text(json.dumps(epoch | {"flops": flops}) + "\n")
+    folder.early_metrics.write_text("")
+    about = {"split": "test", "eps": "0.1", "norm": "Linf", "n": 50, "seed": 0, "source": ""}
     rows = [
-        [name, "test", attack, "0.1", 50, accuracy, 1.0, 1, 1, 0.25, 0]
-        for name, lost in (("best", 0), ("last", 0.05))
-        for attack, accuracy in (("clean", robust + 0.3), ("fgsm", robust + 0.1), ("pgd-20", robust - lost))
+        about | {"checkpoint": name, "attack": attack, "accuracy": accuracy}
+        for name, loss in (("best", 0), ("last", 0.05))
+        for attack, accuracy in (("clean", robust + 0.3), ("fgsm", robust + 0.1), ("pgd-20", robust - loss))
     ]
-    head = ["checkpoint", "split", "attack", "eps", "n", "accuracy", "seconds"]
-    head += ["forwards", "backwards", "rel_step", "seed"]
-    pd.DataFrame(rows, columns=head).to_csv(folder.robustness, index=False)
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    numbers = ["seconds", "forwards", "backwards", "rel_step", "clean", "low", "high", "outside"]
+    table.fillna(dict.fromkeys(numbers, 1)).to_csv(folder.robustness, index=False)

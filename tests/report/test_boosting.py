@@ -35,7 +35,16 @@ def point(step, robust, loss=1.0, cost=10):
 def arm(name, points, history, search=None, cost=1000):
     accuracy = {(which, attack): 0.5 for which in ("best", "last") for attack in ("clean", "pgd-20")}
     ledger = {"charged_seconds": 1.0, "charged_passes": 2 * cost, "charged_flops": cost}
-    return ArmResult(name, 0, {"epochs": 2, "density": 1.0}, ledger, search, history, accuracy, points)
+    return ArmResult(
+        name,
+        0,
+        {"epochs": 2, "density": 1.0, "steps_per_epoch": 4},
+        ledger,
+        search,
+        history,
+        accuracy,
+        points,
+    )
 
 
 DENSE = arm("dense", [point(0, 0.0), point(2, 0.2)], [point(4, 0.3, 0.7), point(8, 0.4, 0.8)])

@@ -1,4 +1,4 @@
-"""The timing table from made-up run directories, against numpy."""
+"""The timing table of a made-up run directory, against numpy."""
 
 import json
 
@@ -46,25 +46,6 @@ def test_an_arm_evaluated_on_fewer_images_is_not_complete(run):
         timing(run)
 
 
-def test_damaged_files_are_named(run):
-    run.arm(0, "dense").metrics.write_text("{")
-    with pytest.raises(InputError, match=r"cannot read .*metrics\.jsonl"):
-        timing(run)
-    run.arm(0, "dense").robustness.write_text("nonsense")
-    with pytest.raises(InputError, match=r"cannot read .*robustness\.csv"):
-        timing(run)
-
-
-def test_records_that_lack_a_key_are_named(run):
-    for name, key in (("arm.json", "fingerprint"), ("ledger.json", "charged_seconds")):
-        file = run.arm(0, "dense").path / name
-        whole = file.read_text()
-        file.write_text(json.dumps({k: v for k, v in json.loads(whole).items() if k != key}))
-        with pytest.raises(InputError, match=f"{name} lacks '{key}'"):
-            timing(run)
-        file.write_text(whole)
-
-
 def test_the_same_results_draw_the_same_bytes(run, tmp_path):
     curves(run, tmp_path / "a.svg")
     curves(run, tmp_path / "b.svg")
@@ -72,64 +53,66 @@ def test_the_same_results_draw_the_same_bytes(run, tmp_path):
     assert b"ticket" in (tmp_path / "a.svg").read_bytes()
 
 
-def test_no_run_directory_is_said_so(tmp_path):
+def test_a_folder_that_is_no_run_directory_is_refused(tmp_path):
     with pytest.raises(InputError, match="no run directory"):
         RunDirectory.open(tmp_path)
 
 
-ODD = {
-    "an accuracy above 1": (
-        "dense/robustness.csv",
-        ",0.6,",
-        ",7.0,",
-        "an accuracy of 7, which is no fraction",
+DAMAGE = {
+    "no JSON lines": ("dense/metrics.jsonl", "{", "[1", r"cannot read .*metrics\.jsonl"),
+    "no table": ("dense/robustness.csv", "checkpoint,", "", r"cannot read .*robustness\.csv"),
+    "no JSON object": ("search/ledger.json", "{", "[1, 2] #{", "cannot read"),
+    "a record without its images": (
+        "dense/arm.json",
+        "fingerprint",
+        "print",
+        r"arm\.json lacks 'fingerprint'",
     ),
+    "an old record": ("dense/arm.json", "steps_per_epoch", "x", r"arm\.json lacks 'steps_per_epoch'"),
+    "a ledger without seconds": ("dense/ledger.json", "charged_s", "s", "lacks 'charged_seconds'"),
+    "an epoch without steps": ("dense/metrics.jsonl", "step", "x", "has a record without 'step'"),
+    "an accuracy above 1": ("dense/robustness.csv", ",0.6,", ",7.0,", "an accuracy of 7, which is no frac"),
     "an accuracy below 0": ("dense/robustness.csv", ",0.6,", ",-0.1,", "an accuracy of -0.1"),
-    "seconds below 0": (
-        "dense/ledger.json",
-        '"charged_seconds": ',
-        '"charged_seconds": -',
-        "charged_seconds",
-    ),
-    "passes as text": (
-        "dense/ledger.json",
-        '"charged_passes": 200',
-        '"charged_passes": "x"',
-        "'x' for charged_p",
-    ),
-    "no number": (
-        "ticket/ledger.json",
-        '"charged_flops": 50',
-        '"charged_flops": NaN',
-        "nan for charged_flops",
-    ),
-    "another arm": ("dense/arm.json", "{", '{"arm": "ticket", ', "is of the arm ticket"),
-    "no table": ("search/ledger.json", "{", "[1, 2] #{", "cannot read"),
+    "negative seconds": ("dense/ledger.json", '_seconds": ', '_seconds": -', "for charged_seconds"),
+    "passes as text": ("dense/ledger.json", ": 200", ': "x"', "'x' for charged_passes"),
+    "no number": ("ticket/ledger.json", ": 50", ": NaN", "nan for charged_flops"),
+    "another arm": ("dense/arm.json", '"arm": "dense"', '"arm": "ticket"', "is of the arm ticket"),
 }
 
 
-@pytest.mark.parametrize("case", ODD)
-def test_figures_that_nothing_can_have_given_make_no_table(case, run):
-    name, old, new, said = ODD[case]
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_file_is_named_with_the_reason(case, run):
+    name, old, new, message = DAMAGE[case]
     file = run.arm(0, "dense").path.parent / name
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new, 1))
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as error:
         timing(run)
-    assert str(file) in str(caught.value)
+    assert str(file) in str(error.value)
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "3", '{"cpu": "x"}'])
-def test_an_odd_description_of_the_machine_is_named(content, run):
-    (run.path / "env.json").write_text(content)
+def test_a_damaged_description_of_the_machine_is_named(content, run):
+    run.machine_file.write_text(content)
     with pytest.raises(InputError, match=r"env\.json .*remove that file and run compare again"):
         markdown(run)
 
 
-@pytest.mark.parametrize("name", ["arm.json", "ledger.json", "metrics.jsonl", "robustness.csv"])
-def test_what_an_arm_lacks_is_said(name, run):
+@pytest.mark.parametrize(
+    "name", ["arm.json", "ledger.json", "metrics.jsonl", "early.jsonl", "robustness.csv"]
+)
+def test_the_missing_file_of_an_arm_is_named(name, run):
     assert missing_part(run, 0, "ticket") == ""
     file = run.arm(0, "ticket").path / name
     file.unlink()
     assert missing_part(run, 0, "ticket") == f"there is no {file}"
+
+
+def test_seconds_taken_beside_other_jobs_are_marked(run):
+    for seed in (0, 1):
+        ledger = run.search(seed).ledger
+        ledger.write_text(json.dumps(json.loads(ledger.read_text()) | {"jobs": 3}))
+    assert list(timing(run).jobs) == [1, 3]
+    assert "† Taken while up to 3 jobs ran at a time." in markdown(run)
+    assert "8†" in markdown(run)

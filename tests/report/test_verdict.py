@@ -1,36 +1,42 @@
-"""The sentence says what the figures support, and no more."""
+"""The text under the table says what the figures support, and no more."""
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report import verdict as module
 from robust_tickets.report.read import ArmResult
-from robust_tickets.report.verdict import interval, verdict
+from robust_tickets.report.verdict import interval
+
+REWINDING = Recipe()
+FINE_TUNING = replace(REWINDING, search=replace(REWINDING.search, after="fine-tune"))
+
+
+def verdict(results, recipe=REWINDING):
+    return module.verdict(results, recipe)
 
 
 def arm(name, epochs, robust, flops, search=None):
+    """The results of an arm: robust accuracies, a fraction a seed, and FLOPs."""
+
     def ledger(f):
         return {"charged_flops": f, "charged_seconds": f / 2, "charged_passes": f}
 
+    before = search and ledger(search)
     return [
-        ArmResult(
-            name,
-            seed,
-            {"epochs": epochs},
-            ledger(flops),
-            search and ledger(search),
-            [],
-            {("best", "pgd-20"): r},
-        )
-        for seed, r in enumerate(robust)
+        ArmResult(name, seed, {"epochs": epochs}, ledger(flops), before, [], {("best", "pgd-20"): fraction})
+        for seed, fraction in enumerate(robust)
     ]
 
 
-def table(ticket, equal, **others):
+def table(ticket, equal):
     n = len(ticket)
     return {
-        "dense": arm("dense", 12, others.get("dense", [0.25] * n), 120),
+        "dense": arm("dense", 12, [0.25] * n, 120),
         "dense-short": arm("dense-short", 6, [0.22] * n, 60),
         "dense-equal-cost": arm("dense-equal-cost", 10, equal, 100),
         "ticket": arm("ticket", 6, ticket, 60, search=36),
@@ -49,12 +55,12 @@ def test_not_better_at_equal_cost_is_no_saving(ticket):
     assert "no saving shown against dense at equal cost" in verdict(table(ticket, [0.24, 0.24]))
 
 
-def test_few_seeds_cannot_tell_a_saving():
-    for n in (1, 2):
-        text = verdict(table([0.30] * n, [0.24] * n))
-        assert "saves against" not in text
-        assert f"{n} seed" in text
-        assert "cannot tell a saving from chance" in text
+@pytest.mark.parametrize("n", [1, 2])
+def test_few_seeds_cannot_tell_a_saving(n):
+    text = verdict(table([0.30] * n, [0.24] * n))
+    assert "saves against" not in text
+    assert f"{n} seed" in text
+    assert "cannot tell a saving from chance" in text
 
 
 def test_an_interval_that_excludes_zero_is_a_saving():
@@ -72,29 +78,29 @@ def test_without_the_control_nothing_is_claimed():
     del results["dense-equal-cost"]
     assert "cannot be said" in verdict(results)
     del results["ticket"]
-    assert "No ticket" in verdict(results)
+    assert verdict(results) == "No ticket was trained, so nothing can be said of one."
 
 
-def test_dense_stopped_at_its_best_epoch_is_a_dearer_yardstick():
+def test_dense_stopped_at_its_best_epoch_is_a_baseline_too():
     results = table([0.23], [0.24]) | {"dense-best": arm("dense-best", 8, [0.25], 80)}
     assert "(`dense-best`, 8 epochs) it took 1.20 of the FLOPs and 1.20 of the seconds." in verdict(results)
 
 
-def test_what_keeps_its_search_s_weights_is_held_against_a_whole_net_on_its_stages():
+def test_a_fine_tuned_ticket_is_compared_with_the_whole_network_on_its_stages():
     results = table([0.30, 0.31, 0.305], [0.24, 0.245, 0.24])
-    assert "without `dense-staged` it cannot be said" in verdict(results, fine_tuned=True)
+    assert "without `dense-staged` it cannot be said" in verdict(results, FINE_TUNING)
     assert "dense-staged" not in verdict(results)
     staged = results | {"dense-staged": arm("dense-staged", 3.5, [0.30, 0.32, 0.31], 60, search=24)}
-    text = verdict(staged, fine_tuned=True)
+    text = verdict(staged, FINE_TUNING)
     assert (
         "of its seconds, 31.0 %) the ticket is -0.5 points, 95 % interval -1.7 to +0.7 over 3 seeds" in text
     )
-    assert "no saving shown against a whole net on its stages" in text
+    assert "no saving shown against a whole network on its stages" in text
     assert "it saves against dense at equal cost" in text
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=8).filter(lambda d: max(d) - min(d) > 1e-3))
-def test_interval_is_scipy_s_paired_t(differences):
+def test_the_interval_is_scipy_s_paired_t(differences):
     low, high = interval(differences)
     theirs = stats.ttest_rel(differences, [0.0] * len(differences)).confidence_interval(0.95)
     assert (low, high) == pytest.approx((theirs.low, theirs.high), rel=1e-6, abs=1e-9)

@@ -79,7 +79,7 @@ def test_each_study_writes_its_rows_figure_and_verdict(name, base, runs):
     assert record.read_study(done.folder) == (before[f"{name}.csv"].decode(), said)
     again, lines = ask(name, base, runs)
     assert {p.name: p.read_bytes() for p in again.folder.iterdir()} == before
-    assert not any("taken over" in line for line in lines)  # for it is there already
+    assert not any("copied from" in line for line in lines)  # for it is there already
 
 
 def test_figures_are_those_of_the_run_directories(base, runs):
@@ -103,7 +103,7 @@ def test_cells_share_their_dense_arm_and_studies_their_cells(base, runs):
 
 @pytest.mark.parametrize("name", ["schedule", "transfer"])
 def test_a_forecast_counts_what_is_trained_and_once(name, base, tmp_path, monkeypatch):
-    monkeypatch.setattr("robust_tickets.comparison.estimate._seconds_a_cost", lambda *arguments: 1e-6)
+    monkeypatch.setattr("robust_tickets.comparison.estimate._seconds_per_cost", lambda *arguments: 1e-6)
     ask(name, base, tmp_path, seeds=(0,))
     arms = {
         read_json(file)["key"]: read_json(file.parent / "ledger.json")

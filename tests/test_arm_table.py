@@ -1,0 +1,203 @@
+"""An arm is one record: a made-up one is planned, estimated, trained, charged, tabulated and drawn."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.comparison.compare import compare, tasks
+from robust_tickets.comparison.estimate import estimate
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage, no_sentence
+from robust_tickets.recipe.arms import ARMS, arm_names, arm_table, arms_help, needs_ticket
+from robust_tickets.recipe.fields import Compare, Model, Study
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.latex import latex
+from robust_tickets.report.read import arm_result
+from robust_tickets.report.tables import markdown
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.plan import plan
+from robust_tickets.studies.grid import cells
+from robust_tickets.tickets.transforms import TRANSFORMS
+
+DIGITS = SPECS["digits"]
+COMPLETE = {
+    "name": "ticket-natural",
+    "help": "the ticket trained without an attack, for one step less",
+    "colour": "#ABCDEF",
+    "schedule": Schedule(
+        lambda lengths: lengths.short - 1, settings=lambda recipe: replace(recipe.train, method="natural")
+    ),
+    "sentence": lambda figures: f"Without an attack it takes {figures['ticket-natural'].flops('ticket')}.",
+    "network": "ticket",
+    "before": SEARCH,
+    "refusal": lambda recipe: "needs an attack to leave out: remove it" * (recipe.train.method == "natural"),
+}
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """A made-up arm in the table, for one test."""
+    arm = Arm(**COMPLETE)
+    monkeypatch.setitem(ARMS, arm.name, arm)
+    return arm
+
+
+@pytest.fixture
+def recipe(tiny_recipe):
+    arms = ("dense", "ticket", "ticket-natural")
+    return replace(tiny_recipe, compare=Compare(arms), search=replace(tiny_recipe.search, rounds=1))
+
+
+def test_a_made_up_arm_is_one_record(made_up, recipe, machine, tmp_path):
+    recipes.check(recipe)
+    assert f"ticket-natural: {made_up.help}" in arms_help()
+    assert plan(recipe, "ticket-natural", DIGITS).steps == plan(recipe, "ticket", DIGITS).steps - 1
+    planned = estimate(Experiment(recipe), 1, machine).rows.set_index("arm")
+    run = compare(Experiment(recipe), [0], tmp_path, machine)
+    result, ticket = (arm_result(run, 0, name) for name in ("ticket-natural", "ticket"))
+    assert result.ledger["charged_passes"] == planned.passes["ticket-natural"] == 7 * 32 * 2
+    assert result.before == ticket.before
+    sentence = f"Without an attack it takes {result.charged('flops') / ticket.charged('flops'):.2f}."
+    for text in (markdown(run), latex(run)):
+        assert "ticket-natural" in text
+        assert sentence in text
+    assert list(pd.read_csv(run.timing_csv).arm) == list(recipe.compare.arms)
+    assert "#abcdef" in run.curves.read_text().lower()
+    assert RunDirectory.open(run.path).recipe == recipe
+    asked = replace(recipe, study=Study(controls=("dense", "ticket", "ticket-natural")))
+    assert cells("controls", asked)[0].recipe.compare.arms[-1] == "ticket-natural"
+
+
+def test_a_made_up_arm_is_refused_where_it_makes_no_sense(made_up, recipe):
+    natural = replace(recipe, train=replace(recipe.train, method="natural"))
+    with pytest.raises(
+        InputError, match=r"compare\.arms ticket-natural needs an attack to leave out: remove"
+    ):
+        recipes.check(natural)
+
+
+def test_an_arm_that_was_removed_is_unknown(recipe):
+    with pytest.raises(InputError, match=r"compare\.arms: 'ticket-natural'.*did you mean 'ticket"):
+        recipes.check(recipe)
+
+
+@pytest.mark.parametrize("field", ["name", "help", "colour", "schedule", "sentence"])
+def test_a_record_that_lacks_a_field_is_refused_when_it_is_made(field):
+    with pytest.raises(TypeError, match=field):
+        Arm(**{name: value for name, value in COMPLETE.items() if name != field})
+
+
+FAULTS = {
+    "empty help": ({"help": " "}, "give it a help text"),
+    "no colour": ({"colour": "blue"}, "give it a colour such as #0072B2"),
+    "no sentence": ({"sentence": ""}, "give it a sentence, or no_sentence"),
+    "no schedule": ({"schedule": None}, "give it a Schedule"),
+    "no name": ({"name": "Ticket 2"}, "name it in small letters"),
+    "narrow to nothing": ({"network": "narrow"}, "match is for network narrow"),
+    "match of a ticket": ({"match": "flops"}, "match is for network narrow"),
+    "transform of nothing": ({"network": "whole", "transform": "reinit"}, "transform is for network ticket"),
+    "first stage": ({"before": Stage("x", COMPLETE["schedule"])}, "a first stage is for network whole"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_record_that_cannot_be_a_row_is_refused_when_it_is_made(case):
+    fields, message = FAULTS[case]
+    with pytest.raises(ValueError, match=message):
+        Arm(**(COMPLETE | fields))
+
+
+@pytest.mark.parametrize("fields", [{"colour": "#123456"}, {"name": "other"}], ids=["name", "colour"])
+def test_two_arms_of_one_name_or_colour_are_refused(fields):
+    with pytest.raises(ValueError, match="has the name or the colour of 'ticket-natural'"):
+        arm_table([Arm(**COMPLETE), Arm(**(COMPLETE | fields))])
+
+
+def test_every_transform_of_the_table_exists():
+    assert {arm.transform for arm in ARMS.values()} - {""} == set(TRANSFORMS)
+
+
+def test_the_table_is_free_of_torch():
+    code = (
+        "import sys, robust_tickets.recipe.arms, robust_tickets.report.plots; print('torch' in sys.modules)"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "False"
+
+
+WITHOUT_TICKET = Recipe(compare=Compare(("dense", "dense-equal-cost")))
+WITH_TICKET = Recipe(
+    compare=Compare(("dense-short", "dense-equal-cost", "dense-narrow-flops", "dense", "ticket"))
+)
+
+
+def test_equal_cost_waits_for_the_ticket_of_its_comparison_alone():
+    assert not needs_ticket("dense-equal-cost", WITHOUT_TICKET)
+    assert needs_ticket("dense-equal-cost", WITH_TICKET)
+    assert needs_ticket("dense-narrow-flops", WITHOUT_TICKET)
+
+
+def test_a_search_comes_before_its_arms_and_these_before_the_others(tmp_path):
+    run = RunDirectory.of(tmp_path, WITH_TICKET)
+    planned = tasks(Experiment(WITH_TICKET), [3, 4], run)
+    arms = ["search", "dense-equal-cost", "dense-narrow-flops", "ticket", "dense-short", "dense"]
+    assert [task.name for task in planned] == [f"{arm}, seed {seed}" for seed in (3, 4) for arm in arms]
+    assert [task.after for task in planned] == [(), (0,), (0,), (0,), (), (), (), (6,), (6,), (6,), (), ()]
+
+
+def test_an_arm_read_from_another_needs_it(monkeypatch):
+    record = Arm(
+        **(
+            COMPLETE
+            | {"name": "short-best", "best_epoch_of": "dense-short", "network": "whole", "before": None}
+        )
+    )
+    monkeypatch.setitem(ARMS, "short-best", record)
+    with pytest.raises(InputError, match="short-best is read from the files of dense-short: add it"):
+        recipes.check(Recipe(compare=Compare(("dense", "short-best"))))
+
+
+@pytest.mark.parametrize(
+    ("search", "refused"),
+    [
+        ({}, ["dense-staged"]),
+        ({"after": "fine-tune"}, []),
+        (
+            {"granularity": "channel"},
+            ["ticket-shuffle-layer", "ticket-shuffle-net", "random", "dense-staged"],
+        ),
+        ({"pruning_method": "random"}, ["ticket-reinit", "ticket-shuffle-layer", "random", "dense-staged"]),
+        (
+            {"pruning_method": "random", "densities": "uniform"},
+            ["ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net", "random", "dense-staged"],
+        ),
+    ],
+    ids=str,
+)
+def test_an_arm_that_makes_no_sense_is_refused_with_the_reason(search, refused):
+    recipe = Recipe(search=replace(Recipe().search, **search))
+    assert [name for name in arm_names() if ARMS[name].refusal(recipe)] == refused
+
+
+def test_a_network_without_a_width_has_no_narrow_arms():
+    recipe = Recipe(model=Model("my:net"))
+    assert {n for n in arm_names() if ARMS[n].refusal(recipe)} >= {
+        "dense-narrow-flops",
+        "dense-narrow-weights",
+    }
+
+
+def test_the_arm_of_another_recipe_s_ticket_is_for_no_recipe():
+    assert "ticket-from" in ARMS
+    with pytest.raises(InputError, match=r"unknown value for compare\.arms: 'ticket-from'"):
+        recipes.check(Recipe(compare=Compare(("dense", "ticket-from"))))
+
+
+def test_a_quiet_arm_says_nothing():
+    assert no_sentence({}) == ""
