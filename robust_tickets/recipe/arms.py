@@ -64,8 +64,8 @@ def _another_seed(transform: str) -> Callable[["Recipe"], str]:
         if transform not in make_pruning_method(recipe.search).redundant_transforms:
             return ""
         return (
-            f"makes no sense with search.pruning_method {recipe.search.pruning_method}: it would be the ticket "
-            "of another seed; leave it out"
+            f"makes no sense with search.pruning_method {recipe.search.pruning_method}: it would be "
+            "the ticket of another seed; leave it out"
         )
 
     return rule

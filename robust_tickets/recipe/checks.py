@@ -18,7 +18,7 @@ from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method
 
 if TYPE_CHECKING:
-    from robust_tickets.recipe.recipe import Recipe
+    pass
 
 _WIDE = re.compile(r"wrn\d+-\d+")
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
