@@ -1,0 +1,136 @@
+"""A crowded machine: how long trainings take alone and beside one busy process, by how idle threads wait.
+
+    python -m benchmarks.crowded --out runs/bench/crowded
+
+Idle OpenMP threads spin while they wait for work, and take a core from whatever else runs. Each measurement
+is a training in a process of its own, whose environment bounds the spinning or does not; ways take turns, and
+a ratio compares measurements of one round. Writes measurements.jsonl as it goes (a run that was stopped resumes)
+and crowded.md.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import tyro
+
+from benchmarks.measuring import Records, alternate, machine, medians, paired
+from robust_tickets.runs.files import write_text
+
+UNBOUNDED = "as it comes"
+WAYS = {
+    UNBOUNDED: {},
+    "GOMP_SPINCOUNT=1000": {"GOMP_SPINCOUNT": "1000"},
+    "GOMP_SPINCOUNT=10000": {"GOMP_SPINCOUNT": "10000"},
+    "GOMP_SPINCOUNT=100000": {"GOMP_SPINCOUNT": "100000"},
+    "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
+}
+"""How idle threads wait: the variables of the environment."""
+
+TRAININGS = {
+    "demo": """
+trained = rt.train(recipe="demo", quiet=True, train={{"epochs": {epochs}}})
+""",
+    "VGG-16 x0.25": """
+import torch
+torch.manual_seed(0)
+def noise(n):
+    return torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8), torch.arange(n) % 10
+data = rt.images(train=noise({images}), test=noise(20), val_images=20)
+trained = rt.train(None, data, recipe="cifar10-cpu", quiet=True, train={{"epochs": 1, "ticket_epochs": 1}},
+                   evaluate={{"early_epochs": 0, "val_steps": 1}})
+""",
+}
+"""What is trained, in a child that has `robust_tickets` as rt."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured."""
+
+    out: Path = Path("runs/bench/crowded")
+    """folder of the measurements and the table"""
+    epochs: int = 4
+    """epochs of demo"""
+    images: int = 1300
+    """images of VGG-16's one epoch"""
+    repeats: int = 5
+    """measurements of each"""
+
+
+def main(settings: Settings) -> None:
+    """Measure what is not measured yet, and write the table."""
+    records = Records(settings.out / "measurements.jsonl")
+    records.begin({"machine": machine(2), "epochs": settings.epochs, "images": settings.images})
+    for training, code in TRAININGS.items():
+        code = code.format(epochs=settings.epochs, images=settings.images)
+        for busy in (0, 1):
+            ways: dict[str, Callable[[], dict[str, Any]]] = {
+                way: partial(seconds_of, code, variables, busy) for way, variables in WAYS.items()
+            }
+            alternate(records, ways, settings.repeats, training=training, busy=busy)
+    write_text(settings.out / "crowded.md", table(records))
+    print(settings.out / "crowded.md")
+
+
+def seconds_of(code: str, variables: dict[str, str], busy: int) -> dict[str, Any]:
+    """Charged seconds of a training in a process of its own, beside so many busy processes."""
+    unset = {name for way in WAYS.values() for name in way}
+    environment = {name: value for name, value in os.environ.items() if name not in unset} | variables
+    child = f"import robust_tickets as rt\n{code}\nprint(trained.ledger['charged_seconds'])"
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", child],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    return {"seconds": json.loads(done.stdout.splitlines()[-1])}
+
+
+def table(records: Records) -> str:
+    """Seconds alone and beside a busy process, and their ratios to the unbounded training alone."""
+    rows = [record for record in records.all() if "seconds" in record]
+    about = records.all()[0]
+    lines = [
+        "| training | idle threads | alone, s | of unbounded | beside a busy process, s | of itself alone |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for training in TRAININGS:
+        of = {
+            (way, busy): [
+                r for r in rows if (r["training"], r["library"], r["busy"]) == (training, way, busy)
+            ]
+            for way in WAYS
+            for busy in (0, 1)
+        }
+        for way in WAYS:
+            alone, beside = of[way, 0], of[way, 1]
+            slower = median(paired(alone, of[UNBOUNDED, 0], "seconds"))
+            crowded = median(paired(beside, alone, "seconds"))
+            lines.append(
+                f"| {training} | {way} | {medians(alone, 'seconds'):.1f} | {slower:.2f} | "
+                f"{medians(beside, 'seconds'):.1f} | {crowded:.2f} |"
+            )
+    note = (
+        f"Charged seconds of a training on two threads, medians of {len({r['repeat'] for r in rows})}; ratios "
+        f"are medians within rounds. Machine: {about['machine']}."
+    )
+    return "\n".join([*lines, "", note, ""])
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
