@@ -4,8 +4,8 @@
 
 Idle OpenMP threads spin while they wait for work, and take a core from whatever else runs. Each measurement
 is a training in a process of its own, whose environment bounds the spinning or does not; ways take turns, and
-a ratio compares measurements of one round. Writes measurements.jsonl as it goes (a run that was stopped resumes)
-and crowded.md.
+a ratio compares measurements of one round. Writes measurements.jsonl as it goes (a run that was stopped
+resumes) and crowded.md.
 """
 
 import json
@@ -125,10 +125,8 @@ def table(records: Records) -> str:
                 f"| {training} | {way} | {medians(alone, 'seconds'):.1f} | {slower:.2f} | "
                 f"{medians(beside, 'seconds'):.1f} | {crowded:.2f} |"
             )
-    note = (
-        f"Charged seconds of a training on two threads, medians of {len({r['repeat'] for r in rows})}; ratios "
-        f"are medians within rounds. Machine: {about['machine']}."
-    )
+    rounds = len({row["repeat"] for row in rows})
+    note = f"Charged seconds of a training on two threads, medians of {rounds}; ratios are medians within rounds. Machine: {about['machine']}."
     return "\n".join([*lines, "", note, ""])
 
 
