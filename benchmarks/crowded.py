@@ -126,8 +126,10 @@ def table(records: Records) -> str:
                 f"{medians(beside, 'seconds'):.1f} | {crowded:.2f} |"
             )
     rounds = len({row["repeat"] for row in rows})
-    note = f"Charged seconds of a training on two threads, medians of {rounds}; ratios are medians within rounds. "
-        f"Machine: {about['machine']}."
+    note = (
+        f"Charged seconds of a training on two threads, medians of {rounds}; ratios are medians "
+        f"within rounds. Machine: {about['machine']}."
+    )
     return "\n".join([*lines, "", note, ""])
 
 
