@@ -104,28 +104,29 @@ class Evaluate(OnMachine, Command):
         """Print the table as soon as it is there, then the sanity checks and the files."""
         with signals.deferred():
             from robust_tickets.stages.evaluate import evaluate_file
-            from robust_tickets.stages.evaluation_run import EvaluationRequest
+            from robust_tickets.stages.evaluation_request import EvaluationRequest
             from robust_tickets.stages.load_checkpoint import (
                 ImageSource,
                 NetDescription,
                 SourceNetDescription,
             )
 
-        eps = tuple(Eps(text) for text in self.threat.eps or ())
         data, source = self.data, self.from_model
-        output = evaluate_file(
-            self.checkpoint,
-            self.machine,
-            EvaluationRequest(
-                self.attacks, self.split, self.limit, self.seed, eps, self.threat.norm, self.source
-            ),
-            source=ImageSource(data.name, data.root, data.download, data.resize),
+        request = EvaluationRequest(
+            self.attacks,
+            self.split,
+            self.limit,
+            self.seed,
+            eps=tuple(Eps(text) for text in self.threat.eps or ()),
+            norm=self.threat.norm,
+            source=self.source,
+            images=ImageSource(data.name, data.root, data.download, data.resize),
             model=NetDescription(self.model.name, self.model.width, self.model.normalise),
             source_model=SourceNetDescription(source.name, source.width, source.normalise),
-            elsewhere=self.runs,
-            pictures=self.save_images,
-            done=self._print_rows,
+            runs=self.runs,
+            save_images=self.save_images,
         )
+        output = evaluate_file(self.checkpoint, self.machine, request, on_rows=self._print_rows)
         of = " of this network itself, attacked directly" if self.source is not None else ""
         print(f"\nsanity checks{of}, on {output.sanity.samples} of the images:\n{output.sanity}\n")
         if output.curve is not None:

@@ -112,6 +112,9 @@ def read_rows(file: Path) -> pd.DataFrame:
             raise ValueError("a row of it is cut short")
         for column in set(COLUMNS) - set(_TEXTS):
             pd.to_numeric(rows[column])
+        wrong = rows.accuracy[~rows.accuracy.between(0, 1)]
+        if len(wrong):
+            raise ValueError(f"an accuracy of {wrong.iloc[0]:g}, which is no fraction")
     except ValueError as error:
         raise InputError(f"cannot read {file} ({error}): {_FIX}") from None
     # pandas takes a column of empty cells for one of numbers

@@ -7,11 +7,14 @@ The checks follow Carlini et al. 2019, "On Evaluating Adversarial Robustness", s
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from robust_tickets.base.ledger import Passes
-from robust_tickets.evaluation.result import RobustnessRow
+
+if TYPE_CHECKING:  # reports are read without torch
+    from torch import Tensor
+
+    from robust_tickets.evaluation.result import RobustnessRow
 
 CHANCE = 0.02  # share of all samples by which two honest attacks may differ in the wrong direction
 _FEWEST = 2  # of few samples, so many may always differ
@@ -63,7 +66,7 @@ class SanityReport:
         return "\n".join(lines)
 
 
-def order_of_attacks(rows: Sequence[RobustnessRow]) -> Iterator[SanityCheck]:
+def order_of_attacks(rows: "Sequence[RobustnessRow]") -> Iterator[SanityCheck]:
     """Compare FGSM with attacks of many steps, on all samples, where both were run."""
     weak = next((row for row in rows if row.attack == "fgsm"), None)
     strong = [row.accuracy for row in rows if _is_strong(row)]
@@ -77,7 +80,7 @@ def order_of_attacks(rows: Sequence[RobustnessRow]) -> Iterator[SanityCheck]:
         )
 
 
-def _is_strong(row: RobustnessRow) -> bool:
+def _is_strong(row: "RobustnessRow") -> bool:
     """Whether an attack moves far enough to be compared with one step: PGD across the ball, or APGD."""
     if row.attack.startswith(("apgd", "autoattack")):
         return True
@@ -108,7 +111,7 @@ def allowed(share: float, samples: int) -> float:
     return max(share, _FEWEST / samples)
 
 
-def share(flags: Tensor) -> float:
+def share(flags: "Tensor") -> float:
     """The share of True, bool (N,)."""
     return float(flags.double().mean())
 

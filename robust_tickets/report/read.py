@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.evaluation import robustness_csv
 from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.runs import files
@@ -147,20 +148,11 @@ def evaluated_images(folder: ArmDirectory, run: RunDirectory) -> int:
 
 def _accuracy(folder: ArmDirectory, run: RunDirectory) -> dict[tuple[str, str], float]:
     """The accuracy of each checkpoint under each attack of the recipe's threat model."""
-    file, threat, images = folder.robustness, run.recipe.threat, evaluated_images(folder, run)
-    fix = "remove it and run compare again"
-    rows = files.read_csv(file, ("checkpoint", "attack", "eps", "norm", "source"), fix)
-    try:
-        # images that were attacked on another network say how attacks transfer, and no more
-        rows = rows[rows.source.isna() & (rows.split == "test") & (rows.seed == 0) & (rows.n == images)]
-        rows = rows[(rows.eps == str(threat.eps)) & (rows.norm == threat.norm)]
-        accuracy = {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"cannot read {file} ({error}): {fix}") from None
-    wrong = [value for value in accuracy.values() if not 0 <= value <= 1]
-    if wrong:
-        raise InputError(f"{file} has an accuracy of {wrong[0]:g}, which is no fraction: {fix}")
-    return accuracy
+    rows, threat = robustness_csv.read_rows(folder.robustness), run.recipe.threat
+    rows = rows[(rows.split == "test") & (rows.n == evaluated_images(folder, run)) & (rows.seed == 0)]
+    # images that were attacked on another network say how attacks transfer, and no more
+    rows = rows[(rows.eps == str(threat.eps)) & (rows.norm == threat.norm) & (rows.source == "")]
+    return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
 
 
 def _epochs(file: Path) -> list[dict[str, Any]]:

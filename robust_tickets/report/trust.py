@@ -1,14 +1,9 @@
 """The warnings of trainings, and the sanity checks of the table's checkpoints."""
 
-import hashlib
-from pathlib import Path
-from typing import Any
-
-from robust_tickets.base.errors import InputError
+from robust_tickets.evaluation.sanity_files import table_reports
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import Threat
 from robust_tickets.report.read import complete_seeds, evaluated_images
-from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_object
 
 _FIX = "remove it and evaluate again"
@@ -42,11 +37,10 @@ def sanity_note(run: RunDirectory) -> str:
             folder = run.arm(seed, arm)
             for checkpoint in folder.checkpoints:
                 name = f"`{arm}` (seed {seed}, {checkpoint.stem})"
-                reports = sanity_reports(checkpoint, run.recipe.threat, evaluated_images(folder, run))
+                reports = table_reports(checkpoint, run.recipe.threat, evaluated_images(folder, run))
                 unchecked += [] if reports else [name]
-                samples |= {int(report["samples"]) for report in reports}
-                checks = [check for report in reports for check in report["checks"]]
-                failed = {check["name"]: check["figure"] for check in checks if not check["passed"]}
+                samples |= {report.samples for report in reports}
+                failed = {c.name: c.figure for report in reports for c in report.checks if not c.passed}
                 warnings += [f"{name}: {check}: {figure}" for check, figure in failed.items()]
     if not samples:
         return ""
@@ -56,32 +50,3 @@ def sanity_note(run: RunDirectory) -> str:
     if not warnings:
         return f"{head}: all passed."
     return f"**{head} warn; these accuracies may mislead.** {'; '.join(warnings)}."
-
-
-def sanity_reports(checkpoint: Path, threat: Threat, images: int) -> list[dict[str, Any]]:
-    """The reports of sanity checks beside a checkpoint, of evaluations on so many test images.
-
-    Those of other weights under that name do not count; where the weights are gone, that cannot be seen.
-    Raises InputError for a damaged file.
-    """
-    about: dict[str, Any] = {"split": "test", "n": images, "seed": 0}
-    about |= {"eps": str(threat.eps), "norm": threat.norm}
-    if checkpoint.is_file():
-        about["checkpoint"] = digest_of(checkpoint)
-    reports = []
-    for file in ArmDirectory(checkpoint.parent).all_sanity(checkpoint):
-        report = read_object(file, _FIX, ("about", "checks", "samples"))
-        try:
-            whole = all({"name", "figure", "passed"} <= check.keys() for check in report["checks"])
-            if not whole or int(report["samples"]) < 1:
-                raise ValueError
-            if about.items() <= report["about"].items():
-                reports.append(report)
-        except (TypeError, AttributeError, ValueError):
-            raise InputError(f"{file} is damaged: {_FIX}") from None
-    return reports
-
-
-def digest_of(file: Path) -> str:
-    """Sixteen hex digits of a file's content."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

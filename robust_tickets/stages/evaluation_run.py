@@ -1,4 +1,4 @@
-"""One net before its judges: attacks at one eps after another, all that is done kept on disk."""
+"""The evaluation of one network: attacks at one eps after another, with all results written as they come."""
 
 import json
 from collections.abc import Sequence
@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, Passes
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.version import __version__
@@ -21,223 +20,203 @@ from robust_tickets.evaluation.attack_sets import CLEAN
 from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.result import RobustnessRow
 from robust_tickets.evaluation.sanity_checks import run_sanity_checks, sanity_passes
-from robust_tickets.evaluation.sanity_report import SanityCheck, SanityReport
+from robust_tickets.evaluation.sanity_files import file_digest, read_report, write_report
+from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
 from robust_tickets.models.fingerprint import function_fingerprint, weights_fingerprint
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import FoldedNet, fold
 from robust_tickets.models.placement import place_net
-from robust_tickets.models.user_net import NetFactory
-from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.report.trust import digest_of
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import ArmDirectory
 from robust_tickets.stages.attacked_images import AttackedImages
+from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.experiment import threat_model
-from robust_tickets.training.checkpoint import Checkpoint
-
-
-@dataclass(frozen=True)
-class EvaluationRequest:
-    """What is asked of a checkpoint.
-
-    limit: images, balanced over the classes; 0 means all. eps, norm: by default those that the net was
-    trained against; several eps give a curve. source: another checkpoint, whose net is attacked instead.
-    """
-
-    attacks: tuple[str, ...]
-    split: Literal["train", "val", "test"] = "test"
-    limit: int = 0
-    seed: int = 0
-    eps: tuple[Eps, ...] = ()
-    norm: Literal["Linf", "L2"] | None = None
-    source: Path | None = None
+from robust_tickets.stages.load_checkpoint import NetFile
 
 
 @dataclass(frozen=True)
 class LoadedNet:
-    """A net as attacks see it, and sixteen hex digits of all that it is: weights, architecture, own code."""
+    """A network as attacks see it.
 
+    path: its checkpoint.
+    view: the network with BatchNorm folded.
+    digest: sixteen hex digits of weights, architecture and the user's own code.
+    """
+
+    path: Path
     view: FoldedNet
     digest: str
 
     @classmethod
-    def of(
-        cls, checkpoint: Checkpoint, make: NetFactory | None, what: Recipe, machine: Machine
-    ) -> "LoadedNet":
-        """A checkpoint's net on the machine."""
-        net = place_net(checkpoint.net(make), what.compute, machine)
-        own = "" if make is None else function_fingerprint(net, checkpoint.model.shape)
-        return cls(fold(net), _digest([weights_fingerprint(net), asdict(checkpoint.model), own]))
+    def of(cls, file: NetFile, recipe: Recipe, machine: Machine) -> "LoadedNet":
+        """Build a checkpoint's network on the machine."""
+        net = place_net(file.checkpoint.net(file.make), recipe.compute, machine)
+        model = file.checkpoint.model
+        own = "" if file.make is None else function_fingerprint(net, model.shape)
+        return cls(file.path, fold(net), _digest([weights_fingerprint(net), asdict(model), own]))
 
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """A net that is loaded, the images, and where results go. source: the net that is attacked instead."""
+    """The evaluation of one network on loaded images.
 
-    file: Path
-    asked: EvaluationRequest
+    request: attacks, images and so on.
+    machine: the device, and who sees the progress.
+    net: the network that is evaluated.
+    source: the network that is attacked instead.
+    dataset: the images.
+    folder: where the results go.
+    ledger: the account of the evaluation.
+    album: takes the adversarial images.
+    """
+
+    request: EvaluationRequest
     machine: Machine
     net: LoadedNet
     source: LoadedNet | None
-    data: Dataset
+    dataset: Dataset
     folder: ArmDirectory
     ledger: Ledger
     album: AttackedImages | None = None
     split: Split = field(init=False)
 
     def __post_init__(self) -> None:
-        """Take the images that are judged."""
-        object.__setattr__(self, "split", getattr(self.data, self.asked.split).first(self.asked.limit))
+        """Select the images of the request."""
+        split = getattr(self.dataset, self.request.split).first(self.request.limit)
+        object.__setattr__(self, "split", split)
 
-    def judge(self, what: Recipe) -> tuple[pd.DataFrame, list[RobustnessRow]]:
-        """The rows of all attacks at the recipe's eps, each merged into robustness.csv as it is done."""
-        asked = self.asked
-        about = self._about(what)
-        verdicts = VerdictMatrix(
-            self.split.ids, self.split.labels, self.folder.verdicts(self.file, _short(about)), about
-        )
-        names = expand_attacks(asked.attacks)
+    def run_attacks(self, recipe: Recipe) -> tuple[pd.DataFrame, list[RobustnessRow]]:
+        """Run all attacks at the recipe's eps; each row is merged into robustness.csv as it comes.
+
+        Returns the rows as a table, the worst case included, and the rows of the attacks.
+        """
+        about = self._about(recipe)
+        file = self.folder.verdicts(self.net.path, _short_digest(about))
+        verdicts = VerdictMatrix(self.split.ids, self.split.labels, file, about)
+        names = expand_attacks(self.request.attacks)
         for name in names:
             if self.album is not None and name != CLEAN:
-                verdicts.columns.pop(name, None)  # what is known already would have no images
-        robustness_csv.read_rows(self.folder.robustness)  # whether it is damaged is better known now
-        # what earlier commands did of it; passes are in the columns, with what is done now
+                verdicts.columns.pop(name, None)  # verdicts of an earlier command come without images
+        robustness_csv.read_rows(self.folder.robustness)  # a damaged one is refused before any attack
+        # seconds of earlier commands; their passes are in the columns
         self.ledger.seconds["attack"] += sum(c.seconds for c in map(verdicts.columns.get, names) if c)
-        title = f"evaluate {self.file.stem}" + (f" at {what.threat.eps}" if len(asked.eps) > 1 else "")
         rows: list[RobustnessRow] = []
-
-        with self.machine.progress.stage(title, len(self.split) * len(names)) as meter:
-
-            def advance(samples: int, passes: Passes, of_source: Passes) -> None:
-                meter.advance(samples, passes.total + of_source.total)
-
-            with self.ledger.phase("attack"):
-                for row in evaluate.evaluate(
-                    self.net.view,
-                    self.split,
-                    names,
-                    self._config(what),
-                    source=None if self.source is None else self.source.view,
-                    verdicts=verdicts,
-                    advance=advance,
-                    on_images=None if self.album is None else self.album.at(str(what.threat.eps)),
-                ):
-                    rows.append(row)
-                    robustness_csv.merge_rows(self.folder.robustness, self._table(rows, what))
-                    meter.note("  ".join(f"{row.attack} {row.accuracy:.1%}" for row in rows))
+        several = len(self.request.eps) > 1
+        title = f"evaluate {self.net.path.stem}" + (f" at {recipe.threat.eps}" if several else "")
+        progress = self.machine.progress.stage(title, len(self.split) * len(names))
+        with progress as meter, self.ledger.phase("attack"):
+            for row in evaluate.evaluate(
+                self.net.view,
+                self.split,
+                names,
+                self._config(recipe),
+                source=None if self.source is None else self.source.view,
+                verdicts=verdicts,
+                advance=lambda samples, passes, source_passes: meter.advance(
+                    samples, passes.total + source_passes.total
+                ),
+                on_images=None if self.album is None else self.album.at(str(recipe.threat.eps)),
+            ):
+                rows.append(row)
+                robustness_csv.merge_rows(self.folder.robustness, self._table(rows, recipe))
+                meter.note("  ".join(f"{row.attack} {row.accuracy:.1%}" for row in rows))
         for column in (verdicts.columns[row.attack] for row in rows):
             self._charge(self.net, column.passes)
             if self.source is not None:
                 self._charge(self.source, column.source_passes)
-        whole = [*rows, result.worst_case(rows)] if len(rows) > 1 else rows
-        table = self._table(whole, what)
+        table = self._table([*rows, result.worst_case(rows)] if len(rows) > 1 else rows, recipe)
         robustness_csv.merge_rows(self.folder.robustness, table)
         return table, rows
 
-    def check(self, what: Recipe) -> SanityReport:
-        """The sanity checks of the net at the recipe's eps, as they were found or, once found, as kept."""
-        known = self.known_checks(what)
-        if known is not None:
-            self._charge(self.net, known.passes)
-            return known
-        file = self._sanity_file(what)
-        with self.machine.progress.stage("sanity checks", sanity_passes(len(self.split))) as meter:
+    def check_sanity(self, recipe: Recipe) -> SanityReport:
+        """The sanity report at the recipe's eps: that of an earlier command, or a new one."""
+        report = self.saved_report(recipe)
+        if report is None:
+            with self.machine.progress.stage("sanity checks", sanity_passes(len(self.split))) as meter:
 
-            def advance(check: str, passes: Passes) -> None:
-                meter.advance(passes.total, passes.total)
-                meter.note(check)
+                def advance(check: str, passes: Passes) -> None:
+                    meter.advance(passes.total, passes.total)
+                    meter.note(check)
 
-            with self.ledger.phase("attack"):
-                found = run_sanity_checks(self.net.view, self.split, self._config(what), advance)
-        self._charge(self.net, found.passes)
-        about = self._about(what) | {"source": "", "checkpoint": digest_of(self.file)}
-        files.write_json(file, {"about": about, **asdict(found)})
-        return found
+                with self.ledger.phase("attack"):
+                    report = run_sanity_checks(self.net.view, self.split, self._config(recipe), advance)
+            about = self._about(recipe) | {"source": "", "checkpoint": file_digest(self.net.path)}
+            write_report(self._sanity_file(recipe), report, about)
+        self._charge(self.net, report.passes)
+        return report
 
-    def known_checks(self, what: Recipe) -> SanityReport | None:
-        """The sanity checks that an earlier evaluation kept. Raises InputError for a damaged file."""
-        file = self._sanity_file(what)
-        return _read(file) if file.is_file() else None
+    def saved_report(self, recipe: Recipe) -> SanityReport | None:
+        """The sanity report of an earlier command, if any. Raises InputError for a damaged file."""
+        file = self._sanity_file(recipe)
+        return read_report(file)[0] if file.is_file() else None
 
-    def account(self) -> None:
-        """Keep what these verdicts and checks took; the account of the same work stays as it was."""
+    def save_ledger(self) -> None:
+        """Write what verdicts and checks took; the account of the same work stays as it is."""
         report = self.ledger.report()
-        file = self.folder.evaluation_ledger(self.file)
+        file = self.folder.evaluation_ledger(self.net.path)
         if not file.is_file() or files.read_json(file, "remove it").get("passes") != report["passes"]:
             files.write_json(file, report)
 
-    def curve_file(self, whats: Sequence[Recipe]) -> Path:
-        """Where the curve over several eps goes."""
-        return self.folder.curve(self.file, _short({"each": [self._about(what) for what in whats]}))
+    def curve_file(self, recipes: Sequence[Recipe]) -> Path:
+        """The file of the curve over several eps."""
+        about = {"each": [self._about(recipe) for recipe in recipes]}
+        return self.folder.curve(self.net.path, _short_digest(about))
 
-    def _sanity_file(self, what: Recipe) -> Path:
-        return self.folder.sanity(self.file, _short(self._about(what) | {"source": ""}))
+    def _sanity_file(self, recipe: Recipe) -> Path:
+        return self.folder.sanity(self.net.path, _short_digest(self._about(recipe) | {"source": ""}))
 
     def _charge(self, net: LoadedNet, passes: Passes) -> None:
-        self.ledger.count("attack", passes, forward_flops(net.view, self.data.spec.shape))
+        self.ledger.count("attack", passes, forward_flops(net.view, self.dataset.spec.shape))
 
-    def _table(self, rows: list[RobustnessRow], what: Recipe) -> pd.DataFrame:
-        return robustness_csv.result_table(
-            rows,
-            self.split.labels.cpu(),
-            self.data.spec.classes,
-            what.threat,
-            {
-                "checkpoint": self.file.stem,
-                "split": self.asked.split,
-                "rel_step": what.evaluate.rel_step,
-                "seed": self.asked.seed,
-                "source": "" if self.source is None else self.source.digest,
-            },
+    def _table(self, rows: list[RobustnessRow], recipe: Recipe) -> pd.DataFrame:
+        where = {
+            "checkpoint": self.net.path.stem,
+            "split": self.request.split,
+            "rel_step": recipe.evaluate.rel_step,
+            "seed": self.request.seed,
+            "source": "" if self.source is None else self.source.digest,
+        }
+        classes = self.dataset.spec.classes
+        return robustness_csv.result_table(rows, self.split.labels.cpu(), classes, recipe.threat, where)
+
+    def _config(self, recipe: Recipe) -> EvaluationConfig:
+        attacked = self.net if self.source is None else self.source
+        return EvaluationConfig(
+            threat_model(recipe),
+            recipe.evaluate.rel_step,
+            recipe.evaluate.batch,
+            self.request.seed,
+            recipe.compute.channels_last,
+            forward_flops(attacked.view, self.dataset.spec.shape),
         )
 
-    def _about(self, what: Recipe) -> dict[str, Any]:
-        """All that verdicts hang on besides the attack."""
+    def _about(self, recipe: Recipe) -> dict[str, Any]:
+        """Everything that verdicts depend on besides the attack."""
         return {
             "net": self.net.digest,
             "source": "" if self.source is None else self.source.digest,
-            "images": self.data.fingerprint,
-            "split": self.asked.split,
+            "images": self.dataset.fingerprint,
+            "split": self.request.split,
             "n": len(self.split),
-            "norm": what.threat.norm,
-            "eps": str(what.threat.eps),
-            "rel_step": what.evaluate.rel_step,
-            "seed": self.asked.seed,
-            "batch": what.evaluate.batch,
-            "threads": what.compute.threads,
-            "channels_last": what.compute.channels_last,
+            "norm": recipe.threat.norm,
+            "eps": str(recipe.threat.eps),
+            "rel_step": recipe.evaluate.rel_step,
+            "seed": self.request.seed,
+            "batch": recipe.evaluate.batch,
+            "threads": recipe.compute.threads,
+            "channels_last": recipe.compute.channels_last,
             "device": self.machine.device.partition(":")[0],
             "versions": {name: version(name) for name in ("torch", "torchattacks")} | {"ours": __version__},
         }
 
-    def _config(self, what: Recipe) -> EvaluationConfig:
-        target = self.net if self.source is None else self.source
-        return EvaluationConfig(
-            threat_model(what),
-            what.evaluate.rel_step,
-            what.evaluate.batch,
-            self.asked.seed,
-            what.compute.channels_last,
-            forward_flops(target.view, self.data.spec.shape),
-        )
 
-
-def _digest(told: object) -> str:
+def _digest(value: object) -> str:
     """Sixteen hex digits of plain values."""
-    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _short(about: dict[str, Any]) -> str:
-    """The eight hex digits that file names have."""
+def _short_digest(about: dict[str, Any]) -> str:
+    """The eight hex digits in the names of files."""
     return _digest(about)[:8]
-
-
-def _read(file: Path) -> SanityReport:
-    found = files.read_json(file, "remove it and evaluate again")
-    try:
-        checks = tuple(SanityCheck(**check) for check in found["checks"])
-        return SanityReport(checks, int(found["samples"]), Passes(**found["passes"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"cannot read {file} ({error}): remove it and evaluate again") from None

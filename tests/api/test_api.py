@@ -16,8 +16,9 @@ from robust_tickets.base import machine as machines
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs.directory import RunDirectory
-from robust_tickets.stages import evaluate, evaluation_run
+from robust_tickets.stages import evaluate
 from robust_tickets.stages import search as search_stage
+from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
@@ -64,9 +65,9 @@ def test_accuracies_are_those_of_the_stage(run, images, trained, machine):
     stage = evaluate.evaluate_file(
         run / "seed-0" / "ticket" / "best.safetensors",
         machine,
-        evaluation_run.EvaluationRequest(("fgsm", "pgd-3"), limit=20, seed=2),
+        EvaluationRequest(("fgsm", "pgd-3"), limit=20, seed=2),
         make=build_net,
-        images=images,
+        dataset=images,
     ).rows
     assert list(rows.attack) == ["clean", "fgsm", "pgd-3", "worst-case(clean fgsm pgd-3)"]
     for column in ("attack", "accuracy"):

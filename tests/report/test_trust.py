@@ -5,15 +5,15 @@ import json
 import pytest
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.evaluation.sanity_files import file_digest, table_reports
 from robust_tickets.report.latex import latex
 from robust_tickets.report.tables import markdown
-from robust_tickets.report.trust import digest_of, sanity_reports
 
 
 def write_checks(run, arm, name, passed, **about):
     context = {"split": "test", "eps": "0.1", "norm": "Linf", "seed": 0, "n": 50} | about
     check = {"name": "noise hardly hurts", "figure": "9 %", "passed": passed, "otherwise": "so"}
-    report = {"about": context, "checks": [check], "samples": 40}
+    report = {"about": context, "checks": [check], "samples": 40, "passes": {"forward": 9}}
     for seed in (0, 1):
         file = run.arm(seed, arm).path / f"sanity-{name}-{len(about):08x}.json"
         file.write_text(json.dumps(report))
@@ -37,9 +37,9 @@ def test_a_warning_of_several_trainings_is_said_once(run):
 def test_checks_of_other_weights_under_that_name_do_not_count(run):
     file = run.arm(0, "dense").best
     file.write_bytes(b"new weights")
-    for digest, counts in (("0" * 16, False), (digest_of(file), True)):
+    for digest, counts in (("0" * 16, False), (file_digest(file), True)):
         write_checks(run, "dense", "best", True, checkpoint=digest)
-        assert bool(sanity_reports(file, run.recipe.threat, 50)) is counts
+        assert bool(table_reports(file, run.recipe.threat, 50)) is counts
 
 
 def test_a_run_that_was_never_checked_says_nothing_of_checks(run):

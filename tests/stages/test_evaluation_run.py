@@ -26,7 +26,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import evaluate as evaluate_stage
-from robust_tickets.stages.evaluation_run import EvaluationRequest
+from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.state import copy_state
@@ -174,7 +174,7 @@ from robust_tickets.base.progress import SilentProgress
 from robust_tickets.evaluation import chunks
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.stages.evaluate import evaluate_file
-from robust_tickets.stages.evaluation_run import EvaluationRequest
+from robust_tickets.stages.evaluation_request import EvaluationRequest
 
 queries, window_share = [0], attacks.square.window_share
 
@@ -330,7 +330,9 @@ def test_the_rows_are_shown_before_the_sanity_checks_begin(begin, monkeypatch):
 
     monkeypatch.setattr(SANITY, checks)
     asked = replace(REQUEST, eps=(Eps("0.2"),), attacks=("fgsm",))
-    evaluate_stage.evaluate_file(begin("shown"), Machine("cpu", SilentProgress()), asked, done=shown.append)
+    evaluate_stage.evaluate_file(
+        begin("shown"), Machine("cpu", SilentProgress()), asked, on_rows=shown.append
+    )
     assert len(shown) == 1
 
 
