@@ -92,12 +92,12 @@ class TorchAttack(Attack):
             raise InputError(
                 f"torchattacks.{self.name} has a start of its own: leave out start, or use attacks.PGD"
             )
-        n, attacked = len(task.images), task.images.clone()
+        n, adversarial = len(task.images), task.images.clone()
         classes = net.logits(task.images[:1]).shape[1]  # also says in words what is wrong with net or labels
         for rows in torch.split(torch.arange(n, device=task.images.device), net.size or n):
-            attacked[rows] = self._attack(net, task.select(rows), classes)
-        allowed = self.threat.allows(attacked, task.images)
-        images = torch.where(allowed.reshape(-1, *[1] * (attacked.ndim - 1)), attacked, task.images)
+            adversarial[rows] = self._attack(net, task.select(rows), classes)
+        allowed = self.threat.allows(adversarial, task.images)
+        images = torch.where(allowed.reshape(-1, *[1] * (adversarial.ndim - 1)), adversarial, task.images)
         broken = misclassified(net.logits(images), task.labels) if task.verdict else None
         return AttackResult(images, broken, net.forwards, net.backwards, outside=int((~allowed).sum()))
 
@@ -109,21 +109,21 @@ class TorchAttack(Attack):
         images = block.images.clone(memory_format=torch.contiguous_format)
         try:
             with _seeded(seed), quiet(), torch.enable_grad():
-                attacked = self._build(model, classes, seed)(images, block.labels.clone())
+                adversarial = self._build(model, classes, seed)(images, block.labels.clone())
         except (InputError, torch.OutOfMemoryError):
             raise
         except Exception as error:
             if error is model.error:  # the network's own, not the attack's
                 raise
             raise InputError(self._failure(error, images.dtype)) from error
-        if not isinstance(attacked, Tensor) or attacked.shape != images.shape:
-            is_tensor = isinstance(attacked, Tensor)
-            got = f"shape {tuple(attacked.shape)}" if is_tensor else f"a {type(attacked).__name__}"
+        if not isinstance(adversarial, Tensor) or adversarial.shape != images.shape:
+            is_tensor = isinstance(adversarial, Tensor)
+            got = f"shape {tuple(adversarial.shape)}" if is_tensor else f"a {type(adversarial).__name__}"
             raise InputError(
                 f"torchattacks.{self.name} gave {got} for images of shape {tuple(images.shape)}, expected "
                 "the same shape: it does not fit these images"
             )
-        return attacked.detach().to(block.images)
+        return adversarial.detach().to(block.images)
 
     def _build(self, model: nn.Module, classes: int, seed: int) -> Any:
         eps = self.threat.eps

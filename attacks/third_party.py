@@ -36,10 +36,10 @@ def class_arguments(name: str, attack_class: Any) -> dict[str, object]:
     parameters = dict(inspect.signature(attack_class).parameters)
     parameters.pop("model", None)
     parameters = {k: p for k, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    needed = [argument for argument, parameter in parameters.items() if parameter.default is parameter.empty]
-    if needed:
+    required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    if required:
         raise ValueError(
-            f"torchattacks.{name} needs {', '.join(needed)}, which no setting can say: only attacks that "
+            f"torchattacks.{name} needs {', '.join(required)}, which no setting can say: only attacks that "
             "take a network and settings with defaults can be used here"
         )
     return {argument: parameter.default for argument, parameter in parameters.items()}

@@ -93,8 +93,8 @@ class Evaluate(OnMachine, Command):
     runs: Path = Path("runs")
     """where robustness.csv goes if the checkpoint lies in no run directory; else it goes beside it"""
     save_images: Annotated[Path | None, arg(metavar="DIR")] = None
-    """folder for the attacked images: exact ones in <attack>.npz, pictures in <attack>/*.png; of several eps,
-    in a folder for each"""
+    """folder for the adversarial images: exact ones in <attack>.npz, pictures in <attack>/*.png; of several
+    eps, in a folder for each"""
     data: EvaluationData = EvaluationData()
     threat: EvaluationThreat = EvaluationThreat()
     model: EvaluationModel = EvaluationModel()

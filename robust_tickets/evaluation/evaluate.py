@@ -141,7 +141,7 @@ class _EvaluationLoop:
         Returns the images with the network's own verdicts and passes, and the source's passes.
         """
         members = attack.attacks if isinstance(attack, Ensemble) else (attack,)
-        broken_by, moved = torch.full_like(samples.labels, -1), images.clone()
+        broken_by, adversarial = torch.full_like(samples.labels, -1), images.clone()
         passes, source_passes, outside = Passes(), Passes(), 0
         for number, member in enumerate(members):
             rows = (broken_by < 0).nonzero()[:, 0]
@@ -149,13 +149,13 @@ class _EvaluationLoop:
                 break
             result = self._run(source, member, images[rows], samples.take(rows), stop_when_broken=False)
             broken, looks = self._classify(result.images, samples.take(rows))
-            moved[rows] = result.images
+            adversarial[rows] = result.images
             broken_by[rows[broken]] = number
             outside += result.outside
             passes.add(looks)
             source_passes.add(Passes(result.forwards, result.backwards))
         by_member = broken_by if isinstance(attack, Ensemble) else None
-        return AttackResult(moved, broken_by >= 0, passes.forward, 0, by_member, outside), source_passes
+        return AttackResult(adversarial, broken_by >= 0, passes.forward, 0, by_member, outside), source_passes
 
     def _chunks(self, column: VerdictColumn, passes: int) -> Iterator[tuple[Tensor, Split, Tensor]]:
         """The samples without a verdict: their rows, the samples, and their images."""

@@ -108,10 +108,10 @@ class _Battery:
             yield self._largest_ball(by_eps)
             pgd = by_eps[self.config.threat.eps]
             # with other starts than PGD above
-            restarted = self._robust(self._pgd(self.config.threat, restarts=_RESTARTS), seed=1)
-            yield self._stronger(pgd, restarted)
-            yield self._lucky_starts(pgd, restarted)
-            yield self._black_box(pgd, restarted)
+            with_restarts = self._robust(self._pgd(self.config.threat, restarts=_RESTARTS), seed=1)
+            yield self._stronger(pgd, with_restarts)
+            yield self._lucky_starts(pgd, with_restarts)
+            yield self._black_box(pgd, with_restarts)
         except InputError as error:
             if str(error) != NO_GRADIENT:
                 raise
@@ -207,9 +207,9 @@ class _Battery:
             "no network of today is robust there: the attack misses the adversarial images that exist",
         )
 
-    def _stronger(self, pgd: Tensor, restarted: Tensor) -> SanityCheck:
+    def _stronger(self, pgd: Tensor, with_restarts: Tensor) -> SanityCheck:
         fgsm = self._robust(FGSM(self.config.threat))
-        shares = [share(robust) for robust in (fgsm, pgd, restarted, fgsm & pgd & restarted)]
+        shares = [share(robust) for robust in (fgsm, pgd, with_restarts, fgsm & pgd & with_restarts)]
         return SanityCheck(
             "stronger attacks break more",
             f"FGSM {percent(shares[0])}, PGD-{_STEPS} {percent(shares[1])}, {_RESTARTS} restarts "
@@ -219,8 +219,8 @@ class _Battery:
             ROUGH,
         )
 
-    def _lucky_starts(self, pgd: Tensor, restarted: Tensor) -> SanityCheck:
-        one, several = share(pgd), share(restarted)
+    def _lucky_starts(self, pgd: Tensor, with_restarts: Tensor) -> SanityCheck:
+        one, several = share(pgd), share(with_restarts)
         return SanityCheck(
             "a few more starts break few more",
             f"PGD-{_STEPS} {percent(one)}, {_RESTARTS} restarts {percent(several)}",
@@ -228,9 +228,9 @@ class _Battery:
             "the end of an attack is a matter of luck: more restarts would break still more",
         )
 
-    def _black_box(self, pgd: Tensor, restarted: Tensor) -> SanityCheck:
+    def _black_box(self, pgd: Tensor, with_restarts: Tensor) -> SanityCheck:
         square = self._robust(Square(self.config.threat, queries=_QUERIES))
-        alone = share(pgd & restarted & ~square)
+        alone = share(pgd & with_restarts & ~square)
         return SanityCheck(
             "a black box is no stronger than a white box",
             f"Square ({_QUERIES} queries) {percent(share(square))}, PGD-{_STEPS} {percent(share(pgd))}; "

@@ -39,12 +39,12 @@ def table_reports(checkpoint: Path, threat: Threat, images: int) -> list[SanityR
     Those of other weights under that name do not count; where the weights are gone, that cannot be seen.
     Raises InputError for a damaged file.
     """
-    wanted: dict[str, Any] = {"split": "test", "n": images, "seed": 0}
-    wanted |= {"eps": str(threat.eps), "norm": threat.norm}
+    key: dict[str, Any] = {"split": "test", "n": images, "seed": 0}
+    key |= {"eps": str(threat.eps), "norm": threat.norm}
     if checkpoint.is_file():
-        wanted["checkpoint"] = file_digest(checkpoint)
+        key["checkpoint"] = file_digest(checkpoint)
     pairs = [read_report(file) for file in ArmDirectory(checkpoint.parent).all_sanity(checkpoint)]
-    return [report for report, about in pairs if wanted.items() <= about.items()]
+    return [report for report, about in pairs if key.items() <= about.items()]
 
 
 def file_digest(file: Path) -> str:

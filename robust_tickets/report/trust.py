@@ -6,7 +6,6 @@ from robust_tickets.report.read import complete_seeds, evaluated_images
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_object
 
-_FIX = "remove it and evaluate again"
 
 
 def warnings_note(run: RunDirectory) -> str:

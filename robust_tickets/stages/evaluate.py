@@ -22,7 +22,7 @@ from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.plots import robustness_curve
 from robust_tickets.runs import files, locks
 from robust_tickets.runs.directory import ArmDirectory
-from robust_tickets.stages.attacked_images import AttackedImages
+from robust_tickets.stages.adversarial_images import AdversarialImages
 from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.evaluation_run import EvaluationRun, LoadedNet
 from robust_tickets.stages.experiment import Experiment
@@ -54,9 +54,9 @@ def evaluate(file: Path, experiment: Experiment, machine: Machine) -> Path:
     folder = ArmDirectory(file.parent)
     rows = robustness_csv.read_rows(folder.robustness)
     n = recipe.evaluate.images or experiment.spec(machine).test_images
-    wanted = {"checkpoint": file.stem, "split": "test", "n": n, "seed": 0, "source": ""}
-    wanted |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
-    for column, value in wanted.items():
+    key = {"checkpoint": file.stem, "split": "test", "n": n, "seed": 0, "source": ""}
+    key |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
+    for column, value in key.items():
         rows = rows[rows[column] == value]
     if set(TABLE_ATTACKS) <= set(rows.attack) and table_reports(file, recipe.threat, n):
         return folder.robustness
@@ -91,8 +91,8 @@ def evaluate_file(
     """
     target = request.load_target(file.resolve(), machine, make)  # a link stands for the file that it names
     source = request.load_source(target.checkpoint, machine)
-    recorded = target.checkpoint.resolved_recipe()
-    recipes = request.recipes(recorded)
+    training = target.checkpoint.resolved_recipe()
+    recipes = request.recipes(training)
     experiment = Experiment(recipes[0], images=dataset)
     spec = experiment.spec(machine)
     _check_fits(target, spec, recipes[0], "leave out --data.name, or name a set of its shape and classes")
@@ -101,10 +101,12 @@ def evaluate_file(
     request.check_classes(recipes[0], spec)
     machine.prepare(recipes[0].compute)
     several = len(recipes) > 1
-    album = None if request.save_images is None else AttackedImages(request.save_images, apart=several)
+    album = None if request.save_images is None else AdversarialImages(request.save_images, apart=several)
     ledger = Ledger("evaluate", clock_for(machine.device), jobs=machine.jobs)
     # at the eps of the training, if that is among them: a curve's ends say little
-    checked = next((recipe for recipe in recipes if recipe.threat.eps == recorded.threat.eps), recipes[0])
+    sanity_recipe = next(
+        (recipe for recipe in recipes if recipe.threat.eps == training.threat.eps), recipes[0]
+    )
     with ledger.measure(), ledger.phase("load"):
         dataset = experiment.load(machine)
     folder = _folder(target, dataset, request.runs)
@@ -112,11 +114,11 @@ def evaluate_file(
         net = LoadedNet.of(target, recipes[0], machine)
         source_net = None if source is None else LoadedNet.of(source, recipes[0], machine)
         run = EvaluationRun(request, machine, net, source_net, dataset, folder, ledger, album)
-        run.saved_report(checked)  # a damaged one is refused before any attack
+        run.saved_report(sanity_recipe)  # a damaged one is refused before any attack
         results = {str(recipe.threat.eps): run.run_attacks(recipe) for recipe in recipes}
         rows = pd.concat([table for table, _ in results.values()])
         on_rows(rows)
-        sanity = run.check_sanity(checked)
+        sanity = run.check_sanity(sanity_recipe)
         if source is None:  # on another network's images, weaker attacks may well transfer better
             sanity = sanity.merge(_compare_attacks({eps: rows for eps, (_, rows) in results.items()}))
         ledger.settle()

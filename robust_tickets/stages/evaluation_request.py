@@ -75,25 +75,27 @@ class EvaluationRequest:
         checkpoint = description.checkpoint(self.source, images, self.split, machine)
         return NetFile(self.source, checkpoint, description.make)
 
-    def recipes(self, recorded: Recipe) -> list[Recipe]:
+    def recipes(self, training: Recipe) -> list[Recipe]:
         """The checkpoint's recipe on the images of the request, at each eps, from the smallest on.
+
+        training: the recipe that the checkpoint was trained by.
 
         Raises InputError for a request that makes no sense, before any image is read.
         """
-        if self.norm not in (None, recorded.threat.norm) and not self.eps:
+        if self.norm not in (None, training.threat.norm) and not self.eps:
             raise InputError(
-                f"the checkpoint's eps, {recorded.threat.eps}, is for {recorded.threat.norm}: give one for "
+                f"the checkpoint's eps, {training.threat.eps}, is for {training.threat.norm}: give one for "
                 f"{self.norm} by --eps"
             )
-        data = self.images.data(recorded.data, self.split)
+        data = self.images.data(training.data, self.split)
         by_value: dict[float, Eps] = {}
-        for eps in self.eps or (recorded.threat.eps,):
+        for eps in self.eps or (training.threat.eps,):
             by_value.setdefault(eps.value, eps)  # 0.5 and 1/2 are one point of the curve
-        if recorded.threat.eps.value in by_value:  # as the training spells it, so that its rows match
-            by_value[recorded.threat.eps.value] = recorded.threat.eps
-        norm = self.norm or recorded.threat.norm
+        if training.threat.eps.value in by_value:  # in the spelling of the training, so that its rows match
+            by_value[training.threat.eps.value] = training.threat.eps
+        norm = self.norm or training.threat.norm
         recipes = [
-            replace(recorded, data=data, threat=Threat(eps, norm)) for _, eps in sorted(by_value.items())
+            replace(training, data=data, threat=Threat(eps, norm)) for _, eps in sorted(by_value.items())
         ]
         for recipe in recipes:
             check(recipe)

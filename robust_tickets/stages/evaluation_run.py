@@ -30,7 +30,7 @@ from robust_tickets.models.placement import place_net
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import ArmDirectory
-from robust_tickets.stages.attacked_images import AttackedImages
+from robust_tickets.stages.adversarial_images import AdversarialImages
 from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.experiment import threat_model
 from robust_tickets.stages.load_checkpoint import NetFile
@@ -79,7 +79,7 @@ class EvaluationRun:
     dataset: Dataset
     folder: ArmDirectory
     ledger: Ledger
-    album: AttackedImages | None = None
+    album: AdversarialImages | None = None
     split: Split = field(init=False)
 
     def __post_init__(self) -> None:

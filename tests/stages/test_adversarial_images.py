@@ -10,11 +10,11 @@ from PIL import Image
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Split
-from robust_tickets.stages.attacked_images import AttackedImages
+from robust_tickets.stages.adversarial_images import AdversarialImages
 
 
 def filled(folder):
-    album = AttackedImages(folder)
+    album = AdversarialImages(folder)
     images = torch.rand(3, 3, 4, 4)
     split = Split((images * 255).to(torch.uint8), torch.arange(3), torch.arange(3) + 7)
     album.at("8/255")("pgd-20", split, images, torch.tensor([True, False, True]))
@@ -23,7 +23,7 @@ def filled(folder):
 
 def test_images_come_as_arrays_and_pictures(tmp_path):
     album, images = filled(tmp_path / "album")
-    assert album.write() == f"3 attacked images are in {tmp_path / 'album'}"
+    assert album.write() == f"3 adversarial images are in {tmp_path / 'album'}"
     with np.load(tmp_path / "album" / "pgd-20.npz") as arrays:
         np.testing.assert_array_equal(arrays["images"], images.numpy())
     assert len(list((tmp_path / "album" / "pgd-20").iterdir())) == 3

@@ -1,4 +1,4 @@
-"""Attacked images on disk: exact ones for programs, pictures for people."""
+"""Adversarial images on disk: exact ones for programs, pictures for people."""
 
 import io
 import re
@@ -19,13 +19,14 @@ from robust_tickets.evaluation.evaluate import OnImages
 from robust_tickets.runs import files
 
 
-class AttackedImages:
-    """The images that attacks made in one evaluation, to be written under a folder.
+class AdversarialImages:
+    """Collects the adversarial images of one evaluation, and writes them under a folder.
 
-    apart: in a folder for each eps.
+    folder: an empty one, or one that is made.
+    apart: whether each eps has a folder of its own.
 
-    Samples that were wrong without an attack were not attacked, and have none. Raises InputError for a folder
-    that cannot be made.
+    Samples that are wrong without an attack are not attacked, and have no image. Raises InputError for a
+    folder that cannot be made or is not empty.
     """
 
     def __init__(self, folder: Path, *, apart: bool = False) -> None:
@@ -43,21 +44,21 @@ class AttackedImages:
         self._parts: dict[Path, list[tuple[Split, Tensor, Tensor]]] = {}
 
     def at(self, eps: str) -> OnImages:
-        """What takes the images of attacks at that eps: float (N, C, H, W) in [0, 1], and which broke."""
-        below = f"eps-{_plain(eps)}" if self._apart else "."
-        return partial(self._add, self._unfinished / below)
+        """The function that receives the images of attacks at that eps (see `OnImages`)."""
+        subfolder = f"eps-{_plain(eps)}" if self._apart else "."
+        return partial(self._add, self._unfinished / subfolder)
 
     def _add(self, folder: Path, attack: str, samples: Split, images: Tensor, broken: Tensor) -> None:
         self._parts.setdefault(folder / _plain(attack), []).append((samples.to("cpu"), images, broken))
 
     def write(self) -> str:
-        """Write each attack's images, all of them or none; gives a line that says so.
+        """Write each attack's images, all of them or none, and return a line for people.
 
         `<attack>.npz` holds images float32 (N, C, H, W), originals uint8, labels, ids and broken;
         `<attack>/<id>-label-<k>[-broken].png` are for the eye: rounding to 8 bits may undo an attack. Raises
         InputError where they cannot be written.
         """
-        shutil.rmtree(self._unfinished, ignore_errors=True)  # what a dead process left
+        shutil.rmtree(self._unfinished, ignore_errors=True)  # left by a process that was killed
         try:
             count = self._write()
             self._folder.rmdir()  # it is empty
@@ -66,7 +67,7 @@ class AttackedImages:
             raise files.write_error(self._folder, error) from None
         finally:
             shutil.rmtree(self._unfinished, ignore_errors=True)
-        return f"{count:,} attacked images are in {self._folder}"
+        return f"{count:,} adversarial images are in {self._folder}"
 
     def _write(self) -> int:
         count = 0
@@ -92,7 +93,7 @@ class AttackedImages:
 
 
 def _plain(words: str) -> str:
-    """A name for files: letters, digits, dots, underscores and hyphens, cut where it is long."""
+    """A file name of letters, digits, dots, underscores and hyphens, cut where it is long."""
     name = re.sub(r"[^\w.]+", "-", words).strip("-.")
     return name if len(name) <= 100 else f"{name[:80]}-{sha256(words.encode()).hexdigest()[:8]}"
 
