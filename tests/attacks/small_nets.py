@@ -1,4 +1,4 @@
-"""A small net that attacks break on some images and not on others, and a net that counts who passes."""
+"""A small network that attacks break on some images and not on others, and one that counts its passes."""
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ def conv_net(height: int, width: int, classes: int) -> nn.Module:
 
 
 def labelled(net: nn.Module, n: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Random images with the labels that the net gives them."""
+    """Random images with the labels that the network gives them."""
     generator = torch.Generator().manual_seed(7)
     images = torch.rand(n, 3, height, width, generator=generator, dtype=torch.float64)
     with torch.no_grad():
@@ -22,7 +22,7 @@ def labelled(net: nn.Module, n: int, height: int, width: int) -> tuple[Tensor, T
 
 
 class Counted(nn.Module):
-    """Counts the samples that go forward through a net and those whose gradient comes back; notes sizes."""
+    """Counts the samples that go forward through a network and back, and lists the sizes of its batches."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A small net, images on which Square breaks some samples, and a net that keeps what it is asked."""
+"""A small network, images on which Square breaks some samples, and a network that keeps its queries."""
 
 import torch
 from small_nets import conv_net
@@ -13,29 +13,29 @@ QUERIES = 40
 
 
 class Watched(nn.Module):
-    """Keeps all images that are asked, counts them, and has no gradients."""
+    """Keeps the images of all queries, counts them, and has no gradients."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
-        self.asked: list[Tensor] = []
+        self.queries: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        self.asked.append(images)
+        self.queries.append(images)
         return self.net(images.detach()).detach()
 
     @property
     def forwards(self) -> int:
-        return sum(len(images) for images in self.asked)
+        return sum(len(images) for images in self.queries)
 
 
-def made_net() -> nn.Module:
+def square_net() -> nn.Module:
     """A convolution and a linear layer in float64."""
     return conv_net(*SHAPE[1:], 5)
 
 
-def made_batch(net: nn.Module) -> tuple[Tensor, Tensor]:
-    """Images up to the edges of the box; labels are what the net says, so that some break and some do not."""
+def square_batch(net: nn.Module) -> tuple[Tensor, Tensor]:
+    """Images up to the edges of the box; labels are the network's own, so that some break and some do not."""
     generator = torch.Generator().manual_seed(7)
     images = (torch.rand(N, *SHAPE, generator=generator, dtype=torch.float64) * 1.4 - 0.2).clamp(0, 1)
     with torch.no_grad():
@@ -48,8 +48,8 @@ def losses(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def queried(attack: Square, net: nn.Module, batch: tuple[Tensor, Tensor], **settings) -> tuple:
-    """All that was asked in a run without stops, its losses, both by query, and the run's result."""
+    """The images and losses of a run without stops, by query, and its result."""
     watched = Watched(net)
     result = attack.run(watched, *batch, **settings)
-    values = torch.stack([losses(net, images, batch[1]) for images in watched.asked])
-    return torch.stack(watched.asked), values, result
+    values = torch.stack([losses(net, images, batch[1]) for images in watched.queries])
+    return torch.stack(watched.queries), values, result

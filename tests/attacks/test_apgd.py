@@ -1,4 +1,4 @@
-"""Laws of Auto-PGD: the published algorithm, its passes, shrinking, independence of the batch."""
+"""Auto-PGD: the published algorithm, its passes, shrinking, independence of the batch."""
 
 import pytest
 import torch
@@ -120,7 +120,7 @@ def test_shrinking_changes_the_work_and_not_the_verdict(name, threat, net, batch
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_sample_does_not_feel_its_batch(name, threat, net, batch):
+def test_a_sample_does_not_depend_on_its_batch(name, threat, net, batch):
     images, labels = batch
     attack, ids = ATTACKS[name](threat), torch.arange(N) + 2**33
     whole = attack.run(net, images, labels, sample_ids=ids, seed=9)
@@ -146,15 +146,15 @@ def test_targets_are_the_wrong_classes_of_the_largest_logits(threat, net, batch)
     images, labels = batch
     order = net(images).argsort(1, descending=True)
     for rank in (1, 2):
-        found = APGDTargeted(threat, steps=15, targets=rank).run(net, images, labels, seed=1)
-        reached = targeted_dlr(net(found.images), labels, order[:, rank])
+        result = APGDTargeted(threat, steps=15, targets=rank).run(net, images, labels, seed=1)
+        reached = targeted_dlr(net(result.images), labels, order[:, rank])
         assert (reached > targeted_dlr(net(images), labels, order[:, rank])).double().mean() > 0.5
 
 
-def test_the_first_target_is_given_its_own_start(threat, net, batch):
+def test_a_start_replaces_that_of_the_first_target(threat, net, batch):
     attack = APGDTargeted(threat, steps=1, targets=1)
-    given = attack.run(net, *batch, start=batch[0])
-    assert not torch.equal(given.images, attack.run(net, *batch).images)
+    from_image = attack.run(net, *batch, start=batch[0])
+    assert not torch.equal(from_image.images, attack.run(net, *batch).images)
 
 
 def test_apgd_is_at_least_as_strong_as_pgd_of_as_many_steps(threat, net, batch):

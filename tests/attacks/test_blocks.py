@@ -1,4 +1,4 @@
-"""Laws of asking a net in blocks: same answers, few sizes, every pass counted."""
+"""A network run in blocks: the same results, few sizes, every pass counted."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ N, SHAPE = 37, (3, 6, 6)
 
 
 class Watched(nn.Module):
-    """Notes how many images each pass has, and their memory format."""
+    """Lists how many images each pass has, and their memory format."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def test_logits_losses_and_gradients_are_those_of_one_block(size, net, images, l
 
 
 @pytest.mark.parametrize("size", [1, 8, 16, 40, 100])
-def test_only_the_size_and_its_halves_are_met(size, net, images, labels):
+def test_only_the_size_and_its_halves_occur(size, net, images, labels):
     blocks = Blocks(net, size)
     for n in range(1, N + 1):
         blocks.gradient(images[:n], cross_entropy, labels[:n])
@@ -88,7 +88,7 @@ def test_the_memory_format_stays(net, images):
 
 
 @pytest.mark.parametrize("stop", [False, True])
-def test_the_verdicts_do_not_hang_on_the_blocks(stop, net, images, labels):
+def test_the_verdicts_do_not_depend_on_the_blocks(stop, net, images, labels):
     attack = PGD(ThreatModel("Linf", 0.03), steps=5, restarts=2)
     whole = attack.run(net, images, labels)
     for size in (1, 8, 16, 64):
@@ -111,7 +111,7 @@ def test_a_block_must_hold_something(net, images, labels):
         FGSM(ThreatModel("Linf", 0.1)).run(net, images, labels, block=0)
 
 
-def test_all_blocks_are_looked_at(images, labels):
+def test_the_logits_of_all_blocks_are_checked(images, labels):
     def late(images: Tensor) -> Tensor:
         logits = images.flatten(1)[:, :5].clone()
         logits[images.flatten(1)[:, 0] == lowest] = float("nan")

@@ -1,4 +1,4 @@
-"""Whatever an attack is built or called with, it works or says in words what it wanted."""
+"""Whatever an attack is built or called with, it works or says what it expects."""
 
 import re
 from functools import partial
@@ -104,20 +104,20 @@ CALLED = {
 def test_calls_that_make_no_sense_are_refused(case, attack, net, batch):
     arguments, message = CALLED[case]
     images, labels = batch[0], batch[1] * (case != "one class")
-    given = {"net": net, "images": images, "labels": labels} | arguments
+    call = {"net": net, "images": images, "labels": labels} | arguments
     with pytest.raises(ValueError, match=re.escape(message)):
-        attack.run(**given)
+        attack.run(**call)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
-def test_images_of_another_type_than_the_net_are_said(dtype, net, batch):
+def test_images_of_another_type_than_the_network_are_refused(dtype, net, batch):
     with pytest.raises(
         InputError, match=r"the network computes in torch.float32 and the images are torch.float"
     ):
         PGD(T, steps=2).run(net, batch[0].to(dtype), batch[1])
 
 
-def test_a_fault_of_the_net_s_own_stays_its_own(batch):
+def test_an_error_of_the_network_stays_its_own(batch):
     def broken(images: Tensor) -> Tensor:
         raise RuntimeError("out of paper")
 
@@ -141,15 +141,15 @@ def test_numbers_of_numpy_are_numbers(net, batch):
 
 
 @pytest.mark.parametrize("attack", [PGD(T, steps=2), APGD(T, steps=3), TorchAttack(T, "BIM", steps=2)])
-def test_inside_the_caller_s_inference_mode_nothing_is_different(attack, net, batch):
+def test_the_caller_s_inference_mode_changes_nothing(attack, net, batch):
     expected = attack.run(net, *batch)
     with torch.inference_mode():
-        found = attack.run(net, batch[0].clone(), batch[1].clone())
-    assert torch.equal(found.images, expected.images)
-    assert torch.equal(found.broken, expected.broken)
+        result = attack.run(net, batch[0].clone(), batch[1].clone())
+    assert torch.equal(result.images, expected.images)
+    assert torch.equal(result.broken, expected.broken)
 
 
-def test_attacks_of_one_class_keep_apart_in_an_ensemble(net, batch):
+def test_attacks_of_one_class_are_told_apart_in_an_ensemble(net, batch):
     ensemble = Ensemble([PGD(T, steps=2), PGD(T, steps=7), FGSM(T), PGD(T, steps=1)])
     assert ensemble.names == ("PGD", "PGD-2", "FGSM", "PGD-3")
     assert [settings["steps"] for settings in ensemble.settings.values() if "steps" in settings] == [2, 7, 1]

@@ -1,93 +1,38 @@
-"""What every attack promises about the caller's net, and which nets it refuses."""
+"""Every attack leaves the network, its inputs and the generators as they were."""
 
 import copy
 from collections.abc import Iterator
 
 import pytest
 import torch
+from contract_case import (
+    ATTACKS,
+    BLACK_BOXES,
+    CLASSES,
+    THREAT,
+    WITHOUT_START,
+    Net,
+    contract_batch,
+    contract_net,
+)
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attacks import (
-    APGD,
-    FGSM,
-    PGD,
-    APGDTargeted,
-    Ensemble,
-    InputError,
-    Square,
-    ThreatModel,
-    TorchAttack,
-    eval_mode,
-)
-
-CLASSES = 4
-THREAT = ThreatModel("Linf", 0.1)
-L2 = ThreatModel("L2", 0.6)
-ATTACKS = {
-    "fgsm": FGSM(THREAT),
-    "pgd": PGD(THREAT, steps=3),
-    "pgd with restarts": PGD(THREAT, steps=2, restarts=2),
-    "fgm in L2": FGSM(L2),
-    "pgd in L2": PGD(L2, steps=3, restarts=2),
-    "apgd": APGD(THREAT, steps=3, restarts=2),
-    "apgd in L2": APGD(L2, steps=3, loss="dlr"),
-    "targeted apgd": APGDTargeted(THREAT, steps=2, targets=2),
-    "square": Square(THREAT, queries=4, restarts=2),
-    "square in L2": Square(L2, queries=4),
-    "ensemble": Ensemble([FGSM(THREAT), Square(THREAT, queries=3), APGD(THREAT, steps=2)]),
-    "fgsm of torchattacks": TorchAttack(THREAT, "FGSM"),
-    "pgd of torchattacks": TorchAttack(THREAT, "PGD", steps=3),
-}
-BLACK_BOXES = ("square", "square in L2")
-WITHOUT_START = ("fgsm of torchattacks", "pgd of torchattacks")
-
-
-class Net(nn.Module):
-    """Two convolutions with BatchNorm, one of them frozen; can be made to raise at its n-th pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)
-        self.conv2, self.bn2 = nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)
-        self.dropout, self.linear = nn.Dropout(0.5), nn.Linear(6, CLASSES)
-        self.raise_at = -1
-        self.passes = 0
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = self.bn1(self.conv1(images)).relu()
-        if self.passes == self.raise_at:
-            raise RuntimeError("the net broke down")
-        self.passes += 1
-        x = self.bn2(self.conv2(x)).relu()
-        return self.linear(self.dropout(x.mean((2, 3))))
+from attacks import PGD, InputError, eval_mode
 
 
 @pytest.fixture
 def batch() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return torch.rand(5, 3, 6, 6, generator=generator), torch.tensor([0, 1, 2, 3, 0])
+    return contract_batch()
 
 
 @pytest.fixture
 def net(batch) -> Net:
-    """In training, with real statistics and gradients; bn2 frozen in eval mode, some parameters frozen."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = Net()
-        for _ in range(3):
-            net.zero_grad(set_to_none=True)
-            net(batch[0]).square().sum().backward()
-    net.bn2.eval()
-    for frozen in (net.conv1.weight, net.bn2.bias):
-        frozen.requires_grad_(False)
-    net.conv2.bias.grad = None
-    net.passes = 0
-    return net
+    return contract_net(batch)
 
 
 def right(net: Net, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The images with labels that the net gives them, so that no attack is done at its first look."""
+    """The images with the network's own labels, so that no attack ends at its first look."""
     with eval_mode(net), torch.no_grad():
         labels = net(batch[0]).argmax(1)
     net.passes = 0
@@ -95,7 +40,7 @@ def right(net: Net, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def state(net: nn.Module) -> dict[str, object]:
-    """All that an attack must leave alone, copied."""
+    """A copy of all that an attack must leave alone."""
     return {
         "modes": {name: module.training for name, module in net.named_modules()},
         "trainable": {name: p.requires_grad for name, p in net.named_parameters()},
@@ -119,7 +64,7 @@ def assert_same_state(net: nn.Module, before: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_the_net_is_left_as_it_was(name, net, batch):
+def test_the_network_is_left_as_it_was(name, net, batch):
     before = state(net)
     assert before["modes"]["bn1"] is True
     assert before["modes"]["bn2"] is False
@@ -131,7 +76,7 @@ def test_the_net_is_left_as_it_was(name, net, batch):
 
 @pytest.mark.parametrize("raise_at", [0, 1])
 @pytest.mark.parametrize("name", ATTACKS)
-def test_the_net_is_left_as_it_was_when_it_raises(name, raise_at, net, batch):
+def test_the_network_is_left_as_it_was_when_it_raises(name, raise_at, net, batch):
     before = state(net)
     net.raise_at = raise_at
     with pytest.raises(RuntimeError, match="the net broke down"):
@@ -140,7 +85,7 @@ def test_the_net_is_left_as_it_was_when_it_raises(name, raise_at, net, batch):
     assert_same_state(net, before)
 
 
-def test_the_net_is_left_as_it_was_when_the_labels_are_refused(net, batch):
+def test_the_network_is_left_as_it_was_when_the_labels_are_refused(net, batch):
     before = state(net)
     with pytest.raises(InputError):
         PGD(THREAT).run(net, batch[0], batch[1] + CLASSES)
@@ -179,7 +124,7 @@ def test_no_parameter_gradient_is_computed(name, wrapped, net, batch):
 
 
 class WeightGradients(TorchDispatchMode):
-    """Notes for each convolution that is differentiated whether its weight's gradient was computed."""
+    """Lists for each convolution that is differentiated whether its weight's gradient was computed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,7 +148,7 @@ def test_a_backward_goes_to_the_input_alone(name, wrapped, net, batch):
     assert not any(seen.computed)
 
 
-def test_inspected_restores_modes_and_gradients_on_errors_too(net):
+def test_eval_mode_restores_modes_and_gradients_on_errors_too(net):
     before = state(net)
 
     def fail_inside() -> None:
@@ -218,7 +163,7 @@ def test_inspected_restores_modes_and_gradients_on_errors_too(net):
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_buffers_that_a_net_changes_in_eval_mode_are_put_back(in_place, batch):
+def test_buffers_that_a_network_changes_in_eval_mode_are_put_back(in_place, batch):
     class Counting(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -287,56 +232,3 @@ def test_the_global_generator_is_neither_read_nor_moved(name, net, batch):
     assert torch.equal(ATTACKS[name](net, *batch), first)
     torch.manual_seed(0)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_half_precision_logits_are_fine(name, net, batch):  # what a net with autocast inside gives
-    net.eval()
-    attack = ATTACKS[name]
-    result = attack.run(lambda x: net(x).bfloat16(), *batch)
-    assert result.images.dtype == batch[0].dtype
-    assert attack.threat.allows(result.images, batch[0]).all()
-
-
-@pytest.mark.parametrize("label", [0, 1])
-@pytest.mark.parametrize("name", ATTACKS)
-def test_logits_that_are_nan_are_refused_and_never_robust(name, label, net, batch):
-    labels = torch.full_like(batch[1], label)
-
-    def broken(images: Tensor) -> Tensor:
-        return net(images) * float("nan")
-
-    message = r"NaN logits for (5 of 5|1 of 1) images: its weights are damaged"
-    with pytest.raises(InputError, match=message):
-        ATTACKS[name].run(broken, batch[0], labels)
-    assert ATTACKS[name].run(broken, batch[0], labels, check=False).broken.all()
-
-
-@pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: torch.zeros_like(z).requires_grad_()])
-@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in BLACK_BOXES])
-def test_a_net_without_gradients_is_refused_in_words(name, cut, net, batch):
-    with pytest.raises(
-        InputError, match=r"the network has no gradient to its images.*black-box attack, square"
-    ):
-        ATTACKS[name].run(lambda x: cut(net(x)), *batch)
-
-
-def test_a_net_that_computes_outside_torch_is_refused_in_words(net, batch):
-    with pytest.raises(
-        InputError, match=r"the network has no gradient to its images.*black-box attack, square"
-    ):
-        PGD(THREAT, steps=2).run(lambda x: net(torch.from_numpy(x.numpy().copy())), *batch)
-
-
-@pytest.mark.parametrize("name", BLACK_BOXES)
-def test_a_black_box_needs_no_gradients(name, net, batch):
-    net.eval()
-    result = ATTACKS[name].run(lambda x: net(x).detach(), *batch)
-    assert result.backwards == 0
-    assert torch.equal(result.images, ATTACKS[name](net, *batch))
-
-
-@pytest.mark.parametrize("name", WITHOUT_START)
-def test_a_start_that_an_attack_cannot_take_is_refused(name, net, batch):
-    with pytest.raises(InputError, match="has a start of its own: leave out start"):
-        ATTACKS[name].run(net, *batch, start=batch[0])

@@ -1,4 +1,4 @@
-"""Laws of the ensemble: the union of its members, each asked about what still stands alone."""
+"""Laws of the ensemble: the union of its members, each run on the samples that are still robust."""
 
 import copy
 
@@ -39,14 +39,14 @@ def net() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def batch(net) -> tuple[Tensor, Tensor]:
-    """Labels are what the net says, but for the first three, which it gets wrong."""
+    """Labels are the network's own, but for the first three, which it gets wrong."""
     images, labels = labelled(net, N, *SHAPE[1:])
     labels[:3] = (labels[:3] + 1) % K
     return images, labels
 
 
 def members(threat: ThreatModel) -> list[Attack]:
-    """Weak ones first; the later ones break more, and not the same."""
+    """Weak ones first; the later ones break more, and others."""
     return [
         Square(threat, queries=2),
         PGD(threat, steps=1, rel_step=0.5),
@@ -56,11 +56,11 @@ def members(threat: ThreatModel) -> list[Attack]:
 
 
 def own(threat: ThreatModel, net: nn.Module, batch: tuple[Tensor, Tensor], **more: object) -> Tensor:
-    """What each member breaks by itself, on all samples and to its end: bool (members, N)."""
+    """The samples that each member breaks by itself, run to its end: bool (members, N)."""
     return torch.stack([attack.run(net, *batch, **more).broken for attack in members(threat)])
 
 
-def test_what_an_ensemble_breaks_is_what_its_members_break_together(threat, net, batch):
+def test_an_ensemble_breaks_the_union_of_its_members(threat, net, batch):
     alone = own(threat, net, batch, seed=3)
     assert len({int(broken.sum()) for broken in alone}) > 2  # the members differ
     result = Ensemble(members(threat)).run(net, *batch, seed=3)
@@ -68,14 +68,14 @@ def test_what_an_ensemble_breaks_is_what_its_members_break_together(threat, net,
     assert torch.equal(result.broken, alone.any(0))
 
 
-def test_by_names_the_first_member_that_breaks_a_sample(threat, net, batch):
+def test_broken_by_is_the_first_member_that_breaks_a_sample(threat, net, batch):
     alone = own(threat, net, batch, seed=3)
     first = torch.where(alone.any(0), alone.int().argmax(0), -1)
     assert len(first.unique()) > 2
     assert torch.equal(Ensemble(members(threat)).run(net, *batch, seed=3).broken_by, first)
 
 
-def test_the_order_of_the_members_changes_who_breaks_and_not_what(threat, net, batch):
+def test_the_order_of_the_members_changes_no_verdict(threat, net, batch):
     there = Ensemble(members(threat)).run(net, *batch, seed=3)
     back = Ensemble(members(threat)[::-1]).run(net, *batch, seed=3)
     assert torch.equal(there.broken, back.broken)
@@ -148,7 +148,7 @@ def test_passes_are_the_nets_and_fewer_than_those_of_the_members_apart(threat, n
     assert result.backwards < sum(r.backwards for r in apart)
 
 
-def test_a_sample_that_stands_under_one_member_pays_for_all(threat, net, batch):
+def test_a_robust_sample_pays_for_all_members(threat, net, batch):
     images, labels = batch
     safe = [ThreatModel(threat.norm, 1e-9)] * 2
     attack = Ensemble([PGD(safe[0], steps=3), PGD(safe[1], steps=5, restarts=2)])
@@ -184,7 +184,7 @@ def test_stopping_changes_nothing_and_without_a_verdict_there_is_none(threat, ne
     assert unjudged.broken is None
 
 
-def test_a_given_start_is_that_of_every_member(threat, net, batch):
+def test_a_start_is_that_of_every_member(threat, net, batch):
     images, labels = batch
     start = threat.project(images.flip(0), images)
     for first, second in ((FGSM(threat), PGD(threat, steps=2)), (Square(threat, queries=3), FGSM(threat))):
@@ -203,12 +203,12 @@ def test_an_ensemble_of_ensembles_is_one(threat, net, batch):
     assert (deep.forwards, deep.backwards) == (flat.forwards, flat.backwards)
 
 
-def test_foreign_attacks_are_members_too(net, batch):
+def test_third_party_attacks_are_members_too(net, batch):
     images, labels = batch[0].float(), batch[1]
     threat, net32 = ThreatModel("Linf", 0.02), copy.deepcopy(net).float()
-    foreign = TorchAttack(threat, "CW", c=1, steps=5, lr=0.2)
-    alone = foreign.run(net32, images, labels)
-    result = Ensemble([foreign, PGD(threat, steps=3)], names=("cw", "pgd")).run(net32, images, labels)
+    third_party = TorchAttack(threat, "CW", c=1, steps=5, lr=0.2)
+    alone = third_party.run(net32, images, labels)
+    result = Ensemble([third_party, PGD(threat, steps=3)], names=("cw", "pgd")).run(net32, images, labels)
     assert result.outside == alone.outside > 0
     assert torch.equal(result.broken_by == 0, alone.broken)
 
@@ -229,7 +229,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_what_is_no_ensemble_is_refused_in_words(case):
+def test_ensembles_that_make_no_sense_are_refused(case):
     arguments, message = MISTAKES[case]
     with pytest.raises(ValueError, match=message):
         Ensemble(*arguments)
@@ -251,8 +251,8 @@ def test_autoattack_is_the_standard_set(threat):
     assert attack.settings["apgd-ce"] == {"steps": 100, "loss": "ce", "restarts": 1, "rho": 0.75}
     assert attack.settings["apgd-t"] == {"steps": 100, "targets": 9, "rho": 0.75}
     fab = attack.settings["fab-t"]
-    given = {"name": "FAB", "steps": 100, "multi_targeted": True, "n_restarts": 1, "n_classes": 10}
-    assert given.items() <= fab.items()
+    arguments = {"name": "FAB", "steps": 100, "multi_targeted": True, "n_restarts": 1, "n_classes": 10}
+    assert arguments.items() <= fab.items()
     assert attack.settings["square"] == {"queries": 5000, "p": 0.8, "restarts": 1}
 
 

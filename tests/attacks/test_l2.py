@@ -1,4 +1,4 @@
-"""Laws of the L2 threat alone: its ball, its random start, its step."""
+"""The L2 threat: its ball, its random start, its step."""
 
 import math
 
@@ -18,7 +18,7 @@ TYPES = [torch.float32, torch.float64]
 
 
 def gray(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Images so far from the edges that no clip to the box is felt."""
+    """Images so far from the edges that no clip to the box has an effect."""
     return torch.full((n, *SHAPE), 0.5, dtype=dtype)
 
 
@@ -42,7 +42,7 @@ def test_projection_scales_to_eps_and_then_clips():
     torch.testing.assert_close(lengths(THREAT.project(c, gray(20)) - 0.5), torch.full((20,), EPS).double())
 
 
-def test_projection_keeps_the_direction_and_what_is_short():
+def test_projection_keeps_the_direction_and_short_perturbations():
     shift = normal(20) * torch.linspace(0, 0.2, 20).reshape(-1, 1, 1, 1)
     points = THREAT.project(gray(20) + shift, gray(20))
     cosine = torch.cosine_similarity((points - 0.5).flatten(1)[1:], shift.flatten(1)[1:])
@@ -58,7 +58,7 @@ def test_no_perturbation_stays_none(dtype):
     assert torch.equal(THREAT.project(images, images), images)
 
 
-def test_allowed_is_judged_by_length_and_not_by_pixel():
+def test_length_decides_and_not_pixels():
     direction = normal(1) / lengths(normal(1)).reshape(-1, 1, 1, 1)
     factors = torch.tensor([0.0, 0.5, 1.0, 1.001, 2.0], dtype=torch.float64)
     points = gray(5) + EPS * factors.reshape(-1, 1, 1, 1) * direction
@@ -127,7 +127,7 @@ def test_a_gradient_that_is_zero_or_no_number_moves_nothing(slope, norm):
 
 
 def test_fgm_is_one_step_of_eps_along_the_gradient():
-    """On a linear net it is the strongest attack of the ball: the margin falls by eps times the slope."""
+    """On a linear network it is the strongest attack of the ball: the margin falls by eps times the slope."""
     slopes, labels = normal(6), torch.ones(6, dtype=torch.int64)
     adversarial = FGSM(THREAT)(linear(slopes), gray(6), labels)
     unit = slopes / lengths(slopes).reshape(-1, 1, 1, 1)

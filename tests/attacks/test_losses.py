@@ -1,4 +1,4 @@
-"""What attacks maximise, against the papers' formulas written out one sample at a time."""
+"""The losses of attacks, against the papers' formulas, one sample at a time."""
 
 import pytest
 import torch
@@ -57,7 +57,7 @@ def test_a_loss_is_positive_where_the_sample_is_misclassified(loss, logits, labe
     assert torch.equal(loss(logits, labels) > 0, logits.argmax(1) != labels)
 
 
-def test_dlr_feels_neither_shift_nor_scale(logits, labels):
+def test_dlr_depends_on_neither_shift_nor_scale(logits, labels):
     torch.testing.assert_close(dlr(3 * logits + 5, labels), dlr(logits, labels))
 
 

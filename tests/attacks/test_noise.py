@@ -1,4 +1,4 @@
-"""Laws of the random numbers that belong to a sample."""
+"""Random numbers that belong to a sample."""
 
 import itertools
 

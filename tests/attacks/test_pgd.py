@@ -1,4 +1,4 @@
-"""Laws of PGD: the climb, its passes, early stopping, restarts."""
+"""PGD: the climb, its passes, early stopping, restarts."""
 
 import itertools
 
@@ -18,7 +18,7 @@ N, SHAPE = 24, (3, 5, 5)
 
 @pytest.fixture(params=THREATS)
 def threat(request) -> ThreatModel:
-    """What holds in both norms takes this; what is about the one norm takes THREAT."""
+    """For laws that hold in both norms; those of the one norm take THREAT."""
     return THREATS[request.param]
 
 
@@ -29,7 +29,7 @@ def net() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def batch(net) -> tuple[Tensor, Tensor]:
-    """Images in which an attack breaks some samples and not others: labels are what the net says."""
+    """Images in which an attack breaks some samples and not others: labels are the network's own."""
     return labelled(net, N, *SHAPE[1:])
 
 
@@ -74,17 +74,17 @@ def wrong_anywhere(net: nn.Module, points: list[Tensor], labels: Tensor) -> Tens
 
 
 @pytest.mark.parametrize("steps", [1, 4])
-@pytest.mark.parametrize("begin", ["images", "random", "given"])
-def test_pgd_is_the_published_recursion(steps, begin, threat, net, batch):
+@pytest.mark.parametrize("origin", ["images", "random", "caller"])
+def test_pgd_is_the_published_recursion(steps, origin, threat, net, batch):
     images, labels = batch
-    attack = PGD(threat, steps=steps, step_size=threat.eps / 3, random_start=begin == "random")
-    given = None
+    attack = PGD(threat, steps=steps, step_size=threat.eps / 3, random_start=origin == "random")
+    caller_start = None
     start = images
-    if begin == "random":
+    if origin == "random":
         start = threat.random_start(images, torch.arange(N), seed=5)
-    if begin == "given":
-        given = start = threat.project(images.flip(0), images)
-    result = attack.run(net, images, labels, start=given, seed=5)
+    if origin == "caller":
+        caller_start = start = threat.project(images.flip(0), images)
+    result = attack.run(net, images, labels, start=caller_start, seed=5)
     points = climb(threat, net, images, labels, start, steps, threat.eps / 3)
     torch.testing.assert_close(result.images, points[-1], rtol=0, atol=1e-12)
     assert torch.equal(result.broken, wrong_anywhere(net, points, labels))
@@ -145,14 +145,14 @@ def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, thr
     assert 0 < int(whole.broken.sum()) < N
     assert counted.forwards == short.forwards < 4 * N * restarts
     assert counted.backwards == short.backwards < whole.backwards
-    standing = ~whole.broken
-    torch.testing.assert_close(short.images[standing], whole.images[standing], rtol=0, atol=1e-12)
+    robust = ~whole.broken
+    torch.testing.assert_close(short.images[robust], whole.images[robust], rtol=0, atol=1e-12)
     wrong = net(short.images).argmax(1) != batch[1]
     assert torch.equal(wrong, short.broken)  # a broken sample comes with the image that breaks it
     assert threat.allows(short.images, batch[0]).all()
 
 
-def test_what_is_broken_from_the_start_costs_one_pass(threat, net, batch):
+def test_a_sample_broken_at_the_start_costs_one_pass(threat, net, batch):
     images, labels = batch
     attack = PGD(threat, steps=4, random_start=False)
     result = attack.run(net, images, (labels + 1) % 5, stop_when_broken=True)
@@ -161,7 +161,7 @@ def test_what_is_broken_from_the_start_costs_one_pass(threat, net, batch):
     assert torch.equal(result.images, images)
 
 
-def test_a_sample_does_not_feel_its_batch(threat, net, batch):
+def test_a_sample_does_not_depend_on_its_batch(threat, net, batch):
     images, labels = batch
     attack, ids = PGD(threat, steps=4, restarts=2), torch.arange(N) + 2**34
     whole = attack.run(net, images, labels, sample_ids=ids, seed=9)
@@ -209,16 +209,16 @@ def test_more_restarts_never_break_less(stop, threat, net, batch):
     assert int(broken[-1].sum()) > int(broken[0].sum())
 
 
-def test_a_given_start_replaces_the_first_restart_alone(threat, net, batch):
+def test_a_start_replaces_the_first_restart_alone(threat, net, batch):
     images, labels = batch
     attack = PGD(threat, steps=1, step_size=threat.eps / 8, restarts=2)
-    given = attack.run(net, images, labels, start=images, seed=1)
+    from_image = attack.run(net, images, labels, start=images, seed=1)
     second = threat.random_start(images, torch.arange(N), seed=1, restart=1)
     ends = [climb(threat, net, images, labels, s, 1, threat.eps / 8)[-1] for s in (images, second)]
     best = torch.stack([losses(net, end, labels) for end in ends]).argmax(0)
     assert 0 < int(best.sum()) < N
     expected = torch.stack(ends)[best, torch.arange(N)]
-    torch.testing.assert_close(given.images, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(from_image.images, expected, rtol=0, atol=1e-12)
 
 
 def valley(images: Tensor) -> Tensor:

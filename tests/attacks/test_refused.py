@@ -1,4 +1,4 @@
-"""Images, labels, starts and ids that an attack refuses, each in words."""
+"""Images, labels, starts and ids that every attack refuses."""
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def test_an_eps_that_is_no_number_is_refused_in_words(eps):
         ThreatModel("Linf", eps)
 
 
-def test_an_attack_called_short_checks_its_input_too(net, batch):
+def test_a_short_call_checks_its_input_too(net, batch):
     with pytest.raises(InputError, match="images lie in"):
         PGD(THREAT)(net, batch[0] * 255, batch[1])
 

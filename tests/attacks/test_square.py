@@ -1,11 +1,11 @@
-"""Laws of the Square attack: its search, its queries, what it asks of nets and images."""
+"""Laws of the Square attack: its search, its queries, what it needs of networks and images."""
 
 import itertools
 import math
 
 import pytest
 import torch
-from square_case import QUERIES, THREATS, N, Watched, losses, made_batch, made_net, queried
+from square_case import QUERIES, THREATS, N, Watched, losses, queried, square_batch, square_net
 from torch import Tensor, nn
 
 from attacks import InputError, ThreatModel
@@ -20,22 +20,22 @@ def threat(request) -> ThreatModel:
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    return made_net()
+    return square_net()
 
 
 @pytest.fixture(scope="module")
 def batch(net) -> tuple[Tensor, Tensor]:
-    return made_batch(net)
+    return square_batch(net)
 
 
 # The search
 
 
 @pytest.mark.parametrize("restarts", [1, 3])
-def test_all_that_is_asked_and_returned_lies_in_ball_and_box(restarts, threat, net, batch):
-    asked, _, result = queried(Square(threat, queries=QUERIES, restarts=restarts), net, batch)
-    assert len(asked) == restarts * QUERIES
-    for images in (*asked, result.images):
+def test_queries_and_result_lie_in_ball_and_box(restarts, threat, net, batch):
+    queries, _, result = queried(Square(threat, queries=QUERIES, restarts=restarts), net, batch)
+    assert len(queries) == restarts * QUERIES
+    for images in (*queries, result.images):
         assert threat.allows(images, batch[0]).all()
 
 
@@ -43,9 +43,9 @@ def test_all_that_is_asked_and_returned_lies_in_ball_and_box(restarts, threat, n
 @pytest.mark.parametrize("verdict", [False, True])
 def test_the_best_of_all_queries_is_returned(verdict, restarts, threat, net, batch):
     attack = Square(threat, queries=QUERIES, restarts=restarts)
-    asked, values, result = queried(attack, net, batch, verdict=verdict, seed=3)
+    queries, values, result = queried(attack, net, batch, verdict=verdict, seed=3)
     highest, place = values.max(0)
-    assert torch.equal(result.images, asked[place, torch.arange(N)])
+    assert torch.equal(result.images, queries[place, torch.arange(N)])
     torch.testing.assert_close(losses(net, result.images, batch[1]), highest, rtol=0, atol=1e-12)
     assert len(place.unique()) > 5
     if verdict:
@@ -58,8 +58,8 @@ def test_the_best_of_all_queries_is_returned(verdict, restarts, threat, net, bat
 def test_a_candidate_is_the_best_so_far_changed_within_a_square(net, batch):
     """In Linf: every pixel of the window goes eps away, in a channel all to one side, as the box allows."""
     threat, images = THREATS["Linf"], batch[0]
-    asked, values, _ = queried(Square(threat, queries=QUERIES), net, batch)
-    best, highest = asked[0].clone(), values[0].clone()
+    queries, values, _ = queried(Square(threat, queries=QUERIES), net, batch)
+    best, highest = queries[0].clone(), values[0].clone()
     edges = torch.stack([(images + sign * threat.eps).clamp(0, 1) for sign in (-1, 1)])
     accepted = 0
     for query in range(1, QUERIES):
@@ -68,15 +68,15 @@ def test_a_candidate_is_the_best_so_far_changed_within_a_square(net, batch):
             matches = 0
             for top, left in itertools.product(range(9 - side + 1), range(7 - side + 1)):
                 within = (slice(None), slice(top, top + side), slice(left, left + side))
-                rest = asked[query, i].clone()
+                rest = queries[query, i].clone()
                 rest[within] = best[i][within]
-                to_one_side = (asked[query, i][within] == edges[:, i][:, *within]).flatten(2).all(2).any(0)
+                to_one_side = (queries[query, i][within] == edges[:, i][:, *within]).flatten(2).all(2).any(0)
                 matches += bool(torch.equal(rest, best[i]) and to_one_side.all())
             assert matches >= 1
         better = values[query] > highest
         accepted += int(better.sum())
-        best[better], highest[better] = asked[query][better], values[query][better]
-    assert accepted > 2 * N  # else nothing was said about the search
+        best[better], highest[better] = queries[query][better], values[query][better]
+    assert accepted > 2 * N  # else the test says nothing of the search
 
 
 def test_a_candidate_keeps_the_ball_full_and_all_but_two_windows(net, batch):
@@ -84,17 +84,17 @@ def test_a_candidate_keeps_the_ball_full_and_all_but_two_windows(net, batch):
     threat, images = THREATS["L2"], torch.full_like(batch[0], 0.5)
     with torch.no_grad():
         grey = images, net(images).argmax(1)
-    asked, values, _ = queried(Square(threat, queries=QUERIES), net, grey)
-    lengths = (asked - images).flatten(2).norm(dim=2)
+    queries, values, _ = queried(Square(threat, queries=QUERIES), net, grey)
+    lengths = (queries - images).flatten(2).norm(dim=2)
     torch.testing.assert_close(lengths, torch.full_like(lengths, threat.eps), rtol=1e-12, atol=0)
-    best, highest = asked[0].clone(), values[0].clone()
+    best, highest = queries[0].clone(), values[0].clone()
     for query in range(1, QUERIES):
         side = L2Windows(images, threat.eps).side(window_share(0.8, query))
-        changed = ((asked[query] - best).abs() > 1e-12).any(1)
+        changed = ((queries[query] - best).abs() > 1e-12).any(1)
         assert (changed.flatten(1).sum(1) <= 2 * side**2).all()
         assert changed.flatten(1).any(1).all()
         better = values[query] > highest
-        best[better], highest[better] = asked[query][better], values[query][better]
+        best[better], highest[better] = queries[query][better], values[query][better]
 
 
 @pytest.mark.parametrize("restarts", [1, 2])
@@ -124,8 +124,8 @@ def test_a_longer_search_begins_as_a_shorter_one_in_every_restart(threat, net, b
 
 
 def test_restarts_draw_other_numbers(threat, net, batch):
-    asked, _, _ = queried(Square(threat, queries=2, restarts=3), net, batch)
-    for one, other in itertools.combinations(asked[::2], 2):
+    queries, _, _ = queried(Square(threat, queries=2, restarts=3), net, batch)
+    for one, other in itertools.combinations(queries[::2], 2):
         assert (one != other).flatten(1).any(1).all()
 
 
@@ -148,16 +148,16 @@ def test_reported_passes_are_those_of_the_net(block, stop, verdict, restarts, th
 @pytest.mark.parametrize("restarts", [1, 3])
 def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, threat, net, batch):
     attack = Square(threat, queries=QUERIES, restarts=restarts)
-    asked, values, whole = queried(attack, net, batch, seed=3)
+    queries, values, whole = queried(attack, net, batch, seed=3)
     short = attack.run(net, *batch, seed=3, stop_when_broken=True)
     assert torch.equal(short.broken, whole.broken)
     assert 0 < int(whole.broken.sum()) < N
     wrong = values > 0
-    first = torch.where(wrong.any(0), wrong.int().argmax(0), len(asked) - 1)
+    first = torch.where(wrong.any(0), wrong.int().argmax(0), len(queries) - 1)
     assert short.forwards == int((first + 1).sum()) < whole.forwards
     broken = short.broken
     torch.testing.assert_close(short.images[~broken], whole.images[~broken], rtol=0, atol=1e-12)
-    breaks = asked[first, torch.arange(N)]
+    breaks = queries[first, torch.arange(N)]
     torch.testing.assert_close(short.images[broken], breaks[broken], rtol=0, atol=1e-12)
     assert torch.equal(losses(net, short.images, batch[1]) > 0, broken)
 
@@ -202,18 +202,18 @@ def test_a_seed_decides_all_and_the_global_generator_nothing(threat, net, batch)
         assert (other != first).flatten(1).any(1).all()
 
 
-def test_a_given_start_replaces_the_first_restart_alone(threat, net, batch):
+def test_a_start_replaces_the_first_restart_alone(threat, net, batch):
     attack, start = Square(threat, queries=3, restarts=2), threat.project(batch[0].flip(0), batch[0])
     own, _, _ = queried(attack, net, batch)
-    given, _, _ = queried(attack, net, batch, start=start)
-    assert torch.equal(given[0], start)
-    assert torch.equal(given[3], own[3])
+    from_start, _, _ = queried(attack, net, batch, start=start)
+    assert torch.equal(from_start[0], start)
+    assert torch.equal(from_start[3], own[3])
 
 
 # What it asks of nets, images and settings
 
 
-def test_a_net_without_gradients_will_do(threat, net, batch):
+def test_a_network_without_gradients_is_attacked(threat, net, batch):
     attack = Square(threat, queries=10)
     assert torch.equal(attack(lambda x: net(x).detach(), *batch), attack(net, *batch))
 
@@ -277,27 +277,3 @@ def test_settings_that_make_no_sense_are_refused_in_words(settings, message, thr
 
 def test_settings_are_those_of_the_standard_set_by_default(threat):
     assert Square(threat).settings == {"queries": 5000, "p": 0.8, "restarts": 1}
-
-
-# Its strength
-
-
-@pytest.mark.parametrize("threat", [ThreatModel("Linf", 0.02), ThreatModel("L2", 0.2)], ids=["Linf", "L2"])
-def test_it_is_as_strong_as_torchattacks(threat):
-    """Another implementation, which draws one window for the whole batch: about as many of 100 images."""
-    import torchattacks
-
-    images = torch.rand(100, 3, 10, 10, generator=torch.Generator().manual_seed(5))
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(2)
-        layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten()
-        net = nn.Sequential(*layers, nn.Linear(8 * 6 * 6, 6)).eval()
-        net[-1].bias -= net(images).mean(0)  # else one class wins everywhere
-        labels = net(images).argmax(1)
-        oracle = torchattacks.Square(
-            net, norm=threat.norm, eps=threat.eps, n_queries=300, resc_schedule=False
-        )
-        theirs = float((net(oracle(images, labels)).argmax(1) != labels).double().mean())
-    result = Square(threat, queries=301).run(net, images, labels, stop_when_broken=True)
-    assert 0.2 < theirs < 0.8
-    assert float(result.broken.double().mean()) == pytest.approx(theirs, abs=0.1)

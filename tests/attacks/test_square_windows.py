@@ -1,11 +1,11 @@
-"""Laws of the Square attack: where it begins, and the windows that it changes."""
+"""Square: its start, and the windows that it changes."""
 
 import itertools
 import math
 
 import pytest
 import torch
-from square_case import THREATS, N, made_batch, made_net, queried
+from square_case import THREATS, N, queried, square_batch, square_net
 from torch import Tensor, nn
 
 from attacks import ThreatModel
@@ -21,16 +21,16 @@ def threat(request) -> ThreatModel:
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    return made_net()
+    return square_net()
 
 
 @pytest.fixture(scope="module")
 def batch(net) -> tuple[Tensor, Tensor]:
-    return made_batch(net)
+    return square_batch(net)
 
 
 def every(numbers: list[float], n: int = 1):
-    """Draws these numbers for each of n samples, and says where a window wants another count of them."""
+    """Draws these numbers for each of n samples, and fails where a window needs another count of them."""
 
     def draw(size: int) -> Tensor:
         assert size == len(numbers)
@@ -154,7 +154,7 @@ def test_a_change_in_linf_is_a_square_at_the_edge(vertical, horizontal, top, lef
     ids=["apart", "apart too", "overlapping", "the same"],
 )
 def test_a_change_in_l2_is_algorithm_3(first, second, full, turned):
-    """Window by window and channel by channel, as it is written down."""
+    """Window by window and channel by channel, as it is published."""
     eps, side, signs = 0.5, 3, (1, -1)
     generator = torch.Generator().manual_seed(3)
     images = torch.full((1, 2, 7, 9), 0.5, dtype=torch.float64)
@@ -190,7 +190,7 @@ def test_bumps_are_the_published_ones():
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 1, 1), (3, 2, 9), (2, 12, 3), (1, 4, 4), (3, 1, 5)])
-def test_any_image_will_do(shape, threat):
+def test_images_of_any_shape_are_attacked(shape, threat):
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(6, *shape, generator=generator)
     weights = torch.randn(images[0].numel(), 4, generator=generator)

@@ -1,4 +1,4 @@
-"""An attack is what its words say, and words that say nothing are refused in words."""
+"""Attacks by their text; a text that names none is refused."""
 
 import re
 import warnings
@@ -47,21 +47,21 @@ GOOD = {
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_an_attack_is_what_its_words_say(text):
+def test_a_text_names_an_attack_and_its_settings(text):
     kind, expected = GOOD[text]
     attack = parse(text, THREAT, rel_step=0.125)
     assert type(attack) is kind
     assert attack.threat is THREAT
     for name, value in expected.items():
-        found = attack.settings[name]
-        assert found == (pytest.approx(value) if isinstance(value, float) else value)
+        setting = attack.settings[name]
+        assert setting == (pytest.approx(value) if isinstance(value, float) else value)
 
 
 def test_autoattack_is_an_ensemble():
     assert isinstance(parse("autoattack", THREAT), Ensemble)
 
 
-def test_the_step_of_pgd_is_a_quarter_of_eps_unless_the_caller_says_otherwise():
+def test_the_step_of_pgd_is_a_quarter_of_eps_by_default():
     assert parse("pgd-20", THREAT).settings["rel_step"] == pytest.approx(0.25)
     assert parse("pgd-20", THREAT, rel_step=0.5).settings["rel_step"] == pytest.approx(0.5)
 
@@ -80,13 +80,13 @@ CANONICAL = {
 
 
 @pytest.mark.parametrize("text", CANONICAL)
-def test_an_attack_is_written_in_one_way(text):
+def test_an_attack_has_one_spelling(text):
     assert canonical(text) == CANONICAL[text]
     assert canonical(canonical(text)) == canonical(text)
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_the_one_way_of_writing_says_the_same_attack(text):
+def test_the_one_spelling_names_the_same_attack(text):
     assert repr(parse(canonical(text), THREAT)) == repr(parse(text, THREAT))
 
 
@@ -168,14 +168,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD, ids=lambda text: ascii(text[:40]))
-def test_other_words_are_refused_in_words(text):
+def test_other_texts_are_refused(text):
     with pytest.raises(InputError, match=re.escape(BAD[text])) as raised:
         parse(text, THREAT)
     assert len(str(raised.value)) < 600
 
 
 @pytest.mark.parametrize("text", ["pgd-x", "pgd(3)", "x(a=b)", ""])
-def test_what_cannot_be_read_has_no_way_of_writing(text):
+def test_an_unreadable_text_has_no_spelling(text):
     with pytest.raises(InputError):
         canonical(text)
 
@@ -205,7 +205,7 @@ texts = st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(texts)
-def test_any_text_is_an_attack_or_refused_in_words(text):
+def test_any_text_names_an_attack_or_is_refused(text):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:

@@ -1,4 +1,4 @@
-"""Laws of the ball and the box."""
+"""The ball and the box."""
 
 import dataclasses
 
@@ -36,7 +36,7 @@ def cases(
 
 
 def rounding(threat: ThreatModel, like: Tensor) -> float:
-    """What one rounding of image + eps in each pixel can add to the perturbation's length."""
+    """The length that one rounding of image + eps in each pixel can add to the perturbation."""
     pixels = 1 if threat.norm == "Linf" else like[0].numel()
     return torch.finfo(like.dtype).eps * (max(map(abs, threat.bounds)) + threat.eps) * pixels**0.5
 
@@ -106,7 +106,7 @@ def test_projection_leaves_its_arguments_alone(case):
 @pytest.mark.parametrize("bounds", BOUNDS)
 @laws
 @given(st.data())
-def test_what_is_projected_is_allowed(bounds, data):
+def test_projections_are_allowed(bounds, data):
     threat, images, candidates = data.draw(cases(bounds=[bounds]))
     assert threat.allows(threat.project(candidates, images), images).all()
 
@@ -153,7 +153,7 @@ def test_random_start_is_allowed(case, seed):
 
 @laws
 @given(cases(), st.integers(0, 2**32), st.permutations(range(3)), st.integers(1, 3))
-def test_random_start_of_a_sample_does_not_feel_its_batch(case, seed, order, size):
+def test_random_start_of_a_sample_does_not_depend_on_its_batch(case, seed, order, size):
     threat, images, _ = case
     ids = torch.tensor([7, 123, 2**33 + 5])
     whole = threat.random_start(images, ids, seed=seed, restart=2)

@@ -1,4 +1,4 @@
-"""`evaluate` on a trained net: what it prints and writes, recomputed from the verdict matrix."""
+"""`evaluate` on a trained network: its output and its files, recomputed from the verdict matrix."""
 
 import json
 import shutil
@@ -19,7 +19,6 @@ from robust_tickets.base.progress import SilentProgress
 from robust_tickets.cli.main import main
 from robust_tickets.data import dataset, load
 from robust_tickets.data.batches import to_float
-from robust_tickets.evaluation import attack_sets
 from robust_tickets.evaluation.robustness_csv import COLUMNS
 from robust_tickets.models.fold import fold
 from robust_tickets.recipe import recipe as recipes
@@ -38,14 +37,14 @@ LENET = ["--model.name", "lenet-300-100", "--model.width", "0.2", "--data.name",
 @pytest.fixture(scope="module")
 def trained(tiny_recipe, tmp_path_factory) -> Path:
     """Runs of two seeds, trained without an adversary, for a threat of 16/255."""
-    at = tmp_path_factory.mktemp("trained")
+    folder = tmp_path_factory.mktemp("trained")
     plain = Train(method="natural", pgd=PGDSettings(steps=1), epochs=3, batch=32, lr=0.1)
     images = Data("digits", train_images=800, val_images=40)
-    what = replace(tiny_recipe, data=images, threat=Threat(Eps("16/255")), train=plain)
-    (at / "tiny.toml").write_text(recipes.to_toml(what))
+    recipe = replace(tiny_recipe, data=images, threat=Threat(Eps("16/255")), train=plain)
+    (folder / "tiny.toml").write_text(recipes.to_toml(recipe))
     for seed in ("0", "1"):
-        main(["train", "--recipe", str(at / "tiny.toml"), "--runs", str(at / "runs"), "--seed", seed])
-    return at / "runs"
+        main(["train", "--recipe", str(folder / "tiny.toml"), "--runs", str(folder / "runs"), "--seed", seed])
+    return folder / "runs"
 
 
 @pytest.fixture
@@ -57,21 +56,21 @@ def files(trained, tmp_path) -> list[Path]:
 
 @pytest.fixture
 def evaluate(capsys):
-    """Evaluate a file; gives what was printed, and the last line of it read as robustness.csv."""
+    """Evaluate a file; returns the output, and the robustness.csv that its last line names."""
 
     def run(file, *words):
         capsys.readouterr()
         main(["evaluate", str(file), *map(str, words)])
-        said = capsys.readouterr().out
-        return said, pd.read_csv(said.splitlines()[-1], dtype={"eps": str}, keep_default_na=False)
+        output = capsys.readouterr().out
+        return output, pd.read_csv(output.splitlines()[-1], dtype={"eps": str}, keep_default_na=False)
 
     return run
 
 
 def matrix(folder: Path) -> dict[str, np.ndarray]:
     (file,) = folder.glob("verdicts-*.npz")
-    with np.load(file) as found:
-        return dict(found)
+    with np.load(file) as arrays:
+        return dict(arrays)
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -82,47 +81,47 @@ def wilson(right: int, n: int) -> tuple[float, float]:
 
 def test_each_row_follows_from_the_matrix(files, evaluate):
     _, rows = evaluate(files[0], "--attacks", *SEVERAL, "--limit", 60)
-    found = matrix(files[0].parent)
+    arrays = matrix(files[0].parent)
     names = ["clean", *SEVERAL]
     assert list(rows.columns) == COLUMNS
     assert list(rows.attack) == [*names, f"worst-case({' '.join(names)})"]
-    assert list(found["attacks"]) == names
-    assert list(found["settings"]) == list(rows.settings)[:-1]
-    assert set(np.unique(found["verdicts"])) == {0, 1}
-    whole = np.c_[found["verdicts"], found["verdicts"].min(1)] == 1
+    assert list(arrays["attacks"]) == names
+    assert list(arrays["settings"]) == list(rows.settings)[:-1]
+    assert set(np.unique(arrays["verdicts"])) == {0, 1}
+    whole = np.c_[arrays["verdicts"], arrays["verdicts"].min(1)] == 1
     assert 0 < whole[:, -1].sum() < whole[:, 0].sum()
     for row, right in zip(rows.itertuples(), whole.T, strict=True):
         assert row.accuracy == pytest.approx(right.mean())
         assert (row.low, row.high) == pytest.approx(wilson(right.sum(), 60), abs=2e-6)
-        shares = [right[found["labels"] == k].mean() for k in range(10)]
+        shares = [right[arrays["labels"] == k].mean() for k in range(10)]
         assert json.loads(row.by_class) == pytest.approx(shares, abs=1e-6)
         assert (row.eps, row.norm, row.n, row.split) == ("16/255", "Linf", 60, "test")
         assert row.clean == rows.accuracy[0]
     for column in ("forwards", "backwards"):
-        assert list(rows[column][:-1]) == found[column].tolist()
-        assert rows[column].iloc[-1] == found[column].sum()
-    assert rows.seconds.iloc[-1] == pytest.approx(found["seconds"].sum(), abs=1e-3)
+        assert list(rows[column][:-1]) == arrays[column].tolist()
+        assert rows[column].iloc[-1] == arrays[column].sum()
+    assert rows.seconds.iloc[-1] == pytest.approx(arrays["seconds"].sum(), abs=1e-3)
     assert (rows.backwards[[1, 2]] > 0).all()
     assert rows.backwards[3] == 0  # square asks for no gradients
     assert "restarts=2 loss='margin'" in rows.settings[2]
 
 
-def test_the_matrix_is_of_balanced_samples_always_the_same(files, evaluate):
+def test_samples_are_balanced_and_always_the_same(files, evaluate):
     evaluate(files[0], "--attacks", "fgsm", "--limit", 60)
-    found = matrix(files[0].parent)
+    arrays = matrix(files[0].parent)
     evaluate(files[1], "--attacks", "fgsm", "--limit", 30)
     fewer = matrix(files[1].parent)
-    assert np.bincount(found["labels"]).tolist() == [6] * 10
+    assert np.bincount(arrays["labels"]).tolist() == [6] * 10
     assert np.bincount(fewer["labels"]).tolist() == [3] * 10
-    assert found["ids"][:30].tolist() == fewer["ids"].tolist()
+    assert arrays["ids"][:30].tolist() == fewer["ids"].tolist()
     test = load.load(Data("digits")).test
-    of = dict(zip(test.ids.tolist(), test.labels.tolist(), strict=True))
-    assert [of[number] for number in found["ids"].tolist()] == found["labels"].tolist()
+    label_of = dict(zip(test.ids.tolist(), test.labels.tolist(), strict=True))
+    assert [label_of[number] for number in arrays["ids"].tolist()] == arrays["labels"].tolist()
 
 
-def test_a_person_can_read_what_is_printed(files, evaluate):
-    said, rows = evaluate(files[0], "--attacks", *SEVERAL, "--limit", 60)
-    table, checks, file = said.split("\n\n")
+def test_people_can_read_the_output(files, evaluate):
+    output, rows = evaluate(files[0], "--attacks", *SEVERAL, "--limit", 60)
+    table, checks, file = output.split("\n\n")
     lines = [line for line in table.splitlines() if not line.startswith("outside: ")]
     assert [line[: len(SEVERAL[1])].rstrip() for line in lines[1:]] == ["clean", *SEVERAL, "worst case"]
     for line, row in zip(lines[1:], rows.itertuples(), strict=True):
@@ -139,80 +138,72 @@ def test_a_person_can_read_what_is_printed(files, evaluate):
 
 def test_several_eps_give_rows_and_a_curve(files, evaluate):
     eps = ["16/255", "2/255", "64/255", "4/255"]
-    said, rows = evaluate(files[0], "--eps", *eps, "--limit", 30, "--attacks", "fgsm", "pgd-8")
-    rising = ["2/255", "4/255", "16/255", "64/255"]
-    assert list(rows.eps) == [each for each in rising for _ in range(4)]
+    output, rows = evaluate(files[0], "--eps", *eps, "--limit", 30, "--attacks", "fgsm", "pgd-8")
+    ascending = ["2/255", "4/255", "16/255", "64/255"]
+    assert list(rows.eps) == [each for each in ascending for _ in range(4)]
     worst = rows[rows.attack.str.startswith("worst-case(")]
     assert list(worst.accuracy) == sorted(worst.accuracy, reverse=True)
     assert worst.accuracy.iloc[0] > worst.accuracy.iloc[-1]
-    assert "robust accuracy falls as eps grows" in said
-    assert all(f"FGSM is no stronger than PGD at {each}" in said for each in rising)
+    assert "robust accuracy falls as eps grows" in output
+    assert all(f"FGSM is no stronger than PGD at {each}" in output for each in ascending)
     (curve,) = files[0].parent.glob("robustness-best-*.svg")
-    assert said.splitlines()[-2] == str(curve)
+    assert output.splitlines()[-2] == str(curve)
     text = {element.text for element in ElementTree.parse(curve).iter() if element.text}
-    assert {"clean", "fgsm", "pgd-8", "worst case", *rising} <= text
+    assert {"clean", "fgsm", "pgd-8", "worst case", *ascending} <= text
     assert len(list(files[0].parent.glob("verdicts-best-*.npz"))) == 4
 
 
-def test_two_ways_of_writing_an_eps_are_one_point(files, evaluate):
+def test_two_spellings_of_an_eps_are_one_point(files, evaluate):
     _, rows = evaluate(files[0], "--eps", "1/2", "0.5", "--limit", 10, "--attacks", "clean")
     assert list(rows.eps) == ["1/2"]
     assert not list(files[0].parent.glob("*.svg"))
 
 
-def test_a_second_call_runs_nothing_and_says_the_same(files, evaluate, monkeypatch):
+def test_a_second_call_runs_nothing_and_prints_the_same(files, evaluate, monkeypatch):
     words = ["--attacks", *SEVERAL, "--limit", 30, "--eps", "8/255", "16/255"]
-    said, _ = evaluate(files[0], *words)
+    output, _ = evaluate(files[0], *words)
     before = {path.name: path.read_bytes() for path in files[0].parent.iterdir()}
 
-    def runs(*arguments, **options):
-        raise AssertionError("it was run again")
+    def rerun(*arguments, **options):
+        raise AssertionError("it ran again")
 
-    monkeypatch.setattr(Attack, "run", runs)
-    monkeypatch.setattr("robust_tickets.evaluation.evaluate.Blocks", runs)
-    monkeypatch.setattr("robust_tickets.stages.evaluation_run.run_sanity_checks", runs)
+    monkeypatch.setattr(Attack, "run", rerun)
+    monkeypatch.setattr("robust_tickets.evaluation.evaluate.Blocks", rerun)
+    monkeypatch.setattr("robust_tickets.stages.evaluation_run.run_sanity_checks", rerun)
     again, _ = evaluate(files[0], *words)
-    assert again == said  # seconds included
+    assert again == output  # seconds included
     assert {path.name: path.read_bytes() for path in files[0].parent.iterdir()} == before
 
 
-@pytest.mark.parametrize("known", [False, True])
-def test_images_are_saved_for_each_attack_and_eps(files, evaluate, tmp_path, known):
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_images_are_saved_for_each_attack_and_eps(files, evaluate, tmp_path, evaluated):
     words = ["--limit", 20, "--eps", "8/255", "16/255", "--attacks", *SEVERAL]
-    if known:
+    if evaluated:
         evaluate(files[0], *words, "apgd(steps=2)")
     _, rows = evaluate(files[0], *words, "--save-images", tmp_path / "images")
     plain = ["fgsm", "pgd-steps-3-restarts-2-loss-margin", "square-queries-20", "torchattacks-CW-c-1-steps-3"]
     for eps in ("8/255", "16/255"):
         folder = tmp_path / "images" / f"eps-{eps.replace('/', '-')}"
         assert {path.stem for path in folder.glob("*.npz")} == set(plain)
-        there = rows[rows.eps == eps].set_index("attack").accuracy
+        accuracy = rows[rows.eps == eps].set_index("attack").accuracy
         for attack, name in zip(SEVERAL, plain, strict=True):
             with np.load(folder / f"{name}.npz") as saved:
-                assert len(saved["ids"]) == round(20 * there["clean"])
-                assert (~saved["broken"]).sum() == round(20 * there[attack])
+                assert len(saved["ids"]) == round(20 * accuracy["clean"])
+                assert (~saved["broken"]).sum() == round(20 * accuracy[attack])
                 change = np.abs(saved["images"] - saved["originals"] / 255).max()
             assert 0 < change <= Eps(eps).value + 1e-6 or name.startswith("torchattacks")
-            assert len(list((folder / name).glob("*.png"))) == round(20 * there["clean"])
-    with np.load(next(files[0].parent.glob("verdicts-*.npz"))) as found:
-        assert ("apgd(steps=2)" in found["attacks"]) == known  # what was not asked for now is kept
+            assert len(list((folder / name).glob("*.png"))) == round(20 * accuracy["clean"])
+    with np.load(next(files[0].parent.glob("verdicts-*.npz"))) as arrays:
+        assert ("apgd(steps=2)" in arrays["attacks"]) == evaluated  # other columns are kept
 
 
-def test_a_long_name_of_an_attack_makes_a_file_name_that_can_be(files, evaluate, tmp_path):
-    long = f"torchattacks:CW(steps=1, c={', lr='.join(['0.' + '1' * 150] * 2)})"
-    evaluate(files[0], "--limit", 10, "--attacks", long, "--save-images", tmp_path / "images")
-    (file,) = (tmp_path / "images").glob("*.npz")
-    assert file.name.startswith("torchattacks-CW-steps-1-c-0.111")
-    assert len(file.name) < 120
-
-
-def test_images_of_another_net_are_judged(files, evaluate):
+def test_images_of_another_network_are_evaluated(files, evaluate):
     words = ["--attacks", "fgsm", "pgd-5", "--limit", 60]
     _, own = evaluate(files[0], *words)
     _, both = evaluate(files[0], *words, "--from", files[1])
     transfer = both[both.source != ""].set_index("attack")
     own = own.set_index("attack")
-    assert len(both) == 8  # white-box rows are kept beside them
+    assert len(both) == 8  # the white-box rows are kept
     assert transfer.source.nunique() == 1
     assert len(transfer.source.iloc[0]) == 16
     assert transfer.accuracy["clean"] == own.accuracy["clean"]
@@ -220,66 +211,64 @@ def test_images_of_another_net_are_judged(files, evaluate):
     assert transfer.accuracy["fgsm"] < 1
 
 
-def test_a_net_as_its_own_source_is_attacked_to_the_end(files, evaluate):
+def test_a_network_as_its_own_source_is_attacked_to_the_end(files, evaluate):
     _, rows = evaluate(files[0], "--attacks", "pgd-5", "--limit", 60, "--from", files[0])
     net = fold(Checkpoint.load(files[0]).net())
     split = load.load(Data("digits")).test.first(60)
     images = to_float(split.images, False)
     attack = attacks.PGD(ThreatModel("Linf", 16 / 255), steps=5, rel_step=0.25)
     ends = attack.run(net, images, split.labels, sample_ids=split.ids, verdict=False).images
-    standing = ~misclassified(net(images), split.labels) & ~misclassified(net(ends), split.labels)
-    assert rows.accuracy[1] == pytest.approx(float(standing.double().mean()))
+    robust = ~misclassified(net(images), split.labels) & ~misclassified(net(ends), split.labels)
+    assert rows.accuracy[1] == pytest.approx(float(robust.double().mean()))
 
 
 @pytest.mark.parametrize(("prefix", "kind"), [("", "pt"), ("module.", "pt"), ("model.", "safetensors")])
-def test_weights_of_others_are_judged_as_ours(files, evaluate, tmp_path, prefix, kind):
+def test_published_weights_are_evaluated_as_ours(files, evaluate, tmp_path, prefix, kind):
     _, ours = evaluate(files[0], "--attacks", "fgsm", "--limit", 30)
     state = Checkpoint.load(files[0]).state
     state = {prefix + name: t for name, t in state.items() if not name.startswith("normalise.")}
     file = tmp_path / f"theirs.{kind}"
     save_file(state, file) if kind == "safetensors" else torch.save(state, file)
     words = [*LENET, "--eps", "16/255", "--attacks", "fgsm", "--limit", 30, "--runs", tmp_path / "other"]
-    said, theirs = evaluate(file, *words, "--normalise", "digits")
+    output, theirs = evaluate(file, *words, "--normalise", "digits")
     assert list(theirs.accuracy) == list(ours.accuracy)
     assert set(theirs.checkpoint) == {"theirs"}
     numbers = ",".join(str(value[0]) for value in (dataset.SPECS["digits"].mean, dataset.SPECS["digits"].std))
     assert evaluate(file, *words, "--normalise", numbers)[1].accuracy.equals(theirs.accuracy)
     raw, _ = evaluate(file, *words)
-    assert raw.splitlines()[-1] != said.splitlines()[-1]  # a net that sees other images is another net
+    assert raw.splitlines()[-1] != output.splitlines()[-1]  # another normalisation is another network
 
 
-def test_either_net_of_a_transfer_may_be_published(files, evaluate, tmp_path):
+def test_either_network_of_a_transfer_may_be_published(files, evaluate, tmp_path):
     words = ["--attacks", "fgsm", "--limit", 30, "--runs", tmp_path / "other", "--eps", "16/255"]
     weights = [tmp_path / "a.pt", tmp_path / "b.pt"]
     for file, checkpoint in zip(weights, files, strict=True):
         state = Checkpoint.load(checkpoint).state
         torch.save({n: t for n, t in state.items() if not n.startswith("normalise.")}, file)
     named = [*LENET, "--normalise", "digits"]
-    of_source = [word.replace("--model", "--from-model") for word in LENET[:-2]]
-    of_source += ["--from-model.normalise", "digits"]
+    source = [word.replace("--model", "--from-model") for word in LENET[:-2]]
+    source += ["--from-model.normalise", "digits"]
     expected = evaluate(files[0], *words, "--from", files[1])[1].accuracy.tail(3).tolist()
     for number, calls in enumerate(
         (
-            [files[0], "--from", weights[1], *of_source, "--data.name", "digits"],
+            [files[0], "--from", weights[1], *source, "--data.name", "digits"],
             [weights[0], "--from", files[1], *named],
             [weights[0], "--from", weights[1], *named],
-            [weights[0], "--from", weights[1], *named, *of_source],
+            [weights[0], "--from", weights[1], *named, *source],
         )
     ):
-        fresh = ["--runs", tmp_path / str(number)]  # or what is known of an earlier call would be given
+        fresh = ["--runs", tmp_path / str(number)]  # else verdicts of an earlier call would be read
         assert evaluate(*calls, *words, *fresh)[1].accuracy.tail(3).tolist() == expected
     raw = [weights[0], "--from", weights[1], *named, "--from-model.normalise", "none"]
-    assert evaluate(*raw, *words)[1].accuracy.tail(3).tolist() != expected  # another net, so other images
+    assert evaluate(*raw, *words)[1].accuracy.tail(3).tolist() != expected  # another network, so other images
 
 
-def test_named_sets_stand_for_their_attacks(files, evaluate, monkeypatch):
-    _, rows = evaluate(files[0], "--attacks", "standard", "fgsm", "--limit", 10)
-    assert list(rows.attack[:-1]) == list(attack_sets.SETS["standard"])
-    _, rows = evaluate(files[1], "--limit", 10)  # quick is what is run when nothing is said
+def test_the_quick_set_is_the_default(files, evaluate):
+    _, rows = evaluate(files[1], "--limit", 10)
     assert list(rows.attack) == ["clean", "fgsm", "pgd-20", "worst-case(clean fgsm pgd-20)"]
 
 
-def test_autoattack_says_which_of_its_attacks_broke_how_many(files, evaluate, monkeypatch):
+def test_autoattack_counts_the_samples_that_each_member_broke(files, evaluate, monkeypatch):
     def short(threat: ThreatModel) -> attacks.Ensemble:
         parts = [attacks.APGD(threat, steps=3), attacks.APGDTargeted(threat, steps=2, targets=2)]
         parts.append(attacks.Square(threat, queries=10))
@@ -287,24 +276,24 @@ def test_autoattack_says_which_of_its_attacks_broke_how_many(files, evaluate, mo
 
     monkeypatch.setitem(attacks.text.BUILDERS, "autoattack", short)
     _, rows = evaluate(files[0], "--attacks", "autoattack", "--limit", 60, "--eps", "32/255")
-    found = matrix(files[0].parent)
+    arrays = matrix(files[0].parent)
     broken = json.loads(rows.broken_by[1])
     assert list(broken) == ["apgd-ce", "apgd-t", "square"]
     assert sum(broken.values()) == round(60 * (rows.accuracy[0] - rows.accuracy[1])) > 0
-    by = found["broken_by"][:, 1]
-    assert [int((by == number).sum()) for number in range(3)] == list(broken.values())
-    assert ((by >= 0) == ((found["verdicts"][:, 1] == 0) & (found["verdicts"][:, 0] == 1))).all()
-    assert json.loads(str(found["members"][1])) == list(broken)
+    broken_by = arrays["broken_by"][:, 1]
+    assert [int((broken_by == number).sum()) for number in range(3)] == list(broken.values())
+    assert ((broken_by >= 0) == ((arrays["verdicts"][:, 1] == 0) & (arrays["verdicts"][:, 0] == 1))).all()
+    assert json.loads(str(arrays["members"][1])) == list(broken)
 
 
-def test_rows_of_other_eps_and_nets_are_not_taken_for_the_run_s_own(files, tiny_recipe, evaluate):
-    """`compare` judges its arms at the recipe's eps, whatever else was measured on as many images before."""
+def test_rows_of_other_eps_and_networks_are_not_the_run_s_own(files, tiny_recipe, evaluate):
+    """`compare` evaluates its arms at the recipe's eps, whatever rows on as many images there are."""
     words = ["--limit", 50, "--runs", files[0].parents[3]]
     evaluate(files[0], *words, "--eps", "1/255")
     evaluate(files[0], *words, "--from", files[1])
-    what = recipes.load(str(files[0].parents[2] / "recipe.toml"))
+    recipe = recipes.load(str(files[0].parents[2] / "recipe.toml"))
     file = evaluate_stage.evaluate(
-        files[0], experiment.Experiment(what), machine.Machine("cpu", SilentProgress())
+        files[0], experiment.Experiment(recipe), machine.Machine("cpu", SilentProgress())
     )
     rows = pd.read_csv(file, dtype={"eps": str}, keep_default_na=False)
     assert len(rows[(rows.eps == "16/255") & (rows.source == "") & (rows.n == 50)]) == 4

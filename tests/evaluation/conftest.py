@@ -1,4 +1,4 @@
-"""A small net, images that it gets right but for a few, and a net that counts who passes."""
+"""A small network, images that it gets right but for a few, and a network that counts its passes."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ N, K = 45, 5
 
 
 class Exact(nn.Module):
-    """A small net in float64 behind images in float32."""
+    """A small network in float64 behind images in float32."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Exact(nn.Module):
 
 
 def samples(net: nn.Module, n: int, wrong: int) -> Split:
-    """Images whose labels are what the net says, but for every ninth of the first ones; ids out of order."""
+    """Images with the network's own labels, but for every ninth of the first ones; ids out of order."""
     generator = torch.Generator().manual_seed(7)
     images = torch.randint(256, (n, 3, 6, 6), generator=generator, dtype=torch.uint8)
     with torch.no_grad():
@@ -46,13 +46,14 @@ def split(net) -> Split:
 
 @pytest.fixture
 def counted():
-    """Puts a counter before a net."""
+    """Puts a counter before a network."""
     return Counted
 
 
 class Colours(nn.Module):
-    """Which of four colours, or in grey which of four patterns, an image leans to: linear, so that each
-    sample stands until eps is what its image leans by, which gradients and random search both find.
+    """A linear network that tells to which of four colours, or in grey of four patterns, an image leans.
+
+    Each sample is robust until eps is the distance it leans by; gradients and random search both find that.
     """
 
     def __init__(self, channels: int = 3, side: int = 8) -> None:
@@ -71,7 +72,7 @@ class Colours(nn.Module):
         return 20 * shares.mean((2, 3, 4))
 
     def split(self, n: int = 100, least: int = 2, most: int = 40) -> Split:
-        """Images that lean by so many of 255 levels, all four classes in turn."""
+        """Images that lean by between `least` and `most` of 255 levels, all four classes in turn."""
         generator = torch.Generator().manual_seed(5)
         labels = torch.arange(n) % 4
         by = torch.randint(least, most, (n, 1, 1, 1), generator=generator)
@@ -82,5 +83,5 @@ class Colours(nn.Module):
 
 @pytest.fixture
 def colours():
-    """Makes such a net."""
+    """The class of such networks."""
     return Colours

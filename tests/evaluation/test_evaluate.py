@@ -1,4 +1,4 @@
-"""Laws of an evaluation: verdicts are the attacks' own, whatever the batches; what breaks early is cheap."""
+"""Evaluation: verdicts are the attacks' own, whatever the batches; a sample that breaks early is cheap."""
 
 import copy
 from dataclasses import replace
@@ -69,12 +69,12 @@ def test_the_order_of_the_samples_changes_no_verdict(net, split):
 
 def test_seed_and_step_size_reach_the_attacks(net, split):
     config = EvaluationConfig(THREAT, batch=16)
-    found = [
+    robust = [
         rows_of(net, split, ["pgd-1"], each)[1].robust
         for each in (config, replace(config, seed=1), replace(config, rel_step=1.0))
     ]
-    assert not torch.equal(found[0], found[1])
-    assert int(found[2].sum()) < int(found[0].sum())
+    assert not torch.equal(robust[0], robust[1])
+    assert int(robust[2].sum()) < int(robust[0].sum())
 
 
 def test_the_layout_of_the_images_changes_no_verdict(net, split):
@@ -84,41 +84,41 @@ def test_the_layout_of_the_images_changes_no_verdict(net, split):
     assert torch.equal(rows[0][1].robust, rows[1][1].robust)
 
 
-def test_in_float32_hardly_a_verdict_hangs_on_the_batch(net, split):
-    """Kernels round differently in other blocks; what changes its verdict is at the edge of its class."""
+def test_in_float32_hardly_a_verdict_depends_on_the_batch(net, split):
+    """Kernels round differently in other blocks; a verdict that changes is at the edge of its class."""
     small = copy.deepcopy(net.layers).float()
     generator = torch.Generator().manual_seed(3)
     many = replace(split, images=torch.randint(256, (1000, 3, 6, 6), generator=generator, dtype=torch.uint8))
     with torch.no_grad():
         logits = small(images_of(many))
     many = replace(many, labels=logits.argmax(1), ids=torch.arange(1000))
-    standing = {}
+    robust_by_batch = {}
     for batch in (250, 64, 32, 7):
         rows = rows_of(small, many, ["pgd-4", "apgd(steps=4)"], EvaluationConfig(THREAT, batch=batch))
-        standing[batch] = torch.stack([row.robust for row in rows])
+        robust_by_batch[batch] = torch.stack([row.robust for row in rows])
     two = logits.topk(2, dim=1).values
-    assert 0.1 < float(standing[250][1].double().mean()) < 0.9
-    for batch, found in standing.items():
-        other = (found != standing[250]).any(0)
+    assert 0.1 < float(robust_by_batch[250][1].double().mean()) < 0.9
+    for batch, robust in robust_by_batch.items():
+        other = (robust != robust_by_batch[250]).any(0)
         margins = (two[:, 0] - two[:, 1])[other].tolist()
         assert int(other.sum()) <= 2, f"batch {batch}: clean margins of the samples that differ: {margins}"
 
 
-def test_passes_are_the_nets_and_told_as_they_are_done(net, split, counted):
-    watched, told, samples = counted(net), Passes(), []
+def test_passes_are_the_networks_and_reported_chunk_by_chunk(net, split, counted):
+    watched, reported, samples = counted(net), Passes(), []
 
     def advance(n: int, passes: Passes, _: Passes) -> None:
         samples.append(n)
-        told.add(passes)
+        reported.add(passes)
 
     rows = rows_of(watched, split, NAMES, advance=advance)
     total = (sum(r.forwards for r in rows), sum(r.backwards for r in rows))
-    assert total == watched.passes == (told.forward, told.input_backward)
+    assert total == watched.passes == (reported.forward, reported.input_backward)
     assert sum(samples) == len(split) * len(rows)
-    assert worst_case(rows).passes == told
+    assert worst_case(rows).passes == reported
 
 
-def test_a_net_that_breaks_everywhere_costs_far_less(net, split, counted):
+def test_a_network_that_breaks_everywhere_costs_far_less(net, split, counted):
     costs = []
     for eps in (1e-6, 0.03, 0.5):
         watched = counted(net)
@@ -130,7 +130,7 @@ def test_a_net_that_breaks_everywhere_costs_far_less(net, split, counted):
 
 
 @pytest.mark.parametrize("batch", [16, 6, 1])
-def test_only_few_sizes_of_blocks_go_through_the_net(batch, net, split, counted):
+def test_only_few_sizes_of_blocks_go_through_the_network(batch, net, split, counted):
     watched = counted(net)
     rows_of(watched, split, NAMES, EvaluationConfig(THREAT, batch=batch))
     allowed = {max(1, batch >> halvings) for halvings in range(4)}
@@ -138,18 +138,18 @@ def test_only_few_sizes_of_blocks_go_through_the_net(batch, net, split, counted)
     assert batch in watched.sizes
 
 
-def test_what_is_wrong_when_clean_is_never_attacked(net, split):
+def test_a_sample_that_is_wrong_when_clean_is_never_attacked(net, split):
     wrong = ~right(net, split)
     assert 0 < int(wrong.sum()) < len(split)
-    given = []
-    rows = rows_of(net, split, NAMES, on_images=lambda name, part, images, broken: given.append(part.ids))
-    ids = torch.cat(given)
+    parts = []
+    rows = rows_of(net, split, NAMES, on_images=lambda name, part, images, broken: parts.append(part.ids))
+    ids = torch.cat(parts)
     assert not torch.isin(split.ids[wrong], ids).any()
     assert all(int((ids == i).sum()) == len(NAMES) for i in split.ids[~wrong])
     assert not any(row.robust[wrong].any() for row in rows)
 
 
-def test_where_all_is_wrong_no_attack_asks_the_net(net, split, counted):
+def test_where_all_is_wrong_no_attack_runs_the_network(net, split, counted):
     watched = counted(net)
     rows = rows_of(watched, replace(split, labels=(net(images_of(split)).argmax(1) + 1) % 5), NAMES)
     assert watched.backwards == 0
@@ -157,7 +157,7 @@ def test_where_all_is_wrong_no_attack_asks_the_net(net, split, counted):
     assert [row.forwards for row in rows[1:]] == [0] * len(NAMES)
 
 
-def test_the_images_told_of_are_those_that_break(net, split):
+def test_the_images_of_broken_samples_break_them(net, split):
     seen = {}
 
     def attacked(name, part, images, broken):
@@ -172,7 +172,7 @@ def test_the_images_told_of_are_those_that_break(net, split):
         assert set(ids[~broken].tolist()) == set(split.ids[row.robust].tolist())
 
 
-def test_sets_are_expanded_and_each_attack_stands_once():
+def test_sets_are_expanded_and_each_attack_comes_once():
     assert expand_attacks(["quick"]) == SETS["quick"] == ("clean", "fgsm", "pgd-20")
     assert expand_attacks(["pgd-20", "standard", "fgsm", "quick", "clean"]) == (
         "clean",
@@ -191,7 +191,7 @@ def test_sets_are_expanded_and_each_attack_stands_once():
     )
 
 
-def test_rows_are_those_of_the_names_in_their_one_way_of_writing(net, split):
+def test_rows_have_the_one_spelling_of_their_names(net, split):
     some = split.take(torch.arange(4))
     rows = rows_of(net, some, [" fgsm ", "clean", "apgd( steps=1 )", "fgsm()"])
     assert [row.attack for row in rows] == ["clean", "fgsm", "apgd(steps=1)"]
@@ -215,7 +215,7 @@ def test_an_error_names_its_attack(net, split):
         rows_of(cut, split, ["pgd-2"])
 
 
-def test_an_unknown_attack_is_refused_before_the_net_is_asked(net, split, counted):
+def test_an_unknown_attack_is_refused_before_the_network_runs(net, split, counted):
     watched = counted(net)
     for names, message in ((["fgsm", "pdg-3"], "unknown attack 'pdg-3'"), (["apgd(steps=0)"], "at least 1")):
         with pytest.raises(InputError, match=message):
@@ -223,7 +223,7 @@ def test_an_unknown_attack_is_refused_before_the_net_is_asked(net, split, counte
     assert watched.sizes == []
 
 
-def test_a_net_that_gives_nan_is_refused_and_what_was_done_is_kept(net, split):
+def test_a_network_that_gives_nan_is_refused_and_earlier_chunks_are_kept(net, split):
     left = [3]
 
     class Dying(nn.Module):
@@ -252,7 +252,7 @@ def test_a_net_that_gives_nan_is_refused_and_what_was_done_is_kept(net, split):
     assert torch.equal(pgd.verdicts == -1, whole[0].robust)  # no chunk of it was done
 
 
-def test_a_net_that_is_nan_when_clean_is_never_robust(net, split):
+def test_a_network_that_is_nan_when_clean_is_never_robust(net, split):
     verdicts = VerdictMatrix(split.ids, split.labels)
     with pytest.raises(attacks.InputError, match="NaN logits"):
         rows_of(lambda x: net(x) * float("nan"), split, ["fgsm"], verdicts=verdicts)
@@ -272,7 +272,7 @@ def test_images_outside_the_ball_are_counted_in_the_row_and_break_nothing(net, s
     assert row.settings == "name='CW' c=10 kappa=0 steps=20 lr=0.1"
 
 
-def test_an_ensemble_says_who_broke_how_many(net, split, monkeypatch):
+def test_an_ensemble_counts_the_samples_that_each_member_broke(net, split, monkeypatch):
     def two(text, threat, rel_step):
         square = attacks.Square(threat, queries=2)
         return attacks.Ensemble([square, attacks.PGD(threat, steps=4)], ("box", "white"))

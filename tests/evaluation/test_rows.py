@@ -1,4 +1,4 @@
-"""Laws of a row: its accuracy, how sure that is, its classes, and the worst of several rows."""
+"""A row: its accuracy and interval, its classes, and the worst case of several rows."""
 
 import math
 from statistics import NormalDist
@@ -9,8 +9,8 @@ import torch
 from robust_tickets.evaluation.result import RobustnessRow, worst_case
 
 
-def row(standing: list[bool], name: str = "pgd-20", seconds: float = 1.0, **more: object) -> RobustnessRow:
-    return RobustnessRow(name, torch.tensor(standing), seconds, 10, 7, **more)
+def row(robust: list[bool], name: str = "pgd-20", seconds: float = 1.0, **more: object) -> RobustnessRow:
+    return RobustnessRow(name, torch.tensor(robust), seconds, 10, 7, **more)
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -23,10 +23,10 @@ def wilson(right: int, n: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 40), (40, 40), (1, 40), (13, 40), (510, 1000)])
 def test_the_interval_is_wilsons(right, n):
-    found = row([True] * right + [False] * (n - right))
-    assert found.accuracy == right / n
-    assert found.interval == pytest.approx(wilson(right, n), abs=1e-12)
-    assert 0 <= found.interval[0] <= found.accuracy <= found.interval[1] <= 1
+    result = row([True] * right + [False] * (n - right))
+    assert result.accuracy == right / n
+    assert result.interval == pytest.approx(wilson(right, n), abs=1e-12)
+    assert 0 <= result.interval[0] <= result.accuracy <= result.interval[1] <= 1
 
 
 def test_the_interval_of_all_or_none_has_a_known_end():
@@ -41,20 +41,20 @@ def test_the_interval_narrows_with_more_images():
 
 
 def test_classes_are_counted_apart_and_one_without_images_is_nan():
-    found = row([True, False, True, True, False]).by_class(torch.tensor([0, 0, 3, 3, 1]), 4)
-    assert found[:2] == [0.5, 0.0]
-    assert math.isnan(found[2])
-    assert found[3] == 1.0
-    assert len(found) == 4
+    result = row([True, False, True, True, False]).by_class(torch.tensor([0, 0, 3, 3, 1]), 4)
+    assert result[:2] == [0.5, 0.0]
+    assert math.isnan(result[2])
+    assert result[3] == 1.0
+    assert len(result) == 4
 
 
 def test_the_classes_together_are_the_accuracy():
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(3, (50,), generator=generator)
-    found = RobustnessRow("fgsm", torch.rand(50, generator=generator) < 0.6, 0.0, 0, 0)
-    shares = found.by_class(labels, 3)
+    result = RobustnessRow("fgsm", torch.rand(50, generator=generator) < 0.6, 0.0, 0, 0)
+    shares = result.by_class(labels, 3)
     assert sum(s * int((labels == k).sum()) for k, s in enumerate(shares)) / 50 == pytest.approx(
-        found.accuracy
+        result.accuracy
     )
 
 
@@ -63,7 +63,7 @@ def test_passes_are_forwards_and_backwards_to_the_input():
     assert (passes.forward, passes.input_backward, passes.full_backward) == (10, 7, 0)
 
 
-def test_the_worst_case_is_what_stands_everywhere_and_costs_what_all_cost():
+def test_the_worst_case_is_robust_under_all_attacks_and_costs_add_up():
     rows = [
         RobustnessRow("clean", torch.tensor([True, True, True, False]), 1.0, 4, 0),
         RobustnessRow("fgsm", torch.tensor([True, False, True, False]), 2.0, 8, 3),

@@ -1,4 +1,4 @@
-"""Laws of what the checks say: what they measured in a line, and what it means where it is bad."""
+"""The words of the checks: the measured values in a line, and their meaning where they are bad."""
 
 import re
 
@@ -16,7 +16,7 @@ def row(name: str, right: int, n: int = 400) -> RobustnessRow:
     return RobustnessRow(name, torch.arange(n) < right, 1.0, n, n, settings)
 
 
-def test_fgsm_is_held_against_the_strongest_pgd():
+def test_fgsm_is_compared_with_the_strongest_pgd():
     rows = [row("clean", 360), row("fgsm", 240), row("pgd-20", 260), row("pgd(steps=100, loss='ce')", 220)]
     (check,) = order_of_attacks(rows)
     assert check.passed
@@ -30,7 +30,7 @@ def test_fgsm_may_be_stronger_than_pgd_by_a_sample_in_two_hundred(fgsm, passed):
 
 
 @pytest.mark.parametrize(("fgsm", "passed"), [(8, True), (7, False)])
-def test_of_few_samples_two_may_fall_out_of_line(fgsm, passed):
+def test_of_few_samples_two_may_differ(fgsm, passed):
     (check,) = order_of_attacks([row("fgsm", fgsm, n=20), row("apgd(loss='dlr')", 10, n=20)])
     assert check.passed is passed
     (check,) = order_of_eps({"2/255": 0.4, "4/255": fgsm and 0.9 - fgsm * 0.05}, 20)
@@ -48,7 +48,7 @@ def test_of_few_samples_two_may_fall_out_of_line(fgsm, passed):
         ["fgsm", "square"],
     ],
 )
-def test_without_both_nothing_is_said(names):
+def test_without_both_there_is_no_check(names):
     assert list(order_of_attacks([row(name, 100) for name in names])) == []
 
 
@@ -68,13 +68,13 @@ def test_robust_accuracy_must_fall_as_eps_grows(worst, passed):
     assert check.figure.startswith(f"{100 * worst['2/255']:.1f} % at 2/255, ")
 
 
-def test_of_a_single_eps_nothing_is_said():
+def test_of_a_single_eps_there_is_no_check():
     assert list(order_of_eps({"8/255": 0.5}, 1000)) == []
 
 
-def test_a_warning_says_what_was_measured_and_what_that_means():
+def test_a_warning_has_the_measured_values_and_their_meaning():
     good, bad = (
-        SanityCheck("one", "1 of 2", True, "never said"),
+        SanityCheck("one", "1 of 2", True, "unused"),
         SanityCheck("two", "3 of 4", False, "believe nothing"),
     )
     sanity = SanityReport((good,), 4, Passes(1)).merge([bad])

@@ -1,4 +1,4 @@
-"""Laws of a transfer attack: another net is attacked, to the end; the net itself is shown the images."""
+"""A transfer attack: the source is attacked, to the end; the network itself sees the images alone."""
 
 import pytest
 import torch
@@ -10,12 +10,12 @@ from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
 
 THREAT = ThreatModel("Linf", 0.06)
 NAMES = ["fgsm", "pgd(steps=3, restarts=2)", "apgd(steps=4)"]
-HOW = EvaluationConfig(THREAT, batch=1, seed=2)
+CONFIG = EvaluationConfig(THREAT, batch=1, seed=2)
 
 
 @pytest.fixture(scope="module")
 def source(net):
-    """Another net of the same kind, near enough for its attacks to break some samples of the net."""
+    """Another network of the same kind, near enough for its attacks to break some samples of the network."""
     other = type(net)(seed=1).eval()
     with torch.no_grad():
         for mine, its in zip(other.parameters(), net.parameters(), strict=True):
@@ -24,10 +24,10 @@ def source(net):
 
 
 def rows_of(net, source, split, names=NAMES, **more):
-    return list(evaluate(net, split, names, HOW, source=source, **more))
+    return list(evaluate(net, split, names, CONFIG, source=source, **more))
 
 
-def test_the_net_itself_sees_each_image_once_and_gives_no_gradient(net, source, split, counted):
+def test_the_network_itself_sees_each_image_once_and_gives_no_gradient(net, source, split, counted):
     target, attacked = counted(net), counted(source)
     rows = rows_of(target, attacked, split)
     n = int(rows[0].robust.sum())  # in blocks of 1, so none is padded
@@ -36,56 +36,56 @@ def test_the_net_itself_sees_each_image_once_and_gives_no_gradient(net, source, 
     assert attacked.forwards + target.forwards == sum(row.forwards for row in rows)
 
 
-def test_the_verdict_is_the_nets_own_on_the_images_of_the_attack_on_the_source(net, source, split):
+def test_the_verdict_is_the_networks_own_on_the_images_of_the_attack_on_the_source(net, source, split):
     images = to_float(split.images, channels_last=False)
     clean, *rows = rows_of(net, source, split)
     for row, name in zip(rows, NAMES, strict=True):
-        moved = parse(name, THREAT, rel_step=0.25).run(
+        result = parse(name, THREAT, rel_step=0.25).run(
             source, images, split.labels, sample_ids=split.ids, seed=2, verdict=False
         )
-        stands = net(moved.images).argmax(1) == split.labels
-        assert torch.equal(row.robust, clean.robust & stands)
+        robust = net(result.images).argmax(1) == split.labels
+        assert torch.equal(row.robust, clean.robust & robust)
         assert 0 < int(row.robust.sum()) < int(clean.robust.sum())
 
 
 def test_the_attack_on_the_source_runs_to_its_end(net, source, split):
-    """A sample that falls early still climbs, for the net may be harder to fool than the source."""
+    """A sample that breaks early still climbs, for the network may be harder to fool than the source."""
     clean, fgsm, *_ = rows_of(net, source, split)
     n = int(clean.robust.sum())
     assert (fgsm.forwards, fgsm.backwards) == (2 * n, n)
 
 
-def test_of_an_ensemble_each_attack_runs_to_its_end_and_the_net_judges_each(net, source, split, monkeypatch):
+def test_each_attack_of_an_ensemble_runs_to_its_end_and_has_its_own_verdicts(net, source, split, monkeypatch):
     parts = [PGD(THREAT, steps=3), APGD(THREAT, steps=4)]
     monkeypatch.setitem(BUILDERS, "autoattack", lambda threat: Ensemble(parts, names=("one", "two")))
     clean, both = rows_of(net, source, split, ["autoattack"])
     images = to_float(split.images, channels_last=False)
-    stands, fell = clean.robust.clone(), []
+    robust, broken = clean.robust.clone(), []
     for part in parts:
-        moved = part.run(source, images, split.labels, sample_ids=split.ids, seed=2, verdict=False)
-        after = stands & (net(moved.images).argmax(1) == split.labels)
-        fell.append(int(stands.sum() - after.sum()))
-        stands = after
-    assert torch.equal(both.robust, stands)
-    assert both.broken_by == {"one": fell[0], "two": fell[1]}
-    assert fell[0] > 0
+        result = part.run(source, images, split.labels, sample_ids=split.ids, seed=2, verdict=False)
+        after = robust & (net(result.images).argmax(1) == split.labels)
+        broken.append(int(robust.sum() - after.sum()))
+        robust = after
+    assert torch.equal(both.robust, robust)
+    assert both.broken_by == {"one": broken[0], "two": broken[1]}
+    assert broken[0] > 0
 
 
-def test_clean_verdicts_are_the_nets_own(net, source, split):
-    alone, *_ = list(evaluate(net, split, [], HOW))
+def test_clean_verdicts_are_the_networks_own(net, source, split):
+    alone, *_ = list(evaluate(net, split, [], CONFIG))
     clean, *_ = rows_of(net, source, split, [])
     assert torch.equal(clean.robust, alone.robust)
 
 
-def test_a_net_as_its_own_source_stands_no_more_than_where_an_iterate_counts(net, split):
-    white = list(evaluate(net, split, NAMES, HOW))
+def test_a_network_as_its_own_source_is_no_less_robust_as_the_last_iterate_alone_counts(net, split):
+    white = list(evaluate(net, split, NAMES, CONFIG))
     transferred = rows_of(net, net, split)
-    for here, there in zip(white, transferred, strict=True):
-        assert (there.robust | ~here.robust).all()
+    for white_row, row in zip(white, transferred, strict=True):
+        assert (row.robust | ~white_row.robust).all()
     assert torch.equal(white[1].robust, transferred[1].robust)  # FGSM's one image is its end
 
 
-def test_a_net_without_gradients_can_be_shown_images_of_another(net, source, split):
+def test_a_network_without_gradients_can_be_attacked_by_transfer(net, source, split):
     def blind(images):
         return net(images).detach()
 
@@ -94,9 +94,9 @@ def test_a_net_without_gradients_can_be_shown_images_of_another(net, source, spl
     ]
 
 
-def test_the_images_and_verdicts_told_of_are_those_of_the_net(net, source, split):
-    def attacked(name, part, images, broken):
+def test_images_and_verdicts_are_those_of_the_network(net, source, split):
+    def on_images(name, part, images, broken):
         assert torch.equal(net(images).argmax(1) != part.labels, broken)
         assert THREAT.allows(images, to_float(part.images, channels_last=False)).all()
 
-    rows_of(net, source, split, on_images=attacked)
+    rows_of(net, source, split, on_images=on_images)

@@ -1,4 +1,4 @@
-"""Laws of the file of verdicts: it comes back as it was, and a damaged one is refused in words."""
+"""The file of verdicts: it comes back as it was written, and a damaged one is refused."""
 
 import io
 import os
@@ -38,7 +38,7 @@ def read(file) -> VerdictMatrix:
     return VerdictMatrix(IDS, LABELS, file, ABOUT)
 
 
-def test_what_is_saved_comes_back(file):
+def test_a_saved_matrix_comes_back(file):
     before, after = filled(None), read(file)
     assert list(after.columns) == ["clean", "autoattack"]
     for name, column in after.columns.items():
@@ -53,7 +53,7 @@ def test_what_is_saved_comes_back(file):
     assert row.robust.tolist() == [True, False, False, False]
 
 
-def test_what_came_back_can_be_written_to_and_saved_again(file):
+def test_a_matrix_that_came_back_can_be_filled_and_saved_again(file):
     verdicts = read(file)
     column = verdicts.columns["autoattack"]
     assert column.open_rows.tolist() == [3]
@@ -65,8 +65,8 @@ def test_what_came_back_can_be_written_to_and_saved_again(file):
 
 
 def test_the_file_is_as_documented(file):
-    with np.load(file, allow_pickle=False) as found:
-        whole = dict(found)
+    with np.load(file, allow_pickle=False) as arrays:
+        whole = dict(arrays)
     assert whole["ids"].tolist() == IDS.tolist()
     assert whole["labels"].tolist() == LABELS.tolist()
     assert whole["attacks"].tolist() == ["clean", "autoattack"]
@@ -80,7 +80,7 @@ def test_the_file_is_as_documented(file):
     assert [whole[name].shape for name in ("settings", "members", "seconds", "outside")] == [(2,)] * 4
 
 
-def test_a_column_is_the_one_there_was_unless_its_settings_differ():
+def test_a_column_is_the_earlier_one_unless_its_settings_differ():
     verdicts = filled(None)
     clean = verdicts.columns["clean"]
     assert verdicts.column("clean") is clean
@@ -116,8 +116,8 @@ def test_a_file_cut_short_anywhere_is_refused(file):
         refused(file)
 
 
-def said(file) -> str | None:
-    """How the file is refused, if it is."""
+def refusal(file) -> str | None:
+    """The message, if the file is refused."""
     try:
         read(file)
     except InputError as error:
@@ -130,18 +130,18 @@ def test_a_file_with_other_bytes_is_refused_or_read_as_it_was(file):
     for place in range(0, len(content), 11):
         for mask in (0xFF, 0x01):
             file.write_bytes(content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
-            found = said(file)
-            if found is None:  # a byte that nobody reads: a time, an attribute
-                known = [column.verdicts.tolist() for column in read(file).columns.values()]
-                assert known == [[1, 1, 0, 1], [1, 0, 0, -1]]
+            message = refusal(file)
+            if message is None:  # a byte that nobody reads: a time, an attribute
+                verdicts = [column.verdicts.tolist() for column in read(file).columns.values()]
+                assert verdicts == [[1, 1, 0, 1], [1, 0, 0, -1]]
             else:
-                assert found.startswith(f"cannot read {file} (")
+                assert message.startswith(f"cannot read {file} (")
 
 
 @pytest.mark.parametrize(
     "content", [b"\x00" * 300, bytes(range(256)) * 4, b"PK\x03\x04" + b"\x11" * 200, b"{}"]
 )
-def test_what_is_no_npz_is_refused(content, file):
+def test_a_file_that_is_no_npz_is_refused(content, file):
     file.write_bytes(content)
     refused(file)
 
@@ -180,22 +180,22 @@ CHANGES = {
 
 @pytest.mark.parametrize("case", CHANGES)
 def test_a_matrix_of_another_form_is_refused(case, file):
-    with np.load(file, allow_pickle=False) as found:
-        whole = dict(found)
+    with np.load(file, allow_pickle=False) as arrays:
+        whole = dict(arrays)
     CHANGES[case](whole)
     np.savez_compressed(file, **whole)
     refused(file)
 
 
-def test_what_is_pickled_inside_is_never_run(file, tmp_path):
+def test_pickled_code_is_never_run(file, tmp_path):
     witness = tmp_path / "witness"
 
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(witness),)
 
-    with np.load(file, allow_pickle=False) as found:
-        whole = dict(found)
+    with np.load(file, allow_pickle=False) as arrays:
+        whole = dict(arrays)
     whole["seconds"] = np.array([Evil(), Evil()], dtype=object)
     np.savez(file, **whole)
     refused(file)

@@ -1,4 +1,4 @@
-"""Each net of the registry, as it is and folded."""
+"""Each network of the registry, as it is and folded."""
 
 import pytest
 import torch
@@ -20,5 +20,5 @@ def net(name) -> nn.Module:
 
 @pytest.fixture(scope="module", params=["net", "folded"])
 def ours(request, net) -> nn.Module:
-    """What our attack is run on; the oracle always attacks the net itself."""
+    """The network of our attack; the oracle always attacks the unfolded one."""
     return net if request.param == "net" else fold(net)

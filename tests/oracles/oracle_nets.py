@@ -1,4 +1,4 @@
-"""Nets and images on which our attacks and the oracles' are compared."""
+"""Networks and images on which our attacks and the oracles' are compared."""
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ def batch(name: str, dtype: torch.dtype, n: int = N) -> tuple[Tensor, Tensor]:
 
 
 def lively(name: str, dtype: torch.dtype) -> nn.Module:
-    """A net in eval mode whose BatchNorms have seen images and whose logits are of order 1."""
+    """A network in eval mode whose BatchNorms have seen images and whose logits are of order 1."""
     net = build(SPECS[name], seed=0).double()
     generator = torch.Generator().manual_seed(1)
     for module in net.modules():

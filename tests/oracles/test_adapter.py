@@ -1,4 +1,4 @@
-"""Attacks of torchattacks under our interface: theirs bit for bit, nobody's state moved."""
+"""Attacks of torchattacks under our interface: theirs bit for bit, and no state is moved."""
 
 import copy
 import random
@@ -58,7 +58,7 @@ class Net(nn.Module):
 
 
 def right(net: nn.Module, n: int = 4, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """Images, and the labels that the net gives them."""
+    """Images, and the network's own labels."""
     images = torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(3)).to(dtype)
     with torch.no_grad():
         labels = copy.deepcopy(net).eval().to(dtype)(images).argmax(1)
@@ -81,7 +81,7 @@ DIRECT = {
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", DIRECT)
-def test_it_is_theirs_bit_for_bit(name, dtype, net):
+def test_images_are_theirs_bit_for_bit(name, dtype, net):
     net = net.to(dtype)
     images, labels = right(net, dtype=dtype)
     eps = {} if name in ("CW", "DeepFool") else {"eps": 0.1}
@@ -99,9 +99,9 @@ def test_a_random_attack_is_theirs_from_the_same_seed(net, monkeypatch):
     images, labels = right(net)
     seeds = []
     monkeypatch.setattr(np.random, "seed", seeds.append)
-    found = TorchAttack(THREAT, "PGD", steps=3)(net, images, labels, seed=9)
+    images_of_ours = TorchAttack(THREAT, "PGD", steps=3)(net, images, labels, seed=9)
     torch.manual_seed(seeds[0])
-    assert torch.equal(found, torchattacks.PGD(net, eps=0.1, steps=3)(images, labels))
+    assert torch.equal(images_of_ours, torchattacks.PGD(net, eps=0.1, steps=3)(images, labels))
 
 
 BOTH = ("APGD", "APGDT", "AutoAttack", "FAB", "Square")
@@ -156,7 +156,7 @@ def test_every_class_works_counts_and_leaves_all_as_it_was(name, threat, net, ca
 
 
 @pytest.mark.parametrize("name", ["FAB", "DeepFool", "CW", "JSMA"])  # these call backward
-def test_a_net_hidden_in_a_function_gets_no_gradients(name, net, capsys):
+def test_a_network_inside_a_function_gets_no_gradients(name, net, capsys):
     images, labels = right(net)
     labels = labels.where(labels < CLASSES - 1, 0)
     result = TorchAttack(THREAT, name, **SMALL.get(name, {})).run(lambda x: net(x), images, labels)
@@ -219,8 +219,8 @@ def test_the_layout_of_the_images_does_not_matter(layout, net):
     images, labels = right(net)
     for name, threat in (("PGDL2", L2), ("Square", THREAT), ("FAB", THREAT)):
         attack = TorchAttack(threat, name, **SMALL.get(name, {}))
-        found = attack(net, images.contiguous(memory_format=layout), labels)
-        torch.testing.assert_close(found, attack(net, images, labels))
+        images_of_ours = attack(net, images.contiguous(memory_format=layout), labels)
+        torch.testing.assert_close(images_of_ours, attack(net, images, labels))
 
 
 def test_half_precision_logits_and_no_grad_are_fine(net):
@@ -255,7 +255,7 @@ def test_fab_t_has_nine_targets_where_there_are_as_many():
         assert result.backwards == 2 * targets
 
 
-def test_what_is_known_is_filled_in_and_what_is_given_stays(net, monkeypatch):
+def test_arguments_follow_from_the_context_unless_they_are_given(net, monkeypatch):
     seen = {}
 
     class Fake(Base):
@@ -284,7 +284,7 @@ def test_what_is_known_is_filled_in_and_what_is_given_stays(net, monkeypatch):
     assert (seen["eps"], seen["norm"], seen["n_classes"], seen["seed"]) == (0.3, "Linf", 3, 11)
 
 
-def test_settings_are_what_was_given_and_the_defaults():
+def test_settings_are_the_arguments_and_the_defaults():
     attack = TorchAttack(THREAT, "CW", c=2, steps=5)
     assert attack.settings == {"name": "CW", "c": 2, "kappa": 0, "steps": 5, "lr": 0.01}
     assert repr(attack) == f"TorchAttack({THREAT}, name='CW', c=2, kappa=0, steps=5, lr=0.01)"

@@ -1,4 +1,4 @@
-"""What an attack of torchattacks gives is judged by us; what cannot work is refused in words."""
+"""Verdicts on the images of torchattacks are our own; an attack that cannot work is refused."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ TINY = ThreatModel("Linf", 8 / 255)
 
 
 def right(net: nn.Module, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """Images, and the labels that the net gives them."""
+    """Images, and the network's own labels."""
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(3)).to(dtype)
     with torch.no_grad():
         return images, net(images).argmax(1)
@@ -32,7 +32,7 @@ def net() -> nn.Module:
 
 @pytest.fixture
 def fake(monkeypatch):
-    """Puts a class into torchattacks that returns what a function makes of the images."""
+    """Puts a class into torchattacks that applies a function to the images."""
 
     def put(make, name: str = "Fake") -> TorchAttack:
         class Fake(Base):
@@ -48,7 +48,7 @@ def fake(monkeypatch):
     return put
 
 
-def test_what_lies_outside_does_not_count(net):
+def test_images_outside_the_ball_do_not_count(net):
     images, labels = right(net)
     attack = TorchAttack(TINY, "CW", c=10, steps=50, lr=0.05)
     free = torchattacks.CW(net, c=10, steps=50, lr=0.05)(images, labels)
@@ -82,7 +82,7 @@ def test_stray_images_are_counted_and_put_back(case, net, fake):
     assert torch.equal(result.images, images)
 
 
-def test_each_sample_is_judged_by_itself(net, fake):
+def test_each_sample_has_its_own_verdict(net, fake):
     images, labels = right(net)
 
     def stray(attack, x):
@@ -118,7 +118,7 @@ def test_an_attack_that_fails_is_refused_in_words(make, message, net, fake):
         fake(make).run(net, *right(net))
 
 
-def test_errors_of_the_net_are_the_nets_own(net):
+def test_errors_of_the_network_are_its_own(net):
     batch = right(net)
 
     def broken(images: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ def test_a_net_without_gradients_is_refused_in_words(cut, net):
 
 
 @pytest.mark.parametrize("name", ["FAB", "TIFGSM"])
-def test_attacks_of_float32_say_so_in_float64(name, net):
+def test_attacks_of_float32_name_it_in_float64(name, net):
     net = net.double()
     with pytest.raises(InputError, match=rf"torchattacks.{name} failed: .*\(the images are torch.float64.*"):
         TorchAttack(THREAT, name).run(net, *right(net, dtype=torch.float64))

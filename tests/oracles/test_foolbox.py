@@ -20,7 +20,7 @@ with warnings.catch_warnings():
 
 
 class FromStart(LinfProjectedGradientDescentAttack):
-    """Their PGD begun where we say."""
+    """Their PGD from our start."""
 
     start: Tensor
 
@@ -75,7 +75,7 @@ def test_bounds_and_eps_beyond_the_unit_box_are_theirs_too():
 
 
 def test_verdicts_are_theirs_in_float64(name, net, ours):
-    """Foolbox judges the last image alone, we every iterate: of one step these are the image and the last."""
+    """Foolbox counts the last image alone, we every iterate: of one step these are the image and the last."""
     images, _ = batch(name, torch.float64)
     with torch.no_grad():
         labels = net(images).argmax(1)

@@ -22,7 +22,7 @@ THREAT = ThreatModel("L2", EPS)
 
 
 class FromStart(L2ProjectedGradientDescentAttack):
-    """Foolbox's PGD begun where we say."""
+    """Foolbox's PGD from our start."""
 
     start: Tensor
 

@@ -33,7 +33,7 @@ OURS = {
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[nn.Module, Tensor, Tensor]:
-    """A net that is robust on some of the images and not on others."""
+    """A network that is robust on some of the images and not on others."""
     recipe = load("demo")
     images = loading.load(Data("digits", val_images=180))
     torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def digits() -> tuple[nn.Module, Tensor, Tensor]:
     return net.eval(), pixels, torch.cat([images.test.labels, images.train.labels])[:N]
 
 
-def standing(attack: Attack, net: nn.Module, images: Tensor, labels: Tensor) -> float:
+def robust_accuracy(attack: Attack, net: nn.Module, images: Tensor, labels: Tensor) -> float:
     with torch.no_grad():
         right = net(images).argmax(1) == labels
     broken = attack.run(net, images, labels, stop_when_broken=True, block=250).broken
@@ -58,7 +58,7 @@ def standing(attack: Attack, net: nn.Module, images: Tensor, labels: Tensor) -> 
 
 
 def anywhere(low: int = 0, high: int = 1, shape: tuple[int, ...] = (1,)) -> Tensor:
-    """Places for squares: theirs never reach the last one, and 5 to 7 points more of 8 x 8 images stand."""
+    """Places for squares: theirs never reach the last, and 5 to 7 points more of 8 x 8 images are robust."""
     return torch.randint(low, high + 1, shape)
 
 
@@ -75,6 +75,6 @@ def test_robust_accuracy_is_theirs_within_a_point(name, norm, digits):
     attacked, _ = theirs.run_standard_evaluation(images, labels, batch_size=250)
     with torch.no_grad():
         expected = float((net(attacked).argmax(1) == labels).double().mean())
-    ours = standing(OURS[name](ThreatModel(norm, EPS[norm])), net, images, labels)
+    ours = robust_accuracy(OURS[name](ThreatModel(norm, EPS[norm])), net, images, labels)
     assert 0.1 < expected < 0.9
     assert abs(ours - expected) <= 0.01, f"ours {ours:.3f}, theirs {expected:.3f}"

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torchattacks
 from oracle_nets import EPS, STEP, THREAT, N, assert_same, batch, lively
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks import FGSM, PGD
+from attacks import FGSM, PGD, Square, ThreatModel
 from robust_tickets.models.fold import fold
 
 
@@ -70,3 +70,22 @@ def test_pgd_with_momentum_is_their_mi_fgsm_in_float64(name, net, ours):
     oracle = torchattacks.MIFGSM(net, eps=EPS, alpha=STEP, steps=6, decay=0.9)(images, labels)
     attack = PGD(THREAT, steps=6, step_size=STEP, random_start=False, momentum=0.9)
     assert_same(attack(ours, images, labels), oracle, images)
+
+
+@pytest.mark.parametrize("threat", [ThreatModel("Linf", 0.02), ThreatModel("L2", 0.2)], ids=["Linf", "L2"])
+def test_square_is_as_strong_as_theirs(threat):
+    """Another implementation, which draws one window for the whole batch: about as many of 100 images."""
+    images = torch.rand(100, 3, 10, 10, generator=torch.Generator().manual_seed(5))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(2)
+        layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten()
+        net = nn.Sequential(*layers, nn.Linear(8 * 6 * 6, 6)).eval()
+        net[-1].bias -= net(images).mean(0)  # else one class wins everywhere
+        labels = net(images).argmax(1)
+        oracle = torchattacks.Square(
+            net, norm=threat.norm, eps=threat.eps, n_queries=300, resc_schedule=False
+        )
+        theirs = float((net(oracle(images, labels)).argmax(1) != labels).double().mean())
+    result = Square(threat, queries=301).run(net, images, labels, stop_when_broken=True)
+    assert 0.2 < theirs < 0.8
+    assert float(result.broken.double().mean()) == pytest.approx(theirs, abs=0.1)

@@ -1,9 +1,14 @@
-"""A search that counts its trainings, and progress that remembers its lines."""
+"""A search that counts its trainings, progress that remembers its lines, a checkpoint to evaluate."""
+
+import shutil
 
 import pytest
+from evaluation_case import SANITY, save_checkpoint
 
+from robust_tickets.base.ledger import Passes
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
+from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
@@ -56,3 +61,30 @@ def search(fits, spoken):
         return path.parent, len(fits) - before
 
     return run
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_recipe, tmp_path_factory):
+    """A small trained checkpoint, in a folder of its own."""
+    file = tmp_path_factory.mktemp("checkpoint") / "best.safetensors"
+    save_checkpoint(tiny_recipe, file)
+    return file
+
+
+@pytest.fixture
+def new_copy(checkpoint, tmp_path):
+    """Copies the checkpoint into a new folder of that name."""
+
+    def copy(name):
+        (tmp_path / name).mkdir()
+        return shutil.copy(checkpoint, tmp_path / name / checkpoint.name)
+
+    return copy
+
+
+@pytest.fixture(scope="module")
+def no_sanity():
+    """Sanity checks that take no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SANITY, lambda *_: SanityReport((), 40, Passes()))
+        yield

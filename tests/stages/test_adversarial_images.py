@@ -1,4 +1,4 @@
-"""Attacked images are written all of them or none, and what a dead process left is in nobody's way."""
+"""Adversarial images are written all of them or none, and the rest of a killed process is removed."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from robust_tickets.data.dataset import Split
 from robust_tickets.stages.adversarial_images import AdversarialImages
 
 
-def filled(folder):
+def filled(folder, attack="pgd-20"):
     album = AdversarialImages(folder)
     images = torch.rand(3, 3, 4, 4)
     split = Split((images * 255).to(torch.uint8), torch.arange(3), torch.arange(3) + 7)
-    album.at("8/255")("pgd-20", split, images, torch.tensor([True, False, True]))
+    album.at("8/255")(attack, split, images, torch.tensor([True, False, True]))
     return album, images
 
 
@@ -31,14 +31,14 @@ def test_images_come_as_arrays_and_pictures(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
-def test_where_writing_ends_early_nothing_is_there_and_the_same_call_goes_on(error, tmp_path, monkeypatch):
+def test_where_writing_ends_early_no_file_is_left_and_the_same_call_succeeds(error, tmp_path, monkeypatch):
     folder, save, count = tmp_path / "album", Image.Image.save, [0]
 
-    def failing(self, *given, **more):
+    def failing(self, *arguments, **more):
         count[0] += 1
         if count[0] == 2:
             raise error
-        save(self, *given, **more)
+        save(self, *arguments, **more)
 
     monkeypatch.setattr(Image.Image, "save", failing)
     with pytest.raises(InputError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
@@ -51,10 +51,18 @@ def test_where_writing_ends_early_nothing_is_there_and_the_same_call_goes_on(err
     assert (folder / "pgd-20.npz").is_file()
 
 
-def test_what_a_dead_process_left_is_removed(tmp_path):
+def test_the_rest_of_a_killed_process_is_removed(tmp_path):
     left = tmp_path / ".album.part"
     left.mkdir()
     (left / "half.npz").write_bytes(b"half")
     filled(tmp_path / "album")[0].write()
     assert [path.name for path in tmp_path.iterdir()] == ["album"]
     assert not (tmp_path / "album" / "half.npz").exists()
+
+
+def test_a_long_name_of_an_attack_makes_a_valid_file_name(tmp_path):
+    name = f"torchattacks:CW(steps=1, c={', lr='.join(['0.' + '1' * 150] * 2)})"
+    filled(tmp_path / "album", name)[0].write()
+    (file,) = (tmp_path / "album").glob("*.npz")
+    assert file.name.startswith("torchattacks-CW-steps-1-c-0.111")
+    assert len(file.name) < 120
