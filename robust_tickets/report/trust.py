@@ -7,7 +7,6 @@ from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_object
 
 
-
 def warnings_note(run: RunDirectory) -> str:
     """The warnings of the trainings behind a table, each once; empty where there is none.
 
