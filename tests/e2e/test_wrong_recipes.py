@@ -82,3 +82,8 @@ def test_a_wrong_recipe_is_refused(words, expected, refused):
 def test_a_message_is_one_line(call):
     status, err = call("search --recipe demo --search.lr -1")
     assert (status, err) == (2, "robust-tickets: search.lr must be above 0, got -1.0\n")
+
+
+@pytest.mark.parametrize("command", ["search", "train", "compare", "compare --dry-run", "study lr"])
+def test_every_command_refuses_before_it_writes(command, refused):
+    refused(f"{command} --recipe demo --device nonsense", "'nonsense'; --device cpu")
