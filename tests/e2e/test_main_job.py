@@ -1,4 +1,4 @@
-"""The whole job on a tiny recipe, through the command line."""
+"""The whole job on a tiny recipe, from the command line."""
 
 import json
 import shutil
@@ -29,30 +29,47 @@ def recipe_file(tiny_recipe, tmp_path_factory) -> Path:
 def run(recipe_file, tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
     main(["compare", "--recipe", str(recipe_file), "--runs", str(runs), "--seeds", "2"])
-    (found,) = runs.iterdir()
-    return found
+    (folder,) = runs.iterdir()
+    return folder
 
 
-def out(capsys) -> list[str]:
-    return capsys.readouterr().out.splitlines()
+@pytest.fixture
+def copied_run(run, tmp_path) -> Path:
+    return shutil.copytree(run, tmp_path / run.name)
 
 
-def test_a_comparison_leaves_all_its_files(run):
+@pytest.fixture
+def call(recipe_file, capsys):
+    """Run a command, with the recipe where it takes one; gives its last line."""
+
+    def run_command(words: str) -> str:
+        main(words.replace("RECIPE", f"--recipe {recipe_file}").split())
+        return capsys.readouterr().out.splitlines()[-1]
+
+    return run_command
+
+
+@pytest.fixture
+def refused(call, capsys):
+    """Run a wrong command; gives its message."""
+
+    def run_command(words: str) -> str:
+        with pytest.raises(SystemExit, match="2"):
+            call(words)
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return run_command
+
+
+def test_a_comparison_writes_its_files(run):
     assert {p.name for p in run.iterdir()} == {
         "recipe.toml", "env.json", "inputs.json", "timing.csv", "timing.md", "curves.svg", "seed-0", "seed-1",
         ".lock", "boosting.csv", "boosting.md",
     }  # fmt: skip
-    for seed in (0, 1):
-        assert {p.name for p in (run / f"seed-{seed}").iterdir()} == {*ARMS, "search"}
-        for arm in ARMS:
-            names = {p.name for p in (run / f"seed-{seed}" / arm).iterdir()}
-            assert {
-                "best.safetensors",
-                "last.safetensors",
-                "metrics.jsonl",
-                "ledger.json",
-                "robustness.csv",
-            } <= names
+    names = {"best.safetensors", "last.safetensors", "metrics.jsonl", "ledger.json", "robustness.csv"}
+    for seed in (run / "seed-0", run / "seed-1"):
+        assert {p.name for p in seed.iterdir()} == {*ARMS, "search"}
+        assert all(names <= {p.name for p in (seed / arm).iterdir()} for arm in ARMS)
     assert not list(run.rglob("*.part"))
 
 
@@ -72,122 +89,91 @@ def test_the_timing_table_has_its_columns_and_adds_up(run):
     assert row.density["ticket"] < 0.3 < row.density["dense"] == 1
 
 
-def test_no_path_in_the_run_s_records(run, tmp_path_factory):
-    base = str(tmp_path_factory.getbasetemp())
-    for file in run.rglob("*"):
-        if file.suffix in (".toml", ".json", ".jsonl", ".csv", ".md", ".svg", ".safetensors"):
-            assert base.encode() not in file.read_bytes(), file
+def test_no_file_of_a_run_holds_a_path(run, tmp_path_factory):
+    base = str(tmp_path_factory.getbasetemp()).encode()
+    assert not [file for file in run.rglob("*") if file.is_file() and base in file.read_bytes()]
 
 
-def test_a_second_call_trains_nothing(run, recipe_file, capsys):
+def test_a_second_call_trains_nothing(run, call):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")}
-    main(["compare", "--recipe", str(recipe_file), "--runs", str(run.parent), "--seeds", "2"])
+    assert call(f"compare RECIPE --runs {run.parent} --seeds 2") == str(run)
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")} == before
-    assert out(capsys)[-1] == str(run)
 
 
-def test_search_train_and_compare_share_one_tree(run, recipe_file, capsys):
-    words = ["--recipe", str(recipe_file), "--runs", str(run.parent)]
-    main(["search", *words])
+def test_search_train_and_compare_share_one_folder(run, call):
     ticket = run / "seed-0" / "search" / "ticket.safetensors"
-    assert out(capsys)[-1] == str(ticket)
-    main(["train", *words, "--ticket", str(ticket)])
-    assert out(capsys)[-1] == str(run / "seed-0" / "ticket")
-    main(["train", *words])
-    assert out(capsys)[-1] == str(run / "seed-0" / "dense")
+    assert call(f"search RECIPE --runs {run.parent}") == str(ticket)
+    assert call(f"train RECIPE --runs {run.parent} --ticket {ticket}") == str(run / "seed-0" / "ticket")
+    assert call(f"train RECIPE --runs {run.parent}") == str(run / "seed-0" / "dense")
 
 
-def test_another_seed_s_ticket_is_an_arm_of_its_own(run, recipe_file, capsys):
+def test_the_ticket_of_another_seed_is_an_arm_of_its_own(run, call):
     ticket = run / "seed-1" / "search" / "ticket.safetensors"
-    main(["train", "--recipe", str(recipe_file), "--runs", str(run.parent), "--ticket", str(ticket)])
-    folder = Path(out(capsys)[-1])
+    folder = Path(call(f"train RECIPE --runs {run.parent} --ticket {ticket}"))
     assert folder.parent == run / "seed-0"
     assert folder.name.startswith("ticket-")
 
 
-def test_a_run_again_elsewhere_gives_the_same_numbers(run, recipe_file, tmp_path):
-    main(["compare", "--recipe", str(recipe_file), "--runs", str(tmp_path)])
-    again = tmp_path / run.name
+def test_the_same_recipe_gives_the_same_bits(run, call, tmp_path):
+    call(f"compare RECIPE --runs {tmp_path}")
     for arm in ARMS:
         for name in ("metrics.jsonl", "best.safetensors", "last.safetensors"):
-            here, there = (r / "seed-0" / arm / name for r in (again, run))
-            assert here.read_bytes() == there.read_bytes(), (arm, name)
+            one, other = (folder / "seed-0" / arm / name for folder in (tmp_path / run.name, run))
+            assert one.read_bytes() == other.read_bytes(), (arm, name)
 
 
-def test_the_table_is_made_again_from_files_alone(run, capsys, tmp_path):
-    main(["table", str(run)])
-    assert capsys.readouterr().out == (run / "timing.md").read_text()
-    main(["table", str(run), "--format", "csv"])
-    assert capsys.readouterr().out == (run / "timing.csv").read_text()
-    main(["table", str(run), "--format", "csv", "--out", str(tmp_path / "t.csv")])
-    assert out(capsys) == [str(tmp_path / "t.csv")]
+def test_the_table_is_made_again_from_the_files(run, call, capsys, tmp_path):
+    for form, file in (("markdown", "timing.md"), ("csv", "timing.csv")):
+        main(["table", str(run), "--format", form])
+        assert capsys.readouterr().out == (run / file).read_text()
+    assert call(f"table {run} --format csv --out {tmp_path}/t.csv") == str(tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text() == (run / "timing.csv").read_text()
 
 
-def test_evaluate_a_checkpoint_of_the_run(run, capsys):
+def test_an_evaluation_adds_its_rows_once_and_leaves_the_table(run, call, capsys):
     file = run / "seed-0" / "dense" / "best.safetensors"
-    before = pd.read_csv(file.parent / "robustness.csv")
-    main(["evaluate", str(file), "--attacks", "clean", "pgd-3", "--limit", "30", "--split", "val"])
-    lines = out(capsys)
-    assert lines[-1] == str(file.parent / "robustness.csv")
-    after = pd.read_csv(lines[-1])
+    before = pd.read_csv(file.with_name("robustness.csv"))
+    words = f"evaluate {file} --attacks clean pgd-3 --limit 30 --split val"
+    assert call(words) == str(file.with_name("robustness.csv"))
+    after = pd.read_csv(file.with_name("robustness.csv"))
     assert len(after) == len(before) + 3  # clean, pgd-3 and their worst case
-    main(["evaluate", str(file), "--attacks", "clean", "pgd-3", "--limit", "30", "--split", "val"])
-    again = pd.read_csv(out(capsys)[-1])
-    assert again.drop(columns="seconds").equals(after.drop(columns="seconds")), (
-        "rows are replaced, not repeated"
-    )
+    again = pd.read_csv(call(words))
+    assert again.drop(columns="seconds").equals(after.drop(columns="seconds"))
     main(["table", str(run), "--format", "csv"])
-    assert capsys.readouterr().out == (run / "timing.csv").read_text(), "other rows do not change the table"
+    assert capsys.readouterr().out == (run / "timing.csv").read_text()
 
 
-def test_evaluate_a_checkpoint_that_was_carried_away(run, tmp_path, capsys):
-    file = tmp_path / "model.safetensors"
-    file.write_bytes((run / "seed-0" / "ticket" / "last.safetensors").read_bytes())
-    main(
-        [
-            "evaluate",
-            str(file),
-            "--runs",
-            str(tmp_path / "runs"),
-            "--attacks",
-            "clean",
-            "fgsm",
-            "pgd-20",
-            "--limit",
-            "50",
-        ]
-    )
-    rows = pd.read_csv(out(capsys)[-1]).set_index("attack")
-    there = pd.read_csv(run / "seed-0" / "ticket" / "robustness.csv")
-    there = there[(there.checkpoint == "last") & (there.n == 50)].set_index("attack")
+def test_a_checkpoint_outside_its_run_has_the_same_accuracy(run, call, tmp_path):
+    file = shutil.copy(run / "seed-0" / "ticket" / "last.safetensors", tmp_path / "model.safetensors")
+    words = f"evaluate {file} --runs {tmp_path}/runs --attacks clean fgsm pgd-20 --limit 50"
+    rows = pd.read_csv(call(words)).set_index("attack")
+    expected = pd.read_csv(run / "seed-0" / "ticket" / "robustness.csv")
+    expected = expected[(expected.checkpoint == "last") & (expected.n == 50)].set_index("attack")
     for attack in ("clean", "fgsm", "pgd-20", "worst-case(clean fgsm pgd-20)"):
-        assert rows.accuracy[attack] == there.accuracy[attack]
+        assert rows.accuracy[attack] == expected.accuracy[attack]
 
 
-def test_clean_verdicts_are_always_made_and_shown(run, tmp_path, capsys):
+def test_clean_accuracy_is_always_measured_and_every_pass_counted(run, call):
     file = run / "seed-0" / "dense" / "last.safetensors"
-    main(["evaluate", str(file), "--attacks", "fgsm", "fgsm", "--limit", "20", "--split", "val"])
-    rows = pd.read_csv(out(capsys)[-1])
+    rows = pd.read_csv(call(f"evaluate {file} --attacks fgsm fgsm --limit 20 --split val"))
     rows = rows[(rows.n == 20) & (rows.checkpoint == "last")]
     assert list(rows.attack) == ["clean", "fgsm", "worst-case(clean fgsm)"]
     ledger = json.loads((file.parent / "evaluate-last.ledger.json").read_text())
     checks = max(file.parent.glob("sanity-last-*.json"), key=lambda path: path.stat().st_mtime_ns)
-    attacked = rows.forwards[rows.attack != "worst-case(clean fgsm)"].sum()
     checked = json.loads(checks.read_text())["passes"]["forward"]
-    assert ledger["passes"]["attack"]["forward"] == attacked + checked
+    assert ledger["passes"]["attack"]["forward"] == rows.forwards.iloc[:2].sum() + checked
 
 
-def test_a_link_stands_for_the_checkpoint_that_it_names(run, tmp_path, capsys):
+def test_a_link_counts_as_the_checkpoint_that_it_names(run, call, tmp_path):
     link = tmp_path / "link.safetensors"
     link.symlink_to(run / "seed-0" / "dense" / "last.safetensors")
-    main(["evaluate", str(link), "--attacks", "clean", "--limit", "10"])
-    assert out(capsys)[-1] == str(run / "seed-0" / "dense" / "robustness.csv")
+    words = f"evaluate {link} --attacks clean --limit 10"
+    assert call(words) == str(run / "seed-0" / "dense" / "robustness.csv")
     assert list(tmp_path.iterdir()) == [link]
 
 
-def test_the_first_stage_of_a_process_is_not_charged_for_what_pytorch_imports(recipe_file, tmp_path):
-    """Everything that a first optimiser step imports is there before a ledger begins."""
+def test_no_arm_is_charged_for_what_pytorch_imports(recipe_file, tmp_path):
+    """All that a first optimiser step imports is there before a ledger begins."""
     code = (
         "import sys; from robust_tickets.base.machine import Machine; "
         "from robust_tickets.base.progress import SilentProgress; "
@@ -200,61 +186,42 @@ def test_the_first_stage_of_a_process_is_not_charged_for_what_pytorch_imports(re
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-def test_figures_on_other_images_stay_out_of_the_run(run, tmp_path, capsys, monkeypatch):
+def test_rows_on_other_images_stay_out_of_the_run(run, call, tmp_path, monkeypatch):
     load = Experiment.load
     monkeypatch.setattr(Experiment, "load", lambda *a: replace(load(*a), fingerprint="f" * 16))
     file = run / "seed-0" / "dense" / "best.safetensors"
-    before = (file.parent / "robustness.csv").read_bytes()
-    main(["evaluate", str(file), "--runs", str(tmp_path), "--limit", "50"])
-    assert out(capsys)[-1].startswith(str(tmp_path))
-    assert (file.parent / "robustness.csv").read_bytes() == before
+    before = file.with_name("robustness.csv").read_bytes()
+    assert call(f"evaluate {file} --runs {tmp_path} --limit 50").startswith(str(tmp_path))
+    assert file.with_name("robustness.csv").read_bytes() == before
 
 
-def test_arms_on_different_images_make_no_table(run, tmp_path, capsys):
-    copy = tmp_path / run.name
-    shutil.copytree(run, copy)
-    about = copy / "seed-1" / "dense" / "arm.json"
-    about.write_text(about.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
-    with pytest.raises(SystemExit, match="2"):
-        main(["table", str(copy)])
-    assert "different images" in capsys.readouterr().err
+def test_arms_on_different_images_make_no_table(copied_run, refused):
+    file = copied_run / "seed-1" / "dense" / "arm.json"
+    file.write_text(file.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    assert "different images" in refused(f"table {copied_run}")
 
 
-def test_a_finished_arm_without_its_weights_says_so(run, recipe_file, tmp_path, capsys):
-    copy = tmp_path / run.name
-    shutil.copytree(run, copy)
-    (copy / "seed-0" / "dense" / "best.safetensors").unlink()
-    with pytest.raises(SystemExit, match="2"):
-        main(["train", "--recipe", str(recipe_file), "--runs", str(tmp_path)])
-    assert "best.safetensors is gone" in capsys.readouterr().err
+@pytest.mark.parametrize(("command", "name"), [("train", "best.safetensors"), ("compare", "metrics.jsonl")])
+def test_a_missing_file_of_a_finished_arm_is_named(command, name, copied_run, refused):
+    folder = copied_run / "seed-0" / "dense"
+    (folder / name).unlink()
+    message = refused(f"{command} RECIPE --runs {copied_run.parent}")
+    assert str(folder) in message
+    assert name in message
 
 
-def test_a_finished_arm_that_lacks_a_file_is_named(run, recipe_file, tmp_path, capsys):
-    copy = tmp_path / run.name
-    shutil.copytree(run, copy)
-    file = copy / "seed-0" / "dense" / "metrics.jsonl"
-    file.unlink()
-    with pytest.raises(SystemExit, match="2"):
-        main(["compare", "--recipe", str(recipe_file), "--runs", str(tmp_path)])
-    assert f"there is no {file}: remove {file.parent} and run compare again" in capsys.readouterr().err
-
-
-def test_dry_run_trains_nothing_and_says_what_it_would_cost(recipe_file, tmp_path, capsys):
+def test_a_dry_run_writes_nothing_and_lists_every_arm(recipe_file, tmp_path, capsys):
     main(["compare", "--recipe", str(recipe_file), "--runs", str(tmp_path), "--dry-run"])
-    text = capsys.readouterr().out
-    assert all(arm in text for arm in [*ARMS, "search"])
-    assert "minutes" in text
+    out = capsys.readouterr().out
+    assert all(arm in out for arm in [*ARMS, "search"])
+    assert "minutes" in out
     assert not list(tmp_path.iterdir())
 
 
-def test_progress_goes_to_stderr_as_lines(recipe_file, tmp_path, capsys):
+def test_progress_goes_to_stderr_in_lines(recipe_file, tmp_path, capsys):
     main(["search", "--recipe", str(recipe_file), "--runs", str(tmp_path), "--search.rounds", "1"])
     captured = capsys.readouterr()
     assert captured.out.count("\n") == 1
-    assert "epoch 1/2  clean " in captured.err
-    assert "passes/s" in captured.err
-    assert "left" in captured.err
-    records = [
-        json.loads(x) for x in Path(captured.out.strip()).with_name("metrics.jsonl").read_text().splitlines()
-    ]
-    assert [r["epoch"] for r in records] == [1, 2]
+    assert all(part in captured.err for part in ("epoch 1/2  clean ", "passes/s", "left"))
+    metrics = Path(captured.out.strip()).with_name("metrics.jsonl").read_text()
+    assert [json.loads(line)["epoch"] for line in metrics.splitlines()] == [1, 2]
