@@ -150,7 +150,7 @@ def test_a_damaged_file_in_the_way_says_how_to_go_on(compared, staged, tmp_path,
 
 def test_the_images_of_the_first_stage_are_part_of_what_it_is(staged):
     plans = [
-        planning.first_stage(replace(staged, search=replace(staged.search, images=n)), DIGITS)
+        planning.first_stage(replace(staged, search=replace(staged.search, images=n)), "dense-staged", DIGITS)
         for n in (64, 96)
     ]
     plans[1] = replace(plans[1], steps=plans[0].steps, per_epoch=plans[0].per_epoch)

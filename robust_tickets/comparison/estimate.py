@@ -8,7 +8,6 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from attacks import PGD
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
@@ -205,9 +204,9 @@ def _evaluation_passes(experiment: Experiment, spec: Spec) -> int:
     """Passes of the evaluation of an arm's two checkpoints, if no sample broke."""
     recipe = experiment.recipe
     attacks = [build_attack(name, experiment.threat, recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
-    steps = [attack.steps if isinstance(attack, PGD) else 0 for attack in attacks]
+    passes = sum(1 if attack is None else attack.passes_per_sample for attack in attacks)
     images = recipe.evaluate.images or spec.test_images
-    return 2 * (sum(2 * n + 1 for n in steps) * images + sanity_passes(images))
+    return 2 * (passes * images + sanity_passes(images))
 
 
 def _seconds_per_cost(experiment: Experiment, training: Training, flops: int, machine: Machine) -> float:

@@ -5,11 +5,10 @@ estimates, the order of a comparison's tasks, and the colours, tables and senten
 torch, as recipes and reports need it; `stages.plan` has the arithmetic of the lengths.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.arm import SEARCH, Arm, Figures, Schedule, Stage, no_sentence
 
 if TYPE_CHECKING:
@@ -55,33 +54,13 @@ def _channels(recipe: "Recipe") -> str:
     )
 
 
-def _another_seed(transform: str) -> Callable[["Recipe"], str]:
-    """The rule against a transform that gives no other ticket than the pruning method with another seed."""
-
-    def rule(recipe: "Recipe") -> str:
-        from robust_tickets.recipe.pruning_methods import make_pruning_method
-
-        if transform not in make_pruning_method(recipe.search).redundant_transforms:
-            return ""
-        return (
-            f"makes no sense with search.pruning_method {recipe.search.pruning_method}: it would be "
-            "the ticket of another seed; leave it out"
-        )
-
-    return rule
-
-
 def _no_trained_ticket(recipe: "Recipe") -> str:
-    if recipe.search.pruning_method == "imp" and recipe.search.after == "fine-tune":
+    if recipe.search.after == "fine-tune":
         return ""
     return (
         "is the control of a ticket that keeps what its search trained: choose search.pruning_method imp and "
         "search.after fine-tune, or leave it out"
     )
-
-
-def _first_reason(*rules: Callable[["Recipe"], str]) -> Callable[["Recipe"], str]:
-    return lambda recipe: next(filter(None, (rule(recipe) for rule in rules)), "")
 
 
 def _ticket_sentence(figures: dict[str, Figures]) -> str:
@@ -185,7 +164,6 @@ ARMS = arm_table(
             transform="reinit",
             before=SEARCH,
             in_controls_study=True,
-            refusal=_another_seed("reinit"),
         ),
         Arm(
             name="ticket-shuffle-layer",
@@ -197,7 +175,7 @@ ARMS = arm_table(
             transform="shuffle-layer",
             before=SEARCH,
             in_controls_study=True,
-            refusal=_first_reason(_channels, _another_seed("shuffle-layer")),
+            refusal=_channels,
         ),
         Arm(
             name="ticket-shuffle-net",
@@ -209,7 +187,7 @@ ARMS = arm_table(
             transform="shuffle-net",
             before=SEARCH,
             in_controls_study=True,
-            refusal=_first_reason(_channels, _another_seed("shuffle-net")),
+            refusal=_channels,
         ),
         Arm(
             name="random",
@@ -221,7 +199,7 @@ ARMS = arm_table(
             transform="random",
             before=SEARCH,
             in_controls_study=True,
-            refusal=_first_reason(_channels, _another_seed("random")),
+            refusal=_channels,
         ),
         Arm(
             name="dense-narrow-flops",
@@ -328,18 +306,3 @@ def needs_ticket(name: str, recipe: "Recipe") -> bool:
     arm = ARMS[name]
     has_ticket = any(ARMS[each].is_charged_search for each in recipe.compare.arms)
     return arm.uses_ticket or (arm.schedule.follows_ticket and has_ticket)
-
-
-def check_arms(recipe: "Recipe") -> None:
-    """Raise InputError for an arm that makes no sense in the recipe."""
-    names = recipe.compare.arms
-    if len(set(names)) < len(names):
-        raise InputError(f"compare.arms names an arm twice: {' '.join(names)}")
-    if "dense" not in names:
-        raise InputError("compare.arms lacks dense, which the other arms are measured against: add it")
-    for name in names:
-        reason, source = ARMS[name].refusal(recipe), ARMS[name].best_epoch_of
-        if source and source not in names:
-            reason = f"is read from the files of {source}: add it"
-        if reason:
-            raise InputError(f"compare.arms {name} {reason}")

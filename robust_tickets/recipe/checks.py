@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError, unknown_name
+from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import (
     NETS,
     WITH_DROPOUT,
@@ -18,7 +19,7 @@ from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method
 
 if TYPE_CHECKING:
-    pass
+    from robust_tickets.recipe.recipe import Recipe
 
 _WIDE = re.compile(r"wrn\d+-\d+")
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -110,6 +111,32 @@ def check_method(concern: str, training: Training, threat: Threat) -> None:
             "set: only networks whose training attack takes a single step overfit catastrophically; leave it "
             "out"
         )
+
+
+def check_arms(recipe: "Recipe") -> None:
+    """Raise InputError for arms that are named twice, lack dense, or make no sense in the recipe."""
+    names = recipe.compare.arms
+    if len(set(names)) < len(names):
+        raise InputError(f"compare.arms names an arm twice: {' '.join(names)}")
+    if "dense" not in names:
+        raise InputError("compare.arms lacks dense, which the other arms are measured against: add it")
+    for name in names:
+        reason, source = arm_refusal(name, recipe), ARMS[name].best_epoch_of
+        if reason:
+            raise InputError(f"compare.arms {name} {reason}")
+        if source and source not in names:
+            raise InputError(f"compare.arms {name} is read from the files of {source}: add it")
+
+
+def arm_refusal(name: str, recipe: "Recipe") -> str:
+    """The reason why an arm makes no sense in a recipe, as the end of "compare.arms NAME ..."; "": none."""
+    arm, search = ARMS[name], recipe.search
+    if arm.transform in make_pruning_method(search).redundant_transforms:
+        return (
+            f"makes no sense with search.pruning_method {search.pruning_method}: it would be the ticket of "
+            "another seed; leave it out"
+        )
+    return arm.refusal(recipe)
 
 
 def check_search(search: Search) -> None:

@@ -14,7 +14,6 @@ import tomli_w
 
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.recipe import checks, schema
-from robust_tickets.recipe.arms import check_arms
 from robust_tickets.recipe.fields import (
     Compare,
     Compute,
@@ -102,7 +101,7 @@ def check(recipe: Recipe) -> None:
         checks.check_training(concern, training)
         checks.check_method(concern, training, recipe.threat)
     checks.check_search(recipe.search)
-    check_arms(recipe)
+    checks.check_arms(recipe)
 
 
 def load(recipe: str) -> Recipe:

@@ -46,7 +46,7 @@ class SearchPlan:
 
     @property
     def steps_of_rounds(self) -> list[int]:
-        """Steps that each round takes: the first from the init, every other from the rewind step on."""
+        """Steps of each round: the first from the init, every other from the rewind step on."""
         return [self.round_steps, *[self.round_steps - self.rewind] * (self.rounds - 1)]
 
     @property
