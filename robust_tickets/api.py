@@ -85,7 +85,7 @@ def find_ticket(
     """
     what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet)
     _check_seed(seed)
-    machine.prepare(what.recipe.compute)
+    machine.prepare(what.recipe.compute.threads)
     module = warn_unsupported(what.fresh_net(seed, machine), machine.progress.log)
     ledger = Ledger("search", clock_for(device))
     with ledger.measure():
@@ -123,7 +123,7 @@ def train(
             f"ticket is a {type(ticket).__name__}, expected what find_ticket gave, or Ticket.load(path) of "
             "robust_tickets.tickets"
         )
-    machine.prepare(what.recipe.compute)
+    machine.prepare(what.recipe.compute.threads)
     module = warn_unsupported(what.fresh_net(seed, machine), machine.progress.log)
     shape, say = what.spec(machine).shape, machine.progress.log
     ledger = Ledger("train", clock_for(device))
@@ -170,7 +170,7 @@ def evaluate(
         raise InputError(f"limit must be at least 0, got {limit}")
     what, machine = _experiment(net, data, recipe, fields), _machine(device, quiet=True)
     _check_seed(seed)
-    machine.prepare(what.recipe.compute)
+    machine.prepare(what.recipe.compute.threads)
     settings, compute = what.recipe.evaluate, what.recipe.compute
     ours = place_net(copy_net(net), compute, machine)
     check_logits(ours, what.model_spec(machine))

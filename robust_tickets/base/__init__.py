@@ -1,1 +1,1 @@
-"""What every package may use: errors, ledger, progress, signals, machine; free of torch until it is used."""
+"""Errors, ledger, progress, signals, machine, random streams; torch is imported at its first use."""

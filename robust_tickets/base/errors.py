@@ -1,4 +1,4 @@
-"""What a person can get wrong, said in one way."""
+"""Errors and warnings that are meant for the user."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -9,12 +9,17 @@ __all__ = ["InputError", "RobustnessWarning", "unknown_name"]
 
 
 class RobustnessWarning(UserWarning):
-    """A sanity check, or a watcher of a training, says that a robust accuracy cannot be trusted."""
+    """A robust accuracy cannot be trusted: a sanity check failed, or the monitor of a training warns."""
 
 
-def unknown_name(kind: str, word: object, known: Iterable[str], *, shown: str | None = None) -> InputError:
-    """An InputError for a name (`shown`, if it has a longer form) not in `known`, the nearest first."""
-    names = sorted(known)
-    near = get_close_matches(str(word)[:80], names, n=3, cutoff=0.5)
+def unknown_name(kind: str, name: object, names: Iterable[str], *, shown: str | None = None) -> InputError:
+    """The InputError for an unknown name; its message suggests the nearest ones.
+
+    kind: what the name is of, such as "recipe".
+    names: all names that exist.
+    shown: a longer form of the name for the message, such as "search.lr" for "lr".
+    """
+    names = sorted(names)
+    near = get_close_matches(str(name)[:80], names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    return InputError(f"unknown {kind} {shown or str(word)!r:.80}: {hint}known: {', '.join(names)}")
+    return InputError(f"unknown {kind} {shown or str(name)!r:.80}: {hint}known: {', '.join(names)}")

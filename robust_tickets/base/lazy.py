@@ -1,4 +1,4 @@
-"""torch, imported at its first use: help, mistakes and tables must not wait for it."""
+"""torch, imported at its first use, so that help, messages and tables do not wait for it."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 else:
 
     class _Lazy:
-        """Stands in for a module until an attribute of it is asked for."""
+        """A module that is imported when an attribute of it is used."""
 
         def __init__(self, name: str) -> None:
             self._name = name

@@ -1,7 +1,7 @@
-"""Where every second, pass and FLOP of a stage went.
+"""The ledger of a stage: its seconds, passes and FLOPs by phase.
 
-A phase's seconds exclude those of the phases inside it, so that phases and `other` add up to the stage by
-construction: the ledger keeps one list of marks, and the time between two marks belongs to one phase.
+The seconds of a phase exclude those of the phases inside it, so that all phases add up to the stage: the
+ledger has one list of time marks, and the time between two marks belongs to one phase.
 """
 
 import time
@@ -17,29 +17,29 @@ Phase = Literal["load", "data", "attack", "update", "validate", "prune", "checkp
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 CHARGED_PHASES: tuple[Phase, ...] = tuple(p for p in PHASES if p not in ("load", "validate"))
-"""Phases that an arm is charged for: not reading the data, and not looking at validation images."""
+"""Phases that an arm is charged for: all but loading the data and validation."""
 
 FORWARD_COST = 1
 INPUT_BACKWARD_COST = 1
 FULL_BACKWARD_COST = 2
-"""Cost of a pass in forward passes: the usual convention, which does not deduct the first layer's share."""
+"""Cost of each kind of pass, in forward passes: the usual convention."""
 
 
 class Clock(Protocol):
-    """A way to mark moments now and to read the seconds between them later."""
+    """Marks points in time now, and gives the seconds between them later."""
 
     def mark(self) -> Any:
-        """The moment now."""
+        """A mark of this point in time."""
 
     def seconds(self, begin: Any, end: Any) -> float:
         """Seconds between two marks."""
 
 
 class HostClock:
-    """The host's monotonic clock: right wherever a call returns when its work is done."""
+    """The host's monotonic clock, for devices whose calls return when their work is done."""
 
     def mark(self) -> float:
-        """The moment now."""
+        """A mark of this point in time."""
         return time.perf_counter()
 
     def seconds(self, begin: float, end: float) -> float:
@@ -48,10 +48,10 @@ class HostClock:
 
 
 class CudaClock:
-    """Events in a GPU's stream: marking does not wait, reading does."""
+    """Events in a GPU's stream: a mark does not wait for the GPU, reading the seconds does."""
 
     def mark(self) -> Any:
-        """Record an event in the current stream."""
+        """An event recorded in the current stream."""
         import torch
 
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -59,32 +59,32 @@ class CudaClock:
         return event
 
     def seconds(self, begin: Any, end: Any) -> float:
-        """Seconds between two events, after the later one."""
+        """Seconds between two events; waits for the later one."""
         end.synchronize()
         return float(begin.elapsed_time(end)) / 1000
 
 
 def clock_for(device: str) -> Clock:
-    """The clock that tells the truth on that device."""
+    """The clock that is right for a device."""
     return CudaClock() if device.startswith("cuda") else HostClock()
 
 
 @dataclass
 class Passes:
-    """Samples through a net once, by kind."""
+    """Passes of single samples through a network, by kind."""
 
     forward: int = 0
     input_backward: int = 0
     full_backward: int = 0
 
     def add(self, other: "Passes") -> None:
-        """Count another's passes too."""
+        """Add other passes to these."""
         self.forward += other.forward
         self.input_backward += other.input_backward
         self.full_backward += other.full_backward
 
     def minus(self, other: "Passes") -> "Passes":
-        """What is more here than in another."""
+        """These passes without others."""
         return Passes(
             self.forward - other.forward,
             self.input_backward - other.input_backward,
@@ -92,17 +92,17 @@ class Passes:
         )
 
     def times(self, n: int) -> "Passes":
-        """So many times these passes."""
+        """These passes n times."""
         return Passes(self.forward * n, self.input_backward * n, self.full_backward * n)
 
     @property
     def total(self) -> int:
-        """All passes, whatever their kind."""
+        """The number of passes of all kinds."""
         return self.forward + self.input_backward + self.full_backward
 
     @property
     def cost(self) -> int:
-        """The passes in units of one forward pass."""
+        """The cost of all passes, in forward passes."""
         return (
             self.forward * FORWARD_COST
             + self.input_backward * INPUT_BACKWARD_COST
@@ -112,22 +112,23 @@ class Passes:
 
 @dataclass
 class Ledger:
-    """The account of one stage. `jobs` is how many were under way beside each other, at most."""
+    """Seconds, passes and FLOPs of one stage, by phase."""
 
     stage: Stage
     clock: Clock = field(default_factory=HostClock)
     jobs: int = 1
+    """the largest number of jobs that ran at the same time"""
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     passes: dict[str, Passes] = field(default_factory=lambda: {p: Passes() for p in PHASES})
     flops: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0))
     epoch_seconds: list[float] = field(default_factory=list)
-    """charged seconds at the end of each epoch, so far"""
+    """charged seconds at the end of each epoch"""
     _marks: list[tuple[Any, str]] = field(default_factory=list)
     _open: list[str] = field(default_factory=list)
 
     @contextmanager
     def measure(self) -> Iterator["Ledger"]:
-        """The whole stage; what no phase claims in it is `other`."""
+        """Time the block as the whole stage; time outside of any phase is `other`."""
         with self.phase("other"):
             yield self
         self.settle()
@@ -135,7 +136,7 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
-        """Time within the block belongs to this phase, but for the phases opened inside it."""
+        """Charge the time of the block to a phase, without that of phases inside it."""
         self._open.append(name)
         self._marks.append((self.clock.mark(), name))
         try:
@@ -145,7 +146,7 @@ class Ledger:
             self._marks.append((self.clock.mark(), self._open[-1] if self._open else ""))
 
     def charge_each(self, name: Phase, items: Iterator[T]) -> Iterator[T]:
-        """The items, with the time that getting each of them took charged to the phase."""
+        """Give the items, and charge the time that getting each of them takes to a phase."""
         while True:
             with self.phase(name):
                 item = next(items, None)
@@ -154,8 +155,8 @@ class Ledger:
             yield item
 
     def settle(self) -> None:
-        """Read the marks kept so far. On a GPU this waits, so it is called once an epoch, not once a step."""
-        if self._open:  # what the phase under way has taken counts too
+        """Turn the marks so far into seconds. This waits for a GPU, so it is done once an epoch."""
+        if self._open:  # the time of the current phase so far counts too
             self._marks.append((self.clock.mark(), self._open[-1]))
         for (begin, phase), (end, _) in zip(self._marks, self._marks[1:], strict=False):
             if phase:
@@ -163,16 +164,19 @@ class Ledger:
         del self._marks[:-1]
 
     def end_epoch(self) -> None:
-        """Note that an epoch is over; what it took is as settled."""
+        """Record the charged seconds at the end of an epoch; `settle` comes first."""
         self.epoch_seconds.append(round(self._charged_seconds, 6))
 
     def count(self, phase: Phase, passes: Passes, forward_flops: int) -> None:
-        """Charge passes of a net whose forward pass costs `forward_flops` a sample."""
+        """Charge passes to a phase.
+
+        forward_flops: FLOPs of a forward pass of one sample.
+        """
         self.passes[phase].add(passes)
         self.flops[phase] += passes.cost * forward_flops
 
     def add_report(self, report: dict[str, Any]) -> None:
-        """Add the account of an earlier part of the same stage, as `report` gave it."""
+        """Add the report of an earlier part of the same stage."""
         for phase, seconds in report["seconds"].items():
             self.seconds[phase] += seconds
         for phase, passes in report["passes"].items():
@@ -184,7 +188,7 @@ class Ledger:
 
     @property
     def step_seconds(self) -> float:
-        """Seconds in a training's steps, as settled so far: data, attack and update."""
+        """Seconds of training steps, as settled: data, attack and update."""
         return self.seconds["data"] + self.seconds["attack"] + self.seconds["update"]
 
     @property
@@ -193,16 +197,16 @@ class Ledger:
 
     @property
     def charged_passes(self) -> int:
-        """Passes of the phases that an arm is charged for."""
+        """Passes of the charged phases."""
         return sum(self.passes[p].total for p in CHARGED_PHASES)
 
     @property
     def charged_flops(self) -> int:
-        """FLOPs of the phases that an arm is charged for."""
+        """FLOPs of the charged phases."""
         return sum(self.flops[p] for p in CHARGED_PHASES)
 
     def report(self) -> dict[str, Any]:
-        """The account as plain values; seconds, passes (samples) and FLOPs, each by phase and in total."""
+        """The ledger as plain values: seconds, passes and FLOPs, by phase and in total."""
         return {
             "stage": self.stage,
             "seconds": {p: round(s, 6) for p, s in self.seconds.items() if s},

@@ -1,20 +1,17 @@
-"""The machine: device, threads, and what a reader of a time needs to know about it."""
+"""The machine that stages run on: its device and threads, and its description in run directories."""
 
 import os
 import platform
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import nn, torch
 from robust_tickets.base.memory import keep_freed_memory
 from robust_tickets.base.progress import Progress
-
-if TYPE_CHECKING:
-    from robust_tickets.recipe.fields import Compute
 
 
 @dataclass(frozen=True)
@@ -33,41 +30,46 @@ class Machine:
     checkpoint_steps: int = 0
     jobs: int = 1
 
-    def prepare(self, compute: "Compute") -> None:
-        """Check the device and set the threads. Raises InputError for a device that is not there."""
-        try:
-            kind = torch.empty(0, device=self.device).device.type
-        except (RuntimeError, AssertionError, ImportError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"device {self.device!r} cannot be used ({reason}): try --device cpu") from None
-        if kind not in ("cpu", "cuda"):
-            raise InputError(
-                f"device {self.device!r} cannot be used (only cpu and cuda can): try --device cpu"
-            )
-        if kind == "cpu" and self.device != "cpu":
-            raise InputError(f"device {self.device!r} cannot be used (there is one cpu): give --device cpu")
-        if kind == "cuda":
+    def prepare(self, threads: int) -> None:
+        """Set up the device and the number of CPU threads.
+
+        Raises InputError for a device that cannot be used.
+        """
+        if _device_type(self.device) == "cuda":
             if torch.device(self.device).index is not None:
                 torch.cuda.set_device(self.device)  # where the ledger's events are recorded
             torch.backends.cudnn.deterministic = True  # the same recipe gives the same bits
         else:
             keep_freed_memory()
-        torch.set_num_threads(compute.threads)
-        with signals.deferred():  # what it imports is not to be broken off
-            _start(self.device)
+        torch.set_num_threads(threads)
+        with signals.deferred():  # an import that a signal interrupts fails later
+            _warm_up(self.device)
+
+
+def _device_type(device: str) -> str:
+    try:
+        kind = torch.empty(0, device=device).device.type
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used ({reason}): try --device cpu") from None
+    if kind not in ("cpu", "cuda"):
+        raise InputError(f"device {device!r} cannot be used (cpu and cuda can): try --device cpu")
+    if kind == "cpu" and device != "cpu":
+        raise InputError(f"device {device!r} cannot be used (there is one cpu): give --device cpu")
+    return kind
 
 
 @lru_cache(maxsize=1)
-def _start(device: str) -> None:
-    """Take one step on one number: what PyTorch imports for its first is charged to no arm."""
-    number = nn.Parameter(torch.zeros(1, device=device))
-    optimiser = torch.optim.SGD([number], lr=0.0)
-    number.sum().backward()  # type: ignore[no-untyped-call]
+def _warm_up(device: str) -> None:
+    """Take one optimiser step, so that PyTorch's imports at its first step are charged to no arm."""
+    parameter = nn.Parameter(torch.zeros(1, device=device))
+    optimiser = torch.optim.SGD([parameter], lr=0.0)
+    parameter.sum().backward()  # type: ignore[no-untyped-call]
     optimiser.step()
 
 
 def describe_machine(device: str, threads: int) -> dict[str, Any]:
-    """What a reader of a time needs to know about the machine that ran on `device`; no name and no path."""
+    """Processor, device and versions, for readers of seconds; without the host's name and any path."""
     import numpy
     import torch
     import torchvision
@@ -82,7 +84,7 @@ def describe_machine(device: str, threads: int) -> dict[str, Any]:
         "numpy": numpy.__version__,
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
-        "vectors": torch.backends.cpu.get_cpu_capability(),  # processors of one name may differ in them
+        "vectors": torch.backends.cpu.get_cpu_capability(),  # processors of the same name may differ
         "cores": os.cpu_count(),
         "threads": threads,
         "device": device.partition(":")[0],

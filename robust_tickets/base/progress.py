@@ -1,67 +1,74 @@
-"""What a person sees while it runs, on stderr: a bar in a terminal, plain lines elsewhere."""
+"""Progress of a stage on stderr: a bar in a terminal, plain lines elsewhere."""
 
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import rich.progress
 
 
 class StageProgress:
-    """Progress of one stage; this one is looked at by nobody."""
+    """Progress of one stage; this one shows nothing."""
 
     def advance(self, steps: float, passes: int) -> None:
-        """So many more steps are done, which took so many passes; none if an earlier command did them."""
+        """Count steps that are done, and their passes; 0 passes if an earlier command did them."""
 
     def note(self, text: str) -> None:
-        """The state of things, said once an epoch."""
+        """Show a line on the state of the stage, once an epoch."""
 
     def warn(self, text: str) -> None:
-        """What is not as it should be."""
+        """Show a warning."""
 
 
 class Progress(ABC):
-    """Where progress goes."""
+    """Shows lines and the progress of stages."""
 
     @abstractmethod
     def log(self, line: str) -> None:
-        """One line, out of the ordinary course."""
+        """Show one line."""
 
     @abstractmethod
     def stage(self, title: str, steps: float) -> AbstractContextManager[StageProgress]:
-        """A stage of so many steps, for the length of a `with` block."""
+        """Show the progress of a stage with that many steps, for the length of a `with` block."""
 
 
 class SilentProgress(Progress):
-    """Progress that nobody looks at."""
+    """Progress that is not shown."""
 
     def log(self, line: str) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
-        """A stage that says nothing."""
+        """Show nothing."""
         yield StageProgress()
 
 
 class LineProgress(Progress):
-    """A line an epoch, with the rate and the time left: for logs. `label` stands before each."""
+    """A line an epoch, with the passes a second and the time left, for logs.
+
+    label: begins each line.
+    """
 
     def __init__(self, label: str = "") -> None:
         self._label = label
 
     def log(self, line: str) -> None:
-        """Print the line, in one piece, as other processes may print too."""
+        """Print the line, in one write, as other processes may print too."""
         sys.stderr.write(f"{self._label}{line}\n")
         sys.stderr.flush()
 
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
-        """A stage that prints its notes."""
-        yield _LineMeter(self, title, steps)
+        """Print the notes and warnings of a stage."""
+        yield _LineStage(self, title, steps)
 
 
-class _LineMeter(StageProgress):
+class _LineStage(StageProgress):
     def __init__(self, lines: LineProgress, title: str, steps: float) -> None:
         self._lines, self._title, self._steps = lines, title, steps
         self._begin = time.perf_counter()
@@ -70,7 +77,7 @@ class _LineMeter(StageProgress):
 
     def advance(self, steps: float, passes: int) -> None:
         self._done += steps
-        self._done_here += steps if passes else 0  # what was there already tells nothing of the time left
+        self._done_here += steps if passes else 0  # an earlier command may have been faster
         self._passes += passes
 
     def note(self, text: str) -> None:
@@ -83,7 +90,7 @@ class _LineMeter(StageProgress):
 
 
 class BarProgress(Progress):
-    """Bars in a terminal, drawn by rich."""
+    """Bars in a terminal, by rich."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -91,12 +98,12 @@ class BarProgress(Progress):
         self._console = Console(stderr=True)
 
     def log(self, line: str) -> None:
-        """Print the line above the bar."""
+        """Print a line above the bar."""
         self._console.print(line, highlight=False, markup=False)
 
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
-        """A bar for this stage, which stays when it is done."""
+        """Draw a bar for a stage; it stays when the stage is done."""
         from rich import progress
 
         columns = (
@@ -107,27 +114,32 @@ class BarProgress(Progress):
             progress.TextColumn("{task.fields[rate]:,.0f} passes/s"),
         )
         with progress.Progress(*columns, console=self._console) as bars:
-            task, say = bars.add_task(title, total=steps, state="", rate=0.0), self.log
-            begin = time.perf_counter()
-            passed = 0
+            yield _BarStage(self, bars, title, steps)
 
-            class BarMeter(StageProgress):
-                def advance(self, steps: float, passes: int) -> None:
-                    nonlocal passed
-                    passed += passes
-                    bars.update(task, advance=steps, rate=passed / (time.perf_counter() - begin))
 
-                def note(self, text: str) -> None:
-                    bars.update(task, state=text)
+class _BarStage(StageProgress):
+    def __init__(
+        self, progress: BarProgress, bars: "rich.progress.Progress", title: str, steps: float
+    ) -> None:
+        self._log, self._bars, self._title = progress.log, bars, title
+        self._task = bars.add_task(title, total=steps, state="", rate=0.0)
+        self._begin = time.perf_counter()
+        self._passes = 0
 
-                def warn(self, text: str) -> None:
-                    say(f"{title}: WARNING: {text}")
+    def advance(self, steps: float, passes: int) -> None:
+        self._passes += passes
+        rate = self._passes / (time.perf_counter() - self._begin)
+        self._bars.update(self._task, advance=steps, rate=rate)
 
-            yield BarMeter()
+    def note(self, text: str) -> None:
+        self._bars.update(self._task, state=text)
+
+    def warn(self, text: str) -> None:
+        self._log(f"{self._title}: WARNING: {text}")
 
 
 def stderr_progress() -> Progress:
-    """Bars if stderr is a terminal, lines otherwise."""
+    """Bars if stderr is a terminal, lines if not."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 

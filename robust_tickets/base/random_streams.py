@@ -1,4 +1,4 @@
-"""PyTorch's global generators, lent for a while."""
+"""Seeds of a run's random numbers, and PyTorch's global generators set to one for a while."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,34 +7,34 @@ from robust_tickets.base.lazy import torch
 
 
 def step_seed(seed: int, step: int) -> int:
-    """A seed for step `step` of what a run draws, of 32 bits: PyTorch's generator on the CPU reads no more.
+    """The seed of a step, in 32 bits, since PyTorch's generator on the CPU reads no more.
 
-    The seeds of neighbouring runs lie far apart (Knuth's multiplicative hash), and steps count down, away
+    The seeds of neighbouring runs are far apart (Knuth's multiplicative hash), and steps count down, away
     from the seeds of inits and batches.
     """
     return (seed * 2_654_435_761 - step - 1) % 2**32
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed of 64 bits for the attack's starts, which differs from epoch to epoch."""
+    """The seed of the attack's random starts in an epoch, in 64 bits."""
     return (seed << 32) | epoch
 
 
 def mask_generator(seed: int) -> "torch.Generator":
-    """A generator for the places that a mask of this seed keeps: not what the seed's init is drawn from."""
+    """A generator for random masks of a seed, independent of the seed's init."""
     return torch.Generator().manual_seed(step_seed(seed, 2**31))
 
 
 @contextmanager
 def use_seed(seed: int) -> Iterator[None]:
-    """Let what draws from PyTorch's global generators, such as inits and dropout, draw from this seed.
+    """Seed PyTorch's global generators, which inits and dropout draw from, for the length of a block.
 
-    On the CPU, and on the current GPU if any is in use. Afterwards the generators are as they were. The CPU's
-    reads the low 32 bits of a seed alone.
+    Those of the CPU, and of the current GPU if one is in use; afterwards they are as before. The CPU's
+    generator reads the low 32 bits of the seed alone.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU too
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs
         if devices:
             torch.cuda.manual_seed(seed)
         yield

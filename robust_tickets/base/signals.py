@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM wait for a moment at which nothing is lost; a second one does not."""
+"""Ctrl-C and SIGTERM: the first waits until nothing is lost by stopping, a second stops at once."""
 
 import signal
 import sys
@@ -6,73 +6,71 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_asked: signal.Signals | None = None
-_waiting = 0
+_signal: signal.Signals | None = None
+_deferrals = 0
 
 
 class StopRequest(KeyboardInterrupt):
-    """The process was asked to stop, by this signal."""
+    """A signal asked the process to stop."""
 
-    def __init__(self, by: signal.Signals) -> None:
-        super().__init__(by.name)
-        self.by = by
+    def __init__(self, signal_: signal.Signals) -> None:
+        super().__init__(signal_.name)
+        self.signal = signal_
 
 
 @contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """Where a signal ended the block, say how to go on and exit as programs do: 130 or 143."""
+    """If a signal ends the block, print how to resume and exit with 130 or 143, as other programs do."""
     try:
         yield
     except KeyboardInterrupt as error:
-        by = error.by if isinstance(error, StopRequest) else signal.SIGINT
+        number = error.signal if isinstance(error, StopRequest) else signal.SIGINT
         print(
-            f"robust-tickets: stopped by {by.name}; what is done is kept, and the same command goes on from "
-            "there",
+            f"robust-tickets: stopped by {number.name}; run the same command again to resume",
             file=sys.stderr,
         )
-        sys.exit(128 + by)
+        sys.exit(128 + number)
 
 
 @contextmanager
 def handle_signals() -> Iterator[None]:
-    """Heed SIGINT and SIGTERM; for the main thread of a program, as a library leaves them alone."""
-    before = {number: signal.signal(number, _heed) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Handle SIGINT and SIGTERM within the block; for programs alone, in their main thread."""
+    before = {number: signal.signal(number, _handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        global _asked
-        _asked = None
+        global _signal
+        _signal = None
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within the block a first signal waits for `check`, or for the block's end."""
-    global _waiting
-    _waiting += 1
+    """Let a first signal wait until `raise_if_requested` is called, or until the end of the block."""
+    global _deferrals
+    _deferrals += 1
     try:
         yield
     finally:
-        _waiting -= 1
+        _deferrals -= 1
     raise_if_requested()
 
 
 def stop_requested() -> bool:
-    """Whether a signal waits."""
-    return _asked is not None
+    """Whether a signal is waiting."""
+    return _signal is not None
 
 
 def raise_if_requested() -> None:
-    """Raise Stopped if a signal waits."""
-    if _asked is not None:
-        raise StopRequest(_asked)
+    """Raise StopRequest if a signal is waiting."""
+    if _signal is not None:
+        raise StopRequest(_signal)
 
 
-def _heed(number: int, frame: FrameType | None) -> None:
-    global _asked
-    by = signal.Signals(number)
-    if _waiting and _asked is None:
-        _asked = by
-        return
-    raise StopRequest(by)
+def _handle(number: int, frame: FrameType | None) -> None:
+    global _signal
+    if _deferrals and _signal is None:
+        _signal = signal.Signals(number)
+    else:
+        raise StopRequest(signal.Signals(number))

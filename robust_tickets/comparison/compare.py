@@ -27,7 +27,7 @@ def compare(
     Raises InputError for a recipe that the images do not fit, before anything is run.
     """
     recipe = experiment.recipe
-    machine.prepare(recipe.compute)
+    machine.prepare(recipe.compute.threads)
     spec = experiment.spec(machine)
     if experiment.images is None:
         check_data_path(recipe.data)

@@ -115,7 +115,7 @@ class _Tally:
         experiment, recipe = work.experiment, work.experiment.recipe
         spec = experiment.spec(self._machine)
         planning.check(recipe, spec)
-        self._machine.prepare(recipe.compute)
+        self._machine.prepare(recipe.compute.threads)
         flops = forward_flops(experiment.fresh_net(0, self._machine), spec.shape)
         search = json.dumps(search_fields(recipe, recipe.search.rounds), sort_keys=True)
         checks = 0

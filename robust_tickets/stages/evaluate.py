@@ -99,7 +99,7 @@ def evaluate_file(
     if source is not None:
         _check_fits(source, spec, recipes[0], "choose another --from, of the same images")
     request.check_classes(recipes[0], spec)
-    machine.prepare(recipes[0].compute)
+    machine.prepare(recipes[0].compute.threads)
     several = len(recipes) > 1
     album = None if request.save_images is None else AdversarialImages(request.save_images, apart=several)
     ledger = Ledger("evaluate", clock_for(machine.device), jobs=machine.jobs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import steps_per_epoch
-from robust_tickets.data.dataset import Spec, training_images
+from robust_tickets.data.dataset import Spec, count_training_images
 from robust_tickets.recipe.arm import Schedule
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Evaluate, Search, Training
@@ -80,7 +80,7 @@ class StepLengths:
     @property
     def per_epoch(self) -> int:
         """Steps of an epoch."""
-        images = self.images or training_images(self.recipe.data, self.spec)
+        images = self.images or count_training_images(self.recipe.data, self.spec)
         return steps_per_epoch(images, self.training.batch)
 
     @property
@@ -180,7 +180,7 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
     Raises InputError for a rewind step beyond a round, or more images than training has.
     """
     search = recipe.search
-    images = training_images(recipe.data, spec)
+    images = count_training_images(recipe.data, spec)
     if search.images > images:
         raise InputError(
             f"search.images is {search.images}, but training has {images} images: ask for fewer, or 0 for all"

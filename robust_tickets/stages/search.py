@@ -32,7 +32,7 @@ def search(experiment: Experiment, seed: int, run: RunDirectory, machine: Machin
         remove_states(folder.states)
         progress.log(f"already done: {folder.ticket}")
         return folder.ticket
-    machine.prepare(experiment.recipe.compute)
+    machine.prepare(experiment.recipe.compute.threads)
     run.check_machine(machine.device)
     net = warn_unsupported(experiment.fresh_net(seed, machine), progress.log)
     ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)

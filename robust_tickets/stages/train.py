@@ -46,7 +46,7 @@ def train(
         remove_states(folder.states)
         progress.log(f"already done: {folder}")
         return folder
-    machine.prepare(recipe.compute)
+    machine.prepare(recipe.compute.threads)
     run.check_machine(machine.device)
     ticket_hash = ticket.hash if ticket else None
     key = arm_key(recipe, plan, ticket_hash, seed, inputs)

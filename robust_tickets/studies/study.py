@@ -38,7 +38,7 @@ def study(
     other. Raises InputError for a grid that makes no sense, before anything is run.
     """
     base = what.recipe
-    machine.prepare(base.compute)
+    machine.prepare(base.compute.threads)
     grid = _checked(name, what, machine)
     folder = runs_ / f"study-{name}-{base.name}-{identity(name, base)}"
     with locks.lock(folder):

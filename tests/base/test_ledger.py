@@ -1,4 +1,4 @@
-"""The account adds up."""
+"""The phases of a ledger add up to its stage."""
 
 import json
 
@@ -15,7 +15,7 @@ class FakeClock:
     def __init__(self):
         self.now = 0.0
 
-    def spend_and_fail(self):
+    def fail_after_a_second(self):
         self.now += 1
         raise RuntimeError
 
@@ -31,7 +31,7 @@ def node(children):
 
 
 @given(st.recursive(node(st.just([])), lambda inner: node(st.lists(inner, max_size=3)), max_leaves=12))
-def test_phases_and_other_add_up_to_the_stage(tree):
+def test_all_phases_add_up_to_the_stage(tree):
     clock = FakeClock()
     ledger = Ledger("train", clock)
     expected = dict.fromkeys(PHASES, 0.0)
@@ -74,24 +74,24 @@ def test_validation_and_loading_are_never_charged():
     assert ledger.charged_flops == 10 * (len(PHASES) - 2)
 
 
-def test_flops_weigh_a_full_backward_twice():
+def test_a_full_backward_pass_costs_two_forward_passes():
     ledger = Ledger("train")
     ledger.count("update", Passes(forward=3, input_backward=5, full_backward=7), 100)
     assert ledger.flops["update"] == 100 * (3 + 5 + 2 * 7)
     assert ledger.passes["update"].total == 15
 
 
-def test_a_phase_ends_with_an_error_too():
+def test_an_error_ends_a_phase():
     clock = FakeClock()
     ledger = Ledger("train", clock)
     with ledger.measure():
         with pytest.raises(RuntimeError), ledger.phase("attack"):
-            clock.spend_and_fail()
+            clock.fail_after_a_second()
         clock.now += 4
     assert (ledger.seconds["attack"], ledger.seconds["other"]) == (1, 4)
 
 
-def test_getting_items_is_charged_to_their_phase():
+def test_getting_an_item_is_charged_to_the_phase():
     clock = FakeClock()
     ledger = Ledger("train", clock)
 
@@ -114,7 +114,7 @@ entry = st.tuples(
 )
 
 
-def charged(ledger, clock, entries):
+def report_of(ledger, clock, entries):
     with ledger.measure():
         for phase, seconds, passes, flops in entries:
             with ledger.phase(phase):
@@ -124,20 +124,20 @@ def charged(ledger, clock, entries):
 
 
 @given(st.lists(st.lists(entry, max_size=4), min_size=2, max_size=4))
-def test_carried_and_new_are_the_sum(parts):
-    """An account in parts, each going on from the report of the one before, is the account of all at once."""
+def test_a_resumed_ledger_equals_an_unstopped_one(parts):
+    """Each part begins with the report of the one before."""
     clock = FakeClock()
-    whole = charged(Ledger("search", clock), clock, [entry for part in parts for entry in part])
+    whole = report_of(Ledger("search", clock), clock, [entry for part in parts for entry in part])
     report = None
     for part in parts:
         ledger = Ledger("search", clock)
         if report is not None:
             ledger.add_report(report)
-        report = charged(ledger, clock, part)
+        report = report_of(ledger, clock, part)
     assert report == whole
 
 
-def test_what_is_carried_is_copied():
+def test_adding_a_report_leaves_it_unchanged():
     ledger, earlier = Ledger("search"), Ledger("search")
     earlier.count("update", Passes(3, 5, 7), 2)
     report = earlier.report()

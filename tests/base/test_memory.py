@@ -1,4 +1,4 @@
-"""Freed memory stays with the process."""
+"""Freed memory is used again."""
 
 import ctypes
 import os
@@ -31,17 +31,17 @@ WRITTEN = 10 * (16 * 8 + 4 * 20 + 4 * 30) * 2**20 // 4096
 ADDR_NO_RANDOMIZE = 0x0040000  # personality(2)
 
 STINGY = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
-"""Has glibc give back whatever it can; without it, that is a matter of luck."""
+"""Makes glibc return all that it can; else that depends on the heap's state."""
 
 
 def fixed_addresses() -> None:
-    """What the heap lies next to is a matter of luck too: it cannot grow beyond that, and then maps anew."""
+    """Fix the heap's address: it cannot grow beyond its neighbour, and then takes new pages."""
     ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory as it will")
-def test_tensors_are_made_of_pages_that_the_process_has() -> None:
-    done = subprocess.run(
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone is tuned")
+def test_new_tensors_take_no_new_pages() -> None:
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={**os.environ, **STINGY},
         preexec_fn=fixed_addresses,
@@ -49,6 +49,6 @@ def test_tensors_are_made_of_pages_that_the_process_has() -> None:
         text=True,
         check=True,
     )
-    kept, pages = done.stdout.split()
-    assert kept == "True"
+    agreed, pages = process.stdout.split()
+    assert agreed == "True"
     assert int(pages) < WRITTEN / 100

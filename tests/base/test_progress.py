@@ -1,4 +1,4 @@
-"""What a log says of the time left."""
+"""The lines of a log."""
 
 import pytest
 
@@ -7,23 +7,34 @@ from robust_tickets.base import progress as progress_module
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock whose one number is the time in seconds."""
-    now = [0.0]
-    monkeypatch.setattr(progress_module.time, "perf_counter", lambda: now[0])
-    return now
+    """A clock; its one number is the time in seconds."""
+    seconds = [0.0]
+    monkeypatch.setattr(progress_module.time, "perf_counter", lambda: seconds[0])
+    return seconds
 
 
 @pytest.mark.parametrize("earlier", [0, 40])
-def test_the_time_left_follows_the_steps_done_here(
+def test_the_time_left_follows_the_steps_of_this_command(
     clock: list[float], capsys: pytest.CaptureFixture[str], earlier: int
 ) -> None:
-    """What an earlier command did shortens what is left, and says nothing of the speed."""
-    with progress_module.LineProgress().stage("dense", 100) as meter:
-        meter.advance(earlier, 0)
+    """Steps of an earlier command shorten the rest, and do not count for the speed."""
+    with progress_module.LineProgress().stage("dense", 100) as stage:
+        stage.advance(earlier, 0)
         for _ in range(10):
-            meter.advance(1, 9)
+            stage.advance(1, 9)
         clock[0] = 20.0
-        meter.note("epoch 1")
+        stage.note("epoch 1")
     seconds = 2 * (100 - earlier - 10)
-    said = f"dense: epoch 1  4 passes/s  {seconds // 60}:{seconds % 60:02} left\n"
-    assert capsys.readouterr().err == said
+    line = f"dense: epoch 1  4 passes/s  {seconds // 60}:{seconds % 60:02} left\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_bar_logs_lines_and_warnings_of_its_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    bars = progress_module.BarProgress()
+    with bars.stage("dense [0]", 2) as stage:
+        stage.advance(1, 9)
+        stage.note("epoch 1")
+        stage.warn("it diverges")
+        bars.log("line [x]")
+    text = capsys.readouterr().err
+    assert all(part in text for part in ("dense [0]: WARNING: it diverges", "line [x]", "epoch 1"))

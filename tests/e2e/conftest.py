@@ -172,7 +172,7 @@ def refused(call, files, tmp_path, monkeypatch):
         folder = files.text.parent
         before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
         random = torch.get_rng_state()
-        Machine("cpu", SilentProgress()).prepare(TINY.compute)  # takes a step of its own, once
+        Machine("cpu", SilentProgress()).prepare(TINY.compute.threads)  # takes a step of its own, once
         monkeypatch.setattr(torch.optim.Optimizer, "__init__", fail)
         status, err = call(words)
         assert status == 2

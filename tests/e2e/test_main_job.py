@@ -177,8 +177,7 @@ def test_no_arm_is_charged_for_what_pytorch_imports(recipe_file, tmp_path):
     code = (
         "import sys; from robust_tickets.base.machine import Machine; "
         "from robust_tickets.base.progress import SilentProgress; "
-        "from robust_tickets.recipe.fields import Compute; "
-        "Machine('cpu', SilentProgress()).prepare(Compute(threads=1)); "
+        "Machine('cpu', SilentProgress()).prepare(1); "
         "before = set(sys.modules); from robust_tickets.cli.main import main; "
         f"main(['train', '--recipe', {str(recipe_file)!r}, '--runs', {str(tmp_path)!r}]); "
         "sys.exit(any(name.startswith('torch._') for name in set(sys.modules) - before))"
