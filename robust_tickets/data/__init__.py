@@ -1,1 +1,1 @@
-"""Data sets as uint8 tensors in memory, and batches made from them on the device."""
+"""Data sets as uint8 tensors in memory, and training batches from them."""

@@ -1,4 +1,4 @@
-"""The files of a folder, a tar archive or a zip, by name and content. Nothing is unpacked to the disk."""
+"""The files of a folder, tar or zip by name and content, without unpacking anything to the disk."""
 
 import io
 import lzma
@@ -17,18 +17,19 @@ from typing import IO
 from robust_tickets.base.errors import InputError
 
 LARGEST_FILE = 64 << 20
-"""Bytes of the largest file that is read; an image of more is something else."""
+"""Bytes of the largest file that is read: larger ones are no images."""
 
-_DEEPEST = 6  # folders below the root; links that lead in a circle end there
-_MAGIC_OF_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_DEEPEST = 6  # levels of folders below the root, which ends circles of links
+_ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file: its name below the root, with slashes, and what opens it.
+    """A file of a tree or an archive.
 
-    An entry of an archive can be opened only before the next one is asked for. Opening raises InputError for
-    a link, a path that leads out of the archive, or a file that is too large.
+    name: its path below the root, with slashes.
+    open: gives its content; in an archive only until the next entry is taken. Raises InputError for a link, a
+        path that leads out of the archive, or a file that is too large.
     """
 
     name: str
@@ -38,20 +39,20 @@ class Entry:
 def entries(root: Path, largest: int = LARGEST_FILE) -> Iterator[Entry]:
     """All files of a tree or an archive, in no particular order.
 
-    Raises InputError for an archive that is damaged or none.
+    Raises InputError for a file that is damaged or no archive.
     """
     if root.is_dir():
         for path in paths(root):
-            yield Entry(path.relative_to(root).as_posix(), partial(_from_tree, path, largest))
+            yield Entry(path.relative_to(root).as_posix(), partial(_open_in_tree, path, largest))
         return
-    with _readable(root):
+    with _archive_errors(root):
         with root.open("rb") as file:
-            zipped = file.read(4) in _MAGIC_OF_ZIP
-        yield from (_of_zip if zipped else _of_tar)(root, largest)
+            zipped = file.read(4) in _ZIP_MAGIC
+        yield from (_zip_entries if zipped else _tar_entries)(root, largest)
 
 
 def paths(root: Path) -> Iterator[Path]:
-    """The files of a tree, links followed; and folders with a suffix, which stand where a file should."""
+    """The files of a tree, through links; and folders with a suffix, which are in place of a file."""
     for folder, folders, names in os.walk(root, followlinks=True):
         if len(Path(folder).relative_to(root).parts) >= _DEEPEST:
             folders.clear()
@@ -59,26 +60,26 @@ def paths(root: Path) -> Iterator[Path]:
             yield Path(folder, name)
 
 
-def _from_tree(path: Path, largest: int) -> IO[bytes]:
+def _open_in_tree(path: Path, largest: int) -> IO[bytes]:
     try:
         _check_size(path.stat().st_size, largest, str(path))
         return path.open("rb")
     except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}): mend or remove it") from None
+        raise InputError(f"cannot read {path} ({error.strerror}): make it readable, or remove it") from None
 
 
-def _of_tar(root: Path, largest: int) -> Iterator[Entry]:
+def _tar_entries(root: Path, largest: int) -> Iterator[Entry]:
     def content(member: tarfile.TarInfo) -> IO[bytes]:
         _check_path(member.name, root)
         if not member.isfile():
-            raise _link(member.name, root)
+            raise _link_error(member.name, root)
         _check_size(member.size, largest, f"{member.name} in {root}")
-        with _readable(root):
+        with _archive_errors(root):
             file = archive.extractfile(member)
             assert file is not None
             return io.BytesIO(file.read())
 
-    # as a stream: xz and gzip cannot seek cheaply
+    # as a stream, since xz and gzip cannot seek cheaply
     with tarfile.open(root, "r|*", tarinfo=_Header) as archive:
         for member in archive:
             if member.isfile() or member.issym() or member.islnk():
@@ -86,9 +87,9 @@ def _of_tar(root: Path, largest: int) -> Iterator[Entry]:
 
 
 class _Header(tarfile.TarInfo):
-    """Refuses a long name or extended header of a size that no names have: tarfile would read it whole."""
+    """Refuses a long name or extended header that is too large: tarfile would read it into memory."""
 
-    _LONGEST = 1 << 20
+    _LONGEST = 1 << 20  # bytes
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in _HEADERS and self.size > self._LONGEST:
@@ -105,15 +106,15 @@ _HEADERS = (
 )
 
 
-def _of_zip(root: Path, largest: int) -> Iterator[Entry]:
+def _zip_entries(root: Path, largest: int) -> Iterator[Entry]:
     def content(member: zipfile.ZipInfo) -> IO[bytes]:
         _check_path(member.filename, root)
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise _link(member.filename, root)
+            raise _link_error(member.filename, root)
         _check_size(member.file_size, largest, f"{member.filename} in {root}")
         if member.flag_bits & 1:
             raise InputError(f"{member.filename} in {root} is encrypted: pack the archive without a password")
-        with _readable(root), archive.open(member) as file:
+        with _archive_errors(root), archive.open(member) as file:
             return io.BytesIO(file.read(member.file_size))
 
     with zipfile.ZipFile(root) as archive:
@@ -123,44 +124,44 @@ def _of_zip(root: Path, largest: int) -> Iterator[Entry]:
 
 
 @contextmanager
-def _readable(root: Path) -> Iterator[None]:
-    """Say in our words what is wrong with an archive."""
+def _archive_errors(root: Path) -> Iterator[None]:
+    """Turn the errors of a damaged archive into InputError."""
     try:
         yield
     except tarfile.ReadError as error:
         raise InputError(
-            f"{root} is no readable tar archive ({error}), nor a zip: fetch it again, or check --data.root"
+            f"{root} is no readable tar or zip archive ({error}): download it again, or check --data.root"
         ) from None
     except zipfile.BadZipFile as error:
-        raise InputError(f"{root} is no readable zip ({error}): fetch it again") from None
+        raise InputError(f"{root} is no zip archive that can be read ({error}): download it again") from None
     except (OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"{root} is damaged or cut short ({error}): fetch it again") from None
+        raise InputError(f"{root} is damaged or cut short ({error}): download it again") from None
     except NotImplementedError as error:
-        raise InputError(f"{root} is packed in a way that is not known ({error}): pack it anew") from None
+        raise InputError(
+            f"{root} is packed by an unknown method ({error}): pack it again, as zip or tar"
+        ) from None
 
 
 def _check_path(name: str, root: Path) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise InputError(f"{root} has the path {name}, which leads out of the archive: pack it anew")
+        raise InputError(f"{root} has the path {name}, which leads out of the archive: pack it again")
 
 
 def _check_size(size: int, largest: int, name: str) -> None:
     if size > largest:
-        raise InputError(
-            f"{name} is {size} bytes: expected an image of at most {largest >> 20} MiB; remove it"
-        )
+        raise InputError(f"{name} is {size} bytes, larger than any image ({largest >> 20} MiB): remove it")
 
 
-def _link(name: str, root: Path) -> InputError:
+def _link_error(name: str, root: Path) -> InputError:
     return InputError(
-        f"{name} in {root} is a link and no file: pack the archive with the files themselves "
-        "(tar --dereference --hard-dereference), or unpack it and give the folder"
+        f"{name} in {root} is a link: pack the files themselves (tar --dereference --hard-dereference), or "
+        "unpack the archive and give the folder"
     )
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file is one that systems leave in folders: .DS_Store, ._1.png, Thumbs.db."""
+    """Whether an operating system made the file: .DS_Store, ._1.png, Thumbs.db."""
     parts = PurePosixPath(name).parts
     return parts[-1].lower() in ("thumbs.db", "desktop.ini") or any(
         part == "__MACOSX" or (part.startswith(".") and part != "..") for part in parts

@@ -1,4 +1,4 @@
-"""Batches made on the device from images that lie there as uint8."""
+"""Training batches, augmented on the device from uint8 images."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ from robust_tickets.data.dataset import Spec, Split
 
 
 def steps_per_epoch(images: int, batch: int) -> int:
-    """Whole batches in an epoch; the rest is left out, as each epoch is shuffled anew.
+    """The number of whole batches in an epoch; the rest of the images is left out, other ones in each epoch.
 
-    Raises InputError if there is not even one.
+    Raises InputError if there is not one whole batch.
     """
     if batch > images:
         raise InputError(
-            f"a batch of {batch} is more than the {images} training images: choose a smaller batch"
+            f"a batch of {batch} is larger than the {images} training images: choose a smaller batch"
         )
     return images // batch
 
@@ -25,31 +25,35 @@ def steps_per_epoch(images: int, batch: int) -> int:
 def batches(
     split: Split, spec: Spec, batch: int, *, seed: int, epoch: int, channels_last: bool
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """One epoch of shuffled, augmented batches: images float32 (B, C, H, W) in [0, 1], labels and ids (B,).
+    """One epoch of shuffled and augmented batches.
 
-    Order and augmentation hang on (seed, epoch) alone, so that an epoch can be had again by itself, and all
-    arms of a seed see the same batches.
+    Gives images float32 (B, C, H, W) in [0, 1], labels int64 (B,) and ids int64 (B,). Order and augmentation
+    depend on (seed, epoch) alone, so that any epoch can be drawn again, and all arms of a seed see the same
+    batches.
     """
     steps = steps_per_epoch(len(split), batch)
-    # drawn on the host, so that a GPU sees the same epoch
+    # on the CPU, so that a GPU gets the same epoch
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) & (2**63 - 1))
     order = torch.randperm(len(split), generator=generator)[: steps * batch]
     device = split.images.device
-    span = 2 * spec.crop_padding + 1
-    down, right = torch.randint(span, (2, len(order)), generator=generator).to(device)
+    offsets = 2 * spec.crop_padding + 1
+    down, right = torch.randint(offsets, (2, len(order)), generator=generator).to(device)
     flip = (torch.rand(len(order), generator=generator) < 0.5).to(device) & spec.flip
     order = order.to(device)
     for step in range(steps):
-        at = slice(step * batch, (step + 1) * batch)
-        rows = order[at]
-        moved = crop_and_flip(split.images[rows], down[at], right[at], flip[at], spec.crop_padding)
-        yield to_float(moved, channels_last), split.labels[rows], split.ids[rows]
+        part = slice(step * batch, (step + 1) * batch)
+        rows = order[part]
+        images = crop_and_flip(split.images[rows], down[part], right[part], flip[part], spec.crop_padding)
+        yield to_float(images, channels_last), split.labels[rows], split.ids[rows]
 
 
 def crop_and_flip(images: Tensor, down: Tensor, right: Tensor, flip: Tensor, padding: int) -> Tensor:
-    """Pad with zeros, crop each image at its own (down, right) in 0..2*padding, flip where asked: one gather.
+    """Padded random crop and horizontal flip: a crop of each image padded with zeros, by one gather.
 
-    images (B, C, H, W); down, right int64 (B,); flip bool (B,). The result is laid out channels last.
+    images: (B, C, H, W).
+    down, right: first row and column of each crop, int64 (B,) in 0..2*padding.
+    flip: which images are flipped, bool (B,).
+    Gives (B, C, H, W) in the channels-last memory format.
     """
     n, _, height, width = images.shape
     padded = F.pad(images, (padding, padding, padding, padding))
@@ -61,6 +65,6 @@ def crop_and_flip(images: Tensor, down: Tensor, right: Tensor, flip: Tensor, pad
 
 
 def to_float(images: Tensor, channels_last: bool) -> Tensor:
-    """The uint8 images as float32 in [0, 1], in the memory format asked for."""
+    """uint8 images as float32 in [0, 1], in the channels-last or the default memory format."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return images.to(torch.float32).div_(255).contiguous(memory_format=layout)

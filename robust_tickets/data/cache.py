@@ -1,4 +1,4 @@
-"""Decoded arrays, kept in the user's cache folder so that they are decoded once."""
+"""The cache of decoded images in the user's cache folder, so that each archive is decoded once."""
 
 import hashlib
 import os
@@ -10,12 +10,11 @@ import PIL
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data import archives as files_module
+from robust_tickets.data import archives
 from robust_tickets.runs import tensor_file
 
 DECODER = f"2-pillow-{PIL.__version__}"
-"""Version of the decoder: ours and the library's, since JPEG decoders differ in the last bit."""
-
+"""Version of the decoder: ours and Pillow's, since JPEG decoders differ in the last bit."""
 
 _KIND = "cache of images"
 
@@ -27,39 +26,39 @@ def folder() -> Path:
 
 
 def load_or_decode(
-    name: str, source: Path, decode: Callable[[], dict[str, Tensor]], say: Callable[[str], None]
+    name: str, source: Path, decode: Callable[[], dict[str, Tensor]], log: Callable[[str], None]
 ) -> dict[str, Tensor]:
-    """The arrays decoded from `source`, from the cache if they are there.
+    """The images of `source`: from the cache, else decoded and written to it.
 
-    A damaged file is made anew; that a cache cannot be written is said, and nothing is lost but time.
+    A damaged file in the cache is replaced; a cache that cannot be written costs time alone. Both are logged.
     """
     path = folder() / f"{name}-{source_key(source)}.safetensors"
     if path.is_file():
         try:
             return tensor_file.load(path, _KIND)[0]
         except InputError:
-            say("the cached arrays are damaged and are made anew")
+            log("the cached images are damaged, and are decoded again")
     arrays = decode()
     try:
         tensor_file.save(path, _KIND, arrays, {})
     except InputError as error:
-        say(f"the decoded arrays are not kept, and decoded again next time ({error})")
+        log(f"the decoded images are not cached, and will be decoded again ({error})")
     return arrays
 
 
 def source_key(source: Path) -> str:
-    """Sixteen hex digits that change with the content of an archive, or the file list of a tree."""
+    """Sixteen hex digits of an archive's content, or of a tree's file names, sizes and times."""
     try:
         if source.is_dir():
-            return _of_tree(source)
+            return _tree_key(source)
         status = source.stat()
-        return _of_archive(source, status.st_size, status.st_mtime_ns, status.st_ino)
+        return _archive_key(source, status.st_size, status.st_mtime_ns, status.st_ino)
     except OSError as error:
         raise InputError(f"cannot read {source} ({error.strerror}): check it and its permissions") from None
 
 
-@lru_cache(maxsize=8)  # an archive is asked for more than once, and hashed once as long as it looks the same
-def _of_archive(source: Path, size: int, changed: int, number: int) -> str:
+@lru_cache(maxsize=8)  # size, time and inode are part of the cache's key: an unchanged file is hashed once
+def _archive_key(source: Path, size: int, time: int, inode: int) -> str:
     digest = hashlib.sha256(DECODER.encode())
     with source.open("rb") as file:
         while block := file.read(1 << 20):
@@ -67,10 +66,10 @@ def _of_archive(source: Path, size: int, changed: int, number: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _of_tree(source: Path) -> str:
+def _tree_key(source: Path) -> str:
     digest = hashlib.sha256(DECODER.encode())
-    # reading 60,000 files to hash them would take as long as decoding them
-    for path in sorted(files_module.paths(source)):
+    # to hash the content of 60,000 files would take as long as decoding them
+    for path in sorted(archives.paths(source)):
         status = path.stat() if path.exists() else path.lstat()
         line = f"{path.relative_to(source)} {status.st_size} {status.st_mtime_ns}\n"
         digest.update(line.encode(errors="surrogateescape"))
@@ -78,7 +77,7 @@ def _of_tree(source: Path) -> str:
 
 
 def clear() -> str:
-    """Remove all decoded arrays; gives a line that says how much. Downloads of torchvision stay."""
+    """Remove all decoded images; gives a line that says how much. torchvision's downloads stay."""
     files = sorted(folder().glob("*.safetensors")) + sorted(folder().glob(".*.part"))
     size = sum(file.stat().st_size for file in files)
     for file in files:

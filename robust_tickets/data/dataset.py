@@ -1,4 +1,4 @@
-"""What a data set is once it lies in memory."""
+"""Data sets in memory, and the specs of the named ones."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,32 +12,33 @@ from robust_tickets.recipe.fields import Data, DataName
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of a data set before training: of a named one before it is read.
-
-    `mean` and `std` (one a channel, for pixels in [0, 1]) become the net's first layer. Augmentation belongs
-    to the data set: images are shifted by up to `shift` pixels and, where that leaves the class alone,
-    flipped.
-    """
+    """A data set's shape, size, normalisation and augmentation; those of named sets are in SPECS."""
 
     title: str
+    """name in tables"""
     shape: tuple[int, int, int]
+    """of an image: channels, height, width"""
     classes: int
     train_images: int
     test_images: int
     mean: tuple[float, ...]
+    """of the training images, one a channel, for pixels in [0, 1]; the network's first layer normalises"""
     std: tuple[float, ...]
+    """standard deviation of the training images, likewise"""
     crop_padding: int
+    """pixels of padding on each side for padded random crops"""
     flip: bool
+    """whether training images are flipped horizontally at random"""
     labels: tuple[str, ...] = ()
-    """names of the classes, where the data bring them"""
+    """names of the classes, if known"""
 
 
 SPECS: dict[DataName, Spec] = {
-    # 1,797 images; the last fifth is our test set, since scikit-learn has none
+    # 1,797 images; a fifth is the test set, since scikit-learn has none
     "digits": Spec(
         "digits (scikit-learn)", (1, 8, 8), 10, 1437, 360, (0.306,), (0.376,), crop_padding=1, flip=False
     ),
-    # mean and std of the training images, as published; Fashion-MNIST's were computed from its files
+    # mean and std as published; Fashion-MNIST's are computed from its files
     "cifar10": Spec(
         "CIFAR-10",
         (3, 32, 32),
@@ -60,7 +61,7 @@ SPECS: dict[DataName, Spec] = {
         crop_padding=4,
         flip=True,
     ),
-    # without its extra images
+    # without the extra images
     "svhn": Spec(
         "SVHN",
         (3, 32, 32),
@@ -81,74 +82,71 @@ SPECS: dict[DataName, Spec] = {
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (N, C, H, W), labels int64 (N,), and ids int64 (N,): each sample's constant number."""
+    """Some samples: images uint8 (N, C, H, W), labels int64 (N,) and constant ids int64 (N,)."""
 
     images: Tensor
     labels: Tensor
     ids: Tensor
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self.labels)
 
     def take(self, rows: Tensor) -> "Split":
-        """The samples at these places, in this order."""
+        """The samples in these rows, int64 (N,), in this order."""
         return Split(self.images[rows], self.labels[rows], self.ids[rows])
 
     def first(self, n: int) -> "Split":
-        """A constant subset of n images, balanced over the classes; 0 means all, in balanced order.
+        """A constant subset of n images, balanced over the classes; 0: all, in balanced order.
 
         Raises InputError if there are fewer than n.
         """
         if n > len(self):
-            raise InputError(f"{n} images were asked for, but there are {len(self)}: ask for fewer")
+            raise InputError(f"{n} images are more than the {len(self)} that there are: choose fewer")
         return self.take(balanced_order(self.labels)[: n or len(self)])
 
     def to(self, device: str) -> "Split":
-        """The split in that device's memory."""
+        """A copy in a device's memory."""
         return Split(self.images.to(device), self.labels.to(device), self.ids.to(device))
 
 
 def number_samples(images: Tensor, labels: Tensor, first: int = 0) -> Split:
-    """A split whose ids count up from `first`."""
+    """A split with ids counted from `first`."""
     return Split(images, labels, torch.arange(first, first + len(labels)))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Train, validation and test images. Validation is held out of the training images, the same for all
-    seeds.
-
-    `fingerprint` is 16 hex digits of the pixels and labels as read, before any split; `title` is what tables
-    call the data.
-    """
+    """Training, validation and test images; the validation images are the same for all seeds."""
 
     spec: Spec
     title: str
+    """name in tables"""
     train: Split
     val: Split
     test: Split
     fingerprint: str
+    """16 hex digits of the pixels and labels as read, before any split"""
 
 
-def training_images(data: Data, spec: Spec) -> int:
-    """How many images are trained on. Raises InputError where more are asked for than the set has."""
+def count_training_images(data: Data, spec: Spec) -> int:
+    """The number of images that are trained on. Raises InputError if the set has too few."""
     pool = spec.train_images
     if data.val_images + max(data.train_images, 1) > pool:
         raise InputError(
-            f"data.train_images {data.train_images} and data.val_images {data.val_images} together are more "
+            f"data.train_images {data.train_images} and data.val_images {data.val_images} are together more "
             f"than the {pool} training images of {data.name}: choose fewer"
         )
     return data.train_images or pool - data.val_images
 
 
 def hold_out_validation(data: Data, spec: Spec, title: str, train: Split, test: Split) -> Dataset:
-    """Hold validation images out of `train` by a constant split; keep as many of the others as asked for."""
-    n = training_images(data, spec)
+    """Split `train` into validation images and `data.train_images` training images, always the same ones."""
+    n = count_training_images(data, spec)
     order = balanced_order(train.labels)
     val = train.take(order[: data.val_images])
-    chosen = train.take(order[data.val_images : data.val_images + n])
-    return Dataset(spec, title, chosen, val, test, fingerprint(train, test))
+    rest = train.take(order[data.val_images : data.val_images + n])
+    return Dataset(spec, title, rest, val, test, fingerprint(train, test))
 
 
 def fingerprint(train: Split, test: Split) -> str:
@@ -161,7 +159,7 @@ def fingerprint(train: Split, test: Split) -> str:
 
 
 def balanced_order(labels: Tensor) -> Tensor:
-    """A constant shuffled order, int64 (N,), in which every prefix holds the classes about equally often."""
+    """A constant random order, int64 (N,), of which each prefix has about as many images of each class."""
     labels = labels.cpu()
     generator = torch.Generator().manual_seed(0x5EED)
     shuffled = torch.randperm(len(labels), generator=generator)
@@ -169,5 +167,5 @@ def balanced_order(labels: Tensor) -> Tensor:
     for label in torch.unique(labels):
         members = shuffled[labels[shuffled] == label]
         rank[members] = torch.arange(len(members))
-    # the first of every class, then the second of every class, ...; within a rank in shuffled order
+    # the first of each class, then the second of each class, ...; those of one rank in shuffled order
     return shuffled[torch.argsort(rank[shuffled], stable=True)]

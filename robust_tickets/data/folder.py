@@ -1,4 +1,4 @@
-"""A folder of a person's own images, or an archive of one, by class."""
+"""The user's own images: a folder of image files by class, or an archive of one."""
 
 import json
 from collections import Counter
@@ -21,93 +21,94 @@ from robust_tickets.recipe.fields import Data
 LARGEST = 16 << 30
 """Bytes that the decoded images may take."""
 
-_FREELY = 256 << 20  # bytes that any images may take decoded, however few they take packed
-_DENSEST = 200  # bytes decoded for each byte packed: JPEGs have 10 to 50, an empty PNG a thousand
+_ALWAYS_ALLOWED = 256 << 20  # bytes that decoded images may take whatever the size of their files
+_LARGEST_RATIO = 200  # decoded bytes a byte of a file: 10 to 50 for JPEGs, 1,000 for an empty PNG
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def load(data: Data, say: Say) -> Dataset:
-    """The images of a folder, split. Raises InputError where they are missing, damaged or do not fit."""
+def load(data: Data, log: Log) -> Dataset:
+    """Load the images of a folder. Raises InputError if they are missing, damaged or of several sizes."""
     root = data_path(data)
-    arrays = cache.load_or_decode(f"folder-{data.resize}", root, lambda: decode(root, data.resize, say), say)
+    arrays = cache.load_or_decode(f"folder-{data.resize}", root, lambda: decode(root, data.resize, log), log)
     train = number_samples(arrays["train_images"], arrays["train_labels"])
     test = number_samples(arrays["test_images"], arrays["test_labels"], len(train))
     names = tuple(json.loads(arrays["classes"].numpy().tobytes()))
     return split_user_images(data, describe_images(train, test, names, data.flip), train, test)
 
 
-def decode(root: Path, resize: int, say: Say) -> dict[str, Tensor]:
-    """Decode train/<class>/* and test/<class>/*, or <class>/* with a fifth of each class as the test part.
+def decode(root: Path, resize: int, log: Log) -> dict[str, Tensor]:
+    """Decode train/<class>/* and test/<class>/*, or <class>/* with a fifth of each class as test images.
+
+    resize: side of the square that each image is scaled to cover and cropped to; 0: all have one size.
 
     Gives uint8 images (N, C, H, W) and int64 labels (N,) as train_images, train_labels, test_images and
     test_labels, ordered by class and file name, and `classes`: their names as JSON in uint8. Images are grey
-    if all are, else RGB, and of one size, or scaled so that the short side is `resize`, and their centre
-    kept. Files are taken as stored: the orientation a camera notes beside the pixels is not applied.
+    if all files are, else RGB. The orientation that cameras record beside the pixels is not applied.
 
-    Raises InputError where the files are no such tree.
+    Raises InputError for files that are no such tree.
     """
-    say(f"decoding {root.name} (once; the arrays are kept in the cache)")
-    headers, strangers = _survey(root)
-    found = find_class_folders(headers)
-    _say_left_out(found, strangers, say)
-    if not found.train:
+    log(f"decoding {root.name} (once; the images are cached)")
+    headers, other_files = _read_headers(root)
+    folders = find_class_folders(headers)
+    _log_unused(folders, other_files, log)
+    if not folders.train:
         raise InputError(
-            f"{root} has no images in class folders: expected train/<class>/* and test/<class>/*, or "
+            f"{root} has no images in class folders: give train/<class>/* and test/<class>/*, or "
             f"<class>/*, with {', '.join(s[1:] for s in image_decoding.SUFFIXES)}; check --data.root"
         )
-    classes = sorted({*found.train, *found.test})
-    train, test = _rows(found.train, classes), _rows(found.test, classes)
-    if found.test:
+    classes = sorted({*folders.train, *folders.test})
+    train, test = _rows(folders.train, classes), _rows(folders.test, classes)
+    if folders.test:
         check_classes(_labels(train), _labels(test), classes)
-        if found.test_part.lower() != "test":
-            say(f"the test images are those of {found.test_part}, as there is no test folder")
+        if folders.test_part.lower() != "test":
+            log(f"there is no test folder: the images of {folders.test_part} are used for testing")
     else:
-        train, test = _held_out(train, classes)
-        say(
-            f"there is no test folder: a fifth of each class, {len(test):,} images, is held out as the test "
-            "part, the same ones every time"
+        train, test = _hold_out_test(train, classes)
+        log(
+            f"there is no test folder: a fifth of each class, {len(test):,} images, is held out for testing, "
+            "always the same ones"
         )
     shape = _shape(root, {name: headers[name] for name, _ in (*train, *test)}, resize)
     parts = {"train": train, "test": test}
     arrays = {part: np.empty((len(rows), *shape), np.uint8) for part, rows in parts.items()}
-    places = {name: (arrays[part], row) for part, rows in parts.items() for row, (name, _) in enumerate(rows)}
-    image_decoding.decode_into(archives.entries(root), places)
-    named = {"classes": torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8)}
+    targets = {n: (arrays[part], row) for part, rows in parts.items() for row, (n, _) in enumerate(rows)}
+    image_decoding.decode_into(archives.entries(root), targets)
+    tensors = {"classes": torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8)}
     for part, rows in parts.items():
-        named |= {f"{part}_images": torch.from_numpy(arrays[part]), f"{part}_labels": _labels(rows)}
-    return named
+        tensors |= {f"{part}_images": torch.from_numpy(arrays[part]), f"{part}_labels": _labels(rows)}
+    return tensors
 
 
-def _survey(root: Path) -> tuple[dict[str, ImageHeader | InputError], list[str]]:
-    """Headers of the files that are named as images, or what is wrong with them; and the other files."""
+def _read_headers(root: Path) -> tuple[dict[str, ImageHeader | InputError], list[str]]:
+    """Headers of the files with the suffix of an image, or their errors; and the names of other files."""
     headers: dict[str, ImageHeader | InputError] = {}
-    strangers = []
+    other_files = []
     for entry in archives.entries(root):
         if archives.is_hidden(entry.name):
             continue
         if not image_decoding.is_image(entry.name):
-            strangers.append(entry.name)
+            other_files.append(entry.name)
             continue
         try:
             headers[entry.name] = image_decoding.read_header(entry)
         except InputError as error:
             if ".." in PurePosixPath(entry.name).parts:
-                raise  # such a path says nothing of part and class
-            headers[entry.name] = error  # it may lie in no class folder, and then does no harm
-    return headers, strangers
+                raise  # such a path has no class
+            headers[entry.name] = error  # which matters only if the file is in a class folder
+    return headers, other_files
 
 
-def _say_left_out(found: ClassFolders, strangers: list[str], say: Say) -> None:
-    used = [name for part in (found.train, found.test) for names in part.values() for name in names]
-    folders = {PurePosixPath(name).parent for name in used}
-    among = sorted(name for name in strangers if PurePosixPath(name).parent in folders)
+def _log_unused(folders: ClassFolders, other_files: list[str], log: Log) -> None:
+    used = [name for part in (folders.train, folders.test) for names in part.values() for name in names]
+    parents = {PurePosixPath(name).parent for name in used}
+    no_images = sorted(name for name in other_files if PurePosixPath(name).parent in parents)
     for names, one, many in (
-        (among, "file that is no image", "files that are no images"),
-        (found.others, "image that lies in no class folder", "images that lie in no class folder"),
+        (no_images, "file that is no image", "files that are no images"),
+        (folders.others, "image in no class folder", "images in no class folder"),
     ):
         if names and used:
-            say(f"left out: {len(names):,} {one if len(names) == 1 else many}, such as {names[0]}")
+            log(f"left out: {len(names):,} {one if len(names) == 1 else many}, such as {names[0]}")
 
 
 def _rows(part: Classes, classes: list[str]) -> list[tuple[str, int]]:
@@ -119,10 +120,10 @@ def _labels(rows: list[tuple[str, int]]) -> Tensor:
     return torch.tensor([label for _, label in rows], dtype=torch.int64)
 
 
-def _held_out(
+def _hold_out_test(
     rows: list[tuple[str, int]], classes: list[str]
 ) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Training and test images: a constant fifth of each class is for the test, and one at least."""
+    """Training and test images: a constant fifth of each class, and at least one image, is for testing."""
     labels = _labels(rows)
     check_classes(labels, labels, classes)
     order = balanced_order(labels)
@@ -131,8 +132,7 @@ def _held_out(
         members = order[labels[order] == label].tolist()
         if len(members) < 2:
             raise InputError(
-                f"the class {name!r} has one image: at least two are needed, one of them for the test; "
-                "add some"
+                f"the class {name!r} has one image, and one more is needed for testing: add images"
             )
         test.update(members[: max(len(members) // 5, 1)])
     return (
@@ -141,10 +141,10 @@ def _held_out(
     )
 
 
-def _shape(root: Path, found: dict[str, ImageHeader | InputError], resize: int) -> tuple[int, int, int]:
-    """Channels, height and width of the arrays. Raises InputError for the first file that does not fit."""
+def _shape(root: Path, files: dict[str, ImageHeader | InputError], resize: int) -> tuple[int, int, int]:
+    """Channels, height and width of all images. Raises InputError for the first file that does not fit."""
     headers: dict[str, ImageHeader] = {}
-    for name, header in found.items():
+    for name, header in files.items():
         if isinstance(header, InputError):
             raise header
         headers[name] = header
@@ -156,23 +156,21 @@ def _shape(root: Path, found: dict[str, ImageHeader | InputError], resize: int) 
         odd = next(name for name in headers if headers[name].size != (width, height))
         raise InputError(
             f"{odd} is {headers[odd].size[0]} x {headers[odd].size[1]} pixels, most images are "
-            f"{width} x {height}: mend it, or bring all to one size by --data.resize, such as "
+            f"{width} x {height}: replace it, or scale all to one size, as by "
             f"--data.resize {min(width, height)}"
         )
     channels = 3 if any(header.colour for header in headers.values()) else 1
     size = len(headers) * channels * height * width
+    needs = f"the {len(headers):,} images of {root} would take {size / (1 << 30):.1f} GiB decoded"
     if size > LARGEST:
         raise InputError(
-            f"the {len(headers):,} images of {root} would take {size / (1 << 30):.1f} GiB decoded, at most "
-            f"{LARGEST / (1 << 30):.3g} GiB are allowed: make them smaller by --data.resize, such as "
+            f"{needs}, and at most {LARGEST / (1 << 30):.3g} GiB are allowed: make them smaller, as by "
             f"--data.resize {max(min(height, width) // 4, 1)}"
         )
-    packed = (
-        sum(path.stat().st_size for path in archives.paths(root)) if root.is_dir() else root.stat().st_size
-    )
-    if size > max(_FREELY, _DENSEST * packed):
+    file_bytes = sum(path.stat().st_size for path in (archives.paths(root) if root.is_dir() else [root]))
+    if size > max(_ALWAYS_ALLOWED, _LARGEST_RATIO * file_bytes):
         raise InputError(
-            f"the {len(headers):,} images of {root} would take {size / (1 << 30):.1f} GiB decoded, more than "
-            f"{_DENSEST} times their bytes in it, which no photographs do: look at them one by one"
+            f"{needs}, more than {_LARGEST_RATIO} times the size of their files, as no photographs do: check "
+            "the files"
         )
     return channels, height, width

@@ -1,4 +1,4 @@
-"""Image files to arrays: what their headers say, and their pixels."""
+"""Reads image files: their headers, and their pixels into arrays."""
 
 import warnings
 from collections import deque
@@ -23,18 +23,19 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 _GREY = {"1", "L", "LA", "La"}
 _COLOUR = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 _BATCH = 1 << 18  # bytes of files that a thread decodes at once
-_WAITING = 16  # batches that are read and not yet decoded
+_LONGEST_QUEUE = 16  # batches that are read and not yet decoded
 
 Pixels = NDArray[np.uint8]
 File = tuple[str, bytes, Pixels, int]
-"""A file's name and content, the array that it goes to, and the row in it."""
+"""A file's name and content, and the array and row that it is decoded into."""
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What an image file says of itself: width and height, whether it is in colour, and its format."""
+    """The header of an image file."""
 
     size: tuple[int, int]
+    """width, height"""
     colour: bool
     format: str
 
@@ -45,57 +46,61 @@ def is_image(name: str) -> bool:
 
 
 def read_header(entry: Entry, formats: tuple[str, ...] = FORMATS) -> ImageHeader:
-    """Read the header alone. Raises InputError for what is no image of 8 bits a channel."""
+    """Read a file's header alone. Raises InputError for a file that is no image of 8 bits a channel."""
     try:
-        # an image that claims more pixels than Pillow thinks sane is a mistake here, not worth a warning
+        # an image with more pixels than Pillow accepts without a warning is refused
         with warnings.catch_warnings(), entry.open() as file:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=formats) as image:
-                deep = any(";16" in str(tile[3]) for tile in image.tile)  # Pillow halves these in silence
+                deep = any(
+                    ";16" in str(tile[3]) for tile in image.tile
+                )  # Pillow would cut these to 8 bits without a word
                 if deep or image.mode not in _GREY | _COLOUR:
                     raise InputError(
                         f"{entry.name} has pixels of more than 8 bits (mode {image.mode}): convert it to "
                         "8 bits a channel"
                     )
-                return ImageHeader(image.size, _in_colour(image), str(image.format))
+                return ImageHeader(image.size, _is_colour(image), str(image.format))
     except InputError:
         raise
     except Exception as error:  # a damaged file may make a decoder raise anything
         raise _unreadable(entry.name, error) from None
 
 
-def decode_into(entries: Iterable[Entry], places: Mapping[str, tuple[Pixels, int]]) -> None:
-    """Decode each file that has a place: an array uint8 (N, C, H, W), and the row in it.
+def decode_into(entries: Iterable[Entry], targets: Mapping[str, tuple[Pixels, int]]) -> None:
+    """Decode files into arrays.
+
+    targets: by file name, an array uint8 (N, C, H, W) and a row of it; other files are left out.
 
     Three channels are RGB, one is grey; transparency is dropped. An image of another size than H x W is
-    scaled until it covers H x W, and its centre is kept. Of an animation the first picture is taken.
+    scaled to cover H x W and cropped to its centre. The first picture of an animation is used.
     """
-    waiting: deque[tuple[list[File], Future[list[Pixels]]]] = deque()
+    queue: deque[tuple[list[File], Future[list[Pixels]]]] = deque()
 
     def store() -> None:
-        batch, future = waiting.popleft()
+        batch, future = queue.popleft()
         for (_, _, array, row), pixels in zip(batch, future.result(), strict=True):
-            array[row] = pixels  # in the order of the files: of two with one name the last counts, as in tar
+            array[row] = pixels  # in the order of the files: the last of two with one name counts, as in tar
 
-    # Pillow lets go of the interpreter while it decodes, so threads are enough
+    # Pillow releases the interpreter lock while it decodes, so threads are enough
     with ThreadPoolExecutor() as pool:
-        for batch in _batches(entries, places):
-            waiting.append((batch, pool.submit(_decoded_all, batch)))
-            if len(waiting) > _WAITING:
+        for batch in _batches(entries, targets):
+            queue.append((batch, pool.submit(_decode_batch, batch)))
+            if len(queue) > _LONGEST_QUEUE:
                 store()
-        while waiting:
+        while queue:
             store()
 
 
-def _batches(entries: Iterable[Entry], places: Mapping[str, tuple[Pixels, int]]) -> Iterator[list[File]]:
-    """The files that have a place, in batches that are worth a thread's while."""
+def _batches(entries: Iterable[Entry], targets: Mapping[str, tuple[Pixels, int]]) -> Iterator[list[File]]:
+    """The files with a target, in batches large enough for a thread."""
     batch: list[File] = []
     size = 0
     for entry in entries:
-        if entry.name in places:
+        if entry.name in targets:
             with entry.open() as file:
                 content = file.read()
-            batch.append((entry.name, content, *places[entry.name]))
+            batch.append((entry.name, content, *targets[entry.name]))
             size += len(content)
         if size > _BATCH:
             yield batch
@@ -103,18 +108,18 @@ def _batches(entries: Iterable[Entry], places: Mapping[str, tuple[Pixels, int]])
     yield batch
 
 
-def _decoded_all(batch: list[File]) -> list[Pixels]:
-    return [_decoded(name, content, array.shape[1:]) for name, content, array, _ in batch]
+def _decode_batch(batch: list[File]) -> list[Pixels]:
+    return [_decode(name, content, array.shape[1:]) for name, content, array, _ in batch]
 
 
-def _decoded(name: str, content: bytes, shape: tuple[int, ...]) -> Pixels:
+def _decode(name: str, content: bytes, shape: tuple[int, ...]) -> Pixels:
     """The pixels (C, H, W) of an image file."""
     channels, height, width = shape
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as opened:
             image: Image.Image = opened
             if image.mode == "P" and "transparency" in image.info:
-                image = image.convert("RGBA")  # by this way Pillow has no warning to give
+                image = image.convert("RGBA")  # Pillow warns if it is converted directly
             image = image.convert("RGB" if channels == 3 else "L")
             if image.size != (width, height):
                 image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
@@ -124,7 +129,7 @@ def _decoded(name: str, content: bytes, shape: tuple[int, ...]) -> Pixels:
     return np.ascontiguousarray(array.reshape(height, width, channels).transpose(2, 0, 1))
 
 
-def _in_colour(image: Image.Image) -> bool:
+def _is_colour(image: Image.Image) -> bool:
     if image.mode in _GREY:
         return False
     palette = image.getpalette("RGB") if image.mode in ("P", "PA") else None
@@ -132,4 +137,4 @@ def _in_colour(image: Image.Image) -> bool:
 
 
 def _unreadable(name: str, error: Exception) -> InputError:
-    return InputError(f"{name} is no readable image ({error}): mend it, fetch it again or remove it")
+    return InputError(f"{name} is no readable image ({error}): replace or remove it")

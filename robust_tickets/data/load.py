@@ -1,4 +1,4 @@
-"""From a data set's name and place to tensors in memory."""
+"""Loads a data set by its name and path."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,26 +16,26 @@ from robust_tickets.recipe.fields import Data
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def load(data: Data, say: Callable[[str], None] = lambda line: None) -> Dataset:
-    """The data set, whole in memory. Raises InputError where it is missing, damaged or too small.
+def load(data: Data, log: Callable[[str], None] = lambda line: None) -> Dataset:
+    """Load a data set into memory.
 
-    `say` is told of work that takes a while (a download, the first decoding of an archive) and, when a folder
-    is first read, of what was left out of it.
+    log: called with a line before a download and the first decoding of an archive, and for files left out.
+    Raises InputError for a set that is missing, damaged or too small.
     """
     check_data_path(data)
     if data.name == "own":
         raise InputError(
-            "own images are handed over in Python (robust_tickets.data.from_tensors): to name a place, put "
-            "image files into folders by class and use --data.name folder"
+            "own images are passed in Python (robust_tickets.images): or put files into folders by class and "
+            "use --data.name folder"
         )
     if data.name == "digits":
         return _digits(data)
     if data.name == "folder":
-        return folder.load(data, say)
+        return folder.load(data, log)
     root = data_path(data)
     if data.name == "cifar10" and not data.download and (root.is_file() or (root / "train").is_dir()):
-        return _cifar10_images(data, root, say)
-    train, test = torchvision_sets.read(data.name, root, download=data.download, say=say)
+        return _cifar10_images(data, root, log)
+    train, test = torchvision_sets.read(data.name, root, download=data.download, log=log)
     return hold_out_validation(data, SPECS[data.name], SPECS[data.name].title, train, test)
 
 
@@ -44,16 +44,16 @@ def _digits(data: Data) -> Dataset:
 
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    whole = number_samples(torch.from_numpy(pixels), torch.from_numpy(bunch.target.astype(np.int64)))
-    order = balanced_order(whole.labels)
+    images = number_samples(torch.from_numpy(pixels), torch.from_numpy(bunch.target.astype(np.int64)))
+    order = balanced_order(images.labels)
     spec = SPECS["digits"]
-    train, test = whole.take(order[spec.test_images :]), whole.take(order[: spec.test_images])
+    train, test = images.take(order[spec.test_images :]), images.take(order[: spec.test_images])
     return hold_out_validation(data, spec, spec.title, train, test)
 
 
-def _cifar10_images(data: Data, root: Path, say: Callable[[str], None]) -> Dataset:
+def _cifar10_images(data: Data, root: Path, log: Callable[[str], None]) -> Dataset:
     """CIFAR-10 from a tree of image files or an archive of one."""
-    parts = cache.load_or_decode("cifar10", root, lambda: _decoded(root, say), say)
+    parts = cache.load_or_decode("cifar10", root, lambda: _decode_cifar10(root, log), log)
     train = number_samples(parts["train_images"], parts["train_labels"])
     test = number_samples(parts["test_images"], parts["test_labels"], len(train))
     spec = SPECS["cifar10"]
@@ -62,14 +62,14 @@ def _cifar10_images(data: Data, root: Path, say: Callable[[str], None]) -> Datas
     )
 
 
-def _decoded(root: Path, say: Callable[[str], None]) -> dict[str, Tensor]:
+def _decode_cifar10(root: Path, log: Callable[[str], None]) -> dict[str, Tensor]:
     spec = SPECS["cifar10"]
-    parts = image_tree.decode(root, CIFAR10_CLASSES, spec.shape, say)
+    parts = image_tree.decode(root, CIFAR10_CLASSES, spec.shape, log)
     for part, expected in (("train", spec.train_images), ("test", spec.test_images)):
         n = len(parts[f"{part}_labels"])
         if n != expected:
             raise InputError(
-                f"{root} has {n:,} {part} images, CIFAR-10 has {expected:,}: it is cut short or another set; "
-                "fetch it again (to train on fewer images, use --data.train-images)"
+                f"{root} has {n:,} {part} images, and CIFAR-10 has {expected:,}: download it again "
+                "(to train on fewer images, use --data.train-images)"
             )
     return parts

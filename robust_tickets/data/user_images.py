@@ -1,4 +1,4 @@
-"""A person's own images: what is known of them is found by looking at them."""
+"""The user's own images: checked, described and split."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,14 +19,16 @@ Pair = tuple[Tensor | NDArray[Any], Tensor | NDArray[Any]]
 def from_tensors(
     train: Pair, test: Pair, *, val_images: int, train_images: int = 0, flip: bool = False
 ) -> Dataset:
-    """A data set of images and labels at hand, for training and for testing.
+    """A data set from tensors or arrays of images and labels.
 
-    Images are (N, C, H, W) or (N, H, W): uint8, or floats in [0, 1], which are rounded to the nearest
-    1/255. Labels are integers (N,) from 0, each class in both parts. `val_images` of the training images are
-    held out for validation and `train_images` of the others used (0: all). Training images are shifted by up
-    to an eighth of their side and, where `flip` is given, mirrored at random.
+    train, test: images and labels. Images are (N, C, H, W) or (N, H, W): uint8, or floats in [0, 1], which
+        are rounded to the nearest 1/255. Labels are integers (N,) from 0; both parts have all classes.
+    val_images: number of training images held out for validation.
+    train_images: number of the others that are trained on; 0: all.
+    flip: flip training images horizontally at random. They are cropped at random in any case, with a padding
+        of an eighth of their side.
 
-    Raises InputError where images and labels cannot be such.
+    Raises InputError for images or labels of another kind.
 
     >>> from_tensors((images, labels), (test_images, test_labels), val_images=500)
     """
@@ -37,39 +39,40 @@ def from_tensors(
     if pixels.shape[1:] != test_pixels.shape[1:]:
         raise InputError(
             f"training images are {tuple(pixels.shape[1:])} and test images {tuple(test_pixels.shape[1:])} "
-            "(C, H, W): give both the same shape"
+            "(C, H, W): give images of one shape"
         )
-    check_classes(
-        labels, test_labels, [str(n) for n in range(int(torch.cat([labels, test_labels]).max()) + 1)]
-    )
+    classes = int(torch.cat([labels, test_labels]).max()) + 1
+    check_classes(labels, test_labels, [str(label) for label in range(classes)])
     train_part = number_samples(pixels, labels)
     test_part = number_samples(test_pixels, test_labels, len(labels))
     return split_user_images(data, describe_images(train_part, test_part, (), flip), train_part, test_part)
 
 
 def split_user_images(data: Data, spec: Spec, train: Split, test: Split) -> Dataset:
-    """Split own images. Raises InputError where validation leaves no image of a class to train on."""
+    """Split own images. Raises InputError if validation leaves no training image of a class."""
     dataset = hold_out_validation(data, spec, spec.title, train, test)
-    left = torch.bincount(dataset.train.labels, minlength=spec.classes)
-    if len(dataset.train) >= spec.classes and not bool(left.all()):
-        label = int((left == 0).nonzero()[0])
+    counts = torch.bincount(dataset.train.labels, minlength=spec.classes)
+    if len(dataset.train) >= spec.classes and not bool(counts.all()):
+        label = int((counts == 0).nonzero()[0])
         raise InputError(
-            f"with data.val_images {data.val_images} no image of the class "
-            f"{spec.labels[label] if spec.labels else label!r} is left to train on: hold out fewer images"
+            f"data.val_images {data.val_images} leaves no training image of the class "
+            f"{spec.labels[label] if spec.labels else label!r}: hold out fewer images"
         )
     return dataset
 
 
 def describe_images(train: Split, test: Split, labels: tuple[str, ...], flip: bool) -> Spec:
-    """What is known of own images: mean and std are of the training images, to four decimals.
+    """The spec of own images; mean and std are those of the training images, to four decimals.
 
-    A channel that is the same everywhere gets a std of 1.
+    labels: names of the classes; empty if they have none.
+    flip: whether training images are flipped horizontally at random.
+    The std of a constant channel is 1.
     """
     channels, height, width = train.images.shape[1:]
     counts = np.zeros((channels, 256), np.int64)
-    for some in torch.split(train.images, 4096):
+    for images in torch.split(train.images, 4096):
         for channel in range(channels):
-            counts[channel] += np.bincount(some[:, channel].numpy().ravel(), minlength=256)
+            counts[channel] += np.bincount(images[:, channel].numpy().ravel(), minlength=256)
     shares, values = counts / counts.sum(1, keepdims=True), np.arange(256) / 255
     mean = shares @ values
     std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(1))
@@ -89,16 +92,16 @@ def describe_images(train: Split, test: Split, labels: tuple[str, ...], flip: bo
 
 
 def check_classes(train: Tensor, test: Tensor, names: Sequence[str]) -> None:
-    """Raise InputError unless both parts hold all of these classes, two at least."""
+    """Raise InputError unless both parts have images of all classes, and there are two or more classes."""
     for part, labels in (("training", train), ("test", test)):
         missing = np.setdiff1d(np.arange(len(names)), labels.numpy())
         if len(missing):
             raise InputError(
-                f"there are no {part} images of the class {names[missing[0]]!r}: both parts need images of "
-                "every class; add some, or leave the class out"
+                f"there are no {part} images of the class {names[missing[0]]!r}, and both parts need all "
+                "classes: add images, or leave the class out"
             )
     if len(names) < 2:
-        raise InputError(f"all images are of one class, {names[0]!r}: at least two are needed")
+        raise InputError(f"all images are of one class, {names[0]!r}: give two classes or more")
 
 
 def _images(images: Tensor | NDArray[Any], part: str) -> Tensor:
@@ -110,12 +113,11 @@ def _images(images: Tensor | NDArray[Any], part: str) -> Tensor:
         raise InputError(f"the {part} images are of shape {shape}: expected (N, C, H, W) or (N, H, W)")
     if shape[1] not in (1, 3) and shape[3] in (1, 3, 4):
         raise InputError(
-            f"the {part} images are of shape {shape}, with the channels last: give (N, C, H, W), as by "
+            f"the {part} images are of shape {shape}, with channels last: give (N, C, H, W), as by "
             "images.permute(0, 3, 1, 2)"
         )
     if tensor.is_floating_point():
-        # also false for NaN
-        if not bool(((tensor >= 0) & (tensor <= 1)).all()):
+        if not bool(((tensor >= 0) & (tensor <= 1)).all()):  # false for NaN too
             raise InputError(
                 f"the {part} images are floats outside [0, 1] (or NaN): scale them to [0, 1], without "
                 "normalisation, or give uint8"
@@ -125,10 +127,10 @@ def _images(images: Tensor | NDArray[Any], part: str) -> Tensor:
         raise InputError(f"the {part} images are of {tensor.dtype}: expected uint8, or floats in [0, 1]")
     if int(tensor.max()) <= 1:
         raise InputError(
-            f"the {part} images are uint8 from 0 to {int(tensor.max())}, next to black: uint8 goes to 255; "
-            "multiply them by 255, or give floats in [0, 1]"
+            f"the {part} images are uint8 from 0 to {int(tensor.max())}, and uint8 goes to 255: multiply "
+            "them by 255, or give floats in [0, 1]"
         )
-    return tensor.contiguous().clone()  # what is done to the caller's later changes nothing here
+    return tensor.contiguous().clone()  # a copy, so that the caller's may change
 
 
 def _labels(pair: Pair, part: str) -> Tensor:
@@ -140,21 +142,20 @@ def _labels(pair: Pair, part: str) -> Tensor:
         )
     if len(labels) != len(pair[0]):
         raise InputError(
-            f"there are {len(pair[0])} {part} images and {len(labels)} labels: give as many of both"
+            f"there are {len(pair[0])} {part} images and {len(labels)} labels: give one label an image"
         )
     labels = labels.to(torch.int64)
     if int(labels.min()) < 0 or int(labels.max()) >= 1 << 16:
         raise InputError(
-            f"the {part} labels go from {int(labels.min())} to {int(labels.max())}: number the "
-            "classes 0, 1, 2, ..."
+            f"the {part} labels go from {int(labels.min())} to {int(labels.max())}: count the classes from 0"
         )
     return labels
 
 
-def _tensor(values: Tensor | NDArray[Any], what: str) -> Tensor:
+def _tensor(values: Tensor | NDArray[Any], name: str) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().cpu()
     try:
         return torch.from_numpy(np.array(values))  # a copy: an array may be read-only
     except (TypeError, ValueError) as error:
-        raise InputError(f"{what} are no tensor and no array of numbers ({error}): give one") from None
+        raise InputError(f"{name} are no tensor or array of numbers ({error}): give one") from None

@@ -1,4 +1,4 @@
-"""Folders and archives of made-up images."""
+"""Folders and archives of small random images, for tests."""
 
 import io
 import tarfile
@@ -15,17 +15,17 @@ CLASSES = ("ant", "bee", "cat")
 
 
 def picture(seed, size=(12, 9), mode="RGB", kind="PNG"):
-    """A smooth picture in a file."""
+    """The bytes of an image file with a smooth image, which JPEG keeps small."""
     values = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(values).resize(size, Image.Resampling.BILINEAR).convert(mode).save(file, kind)
     return file.getvalue()
 
 
-def contents(parts=("train/", "test/"), each=5, **how):
-    """Names and contents of a tree, `each` images a class and part."""
+def contents(parts=("train/", "test/"), each=5, **options):
+    """Names and contents of a tree, `each` images a class and part; options are those of `picture`."""
     names = [f"{part}{label}/{i}.png" for part in parts for label in CLASSES for i in range(each)]
-    return {name: picture(number, **how) for number, name in enumerate(names)}
+    return {name: picture(number, **options) for number, name in enumerate(names)}
 
 
 def as_tree(root, files):
@@ -61,17 +61,18 @@ PACKED = {
 }
 
 
-def load(root, lines=None, **more):
-    say = (lambda line: None) if lines is None else lines.append
-    return loading.load(Data("folder", root=root, **{"val_images": 3, **more}), say)
+def load(root, lines=None, **options):
+    log = (lambda line: None) if lines is None else lines.append
+    return loading.load(Data("folder", root=root, **{"val_images": 3, **options}), log)
 
 
 def same(ours, theirs):
+    """Whether two data sets have equal titles, specs and images."""
     return (ours.title, ours.spec, ours.fingerprint) == (theirs.title, theirs.spec, theirs.fingerprint)
 
 
-def whole(dataset):
-    """The training images, with those held out, in order of their ids."""
+def all_training_images(dataset):
+    """Images and labels of training and validation together, in order of their ids."""
     ids = torch.cat([dataset.train.ids, dataset.val.ids])
     order = ids.argsort()
     return (
@@ -81,4 +82,5 @@ def whole(dataset):
 
 
 def without(files, start):
+    """The files whose names do not begin with `start`."""
     return {name: content for name, content in files.items() if not name.startswith(start)}

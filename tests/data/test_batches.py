@@ -1,4 +1,4 @@
-"""Batches: an epoch hangs on (seed, epoch) alone, and augmentation is what a plain reading of it says."""
+"""Batches: an epoch depends on (seed, epoch) alone, and augmentation equals a plain implementation."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from robust_tickets.data.dataset import SPECS, Split
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=50)
 DIGITS, CIFAR = SPECS["digits"], SPECS["cifar10"]
-STILL = replace(CIFAR, crop_padding=0, flip=False)
+PLAIN = replace(CIFAR, crop_padding=0, flip=False)
 
 
 def split(n, shape=(3, 8, 8)):
@@ -33,12 +33,12 @@ def same(ours, theirs):
     )
 
 
-def drawn(epoch):
+def ids_of(epoch):
     return [number for _, _, ids in epoch for number in ids.tolist()]
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 0), (0, 7), (3, 1), (2**31 - 1, 999)])
-def test_an_epoch_can_be_had_again_by_itself_and_draws_no_one_elses_numbers(seed, epoch):
+def test_any_epoch_can_be_drawn_again_without_the_global_generator(seed, epoch):
     part = split(50)
     first = epoch_of(part, seed=seed, epoch=epoch)
     torch.manual_seed(5)
@@ -48,50 +48,52 @@ def test_an_epoch_can_be_had_again_by_itself_and_draws_no_one_elses_numbers(seed
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_every_epoch_and_every_seed_has_another_order_and_other_shifts():
+def test_every_epoch_and_every_seed_has_another_order_and_other_crops():
     part = split(50)
-    made = [epoch_of(part, seed=seed, epoch=epoch) for seed in range(4) for epoch in range(4)]
-    assert len({tuple(drawn(epoch)) for epoch in made}) == len(made)
-    alike = replace(part, images=part.images[:1].expand(50, -1, -1, -1))  # leaves the shifts alone
+    epochs = [epoch_of(part, seed=seed, epoch=epoch) for seed in range(4) for epoch in range(4)]
+    assert len({tuple(ids_of(epoch)) for epoch in epochs}) == len(epochs)
+    alike = replace(part, images=part.images[:1].expand(50, -1, -1, -1))  # differ in crops alone
     pixels = {
         torch.cat([x for x, _, _ in epoch_of(alike, seed=s, epoch=e)]).numpy().tobytes()
         for s in range(4)
         for e in range(4)
     }
-    assert len(pixels) == len(made)
+    assert len(pixels) == len(epochs)
 
 
 @SETTINGS
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 100))
-def test_whole_batches_in_which_no_sample_comes_twice(n, batch, epoch):
+def test_batches_are_whole_and_no_sample_comes_twice(n, batch, epoch):
     if batch > n:
         with pytest.raises(InputError, match=rf"batch of {batch} .* {n} training images"):
             steps_per_epoch(n, batch)
         with pytest.raises(InputError):
             epoch_of(split(n), batch=batch)
         return
-    made = epoch_of(split(n), batch=batch, epoch=epoch)
-    assert len(made) == steps_per_epoch(n, batch) == n // batch
-    assert all(len(x) == len(labels) == len(ids) == batch for x, labels, ids in made)
-    assert len(set(drawn(made))) == len(drawn(made)) == n // batch * batch
-    assert set(drawn(made)) <= set(range(1000, 1000 + n))
+    batches_ = epoch_of(split(n), batch=batch, epoch=epoch)
+    assert len(batches_) == steps_per_epoch(n, batch) == n // batch
+    assert all(len(x) == len(labels) == len(ids) == batch for x, labels, ids in batches_)
+    assert len(set(ids_of(batches_))) == len(ids_of(batches_)) == n // batch * batch
+    assert set(ids_of(batches_)) <= set(range(1000, 1000 + n))
 
 
-def test_other_samples_are_left_out_in_other_epochs():
-    left = [set(range(1000, 1013)) - set(drawn(epoch_of(split(13), batch=4, epoch=e))) for e in range(60)]
-    assert set().union(*left) == set(range(1000, 1013))
+def test_each_epoch_leaves_out_other_samples():
+    left_out = [
+        set(range(1000, 1013)) - set(ids_of(epoch_of(split(13), batch=4, epoch=e))) for e in range(60)
+    ]
+    assert set().union(*left_out) == set(range(1000, 1013))
 
 
 def test_image_label_and_id_stay_together():
     part = split(40)
-    for images, labels, ids in epoch_of(part, STILL):
+    for images, labels, ids in epoch_of(part, PLAIN):
         assert torch.equal(images, to_float(part.images[ids - 1000], True))
         assert torch.equal(labels, part.labels[ids - 1000])
 
 
-@pytest.mark.parametrize("spec", [DIGITS, CIFAR, STILL])
+@pytest.mark.parametrize("spec", [DIGITS, CIFAR, PLAIN])
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_pixels_are_floats_between_nought_and_one_in_the_layout_asked_for(spec, channels_last):
+def test_images_are_floats_in_0_1_in_the_memory_format(spec, channels_last):
     layout = torch.channels_last if channels_last else torch.contiguous_format
     for images, labels, ids in epoch_of(split(32, spec.shape), spec, channels_last=channels_last):
         assert images.dtype == torch.float32
@@ -102,14 +104,14 @@ def test_pixels_are_floats_between_nought_and_one_in_the_layout_asked_for(spec, 
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_every_byte_becomes_its_exact_share_of_255(channels_last):
+def test_every_byte_is_divided_by_255(channels_last):
     images = torch.arange(256, dtype=torch.uint8).reshape(1, 4, 8, 8)
-    made = to_float(images, channels_last)
-    assert np.array_equal(made.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
-    assert torch.equal(images.flatten(), torch.arange(256, dtype=torch.uint8))  # the data are left alone
+    floats = to_float(images, channels_last)
+    assert np.array_equal(floats.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
+    assert torch.equal(images.flatten(), torch.arange(256, dtype=torch.uint8))  # unchanged
 
 
-def naive(image, down, right, flip, padding):
+def crop_and_flip_one(image, down, right, flip, padding):
     """Pad one image, crop it, flip the crop."""
     channels, height, width = image.shape
     padded = np.zeros((channels, height + 2 * padding, width + 2 * padding), image.dtype)
@@ -120,52 +122,54 @@ def naive(image, down, right, flip, padding):
 
 @SETTINGS
 @given(st.data(), st.integers(0, 4), st.sampled_from([(1, 8, 8), (3, 8, 8), (3, 5, 7), (2, 1, 3)]))
-def test_shifting_is_padding_cropping_and_flipping_one_by_one(data, padding, shape):
+def test_crops_and_flips_equal_those_of_single_images(data, padding, shape):
     images = split(6, shape).images
-    places = st.lists(st.integers(0, 2 * padding), min_size=6, max_size=6)
-    down, right = data.draw(places), data.draw(places)
+    offsets = st.lists(st.integers(0, 2 * padding), min_size=6, max_size=6)
+    down, right = data.draw(offsets), data.draw(offsets)
     flip = data.draw(st.lists(st.booleans(), min_size=6, max_size=6))
-    made = crop_and_flip(images, torch.tensor(down), torch.tensor(right), torch.tensor(flip), padding)
-    one_by_one = [naive(images[i].numpy(), down[i], right[i], flip[i], padding) for i in range(6)]
-    assert made.dtype == torch.uint8
-    assert made.shape == images.shape
-    assert made.is_contiguous(memory_format=torch.channels_last)
-    assert np.array_equal(made.numpy(), np.stack(one_by_one))
+    crops = crop_and_flip(images, torch.tensor(down), torch.tensor(right), torch.tensor(flip), padding)
+    one_by_one = [crop_and_flip_one(images[i].numpy(), down[i], right[i], flip[i], padding) for i in range(6)]
+    assert crops.dtype == torch.uint8
+    assert crops.shape == images.shape
+    assert crops.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(crops.numpy(), np.stack(one_by_one))
 
 
-def places_of_a_dot(spec, n=5000):
-    """How often a dot at row 4, column 2 of 8 x 8 comes to lie where: (8, 8) counts."""
+def counts_of_a_dot(spec, n=5000):
+    """How often a dot at row 4, column 2 of an 8 x 8 image comes to each pixel: (8, 8) counts."""
     dot = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
     dot[:, :, 4, 2] = 255
     part = Split(dot, torch.zeros(n, dtype=torch.int64), torch.arange(n))
     return torch.cat([x for x, _, _ in epoch_of(part, spec, batch=50)]).sum((0, 1))
 
 
-def about_equally_often(found, n):
-    share = n / found.numel()
-    return bool((found - share).abs().max() < 5 * share**0.5)
+def about_equal(counts, n):
+    share = n / counts.numel()
+    return bool((counts - share).abs().max() < 5 * share**0.5)
 
 
-def test_digits_are_shifted_by_one_to_any_side_equally_often_and_never_flipped():
-    found = places_of_a_dot(DIGITS)
-    assert about_equally_often(found[3:6, 1:4], 5000)
-    assert found.sum() == found[3:6, 1:4].sum() == 5000
+def test_digits_move_by_up_to_one_pixel_and_are_never_flipped():
+    counts = counts_of_a_dot(DIGITS)
+    assert about_equal(counts[3:6, 1:4], 5000)
+    assert counts.sum() == counts[3:6, 1:4].sum() == 5000
     assert not DIGITS.flip
 
 
-def test_cifar_is_shifted_by_four_and_half_of_it_flipped():
+def test_half_of_the_cifar10_images_are_flipped():
     assert (CIFAR.crop_padding, CIFAR.flip) == (4, True)
-    found = places_of_a_dot(replace(CIFAR, crop_padding=1))
-    assert about_equally_often(torch.stack([found[3:6, 1:4], found[3:6, 4:7]]), 5000)
-    assert found.sum() == found[3:6, 1:7].sum() == 5000
+    counts = counts_of_a_dot(replace(CIFAR, crop_padding=1))
+    assert about_equal(torch.stack([counts[3:6, 1:4], counts[3:6, 4:7]]), 5000)
+    assert counts.sum() == counts[3:6, 1:7].sum() == 5000
 
 
-def test_every_offset_of_a_wide_shift_comes_about_equally_often():
+def test_every_offset_is_about_equally_likely():
     n = 8000
-    whole = torch.arange(1, 65, dtype=torch.uint8).reshape(1, 1, 8, 8).expand(n, -1, -1, -1)
-    part = Split(whole, torch.zeros(n, dtype=torch.int64), torch.arange(n))
-    made = torch.cat([x for x, _, _ in epoch_of(part, replace(CIFAR, crop_padding=2, flip=False), batch=100)])
-    shown = (made[:, 0, 4, 4] * 255).round().long() - 1  # the pixel in the middle tells the offset
-    found = torch.bincount(shown, minlength=64).reshape(8, 8)
-    assert about_equally_often(found[2:7, 2:7].double(), n)
-    assert int(found[2:7, 2:7].sum()) == n
+    image = torch.arange(1, 65, dtype=torch.uint8).reshape(1, 1, 8, 8).expand(n, -1, -1, -1)
+    part = Split(image, torch.zeros(n, dtype=torch.int64), torch.arange(n))
+    crops = torch.cat(
+        [x for x, _, _ in epoch_of(part, replace(CIFAR, crop_padding=2, flip=False), batch=100)]
+    )
+    middle = (crops[:, 0, 4, 4] * 255).round().long() - 1  # its value shows the offset
+    counts = torch.bincount(middle, minlength=64).reshape(8, 8)
+    assert about_equal(counts[2:7, 2:7].double(), n)
+    assert int(counts[2:7, 2:7].sum()) == n

@@ -1,4 +1,4 @@
-"""Folders of a person's own images: the same data however packed."""
+"""The user's own images in folders and archives give the same data."""
 
 import io
 import os
@@ -7,7 +7,18 @@ import random
 import numpy as np
 import pytest
 import torch
-from image_folders import CLASSES, PACKED, as_tar, as_tree, contents, load, picture, same, whole, without
+from image_folders import (
+    CLASSES,
+    PACKED,
+    all_training_images,
+    as_tar,
+    as_tree,
+    contents,
+    load,
+    picture,
+    same,
+    without,
+)
 from PIL import Image
 from torchvision.transforms import functional as transforms
 
@@ -17,10 +28,10 @@ from robust_tickets.data.class_folders import find_class_folders
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-def test_images_are_as_pillow_decodes_them_in_order_of_class_and_name(tmp_path):
+def test_images_equal_pillow_s_in_order_of_class_and_name(tmp_path):
     files = contents()
     dataset = load(as_tree(tmp_path / "tree", files))
-    images, labels = whole(dataset)
+    images, labels = all_training_images(dataset)
     for part, ours, numbers in (
         ("train", images, labels),
         ("test", dataset.test.images, dataset.test.labels),
@@ -31,7 +42,7 @@ def test_images_are_as_pillow_decodes_them_in_order_of_class_and_name(tmp_path):
         assert numbers.tolist() == [CLASSES.index(name.split("/")[1]) for name in names]
 
 
-def test_what_is_known_of_a_folder_is_what_its_training_images_are(tmp_path):
+def test_the_spec_describes_the_training_images(tmp_path):
     root = as_tree(tmp_path / "tree", contents(each=7))
     dataset = load(root)
     spec = dataset.spec
@@ -40,14 +51,14 @@ def test_what_is_known_of_a_folder_is_what_its_training_images_are(tmp_path):
     assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (18, 3, 21)
     assert (spec.crop_padding, spec.flip) == (1, False)
     assert load(root, flip=True).spec.flip
-    values = whole(dataset)[0].double().transpose(0, 1).flatten(1) / 255
+    values = all_training_images(dataset)[0].double().transpose(0, 1).flatten(1) / 255
     assert spec.mean == pytest.approx(values.mean(1).tolist(), abs=5.1e-5)
     assert spec.std == pytest.approx(values.std(1, correction=0).tolist(), abs=5.1e-5)
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "images/"])
 @pytest.mark.parametrize("packed", PACKED)
-def test_however_it_is_packed_it_is_the_same_data(tmp_path, packed, prefix):
+def test_every_archive_gives_the_data_of_the_tree(tmp_path, packed, prefix):
     files = contents()
     expected = load(as_tree(tmp_path / "tree", files))
     names = list(files)
@@ -88,16 +99,16 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize(("names", "train", "test", "part", "others"), LAYOUTS.values(), ids=LAYOUTS)
-def test_part_and_class_are_told_by_the_paths(names, train, test, part, others):
+def test_part_and_class_come_from_the_path(names, train, test, part, others):
     for order in (names, names[::-1]):
-        found = find_class_folders(order)
-        assert list(found.train) == list(train)
-        assert list(found.test) == list(test)
-        assert (found.test_part, found.others) == (part, others)
+        folders_ = find_class_folders(order)
+        assert list(folders_.train) == list(train)
+        assert list(folders_.test) == list(test)
+        assert (folders_.test_part, folders_.others) == (part, others)
 
 
 @pytest.mark.parametrize("sizes", [(10, 10, 10), (2, 40, 7), (2, 2, 2)], ids=str)
-def test_without_a_test_part_a_constant_fifth_of_each_class_is_held_out_and_said(tmp_path, sizes):
+def test_without_a_test_part_a_constant_fifth_of_each_class_is_held_out(tmp_path, sizes):
     files = {
         f"{label}/{i}.png": picture(100 * n + i, (8, 8))
         for n, (label, count) in enumerate(zip(CLASSES, sizes, strict=True))
@@ -105,59 +116,59 @@ def test_without_a_test_part_a_constant_fifth_of_each_class_is_held_out_and_said
     }
     lines = []
     dataset = load(as_tree(tmp_path / "tree", files), lines, val_images=1, train_images=1)
-    held = [max(n // 5, 1) for n in sizes]
-    assert torch.bincount(dataset.test.labels).tolist() == held
-    assert dataset.spec.train_images == sum(sizes) - sum(held)
-    assert any(f"fifth of each class, {sum(held)} images" in line for line in lines)
+    fifths = [max(n // 5, 1) for n in sizes]
+    assert torch.bincount(dataset.test.labels).tolist() == fifths
+    assert dataset.spec.train_images == sum(sizes) - sum(fifths)
+    assert any(f"fifth of each class, {sum(fifths)} images" in line for line in lines)
     assert same(load(as_tar(tmp_path / "a.tar", files), val_images=1, train_images=1), dataset)
-    decoded = folders.decode(tmp_path / "tree", 0, lines.append)
-    together = torch.cat([decoded["train_images"], decoded["test_images"]])
-    assert len({image.numpy().tobytes() for image in together}) == sum(sizes)
+    arrays = folders.decode(tmp_path / "tree", 0, lines.append)
+    images = torch.cat([arrays["train_images"], arrays["test_images"]])
+    assert len({image.numpy().tobytes() for image in images}) == sum(sizes)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P grey"])
-def test_images_are_grey_where_all_are_and_rgb_where_one_is_not(tmp_path, mode):
+def test_images_are_grey_if_all_files_are_and_rgb_otherwise(tmp_path, mode):
     grey = picture(5, mode=mode) if mode != "P grey" else picture(5, mode="L", kind="GIF")
     files = contents(mode="L") | {"train/ant/0.png": grey}
-    images, _ = whole(load(as_tree(tmp_path / "grey", files)))
+    images, _ = all_training_images(load(as_tree(tmp_path / "grey", files)))
     assert images.shape[1:] == (1, 9, 12)
     assert np.array_equal(images[0, 0], np.asarray(Image.open(io.BytesIO(grey)).convert("L")))
-    coloured, _ = whole(load(as_tree(tmp_path / "rgb", files | {"test/cat/1.png": picture(6)})))
-    assert torch.equal(coloured, images.expand(-1, 3, -1, -1))
+    colour, _ = all_training_images(load(as_tree(tmp_path / "rgb", files | {"test/cat/1.png": picture(6)})))
+    assert torch.equal(colour, images.expand(-1, 3, -1, -1))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM"])
 @pytest.mark.filterwarnings("error")
-def test_every_format_is_read_as_pillow_reads_it(tmp_path, kind):
+def test_every_format_equals_pillow_s(tmp_path, kind):
     ending = {"JPEG": "JPG", "TIFF": "tif"}.get(kind, kind.lower())
     content = picture(3, kind=kind)
     files = without(contents(), "train/ant/0.png") | {f"train/ant/0.{ending}": content}
-    images, _ = whole(load(as_tree(tmp_path / "tree", files)))
+    images, _ = all_training_images(load(as_tree(tmp_path / "tree", files)))
     theirs = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).transpose(2, 0, 1)
     assert np.array_equal(images[0].numpy(), theirs)
 
 
-# sizes whose long side, scaled, leaves a whole margin on both sides, as torchvision rounds it
+# sizes whose scaled long side has a whole number of pixels too many on both sides, as torchvision rounds
 @pytest.mark.parametrize("size", [(12, 12), (30, 20), (20, 30), (8, 8), (6, 24)], ids=str)
-def test_resize_scales_the_short_side_and_crops_the_centre_as_torchvision(tmp_path, size):
+def test_resize_scales_and_crops_as_torchvision_does(tmp_path, size):
     files = contents(size=size)
     dataset = load(as_tree(tmp_path / "tree", files), resize=8)
     assert dataset.spec.shape == (3, 8, 8)
     names = sorted(name for name in files if name.startswith("train"))
-    for name, image in zip(names, whole(dataset)[0], strict=True):
+    for name, image in zip(names, all_training_images(dataset)[0], strict=True):
         scaled = transforms.resize(Image.open(io.BytesIO(files[name])), 8)
         theirs = np.asarray(transforms.center_crop(scaled, [8, 8])).transpose(2, 0, 1)
         assert np.abs(image.numpy().astype(int) - theirs).max() <= 1
 
 
-def test_images_of_any_sizes_are_resized_about_their_exact_centre(tmp_path):
+def test_the_crop_is_exactly_in_the_centre(tmp_path):
     odd = picture(77, (17, 40))
     dataset = load(as_tree(tmp_path / "tree", contents() | {"train/ant/0.png": odd}), resize=8)
     theirs = Image.open(io.BytesIO(odd)).resize((8, 8), Image.Resampling.BILINEAR, (0, 11.5, 17, 28.5))
-    assert np.array_equal(whole(dataset)[0][0].numpy(), np.asarray(theirs).transpose(2, 0, 1))
+    assert np.array_equal(all_training_images(dataset)[0][0].numpy(), np.asarray(theirs).transpose(2, 0, 1))
 
 
-def test_a_folder_is_decoded_once_a_size_and_anew_where_it_changed(tmp_path, monkeypatch, cache):
+def test_a_folder_is_decoded_once_a_size_and_again_if_it_changes(tmp_path, monkeypatch, cache):
     root = as_tree(tmp_path / "tree", contents())
     first, small = load(root), load(root, resize=4)
     assert first.spec.shape != small.spec.shape
@@ -177,7 +188,7 @@ def test_a_folder_is_decoded_once_a_size_and_anew_where_it_changed(tmp_path, mon
         first = changed
 
 
-def test_what_is_left_out_is_said_and_hidden_files_are_not(tmp_path):
+def test_files_left_out_are_logged_but_for_hidden_ones(tmp_path):
     files = contents()
     lines = []
     expected = load(as_tree(tmp_path / "plain", files), lines)
@@ -193,8 +204,8 @@ def test_what_is_left_out_is_said_and_hidden_files_are_not(tmp_path):
         lines = []
         assert same(load(PACKED[packed](tmp_path / f"more.{packed}", files | more | hidden), lines), expected)
         if packed == "tree":
-            left = [line for line in lines if "left out" in line]
-            assert left == [
+            left_out = [line for line in lines if "left out" in line]
+            assert left_out == [
                 "left out: 2 files that are no images, such as train/ant/notes.txt",
-                "left out: 1 image that lies in no class folder, such as logo.png",
+                "left out: 1 image in no class folder, such as logo.png",
             ]

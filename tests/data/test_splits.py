@@ -1,4 +1,4 @@
-"""Splits: constant, balanced and disjoint; and a fingerprint of every pixel."""
+"""Splits are constant, balanced and disjoint, and the fingerprint covers every pixel."""
 
 from dataclasses import replace
 
@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data import load as loading
-from robust_tickets.data.dataset import SPECS, Split, balanced_order, hold_out_validation, training_images
+from robust_tickets.data.dataset import (
+    SPECS,
+    Split,
+    balanced_order,
+    count_training_images,
+    hold_out_validation,
+)
 from robust_tickets.recipe.fields import Data
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=60)
@@ -20,11 +26,13 @@ LABELS = st.lists(st.integers(0, 4), max_size=60).map(
 
 @pytest.fixture(scope="module")
 def digits():
-    """The digits by how many are held out and trained on."""
-    made = {}
+    """Loads the digits with so many validation and training images."""
+    datasets = {}
 
     def load(val=180, train=0):
-        return made.setdefault((val, train), loading.load(Data("digits", val_images=val, train_images=train)))
+        return datasets.setdefault(
+            (val, train), loading.load(Data("digits", val_images=val, train_images=train))
+        )
 
     return load
 
@@ -36,7 +44,7 @@ def part(n, seed=0):
 
 
 def ids(*parts):
-    return [number for one in parts for number in one.ids.tolist()]
+    return [number for part in parts for number in part.ids.tolist()]
 
 
 def counts(labels):
@@ -45,19 +53,19 @@ def counts(labels):
 
 @SETTINGS
 @given(LABELS)
-def test_the_order_is_a_permutation_in_which_every_prefix_is_balanced(labels):
+def test_the_order_is_a_permutation_with_balanced_prefixes(labels):
     order = balanced_order(labels)
     assert sorted(order.tolist()) == list(range(len(labels)))
     members = torch.bincount(labels, minlength=5)
     for n in range(len(labels) + 1):
-        found = torch.bincount(labels[order[:n]], minlength=5)
-        # a class is behind the fullest by more than one only if none of it are left
-        assert bool(((found >= found.max() - 1) | (found == members)).all())
+        prefix = torch.bincount(labels[order[:n]], minlength=5)
+        # a class has two fewer than the largest only if it has no more images
+        assert bool(((prefix >= prefix.max() - 1) | (prefix == members)).all())
 
 
 @SETTINGS
 @given(LABELS, st.integers(0, 1000))
-def test_the_order_is_constant_and_draws_no_one_elses_numbers(labels, seed):
+def test_the_order_is_constant_and_leaves_the_global_generator_alone(labels, seed):
     first = balanced_order(labels)
     torch.manual_seed(seed)
     before = torch.get_rng_state()
@@ -65,7 +73,7 @@ def test_the_order_is_constant_and_draws_no_one_elses_numbers(labels, seed):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_order_is_shuffled_within_and_over_the_classes():
+def test_the_order_is_random_within_and_over_the_classes():
     labels = torch.arange(200) // 20
     order = balanced_order(labels)
     members = order[labels[order] == 3]
@@ -73,50 +81,51 @@ def test_the_order_is_shuffled_within_and_over_the_classes():
     assert len({tuple(labels[order[i : i + 10]].tolist()) for i in range(0, 200, 10)}) > 10
 
 
-def test_train_validation_and_test_share_no_sample_and_use_all(digits):
-    whole = digits()
-    assert sorted(ids(whole.train, whole.val, whole.test)) == list(range(1797))
-    assert (len(whole.train), len(whole.val), len(whole.test)) == (1257, 180, 360)
+def test_the_three_splits_share_no_sample_and_use_all(digits):
+    dataset = digits()
+    assert sorted(ids(dataset.train, dataset.val, dataset.test)) == list(range(1797))
+    assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (1257, 180, 360)
     assert SPECS["digits"].train_images + SPECS["digits"].test_images == 1797
-    assert SPECS["digits"].shape == whole.train.images.shape[1:]
+    assert SPECS["digits"].shape == dataset.train.images.shape[1:]
 
 
 @pytest.mark.parametrize("val", [1, 57, 180])
 @pytest.mark.parametrize("train", [1, 55, 1000])
-def test_validation_is_the_same_however_much_is_trained_on(digits, val, train):
-    whole, less = digits(val), digits(val, train)
-    assert torch.equal(less.val.ids, whole.val.ids)
-    assert torch.equal(less.val.images, whole.val.images)
-    assert torch.equal(less.test.ids, whole.test.ids)
+def test_validation_does_not_depend_on_the_number_of_training_images(digits, val, train):
+    full, less = digits(val), digits(val, train)
+    assert torch.equal(less.val.ids, full.val.ids)
+    assert torch.equal(less.val.images, full.val.images)
+    assert torch.equal(less.test.ids, full.test.ids)
     assert len(less.train) == train
-    assert set(ids(less.train)) <= set(ids(whole.train))
+    assert set(ids(less.train)) <= set(ids(full.train))
     assert not set(ids(less.train)) & set(ids(less.val, less.test))
 
 
 @pytest.mark.parametrize("n", [10, 55, 300, 1000])
 def test_the_training_images_are_balanced_over_the_classes(digits, n):
-    found = counts(digits(180, n).train.labels)
-    assert int(found.sum()) == n
-    assert int(found.max() - found.min()) <= 1
+    sizes = counts(digits(180, n).train.labels)
+    assert int(sizes.sum()) == n
+    assert int(sizes.max() - sizes.min()) <= 1
 
 
 def test_validation_and_test_are_balanced_too(digits):
-    for one in (digits().val, digits().test):
-        found = counts(one.labels)
-        assert int(found.max() - found.min()) <= 1
+    for split in (digits().val, digits().test):
+        sizes = counts(split.labels)
+        assert int(sizes.max() - sizes.min()) <= 1
 
 
-def test_an_id_is_one_image_in_whatever_split_it_lies(digits):
+def test_an_id_is_the_same_image_in_all_splits(digits):
     pixels = {}
-    for whole in (digits(), digits(57), digits(180, 55)):
-        for one in (whole.train, whole.val, whole.test):
-            for number, image, label in zip(one.ids.tolist(), one.images, one.labels.tolist(), strict=True):
+    for dataset in (digits(), digits(57), digits(180, 55)):
+        for split in (dataset.train, dataset.val, dataset.test):
+            samples = zip(split.ids.tolist(), split.images, split.labels.tolist(), strict=True)
+            for number, image, label in samples:
                 first_image, first_label = pixels.setdefault(number, (image, label))
                 assert torch.equal(image, first_image)
                 assert label == first_label
 
 
-def test_digits_are_scikit_learns_pixels_on_our_scale(digits):
+def test_digits_are_scikit_learn_s_in_bytes(digits):
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -126,33 +135,33 @@ def test_digits_are_scikit_learns_pixels_on_our_scale(digits):
     assert images.max() == 255
     theirs = sorted((image.ravel().tolist(), int(label)) for image, label in zip(bunch.images, bunch.target))  # noqa: B905
     labels = torch.cat([p.labels for p in (ours.train, ours.val, ours.test)])
-    mine = sorted(
+    scaled = sorted(
         ((image.flatten() * 16 / 255).round().tolist(), int(label))
         for image, label in zip(images, labels, strict=True)
     )
-    assert mine == theirs
+    assert scaled == theirs
 
 
-def test_the_fingerprint_is_of_all_images_before_any_split(digits):
-    prints = {digits(val, train).fingerprint for val in (57, 180) for train in (0, 55)}
-    assert len(prints) == 1
-    assert len(prints.pop()) == 16
+def test_the_fingerprint_does_not_depend_on_the_split(digits):
+    fingerprints = {digits(val, train).fingerprint for val in (57, 180) for train in (0, 55)}
+    assert len(fingerprints) == 1
+    assert len(fingerprints.pop()) == 16
 
 
-@pytest.mark.parametrize("where", ["train", "test"])
-@pytest.mark.parametrize("what", ["images", "labels"])
-def test_the_fingerprint_changes_with_one_pixel_or_label(where, what):
+@pytest.mark.parametrize("name", ["train", "test"])
+@pytest.mark.parametrize("field", ["images", "labels"])
+def test_the_fingerprint_changes_with_one_pixel_or_label(name, field):
     parts = {"train": part(40), "test": part(20, seed=1)}
-    data_ = Data("digits", val_images=10, train_images=20)
-    before = hold_out_validation(data_, SPECS["digits"], "t", **parts).fingerprint
-    assert hold_out_validation(data_, SPECS["digits"], "t", **parts).fingerprint == before
-    altered = getattr(parts[where], what).clone()
-    altered.view(-1)[-1] ^= 1
-    parts[where] = replace(parts[where], **{what: altered})
-    assert hold_out_validation(data_, SPECS["digits"], "t", **parts).fingerprint != before
+    data = Data("digits", val_images=10, train_images=20)
+    before = hold_out_validation(data, SPECS["digits"], "t", **parts).fingerprint
+    assert hold_out_validation(data, SPECS["digits"], "t", **parts).fingerprint == before
+    tensor = getattr(parts[name], field).clone()
+    tensor.view(-1)[-1] ^= 1
+    parts[name] = replace(parts[name], **{field: tensor})
+    assert hold_out_validation(data, SPECS["digits"], "t", **parts).fingerprint != before
 
 
-def test_first_is_a_constant_balanced_subset_and_nought_is_all(digits):
+def test_first_is_a_constant_balanced_subset_and_0_is_all(digits):
     test = digits().test
     assert torch.equal(test.first(50).ids, test.first(100).ids[:50])
     assert counts(test.first(50).labels).tolist() == [5] * 10
@@ -160,19 +169,19 @@ def test_first_is_a_constant_balanced_subset_and_nought_is_all(digits):
     assert torch.equal(test.first(7).ids, test.first(7).ids)
 
 
-def test_asking_for_more_images_than_there_are_names_both_numbers(digits):
+def test_too_many_images_are_refused_with_both_numbers(digits):
     with pytest.raises(InputError, match=r"361.*360"):
         digits().test.first(361)
 
 
 def test_take_keeps_image_label_and_id_together():
-    whole = part(20)
+    split = part(20)
     rows = torch.tensor([7, 0, 7, 19])
-    taken = whole.take(rows)
-    assert ids(taken) == [7, 0, 7, 19]
-    assert torch.equal(taken.images, whole.images[rows])
-    assert torch.equal(taken.labels, whole.labels[rows])
-    assert len(taken) == 4
+    subset = split.take(rows)
+    assert ids(subset) == [7, 0, 7, 19]
+    assert torch.equal(subset.images, split.images[rows])
+    assert torch.equal(subset.labels, split.labels[rows])
+    assert len(subset) == 4
 
 
 @pytest.mark.parametrize(
@@ -184,16 +193,16 @@ def test_take_keeps_image_label_and_id_together():
         ("cifar10", 500, 0, 49_500),
     ],
 )
-def test_the_number_of_training_images_is_known_beforehand(name, val, train, expected):
-    assert training_images(Data(name, val_images=val, train_images=train), SPECS[name]) == expected
+def test_the_number_of_training_images(name, val, train, expected):
+    assert count_training_images(Data(name, val_images=val, train_images=train), SPECS[name]) == expected
 
 
 @pytest.mark.parametrize(
     ("val", "train"), [(1437, 0), (2000, 0), (438, 1000), (180, 1258), (1, 10**9)], ids=str
 )
-def test_more_training_images_than_there_are_is_refused_before_reading(val, train):
-    which = Data("digits", val_images=val, train_images=train)
-    for ask in (lambda asked: training_images(asked, SPECS["digits"]), loading.load):
+def test_too_many_training_images_are_refused_before_reading(val, train):
+    data = Data("digits", val_images=val, train_images=train)
+    for call in (lambda data: count_training_images(data, SPECS["digits"]), loading.load):
         with pytest.raises(InputError) as caught:
-            ask(which)
+            call(data)
         assert all(str(number) in str(caught.value) for number in (val, train, 1437))

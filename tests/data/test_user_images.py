@@ -1,4 +1,4 @@
-"""Images handed over in Python: the same data whatever the type, or a message on what is wrong."""
+"""The user's own tensors: equal images of any type are equal data, and mistakes are named."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def pair(n=12, shape=(3, 8, 8), classes=3, seed=0):
 TRAIN, TEST = pair(), pair(6, seed=1)
 
 
-def made(train=TRAIN, test=TEST, **more):
-    return from_tensors(train, test, **{"val_images": 3, **more})
+def load(train=TRAIN, test=TEST, **options):
+    return from_tensors(train, test, **{"val_images": 3, **options})
 
 
 SAME = {
@@ -26,18 +26,18 @@ SAME = {
     "read-only": lambda x, y: (np.broadcast_to(x.numpy(), x.shape), y.numpy()),
     "floats": lambda x, y: (x.float() / 255, y),
     "doubles": lambda x, y: (x.double() / 255, y),
-    "floats nearly there": lambda x, y: ((x.double() / 255 + 0.4 / 255).clamp(max=1), y),
+    "floats to be rounded": lambda x, y: ((x.double() / 255 + 0.4 / 255).clamp(max=1), y),
     "numpy floats": lambda x, y: ((x.float() / 255).numpy(), y.numpy()),
     "small labels": lambda x, y: (x, y.to(torch.uint8)),
     "int32 labels": lambda x, y: (x, y.int()),
     "channels last": lambda x, y: (x.contiguous(memory_format=torch.channels_last), y),
-    "needing a gradient": lambda x, y: ((x.float() / 255).requires_grad_(), y),
+    "with gradient": lambda x, y: ((x.float() / 255).requires_grad_(), y),
 }
 
 
 @pytest.mark.parametrize("convert", SAME.values(), ids=SAME)
-def test_the_same_images_are_the_same_data_in_any_type(convert):
-    expected, ours = made(), made(convert(*TRAIN), convert(*TEST))
+def test_equal_images_of_any_type_are_equal_data(convert):
+    expected, ours = load(), load(convert(*TRAIN), convert(*TEST))
     assert ours.fingerprint == expected.fingerprint
     assert (ours.spec, ours.title) == (expected.spec, expected.title)
     for part in ("train", "val", "test"):
@@ -45,46 +45,46 @@ def test_the_same_images_are_the_same_data_in_any_type(convert):
         assert getattr(ours, part).labels.dtype == torch.int64
 
 
-def test_images_and_labels_stay_together_and_all_are_there():
-    dataset = made()
+def test_images_and_labels_stay_together():
+    dataset = load()
     assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (9, 3, 6)
     images, labels = (torch.cat([a, b]) for a, b in zip(TRAIN, TEST, strict=True))
-    seen = []
+    ids = []
     for part in (dataset.train, dataset.val, dataset.test):
         assert torch.equal(part.images, images[part.ids])
         assert torch.equal(part.labels, labels[part.ids])
-        seen += part.ids.tolist()
-    assert sorted(seen) == list(range(18))
-    assert len(made(train_images=4).train) == 4
+        ids += part.ids.tolist()
+    assert sorted(ids) == list(range(18))
+    assert len(load(train_images=4).train) == 4
 
 
-def test_what_is_known_of_own_images_is_what_the_training_images_are():
-    spec = made(flip=True).spec
+def test_the_spec_describes_the_training_images():
+    spec = load(flip=True).spec
     assert (spec.title, spec.shape, spec.classes) == ("own images (3 classes)", (3, 8, 8), 3)
     assert (spec.train_images, spec.test_images, spec.crop_padding, spec.flip) == (12, 6, 1, True)
     values = TRAIN[0].double().transpose(0, 1).flatten(1) / 255
     assert spec.mean == pytest.approx(values.mean(1).tolist(), abs=5.1e-5)
     assert spec.std == pytest.approx(values.std(1, correction=0).tolist(), abs=5.1e-5)
-    assert not made().spec.flip
+    assert not load().spec.flip
 
 
-@pytest.mark.parametrize(("side", "shift"), [(8, 1), (28, 4), (32, 4), (64, 8), (3, 0)])
-def test_the_shift_is_an_eighth_of_the_side(side, shift):
-    spec = made(pair(shape=(1, side, side + 9)), pair(6, shape=(1, side, side + 9))).spec
-    assert spec.crop_padding == shift
+@pytest.mark.parametrize(("side", "padding"), [(8, 1), (28, 4), (32, 4), (64, 8), (3, 0)])
+def test_the_padding_is_an_eighth_of_the_side(side, padding):
+    spec = load(pair(shape=(1, side, side + 9)), pair(6, shape=(1, side, side + 9))).spec
+    assert spec.crop_padding == padding
 
 
-def test_grey_images_may_lack_the_channel():
+def test_grey_images_need_no_channel():
     train, test = pair(shape=(1, 8, 8)), pair(6, shape=(1, 8, 8))
-    bare = made((train[0][:, 0], train[1]), (test[0][:, 0], test[1]))
-    assert bare.fingerprint == made(train, test).fingerprint
-    assert bare.spec.shape == (1, 8, 8)
+    flat = load((train[0][:, 0], train[1]), (test[0][:, 0], test[1]))
+    assert flat.fingerprint == load(train, test).fingerprint
+    assert flat.spec.shape == (1, 8, 8)
 
 
-def test_a_channel_that_is_the_same_everywhere_has_a_std_that_can_be_divided_by():
+def test_a_constant_channel_has_a_std_of_1():
     images = TRAIN[0].clone()
     images[:, 2] = 7
-    spec = made((images, TRAIN[1])).spec
+    spec = load((images, TRAIN[1])).spec
     assert spec.std[2] == 1
     assert spec.mean[2] == round(7 / 255, 4)
 
@@ -109,15 +109,15 @@ MISTAKES = {
         ["(12, 8, 8, 3)", "permute(0, 3, 1, 2)"],
     ),
     "no images": (lambda: {"train": (TRAIN[0][:0], TRAIN[1][:0])}, ["(0, 3, 8, 8)"]),
-    "other test images": (lambda: {"test": pair(6, (3, 8, 9))}, ["(3, 8, 8)", "(3, 8, 9)", "same shape"]),
-    "a list of words": (images(lambda x: ["a"] * 12), ["train images", "no array of numbers"]),
+    "other test images": (lambda: {"test": pair(6, (3, 8, 9))}, ["(3, 8, 8)", "(3, 8, 9)", "one shape"]),
+    "a list of words": (images(lambda x: ["a"] * 12), ["train images", "no tensor or array of numbers"]),
     "float labels": (labels(lambda y: y.float()), ["train labels", "torch.float32", "integers (N,)"]),
     "bool labels": (labels(lambda y: y > 0), ["torch.bool", "integers (N,)"]),
     "one-hot": (labels(lambda y: torch.eye(3).long()[y]), ["(12, 3)", "integers (N,)"]),
     "too few labels": (labels(lambda y: y[:-1]), ["12 train images and 11 labels"]),
     "from one": (labels(lambda y: y + 1), ["training images of the class '0'"]),
-    "below nought": (labels(lambda y: y - 1), ["-1 to 1", "0, 1, 2"]),
-    "ids for labels": (labels(lambda y: y * 10**12), ["2000000000000", "0, 1, 2"]),
+    "negative": (labels(lambda y: y - 1), ["-1 to 1", "from 0"]),
+    "ids for labels": (labels(lambda y: y * 10**12), ["2000000000000", "from 0"]),
     "a class never trained": (
         lambda: {"test": (TEST[0], TEST[1] + 1)},
         ["no training images of the class '3'"],
@@ -128,19 +128,19 @@ MISTAKES = {
     "none held out": (lambda: {"val_images": 0}, ["data.val_images"]),
     "a class held out": (
         lambda: {"train": (TRAIN[0], torch.tensor([0] * 6 + [1] * 5 + [2])), "val_images": 3},
-        ["no image of the class 2 is left"],
+        ["leaves no training image of the class 2"],
     ),
 }
 
 
-@pytest.mark.parametrize(("spoil", "words"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_said(spoil, words):
+@pytest.mark.parametrize(("mistake", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_named(mistake, words):
     with pytest.raises(InputError) as caught:
-        made(**spoil())
+        load(**mistake())
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_the_images_handed_over_are_left_alone():
+def test_the_caller_s_images_are_left_unchanged():
     before = [x.clone() for x in (*TRAIN, *TEST)]
-    made()
+    load()
     assert all(torch.equal(a, b) for a, b in zip(before, (*TRAIN, *TEST), strict=True))

@@ -1,4 +1,4 @@
-"""Image files to arrays: as Pillow decodes them, however they are packed, or a message on what is wrong."""
+"""CIFAR-10 as image files: equal to Pillow's decoding from a tree and any archive, or a mistake is named."""
 
 import io
 import random
@@ -7,6 +7,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from image_folders import as_tree, picture, without
 from PIL import Image
 
 from robust_tickets.base.errors import InputError
@@ -15,36 +16,25 @@ from robust_tickets.data.load import CIFAR10_CLASSES
 
 SHAPE = (3, 32, 32)
 PARTS = ("train", "test")
-ENDINGS = {"tar": "w", "tar.gz": "w:gz", "tar.xz": "w:xz"}
+SUFFIXES = {"tar": "w", "tar.gz": "w:gz", "tar.xz": "w:xz"}
 
 
 def encoded(seed, kind, size=(32, 32), mode="RGB"):
-    """A smooth picture, so that JPEG keeps it small."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR).convert(mode).save(file, kind)
-    return file.getvalue()
+    return picture(seed, size, mode, kind)
 
 
 def contents(kinds=("PNG", "JPEG")):
-    """Names and contents of a whole tree, two images a class and part."""
-    made = {}
+    """Names and contents of a files tree, two images a class and part."""
+    files = {}
     for i, (part, label) in enumerate((part, label) for part in PARTS for label in CIFAR10_CLASSES):
         for j, kind in enumerate(kinds):
-            made[f"{part}/{label}/{j:04}.{'png' if kind == 'PNG' else 'jpg'}"] = encoded(10 * i + j, kind)
-    return made
+            files[f"{part}/{label}/{j:04}.{'png' if kind == 'PNG' else 'jpg'}"] = encoded(10 * i + j, kind)
+    return files
 
 
 @pytest.fixture(scope="module")
-def whole():
+def files():
     return contents()
-
-
-def as_tree(root, files):
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
-    return root
 
 
 def as_tar(path, files, *, prefix="", mode="w", folders=True):
@@ -61,8 +51,8 @@ def as_tar(path, files, *, prefix="", mode="w", folders=True):
     return path
 
 
-def decode(root, say=lambda line: None):
-    return image_tree.decode(root, CIFAR10_CLASSES, SHAPE, say)
+def decode(root, log=lambda line: None):
+    return image_tree.decode(root, CIFAR10_CLASSES, SHAPE, log)
 
 
 def same(ours, theirs):
@@ -70,8 +60,8 @@ def same(ours, theirs):
 
 
 @pytest.fixture(scope="module")
-def tree(whole, tmp_path_factory):
-    return as_tree(tmp_path_factory.mktemp("tree"), whole)
+def tree(files, tmp_path_factory):
+    return as_tree(tmp_path_factory.mktemp("tree"), files)
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +69,10 @@ def arrays(tree):
     return decode(tree)
 
 
-def test_a_tree_is_decoded_as_pillow_decodes_it_in_order_of_class_and_name(whole, arrays):
+def test_images_equal_pillow_s_in_order_of_class_and_name(files, arrays):
     for part in PARTS:
-        names = sorted(name for name in whole if name.startswith(part))
-        theirs = [np.asarray(Image.open(io.BytesIO(whole[name])).convert("RGB")) for name in names]
+        names = sorted(name for name in files if name.startswith(part))
+        theirs = [np.asarray(Image.open(io.BytesIO(files[name])).convert("RGB")) for name in names]
         assert arrays[f"{part}_images"].dtype == torch.uint8
         assert np.array_equal(arrays[f"{part}_images"].numpy(), np.stack(theirs).transpose(0, 3, 1, 2))
         assert arrays[f"{part}_labels"].tolist() == [
@@ -91,61 +81,58 @@ def test_a_tree_is_decoded_as_pillow_decodes_it_in_order_of_class_and_name(whole
         assert arrays[f"{part}_labels"].dtype == torch.int64
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("prefix", ["", "./", "cifar10/", "./a/b/"])
-def test_an_archive_gives_the_same_arrays_as_the_tree(whole, arrays, tmp_path, ending, prefix):
-    archive = as_tar(tmp_path / f"data.{ending}", whole, prefix=prefix, mode=ENDINGS[ending])
+def test_an_archive_gives_the_arrays_of_the_tree(files, arrays, tmp_path, suffix, prefix):
+    archive = as_tar(tmp_path / f"data.{suffix}", files, prefix=prefix, mode=SUFFIXES[suffix])
     assert same(decode(archive), arrays)
 
 
-def test_the_order_in_the_archive_does_not_matter(whole, arrays, tmp_path):
-    names = list(whole)
+def test_the_order_in_the_archive_does_not_matter(files, arrays, tmp_path):
+    names = list(files)
     random.Random(0).shuffle(names)
-    assert same(decode(as_tar(tmp_path / "a.tar", {n: whole[n] for n in names}, folders=False)), arrays)
+    assert same(decode(as_tar(tmp_path / "a.tar", {n: files[n] for n in names}, folders=False)), arrays)
 
 
-def test_files_that_are_no_images_are_passed_over(whole, arrays, tmp_path):
+def test_files_that_are_no_images_are_left_out(files, arrays, tmp_path):
     more = {
         "README.md": b"text",
         "train/labels.txt": b"text",
         "train/cat/notes.txt": b"text",
         "docs/logos/1.png": b"",
     }
-    assert same(decode(as_tar(tmp_path / "a.tar", whole | more)), arrays)
-    assert same(decode(as_tree(tmp_path / "tree", whole | more)), arrays)
+    assert same(decode(as_tar(tmp_path / "a.tar", files | more)), arrays)
+    assert same(decode(as_tree(tmp_path / "tree", files | more)), arrays)
 
 
 @pytest.mark.parametrize(
     ("kinds", "lossy"), [(("PNG",), False), (("JPEG",), True), (("PNG", "JPEG"), True)], ids=str
 )
-def test_lossy_says_whether_any_file_is_a_jpeg(tmp_path, kinds, lossy):
+def test_lossy_is_whether_any_file_is_a_jpeg(tmp_path, kinds, lossy):
     assert bool(decode(as_tree(tmp_path, contents(kinds)))["lossy"]) is lossy
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1"])
-def test_other_kinds_of_png_become_rgb(whole, tmp_path, mode):
+def test_every_kind_of_png_becomes_rgb(files, tmp_path, mode):
     content = encoded(5, "PNG", mode=mode)
-    made = decode(as_tree(tmp_path, whole | {"train/airplane/0000.png": content}))
+    arrays = decode(as_tree(tmp_path, files | {"train/airplane/0000.png": content}))
     theirs = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    assert np.array_equal(made["train_images"][0].numpy(), theirs.transpose(2, 0, 1))
+    assert np.array_equal(arrays["train_images"][0].numpy(), theirs.transpose(2, 0, 1))
 
 
-def test_decoding_says_so_once_as_it_takes_a_while(tree):
+def test_decoding_is_logged_once(tree):
     lines = []
     decode(tree, lines.append)
     assert len(lines) == 1
     assert tree.name in lines[0]
 
 
-def without(files, start):
-    return {name: content for name, content in files.items() if not name.startswith(start)}
-
-
 def patched_jpeg(height, width):
-    """A JPEG whose header claims another size."""
+    """A JPEG whose header has another size."""
     content = encoded(3, "JPEG")
-    at = content.index(b"\xff\xc0") + 5
-    return content[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + content[at + 4 :]
+    start = content.index(b"\xff\xc0") + 5
+    size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return content[:start] + size + content[start + 4 :]
 
 
 MISTAKES = {
@@ -172,7 +159,7 @@ MISTAKES = {
     "no image": (lambda f: f | {"train/dog/9.jpg": b"<html>"}, ["train/dog/9.jpg", "no readable image"]),
     "an empty image": (lambda f: f | {"train/dog/9.png": b""}, ["train/dog/9.png", "no readable image"]),
     "another format": (lambda f: f | {"train/dog/9.png": encoded(1, "GIF")}, ["train/dog/9.png"]),
-    "a JPEG that claims to be huge": (
+    "a JPEG with a huge size in its header": (
         lambda f: f | {"train/dog/9.jpg": patched_jpeg(65_000, 65_000)},
         ["train/dog/9.jpg"],
     ),
@@ -185,46 +172,46 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["tree", "archive"])
-@pytest.mark.parametrize(("spoil", "words"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_said_with_its_place(whole, tmp_path, spoil, words, packed):
-    files = spoil(whole)
+@pytest.mark.parametrize(("change", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_named_with_its_file(files, tmp_path, change, words, packed):
+    changed = change(files)
     (tmp_path / "data").mkdir()
-    root = as_tar(tmp_path / "data.tar", files) if packed else as_tree(tmp_path / "data", files)
+    root = as_tar(tmp_path / "data.tar", changed) if packed else as_tree(tmp_path / "data", changed)
     with pytest.raises(InputError) as caught:
         decode(root)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["broken link", "folder"])
-def test_what_looks_like_a_file_of_a_tree_and_cannot_be_read_is_said(whole, tmp_path, kind):
-    as_tree(tmp_path, whole)
+def test_a_broken_link_and_a_folder_in_place_of_a_file_are_named(files, tmp_path, kind):
+    as_tree(tmp_path, files)
     odd = tmp_path / "train" / "cat" / "9.png"
     odd.symlink_to("nowhere.png") if kind == "broken link" else odd.mkdir()
     with pytest.raises(InputError, match=r"9\.png"):
         decode(tmp_path)
 
 
-def test_a_large_file_among_the_images_is_said(whole, tmp_path):
+def test_a_file_too_large_for_an_image_is_named(files, tmp_path):
     with pytest.raises(InputError, match=r"train/cat/9\.png.* 2097152 bytes"):
-        decode(as_tar(tmp_path / "a.tar", whole | {"train/cat/9.png": bytes(2 << 20)}))
+        decode(as_tar(tmp_path / "a.tar", files | {"train/cat/9.png": bytes(2 << 20)}))
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\0", b"text " * 1000, b"\x1f\x8b", b"\xfd7zXZ\x00", b"PK\x03\x04" * 300]
 )
-def test_what_is_no_archive_is_said(tmp_path, content):
+def test_a_file_that_is_no_archive_is_named(tmp_path, content):
     (tmp_path / "data.tar.xz").write_bytes(content)
     with pytest.raises(InputError, match=r"data\.tar\.xz"):
         decode(tmp_path / "data.tar.xz")
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_an_archive_cut_short_is_never_taken_for_a_whole_one(whole, arrays, tmp_path, ending):
-    content = as_tar(tmp_path / "whole", whole, mode=ENDINGS[ending]).read_bytes()
-    cut = tmp_path / f"cut.{ending}"
-    chance = random.Random(0)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_archive_cut_short_is_refused_or_complete(files, arrays, tmp_path, suffix):
+    content = as_tar(tmp_path / "whole", files, mode=SUFFIXES[suffix]).read_bytes()
+    cut = tmp_path / f"cut.{suffix}"
+    generator = random.Random(0)
     refused = 0
-    for length in [0, 1, 100, 511, 513, *(chance.randrange(len(content)) for _ in range(20))]:
+    for length in [0, 1, 100, 511, 513, *(generator.randrange(len(content)) for _ in range(20))]:
         cut.write_bytes(content[:length])
         try:
             assert same(decode(cut), arrays), f"{length} of {len(content)} bytes"
@@ -234,17 +221,17 @@ def test_an_archive_cut_short_is_never_taken_for_a_whole_one(whole, arrays, tmp_
     assert refused >= 15
 
 
-def test_damaged_bytes_give_arrays_or_a_message_and_nothing_else(whole, tmp_path):
-    chance = random.Random(0)
-    for ending, mode in ENDINGS.items():
-        content = as_tar(tmp_path / "whole", whole, mode=mode).read_bytes()
+def test_damaged_archives_give_arrays_or_an_input_error(files, tmp_path):
+    generator = random.Random(0)
+    for suffix, mode in SUFFIXES.items():
+        content = as_tar(tmp_path / "whole", files, mode=mode).read_bytes()
         for _ in range(15):
             damaged = bytearray(content)
-            for _ in range(chance.choice([1, 5, 50])):
-                damaged[chance.randrange(len(damaged))] ^= chance.randrange(1, 256)
-            (tmp_path / f"damaged.{ending}").write_bytes(damaged)
+            for _ in range(generator.choice([1, 5, 50])):
+                damaged[generator.randrange(len(damaged))] ^= generator.randrange(1, 256)
+            (tmp_path / f"damaged.{suffix}").write_bytes(damaged)
             try:
-                made = decode(tmp_path / f"damaged.{ending}")
+                arrays = decode(tmp_path / f"damaged.{suffix}")
             except InputError:
                 continue
-            assert made["train_images"].shape[1:] == made["test_images"].shape[1:] == SHAPE
+            assert arrays["train_images"].shape[1:] == arrays["test_images"].shape[1:] == SHAPE

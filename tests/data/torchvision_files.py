@@ -1,0 +1,111 @@
+"""Small data sets in the files of torchvision's classes, for tests."""
+
+import hashlib
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import scipy.io
+import torchvision.datasets
+
+from robust_tickets.data import data_paths
+from robust_tickets.data import load as loading
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.data.torchvision_sets import TORCHVISION_FILES
+from robust_tickets.recipe.fields import Data
+
+BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+def write_batches(base, names, label_key, classes, generator):
+    """Write batches of ten images in CIFAR's format; gives their checksums."""
+    sums = {}
+    for name in names:
+        pixels = generator.integers(0, 256, (10, 3072), np.uint8)
+        content = pickle.dumps({"data": pixels, label_key: generator.integers(0, classes, 10).tolist()})
+        (base / name).write_bytes(content)
+        sums[name] = md5(content)
+    return sums
+
+
+def write_cifar10(base, generator):
+    sums = write_batches(base, [*BATCHES, "test_batch"], "labels", 10, generator)
+    names = pickle.dumps({"label_names": list("abcdefghij")})
+    (base / "batches.meta").write_bytes(names)
+    return {
+        "train_list": [[name, sums[name]] for name in BATCHES],
+        "test_list": [["test_batch", sums["test_batch"]]],
+        "meta": {"filename": "batches.meta", "key": "label_names", "md5": md5(names)},
+    }
+
+
+def write_cifar100(base, generator):
+    sums = write_batches(base, ["train", "test"], "fine_labels", 100, generator)
+    names = pickle.dumps({"fine_label_names": [str(n) for n in range(100)]})
+    (base / "meta").write_bytes(names)
+    return {
+        "train_list": [["train", sums["train"]]],
+        "test_list": [["test", sums["test"]]],
+        "meta": {"filename": "meta", "key": "fine_label_names", "md5": md5(names)},
+    }
+
+
+def write_svhn(base, generator):
+    rows = {}
+    for part in ("train", "test"):
+        file = base / f"{part}_32x32.mat"
+        labels = (np.arange(10, dtype=np.uint8) + 1)[:, None]  # SVHN's label of the digit 0 is 10
+        scipy.io.savemat(file, {"X": generator.integers(0, 256, (32, 32, 3, 10), np.uint8), "y": labels})
+        rows[part] = ["http://nowhere.invalid", file.name, md5(file.read_bytes())]
+    return {"split_list": rows}
+
+
+def idx_bytes(array):
+    head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return head + array.tobytes()
+
+
+def write_mnist(base, generator):
+    for part in ("train", "t10k"):
+        pixels = generator.integers(0, 256, (10, 28, 28), np.uint8)
+        (base / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
+        (base / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(10, dtype=np.uint8)))
+    return {}
+
+
+WRITERS = {
+    "cifar10": write_cifar10,
+    "cifar100": write_cifar100,
+    "svhn": write_svhn,
+    "mnist": write_mnist,
+    "fashion-mnist": write_mnist,
+}
+IDX = ("mnist", "fashion-mnist")
+
+
+def write_small(name, tmp_path, monkeypatch):
+    """Write a set of a few images, and let torchvision accept its checksums; gives torchvision's root."""
+    monkeypatch.delenv(data_paths.environment_variable(name), raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("robust_tickets.data.data_paths.DEBIAN", {})
+    train = 50 if name == "cifar10" else 10
+    monkeypatch.setitem(SPECS, name, replace(SPECS[name], train_images=train, test_images=10))
+    root = tmp_path / "root"
+    inner(name, root).mkdir(parents=True)
+    fields = WRITERS[name](inner(name, root), np.random.default_rng(0))
+    cls = getattr(torchvision.datasets, TORCHVISION_FILES[name].class_name)
+    monkeypatch.setattr(torchvision.datasets, cls.__name__, type(cls.__name__, (cls,), fields))
+    return root
+
+
+def inner(name, root):
+    """The set's folder below the root."""
+    return root.joinpath(*TORCHVISION_FILES[name].folder)
+
+
+def load(name, root, **options):
+    return loading.load(Data(name, root=root, val_images=3, **options))
