@@ -11,11 +11,15 @@ CONV6: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256, 256))
 
 
 class ConvN(nn.Module):
-    """Blocks of convolution and ReLU, then two hidden linear layers, each followed by dropout in training.
+    """Blocks of convolutions with ReLU, then two hidden linear layers, each followed by dropout.
 
-    Every max-pool halves the image and milestones an odd last row or column. The convolutions have
-    biases; there
-    is no BatchNorm.
+    Each max-pool halves the image and drops an odd last row or column. The convolutions have biases; there is
+    no BatchNorm.
+
+    shape: of an image, (C, H, W).
+    blocks: channels of the convolutions of each block.
+    units: of the two hidden linear layers.
+    dropout: share of the hidden units dropped in training.
     """
 
     def __init__(
@@ -32,9 +36,9 @@ class ConvN(nn.Module):
         channels, height, width = shape
         layers: list[nn.Module] = []
         for block in blocks:
-            for after in block:
-                layers += [nn.Conv2d(channels, after, 3, padding=1), nn.ReLU(inplace=True)]
-                channels = after
+            for outputs in block:
+                layers += [nn.Conv2d(channels, outputs, 3, padding=1), nn.ReLU(inplace=True)]
+                channels = outputs
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2
         self.features = nn.Sequential(*layers)

@@ -1,4 +1,4 @@
-"""Two nets told apart: by what they compute, and by where they begin."""
+"""Fingerprints of networks: of the function that they compute, and of their weights."""
 
 import hashlib
 import re
@@ -11,13 +11,15 @@ from robust_tickets.models.fold import copy_net
 
 
 def function_fingerprint(net: nn.Module, shape: tuple[int, int, int]) -> str:
-    """Sixteen hex digits of a net's layers and of what they compute from images (C, H, W), not its weights.
+    """Sixteen hex digits of a network's layers and of the function that they compute, whatever its weights.
 
-    The logits of a copy with weights that are always the same count, in float64 to six digits, so that
-    rounding does not make another net of it; a net that computes in no other type than its own goes without.
+    shape: of an image, (C, H, W).
+
+    The function is represented by the logits of a copy with constant weights, in float64 and to six digits
+    against differences in rounding; a network that cannot compute in float64 is represented by its layers.
     """
-    told = re.sub(r" at 0x[0-9a-f]+", "", repr(net))  # where an object lies differs from run to run
-    told += str([(name, tuple(tensor.shape)) for name, tensor in net.state_dict().items()])
+    text = re.sub(r" at 0x[0-9a-f]+", "", repr(net))  # addresses of objects differ from run to run
+    text += str([(name, tuple(tensor.shape)) for name, tensor in net.state_dict().items()])
     generator = torch.Generator().manual_seed(0)
     images = torch.rand((4, *shape), generator=generator, dtype=torch.float64)
     try:
@@ -27,16 +29,16 @@ def function_fingerprint(net: nn.Module, shape: tuple[int, int, int]) -> str:
                 if tensor.is_floating_point():
                     noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
                     fan_in = tensor[0].numel() if tensor.ndim > 1 else 1
-                    # vectors are scales, shifts and variances: near 1, and above 0
+                    # vectors are scales, biases and variances: positive and near 1
                     tensor.copy_(noise / fan_in**0.5 if tensor.ndim > 1 else 1 + 0.1 * noise.abs())
-            told += str([f"{value:.6e}" for value in view(images).flatten().tolist()])
+            text += str([f"{value:.6e}" for value in view(images).flatten().tolist()])
     except (RuntimeError, TypeError):
-        told += "no logits"
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+        text += "no logits"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def weights_fingerprint(net: nn.Module) -> str:
-    """Sixteen hex digits of a net's parameters and buffers as they are."""
+    """Sixteen hex digits of a network's parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in net.state_dict().items():
         values = tensor.detach().cpu().contiguous().reshape(-1)

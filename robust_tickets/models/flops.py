@@ -1,4 +1,4 @@
-"""What a forward pass costs."""
+"""FLOPs of a forward pass."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +12,15 @@ from attacks import eval_mode
 
 
 def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
-    """FLOPs of one image (C, H, W) through the net, as PyTorch counts them.
+    """FLOPs of a forward pass of one image, counted by PyTorch.
 
-    A multiply and an add are two; convolutions and matrix products count, what is done element by element
-    does not. Attention counts as the matrix products that it is made of. The net is left as it was.
+    shape: of the image, (C, H, W).
+
+    A multiplication and an addition are two. Convolutions and matrix products are counted, those of attention
+    too, and element-wise operations are not. The network is left as it was.
     """
-    like = next(net.parameters())
-    image = torch.zeros((1, *shape), dtype=like.dtype, device=like.device)
+    parameter = next(net.parameters())
+    image = torch.zeros((1, *shape), dtype=parameter.dtype, device=parameter.device)
     # in eval mode, as one image has no batch statistics
     with eval_mode(net), torch.no_grad(), _attention_in_parts(), FlopCounterMode(display=False) as counter:
         net(image)
@@ -27,7 +29,7 @@ def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
 
 @contextmanager
 def _attention_in_parts() -> Iterator[None]:
-    """Let attention run as matrix products: PyTorch's counter knows no formula for some of the fused ways."""
+    """Run attention as matrix products, since PyTorch cannot count some fused kernels."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

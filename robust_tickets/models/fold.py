@@ -1,4 +1,4 @@
-"""The net as attacks see it: in eval mode the convolution before a BatchNorm can do its affine map too."""
+"""BatchNorm folding: in eval mode, a BatchNorm becomes a part of the convolution before it."""
 
 import copy
 from collections import Counter
@@ -11,14 +11,13 @@ from robust_tickets.base.errors import InputError
 
 
 def foldable_batchnorms(net: nn.Module) -> dict[str, str]:
-    """For each 2-d convolution with a BatchNorm right behind it: the convolution's name -> the norm's.
+    """The 2-d convolutions followed by nothing but a BatchNorm: name of the convolution -> of the norm.
 
-    Only pairs that can be folded without a doubt: both are PyTorch's own, without hooks or
-    parametrisations, are called once, under one name, share no parameter with anything else, and nothing
-    else reads what lies between them. A net that torch.fx cannot trace has no pairs that we know of. Raises
-    InputError as `copied` does.
+    Both are PyTorch's own, without hooks or parametrisations, called once, under one name, and share no
+    parameter with other layers; nothing else reads the output of the convolution. A network that torch.fx
+    cannot trace has no pairs. Raises InputError as `copy_net` does.
     """
-    # attacks run in eval mode; and tracing runs the net's own code, which may count its calls
+    # in eval mode, as attacks are; a copy, since tracing runs the network's own code, which may have a state
     net = copy_net(net).eval()
     graph = _trace(net)
     if graph is None:
@@ -37,7 +36,7 @@ def foldable_batchnorms(net: nn.Module) -> dict[str, str]:
 
 
 def _plain_modules(net: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
-    """Convolutions and BatchNorms by name that are exactly what they seem, and called once."""
+    """Convolutions and BatchNorms by name that are PyTorch's own, called once and share nothing."""
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
     names = Counter(id(module) for _, module in net.named_modules(remove_duplicate=False))
@@ -62,16 +61,15 @@ class _Pair:
 
 
 class FoldedNet(nn.Module):
-    """A view of a net for attacks: always in eval mode, without gradients to parameters, BatchNorms folded
-    away.
+    """A network as attacks run it: in eval mode, BatchNorms folded, without gradients of parameters.
 
-    What is not folded shares its memory with the net. What is folded is a copy, which `refresh` renews after
-    the net has changed. In float64 its logits equal the net's to 1e-10. Raises InputError as `copied` does.
+    Folded layers are copies, which `refresh` updates after the network has changed; all others share their
+    memory with it. In float64 its logits equal the network's to 1e-10. Raises InputError as `copy_net` does.
     """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        # the copy's parameters are the net's own memory, out of the graph
+        # parameters without gradients that share the network's memory
         shared: dict[int, object] = {
             id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()
         }
@@ -95,7 +93,7 @@ class FoldedNet(nn.Module):
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Fold the net's weights and running statistics as they are now."""
+        """Fold the network's current weights and running statistics."""
         for pair in self._pairs:
             layer, norm, folded = pair.layer, pair.norm, pair.folded
             assert norm.running_mean is not None
@@ -109,36 +107,37 @@ class FoldedNet(nn.Module):
             folded.bias.copy_(bias * scale if norm.bias is None else bias * scale + norm.bias)
 
     def train(self, mode: bool = True) -> "FoldedNet":
-        """Stay in eval mode: folded statistics mean nothing in training."""
+        """Stay in eval mode: there are no folded statistics in training."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes), the net's own in eval mode."""
+        """Logits (N, classes) of images (N, C, H, W), those of the network in eval mode."""
         return self.view(images)  # type: ignore[no-any-return]
 
 
 def fold(net: nn.Module) -> FoldedNet:
-    """The folded view of a net, on the net's device; to renew it costs one pass over the weights."""
+    """A network with BatchNorms folded, on the same device."""
     return FoldedNet(net)
 
 
 def copy_net(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Module:
-    """A deep copy of a net; `shared` has what stands in for a part of it, by the part's id.
+    """A deep copy of a network.
 
-    Raises InputError for a net that cannot be copied.
+    shared: by their id, objects of the network that are replaced and not copied.
+    Raises InputError for a network that cannot be copied.
     """
     try:
         return copy.deepcopy(net, shared)
-    except Exception as error:  # whatever the net holds may refuse in its own way
+    except Exception as error:  # objects in the network may raise anything
         raise InputError(
-            f"the net cannot be copied, and attacks work on a copy ({type(error).__name__}: {error}): keep "
-            "no files or locks in it, and no tensors computed from parameters; what torch.nn.utils.prune "
-            "changed is plain again after torch.nn.utils.prune.remove(layer, 'weight')"
+            f"the network cannot be copied, as attacks need it ({type(error).__name__}: {error}): keep no "
+            "files, locks or tensors computed from parameters in it; after torch.nn.utils.prune, call "
+            "torch.nn.utils.prune.remove(layer, 'weight')"
         ) from error
 
 
 def _trace(net: nn.Module) -> fx.Graph | None:
     try:
         return fx.Tracer().trace(net)
-    except Exception:  # fx raises whatever the net's own code raises on proxies
+    except Exception:  # the network's own code may raise anything on proxies
         return None

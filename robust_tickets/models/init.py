@@ -1,4 +1,4 @@
-"""How weights are drawn before training."""
+"""Initial weights."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,17 +13,18 @@ _LAWS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 INITS: tuple[str, ...] = ("default", *_LAWS)
-"""Names of the inits: the first leaves what the net's constructor drew."""
+"""Names of the inits; default: as the network's constructor draws them."""
 
 
 def initialise(net: nn.Module, init: str) -> None:
-    """Draw the weights of all convolutions and linear layers anew, in place, from the global generator.
+    """Draw the weights of all convolutions and linear layers in place, from the global generator.
 
-    "default" leaves the net as it is. "glorot-normal" draws with standard deviation sqrt(2 / (fan_in +
-    fan_out)) (Glorot & Bengio 2010, eq. 12; the init of Frankle & Carbin 2019), "kaiming-normal" with
-    sqrt(2 / fan_in) (He et al. 2015, eq. 10). Both set biases to zero and leave every other layer alone.
+    init: "default" leaves the network unchanged. "glorot-normal" draws with standard deviation
+        sqrt(2 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 12; the init of Frankle & Carbin 2019),
+        "kaiming-normal" with sqrt(2 / fan_in) (He et al. 2015, eq. 10). Both set biases to zero and leave
+        other layers unchanged.
 
-    Raises InputError for an unknown init, or a layer whose weight is computed from others.
+    Raises InputError for an unknown init, or a layer whose weight is computed from other parameters.
     """
     if init not in INITS:
         raise unknown_name("init", init, INITS)
@@ -35,10 +36,10 @@ def initialise(net: nn.Module, init: str) -> None:
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
     }
     for name, layer in layers.items():
-        if not isinstance(layer.weight, nn.Parameter):  # what is drawn into it would be lost
+        if not isinstance(layer.weight, nn.Parameter):  # drawn values would be lost
             raise InputError(
-                f"the weight of {name or 'the net'!r} is computed from other parameters: initialise the net "
-                "before it is parametrised, or use the init 'default'"
+                f"the weight of {name or 'the network'!r} is computed from other parameters: use the init "
+                "'default', or parametrise the network later"
             )
     for layer in layers.values():
         _LAWS[init](layer.weight)

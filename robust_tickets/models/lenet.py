@@ -1,4 +1,4 @@
-"""LeNet-300-100, a fully connected net."""
+"""LeNet-300-100, a fully connected network."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Normalisation as a net's first layer, so that eps always has the units of [0, 1]."""
+"""Normalisation as a network's first layer, so that eps is in the units of [0, 1]."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Where a network lies in memory: its device and memory format."""
+"""Moves a network to its device and memory format."""
 
 import torch
 from torch import nn
@@ -9,15 +9,18 @@ from robust_tickets.recipe.fields import Compute
 
 
 def place_net(net: nn.Module, compute: Compute, machine: Machine) -> nn.Module:
-    """The net on the device, in the memory format asked for. Raises InputError for one that would hang."""
+    """Move a network to the machine's device, in the recipe's memory format, in place; gives the network.
+
+    Raises InputError for a network whose backward pass would hang.
+    """
     if machine.device == "cpu" and compute.channels_last:
-        _check_returns(net)
+        _check_backward(net)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
     return net.to(device=machine.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
 
-def _check_returns(net: nn.Module) -> None:
-    """Raise InputError for a layer whose backward pass may never return, on the CPU and channels last.
+def _check_backward(net: nn.Module) -> None:
+    """Raise InputError for a layer whose backward pass never returns on some CPUs with channels last.
 
     Seen with oneDNN's AVX2 kernels (torch 2.14.1): 1x1 convolutions of stride 2 from 3 to 6 channels.
     """
@@ -29,6 +32,6 @@ def _check_returns(net: nn.Module) -> None:
         ):
             raise InputError(
                 f"{name} is a 1x1 convolution of stride 2 from {layer.in_channels} channels, whose backward "
-                "pass never returns on some CPUs where channels come last: give "
-                "--compute.no-channels-last, or the layer 8 channels"
+                "pass never returns on some CPUs with channels last: give --compute.no-channels-last, or the "
+                "layer 8 channels"
             )

@@ -9,7 +9,7 @@ from robust_tickets.models.resnet import stages
 
 
 class PreActBlock(nn.Module):
-    """BatchNorm and ReLU before each of two 3x3 convolutions, beside a shortcut (He et al. 2016b).
+    """Two 3x3 convolutions, each after BatchNorm and ReLU, and a shortcut (He et al. 2016b).
 
     Where the shape changes, the shortcut is a 1x1 convolution of the activated input, elsewhere the input.
     """
@@ -33,7 +33,7 @@ class PreActBlock(nn.Module):
 
 
 class PreActResNet(nn.Module):
-    """Four stages of n blocks, halving the image three times, a last BatchNorm and ReLU, mean, linear.
+    """Four stages of n blocks, then BatchNorm, ReLU, mean and a linear layer; three stages halve the image.
 
     Names, parameters and forward pass are those of the implementation behind Rice et al. (2020, robust
     overfitting). That of Wong et al. (2020, fast adversarial training) has the same names, but its shortcuts
@@ -46,8 +46,8 @@ class PreActResNet(nn.Module):
         super().__init__()
         self.normalise = normalise
         self.conv1 = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
-        made = stages(PreActBlock, widths[0], widths, n)
-        self.layer1, self.layer2, self.layer3, self.layer4 = made
+        layers = stages(PreActBlock, widths[0], widths, n)
+        self.layer1, self.layer2, self.layer3, self.layer4 = layers
         self.bn = nn.BatchNorm2d(widths[-1])
         self.linear = nn.Linear(widths[-1], classes)
 

@@ -1,4 +1,4 @@
-"""Nets by name, with a width."""
+"""Builds networks by name and width."""
 
 import math
 import re
@@ -21,55 +21,56 @@ from robust_tickets.models.wide_resnet import WideResNet
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is needed to build a net again: recorded in tickets and checkpoints.
-
-    `shape` is that of an image (C, H, W); `mean` and `std` have one value a channel. `init` is one of
-    `init.INITS`, `dropout` the probability that a hidden linear unit is dropped in training.
-    """
+    """Everything that defines a network but its weights; recorded in tickets and checkpoints."""
 
     name: str
     width: float
+    """factor on all hidden widths"""
     shape: tuple[int, int, int]
+    """of an image: channels, height, width"""
     classes: int
     mean: tuple[float, ...]
+    """of the normalisation, one a channel"""
     std: tuple[float, ...]
     init: str = "default"
+    """one of `init.INITS`"""
     dropout: float = 0.0
+    """share of the hidden linear units dropped in training"""
 
 
 def build(spec: ModelSpec, *, seed: int) -> nn.Module:
-    """A freshly initialised net; the same seed gives the same weights.
+    """Build a network with initial weights; the same seed gives the same weights.
 
-    Raises InputError for an unknown name or init, images that are too small for the net, a width that is no
-    positive number, or dropout that is not in [0, 1) or that the net does not have.
+    Raises InputError for an unknown name or init, images too small for the network, a width that is not
+    positive, and dropout outside of [0, 1) or in a network without dropout.
     """
-    net = _entry(spec.name)
-    if min(spec.shape[1:]) < net.smallest:
+    entry = _entry(spec.name)
+    if min(spec.shape[1:]) < entry.smallest:
         size = " x ".join(map(str, spec.shape[1:]))
         fitting = ", ".join(name for name, other in _NETS.items() if other.smallest <= min(spec.shape[1:]))
         raise InputError(
-            f"{spec.name} needs images of at least {net.smallest} x {net.smallest} pixels, these are {size}: "
-            f"choose another net by --model.name ({fitting})"
+            f"{spec.name} needs images of at least {entry.smallest} x {entry.smallest} pixels, these are "
+            f"{size}: choose another network by --model.name ({fitting})"
         )
     if not 0 < spec.width < math.inf:
         raise InputError(f"width must be a positive number, got {spec.width!r}")
     if not 0 <= spec.dropout < 1:
         raise InputError(f"dropout must be at least 0 and below 1, got {spec.dropout!r}")
-    if spec.dropout and not net.dropout:
-        able = ", ".join(name for name, other in _NETS.items() if other.dropout)
+    if spec.dropout and not entry.dropout:
+        with_dropout = ", ".join(name for name, other in _NETS.items() if other.dropout)
         raise InputError(
-            f"{spec.name} has no dropout, got {spec.dropout!r}: set it to 0, or choose of {able}"
+            f"{spec.name} has no dropout, got {spec.dropout!r}: set it to 0, or choose {with_dropout}"
         )
     with use_seed(seed):
-        built = net.build(spec)
-        initialise(built, spec.init)
-        return built
+        net = entry.build(spec)
+        initialise(net, spec.init)
+        return net
 
 
 @dataclass(frozen=True)
-class _Net:
+class _Entry:
     smallest: int
-    """image side, in pixels"""
+    """side of the smallest image, in pixels"""
     build: Callable[[ModelSpec], nn.Module]
     dropout: bool = False
 
@@ -106,47 +107,47 @@ def _residual(spec: ModelSpec, net: _Residual, n: int, widths: Sequence[int]) ->
 _CIFAR = (16, 32, 64)
 _IMAGENET = (64, 128, 256, 512)
 
-_NETS: dict[str, _Net] = {
-    "lenet-300-100": _Net(1, _lenet),
-    "conv-2": _Net(2, lambda spec: _conv(spec, CONV6[:1]), dropout=True),
-    "conv-4": _Net(4, lambda spec: _conv(spec, CONV6[:2]), dropout=True),
-    "conv-6": _Net(8, lambda spec: _conv(spec, CONV6), dropout=True),
-    "vgg11": _Net(32, lambda spec: _vgg(spec, VGG11)),
-    "vgg16": _Net(32, lambda spec: _vgg(spec, VGG16)),
-    "vgg16-fc": _Net(32, lambda spec: _vgg(spec, VGG16, hidden=512)),
-    "vgg19": _Net(16, lambda spec: _vgg(spec, VGG19, last_pool=False)),
-    "resnet20": _Net(4, lambda spec: _residual(spec, CifarResNet, 3, _CIFAR)),
-    "resnet32": _Net(4, lambda spec: _residual(spec, CifarResNet, 5, _CIFAR)),
-    "resnet56": _Net(4, lambda spec: _residual(spec, CifarResNet, 9, _CIFAR)),
-    "resnet18": _Net(8, lambda spec: _residual(spec, CifarResNet, 2, _IMAGENET)),
-    "preact-resnet18": _Net(8, lambda spec: _residual(spec, PreActResNet, 2, _IMAGENET)),
+_NETS: dict[str, _Entry] = {
+    "lenet-300-100": _Entry(1, _lenet),
+    "conv-2": _Entry(2, lambda spec: _conv(spec, CONV6[:1]), dropout=True),
+    "conv-4": _Entry(4, lambda spec: _conv(spec, CONV6[:2]), dropout=True),
+    "conv-6": _Entry(8, lambda spec: _conv(spec, CONV6), dropout=True),
+    "vgg11": _Entry(32, lambda spec: _vgg(spec, VGG11)),
+    "vgg16": _Entry(32, lambda spec: _vgg(spec, VGG16)),
+    "vgg16-fc": _Entry(32, lambda spec: _vgg(spec, VGG16, hidden=512)),
+    "vgg19": _Entry(16, lambda spec: _vgg(spec, VGG19, last_pool=False)),
+    "resnet20": _Entry(4, lambda spec: _residual(spec, CifarResNet, 3, _CIFAR)),
+    "resnet32": _Entry(4, lambda spec: _residual(spec, CifarResNet, 5, _CIFAR)),
+    "resnet56": _Entry(4, lambda spec: _residual(spec, CifarResNet, 9, _CIFAR)),
+    "resnet18": _Entry(8, lambda spec: _residual(spec, CifarResNet, 2, _IMAGENET)),
+    "preact-resnet18": _Entry(8, lambda spec: _residual(spec, PreActResNet, 2, _IMAGENET)),
 }
 
 NAMES: tuple[str, ...] = tuple(_NETS)
-"""The nets with a fixed name; `wrnD-K` stands beside them for any depth D = 6n + 4 and any factor K."""
+"""The networks with a fixed name; `wrnD-K` exists too, for any depth D = 6n + 4 and any factor K."""
 
 
-def _entry(name: str) -> _Net:
+def _entry(name: str) -> _Entry:
     if name in _NETS:
         return _NETS[name]
     wide = re.fullmatch("wrn([1-9][0-9]{0,3})-([1-9][0-9]{0,3})", name)
     if wide is None:
         raise InputError(
-            f"{unknown_name('net', name, (*NAMES, 'wrn28-10', 'wrn34-10'))} (any wrnD-K, D = 6n + 4)"
+            f"{unknown_name('network', name, (*NAMES, 'wrn28-10', 'wrn34-10'))} (any wrnD-K, D = 6n + 4)"
         )
     depth, factor = map(int, wide.groups())
     n, rest = divmod(depth - 4, 6)
     if rest or n < 1:
         nearest = 6 * max(1, round((depth - 4) / 6)) + 4
         raise InputError(
-            f"unknown net {name!r}: the depth D of wrnD-K must be 6n + 4, at least 10: "
+            f"unknown network {name!r}: the depth D of wrnD-K must be 6n + 4, at least 10: "
             f"did you mean 'wrn{nearest}-{factor}'?"
         )
-    return _Net(4, lambda spec: _residual(spec, WideResNet, n, (16, *(factor * c for c in _CIFAR))))
+    return _Entry(4, lambda spec: _residual(spec, WideResNet, n, (16, *(factor * c for c in _CIFAR))))
 
 
 def scale_channels(full: int, width: float) -> int:
-    """The nearest multiple of 8 to width * full, at least 8: what vector units like."""
+    """The multiple of 8 nearest to width * full, and at least 8, which suits vector units."""
     return max(8, 8 * math.floor(full * width / 8 + 0.5))
 
 

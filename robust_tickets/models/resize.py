@@ -1,4 +1,4 @@
-"""A net with other numbers of channels than it was built with."""
+"""Changes the numbers of channels of a network."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,10 @@ from robust_tickets.base.errors import InputError
 
 
 def resize_layers(net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give a net's convolutions, linear layers and BatchNorms the shapes that a state dict has, in place.
+    """Give convolutions, linear layers and BatchNorms the shapes of a state dict, in place.
 
-    Their values are undefined until the state is loaded; their memory format stays. A tensor that the state
-    lacks stays as it is. Raises InputError, with the net half changed, for another tensor that has another
-    shape.
+    Resized tensors are uninitialised, with their old memory format; tensors that the state lacks stay.
+    Raises InputError for another layer with a tensor of another shape, and leaves the network half changed.
     """
     for name, module in net.named_modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
@@ -27,21 +26,20 @@ def resize_layers(net: nn.Module, state: Mapping[str, Tensor]) -> None:
         if not isinstance(module, (_ConvNd, nn.Linear, _BatchNorm)) or not _resizable(module, shapes):
             n, shape = next(iter(changed.items()))
             raise InputError(
-                f"{name} ({type(module).__name__}) cannot have a {n} of {tuple(shape)}: only convolutions, "
-                "linear layers and BatchNorms are narrowed, in their channels"
+                f"{name} ({type(module).__name__}) cannot have a {n} of {tuple(shape)}: only the channels of "
+                "convolutions, linear layers and BatchNorms can change"
             )
         for n, shape in changed.items():
             tensor = getattr(module, n)
-            last = tensor.ndim == 4 and not tensor.is_contiguous()
-            new = tensor.new_empty(shape).to(
-                memory_format=torch.channels_last if last else torch.contiguous_format
-            )
+            channels_last = tensor.ndim == 4 and not tensor.is_contiguous()
+            layout = torch.channels_last if channels_last else torch.contiguous_format
+            new = tensor.new_empty(shape).to(memory_format=layout)
             setattr(module, n, nn.Parameter(new, tensor.requires_grad) if n in module._parameters else new)
-        _tell(module)
+        _update_sizes(module)
 
 
 def _resizable(module: nn.Module, shapes: Mapping[str, Size]) -> bool:
-    """Whether nothing but numbers of channels would change."""
+    """Whether numbers of channels alone would change."""
     if isinstance(module, _BatchNorm):
         return len({shape for shape in shapes.values() if shape}) == 1
     weight = module.weight
@@ -54,18 +52,18 @@ def _resizable(module: nn.Module, shapes: Mapping[str, Size]) -> bool:
 
 
 def depthwise(layer: _ConvNd) -> bool:
-    """Whether each channel has a filter of its own."""
+    """Whether a convolution has one filter a channel."""
     return layer.groups == layer.in_channels == layer.out_channels
 
 
-def _tell(module: nn.Module) -> None:
-    """Let a layer's own record of its channels agree with its tensors."""
+def _update_sizes(module: nn.Module) -> None:
+    """Set a layer's numbers of channels to those of its tensors."""
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, _ConvNd):
-        out, each = module.weight.shape[:2]
-        module.groups = out if depthwise(module) and module.groups > 1 else 1
-        module.out_channels, module.in_channels = out, each * module.groups
+        outputs, group_inputs = module.weight.shape[:2]
+        module.groups = outputs if depthwise(module) and module.groups > 1 else 1
+        module.out_channels, module.in_channels = outputs, group_inputs * module.groups
     elif isinstance(module, _BatchNorm):
         tensor = module.weight if module.weight is not None else module.running_mean
         assert tensor is not None

@@ -1,7 +1,7 @@
-"""ResNets for small images: CIFAR's own with 6n + 2 layers, and ResNet-18.
+"""ResNets for small images: those of CIFAR with 6n + 2 layers, and ResNet-18.
 
-Like all convolutional nets here they rectify, and add shortcuts, in place where nothing else reads what is
-overwritten: that spares a fresh feature map for each.
+As in all convolutional networks here, ReLUs and shortcuts work in place where nothing else reads their input,
+which saves a feature map each.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from robust_tickets.models.normalise import Normalise
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution where the shape changes."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -37,26 +37,27 @@ class Block(nn.Module):
 def stages(
     block: Callable[[int, int, int], nn.Module], channels: int, widths: Sequence[int], n: int
 ) -> list[nn.Sequential]:
-    """One stage of n blocks for each width, every stage but the first halving the image.
+    """A stage of n blocks for each width; each stage but the first halves the image.
 
-    `block` builds one from its channels in and out and its stride; `channels` go into the first.
+    block: builds a block from its input channels, output channels and stride.
+    channels: input channels of the first stage.
     """
-    made = []
+    sequences = []
     for stage, width in enumerate(widths):
         blocks = []
         for i in range(n):
             blocks.append(block(channels, width, 2 if stage > 0 and i == 0 else 1))
             channels = width
-        made.append(nn.Sequential(*blocks))
-    return made
+        sequences.append(nn.Sequential(*blocks))
+    return sequences
 
 
 class CifarResNet(nn.Module):
-    """ResNet for small images: a 3x3 convolution, stages of n blocks (`layer1`, ...), mean, linear.
+    """A 3x3 convolution, stages of n blocks (`layer1`, ...), mean and a linear layer.
 
-    Three stages make the nets of He et al. (2016, section 4.2), with projection shortcuts (their option B) as
-    in Frankle & Carbin 2019: 270K convolution weights at n = 3. Four stages of two blocks make ResNet-18 with
-    the names and parameters of the common public implementation for CIFAR.
+    With three stages: the networks of He et al. (2016, section 4.2), with projection shortcuts (their option
+    B) as in Frankle & Carbin (2019), 270K convolution weights at n = 3. With four stages of two blocks:
+    ResNet-18, with the names and parameters of the common public implementation for CIFAR.
     """
 
     def __init__(

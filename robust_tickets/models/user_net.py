@@ -1,4 +1,4 @@
-"""Nets of the user's own: from a function handed over, or named as module:function."""
+"""The user's own networks, from a function or its name, module:function."""
 
 import importlib
 import sys
@@ -16,65 +16,64 @@ from robust_tickets.models.init import initialise
 from robust_tickets.models.registry import ModelSpec, build
 
 NetFactory = Callable[[], nn.Module]
-"""A function that makes a net: images (N, C, H, W) in [0, 1] to logits (N, classes)."""
+"""A function that builds a network: images (N, C, H, W) in [0, 1] to logits (N, classes)."""
 
 
 def import_function(name: str) -> NetFactory:
-    """The function called `module:function`, the module sought in the working directory too.
+    """Import `module:function`; the module may be in the working directory.
 
-    To import a module runs its code, so the name must come from the user and never from a file that somebody
-    passed on. Raises InputError where there is none.
+    Importing a module runs its code, so the name must come from the user, never from a file. Raises
+    InputError for a name that cannot be imported or is no function.
     """
     module_name, _, path = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        found = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # a module may raise anything while it is imported, or exit
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # a module may raise anything when it is imported, or exit
         raise InputError(
-            f"{name} cannot be used: importing {module_name} failed ({type(error).__name__}: {error}); run "
-            "from the folder that holds it, or mend it"
+            f"{name} cannot be used, as importing {module_name} failed ({type(error).__name__}: {error}): "
+            "fix it, or run in its folder"
         ) from None
-    make: object = found
+    make: object = module
     for part in path.split("."):
         if not part or not hasattr(make, part):
-            # its place, as another module of that name may stand before the one that was meant
-            place = getattr(found, "__file__", None) or "a module of Python's own"
+            # with its file, as another module may have the same name
+            file = getattr(module, "__file__", None) or "a module of Python's own"
             raise InputError(
-                f"{name} cannot be used: {module_name} ({place}) has no {path or 'function named'}; check "
-                "the name, as module:function"
+                f"{name} cannot be used, as {module_name} ({file}) has no {path or 'such function'}: check "
+                "the name, module:function"
             )
         make = getattr(make, part)
     if isinstance(make, nn.Module) or not callable(make):
-        raise InputError(
-            f"{name} cannot be used: it is a {type(make).__name__}, expected a function that returns the net"
-        )
+        raise InputError(f"{name} is a {type(make).__name__}: name a function that returns the network")
     return make
 
 
 def make_net(spec: ModelSpec, make: NetFactory | None, *, seed: int, train: bool = True) -> nn.Module:
-    """A fresh net: the registry's that the spec names, or the user's own where `make` makes it."""
+    """Build the registry's network of the spec, or the user's own by `make`, with initial weights."""
     return build(spec, seed=seed) if make is None else build_user_net(make, spec, seed=seed, train=train)
 
 
 def build_user_net(make: NetFactory, spec: ModelSpec, *, seed: int, train: bool = True) -> nn.Module:
-    """A fresh net of the user's own; the same seed gives the same weights.
+    """Build a network of the user's own; the same seed gives the same weights.
 
-    train: whether it is to be trained. Raises InputError where the function fails, gives no net, or one whose
-    logits do not fit the classes, or that cannot be trained where it is to be.
+    train: whether it must be possible to train it.
+    Raises InputError if the function fails or returns no network, or a network whose logits do not fit the
+    classes or that cannot be trained.
     """
     with use_seed(seed):
-        with _answered(
-            f"{spec.name} failed to make a net", "it is called without arguments and returns an nn.Module"
+        with _user_errors(
+            f"{spec.name} failed", "it is called without arguments and must return an nn.Module"
         ):
             net = make()
         if not isinstance(net, nn.Module):
             raise InputError(
-                f"{spec.name} returned a {type(net).__name__}, expected an nn.Module: return the net itself"
+                f"{spec.name} returned a {type(net).__name__}, expected an nn.Module: return the network"
             )
         _check_weights(net, spec.name)
-        check_logits(net, spec)  # first, and in here: lazy layers draw their weights when they are first run
+        check_logits(net, spec)  # before the init, since lazy layers have weights after a forward pass
         initialise(net, spec.init)
         if train:
             _check_trains(net, spec)
@@ -82,69 +81,69 @@ def build_user_net(make: NetFactory, spec: ModelSpec, *, seed: int, train: bool 
 
 
 @contextmanager
-def _answered(failed: str, mend: str) -> Iterator[None]:
-    """Turn whatever the user's code raises into an InputError: what failed, why, and how to mend it."""
+def _user_errors(problem: str, fix: str) -> Iterator[None]:
+    """Turn any error of the user's code into an InputError."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{failed} ({type(error).__name__}: {error}): {mend}") from error
+        raise InputError(f"{problem} ({type(error).__name__}: {error}): {fix}") from error
 
 
 def _check_weights(net: nn.Module, name: str) -> None:
-    """Raise InputError for a net with nothing to train, weights set by hooks, or a state of non-tensors."""
+    """Raise InputError for a network without trainable weights, or with a state that files cannot hold."""
     if not trainable_parameters(net):
         raise InputError(
-            f"{name} gives a net without a parameter to train: let requires_grad be True for some of them"
+            f"{name} returns a network without trainable parameters: set requires_grad of some of them"
         )
     for key, value in net.state_dict().items():
         if not isinstance(value, torch.Tensor):
             raise InputError(
-                f"{name} gives a net whose state dict has a {type(value).__name__} ({key}), and files hold "
-                "tensors alone: keep it out of the state dict, or make it a buffer"
+                f"{name} returns a network whose state dict has a {type(value).__name__} ({key}), and files "
+                "hold tensors alone: keep it out of the state dict, or make it a buffer"
             )
     for layer, module in net.named_modules():
         computed = [key for key, value in vars(module).items() if isinstance(value, torch.Tensor)]
-        if module._forward_pre_hooks and computed:  # parametrisations need no hook, and can be worked with
+        if module._forward_pre_hooks and computed:  # parametrisations need no hook, and are supported
             raise InputError(
-                f"{name} gives a net in which the {computed[0]} of {layer or 'the net'!r} is computed by a "
-                "hook, as torch.nn.utils.prune does it: make it a parameter again, by "
-                f"torch.nn.utils.prune.remove(layer, {computed[0]!r}), before the net is returned"
+                f"{name} returns a network in which a hook computes the {computed[0]} of "
+                f"{layer or 'the network'!r}, as by torch.nn.utils.prune: call "
+                f"torch.nn.utils.prune.remove(layer, {computed[0]!r}) before you return it"
             )
 
 
 @torch.no_grad()
 def check_logits(net: nn.Module, spec: ModelSpec) -> None:
-    """Raise InputError unless the net gives logits (N, classes) for images (N, C, H, W) of the spec.
+    """Raise InputError unless the network gives logits (N, classes) for images (N, C, H, W) of the spec.
 
-    The net is left as it was, but for what its own code counts in eval mode.
+    The network is left as it was, but for state that its own code changes in eval mode.
     """
     device = next((parameter.device for parameter in net.parameters()), None)
     images = torch.zeros((2, *spec.shape), device=device)
     modes = [(module, module.training) for module in net.modules()]
-    failed = f"{spec.name} fails on images of shape {tuple(images.shape)}"
+    problem = f"{spec.name} fails on images of shape {tuple(images.shape)}"
     try:
-        with _answered(failed, "the net must take images (N, C, H, W) in [0, 1] of this data set"):
-            logits = net.eval()(images)  # not as attacks look at a net: lazy layers have no parameters yet
+        with _user_errors(problem, "it must take images (N, C, H, W) in [0, 1] of this data set"):
+            logits = net.eval()(images)
     finally:
         for module, mode in modes:
             module.training = mode
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, spec.classes):
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
         raise InputError(
-            f"{spec.name} gives {got} for two images, expected logits of shape (2, {spec.classes}): the data "
-            f"have {spec.classes} classes, so let the last layer have as many outputs"
+            f"{spec.name} gives {got} for two images, expected logits of shape (2, {spec.classes}): give the "
+            f"last layer one output a class"
         )
 
 
 def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
-    """Raise InputError unless a step of training gives logits, and gradients to images and weights."""
+    """Raise InputError unless training mode gives logits, with gradients of images and weights."""
     view = copy_net(net).train()
     images = torch.rand((2, *spec.shape)).requires_grad_()
-    with _answered(
-        f"{spec.name} cannot take a step of training",
-        "it must run in training mode, and let gradients through from logits to images and weights",
+    with _user_errors(
+        f"{spec.name} cannot be trained",
+        "it must run in training mode and pass gradients from logits to images and weights",
     ):
         logits = view(images)
         if not isinstance(logits, torch.Tensor):
@@ -153,23 +152,25 @@ def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
                 "classes): switch auxiliary outputs off"
             )
         gradient = torch.autograd.grad(logits.sum(), [images, *trainable_parameters(view)], allow_unused=True)
-    if gradient[0] is None or all(found is None for found in gradient[1:]):
-        lacking = "the images" if gradient[0] is None else "its weights"
+    if gradient[0] is None or all(part is None for part in gradient[1:]):
+        target = "the images" if gradient[0] is None else "its weights"
         raise InputError(
-            f"{spec.name} gives no gradient to {lacking}: leave detach() and no_grad() out of its forward"
+            f"{spec.name} passes no gradient to {target}: leave detach() and no_grad() out of its forward"
         )
 
 
 def trainable_parameters(net: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are not frozen."""
+    """The parameters with requires_grad."""
     return [parameter for parameter in net.parameters() if parameter.requires_grad]
 
 
 def function_name(net: nn.Module | NetFactory) -> str:
-    """What records call a net of the user's own: module:function, or module:class for a module."""
-    what = type(net) if isinstance(net, nn.Module) else net
-    module, path = getattr(what, "__module__", None), getattr(what, "__qualname__", None)
-    # a lambda, a local function or a partial has no name that could be imported
+    """The name of a user's network in records: module:function, or module:class for a module.
+
+    A lambda, a local function or a partial cannot be imported and is called "own:net".
+    """
+    factory = type(net) if isinstance(net, nn.Module) else net
+    module, path = getattr(factory, "__module__", None), getattr(factory, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(path, str):
         return "own:net"
     words = [*module.split("."), *path.split(".")]

@@ -14,14 +14,15 @@ VGG16: Blocks = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 5
 block."""
 
 VGG19: Blocks = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
-"""Their configuration E; Frankle & Carbin (2019, fig. 2) end it without the fifth max-pool."""
+"""Configuration E; that of Frankle & Carbin (2019, fig. 2) has no fifth max-pool."""
 
 
 class VGG(nn.Module):
-    """Blocks of convolution, BatchNorm and ReLU, mean over what is left of the image, one linear layer.
+    """Blocks of convolutions with BatchNorm and ReLU, mean over the image and a linear layer.
 
-    With `hidden` units, a linear layer of that many, BatchNorm and ReLU come before the last. Without
-    `last_pool`, the last block ends as it is.
+    blocks: channels of the convolutions of each block; a max-pool ends a block.
+    hidden: units of a linear layer with BatchNorm and ReLU before the last one; None: there is none.
+    last_pool: whether the last block ends with a max-pool.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class VGG(nn.Module):
         layers: list[nn.Module] = []
         for block in blocks:
             for i, width in enumerate(block):
-                # BatchNorm has a shift of its own, so the convolution needs no bias
+                # BatchNorm has a bias, so the convolution needs none
                 layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
                 if i == len(block) - 1:
-                    # before the ReLU, which is then taken of a quarter of the values: the maximum of what is
-                    # rectified is the rectified maximum, to the last bit, and so are the gradients
+                    # before the ReLU, which then has a quarter of the values; values and gradients are the
+                    # same to the last bit as with a max-pool after it
                     layers.append(nn.MaxPool2d(2))
                 layers.append(nn.ReLU(inplace=True))
                 channels = width

@@ -10,7 +10,7 @@ from robust_tickets.models.resnet import stages
 
 
 class WideBlock(nn.Module):
-    """BatchNorm and ReLU before each of two 3x3 convolutions, beside a shortcut.
+    """Two 3x3 convolutions, each after BatchNorm and ReLU, and a shortcut.
 
     Where the shape changes, the shortcut is a 1x1 convolution of the activated input, elsewhere the input.
     """
@@ -34,7 +34,7 @@ class WideBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """The blocks of one width, under the name that public checkpoints give them."""
+    """The blocks of one width, with the names of public checkpoints."""
 
     def __init__(self, blocks: nn.Sequential) -> None:
         super().__init__()
@@ -46,11 +46,13 @@ class Stage(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """Three stages of n blocks, halving the image twice (Zagoruyko & Komodakis 2016): depth 6n + 4.
+    """Three stages of n blocks, of which two halve the image (Zagoruyko & Komodakis 2016): depth 6n + 4.
 
     Names, forward pass and init are those of the implementation behind TRADES (Zhang et al. 2019):
     convolutions normal with standard deviation sqrt(2 / fan_out), the linear layer's bias zero.
-    `widths` are those of the first convolution and of the three stages.
+
+    n: blocks a stage.
+    widths: channels of the first convolution and of the three stages.
     """
 
     def __init__(
@@ -59,8 +61,8 @@ class WideResNet(nn.Module):
         super().__init__()
         self.normalise = normalise
         self.conv1 = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
-        made = stages(WideBlock, widths[0], widths[1:], n)
-        self.block1, self.block2, self.block3 = map(Stage, made)
+        blocks = stages(WideBlock, widths[0], widths[1:], n)
+        self.block1, self.block2, self.block3 = map(Stage, blocks)
         self.bn1 = nn.BatchNorm2d(widths[-1])
         self.fc = nn.Linear(widths[-1], classes)
         for module in self.modules():

@@ -30,11 +30,11 @@ def check_data(data: Data) -> None:
     """Raise InputError for a field that does nothing to the data set."""
     if data.resize and data.name != "folder":
         raise InputError(
-            f"data.resize is for data.name folder, and {data.name} has a size of its own: leave it out"
+            f"data.resize is for data.name folder, and images of {data.name} have a fixed size: leave it out"
         )
     if data.flip and data.name not in ("folder", "own"):
         raise InputError(
-            f"data.flip is for data.name folder, {data.name} has an augmentation of its own: leave it out"
+            f"data.flip is for data.name folder, and {data.name} has a fixed augmentation: leave it out"
         )
 
 
@@ -76,7 +76,7 @@ def check_training(concern: str, training: Training) -> None:
     """Raise InputError for a schedule that makes no sense; `concern` is search or train."""
     if training.warmup and training.warmup_lr > training.lr:
         raise InputError(
-            f"{concern}.warmup_lr {training.warmup_lr:g} lies above {concern}.lr {training.lr:g}: "
+            f"{concern}.warmup_lr {training.warmup_lr:g} is above {concern}.lr {training.lr:g}: "
             "a warm-up rises, so choose it smaller"
         )
     if training.warmup_lr and not training.warmup:
@@ -84,8 +84,8 @@ def check_training(concern: str, training: Training) -> None:
             f"{concern}.warmup_lr does nothing without {concern}.warmup: set it to 0, or give both"
         )
     if list(training.milestones) != sorted(set(training.milestones)):
-        given = " ".join(f"{drop:g}" for drop in training.milestones)
-        raise InputError(f"{concern}.milestones must rise, got {given}: write them as 0.5 0.75")
+        milestones = " ".join(f"{share:g}" for share in training.milestones)
+        raise InputError(f"{concern}.milestones must rise, got {milestones}: write them as 0.5 0.75")
     if training.milestones != Training().milestones and training.schedule != "step":
         raise InputError(
             f"{concern}.milestones does nothing to the schedule {training.schedule}: leave it "

@@ -1,4 +1,4 @@
-"""The recipe's dataclasses, one a concern: they are the command line (`--search.lr 0.01`) and the TOML file.
+"""The fields of a recipe, for TOML files (`[search]`, `lr = 0.01`) and the command line (`--search.lr 0.01`).
 
 The text under a field is its help.
 """
@@ -47,64 +47,65 @@ NETS = (
     "resnet18",
     "preact-resnet18",
 )
-"""The nets by name; WideResNets are named by depth and factor, as wrn34-10."""
+"""The networks by name; WideResNets are named by depth and factor, as wrn34-10."""
 
 WITH_DROPOUT = ("conv-2", "conv-4", "conv-6")
-"""The nets that have dropout."""
+"""The networks with dropout."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """The images, and how many of them are used."""
+    """The images."""
 
     name: DataName = "digits"
-    """data set: digits (scikit-learn's, embedded), one that torchvision knows, folder (any images), or own
-    (tensors handed over in Python)"""
+    """data set: digits (comes with scikit-learn), a set of torchvision, folder (your own image files), or own
+    (tensors passed in Python)"""
     root: Path | None = None
-    """where the images are: torchvision's folder; for mnist and fashion-mnist also the four idx files; for
-    cifar10 and folder a tree train/<class>/* and test/<class>/* or an archive of one, for folder <class>/*
-    alone too; without it an environment variable such as ROBUST_TICKETS_CIFAR10 is asked; never recorded"""
+    """path of the images: torchvision's folder; for mnist and fashion-mnist also a folder of the four idx
+    files; for cifar10 and folder a tree train/<class>/* and test/<class>/* or an archive of one, for folder
+    also <class>/* alone; None: the environment variable ROBUST_TICKETS_<NAME>, such as
+    ROBUST_TICKETS_CIFAR10; never recorded"""
     download: bool = False
-    """let torchvision download the set into the root; never recorded"""
+    """let torchvision download the set to the root; never recorded"""
     resize: CountOrZero = 0
-    """folder: scale and crop every image to a square of this side; 0: leave them as they are"""
+    """folder: side in pixels of the square that images are scaled and cropped to; 0: leave them unchanged"""
     flip: bool = False
-    """folder and own: mirror training images at random; other sets have an augmentation of their own"""
+    """folder and own: flip training images horizontally at random; other sets have a fixed augmentation"""
     train_images: CountOrZero = 0
-    """training images, balanced over the classes; 0: all that validation leaves"""
+    """number of training images, balanced over the classes; 0: all that are not held out"""
     val_images: Count = 180
-    """images held out of the training set for validation: the same ones for every seed"""
+    """number of images held out of the training set for validation, the same ones for every seed"""
 
 
 @dataclass(frozen=True)
 class Model:
-    """The net."""
+    """The network."""
 
     name: Annotated[str, arg(metavar="NET|MODULE:FUNCTION")] = "resnet20"
-    """architecture: lenet-300-100, conv-2, conv-4, conv-6, vgg11, vgg16, vgg16-fc, vgg19, resnet20, resnet32,
-    resnet56, resnet18, preact-resnet18, wrnD-K (as wrn34-10), or module:function, a function of yours that
-    returns an nn.Module"""
+    """network: lenet-300-100, conv-2, conv-4, conv-6, vgg11, vgg16, vgg16-fc, vgg19, resnet20, resnet32,
+    resnet56, resnet18, preact-resnet18, wrnD-K (as wrn34-10), or module:function, a function of your own
+    that returns an nn.Module"""
     width: Annotated[float, Range(above=0, most=64)] = 1.0
-    """factor on all hidden widths (channels are rounded to multiples of 8)"""
+    """factor on all hidden widths; channels are rounded to multiples of 8"""
     dropout: ShareOrZero = 0.0
-    """share of the hidden units dropped behind each hidden linear layer of conv-2, conv-4 and conv-6"""
+    """conv-2, conv-4 and conv-6: share of the units of each hidden linear layer dropped in training"""
     init: Literal["default", "glorot-normal", "kaiming-normal"] = "default"
-    """initial weights: default (PyTorch's, TRADES's for WideResNets, your function's own), or normal ones
-    after Glorot or Kaiming"""
+    """initial weights: default (PyTorch's; those of TRADES for WideResNets; those of your own function), or
+    normally distributed as by Glorot or by Kaiming"""
 
 
 EPS_CIFAR = Eps("8/255")
-"""The radius that most of the literature uses on CIFAR-10."""
+"""The usual radius on CIFAR-10."""
 
 
 @dataclass(frozen=True)
 class Threat:
-    """What the adversary may do to an image."""
+    """What an attack may change in an image."""
 
     eps: Eps = EPS_CIFAR
-    """radius of the ball, for pixels in [0, 1]; kept as written; step sizes are shares of it"""
+    """radius of the ball, for pixels in [0, 1], recorded as written; step sizes are shares of it"""
     norm: Literal["Linf", "L2"] = "Linf"
-    """Linf: any pixel by at most eps; L2: all pixels together by at most eps"""
+    """Linf: each pixel by at most eps; L2: all pixels together by at most eps in Euclidean norm"""
 
 
 if TYPE_CHECKING:
@@ -237,23 +238,23 @@ class Train(Training):
 
 @dataclass(frozen=True)
 class Evaluate:
-    """How nets are judged. Attacks: clean, FGSM, and PGD-20 with a random start."""
+    """How networks are evaluated: clean, and attacked by FGSM and by PGD-20 with a random start."""
 
     images: CountOrZero = 0
-    """test images, balanced over the classes; 0: all"""
+    """number of test images, balanced over the classes; 0: all"""
     batch: Count = 250
-    """images at once"""
+    """images a batch"""
     rel_step: Positive = 0.25
     """PGD's step size as a share of eps"""
     val_steps: Count = 10
-    """steps of the PGD on the validation images, after every epoch"""
+    """steps of the PGD on the validation images, after each epoch"""
     select_by: Literal["robust", "clean"] = "robust"
-    """accuracy on the validation images that chooses the best epoch"""
+    """accuracy on the validation images that the best epoch is selected by"""
     early_epochs: CountOrZero = 1
-    """first epochs of an arm in which it is validated within the epoch too, from the untrained net on; never
-    charged"""
+    """number of first epochs in which an arm is validated within the epoch too, from the untrained network
+    on; never charged"""
     early_points: Count = 4
-    """validations in each of them, the one at its end included"""
+    """validations in each of these epochs, with the one at its end"""
 
 
 @dataclass(frozen=True)
@@ -300,17 +301,17 @@ class Study:
 
 @dataclass(frozen=True)
 class Compute:
-    """How the arithmetic is done; what changes the bits is part of the recipe."""
+    """Threads, memory format and precision: all that changes the bits of a result."""
 
     threads: Annotated[int, Range(least=1, most=1024)] = 2
     """CPU threads"""
     channels_last: bool = True
-    """memory format of images and weights: channels last, or PyTorch's default"""
+    """store images and weights channels last; false: PyTorch's default memory format"""
     precision: Literal["float32", "bf16-attack", "bf16"] = "float32"
-    """what passes of a training are computed in: float32; bfloat16 (autocast) for the training attack's, or
-    for the update's too. Weights stay float32, and so do validation and evaluation"""
+    """precision of training passes: float32; bf16-attack: bfloat16 (autocast) in the training attack; bf16:
+    in the update too. Weights, validation and evaluation are always float32"""
     compile: bool = False
-    """compile training's passes with torch.compile; needs a compiler, and its time is charged"""
+    """compile training passes with torch.compile; needs a compiler, and its time is charged"""
     compact: bool = True
-    """train a ticket without the channels that it prunes whole, which is the same net at less cost; false:
-    with all its zeros"""
+    """train a ticket without its dead channels, which gives the same network at less cost; false: train it
+    with all zeros"""

@@ -170,7 +170,9 @@ def _from_toml(source: str, text: str) -> Recipe:
     table = _parse(source, text)
     try:
         if table.pop("format", FORMAT) != FORMAT:
-            raise InputError(f"it is of another format than {FORMAT}: write the recipe anew")
+            raise InputError(
+                f"it is of another format than {FORMAT}: remove its line `format`, and rename old fields"
+            )
         data = table.get("data")
         for field in ("root", "download"):
             if isinstance(data, dict) and field in data:

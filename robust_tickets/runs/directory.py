@@ -1,4 +1,4 @@
-"""Run directories: where every file of a run lies, and what is checked before more is written into one."""
+"""Run directories: the paths of all files of a run, and checks before more files are written."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ class ArmDirectory:
 
     @property
     def run_path(self) -> Path:
-        """The run directory that an arm's folder lies in."""
+        """The run directory of an arm's folder."""
         return self.path.parent.parent
 
     @property
     def in_run(self) -> bool:
-        """Whether the folder lies in a run directory."""
+        """Whether the folder is in a run directory."""
         return (self.run_path / _RECIPE).is_file()
 
     @property
@@ -64,7 +64,7 @@ class ArmDirectory:
 
     @property
     def record(self) -> Path:
-        """What tables say of an arm besides cost and accuracy."""
+        """The facts of an arm that tables show besides cost and accuracy."""
         return self.path / "arm.json"
 
     @property

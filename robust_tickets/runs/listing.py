@@ -39,7 +39,10 @@ def _row(path: Path) -> tuple[str, str, str, str]:
 
 
 def remove(path: Path, confirmed: bool) -> str:
-    """Remove a run directory, or say what would be removed. Raises InputError for any other folder."""
+    """Remove a run directory; without `confirmed`, give a line on what would be removed.
+
+    Raises InputError for any other folder.
+    """
     run = RunDirectory.open(path)
     is_run = re.fullmatch(r".+-[0-9a-f]{8}", path.resolve().name) and (
         run.machine_file.is_file() or run.seeds()
@@ -52,7 +55,7 @@ def remove(path: Path, confirmed: bool) -> str:
     if not confirmed:
         return f"{text} would be removed: add --yes"
     if path.is_symlink():
-        raise InputError(f"{path} is a link: name the folder that it stands for, {path.resolve()}")
+        raise InputError(f"{path} is a link: give the folder itself, {path.resolve()}")
     with locks.lock(path):
         shutil.rmtree(path)
     return f"removed {text}"

@@ -1,4 +1,4 @@
-"""Nets whose channels belong together in all the ways that ours do, and in some that other people's do."""
+"""Networks with every kind of channel group of the registry's, and some of other networks, for tests."""
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ SHAPE = (3, 32, 32)
 
 
 class Concatenating(nn.Module):
-    """Feature maps one behind the other, a depthwise convolution, and a flattened map before the end."""
+    """Concatenated feature maps, a depthwise convolution, and a flattened feature map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ NETS = [*WIDTHS, "concatenating"]
 
 
 def net_called(name: str, seed: int = 0) -> nn.Module:
-    """The net in float64, in training mode, with BatchNorms of any scale, shift and statistics."""
+    """A network in float64 and training mode, with random BatchNorm parameters and statistics."""
     generator = torch.Generator().manual_seed(seed)
     if name in WIDTHS:
         net = build(ModelSpec(name, WIDTHS[name], SHAPE, 10, (0.5,) * 3, (0.2,) * 3), seed=seed)

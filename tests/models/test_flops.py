@@ -1,4 +1,4 @@
-"""FLOPs, the currency of equal cost."""
+"""FLOPs of a forward pass equal PyTorch's count and counts by hand."""
 
 import pytest
 import torch
@@ -35,10 +35,10 @@ def images(spec) -> Tensor:
 
 
 def passes(net: nn.Module, images: Tensor, *, backward: bool) -> int:
-    """FLOPs of a pass forward, or of one forward and back, with the gradient of the images wanted."""
+    """FLOPs of a forward pass, or of a forward and a backward pass to the images."""
     leaf = images.clone().requires_grad_(backward)
     with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
-        loss = net(leaf.clone()).square().sum()  # a clone: the counter cannot follow leaves
+        loss = net(leaf.clone()).square().sum()  # a clone, since the counter ignores leaves
         if backward:
             loss.backward()
     if backward:
@@ -46,32 +46,32 @@ def passes(net: nn.Module, images: Tensor, *, backward: bool) -> int:
     return counter.get_total_flops()
 
 
-def test_forward_flops_are_those_of_a_batch_divided_by_the_batch(spec, net, images):
+def test_flops_of_a_batch_are_those_of_an_image_times_the_batch(spec, net, images):
     assert forward_flops(net, spec.shape) * N == passes(net, images, backward=False) > 0
 
 
-def test_forward_flops_are_two_for_each_weight_at_each_place_it_is_used(spec, net, images):
-    by_hand = 0
+def test_flops_are_two_for_each_use_of_a_weight(spec, net, images):
+    total = 0
 
     def count(module: nn.Module, inputs: object, output: Tensor) -> None:
-        nonlocal by_hand
-        by_hand += 2 * module.weight.numel() * output[0, 0].numel()
+        nonlocal total
+        total += 2 * module.weight.numel() * output[0, 0].numel()
 
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)
     with torch.no_grad():
         net.eval()(images[:1])
-    counted = by_hand
-    assert forward_flops(net, spec.shape) == counted
+    expected = total  # before the hooks count again
+    assert forward_flops(net, spec.shape) == expected
 
 
-def test_forward_flops_of_lenet_are_twice_its_weights():
+def test_flops_of_lenet_are_twice_its_weights():
     spec = ModelSpec("lenet-300-100", 1.0, (1, 28, 28), 10, (0.1307,), (0.3081,))
     assert forward_flops(build(spec, seed=0), spec.shape) == 2 * 266_200
 
 
-def test_forward_flops_grow_with_the_image():
+def test_flops_grow_with_the_image():
     net = build(SPECS["resnet20"], seed=0)
     head = 2 * net.linear.weight.numel()
     small, large = (forward_flops(net, (3, side, side)) - head for side in (8, 16))
@@ -87,26 +87,26 @@ def transformer() -> nn.Module:
 
 TOKENS, WIDTH = 17, 32
 PROJECTIONS = 2 * TOKENS * WIDTH * 4 * WIDTH
-"""FLOPs that make queries, keys and values, and the outputs."""
+"""FLOPs of queries, keys, values and outputs."""
 PRODUCTS = 2 * (2 * TOKENS**2 * WIDTH)
-"""FLOPs of queries with keys, and of weights with values; all heads together."""
+"""FLOPs of queries with keys, and of weights with values, over all heads."""
 
 
-class Attending(nn.Module):
-    """One way to attend, over tokens that are the image's rows, and the mean of them."""
+class Attention(nn.Module):
+    """Attention over tokens that are the image's rows, by one of PyTorch's interfaces."""
 
-    def __init__(self, way: str) -> None:
+    def __init__(self, interface: str) -> None:
         super().__init__()
-        self.way = way
+        self.interface = interface
         self.parts = nn.Linear(WIDTH, 4 * WIDTH, bias=False)
         self.attention = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
         self.layer = nn.TransformerEncoderLayer(WIDTH, 2, 2 * WIDTH, batch_first=True)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images[:, 0]
-        if self.way == "module":
+        if self.interface == "module":
             y = self.attention(x, x, x, need_weights=False)[0]
-        elif self.way == "layer":
+        elif self.interface == "layer":
             y = self.layer(x)
         else:
             query, key, value, _ = self.parts(x).unflatten(-1, (8, 16)).transpose(1, 2).chunk(4, 1)
@@ -122,21 +122,21 @@ ATTENTION = {
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("way", ATTENTION)
-def test_attention_counts_as_its_matrix_products(way, training):
-    net = Attending(way).train(training)
-    assert forward_flops(net, (1, TOKENS, WIDTH)) == ATTENTION[way]
-    assert forward_flops(fold(net), (1, TOKENS, WIDTH)) == ATTENTION[way]
+@pytest.mark.parametrize("interface", ATTENTION)
+def test_attention_counts_as_its_matrix_products(interface, training):
+    net = Attention(interface).train(training)
+    assert forward_flops(net, (1, TOKENS, WIDTH)) == ATTENTION[interface]
+    assert forward_flops(fold(net), (1, TOKENS, WIDTH)) == ATTENTION[interface]
 
 
-def test_forward_flops_of_a_transformer_are_those_counted_by_hand():
+def test_flops_of_a_transformer_equal_a_count_by_hand():
     patches = 2 * 3 * 8 * 8 * WIDTH * 16
     layer = PROJECTIONS + PRODUCTS + 2 * 2 * TOKENS * WIDTH * 64
     assert forward_flops(transformer(), (3, 32, 32)) == patches + 2 * layer + 2 * WIDTH * 10
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_counting_leaves_the_ways_of_attention_as_they_were(fast):
+def test_counting_leaves_pytorch_s_attention_settings_unchanged(fast):
     before = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -150,14 +150,14 @@ def test_counting_leaves_the_ways_of_attention_as_they_were(fast):
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def test_a_backward_to_the_input_costs_one_forward(spec, net, images):
+def test_a_backward_pass_to_the_input_costs_one_forward_pass(spec, net, images):
     for parameter in net.parameters():
         parameter.requires_grad_(False)
     forward = N * forward_flops(net, spec.shape)
     assert passes(net.eval(), images, backward=True) == 2 * forward
 
 
-def test_a_full_backward_costs_two_forwards(spec, net, images):
+def test_a_full_backward_pass_costs_two_forward_passes(spec, net, images):
     forward = N * forward_flops(net, spec.shape)
     assert passes(net.train(), images, backward=True) == 3 * forward
 
@@ -166,29 +166,29 @@ def test_folding_changes_no_flops(spec, net):
     assert forward_flops(fold(net), spec.shape) == forward_flops(net, spec.shape)
 
 
-def test_the_type_of_the_net_changes_no_flops(spec, net):
+def test_float64_changes_no_flops(spec, net):
     assert forward_flops(net.double(), spec.shape) == forward_flops(build(spec, seed=0), spec.shape)
 
 
 def state(net: nn.Module) -> tuple[list[object], list[Tensor]]:
-    same = [(name, module.training) for name, module in net.named_modules()]
-    same += [(name, p.requires_grad, id(p.grad)) for name, p in net.named_parameters()]
-    return same, [t.clone() for t in net.state_dict().values()]
+    settings = [(name, module.training) for name, module in net.named_modules()]
+    settings += [(name, p.requires_grad, id(p.grad)) for name, p in net.named_parameters()]
+    return settings, [t.clone() for t in net.state_dict().values()]
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["counted", "raised"])
-def test_counting_leaves_the_net_as_it_was(fails, spec, net, images):
+@pytest.mark.parametrize("fails", [False, True], ids=["succeeds", "fails"])
+def test_counting_leaves_the_network_unchanged(fails, spec, net, images):
     net.train()(images).sum().backward()
     list(net.modules())[1].eval()
     list(net.modules())[-1].eval()
     next(net.parameters()).requires_grad_(False)
-    same, tensors = state(net)
+    settings, tensors = state(net)
     if fails:
         with pytest.raises(RuntimeError):
             forward_flops(net, (7, *spec.shape[1:]))
     else:
         forward_flops(net, spec.shape)
-    after, now = state(net)
-    assert after == same
-    assert all(torch.equal(one, other) for one, other in zip(tensors, now, strict=True))
+    settings_after, tensors_after = state(net)
+    assert settings_after == settings
+    assert all(torch.equal(a, b) for a, b in zip(tensors, tensors_after, strict=True))
     assert not any(module._forward_hooks for module in net.modules())

@@ -1,4 +1,4 @@
-"""The folded view equals the net, whatever the net."""
+"""The folded network equals the network, for any network."""
 
 from collections.abc import Callable
 
@@ -27,8 +27,8 @@ def images_of(shape: tuple[int, ...], n: int = 6) -> Tensor:
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
 
 
-def enliven(net: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    """Float64, in training, BatchNorms with scales, shifts and statistics of their own, logits of order 1."""
+def randomise(net: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """The network in float64 and training mode, with random BatchNorms and logits of order 1."""
     net.double()
     generator = torch.Generator().manual_seed(1)
     norms = [module for module in net.modules() if isinstance(module, NORMS)]
@@ -36,7 +36,7 @@ def enliven(net: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         for parameter, low, high in ((norm.weight, 0.5, 1.5), (norm.bias, -0.3, 0.3)):
             if parameter is not None:
                 parameter.data.uniform_(low, high, generator=generator)
-        norm.momentum = None  # statistics of all that is seen
+        norm.momentum = None  # statistics of all images
     with torch.no_grad():
         net.train()(images_of(shape, n=32))
     for norm in norms:
@@ -45,7 +45,7 @@ def enliven(net: nn.Module, shape: tuple[int, ...]) -> nn.Module:
 
 
 def gap(net: nn.Module, view: nn.Module, images: Tensor) -> float:
-    """The largest difference of logits in eval mode, relative to the logits; the net's modes are put back."""
+    """The largest relative difference of logits in eval mode; the network's modes are restored."""
     modes = [(module, module.training) for module in net.modules()]
     with torch.no_grad():
         expected, folded = net.eval()(images), view(images)
@@ -62,7 +62,7 @@ def name(request) -> str:
 
 @pytest.fixture
 def net(name) -> nn.Module:
-    return enliven(build(SPECS[name], seed=0), SPECS[name].shape)
+    return randomise(build(SPECS[name], seed=0), SPECS[name].shape)
 
 
 @pytest.fixture
@@ -78,21 +78,21 @@ def train_a_step(net: nn.Module, images: Tensor) -> None:
         net(images * 0.5)
 
 
-def test_folded_logits_are_the_nets(net, images):
+def test_folded_logits_equal_the_network_s(net, images):
     assert gap(net, fold(net), images) < 1e-10
 
 
-def test_every_norm_of_our_nets_is_folded(name, net):
+def test_every_norm_is_folded(name, net):
     assert len(foldable_batchnorms(net)) == PAIRS[name]
     assert not any(isinstance(module, NORMS) for module in fold(net).modules())
 
 
-def test_folded_gradients_to_the_image_are_the_nets(net, images):
+def test_folded_gradients_of_the_image_equal_the_network_s(net, images):
     view, gradients = fold(net), []
     net.eval()
-    for each in (net, view):
+    for model in (net, view):
         points = images.clone().requires_grad_(True)
-        gradients.append(torch.autograd.grad(each(points).square().sum(), points)[0])
+        gradients.append(torch.autograd.grad(model(points).square().sum(), points)[0])
     assert float(gradients[0].abs().max()) > 1e-3
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-10 * float(gradients[0].abs().max()))
 
@@ -106,11 +106,11 @@ def test_refresh_follows_training(name, net, images):
     assert gap(net, view, images) < 1e-10
 
 
-@pytest.mark.parametrize("moved", ["conv1.weight", *(f"bn1.{n}" for n in NUMBERS)])
-def test_refresh_follows_whatever_moves(moved):
-    net = enliven(build(SPECS["resnet20"], seed=0), (3, 8, 8))
+@pytest.mark.parametrize("tensor", ["conv1.weight", *(f"bn1.{n}" for n in NUMBERS)])
+def test_refresh_follows_every_tensor(tensor):
+    net = randomise(build(SPECS["resnet20"], seed=0), (3, 8, 8))
     view, images = fold(net), images_of((3, 8, 8))
-    net.state_dict()[moved].add_(0.3)
+    net.state_dict()[tensor].add_(0.3)
     assert gap(net, view, images) > 1e-4
     view.refresh()
     assert gap(net, view, images) < 1e-10
@@ -118,43 +118,43 @@ def test_refresh_follows_whatever_moves(moved):
 
 def test_refresh_follows_a_loaded_state(name, net, images):
     view = fold(net)
-    other = enliven(build(SPECS[name], seed=1), SPECS[name].shape)
+    other = randomise(build(SPECS[name], seed=1), SPECS[name].shape)
     net.load_state_dict(other.state_dict())
     view.refresh()
     assert gap(other, view, images) < 1e-10
 
 
-def test_what_is_not_folded_shares_memory_with_the_net(net):
+def test_other_layers_share_memory_with_the_network(net):
     view = fold(net).view
-    gone = {name for pair in foldable_batchnorms(net).items() for name in pair}
-    kept = [(n, t) for n, t in net.state_dict().items() if n.rpartition(".")[0] not in gone]
-    assert kept
-    assert all(view.state_dict()[n].data_ptr() == tensor.data_ptr() for n, tensor in kept)
+    folded = {name for pair in foldable_batchnorms(net).items() for name in pair}
+    others = [(n, t) for n, t in net.state_dict().items() if n.rpartition(".")[0] not in folded]
+    assert others
+    assert all(view.state_dict()[n].data_ptr() == tensor.data_ptr() for n, tensor in others)
 
 
-def test_folding_leaves_the_net_as_it_was(net, images):
+def test_folding_leaves_the_network_unchanged(net, images):
     train_a_step(net, images)
     next(iter(net.parameters())).requires_grad_(False)
     list(net.modules())[-1].eval()
 
     def state() -> tuple[list[object], list[Tensor | None]]:
-        same = [(id(m), m.training) for m in net.modules()]
-        same += [(id(p), p.requires_grad, id(p.grad)) for p in net.parameters()]
+        settings = [(id(m), m.training) for m in net.modules()]
+        settings += [(id(p), p.requires_grad, id(p.grad)) for p in net.parameters()]
         tensors = [*net.state_dict().values(), *(p.grad for p in net.parameters())]
-        return same, [None if t is None else t.clone() for t in tensors]
+        return settings, [None if t is None else t.clone() for t in tensors]
 
-    same, tensors = state()
+    settings, tensors = state()
     view = fold(net)
     view.train()
     view(images)
     view.refresh()
     PGD(ThreatModel("Linf", 0.1), steps=2).run(view, images, torch.arange(6) % 5)
-    after, now = state()
-    assert after == same
-    assert all(a is b is None or torch.equal(a, b) for a, b in zip(tensors, now, strict=True))
+    settings_after, tensors_after = state()
+    assert settings_after == settings
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(tensors, tensors_after, strict=True))
 
 
-def test_the_view_stays_in_eval_mode_and_wants_no_gradients(net, images):
+def test_the_folded_network_stays_in_eval_mode_without_parameter_gradients(net, images):
     view = fold(net)
     before = view(images)
     assert view.train() is view
@@ -165,7 +165,7 @@ def test_the_view_stays_in_eval_mode_and_wants_no_gradients(net, images):
 
 
 class Wired(nn.Module):
-    """A convolution and a BatchNorm (and another of each), wired as the function says."""
+    """A convolution and BatchNorms, connected by a function."""
 
     def __init__(self, wire: Wire, norm: nn.Module | None = None, *, bias: bool = False) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class Wired(nn.Module):
         return self.linear(self.wire(self, images).relu().mean((2, 3)))
 
 
-def plainly(net: Wired, x: Tensor) -> Tensor:
+def conv_norm(net: Wired, x: Tensor) -> Tensor:
     return net.norm(net.conv(x))
 
 
@@ -189,7 +189,7 @@ def used_twice_in_eval_mode(net: Wired, x: Tensor) -> Tensor:
 
 
 class Tokens(nn.Module):
-    """A linear layer over channels, a BatchNorm over something else: pixels, or rows of an image."""
+    """A linear layer over channels and a BatchNorm over pixels or rows of the image."""
 
     def __init__(self, columns: int, norm: nn.Module) -> None:
         super().__init__()
@@ -203,24 +203,24 @@ class Tokens(nn.Module):
 
 
 def hooked(part: str) -> nn.Module:
-    net = Wired(plainly)
+    net = Wired(conv_norm)
     getattr(net, part).register_forward_hook(lambda module, inputs, output: output.abs())
     return net
 
 
-LEFT_ALONE = {
-    "one convolution under two norms": lambda: Wired(lambda n, x: n.norm(n.conv(x)) + n.other(n.conv(x * x))),
+NOT_FOLDED = {
+    "one convolution called twice": lambda: Wired(lambda n, x: n.norm(n.conv(x)) + n.other(n.conv(x * x))),
     "one norm called twice": lambda: Wired(lambda n, x: n.norm(n.norm(n.conv(x)))),
     "two norms on one output": lambda: Wired(lambda n, x: (lambda y: n.norm(y) * n.other(y))(n.conv(x))),
     "output used twice": lambda: Wired(lambda n, x: (lambda y: n.norm(y) + y)(n.conv(x))),
     "output used twice in eval mode": lambda: Wired(used_twice_in_eval_mode),
-    "data-dependent control flow": lambda: Wired(lambda n, x: plainly(n, x if x.mean() > 0.1 else 1 - x)),
-    "something between": lambda: Wired(lambda n, x: n.norm(n.conv(x).relu())),
-    "no running statistics": lambda: Wired(plainly, nn.BatchNorm2d(3, track_running_stats=False)),
+    "data-dependent control flow": lambda: Wired(lambda n, x: conv_norm(n, x if x.mean() > 0.1 else 1 - x)),
+    "a ReLU between": lambda: Wired(lambda n, x: n.norm(n.conv(x).relu())),
+    "no running statistics": lambda: Wired(conv_norm, nn.BatchNorm2d(3, track_running_stats=False)),
     "convolution's weight read elsewhere": lambda: Wired(
-        lambda n, x: plainly(n, x) + F.conv2d(x, n.conv.weight, padding=1)
+        lambda n, x: conv_norm(n, x) + F.conv2d(x, n.conv.weight, padding=1)
     ),
-    "norm's weight read elsewhere": lambda: Wired(lambda n, x: plainly(n, x) * n.norm.weight.abs().sum()),
+    "norm's weight read elsewhere": lambda: Wired(lambda n, x: conv_norm(n, x) * n.norm.weight.abs().sum()),
     "norm over as many tokens as channels": lambda: Tokens(1, nn.BatchNorm1d(4)),
     "norm over more tokens than channels": lambda: Tokens(2, nn.BatchNorm1d(8)),
     "norm over rows": lambda: Tokens(4, nn.BatchNorm2d(4)),
@@ -229,30 +229,30 @@ LEFT_ALONE = {
 }
 
 
-@pytest.mark.parametrize("case", LEFT_ALONE)
-def test_what_cannot_be_folded_is_left_alone(case):
-    net, images = enliven(LEFT_ALONE[case](), (3, 4, 4)), images_of((3, 4, 4))
+@pytest.mark.parametrize("case", NOT_FOLDED)
+def test_other_pairs_are_not_folded(case):
+    net, images = randomise(NOT_FOLDED[case](), (3, 4, 4)), images_of((3, 4, 4))
     assert gap(net, fold(net), images) < 1e-10
     assert foldable_batchnorms(net) == {}
 
 
-def shiftless() -> nn.Module:
+def norm_without_bias() -> nn.Module:
     norm = nn.BatchNorm2d(3)
     norm.bias = None  # bias=False in newer PyTorch
     return norm
 
 
 FOLDED = {
-    "plain": lambda: Wired(plainly),
-    "bias in the convolution": lambda: Wired(plainly, bias=True),
-    "no shift in the norm": lambda: Wired(plainly, shiftless()),
-    "no scale or shift in the norm": lambda: Wired(plainly, nn.BatchNorm2d(3, affine=False)),
+    "plain": lambda: Wired(conv_norm),
+    "bias in the convolution": lambda: Wired(conv_norm, bias=True),
+    "no bias in the norm": lambda: Wired(conv_norm, norm_without_bias()),
+    "no scale or bias in the norm": lambda: Wired(conv_norm, nn.BatchNorm2d(3, affine=False)),
 }
 
 
 @pytest.mark.parametrize("case", FOLDED)
-def test_what_can_be_folded_is_folded_and_follows_training(case):
-    net, images = enliven(FOLDED[case](), (3, 4, 4)), images_of((3, 4, 4))
+def test_pairs_are_folded_and_refresh_follows_training(case):
+    net, images = randomise(FOLDED[case](), (3, 4, 4)), images_of((3, 4, 4))
     assert foldable_batchnorms(net) == {"conv": "norm"}
     view = fold(net)
     assert gap(net, view, images) < 1e-10
@@ -263,7 +263,7 @@ def test_what_can_be_folded_is_folded_and_follows_training(case):
 
 
 def aliased(affine: bool = True) -> nn.Module:
-    """Modules known by two names; the second is the one that is called."""
+    """A norm with two names, of which the second is called."""
     net = Wired(lambda n, x: n.again(n.conv(x)), nn.BatchNorm2d(3, affine=affine))
     net.again = nn.Sequential(net.norm)
     return net
@@ -273,15 +273,15 @@ def aliased_without_parameters() -> nn.Module:
     return aliased(affine=False)
 
 
-def reparametrised() -> nn.Module:
-    net = Wired(plainly)
+def weight_normalised() -> nn.Module:
+    net = Wired(conv_norm)
     parametrizations.weight_norm(net.conv)
     return net
 
 
-@pytest.mark.parametrize("odd", [aliased, aliased_without_parameters, reparametrised])
-def test_an_odd_net_may_be_folded_or_not_and_is_equal(odd):
-    net, images = enliven(odd(), (3, 4, 4)), images_of((3, 4, 4))
+@pytest.mark.parametrize("build_net", [aliased, aliased_without_parameters, weight_normalised])
+def test_other_networks_are_equal_folded_or_not(build_net):
+    net, images = randomise(build_net(), (3, 4, 4)), images_of((3, 4, 4))
     view = fold(net)
     assert gap(net, view, images) < 1e-10
     train_a_step(net, images)
@@ -289,10 +289,10 @@ def test_an_odd_net_may_be_folded_or_not_and_is_equal(odd):
     assert gap(net, view, images) < 1e-10
 
 
-def test_folding_moves_no_buffer_that_the_net_counts_in():
+def test_folding_changes_no_buffer_of_the_network():
     def count(net: Wired, x: Tensor) -> Tensor:
         net.calls += 1
-        return plainly(net, x)
+        return conv_norm(net, x)
 
     net = Wired(count)
     net.register_buffer("calls", torch.zeros(()))

@@ -1,4 +1,4 @@
-"""The forward passes of our nets are those torchvision's, published code's, or recomputed; folded or not."""
+"""Forward passes equal torchvision's, published code's or plain implementations, folded or not."""
 
 import copy
 import dataclasses
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from robust_tickets.models.fold import fold, foldable_batchnorms
 from robust_tickets.models.init import initialise
-from robust_tickets.models.registry import NAMES, ModelSpec, build
+from robust_tickets.models.registry import NAMES, ModelSpec, build, scale_channels
 
 FULL = ModelSpec("resnet20", 1.0, (3, 32, 32), 10, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
 CONVS = ("conv-2", "conv-4", "conv-6")
@@ -36,7 +36,7 @@ FOLDED = {  # name -> image side, norms folded
 
 
 def small(name: str, side: int, **fields: object) -> ModelSpec:
-    """Narrow, for images of the side."""
+    """A narrow network for images of that side."""
     return dataclasses.replace(FULL, name=name, width=0.25, shape=(3, side, side), classes=5, **fields)
 
 
@@ -44,10 +44,8 @@ def images_of(spec: ModelSpec, n: int = 6) -> Tensor:
     return torch.rand(n, *spec.shape, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
 
 
-def enliven(net: nn.Module, images: Tensor) -> nn.Module:
-    """Float64, in eval mode, weights under which the images matter to the last layer, BatchNorms with scales
-    and shifts of their own and statistics of the images.
-    """
+def randomise(net: nn.Module, images: Tensor) -> nn.Module:
+    """The network in float64 and eval mode, with random BatchNorms, and logits that depend on the images."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         initialise(net, "kaiming-normal")
@@ -56,16 +54,16 @@ def enliven(net: nn.Module, images: Tensor) -> nn.Module:
     for norm in norms:
         norm.weight.data.uniform_(0.7, 1.5, generator=generator)
         norm.bias.data.uniform_(-0.3, 0.3, generator=generator)
-        norm.momentum = 0.9  # not all of it: eval mode differs from training mode
+        norm.momentum = 0.9  # below 1, so that eval mode differs from training mode
     with torch.no_grad():
         net.train()(images)
     return net.eval()
 
 
-def test_resnet18_is_torchvisions_with_a_small_stem():
+def test_resnet18_equals_torchvision_s_with_a_small_first_convolution():
     spec = dataclasses.replace(small("resnet18", 16), width=1.0)
     images = images_of(spec)
-    net = enliven(build(spec, seed=0), images)
+    net = randomise(build(spec, seed=0), images)
     theirs = torchvision.models.resnet18(num_classes=5)
     theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
     state = {
@@ -80,42 +78,43 @@ def test_resnet18_is_torchvisions_with_a_small_stem():
 
 
 @pytest.mark.parametrize(("name", "cfg"), [("vgg11", "A"), ("vgg16", "D"), ("vgg16-fc", "D"), ("vgg19", "E")])
-def test_features_of_vggs_are_torchvisions(name, cfg):
-    plan = torchvision.models.vgg.cfgs[cfg]
+def test_features_of_vggs_equal_torchvision_s(name, cfg):
+    plan = [c if c == "M" else scale_channels(c, 0.25) for c in torchvision.models.vgg.cfgs[cfg]]
     theirs = torchvision.models.vgg.make_layers(plan[:-1] if name == "vgg19" else plan, batch_norm=True)
-    images = images_of(FULL, n=4)
-    net = enliven(build(dataclasses.replace(FULL, name=name), seed=0), images)
+    spec = small(name, 32)
+    images = images_of(spec, n=4)
+    net = randomise(build(spec, seed=0), images)
     biases = {n: torch.zeros_like(p) for n, p in theirs.named_parameters() if p.dim() == 1}
     theirs.double().eval().load_state_dict({**biases, **net.features.state_dict()})
     images = net.normalise(images)
     expected = theirs(images)
-    assert expected.shape == (4, 512, *((2, 2) if name == "vgg19" else (1, 1)))
+    assert expected.shape == (4, 128, *((2, 2) if name == "vgg19" else (1, 1)))
     torch.testing.assert_close(net.features(images), expected)
 
 
 @pytest.mark.parametrize("name", ["vgg11", "vgg16", "vgg19"])
-def test_pooling_before_rectifying_changes_no_bit(name):
-    """Outputs and all gradients, in float32, against the order of the paper: rectify, then pool."""
+def test_pooling_before_the_relu_changes_no_bit(name):
+    """Outputs and all gradients, in float32, against the order of the paper: ReLU, then pool."""
     ours = build(small(name, 32), seed=0).train().features
     theirs = copy.deepcopy(ours)
     for i in [i for i, layer in enumerate(theirs) if isinstance(layer, nn.MaxPool2d)]:
         theirs[i], theirs[i + 1] = theirs[i + 1], theirs[i]
     images = images_of(small(name, 32)).float().mul(8).round()  # with ties
-    found = []
+    results = []
     for net in (ours, theirs):
         point = images.clone().requires_grad_()
         out = net(point)
         out.square().sum().backward()
-        found.append([out, point.grad, *[p.grad for p in net.parameters()]])
+        results.append([out, point.grad, *[p.grad for p in net.parameters()]])
     assert any(isinstance(a, nn.MaxPool2d) and isinstance(b, nn.ReLU) for a, b in pairwise(ours))
-    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+    assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("name", ["vgg11", "vgg16", "vgg16-fc", "vgg19"])
-def test_vggs_end_in_a_mean_and_linear_layers(name):
+def test_vggs_end_with_a_mean_and_linear_layers(name):
     spec = small(name, 32)
     images = images_of(spec)
-    net = enliven(build(spec, seed=0), images)
+    net = randomise(build(spec, seed=0), images)
     x = net.features(net.normalise(images)).flatten(2).sum(2) / (4 if name == "vgg19" else 1)
     if name == "vgg16-fc":
         linear, norm, _ = net.hidden
@@ -126,7 +125,7 @@ def test_vggs_end_in_a_mean_and_linear_layers(name):
 
 @pytest.mark.parametrize("side", [8, 11])
 @pytest.mark.parametrize("name", CONVS)
-def test_conv_n_is_convolutions_pools_and_three_linear_layers(name, side):
+def test_conv_n_equals_convolutions_pools_and_linear_layers(name, side):
     spec = small(name, side)
     net = build(spec, seed=0).double().eval()
     p, images = net.state_dict(), images_of(spec)
@@ -141,8 +140,8 @@ def test_conv_n_is_convolutions_pools_and_three_linear_layers(name, side):
     torch.testing.assert_close(net(images), x @ p["fc3.weight"].T + p["fc3.bias"])
 
 
-def preactivated(p: dict[str, Tensor], x: Tensor, stages: list[str], shortcut: str, last: str) -> Tensor:
-    """The forward pass that TRADES and robust overfitting published, from a state."""
+def preact_forward(p: dict[str, Tensor], x: Tensor, stages: list[str], shortcut: str, last: str) -> Tensor:
+    """The published forward pass of TRADES and of robust overfitting, from a state."""
 
     def active(x: Tensor, norm: str) -> Tensor:
         statistics = (p[f"{norm}.running_mean"], p[f"{norm}.running_var"])
@@ -162,23 +161,25 @@ def preactivated(p: dict[str, Tensor], x: Tensor, stages: list[str], shortcut: s
 
 
 @pytest.mark.parametrize("side", [8, 16])
-def test_preact_resnet18_is_the_published_forward_pass(side):
+def test_preact_resnet18_equals_the_published_forward_pass(side):
     spec = small("preact-resnet18", side)
     images = images_of(spec)
-    net = enliven(build(spec, seed=0), images)
+    net = randomise(build(spec, seed=0), images)
     p = net.state_dict()
-    x = preactivated(p, net.normalise(images), [f"layer{i}" for i in (1, 2, 3, 4)], "shortcut.0.weight", "bn")
+    x = preact_forward(
+        p, net.normalise(images), [f"layer{i}" for i in (1, 2, 3, 4)], "shortcut.0.weight", "bn"
+    )
     torch.testing.assert_close(net(images), x @ p["linear.weight"].T + p["linear.bias"])
 
 
 @pytest.mark.parametrize("name", ["wrn16-1", "wrn16-4"])
-def test_wide_resnets_are_the_published_forward_pass(name):
+def test_wide_resnets_equal_the_published_forward_pass(name):
     spec = dataclasses.replace(FULL, name=name, width=0.5, shape=(3, 8, 8))
     images = images_of(spec)
-    net = enliven(build(spec, seed=0), images)
+    net = randomise(build(spec, seed=0), images)
     p = net.state_dict()
     stages = [f"block{i}.layer" for i in (1, 2, 3)]
-    x = preactivated(p, net.normalise(images), stages, "convShortcut.weight", "bn1")
+    x = preact_forward(p, net.normalise(images), stages, "convShortcut.weight", "bn1")
     torch.testing.assert_close(net(images), x @ p["fc.weight"].T + p["fc.bias"])
 
 
@@ -199,17 +200,17 @@ def test_dropout_follows_each_hidden_linear_layer_in_training_only(name):
     assert torch.equal(view(images), net.eval()(images))
 
 
-def test_every_name_of_the_registry_is_folded_here():
+def test_every_network_of_the_registry_is_tested_here():
     assert set(NAMES) == {name for name in FOLDED if not name.startswith("wrn")}
 
 
 @pytest.mark.parametrize("name", FOLDED)
-def test_folded_logits_are_the_nets(name):
+def test_folded_logits_equal_the_network_s(name):
     side, norms = FOLDED[name]
     spec = small(name, side)
     images = images_of(spec)
-    net = enliven(build(spec, seed=0), images)
+    net = randomise(build(spec, seed=0), images)
     expected = net(images)
-    assert float(expected.detach().std(0).max()) > 0.01  # the images matter
+    assert float(expected.detach().std(0).max()) > 0.01  # they depend on the images
     torch.testing.assert_close(fold(net)(images), expected.detach(), rtol=0, atol=1e-10)
     assert len(foldable_batchnorms(net)) == norms

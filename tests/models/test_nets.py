@@ -1,4 +1,4 @@
-"""Every net of the registry: sizes, names of layers, what images and settings it takes."""
+"""Every network of the registry: sizes, names of layers, images and widths."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ CONVS = ("conv-2", "conv-4", "conv-6")
 
 
 def small(name: str, side: int | None = None, **fields: object) -> ModelSpec:
-    """Narrow, for images of the side (by default the smallest that fits)."""
+    """A narrow network for images of that side, by default the smallest that fits."""
     side = side or SMALLEST[name]
     return dataclasses.replace(FULL, name=name, width=0.25, shape=(3, side, side), classes=5, **fields)
 
@@ -41,12 +41,13 @@ def name(request) -> str:
     return request.param
 
 
-def test_every_name_of_the_registry_is_tested_here():
+def test_every_network_of_the_registry_is_tested_here():
     assert set(NAMES) == {name for name in SMALLEST if not name.startswith("wrn")}
 
 
-# name -> parameters, weights of convolutions, weights of all layers; CIFAR-10, width 1
+# name -> parameters, weights of convolutions, weights of all layers; for CIFAR-10, at width 1
 SIZES = {
+    "lenet-300-100": (953_010, 0, 952_600),
     "conv-2": (4_301_642, 38_592, 4_300_992),  # Frankle & Carbin: 38K, 4.3M
     "conv-4": (2_425_930, 259_776, 2_425_024),  # 260K, 2.4M
     # 1.1M, "1.7M": their table's layers (4 x 4 x 256 inputs of the first linear layer) sum to 2.26M
@@ -66,7 +67,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_sizes_are_the_published_ones(name):
+def test_sizes_equal_the_published_ones(name):
     with torch.device("meta"):
         net = build(dataclasses.replace(FULL, name=name), seed=0)
     convolutions = sum(m.weight.numel() for m in net.modules() if isinstance(m, nn.Conv2d))
@@ -74,7 +75,7 @@ def test_sizes_are_the_published_ones(name):
     assert (sum(p.numel() for p in net.parameters()), convolutions, convolutions + linears) == SIZES[name]
 
 
-def test_resnet20_has_274_042_numbers_with_its_running_statistics():
+def test_resnet20_has_274_042_values_with_its_running_statistics():
     net = build(FULL, seed=0)
     statistics = [b for name, b in net.named_buffers() if "running_" in name]
     assert sum(t.numel() for t in [*net.parameters(), *statistics]) == 274_042  # "274K" in Frankle & Carbin
@@ -119,8 +120,9 @@ bn1 fc
 @pytest.mark.parametrize(
     ("name", "public"), [("resnet18", RESNET18), ("preact-resnet18", PREACT), ("wrn16-4", WRN16_4)]
 )
-def test_names_are_those_of_public_checkpoints(name, public):
-    net = build(dataclasses.replace(FULL, name=name, width=0.25), seed=0)
+def test_layers_have_the_names_of_public_checkpoints(name, public):
+    with torch.device("meta"):
+        net = build(dataclasses.replace(FULL, name=name), seed=0)
     layers = {n for n, m in net.named_modules() if list(m.parameters(recurse=False))}
     assert layers == set(public.split())
     assert set(net.state_dict()) == {"normalise.mean", "normalise.std"} | {
@@ -153,7 +155,7 @@ def test_a_wide_resnet_has_its_depth_and_widths(depth, factor):
     assert [m.out_channels for m in layers] == [16, *widths]
 
 
-def test_a_net_gives_logits_for_its_classes_of_the_smallest_images_and_of_longer_ones(name):
+def test_logits_of_the_smallest_and_of_larger_images(name):
     for shape in ((1, SMALLEST[name], SMALLEST[name]), (3, SMALLEST[name] + 3, SMALLEST[name])):
         spec = dataclasses.replace(small(name), shape=shape, mean=(0.5,) * shape[0], std=(0.2,) * shape[0])
         net = build(spec, seed=0).train()
@@ -162,7 +164,7 @@ def test_a_net_gives_logits_for_its_classes_of_the_smallest_images_and_of_longer
         assert next(iter(dict(net.named_children()))) == "normalise"
 
 
-def test_images_below_the_smallest_are_refused(name):
+def test_smaller_images_are_refused(name):
     if SMALLEST[name] > 1:
         with pytest.raises(InputError, match=rf"{name} needs images of at least {SMALLEST[name]} x"):
             build(small(name, SMALLEST[name] - 1), seed=0)
@@ -170,7 +172,7 @@ def test_images_below_the_smallest_are_refused(name):
 
 @pytest.mark.parametrize("width", [0.01, 0.3, 1.1])
 @pytest.mark.parametrize("name", [name for name in SMALLEST if name != "lenet-300-100"])
-def test_hidden_widths_are_multiples_of_8_near_to_what_was_asked(name, width):
+def test_hidden_widths_are_the_nearest_multiples_of_8(name, width):
     with torch.device("meta"):
         full, net = (
             build(dataclasses.replace(FULL, name=name, width=w, shape=(3, 64, 64)), seed=0)
@@ -179,7 +181,7 @@ def test_hidden_widths_are_multiples_of_8_near_to_what_was_asked(name, width):
     scaled = dict(net.named_modules())
     hidden = 0
     for layer, module in full.named_modules():
-        if isinstance(module, nn.Conv2d) and layer in scaled:  # a projection may be needed no more
+        if isinstance(module, nn.Conv2d) and layer in scaled:  # a narrow network may need no projection
             assert scaled[layer].out_channels == scale_channels(module.out_channels, width)
             hidden += 1
         elif isinstance(module, nn.Linear) and module.out_features != FULL.classes:
@@ -189,16 +191,16 @@ def test_hidden_widths_are_multiples_of_8_near_to_what_was_asked(name, width):
     assert all(m.out_channels % 8 == 0 for m in net.modules() if isinstance(m, nn.Conv2d))
 
 
-def test_one_seed_gives_one_net_and_another_another(name):
+def test_the_weights_depend_on_the_seed_alone(name):
     spec = small(name)
     one, same, other = (build(spec, seed=seed).state_dict() for seed in (5, 5, 6))
     assert all(torch.equal(tensor, same[key]) for key, tensor in one.items())
-    drawn = [key for key, tensor in one.items() if tensor.dim() > 1 and not key.startswith("normalise")]
-    assert drawn
-    assert all((one[key] != other[key]).double().mean() > 0.99 for key in drawn)
+    weights = [key for key, tensor in one.items() if tensor.dim() > 1 and not key.startswith("normalise")]
+    assert weights
+    assert all((one[key] != other[key]).double().mean() > 0.99 for key in weights)
 
 
-def test_dropout_is_refused_by_nets_that_have_none(name):
+def test_networks_without_dropout_refuse_it(name):
     spec = dataclasses.replace(small(name), dropout=0.5)
     if name in CONVS:
         assert build(spec, seed=0).dropout.p == 0.5
@@ -208,6 +210,6 @@ def test_dropout_is_refused_by_nets_that_have_none(name):
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, 2.0, float("nan")])
-def test_dropout_is_a_probability_below_1(dropout):
+def test_dropout_is_below_1(dropout):
     with pytest.raises(InputError, match=f"dropout must be at least 0 and below 1, got {dropout}"):
         build(small("conv-2", dropout=dropout), seed=0)

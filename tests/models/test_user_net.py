@@ -1,4 +1,4 @@
-"""Nets of the user's own: found, made, checked, and each mistake answered with its name and a mend."""
+"""The user's own networks: imported, built and checked; each mistake is named with its fix."""
 
 import copy
 import sys
@@ -42,48 +42,48 @@ def small() -> nn.Module:
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A working directory with modules in it, forgotten afterwards."""
+    """A working directory with modules, which are removed from sys.modules afterwards."""
     (tmp_path / "my_nets.py").write_text(MODULE)
     (tmp_path / "broken_nets.py").write_text("raise RuntimeError('no luck')\n")
     (tmp_path / "script_nets.py").write_text("import sys\nsys.exit(3)\n")
     (tmp_path / "wrong_nets.py").write_text("def net(:\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    known = set(sys.modules)
+    before = set(sys.modules)
     yield tmp_path
-    for name in set(sys.modules) - known:
+    for name in set(sys.modules) - before:
         if name.endswith("_nets"):
             del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", ["my_nets:small", "my_nets:Nets.inside"])
-def test_a_function_in_the_working_directory_is_found(here, name):
+def test_a_function_in_the_working_directory_is_imported(here, name):
     assert build_user_net(import_function(name), SPEC, seed=0)(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
 
 
 WRONG_NAMES = {
-    "no_such_nets:small": "no_such_nets failed; ModuleNotFoundError; run from the folder that holds it",
-    "broken_nets:small": "importing broken_nets failed; RuntimeError: no luck; mend it",
-    "script_nets:small": "importing script_nets failed; SystemExit: 3; mend it",
+    "no_such_nets:small": "no_such_nets failed; ModuleNotFoundError; run in its folder",
+    "broken_nets:small": "importing broken_nets failed; RuntimeError: no luck; fix it",
+    "script_nets:small": "importing script_nets failed; SystemExit: 3; fix it",
     "wrong_nets:small": "importing wrong_nets failed; SyntaxError",
     "my_nets:smal": "has no smal; my_nets.py; check the name",
     "my_nets:Nets.outside": "has no Nets.outside; check the name",
-    "my_nets": "has no function named; module:function",
+    "my_nets": "has no such function; module:function",
     "sys:small": "sys (a module of Python's own) has no small",
-    "my_nets:number": "is a int, expected a function",
-    "my_nets:net": "is a Sequential, expected a function that returns the net",
+    "my_nets:number": "is a int: name a function",
+    "my_nets:net": "is a Sequential: name a function that returns the network",
 }
 
 
 @pytest.mark.parametrize("name", WRONG_NAMES)
-def test_a_name_that_is_no_function_is_answered(here, name):
+def test_a_wrong_name_is_named_with_its_fix(here, name):
     with pytest.raises(InputError) as raised:
         import_function(name)
-    for words in [f"{name} cannot be used", *WRONG_NAMES[name].split("; ")]:
+    for words in [name, *WRONG_NAMES[name].split("; ")]:
         assert words in str(raised.value)
 
 
-def test_one_seed_gives_one_net_another_another_and_the_global_generator_is_left_alone():
+def test_the_weights_depend_on_the_seed_and_the_global_generator_is_unchanged():
     torch.manual_seed(123)
     before = torch.get_rng_state()
     one, same, other = (build_user_net(small, SPEC, seed=seed).state_dict() for seed in (5, 5, 6))
@@ -92,7 +92,7 @@ def test_one_seed_gives_one_net_another_another_and_the_global_generator_is_left
     assert all((one[name] != other[name]).all() for name in ("0.weight", "0.bias", "4.weight", "4.bias"))
 
 
-def test_lazy_layers_are_drawn_by_the_seed_too():
+def test_weights_of_lazy_layers_depend_on_the_seed():
     def lazy() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.LazyLinear(16), nn.ReLU(), nn.LazyLinear(5))
 
@@ -106,7 +106,7 @@ def test_lazy_layers_are_drawn_by_the_seed_too():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_generator_is_left_alone_by_a_function_that_seeds_or_fails():
+def test_a_function_that_seeds_or_fails_leaves_the_generator_unchanged():
     torch.manual_seed(123)
     before = torch.get_rng_state()
 
@@ -133,18 +133,18 @@ def test_inits_apply(init, variance):
     assert float(own[4].weight.detach().var()) == pytest.approx(1 / (3 * 288), rel=0.15)
 
 
-def test_modes_stay_as_the_function_left_them_and_statistics_too():
-    def made() -> nn.Module:
+def test_modes_and_statistics_are_those_of_the_function():
+    def partly_frozen() -> nn.Module:
         net = small()
         net[1].eval()
         return net
 
-    net = build_user_net(made, SPEC, seed=0)
+    net = build_user_net(partly_frozen, SPEC, seed=0)
     assert [m.training for m in net.children()] == [True, False, True, True, True]
     assert torch.equal(net[1].running_mean, torch.zeros(8))
 
 
-def needing(width: int) -> nn.Module:
+def with_argument(width: int) -> nn.Module:
     raise AssertionError
 
 
@@ -158,7 +158,7 @@ def pruned() -> nn.Module:
     return net
 
 
-class Noting(nn.Flatten):
+class Counting(nn.Flatten):
     """A layer whose state is no tensor."""
 
     def get_extra_state(self) -> dict[str, int]:
@@ -173,9 +173,9 @@ def frozen() -> nn.Module:
 
 
 WRONG_FUNCTIONS = {
-    "raises": (failing, "failed to make a net (OSError: no weights on disk); without arguments"),
-    "needs arguments": (needing, "failed to make a net (TypeError; width; without arguments"),
-    "returns nothing": (lambda: None, "returned a NoneType, expected an nn.Module; return the net itself"),
+    "raises": (failing, "failed (OSError: no weights on disk); without arguments"),
+    "needs arguments": (with_argument, "failed (TypeError; width; without arguments"),
+    "returns nothing": (lambda: None, "returned a NoneType, expected an nn.Module; return the network"),
     "returns the class": (lambda: nn.Linear, "returned a type, expected an nn.Module"),
     "other classes": (
         lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 7)),
@@ -189,17 +189,20 @@ WRONG_FUNCTIONS = {
     ),
     "other type": (lambda: small().double(), "fails on images; RuntimeError"),
     "a state of other things": (
-        lambda: nn.Sequential(Noting(), nn.Linear(192, 5)),
+        lambda: nn.Sequential(Counting(), nn.Linear(192, 5)),
         "state dict has a dict (0._extra_state); buffer",
     ),
-    "nothing to train": (frozen, "without a parameter to train; requires_grad"),
-    "no parameters": (lambda: nn.Flatten(), "without a parameter to train"),
-    "pruned by torch": (pruned, "the weight of '0'; torch.nn.utils.prune.remove(layer, 'weight')"),
+    "nothing to train": (frozen, "without trainable parameters; requires_grad"),
+    "no parameters": (lambda: nn.Flatten(), "without trainable parameters"),
+    "pruned by torch": (
+        pruned,
+        "a hook computes the weight of '0'; torch.nn.utils.prune.remove(layer, 'weight')",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", WRONG_FUNCTIONS)
-def test_a_function_that_makes_no_fitting_net_is_answered(case):
+def test_a_wrong_network_is_named_with_its_fix(case):
     make, expected = WRONG_FUNCTIONS[case]
     with pytest.raises(InputError) as raised:
         build_user_net(make, SPEC, seed=0)
@@ -208,35 +211,35 @@ def test_a_function_that_makes_no_fitting_net_is_answered(case):
         assert any(choice in str(raised.value) for choice in words.split("|")), raised.value
 
 
-def test_what_torch_pruned_is_taken_once_its_weight_is_a_parameter_again():
-    def made() -> nn.Module:
+def test_a_network_pruned_by_torch_is_accepted_after_remove():
+    def removed() -> nn.Module:
         net = pruned()
         prune.remove(net[0], "weight")
         return net
 
-    net = build_user_net(made, SPEC, seed=0)
+    net = build_user_net(removed, SPEC, seed=0)
     assert int((net[0].weight == 0).sum()) == 108  # half of 8 * 3 * 3 * 3
     assert foldable_batchnorms(net) == {"0": "1"}
 
 
-@pytest.mark.parametrize("view", [fold, foldable_batchnorms, unsupported_parts])
-def test_a_net_that_cannot_be_copied_is_answered(view):
+@pytest.mark.parametrize("function", [fold, foldable_batchnorms, unsupported_parts])
+def test_a_network_that_cannot_be_copied_is_named(function):
     locked, masked = small(), pruned()
     locked.lock = threading.Lock()
-    masked(torch.zeros(2, 3, 8, 8))  # the weight is a product now, which only its graph knows
+    masked(torch.zeros(2, 3, 8, 8))  # the weight is now computed from parameters
     for net, reason in ((locked, "lock"), (masked, "Only Tensors created explicitly")):
         with pytest.raises(InputError, match=f"cannot be copied.*{reason}.*prune.remove"):
-            view(net)
+            function(net)
 
 
-def test_a_module_that_cannot_be_copied_is_answered_in_the_same_words():
+def test_a_module_that_cannot_be_copied_gets_the_same_message():
     locked = small()
     locked.lock = threading.Lock()
-    with pytest.raises(InputError, match=r"^the net cannot be copied"):
+    with pytest.raises(InputError, match=r"^the network cannot be copied"):
         build_user_net(partial(copy_net, locked), SPEC, seed=0)
 
 
-def test_what_is_parametrised_is_left_alone_and_so_is_said():
+def test_parametrised_layers_are_named_as_unsupported():
     net = small()
     parametrizations.weight_norm(net[0])
     (pruning, folding) = unsupported_parts(net)
@@ -248,7 +251,7 @@ def test_what_is_parametrised_is_left_alone_and_so_is_said():
     assert unsupported_parts(net) == []
 
 
-def test_what_is_frozen_or_no_layer_is_said_and_nothing_else():
+def test_frozen_and_other_parameters_are_named_as_unsupported():
     class Scaled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -267,7 +270,7 @@ def test_what_is_frozen_or_no_layer_is_said_and_nothing_else():
     assert unsupported_parts(small()) == []
 
 
-def test_names_are_those_that_could_be_imported():
+def test_the_name_is_one_that_can_be_imported_or_own_net():
     module = __name__
     assert function_name(small) == f"{module}:small"
     assert function_name(nn.Flatten) == function_name(nn.Flatten()) == "torch.nn.modules.flatten:Flatten"
