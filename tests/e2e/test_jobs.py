@@ -39,7 +39,9 @@ def test_two_jobs_give_the_same_bits_and_marked_seconds(
     alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([*COMPARE.split(), "--jobs", "2", "--runs", str(tmp_path / "runs")])
-    assert "† Taken while up to 2 jobs ran side by side." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "† " in out
+    assert "2 jobs" in out
     assert files(tmp_path) == files(alone)
     one, two = (pd.read_csv(next(folder.rglob("timing.csv"))) for folder in (alone, tmp_path))
     assert set(one.jobs) == {1}
