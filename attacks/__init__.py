@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attacks.adapter import TorchAttack
     from attacks.apgd import APGD, APGDTargeted
-    from attacks.attack import Attack, AttackResult, eval_mode, misclassified
+    from attacks.attack import Attack, AttackResult, RunOptions, eval_mode, misclassified
     from attacks.ensemble import Ensemble, autoattack
     from attacks.errors import InputError
     from attacks.fgsm import FGSM
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "adapter": ("TorchAttack",),
     "apgd": ("APGD", "APGDTargeted"),
-    "attack": ("Attack", "AttackResult", "eval_mode", "misclassified"),
+    "attack": ("Attack", "AttackResult", "RunOptions", "eval_mode", "misclassified"),
     "ensemble": ("Ensemble", "autoattack"),
     "errors": ("InputError",),
     "fgsm": ("FGSM",),
@@ -45,6 +45,7 @@ __all__ = [
     "AttackResult",
     "Ensemble",
     "InputError",
+    "RunOptions",
     "Square",
     "ThreatModel",
     "TorchAttack",
@@ -56,7 +57,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name's module at its first use: `attacks.errors` is needed where torch is not."""
+    """Import a name's module at its first use, as `attacks.errors` is needed where torch is not."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"attacks.{_MODULE_OF[name]}"), name)

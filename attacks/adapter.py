@@ -98,7 +98,7 @@ class TorchAttack(Attack):
             adversarial[rows] = self._attack(net, task.select(rows), classes)
         allowed = self.threat.allows(adversarial, task.images)
         images = torch.where(allowed.reshape(-1, *[1] * (adversarial.ndim - 1)), adversarial, task.images)
-        broken = misclassified(net.logits(images), task.labels) if task.verdict else None
+        broken = misclassified(net.logits(images), task.labels) if task.options.verdict else None
         return AttackResult(images, broken, net.forwards, net.backwards, outside=int((~allowed).sum()))
 
     def _attack(self, net: Blocks, block: Task, classes: int) -> Tensor:

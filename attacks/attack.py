@@ -37,16 +37,37 @@ class AttackResult:
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """What a run does besides the attack's own steps.
+
+    stop_when_broken: a misclassified sample leaves the batch and costs nothing more.
+    verdict: False saves the last forward pass where only the images are wanted, as in training.
+    check: False skips the checks of the input, which make a GPU wait.
+    block: at most so many images go through the network at once (see `Blocks`); None: no limit.
+
+    Raises ValueError for a `block` that is no size.
+    """
+
+    stop_when_broken: bool = False
+    verdict: bool = True
+    check: bool = True
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.block is not None:
+            check_counts(block=self.block)
+
+
+@dataclass(frozen=True)
 class Task:
     """The samples and the options of one run; for their meaning see `Attack.run`."""
 
     images: Tensor
     labels: Tensor
     ids: Tensor
-    seed: int = 0
-    start: Tensor | None = None
-    stop_when_broken: bool = False
-    verdict: bool = True
+    seed: int
+    start: Tensor | None
+    options: RunOptions
 
     def starts(self, threat: ThreatModel, rows: Tensor, restart: int) -> Tensor:
         """Where a restart begins for the samples `rows`: at the caller's start at first, else at random."""
@@ -71,7 +92,7 @@ class Attack(ABC):
 
     def __call__(self, net: Net, images: Tensor, labels: Tensor, *, seed: int = 0) -> Tensor:
         """Adversarial images for `images` (N, C, H, W) with `labels` (N,); short for `run(...).images`."""
-        return self.run(net, images, labels, seed=seed, verdict=False).images
+        return self.run(net, images, labels, seed=seed, options=RunOptions(verdict=False)).images
 
     def run(
         self,
@@ -82,10 +103,7 @@ class Attack(ABC):
         start: Tensor | None = None,
         sample_ids: Tensor | None = None,
         seed: int = 0,
-        stop_when_broken: bool = False,
-        verdict: bool = True,
-        check: bool = True,
-        block: int | None = None,
+        options: RunOptions = RunOptions(),
     ) -> AttackResult:
         """Attack a batch, and count what it took.
 
@@ -95,28 +113,22 @@ class Attack(ABC):
         start: (N, C, H, W), where to begin instead of the attack's own start.
         sample_ids: int64 (N,), which random numbers a sample gets; by default its place in the batch.
         seed: of the random numbers, together with the sample's id and the restart.
-        stop_when_broken: a misclassified sample leaves the batch and costs nothing more.
-        verdict: False saves the last forward pass where only the images are wanted, as in training.
-        check: False skips the checks of the input, which make a GPU wait.
-        block: at most so many images go through the network at once (see `Blocks`); None: no limit.
+        options: what to do besides the attack's own steps.
 
         The network is run in eval mode without gradients to its parameters; afterwards its modes, gradients,
         `requires_grad` and buffers are as they were. Raises InputError where the input makes no sense, where
-        the network gives NaN, has fewer classes than the attack needs, or no gradient where one is needed;
-        ValueError for a `block` that is no size.
+        the network gives NaN, has fewer classes than the attack needs, or no gradient where one is needed.
         """
-        if check:
+        if options.check:
             check_call(net, seed)
             check_input(images, labels, start, sample_ids, self.threat)
-        if block is not None:
-            check_counts(block=block)
         # a caller's inference mode would leave no graph, nor can its tensors be in one
         with torch.inference_mode(False), eval_mode(net):
             images, labels = _graph_tensor(images).detach(), _graph_tensor(labels)
             ids = torch.arange(len(images), device=images.device) if sample_ids is None else sample_ids
             start = None if start is None else _graph_tensor(start)
-            task = Task(images, labels, _graph_tensor(ids), seed, start, stop_when_broken, verdict)
-            return self._run(Blocks(net, block, labels if check else None, self.least_classes), task)
+            blocks = Blocks(net, options.block, labels if options.check else None, self.least_classes)
+            return self._run(blocks, Task(images, labels, _graph_tensor(ids), seed, start, options))
 
     @abstractmethod
     def _run(self, net: Blocks, task: Task) -> AttackResult: ...
@@ -133,7 +145,6 @@ class Attack(ABC):
         return {name: getattr(self, name) for name in names}
 
     def __repr__(self) -> str:
-        """The call that builds it."""
         settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
         return f"{type(self).__name__}({self.threat}{settings})"
 

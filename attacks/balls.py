@@ -58,31 +58,25 @@ class LinfBall(Ball):
 
     @classmethod
     def around(cls, images: Tensor, eps: float, bounds: tuple[float, float]) -> Self:
-        """The interval of each pixel."""
         return cls((images - eps).clamp_(*bounds), (images + eps).clamp_(*bounds))
 
     def project(self, candidates: Tensor) -> Tensor:
-        """The nearest point."""
         return candidates.clamp(self.lowest, self.highest)
 
     def step(
         self, current: Tensor, gradient: Tensor, size: float | Tensor, *, spare: Tensor | None = None
     ) -> Tensor:
-        """Along the sign of the gradient."""
         return torch.sign(gradient, out=spare).mul_(size).add_(current).clamp_(self.lowest, self.highest)
 
     def select(self, rows: Tensor) -> Self:
-        """The intervals of these images."""
         return type(self)(self.lowest[rows], self.highest[rows])
 
     @staticmethod
     def length(shift: Tensor) -> Tensor:
-        """The largest change of a pixel."""
         return shift.abs().flatten(1).amax(1)
 
     @staticmethod
     def noise(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int) -> Tensor:
-        """Each pixel by itself."""
         return uniform(shape, sample_ids, seed=seed, stream=stream).mul_(2).sub_(1)
 
 
@@ -96,13 +90,10 @@ class L2Ball(Ball):
 
     @classmethod
     def around(cls, images: Tensor, eps: float, bounds: tuple[float, float]) -> Self:
-        """The three values as they are."""
         return cls(images, eps, bounds)
 
     def project(self, candidates: Tensor) -> Tensor:
-        """Scaled into the ball, then clipped to the box: a clip moves towards the image, so it stays in the
-        ball.
-        """
+        # a clip moves towards the image, so it stays in the ball
         shift = candidates - self.images
         length = _per_sample(self.length(shift), shift)
         scaled = self.images + shift * (self.eps / length)  # NaN at length 0, and not taken there
@@ -111,7 +102,6 @@ class L2Ball(Ball):
     def step(
         self, current: Tensor, gradient: Tensor, size: float | Tensor, *, spare: Tensor | None = None
     ) -> Tensor:
-        """Along the gradient, divided by its length; `spare` is not used."""
         # over its largest entry first: a confident network's gradient is so small that its square is zero
         gradient = gradient.nan_to_num()
         gradient = gradient / _positive(_per_sample(gradient.abs().flatten(1).amax(1), gradient))
@@ -119,18 +109,15 @@ class L2Ball(Ball):
         return self.project(current + size * (gradient / length))
 
     def select(self, rows: Tensor) -> Self:
-        """These images."""
         return type(self)(self.images[rows], self.eps, self.bounds)
 
     @staticmethod
     def length(shift: Tensor) -> Tensor:
-        """The root of the sum of squares."""
         length: Tensor = torch.linalg.vector_norm(shift.flatten(1), dim=1)
         return length
 
     @staticmethod
     def noise(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int) -> Tensor:
-        """All pixels together."""
         return in_unit_ball(shape, sample_ids, seed=seed, stream=stream)
 
 

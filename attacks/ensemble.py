@@ -60,17 +60,18 @@ class Ensemble(Attack):
         images = task.images.clone()
         broken_by = torch.full_like(task.labels, -1)
         outside = 0
+        # an attack in an ensemble is run for its verdicts, so a broken sample may always leave
+        options = replace(task.options, stop_when_broken=True, verdict=True)
         for number, attack in enumerate(self.attacks):
             rows = (broken_by < 0).nonzero()[:, 0]
             if len(rows) == 0:
                 break
-            # an attack in an ensemble is run for its verdicts, so a broken sample may always leave
-            result = attack._run(net, replace(task.select(rows), stop_when_broken=True, verdict=True))
+            result = attack._run(net, replace(task.select(rows), options=options))
             assert result.broken is not None
             images[rows] = result.images
             broken_by[rows[result.broken]] = number
             outside += result.outside
-        broken = broken_by >= 0 if task.verdict else None
+        broken = broken_by >= 0 if task.options.verdict else None
         return AttackResult(images, broken, net.forwards, net.backwards, broken_by, outside)
 
 

@@ -89,7 +89,7 @@ class PGD(Attack):
         g, spare = torch.zeros_like(x), None
         for _ in range(self.steps):
             logits, _, gradient = net.gradient(x, self._loss, labels)
-            if task.verdict or task.stop_when_broken:
+            if task.options.verdict or task.options.stop_when_broken:
                 left = record.note(rows, x, misclassified(logits, labels))
                 if len(left) == 0:
                     return
@@ -99,7 +99,7 @@ class PGD(Attack):
             g = self.momentum * g + _unit_mean(gradient) if self.momentum else gradient
             # two tensors in turn: the iterate before the last lends its memory to the next one
             x, spare = ball.step(x, g, self.step_size, spare=spare), x
-        if not task.verdict and self.restarts == 1:
+        if not task.options.verdict and self.restarts == 1:
             record.images[rows] = x
             return
         logits = net.logits(x)

@@ -24,7 +24,7 @@ class AttackRecord:
 
     def open_rows(self) -> Tensor:
         """The samples that are still attacked, as rows."""
-        if self._task.stop_when_broken:
+        if self._task.options.stop_when_broken:
             return (~self.broken).nonzero()[:, 0]
         return torch.arange(len(self.images), device=self.images.device)
 
@@ -42,7 +42,7 @@ class AttackRecord:
         Returns the places within `rows` that go on: all of them, or those that are not broken.
         """
         self.broken[rows] |= wrong
-        if not self._task.stop_when_broken:
+        if not self._task.options.stop_when_broken:
             return torch.arange(len(rows), device=rows.device)
         self.images[rows[wrong]] = images[wrong]
         return (~wrong).nonzero()[:, 0]
@@ -56,5 +56,5 @@ class AttackRecord:
 
     def result(self, net: Blocks) -> AttackResult:
         """The result of the attack, with the passes that the network has counted."""
-        broken = self.broken if self._task.verdict else None
+        broken = self.broken if self._task.options.verdict else None
         return AttackResult(self.images, broken, net.forwards, net.backwards)

@@ -206,9 +206,8 @@ def _builder(call: _Call) -> Callable[..., Attack]:
 
 def _check_arguments(name: str, arguments: dict[str, Value], build: Callable[..., Attack], text: str) -> None:
     """Raise InputError unless the attack takes these arguments, of these types."""
-    parameters = dict(
-        list(inspect.signature(build, eval_str=True).parameters.items())[1:]
-    )  # the first is the threat
+    parameters = dict(inspect.signature(build, eval_str=True).parameters)
+    del parameters["threat"]
     for argument, value in arguments.items():
         if argument not in parameters:
             if not parameters:

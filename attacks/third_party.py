@@ -95,18 +95,8 @@ def estimate_passes(name: str, arguments: Mapping[str, object]) -> int:
 
 
 _LOOPS = (
-    *("steps", "nb_iter", "num_iter_set", "max_iterations", "binary_search_steps"),
-    *(
-        "n_queries",
-        "n_restarts",
-        "restarts",
-        "eot_iter",
-        "nb_sample",
-        "noise_batch_size",
-        "popsize",
-        "m",
-        "N",
-    ),
+    *("steps", "nb_iter", "num_iter_set", "max_iterations", "binary_search_steps", "n_queries", "n_restarts"),
+    *("restarts", "eot_iter", "nb_sample", "noise_batch_size", "popsize", "m", "N"),
 )
 _CLASS_BY_CLASS = ("APGDT", "DeepFool", "SparseFool", "JSMA")
 

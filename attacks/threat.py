@@ -28,7 +28,6 @@ class ThreatModel:
     bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        """Check the three values."""
         if not isinstance(self.norm, str) or self.norm not in _BALLS:
             raise ValueError(f"norm {self.norm!r} is not supported: use 'Linf' or 'L2'")
         bounds: object = self.bounds

@@ -58,12 +58,10 @@ class LinfWindows(Windows):
     """Every pixel at the ball's edge: vertical stripes at first, then squares of one sign a channel."""
 
     def side(self, share: float) -> int:
-        """At least 1, at most the image's smaller side."""
         side = max(round(math.sqrt(share * self.height * self.width)), 1)
         return min(side, self.height, self.width)
 
     def start(self, images: Tensor, draw: Draw) -> Tensor:
-        """Vertical stripes of width 1."""
         numbers = draw(self.channels * self.width).reshape(-1, self.channels, 1, self.width)
         return images + self.eps * _signs(numbers, images)
 
@@ -84,7 +82,6 @@ class L2Windows(Windows):
         self._bumps: dict[int, Tensor] = {}
 
     def side(self, share: float) -> int:
-        """Odd and at least 3, where the image is large enough."""
         side = max(round(math.sqrt(share * self.height * self.width)), 3)
         return min(side + (side % 2 == 0), self.height, self.width)
 

@@ -2,24 +2,25 @@
 
 from typing import Any
 
-from benchmarks.measuring import Records, medians, spread
+from benchmarks.measuring import Records, median_of, spread
 
 
 def table(records: Records) -> str:
-    """Medians, spread, and how many times torchattacks' speed; then memory and agreement, in sentences."""
-    about = next(record for record in records.all() if record.get("kind") == "about")
-    found = [record for record in records.all() if "seconds" in record]
+    """Medians, spread and speed against torchattacks; then memory and agreement, in sentences."""
+    about, *rest = records.all()
+    timings = [record for record in rest if "seconds" in record]
     lines = [
         "| net | attack | library | images | accuracy % | seconds | spread | forwards | backwards | speed |",
         "| --- | --- | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
-    for net, attack in dict.fromkeys((record["net"], record["attack"]) for record in found):
-        group = [record for record in found if (record["net"], record["attack"]) == (net, attack)]
-        libraries = dict.fromkeys(record["library"] for record in group)
-        by = {library: [r for r in group if r["library"] == library] for library in libraries}
-        base = medians(by["torchattacks"], "seconds")
-        for library, rows in by.items():
-            seconds, first = medians(rows, "seconds"), rows[0]
+    for net, attack in dict.fromkeys((record["net"], record["attack"]) for record in timings):
+        group = [record for record in timings if (record["net"], record["attack"]) == (net, attack)]
+        by_library: dict[str, list[dict[str, Any]]] = {}
+        for record in group:
+            by_library.setdefault(record["library"], []).append(record)
+        base = median_of(by_library["torchattacks"], "seconds")
+        for library, rows in by_library.items():
+            seconds, first = median_of(rows, "seconds"), rows[0]
             accuracy = f"{100 * first['accuracy']:.1f}" if "accuracy" in first else ""
             lines.append(
                 f"| {net} | {attack} | {library} | {first['n']} | {accuracy} | {seconds:.2f} | "
@@ -32,9 +33,12 @@ def table(records: Records) -> str:
         "they come. Speed is how many times torchattacks'. *images*: all samples to the last step, as "
         "training wants them; *accuracy*: verdicts, where ours lets broken samples leave.",
         f"Linf 8/255, step 2/255, batches of 250. Machine: {about['machine']}.",
-        *(_memory(record) for record in records.all() if record.get("kind") == "memory"),
-        *(_agreement(record) for record in records.all() if record.get("kind") == "agreement"),
-        *(_shrinking(record) for record in records.all() if record.get("kind") == "shrinking"),
+        *(
+            sentence(record)
+            for kind, sentence in (("memory", _memory), ("agreement", _agreement), ("shrinking", _shrinking))
+            for record in rest
+            if record.get("kind") == kind
+        ),
     ]
     return "\n".join([*lines, "", "\n\n".join(notes), ""])
 
@@ -49,7 +53,7 @@ def _memory(record: dict[str, Any]) -> str:
 def _agreement(record: dict[str, Any]) -> str:
     return (
         f"{record['net']}, PGD-20 with 5 restarts from the same starts, {record['n']} images: "
-        f"{record['ours alone']} fall to ours alone, {record['torchattacks alone']} to torchattacks alone."
+        f"ours alone breaks {record['ours alone']}, torchattacks alone {record['torchattacks alone']}."
     )
 
 

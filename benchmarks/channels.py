@@ -1,10 +1,10 @@
-"""Channels that the machine likes: how fast a 3x3 convolution of each width is, forward and back.
+"""How fast the machine computes a 3x3 convolution of each width, forward and back.
 
     python -m benchmarks.channels --out runs/bench/channels
 
-What a narrower net gains hangs on the widths that its layers are left with: choose search.round_to by this
-table. Widths of a size of image are measured in one process and in turn. Writes measurements.jsonl as it goes
-(a run that was stopped goes on) and channels.md.
+The gain of a narrower network depends on the widths that its layers keep: choose search.round_to by this
+table. The widths of a size of image are measured in one process and in turn. Writes measurements.jsonl as it
+goes (a stopped run resumes) and channels.md.
 """
 
 import time
@@ -18,7 +18,7 @@ import torch
 import tyro
 from torch.nn import functional as F
 
-from benchmarks.measuring import Records, alternate, machine, medians
+from benchmarks.measuring import Records, alternate, machine, median_of
 from robust_tickets.base.memory import keep_freed_memory
 from robust_tickets.recipe.fields import Compute
 from robust_tickets.runs.files import write_text
@@ -29,16 +29,16 @@ TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured."""
+    """The measurements to take."""
 
     out: Path = Path("runs/bench/channels")
     """folder of the measurements and the table"""
     sides: tuple[int, ...] = (32, 16, 8, 4)
-    """pixels a side of the feature maps"""
+    """side of the feature maps in pixels"""
     channels: tuple[int, ...] = (8, 16, 24, 32, 40, 48, 56, 64)
     """channels, as many in as out"""
     batch: int = 128
-    """images at once"""
+    """images a call"""
     calls: int = 10
     """convolutions of a measurement"""
     repeats: int = 9
@@ -48,7 +48,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Measure what is not measured yet, and write the table."""
+    """Take the missing measurements and write the table."""
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
     records = Records(settings.out / "measurements.jsonl")
@@ -57,7 +57,7 @@ def main(settings: Settings) -> None:
     for side in settings.sides:
         for precision in precisions:
             ways: dict[str, Callable[[], dict[str, Any]]] = {
-                str(channels): partial(seconds_of, channels, side, precision, settings)
+                str(channels): partial(time_convolution, channels, side, precision, settings)
                 for channels in settings.channels
             }
             alternate(records, ways, settings.repeats, side=side, precision=precision, batch=settings.batch)
@@ -65,8 +65,8 @@ def main(settings: Settings) -> None:
     print(settings.out / "channels.md")
 
 
-def seconds_of(channels: int, side: int, precision: str, settings: Settings) -> dict[str, Any]:
-    """What a convolution takes, forward and back to its input, channels last."""
+def time_convolution(channels: int, side: int, precision: str, settings: Settings) -> dict[str, Any]:
+    """Seconds of a convolution, forward and back to its input, channels last."""
     shape = (settings.batch, channels, side, side)
     kernel = (channels, channels, 3, 3)
     images, weights, upstream = (
@@ -82,21 +82,19 @@ def seconds_of(channels: int, side: int, precision: str, settings: Settings) -> 
 
 def table(records: Records) -> str:
     """GFLOP/s by size of image and precision, a column for each width."""
-    all_ = records.all()
-    about = next(record for record in all_ if record.get("kind") == "about")
-    found = [record for record in all_ if "seconds" in record]
-    widths = list(dict.fromkeys(record["library"] for record in found))
+    about, *rows = records.all()
+    widths = list(dict.fromkeys(row["library"] for row in rows))
     lines = [
         f"| feature maps | precision | {' | '.join(widths)} |",
         "| --- | --- |" + " ---: |" * len(widths),
     ]
-    for side, precision in dict.fromkeys((record["side"], record["precision"]) for record in found):
-        of = [r for r in found if (r["side"], r["precision"]) == (side, precision)]
+    for side, precision in dict.fromkeys((record["side"], record["precision"]) for record in rows):
+        group = [r for r in rows if (r["side"], r["precision"]) == (side, precision)]
         cells = []
         for width in widths:
-            seconds = medians([record for record in of if record["library"] == width], "seconds")
+            seconds = median_of([record for record in group if record["library"] == width], "seconds")
             # a multiplication and an addition for each weight and place, forward and again backward
-            flops = 2 * 2 * of[0]["batch"] * side**2 * 9 * int(width) ** 2
+            flops = 2 * 2 * group[0]["batch"] * side**2 * 9 * int(width) ** 2
             cells.append(f"{flops / seconds / 1e9:.0f}")
         lines.append(f"| {side}x{side} | {precision} | {' | '.join(cells)} |")
     return "\n".join(
@@ -104,7 +102,7 @@ def table(records: Records) -> str:
             *lines,
             "",
             "GFLOP/s (medians) of a 3x3 convolution of so many channels in and out, forward and back to its "
-            f"input, channels last, batch {found[0]['batch']}. Machine: {about['machine']}.",
+            f"input, channels last, batch {rows[0]['batch']}. Machine: {about['machine']}.",
             "",
         ]
     )

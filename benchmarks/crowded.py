@@ -1,10 +1,10 @@
-"""A crowded machine: how long trainings take alone and beside one busy process, by how idle threads wait.
+"""How long trainings take alone and beside one busy process, for several ways of idle threads to wait.
 
     python -m benchmarks.crowded --out runs/bench/crowded
 
 Idle OpenMP threads spin while they wait for work, and take a core from whatever else runs. Each measurement
-is a training in a process of its own, whose environment bounds the spinning or does not; ways take turns, and
-a ratio compares measurements of one round. Writes measurements.jsonl as it goes (a run that was stopped
+is a training in a process of its own, with or without a bound on the spinning in its environment. Ways take
+turns, and ratios compare measurements of one round. Writes measurements.jsonl as it goes (a stopped run
 resumes) and crowded.md.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.measuring import Records, alternate, machine, medians, paired
+from benchmarks.measuring import Records, alternate, machine, median_of, paired_ratios
 from robust_tickets.runs.files import write_text
 
 UNBOUNDED = "as it comes"
@@ -32,7 +32,7 @@ WAYS = {
     "GOMP_SPINCOUNT=100000": {"GOMP_SPINCOUNT": "100000"},
     "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
 }
-"""How idle threads wait: the variables of the environment."""
+"""Environment variables by the name of a way to wait."""
 
 TRAININGS = {
     "demo": """
@@ -48,12 +48,12 @@ trained = rt.train(None, data, recipe="cifar10-cpu", quiet=True, train={{"epochs
                    evaluate={{"early_epochs": 0, "val_steps": 1}})
 """,
 }
-"""What is trained, in a child that has `robust_tickets` as rt."""
+"""Code of a training by its name, for a child that has `robust_tickets` as rt."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured."""
+    """The measurements to take."""
 
     out: Path = Path("runs/bench/crowded")
     """folder of the measurements and the table"""
@@ -66,28 +66,28 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Measure what is not measured yet, and write the table."""
+    """Take the missing measurements and write the table."""
     records = Records(settings.out / "measurements.jsonl")
     records.begin({"machine": machine(2), "epochs": settings.epochs, "images": settings.images})
     for training, code in TRAININGS.items():
         code = code.format(epochs=settings.epochs, images=settings.images)
         for busy in (0, 1):
             ways: dict[str, Callable[[], dict[str, Any]]] = {
-                way: partial(seconds_of, code, variables, busy) for way, variables in WAYS.items()
+                way: partial(time_training, code, variables, busy) for way, variables in WAYS.items()
             }
             alternate(records, ways, settings.repeats, training=training, busy=busy)
     write_text(settings.out / "crowded.md", table(records))
     print(settings.out / "crowded.md")
 
 
-def seconds_of(code: str, variables: dict[str, str], busy: int) -> dict[str, Any]:
-    """Charged seconds of a training in a process of its own, beside so many busy processes."""
-    unset = {name for way in WAYS.values() for name in way}
-    environment = {name: value for name, value in os.environ.items() if name not in unset} | variables
+def time_training(code: str, variables: dict[str, str], busy: int) -> dict[str, Any]:
+    """Charged seconds of a training in a process of its own, beside `busy` busy processes."""
+    ours = {name for way in WAYS.values() for name in way}
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | variables
     child = f"import robust_tickets as rt\n{code}\nprint(trained.ledger['charged_seconds'])"
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", child],
             env=environment,
             capture_output=True,
@@ -98,19 +98,18 @@ def seconds_of(code: str, variables: dict[str, str], busy: int) -> dict[str, Any
         for other in others:
             other.kill()
             other.wait()
-    return {"seconds": json.loads(done.stdout.splitlines()[-1])}
+    return {"seconds": json.loads(result.stdout.splitlines()[-1])}
 
 
 def table(records: Records) -> str:
     """Seconds alone and beside a busy process, and their ratios to the unbounded training alone."""
-    rows = [record for record in records.all() if "seconds" in record]
-    about = records.all()[0]
+    about, *rows = records.all()
     lines = [
         "| training | idle threads | alone, s | of unbounded | beside a busy process, s | of itself alone |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for training in TRAININGS:
-        of = {
+        groups = {
             (way, busy): [
                 r for r in rows if (r["training"], r["library"], r["busy"]) == (training, way, busy)
             ]
@@ -118,12 +117,12 @@ def table(records: Records) -> str:
             for busy in (0, 1)
         }
         for way in WAYS:
-            alone, beside = of[way, 0], of[way, 1]
-            slower = median(paired(alone, of[UNBOUNDED, 0], "seconds"))
-            crowded = median(paired(beside, alone, "seconds"))
+            alone, beside = groups[way, 0], groups[way, 1]
+            slower = median(paired_ratios(alone, groups[UNBOUNDED, 0], "seconds"))
+            crowded = median(paired_ratios(beside, alone, "seconds"))
             lines.append(
-                f"| {training} | {way} | {medians(alone, 'seconds'):.1f} | {slower:.2f} | "
-                f"{medians(beside, 'seconds'):.1f} | {crowded:.2f} |"
+                f"| {training} | {way} | {median_of(alone, 'seconds'):.1f} | {slower:.2f} | "
+                f"{median_of(beside, 'seconds'):.1f} | {crowded:.2f} |"
             )
     rounds = len({row["repeat"] for row in rows})
     note = (

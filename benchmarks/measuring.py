@@ -1,4 +1,4 @@
-"""Measuring side by side: ways to do one thing alternate, and each measurement is kept as it is made."""
+"""Measures several ways to do one thing in turn, and writes down each measurement at once."""
 
 import json
 import sys
@@ -8,50 +8,54 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from robust_tickets.base.machine import describe_machine
 
 
 @dataclass(frozen=True)
 class Records:
-    """Measurements in a JSON-lines file; a key that is there is not measured again."""
+    """Measurements in a JSON-lines file, one object a line."""
 
     file: Path
 
     def all(self) -> list[dict[str, Any]]:
-        """What was measured so far."""
+        """All measurements so far."""
         if not self.file.is_file():
             return []
         return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
 
     def add(self, record: dict[str, Any]) -> None:
-        """Keep one more."""
+        """Append a measurement."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def begin(self, about: dict[str, Any]) -> None:
-        """Say what the measurements are taken on, or stop where they were begun on something else."""
-        known = [record for record in self.all() if record.get("kind") == "about"]
-        if not known:
-            self.add({"kind": "about", **about})
-        elif known[0] != {"kind": "about", **about}:
-            sys.exit(f"{self.file} was begun with {known[0]}, this is {about}: choose another --out")
+        """Record the conditions of the measurements; exit where the file has others."""
+        header = {"kind": "about", **about}
+        headers = [record for record in self.all() if record.get("kind") == "about"]
+        if not headers:
+            self.add(header)
+        elif headers[0] != header:
+            sys.exit(f"{self.file} was begun with {headers[0]}, this is {about}: choose another --out")
 
     def has(self, **key: object) -> bool:
-        """Whether a measurement with these values is there."""
+        """Whether there is a measurement with these values."""
         return any(key.items() <= record.items() for record in self.all())
 
 
 def alternate(
     records: Records, ways: Mapping[str, Callable[[], dict[str, Any]]], repeats: int, **key: object
 ) -> None:
-    """Run each of the ways once unmeasured and then `repeats` times in turn, and keep what they give, with
-    the seconds that they took.
+    """Run each way once to warm up, then `repeats` times in turn, and record what it returns.
 
-    Each round begins one way further on, so that no way always comes after the same other. The unmeasured
-    run is left out with one repeat: such runs are long, and what a first run pays is nothing to them. What
-    was measured earlier counts, so that a run that was stopped goes on.
+    records: takes the measurements; those that it has are not repeated, so that a stopped run resumes.
+    ways: functions that measure themselves, by name.
+    key: values that go into each record.
+
+    Each round begins one way further on, so that no way always follows the same other. With one repeat there
+    is no warm-up: such runs are long, and their first seconds hardly matter.
     """
     warm = set()
     turns = list(ways.items())
@@ -63,14 +67,14 @@ def alternate(
             if library not in warm and repeats > 1:
                 way()
                 warm.add(library)
-            found = way()
-            records.add({"library": library, "repeat": repeat, **key, **found})
-            said = "  ".join(f"{name} {value}" for name, value in {**key, **found}.items())
-            print(f"{library:<12}  {said}", flush=True)
+            values = {**key, **way()}
+            records.add({"library": library, "repeat": repeat, **values})
+            line = "  ".join(f"{name} {value}" for name, value in values.items())
+            print(f"{library:<12}  {line}", flush=True)
 
 
-class Counted(nn.Module):
-    """A net that counts the samples that go forward through it, and those whose gradient comes back."""
+class PassCounter(nn.Module):
+    """A network that counts the samples of its forward and backward passes."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -82,22 +86,22 @@ class Counted(nn.Module):
         self.forwards += len(images)
         logits: Tensor = self.net(images)
         if logits.requires_grad:
-            logits.register_hook(self._back)
+            logits.register_hook(self._count_backward)
         return logits
 
-    def _back(self, gradient: Tensor) -> None:
+    def _count_backward(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
 
     def take(self) -> tuple[int, int]:
         """Forwards and backwards since the last call."""
-        taken = self.forwards, self.backwards
+        counts = self.forwards, self.backwards
         self.forwards = self.backwards = 0
-        return taken
+        return counts
 
 
 def peak_memory(work: Callable[[], object]) -> float:
-    """By how much this process's resident memory rises at the work's peak, in MiB (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak of what came before
+    """How far the resident memory of this process rises during the work, in MiB (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets earlier peaks
     before = _status("VmRSS")
     work()
     return round((_status("VmHWM") - before) / 1024, 1)
@@ -109,26 +113,24 @@ def _status(name: str) -> int:
     return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
 
 
-def medians(records: list[dict[str, Any]], name: str) -> float:
+def median_of(records: list[dict[str, Any]], name: str) -> float:
     """The median of a value over repeats."""
     return median(record[name] for record in records)
 
 
-def paired(records: list[dict[str, Any]], others: list[dict[str, Any]], name: str) -> list[float]:
-    """A value over the others' of the same round, by size: what changes from round to round falls out."""
-    of = {record["repeat"]: record[name] for record in others}
-    return sorted(record[name] / of[record["repeat"]] for record in records)
+def paired_ratios(records: list[dict[str, Any]], others: list[dict[str, Any]], name: str) -> list[float]:
+    """The ratios of a value to the others' of the same round, in order: drifts between rounds cancel."""
+    by_round = {record["repeat"]: record[name] for record in others}
+    return sorted(record[name] / by_round[record["repeat"]] for record in records)
 
 
 def spread(records: list[dict[str, Any]], name: str) -> str:
-    """Smallest to largest, where there are several."""
+    """The smallest to the largest value, where there are several."""
     values = [record[name] for record in records]
     return "" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}"
 
 
 def machine(threads: int) -> str:
     """The machine in a line."""
-    from robust_tickets.base.machine import describe_machine as about
-
-    told = about("cpu", threads)
-    return f"{told['cpu']}, {told['cores']} cores, {threads} threads, torch {torch.__version__}"
+    about = describe_machine("cpu", threads)
+    return f"{about['cpu']}, {about['cores']} cores, {threads} threads, torch {about['torch']}"

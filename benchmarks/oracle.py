@@ -2,8 +2,8 @@
 
     python -m benchmarks.oracle CHECKPOINT --out runs/bench/attacks [--data DIR]
 
-Needs `pip install pyautoattack`. Writes oracle.jsonl as it goes and oracle.md. Seconds are those of one run
-each and no comparison of speed: see attacks.py for that.
+Needs `pip install pyautoattack`. Writes oracle.jsonl as it goes and oracle.md. It compares no speed; see
+benchmarks/attacks.py for that.
 """
 
 import time
@@ -18,7 +18,7 @@ from tyro.conf import Positional
 
 from attacks import APGD, APGDTargeted, Attack, Square
 from benchmarks.attack_verdicts import BATCH, THREAT
-from benchmarks.attack_ways import Case, case_of, name_of
+from benchmarks.attack_ways import Case, load_case, net_name
 from benchmarks.measuring import Records, machine
 from robust_tickets.runs.files import write_text
 
@@ -34,29 +34,27 @@ OURS: dict[str, Attack] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured."""
+    """The measurements to take."""
 
     checkpoint: Positional[Path]
-    """a trained net for CIFAR-10"""
+    """a network trained on CIFAR-10"""
     out: Path = Path("runs/bench/attacks")
     """folder of the measurements and the table"""
     data: Path | None = None
-    """CIFAR-10; None: as ROBUST_TICKETS_CIFAR10 says"""
+    """CIFAR-10; None: the environment variable ROBUST_TICKETS_CIFAR10"""
     images: int = 500
     """test images, balanced over the classes"""
     threads: int = 2
     """CPU threads"""
 
 
-def places_to_the_edge(low: int, high: int) -> Tensor:
-    """A place for a window: theirs never reach the last row and column of an image."""
+def random_place(low: int, high: int) -> Tensor:
+    """A place for a window from low to high inclusive; pyautoattack's never reach an image's last row."""
     return torch.randint(low, high + 1, (1,))
 
 
-def theirs(name: str, case: Case) -> Tensor:
-    """Which samples stand against pyautoattack's, bool (N,): one attack alone, with one restart as in the
-    standard set.
-    """
+def pyautoattack_robust(name: str, case: Case) -> Tensor:
+    """Which samples are robust to one attack of pyautoattack, bool (N,), with one restart."""
     from pyautoattack import AutoAttack
 
     suite = AutoAttack(
@@ -64,10 +62,10 @@ def theirs(name: str, case: Case) -> Tensor:
     )
     suite.apgd.n_restarts = 1
     if name == TO_THE_EDGE:
-        suite.square.random_int = places_to_the_edge
-    attacked, _ = suite.run_standard_evaluation(case.images, case.labels, batch_size=BATCH)
+        suite.square.random_int = random_place
+    adversarial, _ = suite.run_standard_evaluation(case.images, case.labels, batch_size=BATCH)
     with torch.no_grad():
-        return case.net(attacked).argmax(1) == case.labels
+        return case.net(adversarial).argmax(1) == case.labels
 
 
 def table(records: Records) -> str:
@@ -76,41 +74,41 @@ def table(records: Records) -> str:
         "| net | attack | images | ours % | pyautoattack % | ours alone breaks | pyautoattack alone breaks |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    about, *found = records.all()
-    for r in found:
+    about, *rows = records.all()
+    for r in rows:
         lines.append(
             f"| {r['net']} | {r['attack']} | {r['n']} | {100 * r['ours']:.1f} | {100 * r['theirs']:.1f} | "
             f"{r['ours alone']} | {r['theirs alone']} |"
         )
     note = (
         "Robust accuracy, Linf 8/255, each attack alone. *To the edge*: pyautoattack's windows may lie in an "
-        "image's last row and column too, as ours may; as it comes they never do. "
+        "image's last row and column too, as ours may; by default they never do. "
         f"Machine: {about['machine']}."
     )
     return "\n".join([*lines, "", note, ""])
 
 
 def main(settings: Settings) -> None:
-    """Measure what is not measured yet, and write the table."""
+    """Take the missing measurements and write the table."""
     torch.set_num_threads(settings.threads)
-    case = case_of(settings.checkpoint, settings.images, settings.data)
-    name = name_of(settings.checkpoint)
+    case = load_case(settings.checkpoint, settings.images, settings.data)
+    net = net_name(settings.checkpoint)
     records = Records(settings.out / "oracle.jsonl")
     digest = sha256(settings.checkpoint.read_bytes()).hexdigest()[:16]
     records.begin({"machine": machine(settings.threads), "checkpoints": [digest]})
-    for attack, mine in OURS.items():
-        if records.has(attack=attack, net=name, n=settings.images):
+    for name, attack in OURS.items():
+        if records.has(attack=name, net=net, n=settings.images):
             continue
         begin = time.perf_counter()
-        (a, _, _), b = case.standing(mine), theirs(attack, case)
+        (ours, _, _), theirs = case.robust(attack), pyautoattack_robust(name, case)
         record = {
-            "net": name,
-            "attack": attack,
+            "net": net,
+            "attack": name,
             "n": settings.images,
-            "ours": float(a.double().mean()),
-            "theirs": float(b.double().mean()),
-            "ours alone": int((b & ~a).sum()),
-            "theirs alone": int((a & ~b).sum()),
+            "ours": float(ours.double().mean()),
+            "theirs": float(theirs.double().mean()),
+            "ours alone": int((theirs & ~ours).sum()),
+            "theirs alone": int((ours & ~theirs).sum()),
         }
         records.add(record)
         print(f"{time.perf_counter() - begin:6.0f} s  {record}", flush=True)

@@ -1,13 +1,13 @@
-"""Kill searches, trainings, evaluations and comparisons at random points, and let their file writes fail.
+"""Kills searches, trainings, evaluations and comparisons at random points, and lets file writes fail.
 
     python -m benchmarks.soak [--kills 100] [--faults 20] --out runs/bench/soak
 
 A trial runs a command on digits, disturbs it by SIGKILL or by a fault of a file write, runs the same command
 again to its end, and compares all files with those of an undisturbed run: tickets, weights, metrics,
-verdicts, rows, passes and FLOPs, to the byte; only seconds may differ. The point is a random one of the layer
-passes and file operations that the undisturbed run made, so that every first disturbance comes before the
-end. Writes trials.jsonl (a soak that was stopped resumes) and soak.md. Processes are forked from one that has
-imported everything, so that a trial takes seconds.
+verdicts, rows, passes and FLOPs, to the byte; only seconds may differ. The point is drawn from the layer
+passes and file operations of the undisturbed run, so that every first disturbance comes before the end.
+Writes trials.jsonl (a stopped soak resumes) and soak.md. Processes are forked from one that has imported
+everything, so that a trial takes seconds.
 """
 
 import errno
@@ -54,7 +54,7 @@ POINTS: dict[str, list[tuple[Any, str]]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How many trials."""
+    """The number of trials."""
 
     out: Path = Path("runs/bench/soak")
     """folder of the trials and the table"""
@@ -76,7 +76,7 @@ class Disturbance:
     counts: Counter[str] = field(default_factory=Counter)
 
     def install(self) -> None:
-        """Watch all functions of POINTS in this process."""
+        """Count the calls of all functions of POINTS in this process."""
         for kind, functions in POINTS.items():
             for owner, name in functions:
                 setattr(owner, name, self._watch(kind, getattr(owner, name)))
@@ -92,29 +92,29 @@ class Disturbance:
 
 
 def kill(_: object) -> None:
-    """End this process as SIGKILL does."""
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def fill_disk(part: Path) -> None:
-    """Half of the file fits on the disk."""
+    """Cut the file to half and raise the error of a full disk."""
     os.truncate(part, part.stat().st_size // 2)
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def fail_disk(part: Path) -> None:
-    """The disk reports an error."""
+    """Raise an input/output error."""
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def cut_short(part: Path) -> None:
-    """The process ends when half of the file is written."""
+    """Cut the file to half and end the process."""
     os.truncate(part, part.stat().st_size // 2)
     os._exit(9)
 
 
 def crash(part: Path) -> None:
-    """The process ends when the file is written and has not its name yet."""
+    """End the process before the written file gets its name."""
     os._exit(9)
 
 
@@ -127,7 +127,7 @@ FAULTS: dict[str, Callable[[Path], None]] = {
 
 
 def run(command: str, folder: Path, disturbance: Disturbance | None = None) -> tuple[int, Counter[str]]:
-    """Run a command in a folder, in a process of its own; gives its status and, at its end, its points."""
+    """Run a command in a folder, in a process of its own; gives its status and the points that it reached."""
     disturbance = disturbance or Disturbance()
     child = os.fork()
     counts = folder / "points.json"
@@ -141,8 +141,8 @@ def run(command: str, folder: Path, disturbance: Disturbance | None = None) -> t
         try:
             cli.main(command.split())
             status = 0
-        except SystemExit as stopped:
-            status = int(stopped.code or 0)
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -153,12 +153,12 @@ def run(command: str, folder: Path, disturbance: Disturbance | None = None) -> t
 
 
 def artefacts(folder: Path) -> dict[str, Any]:
-    """All files of a run by name, without seconds. Unfinished files count too."""
+    """The contents of all files of a run by name, unfinished ones too, without seconds."""
     contents: dict[str, Any] = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = str(file.relative_to(folder))
         if file.name in ("log.txt", "points.json", ".lock", "timing.md", "curves.svg"):
-            continue  # the report is made from the files that are compared
+            continue  # the report is computed from the other files
         if file.name.endswith("ledger.json"):
             ledger = json.loads(file.read_text(encoding="utf-8"))
             keys = ("passes", "flops", "charged_passes", "charged_flops")
@@ -177,7 +177,7 @@ def artefacts(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """A command, the folder it starts in, the artefacts and the points of its undisturbed run."""
+    """A command, the folder in which it starts, and the artefacts and points of its undisturbed run."""
 
     command: str
     start: Path
@@ -185,7 +185,7 @@ class Case:
     points: Counter[str]
 
 
-def undisturbed(name: str, folder: Path) -> Case:
+def prepare_case(name: str, folder: Path) -> Case:
     """Run a command without disturbance."""
     start, place, command = folder / f"start-{name}", folder / f"whole-{name}", COMMANDS[name]
     start.mkdir(parents=True)
@@ -205,7 +205,7 @@ def _check(status: int, folder: Path) -> None:
 
 
 def trial(case: Case, place: Path, rng: random.Random, kind: str) -> dict[str, Any]:
-    """Disturb a command, kills up to four times, run it again to its end, and compare."""
+    """Disturb a command (kill it up to four times), run it again to its end, and compare its artefacts."""
     shutil.copytree(case.start, place)
     stops = 0
     for _ in range(rng.choice([1, 1, 2, 4]) if kind == "kill" else 1):
@@ -249,7 +249,7 @@ def main(settings: Settings) -> None:
     plan += [(list(FAULTS)[number % len(FAULTS)], number) for number in range(settings.faults)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cases = {command: undisturbed(command, folder) for command in COMMANDS}
+        cases = {command: prepare_case(command, folder) for command in COMMANDS}
         for kind, number in plan:
             if records.has(number=number, disturbance=kind):
                 continue

@@ -3,61 +3,62 @@
 from statistics import median
 from typing import Any
 
-from benchmarks.measuring import Records, medians, paired, spread
+from benchmarks.measuring import Records, median_of, paired_ratios, spread
 from benchmarks.step_ways import FLOOR, LOADERS, MASKED, OURS, PLAIN, WAYS
 
 Record = dict[str, Any]
 
 
 def table(records: Records) -> str:
-    """Medians and spread of a step by net, attack and way, and the ratios that matter; then the data."""
-    all_ = records.all()
-    about = next(record for record in all_ if record.get("kind") == "about")
-    steps = [record for record in all_ if record.get("kind") == "step"]
+    """Seconds of a step by network, attack and way, with ratios and memory; then those of the batches."""
+    about, *rows = records.all()
+    steps = [row for row in rows if row["kind"] == "step"]
     lines = [
         "| net | attack | way | seconds a step | spread | times as fast as torchattacks | as ours | "
         "times the floor's seconds | peak, MiB |",
         "| --- | --- | --- | ---: | --- | ---: | ---: | ---: | ---: |",
     ]
     for net, n in dict.fromkeys((record["net"], record["attack_steps"]) for record in steps):
-        of = [record for record in steps if (record["net"], record["attack_steps"]) == (net, n)]
-        by = {way: found for way in WAYS if (found := [r for r in of if r["library"] == way])}
-        for way, found in by.items():
-            plain = "" if way == PLAIN else _ratio(by[PLAIN], found)
-            ours = "" if way in (PLAIN, FLOOR, OURS) else _ratio(by[OURS], found)
-            floor = _ratio(found, by[FLOOR]) if way in (OURS, MASKED) else ""
+        of_net = [record for record in steps if (record["net"], record["attack_steps"]) == (net, n)]
+        by_way = {way: [r for r in of_net if r["library"] == way] for way in WAYS}
+        for way, group in by_way.items():
+            if not group:
+                continue
+            plain = "" if way == PLAIN else _ratio(by_way[PLAIN], group)
+            ours = "" if way in (PLAIN, FLOOR, OURS) else _ratio(by_way[OURS], group)
+            floor = _ratio(group, by_way[FLOOR]) if way in (OURS, MASKED) else ""
             lines.append(
-                f"| {net} | PGD-{n} | {way} | {medians(found, 'seconds'):.3f} | {spread(found, 'seconds')} | "
-                f"{plain} | {ours} | {floor} | {_memory(all_, net, n, way)} |"
+                f"| {net} | PGD-{n} | {way} | {median_of(group, 'seconds'):.3f} | "
+                f"{spread(group, 'seconds')} | {plain} | {ours} | {floor} | {_memory(rows, net, n, way)} |"
             )
-    return "\n".join([*lines, "", _data(all_, steps), "", _notes(about), ""])
+    return "\n".join([*lines, "", _batches(rows, steps), "", _notes(about), ""])
 
 
-def _ratio(of: list[Record], to: list[Record]) -> str:
+def _ratio(one: list[Record], other: list[Record]) -> str:
     """The seconds of one way over another's, round by round: median, smallest and largest."""
-    ratios = paired(of, to, "seconds")
+    ratios = paired_ratios(one, other, "seconds")
     return f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
-def _memory(all_: list[Record], net: str, attack_steps: int, way: str) -> str:
+def _memory(rows: list[Record], net: str, attack_steps: int, way: str) -> str:
     key = {"kind": "memory", "net": net, "attack_steps": attack_steps, "library": way}
-    found = [record["mib"] for record in all_ if key.items() <= record.items()]
-    return f"{found[0]:.0f}" if found else ""
+    peaks = [row["mib"] for row in rows if key.items() <= row.items()]
+    return f"{peaks[0]:.0f}" if peaks else ""
 
 
-def _data(all_: list[Record], steps: list[Record]) -> str:
-    """What batches take, and the share of an epoch that this is."""
-    found = [record for record in all_ if record.get("kind") == "data"]
-    images = found[0]["n"]
-    seconds = {w: medians([r for r in found if r["library"] == w], "seconds") for w in (OURS, *LOADERS)}
+def _batches(rows: list[Record], steps: list[Record]) -> str:
+    """The seconds of an epoch's batches, and their share of an epoch of training."""
+    timings = [row for row in rows if row["kind"] == "data"]
+    images = timings[0]["n"]
+    seconds = {w: median_of([r for r in timings if r["library"] == w], "seconds") for w in (OURS, *LOADERS)}
     shares = []
     for net, n in dict.fromkeys((record["net"], record["attack_steps"]) for record in steps):
-        of = [r for r in steps if (r["net"], r["attack_steps"], r["library"]) == (net, n, OURS)]
-        shares.append(f"{net} PGD-{n} {seconds[OURS] / (images // 128 * medians(of, 'seconds')):.2%}")
+        ours = [r for r in steps if (r["net"], r["attack_steps"], r["library"]) == (net, n, OURS)]
+        shares.append(f"{net} PGD-{n} {seconds[OURS] / (images // 128 * median_of(ours, 'seconds')):.2%}")
     loaders = ", ".join(f"{way} {seconds[way]:.1f} s" for way in LOADERS)
     return (
-        f"Batches of an epoch of {images:,} images in memory, shifted and mirrored: ours {seconds[OURS]:.2f} "
-        f"s, {loaders}. Ours as a share of an epoch: {', '.join(shares)}."
+        f"Batches of an epoch of {images:,} images in memory, cropped and flipped at random: ours "
+        f"{seconds[OURS]:.2f} s, {loaders}. Ours as a share of an epoch: {', '.join(shares)}."
     )
 
 

@@ -1,7 +1,6 @@
 """Ways to take the steps of PGD adversarial training, on noise: what a user would write, ours, and the floor.
 
-All begin from the same init and train on images that lie in memory as their way wants them; none reads data
-from a disk. Seconds are those of a step.
+All begin from the same init and train on images in memory, in the format that the way needs.
 """
 
 import time
@@ -49,7 +48,7 @@ NETS = {
     "ResNet-20": ("resnet20", 1.0),
     "ResNet-18 x0.25": ("resnet18", 0.25),
 }
-"""The nets by the names of the table: the registry's, and the width."""
+"""The networks by their names in the table: name in the registry, and width."""
 
 PLAIN, FLOOR, OURS, MASKED = "torchattacks", "floor", "ours", "ours, masked"
 SMALL = {
@@ -57,7 +56,7 @@ SMALL = {
     "ours, 1/2 of the channels": 0.5,
     "ours, 1/4 of the channels": 0.75,
 }
-"""Compacted tickets, and the share of the channels that is gone."""
+"""Compacted tickets by name, with the share of removed channels."""
 
 ARITHMETIC: dict[str, dict[str, Any]] = {
     "ours, attack in bfloat16": {"precision": "bf16-attack"},
@@ -65,10 +64,10 @@ ARITHMETIC: dict[str, dict[str, Any]] = {
     "ours, compiled": {"compile": True},
     "ours, channels first": {"channels_last": False},
 }
-"""Ours with other fields of the recipe's `compute`, by which defaults are chosen."""
+"""Ours with other fields of the recipe's `compute`."""
 
 LOADERS = {"DataLoader, in the process": 0, "DataLoader, 2 workers": 2}
-"""A user's ways to batches, and their workers."""
+"""DataLoaders by name, with their number of workers."""
 
 MAIN = (PLAIN, FLOOR, OURS, MASKED)
 WAYS = (*MAIN, *SMALL, *ARITHMETIC)
@@ -76,51 +75,51 @@ WAYS = (*MAIN, *SMALL, *ARITHMETIC)
 
 @dataclass(frozen=True)
 class Case:
-    """A net, the steps of the attack, and how many training steps are taken at once."""
+    """A network, the steps of the attack, and the number of training steps of a measurement."""
 
     net: str
     attack_steps: int
     steps: int
 
 
-def seconds_a_step(way: str, case: Case) -> dict[str, Any]:
-    """What one step takes."""
-    return {"seconds": round(_steps(way, case) / case.steps, 4)}
+def time_step(way: str, case: Case) -> dict[str, Any]:
+    """Seconds of one training step."""
+    return {"seconds": round(_time_steps(way, case) / case.steps, 4)}
 
 
-def can(way: str) -> bool:
-    """Whether this machine has what a way needs."""
+def is_supported(way: str) -> bool:
+    """Whether the machine can run a way."""
     return not supported_compute(Compute(**ARITHMETIC.get(way, {})), "cpu")[1]
 
 
 def prepare(threads: int) -> None:
-    """Begin a process in which ways are measured."""
+    """Set up a process in which ways are measured."""
     warnings.filterwarnings("ignore", module="torchattacks")
     torch.set_num_threads(threads)
     keep_freed_memory()
 
 
 def peak(way: str, case: Case) -> float:
-    """MiB that a process's memory rises by in steps, beyond net and images; for a fresh process."""
+    """MiB at the peak of the steps, beyond network and images; for a fresh process."""
     _net(case.net), _data(case.steps)
-    return peak_memory(lambda: _steps(way, case))
+    return peak_memory(lambda: _time_steps(way, case))
 
 
-def _steps(way: str, case: Case) -> float:
-    """Seconds of a case's steps."""
+def _time_steps(way: str, case: Case) -> float:
+    """Seconds of all steps of a case."""
     if way == PLAIN:
-        return _plain(case)
+        return _time_plain(case)
     if way == FLOOR:
-        return _floor(case)
-    net, mask = _ours(way, case.net)
+        return _time_floor(case)
+    net, mask = _our_net(way, case.net)
     compute = Compute(torch.get_num_threads(), **ARITHMETIC.get(way, {}))
     if compute.channels_last:
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return _fitted(net, mask, case, compute)
+    return _time_fit(net, mask, case, compute)
 
 
-def _plain(case: Case) -> float:
-    """A training step with torchattacks, as its documentation has it: contiguous, eager."""
+def _time_plain(case: Case) -> float:
+    """A training step with torchattacks, as its documentation shows it: contiguous, eager."""
     import torchattacks
 
     net = _net(case.net).train()
@@ -129,15 +128,15 @@ def _plain(case: Case) -> float:
     batches = _batches(case.steps, torch.contiguous_format)
     begin = time.perf_counter()
     for images, labels in batches:
-        attacked = attack(images, labels)
+        adversarial = attack(images, labels)
         optimiser.zero_grad()
-        F.cross_entropy(net(attacked), labels).backward()
+        F.cross_entropy(net(adversarial), labels).backward()
         optimiser.step()
     return time.perf_counter() - begin
 
 
-def _floor(case: Case) -> float:
-    """The passes alone, of the folded net and of the net: no loss, no perturbation, no update."""
+def _time_floor(case: Case) -> float:
+    """The passes alone, of the folded network and the network: no loss, no perturbation, no update."""
     net = _net(case.net).to(memory_format=torch.channels_last)
     folded = fold(net)
     net.train()
@@ -155,20 +154,20 @@ def _floor(case: Case) -> float:
     return time.perf_counter() - begin
 
 
-def _fitted(net: nn.Module, mask: Mask | None, case: Case, compute: Compute) -> float:
-    """Our own training: batches and augmentation, attack, update and mask, as its ledger has them."""
+def _time_fit(net: nn.Module, mask: Mask | None, case: Case, compute: Compute) -> float:
+    """Our training: batches and augmentation, attack, update and mask, by its ledger."""
     pgd = PGDSettings(steps=case.attack_steps, rel_step=REL_STEP)
     settings = Train(pgd=pgd, epochs=1, batch=BATCH, lr=LR, schedule="constant")
-    looked = Evaluate(val_steps=1, early_epochs=0)
+    evaluate = Evaluate(val_steps=1, early_epochs=0)
     threat = ThreatModel("Linf", EPS)
-    how = TrainingConfig(settings, case.steps, threat, looked, compute, seed=0)
+    config = TrainingConfig(settings, case.steps, threat, evaluate, compute, seed=0)
     ledger = Ledger("train")
     with ledger.measure():
-        fit(net, mask, _data(case.steps), how, Session(ledger))
+        fit(net, mask, _data(case.steps), config, Session(ledger))
     return ledger.step_seconds
 
 
-def _ours(way: str, name: str) -> tuple[nn.Module, Mask | None]:
+def _our_net(way: str, name: str) -> tuple[nn.Module, Mask | None]:
     net = _net(name)
     full = Mask.full(net)
     scores = SCORES["magnitude-over-layer-mean"](prunable_weights(net), full)
@@ -177,8 +176,8 @@ def _ours(way: str, name: str) -> tuple[nn.Module, Mask | None]:
         mask = prune(scores, full, 0.8)
     elif way in SMALL:
         groups = channel_groups(net, SPEC.shape)
-        lives = prune_channels(channel_scores(groups, scores, full), all_channels(groups), SMALL[way])
-        net = compact_net(net, channel_mask(groups, lives, full), SPEC.shape).net
+        live = prune_channels(channel_scores(groups, scores, full), all_channels(groups), SMALL[way])
+        net = compact_net(net, channel_mask(groups, live, full), SPEC.shape).net
     return net, mask
 
 
@@ -189,7 +188,7 @@ def _net(name: str) -> nn.Module:
 
 @lru_cache(maxsize=1)
 def _data(steps: int) -> Dataset:
-    """As many images of noise as the steps take, and one for validation."""
+    """Noise: the images of all steps, and one for validation."""
     generator = torch.Generator().manual_seed(0)
 
     def noise(n: int) -> Split:
@@ -200,14 +199,14 @@ def _data(steps: int) -> Dataset:
 
 
 def _batches(steps: int, layout: torch.memory_format) -> list[tuple[Tensor, Tensor]]:
-    """The same images as floats in [0, 1], ready before the clock starts."""
+    """The same images as floats in [0, 1], in batches."""
     train = _data(steps).train
     images = train.images.float().div(255).contiguous(memory_format=layout)
     return list(zip(images.split(BATCH), train.labels.split(BATCH), strict=True))
 
 
-def data_seconds(way: str, images: int) -> dict[str, Any]:
-    """What an epoch's batches take, shifted and mirrored: ours, or a DataLoader with torchvision's."""
+def time_batches(way: str, images: int) -> dict[str, Any]:
+    """Seconds of an epoch's augmented batches: ours, or a DataLoader with torchvision's transforms."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (images, *SPEC.shape), generator=generator, dtype=torch.uint8)
     labels = torch.randint(SPEC.classes, (images,), generator=generator)
@@ -217,7 +216,7 @@ def data_seconds(way: str, images: int) -> dict[str, Any]:
         stream = batches(split, SPEC, BATCH, seed=0, epoch=1, channels_last=True)
     else:
         stream = torch.utils.data.DataLoader(
-            _Pictures(pixels.permute(0, 2, 3, 1).numpy(), labels.tolist()),
+            _Images(pixels.permute(0, 2, 3, 1).numpy(), labels.tolist()),
             BATCH,
             shuffle=True,
             drop_last=True,
@@ -229,8 +228,8 @@ def data_seconds(way: str, images: int) -> dict[str, Any]:
     return {"seconds": round(time.perf_counter() - begin, 4)}
 
 
-class _Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """As torchvision.datasets.CIFAR10 gives them: pictures through transforms, one by one."""
+class _Images(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """As torchvision.datasets.CIFAR10: images that go through transforms one by one."""
 
     def __init__(self, pixels: Any, labels: list[int]) -> None:
         from torchvision import transforms

@@ -1,14 +1,12 @@
-"""The ledger of a stage: its seconds, passes and FLOPs by phase.
-
-The seconds of a phase exclude those of the phases inside it, so that all phases add up to the stage: the
-ledger has one list of time marks, and the time between two marks belongs to one phase.
-"""
+"""The ledger of a stage: its seconds, passes and FLOPs by phase."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
+
+from robust_tickets.base.lazy import torch
 
 T = TypeVar("T")
 
@@ -25,48 +23,34 @@ FULL_BACKWARD_COST = 2
 """Cost of each kind of pass, in forward passes: the usual convention."""
 
 
-class Clock(Protocol):
-    """Marks points in time now, and gives the seconds between them later."""
-
-    def mark(self) -> Any:
-        """A mark of this point in time."""
-
-    def seconds(self, begin: Any, end: Any) -> float:
-        """Seconds between two marks."""
-
-
-class HostClock:
+class Clock:
     """The host's monotonic clock, for devices whose calls return when their work is done."""
 
-    def mark(self) -> float:
+    def mark(self) -> Any:
         """A mark of this point in time."""
         return time.perf_counter()
 
-    def seconds(self, begin: float, end: float) -> float:
+    def seconds(self, begin: Any, end: Any) -> float:
         """Seconds between two marks."""
-        return end - begin
+        return float(end - begin)
 
 
-class CudaClock:
+class CudaClock(Clock):
     """Events in a GPU's stream: a mark does not wait for the GPU, reading the seconds does."""
 
     def mark(self) -> Any:
-        """An event recorded in the current stream."""
-        import torch
-
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event
 
     def seconds(self, begin: Any, end: Any) -> float:
-        """Seconds between two events; waits for the later one."""
         end.synchronize()
         return float(begin.elapsed_time(end)) / 1000
 
 
 def clock_for(device: str) -> Clock:
     """The clock that is right for a device."""
-    return CudaClock() if device.startswith("cuda") else HostClock()
+    return CudaClock() if device.startswith("cuda") else Clock()
 
 
 @dataclass
@@ -91,10 +75,6 @@ class Passes:
             self.full_backward - other.full_backward,
         )
 
-    def times(self, n: int) -> "Passes":
-        """These passes n times."""
-        return Passes(self.forward * n, self.input_backward * n, self.full_backward * n)
-
     @property
     def total(self) -> int:
         """The number of passes of all kinds."""
@@ -112,10 +92,14 @@ class Passes:
 
 @dataclass
 class Ledger:
-    """Seconds, passes and FLOPs of one stage, by phase."""
+    """Seconds, passes and FLOPs of one stage, by phase.
+
+    The seconds of a phase exclude those of the phases inside it, so that all phases add up to the stage: the
+    ledger has one list of time marks, and the time between two marks belongs to one phase.
+    """
 
     stage: Stage
-    clock: Clock = field(default_factory=HostClock)
+    clock: Clock = field(default_factory=Clock)
     jobs: int = 1
     """the largest number of jobs that ran at the same time"""
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))

@@ -44,7 +44,6 @@ class SilentProgress(Progress):
 
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
-        """Show nothing."""
         yield StageProgress()
 
 
@@ -58,13 +57,11 @@ class LineProgress(Progress):
         self._label = label
 
     def log(self, line: str) -> None:
-        """Print the line, in one write, as other processes may print too."""
-        sys.stderr.write(f"{self._label}{line}\n")
+        sys.stderr.write(f"{self._label}{line}\n")  # in one write, as other processes may print too
         sys.stderr.flush()
 
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
-        """Print the notes and warnings of a stage."""
         yield _LineStage(self, title, steps)
 
 
@@ -98,12 +95,10 @@ class BarProgress(Progress):
         self._console = Console(stderr=True)
 
     def log(self, line: str) -> None:
-        """Print a line above the bar."""
         self._console.print(line, highlight=False, markup=False)
 
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
-        """Draw a bar for a stage; it stays when the stage is done."""
         from rich import progress
 
         columns = (

@@ -42,7 +42,7 @@ def split_name(words: list[str]) -> tuple[str, list[str]]:
     seconds = [name.split()[1] for name in COMMANDS if name.startswith(f"{words[0]} ")]
     if seconds:
         if words[1:] and not words[1].startswith("-"):
-            raise unknown_name("command", words[1], seconds, shown=pair)
+            raise unknown_name("command", words[1], seconds, path=pair)
         raise InputError(f"{words[0]} needs to know what to do: {', '.join(seconds)}")
     if words[0] not in COMMANDS:
         raise unknown_name("command", words[0], COMMANDS)

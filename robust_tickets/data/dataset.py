@@ -89,7 +89,6 @@ class Split:
     ids: Tensor
 
     def __len__(self) -> int:
-        """The number of images."""
         return len(self.labels)
 
     def take(self, rows: Tensor) -> "Split":

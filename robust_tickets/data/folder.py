@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from robust_tickets.data import archives, cache, image_decoding
 from robust_tickets.data.class_folders import Classes, ClassFolders, find_class_folders
 from robust_tickets.data.data_paths import data_path
 from robust_tickets.data.dataset import Dataset, balanced_order, number_samples
-from robust_tickets.data.image_decoding import ImageHeader
+from robust_tickets.data.image_decoding import ImageHeader, Rows
 from robust_tickets.data.user_images import check_classes, describe_images, split_user_images
 from robust_tickets.recipe.fields import Data
 
@@ -70,14 +69,8 @@ def decode(root: Path, resize: int, log: Log) -> dict[str, Tensor]:
             "always the same ones"
         )
     shape = _shape(root, {name: headers[name] for name, _ in (*train, *test)}, resize)
-    parts = {"train": train, "test": test}
-    arrays = {part: np.empty((len(rows), *shape), np.uint8) for part, rows in parts.items()}
-    targets = {n: (arrays[part], row) for part, rows in parts.items() for row, (n, _) in enumerate(rows)}
-    image_decoding.decode_into(archives.entries(root), targets)
-    tensors = {"classes": torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8)}
-    for part, rows in parts.items():
-        tensors |= {f"{part}_images": torch.from_numpy(arrays[part]), f"{part}_labels": _labels(rows)}
-    return tensors
+    tensors = image_decoding.decode_parts(root, {"train": train, "test": test}, shape)
+    return tensors | {"classes": torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8)}
 
 
 def _read_headers(root: Path) -> tuple[dict[str, ImageHeader | InputError], list[str]]:
@@ -111,18 +104,16 @@ def _log_unused(folders: ClassFolders, other_files: list[str], log: Log) -> None
             log(f"left out: {len(names):,} {one if len(names) == 1 else many}, such as {names[0]}")
 
 
-def _rows(part: Classes, classes: list[str]) -> list[tuple[str, int]]:
+def _rows(part: Classes, classes: list[str]) -> Rows:
     """Names and labels of a part's images, by class and name."""
-    return [(name, label) for label, of in enumerate(classes) for name in part.get(of, [])]
+    return [(name, label) for label, folder in enumerate(classes) for name in part.get(folder, [])]
 
 
-def _labels(rows: list[tuple[str, int]]) -> Tensor:
+def _labels(rows: Rows) -> Tensor:
     return torch.tensor([label for _, label in rows], dtype=torch.int64)
 
 
-def _hold_out_test(
-    rows: list[tuple[str, int]], classes: list[str]
-) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+def _hold_out_test(rows: Rows, classes: list[str]) -> tuple[Rows, Rows]:
     """Training and test images: a constant fifth of each class, and at least one image, is for testing."""
     labels = _labels(rows)
     check_classes(labels, labels, classes)

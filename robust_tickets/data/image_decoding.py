@@ -6,14 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data.archives import Entry
+from robust_tickets.data import archives
+from robust_tickets.data.archives import LARGEST_FILE, Entry
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
@@ -26,6 +29,9 @@ _BATCH = 1 << 18  # bytes of files that a thread decodes at once
 _LONGEST_QUEUE = 16  # batches that are read and not yet decoded
 
 Pixels = NDArray[np.uint8]
+Rows = list[tuple[str, int]]
+"""Names of files and their labels."""
+
 File = tuple[str, bytes, Pixels, int]
 """A file's name and content, and the array and row that it is decoded into."""
 
@@ -52,9 +58,8 @@ def read_header(entry: Entry, formats: tuple[str, ...] = FORMATS) -> ImageHeader
         with warnings.catch_warnings(), entry.open() as file:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=formats) as image:
-                deep = any(
-                    ";16" in str(tile[3]) for tile in image.tile
-                )  # Pillow would cut these to 8 bits without a word
+                # Pillow would cut 16 bits to 8 without a word
+                deep = any(";16" in str(tile[3]) for tile in image.tile)
                 if deep or image.mode not in _GREY | _COLOUR:
                     raise InputError(
                         f"{entry.name} has pixels of more than 8 bits (mode {image.mode}): convert it to "
@@ -90,6 +95,28 @@ def decode_into(entries: Iterable[Entry], targets: Mapping[str, tuple[Pixels, in
                 store()
         while queue:
             store()
+
+
+def decode_parts(
+    root: Path, parts: Mapping[str, Rows], shape: tuple[int, int, int], largest: int = LARGEST_FILE
+) -> dict[str, Tensor]:
+    """Decode the files of a tree or an archive.
+
+    parts: the rows of "train" and "test".
+    shape: of an image, (C, H, W).
+    largest: bytes that a file may have.
+
+    Gives images uint8 (N, C, H, W) and labels int64 (N,) as train_images, train_labels and so on.
+    """
+    tensors: dict[str, Tensor] = {}
+    targets: dict[str, tuple[Pixels, int]] = {}
+    for part, rows in parts.items():
+        array = np.empty((len(rows), *shape), np.uint8)
+        targets |= {name: (array, row) for row, (name, _) in enumerate(rows)}
+        tensors[f"{part}_images"] = torch.from_numpy(array)
+        tensors[f"{part}_labels"] = torch.tensor([label for _, label in rows], dtype=torch.int64)
+    decode_into(archives.entries(root, largest), targets)
+    return tensors
 
 
 def _batches(entries: Iterable[Entry], targets: Mapping[str, tuple[Pixels, int]]) -> Iterator[list[File]]:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.data import archives, image_decoding
+from robust_tickets.data import archives
+from robust_tickets.data.image_decoding import Rows, decode_parts, read_header
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _LARGEST_FILE = 1 << 20  # bytes; a 32 x 32 image takes a few kB
@@ -39,30 +39,23 @@ def decode(
             raise InputError(
                 f"{root} has the class {class_name!r} ({entry.name}): expected {', '.join(classes)}"
             )
-        header = image_decoding.read_header(entry, ("PNG", "JPEG"))
+        header = read_header(entry, ("PNG", "JPEG"))
         if header.size != (width, height):
             raise InputError(
                 f"{entry.name} is {header.size[0]} x {header.size[1]} pixels, expected {width} x {height}"
             )
         lossy = lossy or header.format != "PNG"
         names.setdefault((part, class_name), set()).add(entry.name)
-    arrays: dict[str, Tensor] = {}
-    targets: dict[str, tuple[image_decoding.Pixels, int]] = {}
-    for part in ("train", "test"):
-        for class_name in classes:
+    parts: dict[str, Rows] = {"train": [], "test": []}
+    for part, rows in parts.items():
+        for label, class_name in enumerate(classes):
             if (part, class_name) not in names:
                 raise InputError(
                     f"{root} has no images {part}/{class_name}/*.png or *.jpg: give a tree of both train and "
                     "test, with a folder for each class"
                 )
-        rows = [(name, label) for label, of in enumerate(classes) for name in sorted(names[part, of])]
-        array = np.empty((len(rows), *shape), np.uint8)
-        targets |= {name: (array, row) for row, (name, _) in enumerate(rows)}
-        arrays[f"{part}_images"] = torch.from_numpy(array)
-        arrays[f"{part}_labels"] = torch.tensor([label for _, label in rows])
-    image_decoding.decode_into(archives.entries(root, _LARGEST_FILE), targets)
-    arrays["lossy"] = torch.tensor(lossy)
-    return arrays
+            rows += [(name, label) for name in sorted(names[part, class_name])]
+    return decode_parts(root, parts, shape, _LARGEST_FILE) | {"lossy": torch.tensor(lossy)}
 
 
 def _is_image_of_a_class(name: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks import Attack, AttackResult, Ensemble, ThreatModel, eval_mode, misclassified
+from attacks import Attack, AttackResult, Ensemble, RunOptions, ThreatModel, eval_mode, misclassified
 from attacks.blocks import Blocks, Net
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
@@ -183,9 +183,7 @@ class _EvaluationLoop:
             samples.labels,
             sample_ids=samples.ids,
             seed=self.config.seed,
-            stop_when_broken=stop_when_broken,
-            verdict=stop_when_broken,
-            block=self.config.batch,
+            options=RunOptions(stop_when_broken, verdict=stop_when_broken, block=self.config.batch),
         )
 
     def _save(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from scipy.stats import binomtest
 from torch import Tensor
 
 from robust_tickets.base.ledger import Passes
@@ -39,6 +38,8 @@ class RobustnessRow:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the accuracy on images like these (Wilson 1927), fractions."""
+        from scipy.stats import binomtest  # over a second to import, and most commands need no interval
+
         interval = binomtest(int(self.robust.sum()), len(self.robust)).proportion_ci(method="wilson")
         return float(interval.low), float(interval.high)
 

@@ -8,7 +8,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from attacks import FGSM, PGD, Attack, Square, ThreatModel, eval_mode, misclassified
+from attacks import FGSM, PGD, Attack, RunOptions, Square, ThreatModel, eval_mode, misclassified
 from attacks.blocks import NO_GRADIENT, Blocks, Net
 from attacks.losses import cross_entropy
 from robust_tickets.base.errors import InputError
@@ -64,9 +64,8 @@ def run_sanity_checks(
     checks, before = [], Passes()
     for check in battery.run():
         checks.append(check)
-        now = replace(battery.passes)
-        advance(check.name, now.minus(before))
-        before = now
+        advance(check.name, battery.passes.minus(before))
+        before = replace(battery.passes)
     return SanityReport(tuple(checks), len(battery.labels), battery.passes)
 
 
@@ -135,8 +134,7 @@ class _Battery:
             self.labels,
             sample_ids=self.ids,
             seed=self.config.seed + seed,
-            stop_when_broken=True,
-            block=self.config.batch,
+            options=RunOptions(stop_when_broken=True, block=self.config.batch),
         )
         assert result.broken is not None
         self.passes.add(Passes(result.forwards, result.backwards))

@@ -57,7 +57,6 @@ class SanityReport:
         return replace(self, checks=tuple(by_name.values()))
 
     def __str__(self) -> str:
-        """A line a check, and one more with the meaning of a warning."""
         lines = []
         for check in self.checks:
             lines.append(f"{'pass' if check.passed else 'WARN'}  {check.name}: {check.figure}")

@@ -47,8 +47,8 @@ def _plain_modules(net: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
             type(module) is nn.BatchNorm2d and module.running_var is not None
         )
         hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-        own = all(owners[id(p)] == 1 for p in module.parameters())
-        if exact and own and not hooked and calls[name] == names[id(module)] == 1 and name not in read:
+        unshared = all(owners[id(p)] == 1 for p in module.parameters())
+        if exact and unshared and not hooked and calls[name] == names[id(module)] == 1 and name not in read:
             plain[name] = module
     return plain
 

@@ -17,10 +17,10 @@ def resize_layers(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     Raises InputError for another layer with a tensor of another shape, and leaves the network half changed.
     """
     for name, module in net.named_modules():
-        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         prefix = f"{name}." if name else ""
-        shapes = {n: state[prefix + n].shape for n, _ in own if prefix + n in state}
-        changed = {n: shapes[n] for n, tensor in own if n in shapes and shapes[n] != tensor.shape}
+        shapes = {n: state[prefix + n].shape for n, _ in tensors if prefix + n in state}
+        changed = {n: shapes[n] for n, tensor in tensors if n in shapes and shapes[n] != tensor.shape}
         if not changed:
             continue
         if not isinstance(module, (_ConvNd, nn.Linear, _BatchNorm)) or not _resizable(module, shapes):

@@ -26,9 +26,9 @@ def import_function(name: str) -> NetFactory:
     InputError for a name that cannot be imported or is no function.
     """
     module_name, _, path = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a module may raise anything when it is imported, or exit

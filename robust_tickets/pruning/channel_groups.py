@@ -115,7 +115,9 @@ def _group(graph: Any, items: Any, names: dict[int, str], shared: set[str], orde
             parts[role].append(part)
     if not parts["filters"]:
         obstacle = obstacle or "no filter makes them, as they are the image's own"
-    ordered = {role: tuple(sorted(of, key=lambda part: order[part.tensor])) for role, of in parts.items()}
+    ordered = {
+        role: tuple(sorted(group, key=lambda part: order[part.tensor])) for role, group in parts.items()
+    }
     root = f"{names[id(items[0].dep.target.module)]}.weight"
     name = ordered["filters"][0].tensor if ordered["filters"] else root
     return Group(name, channels, **ordered, obstacle=obstacle)
@@ -140,7 +142,7 @@ def _indices(indices: list[int], channels_of: list[int], channels: int) -> Tenso
     by_channel: list[list[int]] = [[] for _ in range(channels)]
     for index, channel in zip(indices, channels_of, strict=True):
         by_channel[channel].append(index)
-    if not by_channel[0] or len({len(of) for of in by_channel}) > 1:
+    if not by_channel[0] or len({len(each) for each in by_channel}) > 1:
         return None
     return torch.tensor(by_channel)
 

@@ -11,7 +11,7 @@ from robust_tickets.pruning.layers import prunable_weights
 
 
 class Mask(Mapping[str, Tensor]):
-    """Parameter name -> bool tensor of the weight's shape, True where the weight is kept. Immutable."""
+    """Parameter names, in the network's order -> bool tensors, True where a weight is kept. Immutable."""
 
     def __init__(self, entries: Mapping[str, Tensor]) -> None:
         self._entries = {name: entry.to("cpu", torch.bool) for name, entry in entries.items()}
@@ -22,19 +22,15 @@ class Mask(Mapping[str, Tensor]):
         return cls({name: torch.ones(w.shape, dtype=torch.bool) for name, w in prunable_weights(net).items()})
 
     def __getitem__(self, name: str) -> Tensor:
-        """The entries of one parameter."""
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Parameter names, in the network's order."""
         return iter(self._entries)
 
     def __len__(self) -> int:
-        """Number of parameters that it covers."""
         return len(self._entries)
 
     def __eq__(self, other: object) -> bool:
-        """Whether the other covers the same parameters and keeps the same weights."""
         if not isinstance(other, Mask) or list(self) != list(other):
             return False
         return all(torch.equal(self[name], other[name]) for name in self)

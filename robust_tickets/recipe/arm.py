@@ -3,59 +3,13 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.fields import Training
     from robust_tickets.recipe.recipe import Recipe
-
-
-class Lengths(Protocol):
-    """The lengths that a schedule can have, in optimiser steps of its own training."""
-
-    @property
-    def full(self) -> int:
-        """The full schedule: train.epochs or train.iterations."""
-
-    @property
-    def short(self) -> int:
-        """The short schedule: train.ticket_epochs or train.ticket_iterations."""
-
-    @property
-    def equal_cost(self) -> int:
-        """As long as search and ticket cost in FLOPs, for the whole network."""
-
-    @property
-    def search_cost(self) -> int:
-        """As long as the search costs in FLOPs, for the whole network."""
-
-    @property
-    def ticket_cost(self) -> int:
-        """As long as the ticket's own training costs in FLOPs, for the whole network."""
-
-
-class Figures(Protocol):
-    """The figures of one arm, as text: means over the seeds, everything that is charged included."""
-
-    @property
-    def epochs(self) -> str:
-        """Its length, such as "12 epochs"."""
-
-    @property
-    def robust(self) -> str:
-        """Its accuracy under PGD-20, such as "34.6 %"."""
-
-    def flops(self, other: str) -> str:
-        """The ratio of its FLOPs to those of another arm."""
-
-    def seconds(self, other: str) -> str:
-        """The ratio of its seconds to those of another arm."""
-
-    def difference(self, other: str) -> str:
-        """Its accuracy under PGD-20 minus that of another arm, in points, with the interval."""
-
-    def saving(self, other: str, name: str) -> str:
-        """Whether it saves against another arm of the same cost, which the text calls `name`."""
+    from robust_tickets.report.verdict import ArmFigures
+    from robust_tickets.stages.plan import StepLengths
 
 
 @dataclass(frozen=True)
@@ -68,7 +22,7 @@ class Schedule:
     follows_ticket: the steps depend on what the ticket cost, where the comparison has one.
     """
 
-    steps: Callable[[Lengths], int]
+    steps: Callable[["StepLengths"], int]
     settings: Callable[["Recipe"], "Training"] = lambda recipe: recipe.train
     images: Callable[["Recipe"], int] = lambda recipe: 0
     follows_ticket: bool = False
@@ -92,18 +46,8 @@ SEARCH = Stage("search")
 """The search for the ticket."""
 
 
-def always_possible(recipe: "Recipe") -> str:
-    """Refuse no recipe."""
-    return ""
-
-
-def no_sentence(figures: dict[str, Figures]) -> str:
+def no_sentence(figures: "dict[str, ArmFigures]") -> str:
     """Add nothing to the text under the table."""
-    return ""
-
-
-def no_caveat(recipe: "Recipe") -> str:
-    """Say nothing where the arm is missing."""
     return ""
 
 
@@ -132,7 +76,7 @@ class Arm:
     help: str
     colour: str
     schedule: Schedule
-    sentence: Callable[[dict[str, Figures]], str]
+    sentence: Callable[["dict[str, ArmFigures]"], str]
     network: Literal["whole", "ticket", "narrow"] = "whole"
     match: Literal["", "flops", "weights"] = ""
     transform: str = ""
@@ -140,8 +84,8 @@ class Arm:
     best_epoch_of: str = ""
     other_search: bool = False
     in_controls_study: bool = False
-    refusal: Callable[["Recipe"], str] = always_possible
-    caveat: Callable[["Recipe"], str] = no_caveat
+    refusal: Callable[["Recipe"], str] = lambda recipe: ""
+    caveat: Callable[["Recipe"], str] = lambda recipe: ""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a record that cannot be a row of a comparison."""

@@ -1,19 +1,19 @@
 """The arms of a comparison, one record each: the one place to touch in order to add an arm.
 
-From this table come the names that a recipe allows and their help, the checks of recipes, plans and
-estimates, the order of a comparison's tasks, and the colours, tables and sentences of reports. It is free of
-torch, as recipes and reports need it; `stages.plan` has the arithmetic of the lengths.
+Recipes, plans, estimates, tables and plots read this table; `stages.plan` computes the lengths.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from robust_tickets.recipe.arm import SEARCH, Arm, Figures, Schedule, Stage, no_sentence
+from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage, no_sentence
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.fields import Training
     from robust_tickets.recipe.recipe import Recipe
+    from robust_tickets.report.verdict import ArmFigures
 
 FULL = Schedule(lambda lengths: lengths.full)
 SHORT = Schedule(lambda lengths: lengths.short)
@@ -45,7 +45,7 @@ def _no_width(recipe: "Recipe") -> str:
     return f"needs a network with a width, and {recipe.model.name}, one of your own, has none: leave it out"
 
 
-def _channels(recipe: "Recipe") -> str:
+def _no_channels(recipe: "Recipe") -> str:
     if recipe.search.granularity != "channel":
         return ""
     return (
@@ -63,7 +63,7 @@ def _no_trained_ticket(recipe: "Recipe") -> str:
     )
 
 
-def _ticket_sentence(figures: dict[str, Figures]) -> str:
+def _ticket_sentence(figures: "dict[str, ArmFigures]") -> str:
     ticket, dense = figures["ticket"], figures["dense"]
     return (
         f"Against `dense` ({dense.epochs}), the ticket took {ticket.flops('dense')} of the FLOPs and "
@@ -72,7 +72,7 @@ def _ticket_sentence(figures: dict[str, Figures]) -> str:
     )
 
 
-def _best_sentence(figures: dict[str, Figures]) -> str:
+def _best_sentence(figures: "dict[str, ArmFigures]") -> str:
     ticket = figures["ticket"]
     return (
         f"Of dense stopped at its best epoch (`dense-best`, {figures['dense-best'].epochs}) it took "
@@ -80,7 +80,7 @@ def _best_sentence(figures: dict[str, Figures]) -> str:
     )
 
 
-def _short_sentence(figures: dict[str, Figures]) -> str:
+def _short_sentence(figures: "dict[str, ArmFigures]") -> str:
     short = figures["dense-short"]
     return (
         f"`dense-short`, the same {short.epochs} with no search, took {short.flops('dense')} of the FLOPs at "
@@ -88,7 +88,7 @@ def _short_sentence(figures: dict[str, Figures]) -> str:
     )
 
 
-def _equal_cost_sentence(figures: dict[str, Figures]) -> str:
+def _equal_cost_sentence(figures: "dict[str, ArmFigures]") -> str:
     equal = figures["dense-equal-cost"]
     return (
         f"**At equal cost** (`dense-equal-cost`, {equal.epochs}, {_cost(equal)}) the ticket is "
@@ -96,14 +96,14 @@ def _equal_cost_sentence(figures: dict[str, Figures]) -> str:
     )
 
 
-def _staged_sentence(figures: dict[str, Figures]) -> str:
+def _staged_sentence(figures: "dict[str, ArmFigures]") -> str:
     return (
         f"**On the ticket's own stages, at equal cost** (`dense-staged`, {_cost(figures['dense-staged'])}) "
         f"the ticket is {figures['ticket'].saving('dense-staged', 'a whole network on its stages')}"
     )
 
 
-def _cost(arm: Figures) -> str:
+def _cost(arm: "ArmFigures") -> str:
     return (
         f"{arm.flops('ticket')} of the ticket's FLOPs, {arm.seconds('ticket')} of its seconds, {arm.robust}"
     )
@@ -133,6 +133,10 @@ def arm_table(arms: Iterable[Arm]) -> dict[str, Arm]:
     return table
 
 
+_control = partial(Arm, schedule=SHORT, sentence=no_sentence, in_controls_study=True)
+_ticket_control = partial(_control, network="ticket", before=SEARCH)
+_narrow_control = partial(_control, network="narrow", refusal=_no_width)
+
 # colours are Okabe & Ito's first, which colour-blind readers can tell apart
 ARMS = arm_table(
     [
@@ -154,74 +158,44 @@ ARMS = arm_table(
             before=SEARCH,
             in_controls_study=True,
         ),
-        Arm(
+        _ticket_control(
             name="ticket-reinit",
             help="as ticket, with its mask and a new init",
             colour="#E69F00",
-            schedule=SHORT,
-            sentence=no_sentence,
-            network="ticket",
             transform="reinit",
-            before=SEARCH,
-            in_controls_study=True,
         ),
-        Arm(
+        _ticket_control(
             name="ticket-shuffle-layer",
             help="as ticket, with its init and its mask shuffled within each layer",
             colour="#56B4E9",
-            schedule=SHORT,
-            sentence=no_sentence,
-            network="ticket",
             transform="shuffle-layer",
-            before=SEARCH,
-            in_controls_study=True,
-            refusal=_channels,
+            refusal=_no_channels,
         ),
-        Arm(
+        _ticket_control(
             name="ticket-shuffle-net",
             help="as ticket, with its init and its mask shuffled over the network",
             colour="#F0E442",
-            schedule=SHORT,
-            sentence=no_sentence,
-            network="ticket",
             transform="shuffle-net",
-            before=SEARCH,
-            in_controls_study=True,
-            refusal=_channels,
+            refusal=_no_channels,
         ),
-        Arm(
+        _ticket_control(
             name="random",
             help="as ticket, with a new init and a random mask of the same layer densities",
             colour="#999999",
-            schedule=SHORT,
-            sentence=no_sentence,
-            network="ticket",
             transform="random",
-            before=SEARCH,
-            in_controls_study=True,
-            refusal=_channels,
+            refusal=_no_channels,
         ),
-        Arm(
+        _narrow_control(
             name="dense-narrow-flops",
             help="on the short schedule, the network narrowed to the ticket's FLOPs (were zeros skipped)",
             colour="#882255",
-            schedule=SHORT,
-            sentence=no_sentence,
-            network="narrow",
             match="flops",
-            in_controls_study=True,
-            refusal=_no_width,
         ),
-        Arm(
+        _narrow_control(
             name="dense-narrow-weights",
             help="on the short schedule, the network narrowed to the ticket's number of weights",
             colour="#117733",
-            schedule=SHORT,
-            sentence=no_sentence,
-            network="narrow",
             match="weights",
-            in_controls_study=True,
-            refusal=_no_width,
         ),
         Arm(
             name="dense-best",

@@ -40,16 +40,16 @@ def check_data(data: Data) -> None:
 
 def check_model(model: Model) -> None:
     """Raise InputError for an unknown network, or a field that does nothing to the network."""
-    own = ":" in model.name
-    if not own and model.name not in NETS and not _WIDE.fullmatch(model.name):
+    user_net = ":" in model.name
+    if not user_net and model.name not in NETS and not _WIDE.fullmatch(model.name):
         raise unknown_name(
             "value for model.name:", model.name, [*NETS, "wrn28-10", "wrn34-10", "module:function"]
         )
-    if own and not _FUNCTION.fullmatch(model.name):
+    if user_net and not _FUNCTION.fullmatch(model.name):
         raise InputError(
             f"model.name {model.name!r:.80} names no function: write module:function, as my_nets:small_net"
         )
-    if own and model.width != 1:
+    if user_net and model.width != 1:
         raise InputError(f"model.width does nothing to {model.name}, a network of your own: leave it out")
     if model.dropout and model.name not in WITH_DROPOUT:
         raise InputError(

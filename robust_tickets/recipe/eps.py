@@ -17,7 +17,6 @@ class Eps:
     """as written, such as "8/255" or "0.5"; files and tables show it, as 0.031 is not 8/255"""
 
     def __post_init__(self) -> None:
-        """Check that the text is a number in range."""
         try:
             exact = Fraction(self.text.replace(" ", ""))
         except (ValueError, ZeroDivisionError):
@@ -34,7 +33,6 @@ class Eps:
         return float(Fraction(self.text.replace(" ", "")))
 
     def __str__(self) -> str:
-        """The size as written."""
         return self.text
 
 

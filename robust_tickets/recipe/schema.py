@@ -29,7 +29,6 @@ class Range:
         return math.isfinite(value) and self.least <= value <= self.most and self.above < value < self.below
 
     def __str__(self) -> str:
-        """The bounds in words."""
         words = {"least": "at least", "most": "at most", "above": "above", "below": "below"}
         bounds = ((word, getattr(self, name)) for name, word in words.items())
         return " and ".join(f"{word} {bound:g}" for word, bound in bounds if math.isfinite(bound))
@@ -66,7 +65,7 @@ def read(cls: type[T], table: object, base: T | None = None, path: str = "") -> 
         if key not in hints:
             if field in old_names.FIELDS:
                 raise InputError(f"unknown field {field!r}: it is now called {old_names.FIELDS[field]!r}")
-            raise unknown_name("field", key, hints, shown=field)
+            raise unknown_name("field", key, hints, path=field)
         nested = getattr(base, key) if base is not None else None
         values[key] = _convert(hints[key], value, field, nested)
     if base is not None:

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from robust_tickets.recipe.arm import Figures
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.read import ArmResult
@@ -20,7 +19,7 @@ def verdict(results: Results, recipe: Recipe) -> str:
     """One paragraph that the figures support: the arms' sentences, or what cannot be said without them."""
     if "ticket" not in results:
         return "No ticket was trained, so nothing can be said of one."
-    figures: dict[str, Figures] = {arm: ArmFigures(arm, results) for arm in results}
+    figures = {arm: ArmFigures(arm, results) for arm in results}
     sentences = [
         arm.sentence(figures) if name in results else arm.caveat(recipe) for name, arm in ARMS.items()
     ]
@@ -29,20 +28,20 @@ def verdict(results: Results, recipe: Recipe) -> str:
 
 @dataclass(frozen=True)
 class ArmFigures:
-    """The figures of one arm as text (`recipe.arm.Figures`)."""
+    """The figures of one arm as text: means over the seeds, everything that is charged included."""
 
     arm: str
     results: Results
 
     @property
     def epochs(self) -> str:
-        """Its length."""
+        """Its length, such as "12 epochs"."""
         n = mean(result.about["epochs"] for result in self.results[self.arm])
         return f"{n:.4g} epoch{'s' * (n != 1)}"
 
     @property
     def robust(self) -> str:
-        """Its accuracy under PGD-20 in percent."""
+        """Its accuracy under PGD-20, such as "34.6 %"."""
         return f"{100 * mean(map(_robust, self.results[self.arm])):.1f} %"
 
     def flops(self, other: str) -> str:
@@ -64,29 +63,27 @@ class ArmFigures:
         return f"{points}, 95 % interval {100 * low:+.1f} to {100 * high:+.1f} over {len(differences)} seeds"
 
     def saving(self, other: str, name: str) -> str:
-        """The difference from an arm of the same cost in FLOPs, and what it supports."""
+        """The difference from an arm of the same cost, which the text calls `name`, and what it supports."""
         differences = self._differences(other)
         head = f"{self.difference(other)}: "
         if mean(differences) <= 0:
             return f"{head}**no saving shown against {name}**."
         if len(differences) < LEAST_SEEDS:
             seeds = f"{len(differences)} seed{'s' * (len(differences) > 1)}"
-            needed = f"at least {LEAST_SEEDS} are needed"
-            return f"{head}ahead, but {seeds} cannot tell a saving from chance ({needed})."
+            chance = f"cannot tell a saving from chance (at least {LEAST_SEEDS} are needed)"
+            return f"{head}ahead, but {seeds} {chance}."
         if interval(differences)[0] > 0:
             return f"{head}**it saves against {name}**."
         return f"{head}ahead, but not beyond chance."
 
     def _ratio(self, other: str, quantity: str) -> str:
-        mine, theirs = (
-            sum(result.charged(quantity) for result in self.results[arm]) for arm in (self.arm, other)
-        )
-        return f"{mine / theirs:.2f}"
+        sums = [sum(result.charged(quantity) for result in self.results[arm]) for arm in (self.arm, other)]
+        return f"{sums[0] / sums[1]:.2f}"
 
     def _differences(self, other: str) -> list[float]:
         """Its accuracy minus that of another arm, a fraction a seed."""
         pairs = zip(self.results[self.arm], self.results[other], strict=True)
-        return [_robust(mine) - _robust(theirs) for mine, theirs in pairs]
+        return [_robust(result) - _robust(opposite) for result, opposite in pairs]
 
 
 def interval(differences: list[float], confidence: float = 0.95) -> tuple[float, float]:

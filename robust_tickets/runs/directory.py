@@ -14,17 +14,45 @@ _RECIPE = "recipe.toml"
 _FIX = "remove that file"
 
 
+class _File:
+    """An attribute that is the path of a file, by its name in the directory's folder."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, directory: "ArmDirectory | RunDirectory", owner: type) -> Path:
+        return directory.path / self.name
+
+
 @dataclass(frozen=True)
 class ArmDirectory:
-    """The folder of one arm, one search or one search round; its properties are the paths of its files.
+    """The folder of one arm, one search or one search round.
 
     An evaluation of a checkpoint outside of any run leaves its files in such a folder too.
     """
 
     path: Path
 
+    ledger = _File("ledger.json")
+    """Seconds, passes and FLOPs; written last, so that it tells a finished folder from others."""
+    metrics = _File("metrics.jsonl")
+    """One record an epoch."""
+    early_metrics = _File("early.jsonl")
+    """One record a validation within the first epochs."""
+    ticket = _File("ticket.safetensors")
+    """The ticket of a search."""
+    record = _File("arm.json")
+    """The facts of an arm that tables show besides cost and accuracy."""
+    best = _File("best.safetensors")
+    """The checkpoint of the best epoch."""
+    last = _File("last.safetensors")
+    """The checkpoint of the last epoch."""
+    robustness = _File("robustness.csv")
+    """One row an attack."""
+    states = _File("state")
+    """The folder of the states from which a stopped stage resumes."""
+
     def __str__(self) -> str:
-        """The folder's path."""
         return str(self.path)
 
     @property
@@ -38,59 +66,14 @@ class ArmDirectory:
         return (self.run_path / _RECIPE).is_file()
 
     @property
-    def ledger(self) -> Path:
-        """Seconds, passes and FLOPs; written last, so that it tells a finished folder from others."""
-        return self.path / "ledger.json"
-
-    @property
     def is_finished(self) -> bool:
         """Whether training, or the search, has ended."""
         return self.ledger.is_file()
 
     @property
-    def metrics(self) -> Path:
-        """One record an epoch."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def early_metrics(self) -> Path:
-        """One record a validation within the first epochs."""
-        return self.path / "early.jsonl"
-
-    @property
-    def ticket(self) -> Path:
-        """The ticket of a search."""
-        return self.path / "ticket.safetensors"
-
-    @property
-    def record(self) -> Path:
-        """The facts of an arm that tables show besides cost and accuracy."""
-        return self.path / "arm.json"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint of the best epoch."""
-        return self.path / "best.safetensors"
-
-    @property
-    def last(self) -> Path:
-        """The checkpoint of the last epoch."""
-        return self.path / "last.safetensors"
-
-    @property
     def checkpoints(self) -> tuple[Path, Path]:
         """Both checkpoints, the best first."""
         return self.best, self.last
-
-    @property
-    def robustness(self) -> Path:
-        """One row an attack."""
-        return self.path / "robustness.csv"
-
-    @property
-    def states(self) -> Path:
-        """The folder of the states from which a stopped stage resumes."""
-        return self.path / "state"
 
     def round(self, number: int) -> "ArmDirectory":
         """The folder of a round of the search, counted from 1; the last round's is the search's own."""
@@ -130,6 +113,23 @@ class RunDirectory:
     path: Path
     recipe: Recipe
 
+    recipe_file = _File(_RECIPE)
+    """The resolved recipe."""
+    machine_file = _File("env.json")
+    """The machine that the run began on."""
+    inputs_file = _File("inputs.json")
+    """Fingerprints of images and of the user's own networks."""
+    timing_csv = _File("timing.csv")
+    """The timing table for programs."""
+    timing_markdown = _File("timing.md")
+    """The timing table for people."""
+    boosting_csv = _File("boosting.csv")
+    """The early advantage of each arm, for programs."""
+    boosting_markdown = _File("boosting.md")
+    """The early advantage of each arm, for people."""
+    curves = _File("curves.svg")
+    """The plot of validation accuracy over cost."""
+
     @classmethod
     def of(cls, runs: Path, recipe: Recipe) -> "RunDirectory":
         """The directory of this recipe in the folder `runs`; nothing is written yet."""
@@ -150,46 +150,6 @@ class RunDirectory:
     def paths(runs: Path) -> list[Path]:
         """The folders in `runs` that have a recipe, in order."""
         return [file.parent for file in sorted(runs.glob(f"*/{_RECIPE}"))]
-
-    @property
-    def recipe_file(self) -> Path:
-        """The resolved recipe."""
-        return self.path / _RECIPE
-
-    @property
-    def machine_file(self) -> Path:
-        """The machine that the run began on."""
-        return self.path / "env.json"
-
-    @property
-    def inputs_file(self) -> Path:
-        """Fingerprints of images and of the user's own networks."""
-        return self.path / "inputs.json"
-
-    @property
-    def timing_csv(self) -> Path:
-        """The timing table for programs."""
-        return self.path / "timing.csv"
-
-    @property
-    def timing_markdown(self) -> Path:
-        """The timing table for people."""
-        return self.path / "timing.md"
-
-    @property
-    def boosting_csv(self) -> Path:
-        """The early advantage of each arm, for programs."""
-        return self.path / "boosting.csv"
-
-    @property
-    def boosting_markdown(self) -> Path:
-        """The early advantage of each arm, for people."""
-        return self.path / "boosting.md"
-
-    @property
-    def curves(self) -> Path:
-        """The plot of validation accuracy over cost."""
-        return self.path / "curves.svg"
 
     def arm(self, seed: int, arm: str) -> ArmDirectory:
         """The folder of one arm of one seed."""

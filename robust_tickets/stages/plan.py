@@ -63,7 +63,7 @@ class TicketCost:
 
 @dataclass(frozen=True)
 class StepLengths:
-    """The lengths that a schedule can have, in optimiser steps (`recipe.arm.Lengths`).
+    """The lengths that a schedule can have, in optimiser steps.
 
     training: the settings of the steps that are counted.
     images: training images; 0: all.

@@ -75,9 +75,9 @@ def _check(net: nn.Module, groups: Sequence[Group], live: LiveChannels, mask: Ma
     """Raise InputError where the network without its dead channels would be another function."""
     if _same_function(net, groups, live, mask, shape):
         return
-    every = all_channels(groups)
+    whole = all_channels(groups)
     for i, group in enumerate(groups):
-        alone = (*every[:i], live[i], *every[i + 1 :])
+        alone = (*whole[:i], live[i], *whole[i + 1 :])
         if not bool(live[i].all()) and not _same_function(net, groups, alone, mask, shape):
             raise InputError(
                 f"the channels of {group.name} cannot be removed: behind that layer the network makes "

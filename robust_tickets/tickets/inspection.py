@@ -117,8 +117,8 @@ def compare_tickets(one: Ticket, other: Ticket) -> str:
         columns["deviations"] = ["" if math.isnan(d) else f"{d:+.1f}" for d in table.deviations]
     columns["Jaccard distance"] = [f"{distance:.3f}" for distance in table.jaccard]
     masks = "the same" if one.mask == other.mask else "different"
-    same = [name for name, value in one.init.items() if torch.equal(value, other.init[name])]
-    inits = "the same" if len(same) == len(one.init) else f"{len(same)} of {len(one.init)} tensors alike"
+    equal = [name for name, value in one.init.items() if torch.equal(value, other.init[name])]
+    inits = "the same" if len(equal) == len(one.init) else f"{len(equal)} of {len(one.init)} tensors alike"
     return f"masks: {masks}; inits: {inits}\n\n{_align(pd.DataFrame(columns))}"
 
 

@@ -51,17 +51,17 @@ def narrow_spec(spec: ModelSpec, match: str, *, flops: int, weights: int) -> Mod
 def _nearest_width(spec: ModelSpec, target: int, size: Callable[[nn.Module], int]) -> ModelSpec:
     """By bisection, as a wider network is never smaller; of the two widths around the target the nearer."""
 
-    def at(step: int) -> ModelSpec:
+    def spec_at(step: int) -> ModelSpec:
         return replace(spec, width=spec.width * step / _STEPS)
 
     def distance(step: int) -> float:
-        return abs(math.log(size(registry.build(at(step), seed=0)) / target))
+        return abs(math.log(size(registry.build(spec_at(step), seed=0)) / target))
 
     low, high = 1, _STEPS
     while high - low > 1:
         middle = (low + high) // 2
-        if size(registry.build(at(middle), seed=0)) <= target:
+        if size(registry.build(spec_at(middle), seed=0)) <= target:
             low = middle
         else:
             high = middle
-    return at(min((high, low), key=distance))
+    return spec_at(min((high, low), key=distance))

@@ -54,15 +54,13 @@ class WeightStep(PruningStep):
         self._search, self._roles = search, layer_roles(net, shape)
 
     def prune(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:
-        """Remove the weights of lowest score, by the search's scope and ratios."""
         return prune_round(self._search, scores, mask, self._roles)
 
     def check(self, net: nn.Module, mask: Mask, rounds: int, *, compact: bool) -> None:
-        """Raise InputError where a layer would be emptied."""
         check_rounds(self._search, mask, self._roles, rounds)
 
     def compact(self, net: nn.Module, mask: Mask) -> None:
-        """None."""
+        """None: rounds train the whole network."""
 
 
 class ChannelStep(PruningStep):
@@ -89,7 +87,6 @@ class ChannelStep(PruningStep):
                 )
 
     def prune(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:
-        """Remove the channels of lowest score, in blocks of search.round_to."""
         by_channel = channel_scores(self._groups, scores, mask)
         return self._prune(by_channel, live_channels(self._groups, mask), mask)
 
@@ -106,7 +103,6 @@ class ChannelStep(PruningStep):
         return channel_mask(self._groups, remaining, full)
 
     def check(self, net: nn.Module, mask: Mask, rounds: int, *, compact: bool) -> None:
-        """Raise InputError where too few channels would be left, or the network needs all of them."""
         for _ in range(rounds):
             live = live_channels(self._groups, mask)
             mask = self._prune([channels.double() for channels in live], live, mask)
@@ -114,7 +110,6 @@ class ChannelStep(PruningStep):
             self.compact(net, mask)
 
     def compact(self, net: nn.Module, mask: Mask) -> CompactNet | None:
-        """The network without its dead channels; None where it has none."""
         live = live_channels(self._groups, mask)
         if all(bool(channels.all()) for channels in live):
             return None

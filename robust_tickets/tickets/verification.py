@@ -33,7 +33,7 @@ def verify(ticket: Ticket, make: NetFactory | None = None) -> list[str]:
     `make` is as in `ticket_net`. Raises InputError with the first thing that is wrong.
     """
     net = ticket_net(ticket, make)
-    drawn = copy_state(net)
+    init = copy_state(net)
     lines = [f"content matches the hash {ticket.hash}"]
     ticket.load_into(net)
     lines.append(f"fits {ticket.model.name}: {len(ticket.init)} tensors, {len(ticket.mask)} masks")
@@ -42,7 +42,7 @@ def verify(ticket: Ticket, make: NetFactory | None = None) -> list[str]:
         f"keeps {ticket.mask.count:,} of {ticket.mask.size:,} weights, and a path through the network"
     )
     search = recipes.from_table(ticket.search).search
-    if all(torch.equal(value, drawn[name]) for name, value in ticket.init.items()):
+    if all(torch.equal(value, init[name]) for name, value in ticket.init.items()):
         lines.append(f"starts from the init of seed {ticket.seed}, bit for bit")
     elif search.rewind_iterations or search.rewind_epochs or search.after == "fine-tune":
         lines.append("starts from trained weights, which the seed alone does not give")

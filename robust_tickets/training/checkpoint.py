@@ -115,15 +115,15 @@ def load_weights(net: nn.Module, state: dict[str, Tensor], kind: str) -> None:
 
     Raises InputError with the first parameter that does not fit.
     """
-    own = net.state_dict()
-    for name in [*own, *state]:
+    expected = net.state_dict()
+    for name in [*expected, *state]:
         if name not in state:
             raise InputError(f"the {kind} does not fit the net: it has nothing for {name}")
-        if name not in own:
+        if name not in expected:
             raise InputError(f"the {kind} does not fit the net: the net has no {name}")
-        if own[name].shape != state[name].shape:
+        if expected[name].shape != state[name].shape:
             raise InputError(
                 f"the {kind} does not fit the net: {name} is {tuple(state[name].shape)} in the {kind}, "
-                f"{tuple(own[name].shape)} in the net; use the recipe it was made by"
+                f"{tuple(expected[name].shape)} in the net; use the recipe it was made by"
             )
     net.load_state_dict(state)

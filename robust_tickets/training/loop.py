@@ -156,10 +156,8 @@ def end_epoch(state: TrainingState, setup: _Setup) -> bool:
     if state.hook is not None:
         with ledger.phase("prune"):
             fields, ended = state.hook()
-    ended = ended and (
-        config.early_step is None or config.early_step < state.step
-    )  # that is to be copied yet
-    ended = ended or state.step == config.steps
+    early_copied = config.early_step is None or config.early_step < state.step
+    ended = (ended and early_copied) or state.step == config.steps
     begin = max(state.epoch * setup.per_epoch, config.begin)
     state.epoch += 1
     history.append(

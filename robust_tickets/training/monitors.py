@@ -15,7 +15,7 @@ _SLOW = 1.5  # times the seconds a step of the fastest epoch
 _LEAST_SECONDS = 1.0  # of an epoch's steps; below it other things than the machine's pace decide
 _ABOVE_CHANCE = 1.5  # times the accuracy of always the same class: what a network must reach to lose it
 _DEVIATIONS = 3.0  # of a share of so many images: a smaller fall may be chance
-_SHOWN: set[str] = set()  # warnings that every training of a process would repeat
+_PAST_WARNINGS: set[str] = set()  # which every training of a process would repeat
 
 
 class DivergedError(InputError):
@@ -50,7 +50,7 @@ class FiniteMonitor:
         if steps[0] == step:
             return step, "the loss"
         # gradients go from the last layer to the first: the last that is not finite was the first to be so
-        names = [name for (name, _), at in zip(self._parameters, steps[1:], strict=True) if at == step]
+        names = [name for (name, _), first in zip(self._parameters, steps[1:], strict=True) if first == step]
         return step, f"the gradient of {names[-1]}"
 
 
@@ -62,12 +62,12 @@ def not_finite(net: nn.Module, images: Tensor) -> str:
             return f"{name} is not finite"
     layers: list[str] = []
 
-    def look(name: str, output: object) -> None:
+    def check_output(name: str, output: object) -> None:
         if isinstance(output, Tensor) and not layers and not bool(output.isfinite().all()):
             layers.append(f"the output of {name} is not finite")
 
     hooks = [
-        layer.register_forward_hook(lambda _layer, _inputs, output, name=name: look(name, output))
+        layer.register_forward_hook(lambda _layer, _inputs, output, name=name: check_output(name, output))
         for name, layer in net.named_modules()
         if not any(True for _ in layer.children())
     ]
@@ -105,14 +105,14 @@ class PaceMonitor:
 
         seconds, steps: of the training so far, at the end of an epoch.
         """
-        spent, taken = seconds - self._seconds, steps - self._steps
+        epoch_seconds, epoch_steps = seconds - self._seconds, steps - self._steps
         self._seconds, self._steps = seconds, steps
-        if spent < _LEAST_SECONDS or taken == 0:
+        if epoch_seconds < _LEAST_SECONDS or epoch_steps == 0:
             return None
-        each = spent / taken
-        self._fastest = min(self._fastest, each)
-        before, self._slow = self._slow, each > _SLOW * self._fastest
-        return each / self._fastest if self._slow and not before else None
+        pace = epoch_seconds / epoch_steps
+        self._fastest = min(self._fastest, pace)
+        before, self._slow = self._slow, pace > _SLOW * self._fastest
+        return pace / self._fastest if self._slow and not before else None
 
 
 def overfitted(history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
@@ -124,13 +124,13 @@ def overfitted(history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
     """
     if len(history) < 2 or "val_fgsm" not in history[-1]:
         return False
-    now = history[-1]
+    last = history[-1]
     best = max(history[:-1], key=lambda record: float(record["val_robust"]))
     top, one_class = best["val_robust"], float(labels.bincount().max()) / len(labels)
     if top < _ABOVE_CHANCE * one_class:
         return False
     chance = _DEVIATIONS * math.sqrt(top * (1 - top) / len(labels))
-    return bool(now["val_robust"] < min(top / 2, top - chance) and now["val_fgsm"] >= best["val_fgsm"])
+    return bool(last["val_robust"] < min(top / 2, top - chance) and last["val_fgsm"] >= best["val_fgsm"])
 
 
 class Monitor:
@@ -157,8 +157,8 @@ class Monitor:
         for text in warnings:
             if text not in self.warnings:  # a training that resumes has it already
                 self.warnings.append(text)
-            if text not in _SHOWN:
-                _SHOWN.add(text)
+            if text not in _PAST_WARNINGS:
+                _PAST_WARNINGS.add(text)
                 self._meter.warn(text)
 
     def observe(self, step: int, loss: Tensor, images: Tensor) -> None:
@@ -179,8 +179,7 @@ class Monitor:
         """The error of a training that diverged at a step."""
         return DivergedError(
             f"the {self._stage} diverged at step {step}, at a learning rate of {self._rate(step):g}: "
-            f"{reason}; "
-            "lower the learning rate, search.lr or train.lr, or look for what makes the net's own "
+            f"{reason}; lower the learning rate, search.lr or train.lr, or look for what makes the net's own "
             "values infinite"
         )
 
@@ -199,9 +198,9 @@ class Monitor:
 
         Many trainings begin like that: it is a warning in the last epoch, and where accuracy was higher.
         """
-        epoch, now = history[-1]["epoch"], history[-1]["val_clean"]
+        epoch, accuracy = history[-1]["epoch"], history[-1]["val_clean"]
         only = collapsed_class(right, labels)
-        higher = any(record["val_clean"] >= 2 * now for record in history[:-1])
+        higher = any(record["val_clean"] >= 2 * accuracy for record in history[:-1])
         if only is not None and (higher or last):
             self._warn(
                 f"epoch {epoch}: the net collapsed: of the validation images only class {only} is right"
@@ -211,11 +210,11 @@ class Monitor:
         """Whether the last epoch overfitted catastrophically; labels: int64 (N,), of validation."""
         if not overfitted(history, labels):
             return False
-        now = history[-1]
+        last = history[-1]
         if not overfitted(history[:-1], labels):  # once, until it gets better
             self._warn(
-                f"epoch {now['epoch']}: catastrophic overfitting: {now['val_fgsm']:.1%} of the validation "
-                f"images are robust to FGSM, {now['val_robust']:.1%} to PGD"
+                f"epoch {last['epoch']}: catastrophic overfitting: {last['val_fgsm']:.1%} of the validation "
+                f"images are robust to FGSM, {last['val_robust']:.1%} to PGD"
             )
         return True
 

@@ -42,10 +42,12 @@ def validate(
     """
     folded.refresh()
     settings, channels_last = config.evaluate, config.compute.channels_last
-    judging = EvaluationConfig(config.threat, settings.rel_step, settings.batch, channels_last=channels_last)
+    evaluation = EvaluationConfig(
+        config.threat, settings.rel_step, settings.batch, channels_last=channels_last
+    )
     attacks = {"val_robust": f"pgd-{settings.val_steps}"} | ({"val_fgsm": "fgsm"} if fgsm else {})
     rows = list(
-        evaluate.evaluate(folded, split, list(attacks.values()), judging, advance=lambda *_: between())
+        evaluate.evaluate(folded, split, list(attacks.values()), evaluation, advance=lambda *_: between())
     )
     passes = Passes(forward=len(split))
     for row in rows:

@@ -5,7 +5,7 @@ import torch
 from small_nets import conv_net, labelled
 from torch import Tensor, nn
 
-from attacks import APGD, PGD, APGDTargeted, InputError, ThreatModel
+from attacks import APGD, PGD, APGDTargeted, InputError, RunOptions, ThreatModel
 from attacks.apgd import checkpoints
 from attacks.losses import cross_entropy, margin, targeted_dlr
 
@@ -111,7 +111,7 @@ def test_results_lie_in_ball_and_box(name, threat, net, batch):
 def test_shrinking_changes_the_work_and_not_the_verdict(name, threat, net, batch):
     attack = ATTACKS[name](threat)
     whole = attack.run(net, *batch, seed=2)
-    short = attack.run(net, *batch, seed=2, stop_when_broken=True, block=8)
+    short = attack.run(net, *batch, seed=2, options=RunOptions(stop_when_broken=True, block=8))
     assert torch.equal(whole.broken, short.broken)
     assert 0 < int(whole.broken.sum()) < N
     assert short.forwards < whole.forwards

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks import FGSM, PGD, InputError, ThreatModel
+from attacks import PGD, InputError, RunOptions, ThreatModel
 from attacks.blocks import Blocks, _cut
 from attacks.losses import cross_entropy
 
@@ -92,7 +92,7 @@ def test_the_verdicts_do_not_depend_on_the_blocks(stop, net, images, labels):
     attack = PGD(ThreatModel("Linf", 0.03), steps=5, restarts=2)
     whole = attack.run(net, images, labels)
     for size in (1, 8, 16, 64):
-        part = attack.run(net, images, labels, block=size, stop_when_broken=stop)
+        part = attack.run(net, images, labels, options=RunOptions(block=size, stop_when_broken=stop))
         assert torch.equal(part.broken, whole.broken)
     assert 0 < int(whole.broken.sum()) < N
 
@@ -100,15 +100,10 @@ def test_the_verdicts_do_not_depend_on_the_blocks(stop, net, images, labels):
 def test_work_shrinks_in_blocks_as_well(net, images, labels):
     attack = PGD(ThreatModel("Linf", 0.05), steps=10)
     net.sizes.clear()
-    result = attack.run(net, images, labels, block=8, stop_when_broken=True)
+    result = attack.run(net, images, labels, options=RunOptions(block=8, stop_when_broken=True))
     assert sum(net.sizes) == result.forwards
     assert result.forwards < 0.8 * 11 * N  # as many are broken
     assert result.broken.float().mean() > 0.3
-
-
-def test_a_block_must_hold_something(net, images, labels):
-    with pytest.raises(ValueError, match="block must be at least 1, got 0"):
-        FGSM(ThreatModel("Linf", 0.1)).run(net, images, labels, block=0)
 
 
 def test_the_logits_of_all_blocks_are_checked(images, labels):

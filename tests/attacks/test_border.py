@@ -15,6 +15,7 @@ from attacks import (
     APGDTargeted,
     Ensemble,
     InputError,
+    RunOptions,
     Square,
     ThreatModel,
     TorchAttack,
@@ -78,9 +79,6 @@ def net() -> nn.Module:
 
 
 CALLED = {
-    "block=2.5": ({"block": 2.5}, "block must be a whole number, got 2.5"),
-    "block='5'": ({"block": "5"}, "block must be a whole number, got '5'"),
-    "block=0": ({"block": 0}, "block must be at least 1, got 0"),
     "seed=1.5": ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
     "seed=None": ({"seed": None}, "seed must be a whole number, got None"),
     "ids as a list": ({"sample_ids": [1] * 6}, "sample_ids are a list, expected a torch.Tensor"),
@@ -107,6 +105,15 @@ def test_calls_that_make_no_sense_are_refused(case, attack, net, batch):
     call = {"net": net, "images": images, "labels": labels} | arguments
     with pytest.raises(ValueError, match=re.escape(message)):
         attack.run(**call)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [(2.5, "a whole number, got 2.5"), ("5", "a whole number, got '5'"), (0, "at least 1")],
+)
+def test_blocks_that_make_no_sense_are_refused(block, message):
+    with pytest.raises(ValueError, match=re.escape(f"block must be {message}")):
+        RunOptions(block=block)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])

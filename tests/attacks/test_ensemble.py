@@ -15,6 +15,7 @@ from attacks import (
     Attack,
     Ensemble,
     InputError,
+    RunOptions,
     Square,
     ThreatModel,
     autoattack,
@@ -121,7 +122,7 @@ def test_each_member_gets_the_samples_that_are_still_robust(threat, net, batch):
         assert task.ids.tolist() == [i for i in range(N) if i not in broken]
         assert torch.equal(task.images, images[task.ids])
         assert torch.equal(task.labels, labels[task.ids])
-        assert (task.seed, task.stop_when_broken, task.verdict) == (11, True, True)
+        assert (task.seed, task.options) == (11, RunOptions(stop_when_broken=True))
         broken |= set(attack.breaks.tolist())
     assert {i: int(result.broken_by[i]) for i in range(N) if result.broken_by[i] >= 0} == {
         1: 0,
@@ -143,7 +144,7 @@ def test_passes_are_the_nets_and_fewer_than_those_of_the_members_apart(threat, n
     counted = Counted(net)
     result = Ensemble(members(threat)).run(counted, *batch, seed=3)
     assert (result.forwards, result.backwards) == (counted.forwards, counted.backwards)
-    apart = [a.run(net, *batch, seed=3, stop_when_broken=True) for a in members(threat)]
+    apart = [a.run(net, *batch, seed=3, options=RunOptions(stop_when_broken=True)) for a in members(threat)]
     assert result.forwards < sum(r.forwards for r in apart)
     assert result.backwards < sum(r.backwards for r in apart)
 
@@ -163,7 +164,9 @@ def test_neither_order_nor_blocks_change_a_verdict(threat, net, batch):
     attack, ids = Ensemble(members(threat)), torch.arange(N) + 2**33
     whole = attack.run(net, images, labels, sample_ids=ids, seed=9)
     order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
-    turned = attack.run(net, images[order], labels[order], sample_ids=ids[order], seed=9, block=8)
+    turned = attack.run(
+        net, images[order], labels[order], sample_ids=ids[order], seed=9, options=RunOptions(block=8)
+    )
     assert torch.equal(turned.broken, whole.broken[order])
     assert torch.equal(turned.broken_by, whole.broken_by[order])
     torch.testing.assert_close(turned.images, whole.images[order], rtol=0, atol=1e-9)
@@ -175,8 +178,8 @@ def test_neither_order_nor_blocks_change_a_verdict(threat, net, batch):
 def test_stopping_changes_nothing_and_without_a_verdict_there_is_none(threat, net, batch):
     attack = Ensemble(members(threat))
     plain = attack.run(net, *batch, seed=3)
-    stopped = attack.run(net, *batch, seed=3, stop_when_broken=True)
-    unjudged = attack.run(net, *batch, seed=3, verdict=False)
+    stopped = attack.run(net, *batch, seed=3, options=RunOptions(stop_when_broken=True))
+    unjudged = attack.run(net, *batch, seed=3, options=RunOptions(verdict=False))
     for other in (stopped, unjudged):
         assert torch.equal(other.images, plain.images)
         assert other.forwards == plain.forwards
@@ -268,7 +271,7 @@ def test_a_small_autoattack_runs(threat, net, batch):
         names=autoattack(threat).names,
     )
     counted = Counted(net32)
-    result = attack.run(counted, images, labels, block=16)
+    result = attack.run(counted, images, labels, options=RunOptions(block=16))
     assert (result.forwards, result.backwards) == (counted.forwards, counted.backwards)
     assert threat.allows(result.images, images).all()
     assert result.broken[:3].all()

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from attacks import FGSM, PGD, ThreatModel
+from attacks import FGSM, PGD, RunOptions, ThreatModel
 from attacks.noise import in_unit_ball
 
 EPS = 0.5
@@ -121,7 +121,9 @@ def test_a_gradient_that_is_zero_or_no_number_moves_nothing(slope, norm):
     labels = torch.ones(3, dtype=torch.int64)
     net = linear(slopes)
     attack = PGD(ThreatModel(norm, EPS), steps=3, random_start=False)
-    adversarial = attack.run(net, gray(3), labels, check=False).images  # the check refuses the NaN logits
+    adversarial = attack.run(
+        net, gray(3), labels, options=RunOptions(check=False)
+    ).images  # the check refuses the NaN logits
     assert [bool((a == 0.5).all()) for a in adversarial] == [False, True, False]
     assert adversarial.isfinite().all()
 

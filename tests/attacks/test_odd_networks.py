@@ -5,7 +5,7 @@ import torch
 from contract_case import ATTACKS, BLACK_BOXES, THREAT, WITHOUT_START, Net, contract_batch, contract_net
 from torch import Tensor
 
-from attacks import PGD, InputError
+from attacks import PGD, InputError, RunOptions
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_logits_that_are_nan_are_refused_and_never_robust(name, label, net, batc
     message = r"NaN logits for (5 of 5|1 of 1) images: its weights are damaged"
     with pytest.raises(InputError, match=message):
         ATTACKS[name].run(broken, batch[0], labels)
-    assert ATTACKS[name].run(broken, batch[0], labels, check=False).broken.all()
+    assert ATTACKS[name].run(broken, batch[0], labels, options=RunOptions(check=False)).broken.all()
 
 
 @pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: torch.zeros_like(z).requires_grad_()])

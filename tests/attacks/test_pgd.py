@@ -8,7 +8,7 @@ from small_nets import Counted, conv_net, labelled
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks import FGSM, PGD, ThreatModel
+from attacks import FGSM, PGD, RunOptions, ThreatModel
 
 EPS = 0.03
 THREAT = ThreatModel("Linf", EPS)
@@ -116,7 +116,7 @@ def test_the_loss_rises(threat, net, batch):
 def test_reported_passes_are_those_of_the_net(stop, verdict, restarts, threat, net, batch):
     counted = Counted(net)
     attack = PGD(threat, steps=4, restarts=restarts)
-    result = attack.run(counted, *batch, stop_when_broken=stop, verdict=verdict)
+    result = attack.run(counted, *batch, options=RunOptions(stop_when_broken=stop, verdict=verdict))
     assert (result.forwards, result.backwards) == (counted.forwards, counted.backwards)
 
 
@@ -128,7 +128,7 @@ def test_an_attack_costs_its_steps_and_one_look(restarts, threat, net, batch):
 
 def test_no_verdict_saves_one_forward_a_sample_and_changes_no_image(threat, net, batch):
     attack = PGD(threat, steps=4)
-    judged, unjudged = (attack.run(net, *batch, verdict=v, seed=2) for v in (True, False))
+    judged, unjudged = (attack.run(net, *batch, options=RunOptions(verdict=v), seed=2) for v in (True, False))
     assert (judged.forwards - unjudged.forwards, judged.backwards) == (N, unjudged.backwards)
     assert unjudged.broken is None
     assert torch.equal(judged.images, unjudged.images)
@@ -140,7 +140,7 @@ def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, thr
     attack = PGD(threat, steps=4, restarts=restarts)
     whole = attack.run(net, *batch, seed=3)
     counted = Counted(net)
-    short = attack.run(counted, *batch, seed=3, stop_when_broken=True)
+    short = attack.run(counted, *batch, seed=3, options=RunOptions(stop_when_broken=True))
     assert torch.equal(short.broken, whole.broken)
     assert 0 < int(whole.broken.sum()) < N
     assert counted.forwards == short.forwards < 4 * N * restarts
@@ -155,7 +155,7 @@ def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, thr
 def test_a_sample_broken_at_the_start_costs_one_pass(threat, net, batch):
     images, labels = batch
     attack = PGD(threat, steps=4, random_start=False)
-    result = attack.run(net, images, (labels + 1) % 5, stop_when_broken=True)
+    result = attack.run(net, images, (labels + 1) % 5, options=RunOptions(stop_when_broken=True))
     assert result.broken.all()
     assert result.forwards == N
     assert torch.equal(result.images, images)
@@ -200,7 +200,7 @@ def test_of_all_restarts_the_image_of_highest_loss_is_returned(threat, net, batc
 def test_more_restarts_never_break_less(stop, threat, net, batch):
     broken = [
         PGD(threat, steps=1, step_size=threat.eps / 8, restarts=r)
-        .run(net, *batch, stop_when_broken=stop)
+        .run(net, *batch, options=RunOptions(stop_when_broken=stop))
         .broken
         for r in range(1, 9)
     ]
@@ -233,10 +233,12 @@ def test_an_iterate_on_the_way_counts_as_broken(stop):
     """From 0.50 over 0.55, which is wrong, to 0.60 and 0.65, which are right."""
     images, labels = torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
     attack = PGD(ThreatModel("Linf", 0.2), steps=3, step_size=0.05, random_start=False)
-    result = attack.run(valley, images, labels, stop_when_broken=stop)
+    result = attack.run(valley, images, labels, options=RunOptions(stop_when_broken=stop))
     assert result.broken.all()
     assert float(result.images) == pytest.approx(0.55 if stop else 0.65)
-    assert not attack.run(valley, images + 0.1, labels, stop_when_broken=stop).broken.any()
+    assert not attack.run(
+        valley, images + 0.1, labels, options=RunOptions(stop_when_broken=stop)
+    ).broken.any()
 
 
 def test_the_last_iterate_counts_as_broken():

@@ -8,7 +8,7 @@ import torch
 from square_case import QUERIES, THREATS, N, Watched, losses, queried, square_batch, square_net
 from torch import Tensor, nn
 
-from attacks import InputError, ThreatModel
+from attacks import InputError, RunOptions, ThreatModel
 from attacks.square import Square, window_share
 from attacks.windows import L2Windows
 
@@ -43,7 +43,7 @@ def test_queries_and_result_lie_in_ball_and_box(restarts, threat, net, batch):
 @pytest.mark.parametrize("verdict", [False, True])
 def test_the_best_of_all_queries_is_returned(verdict, restarts, threat, net, batch):
     attack = Square(threat, queries=QUERIES, restarts=restarts)
-    queries, values, result = queried(attack, net, batch, verdict=verdict, seed=3)
+    queries, values, result = queried(attack, net, batch, options=RunOptions(verdict=verdict), seed=3)
     highest, place = values.max(0)
     assert torch.equal(result.images, queries[place, torch.arange(N)])
     torch.testing.assert_close(losses(net, result.images, batch[1]), highest, rtol=0, atol=1e-12)
@@ -109,7 +109,9 @@ def test_the_loss_never_falls_with_more_queries(restarts, threat, net, batch):
 @pytest.mark.parametrize("stop", [False, True])
 def test_more_restarts_never_break_less(stop, threat, net, batch):
     runs = [
-        Square(threat, queries=2, restarts=r).run(net, *batch, seed=1, stop_when_broken=stop).broken
+        Square(threat, queries=2, restarts=r)
+        .run(net, *batch, seed=1, options=RunOptions(stop_when_broken=stop))
+        .broken
         for r in range(1, 9)
     ]
     for fewer, more in itertools.pairwise(runs):
@@ -139,7 +141,9 @@ def test_restarts_draw_other_numbers(threat, net, batch):
 def test_reported_passes_are_those_of_the_net(block, stop, verdict, restarts, threat, net, batch):
     watched = Watched(net)
     attack = Square(threat, queries=7, restarts=restarts)
-    result = attack.run(watched, *batch, stop_when_broken=stop, verdict=verdict, block=block)
+    result = attack.run(
+        watched, *batch, options=RunOptions(stop_when_broken=stop, verdict=verdict, block=block)
+    )
     assert (result.forwards, result.backwards) == (watched.forwards, 0)
     if not stop and block is None:
         assert result.forwards == restarts * 7 * N
@@ -149,7 +153,7 @@ def test_reported_passes_are_those_of_the_net(block, stop, verdict, restarts, th
 def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, threat, net, batch):
     attack = Square(threat, queries=QUERIES, restarts=restarts)
     queries, values, whole = queried(attack, net, batch, seed=3)
-    short = attack.run(net, *batch, seed=3, stop_when_broken=True)
+    short = attack.run(net, *batch, seed=3, options=RunOptions(stop_when_broken=True))
     assert torch.equal(short.broken, whole.broken)
     assert 0 < int(whole.broken.sum()) < N
     wrong = values > 0
@@ -165,7 +169,7 @@ def test_stopping_when_broken_changes_the_work_and_not_the_verdict(restarts, thr
 def test_what_is_broken_from_the_start_costs_one_query(threat, net, batch):
     images, labels = batch
     result = Square(threat, queries=9, restarts=2).run(
-        net, images, (labels + 1) % 5, start=images, stop_when_broken=True
+        net, images, (labels + 1) % 5, start=images, options=RunOptions(stop_when_broken=True)
     )
     assert result.broken.all()
     assert result.forwards == N
@@ -177,11 +181,11 @@ def test_what_is_broken_from_the_start_costs_one_query(threat, net, batch):
 def test_a_sample_does_not_feel_its_batch(block, stop, threat, net, batch):
     images, labels = batch
     attack, ids = Square(threat, queries=QUERIES, restarts=2), torch.arange(N) + 2**34
-    settings = {"seed": 9, "stop_when_broken": stop}
-    whole = attack.run(net, images, labels, sample_ids=ids, **settings)
+    whole = attack.run(net, images, labels, sample_ids=ids, seed=9, options=RunOptions(stop))
+    options = RunOptions(stop, block=block)
     order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
     for rows in order.split(7):
-        part = attack.run(net, images[rows], labels[rows], sample_ids=ids[rows], block=block, **settings)
+        part = attack.run(net, images[rows], labels[rows], sample_ids=ids[rows], seed=9, options=options)
         torch.testing.assert_close(part.images, whole.images[rows], rtol=0, atol=1e-12)
         assert torch.equal(part.broken, whole.broken[rows])
 
@@ -229,7 +233,10 @@ def test_a_tie_that_is_misclassified_is_broken(stop, threat):
     """Both logits are 0, and the first one wins; label 1 is wrong though its margin is 0."""
     images = torch.full((2, 1, 4, 4), 0.5)
     result = Square(threat, queries=3).run(
-        lambda x: torch.zeros(len(x), 2), images, torch.tensor([0, 1]), stop_when_broken=stop
+        lambda x: torch.zeros(len(x), 2),
+        images,
+        torch.tensor([0, 1]),
+        options=RunOptions(stop_when_broken=stop),
     )
     assert result.broken.tolist() == [False, True]
 
@@ -244,13 +251,15 @@ def test_a_tie_that_is_misclassified_replaces_one_that_is_not(stop):
         return torch.stack([up - 1, torch.zeros_like(up), torch.zeros_like(up)], 1)
 
     labels = torch.ones(8, dtype=torch.int64)
-    result = Square(threat, queries=60).run(ties, images, labels, stop_when_broken=stop)
+    result = Square(threat, queries=60).run(ties, images, labels, options=RunOptions(stop_when_broken=stop))
     assert result.broken.all()
     assert (ties(result.images).argmax(1) != labels).all()
 
 
 def test_logits_that_are_nan_are_never_robust(threat, net, batch):
-    result = Square(threat, queries=3).run(lambda x: net(x) * float("nan"), *batch, check=False)
+    result = Square(threat, queries=3).run(
+        lambda x: net(x) * float("nan"), *batch, options=RunOptions(check=False)
+    )
     assert result.broken.all()
 
 

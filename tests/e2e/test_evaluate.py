@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 import attacks
-from attacks import Attack, ThreatModel, misclassified
+from attacks import Attack, RunOptions, ThreatModel, misclassified
 from robust_tickets.base import machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.cli.main import main
@@ -217,7 +217,9 @@ def test_a_network_as_its_own_source_is_attacked_to_the_end(files, evaluate):
     split = load.load(Data("digits")).test.first(60)
     images = to_float(split.images, False)
     attack = attacks.PGD(ThreatModel("Linf", 16 / 255), steps=5, rel_step=0.25)
-    ends = attack.run(net, images, split.labels, sample_ids=split.ids, verdict=False).images
+    ends = attack.run(
+        net, images, split.labels, sample_ids=split.ids, options=RunOptions(verdict=False)
+    ).images
     robust = ~misclassified(net(images), split.labels) & ~misclassified(net(ends), split.labels)
     assert rows.accuracy[1] == pytest.approx(float(robust.double().mean()))
 

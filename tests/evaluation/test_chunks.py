@@ -2,7 +2,18 @@
 
 import pytest
 
-from attacks import APGD, FGSM, PGD, APGDTargeted, Ensemble, Square, ThreatModel, TorchAttack, autoattack
+from attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    APGDTargeted,
+    Ensemble,
+    RunOptions,
+    Square,
+    ThreatModel,
+    TorchAttack,
+    autoattack,
+)
 from robust_tickets.evaluation.chunks import CHUNK_FLOPS, chunk_size
 from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
 
@@ -52,7 +63,7 @@ ATTACKS = {
 def test_passes_of_a_sample_are_those_of_an_attack_that_breaks_nothing(name, net, split, counted):
     attack, passes = ATTACKS[name]
     watched = counted(net)
-    attack.run(watched, split.images.double() / 255, split.labels, verdict=True)
+    attack.run(watched, split.images.double() / 255, split.labels, options=RunOptions(verdict=True))
     assert attack.passes_per_sample == passes
     assert sum(watched.passes) <= passes * len(split)
     if name != "ensemble":  # in which a broken sample leaves

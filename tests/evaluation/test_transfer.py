@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attacks import APGD, PGD, Ensemble, ThreatModel
+from attacks import APGD, PGD, Ensemble, RunOptions, ThreatModel
 from attacks.text import BUILDERS, parse
 from robust_tickets.data.batches import to_float
 from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
@@ -41,7 +41,7 @@ def test_the_verdict_is_the_networks_own_on_the_images_of_the_attack_on_the_sour
     clean, *rows = rows_of(net, source, split)
     for row, name in zip(rows, NAMES, strict=True):
         result = parse(name, THREAT, rel_step=0.25).run(
-            source, images, split.labels, sample_ids=split.ids, seed=2, verdict=False
+            source, images, split.labels, sample_ids=split.ids, seed=2, options=RunOptions(verdict=False)
         )
         robust = net(result.images).argmax(1) == split.labels
         assert torch.equal(row.robust, clean.robust & robust)
@@ -62,7 +62,9 @@ def test_each_attack_of_an_ensemble_runs_to_its_end_and_has_its_own_verdicts(net
     images = to_float(split.images, channels_last=False)
     robust, broken = clean.robust.clone(), []
     for part in parts:
-        result = part.run(source, images, split.labels, sample_ids=split.ids, seed=2, verdict=False)
+        result = part.run(
+            source, images, split.labels, sample_ids=split.ids, seed=2, options=RunOptions(verdict=False)
+        )
         after = robust & (net(result.images).argmax(1) == split.labels)
         broken.append(int(robust.sum() - after.sum()))
         robust = after

@@ -12,7 +12,7 @@ import torchattacks
 from torch import Tensor, nn
 from torchattacks.attack import Attack as Base
 
-from attacks import ThreatModel, misclassified
+from attacks import RunOptions, ThreatModel, misclassified
 from attacks.adapter import TorchAttack, fab_t
 
 CLASSES = 5
@@ -182,7 +182,7 @@ def test_blocks_are_seeded_by_the_id_of_their_first_sample(name, net):
     images, labels = right(net, 5)
     ids = torch.tensor([7, 3, 11, 2, 5])
     attack = TorchAttack(THREAT, name, **SMALL.get(name, {}))
-    whole = attack.run(net, images, labels, sample_ids=ids, seed=1, block=2)
+    whole = attack.run(net, images, labels, sample_ids=ids, seed=1, options=RunOptions(block=2))
     for rows in ([0, 1], [2, 3], [4]):
         part = attack.run(net, images[rows], labels[rows], sample_ids=ids[rows], seed=1)
         assert torch.equal(part.images, whole.images[rows])
@@ -194,21 +194,23 @@ def test_blocks_are_seeded_by_the_id_of_their_first_sample(name, net):
 def test_at_most_a_block_goes_through_the_net(net):
     sizes, batch = [], right(net, 5)
     net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    result = TorchAttack(THREAT, "PGD", steps=2).run(net, *batch, block=2)
+    result = TorchAttack(THREAT, "PGD", steps=2).run(net, *batch, options=RunOptions(block=2))
     assert max(sizes) == 2
     assert result.forwards == sum(sizes)
 
 
 def test_stopping_changes_nothing(net):
     attack, batch = TorchAttack(THREAT, "PGD", steps=3), right(net)
-    on, off = (attack.run(net, *batch, stop_when_broken=stop) for stop in (True, False))
+    on, off = (attack.run(net, *batch, options=RunOptions(stop_when_broken=stop)) for stop in (True, False))
     assert torch.equal(on.images, off.images)
     assert torch.equal(on.broken, off.broken)
 
 
 def test_images_without_a_verdict_are_the_same_and_cost_a_pass_less(net):
     attack, batch = TorchAttack(THREAT, "PGD", steps=3), right(net)
-    judged, plain = (attack.run(net, *batch, verdict=verdict) for verdict in (True, False))
+    judged, plain = (
+        attack.run(net, *batch, options=RunOptions(verdict=verdict)) for verdict in (True, False)
+    )
     assert torch.equal(judged.images, plain.images)
     assert plain.broken is None
     assert judged.forwards - plain.forwards == len(batch[0])
@@ -244,7 +246,7 @@ def test_fab_t_works_on_few_classes_single_images_and_wrong_ones(norm, classes, 
     assert wrong.backwards == 0
     assert torch.equal(wrong.images, images)
     mixed = torch.cat([labels[:1], (labels[1:] + 1) % classes])
-    assert attack.run(net, images, mixed, block=1).broken.all()
+    assert attack.run(net, images, mixed, options=RunOptions(block=1)).broken.all()
 
 
 def test_fab_t_has_nine_targets_where_there_are_as_many():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks import APGD, APGDTargeted, Attack, Square, ThreatModel
+from attacks import APGD, APGDTargeted, Attack, RunOptions, Square, ThreatModel
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.data import load as loading
 from robust_tickets.models.registry import build
@@ -53,7 +53,7 @@ def digits() -> tuple[nn.Module, Tensor, Tensor]:
 def robust_accuracy(attack: Attack, net: nn.Module, images: Tensor, labels: Tensor) -> float:
     with torch.no_grad():
         right = net(images).argmax(1) == labels
-    broken = attack.run(net, images, labels, stop_when_broken=True, block=250).broken
+    broken = attack.run(net, images, labels, options=RunOptions(stop_when_broken=True, block=250)).broken
     return float((right & ~broken).double().mean())
 
 

@@ -7,7 +7,7 @@ from oracle_nets import EPS, STEP, THREAT, N, assert_same, batch, lively
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks import FGSM, PGD, Square, ThreatModel
+from attacks import FGSM, PGD, RunOptions, Square, ThreatModel
 from robust_tickets.models.fold import fold
 
 
@@ -86,6 +86,6 @@ def test_square_is_as_strong_as_theirs(threat):
             net, norm=threat.norm, eps=threat.eps, n_queries=300, resc_schedule=False
         )
         theirs = float((net(oracle(images, labels)).argmax(1) != labels).double().mean())
-    result = Square(threat, queries=301).run(net, images, labels, stop_when_broken=True)
+    result = Square(threat, queries=301).run(net, images, labels, options=RunOptions(stop_when_broken=True))
     assert 0.2 < theirs < 0.8
     assert float(result.broken.double().mean()) == pytest.approx(theirs, abs=0.1)

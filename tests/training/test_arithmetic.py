@@ -37,7 +37,7 @@ class Warnings(StageProgress):
 
 @pytest.fixture(autouse=True)
 def _nothing_shown_yet(monkeypatch):
-    monkeypatch.setattr("robust_tickets.training.monitors._SHOWN", set())
+    monkeypatch.setattr("robust_tickets.training.monitors._PAST_WARNINGS", set())
 
 
 @pytest.fixture

@@ -168,7 +168,6 @@ class PruningAtInit(PruningMethod):
         """The mask of the untrained network; `step` prunes by scores."""
 
     def find(self, task: SearchTask) -> SearchResult:
-        """Prune the network at its init."""
         from robust_tickets.tickets.connectivity import check_paths
         from robust_tickets.tickets.pruning_step import pruning_step
         from robust_tickets.training.state import copy_state
@@ -185,5 +184,4 @@ class PruningAtInit(PruningMethod):
         return result
 
     def plan(self, per_epoch: int) -> SearchPlan:
-        """No steps."""
         return SearchPlan(round_steps=0, rewind=0, rounds=1, per_epoch=per_epoch)

@@ -114,11 +114,9 @@ class IMP(PruningMethod):
         return SearchPlan(steps, rewind, search.rounds, per_epoch)
 
     def passes(self, plan: SearchPlan) -> Passes:
-        """Those of all steps."""
         return make_method(self.search).passes(plan.steps * self.search.batch).whole
 
     def describe(self) -> str:
-        """With rounds, their length, and what follows them."""
         search = self.search
         budget = f"{search.iterations} steps" if search.iterations else f"{search.epochs} epochs"
         words = f"imp, {search.method}, {search.rounds} x {budget} at lr {search.lr:g}"

@@ -38,7 +38,6 @@ class Random(PruningAtInit):
     uses_data = False
 
     def mask(self, task: SearchTask, step: "PruningStep") -> "Mask":
-        """A mask drawn from the seed."""
         from robust_tickets.pruning.criteria import ignored_layers
         from robust_tickets.pruning.densities import random_mask
         from robust_tickets.pruning.layers import layer_roles
@@ -50,11 +49,9 @@ class Random(PruningAtInit):
             return random_mask(full, self.search.ratio, self.settings.densities, seed, ignored)
 
     def passes(self, plan: SearchPlan) -> Passes:
-        """No passes."""
         return Passes()
 
     def check(self) -> None:
-        """Raise InputError for channels too: random ones make a narrower network."""
         super().check()
         if self.search.granularity == "channel":
             raise InputError(
@@ -64,7 +61,6 @@ class Random(PruningAtInit):
             )
 
     def describe(self) -> str:
-        """With the layers' densities."""
         return f"random, {self.settings.densities}"
 
     @property

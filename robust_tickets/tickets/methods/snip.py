@@ -32,7 +32,6 @@ class SNIP(PruningAtInit):
     }
 
     def mask(self, task: SearchTask, step: "PruningStep") -> "Mask":
-        """The weights, or channels, of highest sensitivity."""
         from robust_tickets.models.flops import forward_flops
         from robust_tickets.models.fold import fold
         from robust_tickets.pruning.mask import Mask
@@ -56,7 +55,6 @@ class SNIP(PruningAtInit):
         return mask
 
     def passes(self, plan: SearchPlan) -> Passes:
-        """Those of one training step."""
         return make_method(self.search).passes(self.search.batch).whole
 
 

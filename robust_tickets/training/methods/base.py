@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import attacks
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import F, torch
 from robust_tickets.base.ledger import Passes
@@ -15,7 +16,6 @@ from robust_tickets.base.ledger import Passes
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from attacks import Attack, ThreatModel
     from robust_tickets.models.fold import FoldedNet
 
 
@@ -34,7 +34,7 @@ class Batch:
     images: "Tensor"
     labels: "Tensor"
     ids: "Tensor"
-    threat: "ThreatModel"
+    threat: "attacks.ThreatModel"
     seed: int
     progress: float
 
@@ -139,7 +139,6 @@ class CrossEntropyMethod(Method):
         """Gradient steps of the attack; each takes a forward pass and a backward pass to the image."""
 
     def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
-        """Mean cross-entropy of the images trained on."""
         return F.cross_entropy(nets.update(adversarial), batch.labels)
 
     def passes(self, samples: int) -> StepPasses:
@@ -148,17 +147,12 @@ class CrossEntropyMethod(Method):
         return StepPasses(Passes(steps, steps), Passes(forward=samples, full_backward=samples))
 
 
-def run_attack(attack: "Attack", nets: Networks, batch: Batch) -> "Tensor":
+def run_attack(attack: "attacks.Attack", nets: Networks, batch: Batch) -> "Tensor":
     """The images that an attack makes of a batch, by the batch's own random numbers."""
-    return attack.run(
-        nets.attack,
-        batch.images,
-        batch.labels,
-        sample_ids=batch.ids,
-        seed=batch.seed,
-        verdict=False,
-        check=False,  # images and labels are right by construction, and a check would make a GPU wait
-    ).images
+    # images and labels are right by construction, and a check would make a GPU wait
+    options = attacks.RunOptions(verdict=False, check=False)
+    images, labels, ids = batch.images, batch.labels, batch.ids
+    return attack.run(nets.attack, images, labels, sample_ids=ids, seed=batch.seed, options=options).images
 
 
 def input_gradient(net: "nn.Module", images: "Tensor", loss: "Callable[[Tensor], Tensor]") -> "Tensor":

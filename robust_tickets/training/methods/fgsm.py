@@ -21,9 +21,7 @@ class FGSM(CrossEntropyMethod):
     """
 
     def attack_steps(self) -> int:
-        """One."""
         return 1
 
     def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
-        """FGSM's images."""
         return run_attack(attacks.FGSM(batch.threat), nets, batch)

@@ -15,9 +15,7 @@ class Natural(CrossEntropyMethod):
     """
 
     def attack_steps(self) -> int:
-        """None."""
         return 0
 
     def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
-        """The images themselves."""
         return batch.images

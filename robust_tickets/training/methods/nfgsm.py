@@ -40,11 +40,9 @@ class NFGSM(CrossEntropyMethod):
     norms = ("Linf",)
 
     def attack_steps(self) -> int:
-        """One."""
         return 1
 
     def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
-        """The noisy images moved along the sign of the gradient."""
         from attacks.noise import uniform
 
         net, eps, bounds = nets.attack, batch.threat.eps, batch.threat.bounds

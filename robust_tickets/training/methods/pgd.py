@@ -38,11 +38,9 @@ class PGD(CrossEntropyMethod):
     settings: PGDSettings
 
     def attack_steps(self) -> int:
-        """Its setting."""
         return self.settings.steps
 
     def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
-        """PGD's images after the last step."""
         settings = self.settings
         attack = attacks.PGD(
             batch.threat,

@@ -52,7 +52,6 @@ class TRADES(Method):
         )
 
     def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
-        """The images that the attack on the KL divergence ends at."""
         net, ball = nets.attack, batch.threat.ball(batch.images)
         size = self.settings.rel_step * batch.threat.eps
         with attacks.eval_mode(net):
@@ -69,7 +68,6 @@ class TRADES(Method):
         return adversarial
 
     def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
-        """CE(f(x), y) + beta KL(p(x) || p(x')), both means over the batch."""
         clean = nets.update(batch.images)
         stability = F.kl_div(
             F.log_softmax(nets.update(adversarial), 1), F.softmax(clean, 1), reduction="batchmean"
