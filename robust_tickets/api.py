@@ -35,10 +35,10 @@ from robust_tickets.models.placement import place_net
 from robust_tickets.models.user_net import NetFactory, check_logits, function_name
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.studies import STUDIES
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, make_ticket
 from robust_tickets.stages.unsupported import warn_unsupported
-from robust_tickets.studies import grid
 from robust_tickets.studies import study as studies
 from robust_tickets.tickets.methods.base import SearchTask
 from robust_tickets.tickets.search import find_ticket as search_tickets
@@ -228,13 +228,12 @@ def study(
 ) -> Path:
     """Ask a question by a grid of comparisons, over `seeds` seeds from `seed` on; gives the study's folder.
 
-    name: lr, ratio, width, mask-source, search-length, rounds, controls, schedule or transfer; the grids are
-    fields of `study`. The folder has <name>.csv, <name>.svg and <name>.md, the verdict. Cells that are
-    finished are not run again. jobs, and what is raised, as `compare` has it; also for a grid that makes no
-    sense.
+    name: one of `robust_tickets.recipe.studies.STUDIES`, such as "controls"; its settings are a field of
+        `study`. The folder has <name>.csv, <name>.svg and <name>.md, the verdict. Cells that are finished are
+        not run again. jobs, and what is raised, as `compare` has it; also for settings that make no sense.
     """
-    if name not in grid.GRIDS:
-        raise unknown_name("study", str(name), grid.GRIDS)
+    if name not in STUDIES:
+        raise unknown_name("study", str(name), STUDIES)
     what = _seeded(net, data, recipe, fields, seeds, seed)
     machine = _machine(device, quiet)
     return studies.study(name, what, range(seed, seed + seeds), Path(runs), machine, _jobs(jobs)).folder

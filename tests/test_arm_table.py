@@ -15,15 +15,16 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage, no_sentence
 from robust_tickets.recipe.arms import ARMS, arm_names, arm_table, arms_help, needs_ticket
 from robust_tickets.recipe.checks import arm_refusal
-from robust_tickets.recipe.fields import Compare, Model, Study
+from robust_tickets.recipe.fields import Compare, Model, StudySettings
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.studies import load_study
 from robust_tickets.report.latex import latex
 from robust_tickets.report.read import arm_result
 from robust_tickets.report.tables import markdown
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import plan
-from robust_tickets.studies.grid import cells
+from robust_tickets.studies.grid import make_cells
 from robust_tickets.tickets.methods.random import RandomSettings
 from robust_tickets.tickets.transforms import TRANSFORMS
 
@@ -72,8 +73,8 @@ def test_a_made_up_arm_is_one_record(made_up, recipe, machine, tmp_path):
     assert list(pd.read_csv(run.timing_csv).arm) == list(recipe.compare.arms)
     assert "#abcdef" in run.curves.read_text().lower()
     assert RunDirectory.open(run.path).recipe == recipe
-    asked = replace(recipe, study=Study(controls=("dense", "ticket", "ticket-natural")))
-    assert cells("controls", asked)[0].recipe.compare.arms[-1] == "ticket-natural"
+    asked = replace(recipe, study=StudySettings(controls=("dense", "ticket", "ticket-natural")))
+    assert make_cells(load_study("controls"), asked)[0].recipe.compare.arms[-1] == "ticket-natural"
 
 
 def test_a_made_up_arm_is_refused_where_it_makes_no_sense(made_up, recipe):

@@ -8,34 +8,19 @@ from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.cli.command import Command, SideBySide, command
 from robust_tickets.recipe.schema import Count
-
-STUDIES = (
-    "lr",
-    "ratio",
-    "width",
-    "mask-source",
-    "search-length",
-    "rounds",
-    "controls",
-    "schedule",
-    "transfer",
-)
-"""The studies by name."""
+from robust_tickets.recipe.studies import STUDIES, studies_help
 
 
 @command
 class Study(SideBySide, Command):
     """Answer a question by a grid of comparisons. Writes <name>.csv, <name>.svg and <name>.md, the verdict.
 
-    lr, ratio, width, mask-source, search-length, rounds: what of the search gives a ticket its early
-    advantage; controls: the ticket beside its controls; schedule: ticket and dense on the same short
-    schedules and at equal cost; transfer: tickets that another recipe found. Finished cells are not run
-    again.
+    Finished cells are not run again.
     """
 
-    name: Positional[Annotated[str, arg(metavar="NAME")]] = ""
-    """lr, ratio, width, mask-source, search-length, rounds, controls, schedule or transfer; its grid is
-    --study.NAME"""
+    name: Positional[
+        Annotated[str, arg(metavar="NAME", help=f"{studies_help()} Its settings: --study.NAME")]
+    ] = ""
     seeds: Count = 3
     """how many seeds, from --seed on; an interval takes 2, a verdict 3"""
 
@@ -55,5 +40,5 @@ class Study(SideBySide, Command):
             return
         seeds = range(self.seed, self.seed + self.seeds)
         result = study.study(self.name, experiment, seeds, self.runs, self.machine, self.jobs)
-        print((result.folder / f"{self.name}.md").read_text(encoding="utf-8"))
+        print(result.verdict)
         print(result.folder)

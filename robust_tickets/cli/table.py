@@ -35,7 +35,7 @@ class Table(Command):
             print(self.out)
 
     def _study(self) -> str:
-        from robust_tickets.studies import record
+        from robust_tickets.studies.study_files import read_study
 
         if self.about == "boosting":
             raise InputError(
@@ -43,7 +43,7 @@ class Table(Command):
             )
         if self.format == "latex":
             raise InputError("a study comes as csv or markdown: choose one of them by --format")
-        table, verdict = record.read_study(self.path)
+        table, verdict = read_study(self.path)
         return table if self.format == "csv" else verdict
 
     def _comparison(self) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from robust_tickets.recipe.arms import arm_names, arms_help, controls, trained_arms
+from robust_tickets.recipe.arms import arm_names, arms_help, trained_arms
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.methods import METHODS, method_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_method_class
@@ -24,6 +24,7 @@ from robust_tickets.recipe.schema import (
     Share,
     ShareOrZero,
 )
+from robust_tickets.recipe.studies import STUDIES, load_study
 
 DataName = Literal["digits", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "folder", "own"]
 Optimiser = Literal["sgd", "adam"]
@@ -274,29 +275,27 @@ class Compare:
         return trained_arms(self.arms)
 
 
-@dataclass(frozen=True)
-class Study:
-    """What `study` varies, from the setting that the other fields are; no part of a run's identity."""
+if TYPE_CHECKING:
 
-    lr: tuple[Positive, ...] = (0.005, 0.01, 0.05, 0.1)
-    """study lr: learning rates of the search"""
-    ratio: tuple[Share, ...] = (0.32, 0.56, 0.73, 0.8, 0.87, 0.92, 0.98)
-    """study ratio: shares of the weights (or channels) that are gone in the end, whatever the rounds"""
-    width: tuple[Positive, ...] = (0.1, 0.2, 0.5, 1.0)
-    """study width: factors on the net's hidden widths"""
-    mask_source: tuple[MethodName, ...] = ("natural", "fgsm", "pgd")
-    """study mask-source: methods of the search"""
-    search_length: tuple[Count, ...] = (1, 20, 40, 60, 100)
-    """study search-length: epochs of the search's rounds"""
-    rounds: tuple[Count, ...] = (1, 2, 4)
-    """study rounds: rounds of the search, at the density that the recipe's own rounds end with"""
-    controls: Annotated[tuple[ArmName, ...], arg(metavar="ARM...")] = controls()
-    """study controls: the arms"""
-    schedule: tuple[Count, ...] = (20, 40, 60, 80, 100)
-    """study schedule: epochs of the short schedule, of the ticket and of dense-short"""
-    transfer: tuple[str, ...] = ("threat.eps=4/255", "search.method=natural")
-    """study transfer: changes of the recipe that another ticket is found with, to be trained by the recipe as
-    it is: of data (of the same shape and classes), threat or search"""
+    @dataclass(frozen=True)
+    class StudyFields:
+        """The settings of each study: `lr`, `ratio`, `width`, ..."""
+
+else:
+
+    def _study_field(study):
+        """The dataclass field with the settings of a study."""
+        text = arg(metavar=study.metavar or None, help=f"study {study.name}: {study.help}")
+        return study.field, Annotated[tuple[study.setting_type, ...], text], study.defaults
+
+    StudyFields = make_dataclass(
+        "StudyFields", [_study_field(load_study(name)) for name in STUDIES], frozen=True
+    )
+
+
+@dataclass(frozen=True)
+class StudySettings(StudyFields):
+    """What `study` varies, while all else is as in the recipe; no part of a run's identity."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from robust_tickets.recipe.fields import (
     Evaluate,
     Model,
     Search,
-    Study,
+    StudySettings,
     Threat,
     Train,
 )
@@ -48,7 +48,7 @@ class Recipe:
     evaluate: Evaluate = Evaluate()
     compare: Compare = Compare()
     compute: Compute = Compute()
-    study: Study = Study()
+    study: StudySettings = StudySettings()
 
     @property
     def identity(self) -> str:

@@ -1,8 +1,12 @@
-"""How fast an arm gets where: the head start of a ticket, in passes and FLOPs, beside the dense net's."""
+"""The early advantage of a ticket: how much sooner than dense an arm reaches an accuracy.
+
+Early advantage: how much higher an arm's validation curve lies in the first epochs (`early_...`).
+Boosting, as Li et al. 2020 have it: how much less than dense an arm costs up to an accuracy (`boosting_...`).
+"""
 
 import math
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -25,30 +29,32 @@ FIGURES = (
         for column in ("passes_to_{}", "flops_to_{}", "boosting_{}", "boosting_{}_with_search")
     ),
 )
-"""What is measured of an arm and seed."""
+"""The figures of an arm and seed."""
 
 Curve = list[dict[str, Any]]
+
+Checkpoint = Literal["last", "best"]
 
 
 def boosting(run: RunDirectory) -> pd.DataFrame:
     """A row an arm and seed. Raises InputError if no seed is complete.
 
-    Accuracies are fractions of the validation images (columns of `early`), of the test images where the name
-    begins with test_. `passes_to_x` and `flops_to_x` are what the arm's own training had cost when it was
-    first seen at x % of dense's best validation accuracy (robust or clean, as the recipe chooses epochs); NaN
-    where it never was. `boosting_x` is dense's FLOPs over the arm's, `boosting_x_with_search` with the search
-    added to the arm's.
+    Accuracies are fractions of the validation images, or of the test images in columns that begin with test_;
+    those of the last epoch end with _last, the others are of the best. `passes_to_x` and `flops_to_x`: the
+    cost of the arm's own training at the first validation with x % of dense's best validation accuracy
+    (robust or clean, as the recipe chooses epochs); NaN where there is none. `boosting_x`: dense's FLOPs over
+    the arm's to there; `boosting_x_with_search`: with the search added to the arm's.
     """
-    found = results(run)
+    arms = results(run)
     rows = []
-    for arm, seeds in found.items():
-        for result, dense in zip(seeds, found["dense"], strict=True):
+    for arm, seeds in arms.items():
+        for result, dense in zip(seeds, arms["dense"], strict=True):
             rows.append({"arm": arm, "seed": result.seed, **measured(result, dense, run.recipe.evaluate)})
     return pd.DataFrame(rows)
 
 
 def measured(result: ArmResult, dense: ArmResult, evaluate: Evaluate) -> dict[str, float]:
-    """What `boosting` says of one arm of a seed, beside the dense arm of the same seed."""
+    """The figures of one arm of a seed, beside the dense arm of the same seed; see `boosting`."""
     metric, span = evaluate.select_by, evaluate.early_epochs or 1
     curve = result.curve
     search = result.before["charged_flops"] if result.before else 0
@@ -71,25 +77,30 @@ def measured(result: ArmResult, dense: ArmResult, evaluate: Evaluate) -> dict[st
         "search_flops": search,
     }
     best = max(record[f"val_{metric}"] for record in dense.history)
-    theirs = dense.curve
+    dense_curve = dense.curve
     for percent in TARGETS:
         target = best * percent / 100
         passes, flops = cost_to(curve, f"val_{metric}", target)
-        _, of_dense = cost_to(theirs, f"val_{metric}", target)
+        _, dense_flops = cost_to(dense_curve, f"val_{metric}", target)
         row |= {f"passes_to_{percent}": passes, f"flops_to_{percent}": flops}
-        row[f"boosting_{percent}"] = _ratio(of_dense, flops)
-        row[f"boosting_{percent}_with_search"] = _ratio(of_dense, flops + search)
+        row[f"boosting_{percent}"] = _ratio(dense_flops, flops)
+        row[f"boosting_{percent}_with_search"] = _ratio(dense_flops, flops + search)
     return row
 
 
-def end_column(metric: str) -> str:
-    """The column of the accuracy on test images, robust or clean."""
-    return "test_pgd20" if metric == "robust" else "test_clean"
+def end_column(metric: str, checkpoint: Checkpoint = "best") -> str:
+    """The column of the accuracy on test images.
+
+    metric: robust or clean.
+    checkpoint: the last epoch, or the best: the one that validation chose.
+    """
+    column = "test_pgd20" if metric == "robust" else "test_clean"
+    return f"{column}_last" if checkpoint == "last" else column
 
 
 def early_area(curve: Curve, key: str, span: int) -> float:
     """Mean height of the curve over its first `span` epochs: the area under it by the trapezoid rule, over
-    the span. NaN where the curve does not reach from the untrained net to there.
+    the span. NaN where the curve does not reach from the untrained network to there.
     """
     part = [p for p in curve if p["epoch"] <= span]
     if len(part) < 2 or part[0]["epoch"] != 0 or part[-1]["epoch"] != span:
@@ -99,7 +110,7 @@ def early_area(curve: Curve, key: str, span: int) -> float:
 
 
 def cost_to(curve: Curve, key: str, target: float) -> tuple[float, float]:
-    """Passes and FLOPs at the first validation that saw the target; NaN where none did."""
+    """Passes and FLOPs at the first validation that reaches the target; NaN where none does."""
     for point in curve:
         if point[key] >= target:
             return float(point["passes"]), float(point["flops"])
@@ -109,17 +120,14 @@ def cost_to(curve: Curve, key: str, target: float) -> tuple[float, float]:
 def early_stop(curve: Curve) -> tuple[float, float]:
     """The step of the lowest clean validation loss, the first of equal ones, and the clean accuracy there.
 
-    The early-stop iteration of Frankle & Carbin 2019, section 2. NaN for runs that did not keep the loss.
+    The early-stop iteration of Frankle & Carbin 2019, section 2.
     """
-    known = [point for point in curve if "val_loss" in point]
-    if not known:
-        return math.nan, math.nan
-    lowest = min(known, key=lambda point: float(point["val_loss"]))
+    lowest = min(curve, key=lambda point: float(point["val_loss"]))
     return float(lowest["step"]), float(lowest["val_clean"])
 
 
 def _ratio(dense: float, arm: float) -> float:
-    """NaN where one never got there; infinite where the untrained arm was there already."""
+    """NaN where one is never there; infinite where the untrained arm is there already."""
     if math.isnan(dense) or math.isnan(arm):
         return math.nan
     if arm == 0:

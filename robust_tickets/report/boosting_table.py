@@ -1,4 +1,4 @@
-"""The table of head starts: how fast each arm gets where, and what of it is more than chance."""
+"""The table of early advantages: how soon each arm reaches an accuracy, with intervals."""
 
 import math
 
@@ -30,7 +30,7 @@ TITLES = (
 
 
 def boosting_csv(run: RunDirectory) -> str:
-    """How fast each arm and seed gets where, as CSV."""
+    """How soon each arm and seed reaches an accuracy, as CSV."""
     return csv_text(boosting(run), 6)
 
 
@@ -48,40 +48,39 @@ def boosting_markdown(run: RunDirectory) -> str:
         else "there is no early area, as evaluate.early_epochs is 0"
     )
     about = (
-        f"Validation images; means over seeds. {area[0].upper()}{area[1:]}. Differences are paired by "
-        "seed, with the 95 % interval of Student's t, and from the dense arm whose schedule is as long "
-        "(`dense-short` for tickets on a shorter one), as warm-up and milestones are shares of "
-        "it; `-`: there is "
-        "none. `boosting` is dense's FLOPs over the arm's, to the "
-        f"validation at which {TARGET} % of dense's best {metric} accuracy was first seen, without the "
-        "search and with it, the geometric mean over seeds; `-`: a seed never got there, inf: one was there "
-        "untrained. `early stop` is the step of the lowest clean validation loss: a winning ticket stops no "
-        "later than dense as long, and is no worse there."
+        f"Validation images; means over seeds. {area[0].upper()}{area[1:]}. Differences are paired by seed, "
+        "with the 95 % interval of Student's t. They are from the dense arm whose schedule is as long "
+        "(`dense-short` for tickets on a shorter one), as warm-up and milestones are shares of the schedule; "
+        "`-`: there is none. `boosting` is dense's FLOPs over the arm's, to the first validation with "
+        f"{TARGET} % of dense's best {metric} accuracy, without the search and with it, the geometric mean "
+        "over seeds; `-`: a seed never reached it; inf: an untrained network had it. `early stop` is the "
+        "step of the lowest clean validation loss: a winning ticket stops no later than dense on the same "
+        "schedule, and is no worse there."
     )
     return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), about]) + "\n"
 
 
 def _cells(arm: str, rows: pd.DataFrame, metric: str) -> list[str]:
-    found, dense = rows[rows.arm == arm], _dense_as_long(arm, rows)
+    own, dense = rows[rows.arm == arm], _dense_as_long(arm, rows)
     early = f"early_{metric}"
     ratio = f"boosting_{TARGET}"
 
     def percent(column: str) -> str:
-        return _mean(100 * found[column], ".1f")
+        return _mean(100 * own[column], ".1f")
 
     return [
         arm,
         percent("epoch1_clean"),
         percent("epoch1_robust"),
         percent(early),
-        _difference(found, dense, early, 100),
-        _mean(found[f"passes_to_{TARGET}"] / 1e6, ".3f"),
-        _geometric_mean(found[ratio]),
-        _geometric_mean(found[f"{ratio}_with_search"]),
-        _mean(found.early_stop_step, ".0f"),
-        _difference(found, dense, "early_stop_step", 1),
+        _difference(own, dense, early, 100),
+        _mean(own[f"passes_to_{TARGET}"] / 1e6, ".3f"),
+        _geometric_mean(own[ratio]),
+        _geometric_mean(own[f"{ratio}_with_search"]),
+        _mean(own.early_stop_step, ".0f"),
+        _difference(own, dense, "early_stop_step", 1),
         percent("early_stop_clean"),
-        _difference(found, dense, "early_stop_clean", 100),
+        _difference(own, dense, "early_stop_clean", 100),
     ]
 
 
@@ -106,16 +105,18 @@ def _geometric_mean(ratios: "pd.Series[float]") -> str:
     return f"{math.prod(ratios) ** (1 / len(ratios)):.2f}"
 
 
-def _difference(found: pd.DataFrame, dense: pd.DataFrame, column: str, scale: float) -> str:
+def _difference(own: pd.DataFrame, dense: pd.DataFrame, column: str, scale: float) -> str:
     """The mean difference from a dense arm and its interval; nothing for that arm itself."""
-    if found.equals(dense):
+    if own.equals(dense):
         return ""
     if dense.empty:
         return "-"
-    if found[column].isna().any() or dense[column].isna().any():
+    if own[column].isna().any() or dense[column].isna().any():
         return "-"
-    of = contrast("", list(found[column]), list(dense[column]))
-    mean = sum(of.differences) / len(of.differences)
-    between = of.between
-    shown = f" ({scale * between[0]:+.1f} to {scale * between[1]:+.1f})" if between else ""
-    return f"{scale * mean:+.1f}{shown}"
+    paired = contrast("", list(own[column]), list(dense[column]))
+    mean = sum(paired.differences) / len(paired.differences)
+    text = f"{scale * mean:+.1f}"
+    if paired.interval is not None:
+        low, high = paired.interval
+        text += f" ({scale * low:+.1f} to {scale * high:+.1f})"
+    return text

@@ -1,4 +1,4 @@
-"""What figures say of a claim: holds, does not hold, or undecided, by intervals over paired seeds."""
+"""Verdicts on claims: holds, does not hold, or undecided, by intervals over paired seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,64 +7,66 @@ from typing import Literal
 
 from robust_tickets.report.verdict import LEAST_SEEDS, interval
 
-ENOUGH_SEEDS = 5
-"""With so many seeds a difference that is not seen is said not to hold; with fewer it is undecided."""
+MARGIN = 0.01
+"""A claim that two arms are the same allows a difference of so much: one point of accuracy."""
 
-SAME = 0.01
-"""Fractions that differ by less are called equal: one point of accuracy."""
+Kind = Literal["more", "same"]
+"""more: the mean difference is above zero; same: it is within `MARGIN` of zero."""
 
 Status = Literal["holds", "does not hold", "undecided"]
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Differences of two arms that share init and batches, one a seed, and what is claimed of their mean.
+    """Differences between two arms that share init and batches.
 
-    more: that it is above zero; same: that it lies within `SAME` of zero. `label` says what is subtracted
-    from what.
+    label: names the two arms, the second of which is subtracted from the first.
+    differences: one a seed, fractions.
+    kind: what is claimed of their mean.
     """
 
     label: str
     differences: tuple[float, ...]
-    claimed: Literal["more", "same"] = "more"
+    kind: Kind = "more"
 
     @property
-    def between(self) -> tuple[float, float] | None:
-        """The 95 % interval of the mean, Student's t over pairs; None where there are not two."""
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean, Student's t over pairs; None for fewer than two seeds."""
         return interval(list(self.differences)) if len(self.differences) > 1 else None
 
     @property
     def status(self) -> Status:
-        """What the interval says: nothing with fewer than three seeds; a verdict where it excludes zero
-        (same: lies within the margin, or beyond it); with five, that a difference that is not seen does not
-        hold.
+        """The verdict by the interval alone, however many the seeds; undecided for fewer than three.
+
+        more: holds with zero below the interval, does not hold with zero above it. same: holds with the
+        interval within the margin, does not hold with it beyond the margin.
         """
-        n, found = len(self.differences), self.between
-        if found is None or n < LEAST_SEEDS:
+        if self.interval is None or len(self.differences) < LEAST_SEEDS:
             return "undecided"
-        low, high = found
-        if self.claimed == "more":
-            holds, falls = low > 0, high < 0 or n >= ENOUGH_SEEDS
+        low, high = self.interval
+        if self.kind == "more":
+            holds, fails = low > 0, high < 0
         else:
-            holds, falls = low > -SAME and high < SAME, low > SAME or high < -SAME
+            holds, fails = low > -MARGIN and high < MARGIN, low > MARGIN or high < -MARGIN
         if holds:
             return "holds"
-        return "does not hold" if falls else "undecided"
+        return "does not hold" if fails else "undecided"
 
     def __str__(self) -> str:
         """The mean in points with its interval, and each seed's difference."""
         if not self.differences:
             return f"{self.label}: no seed has both: {self.status}"
-        by_seed = ", ".join(_points(d) for d in self.differences)
-        found = self.between
-        between = f" (95 % interval {_points(found[0])} to {_points(found[1])})" if found else ""
-        shown = f"{_points(mean(self.differences))} points{between}"
-        return f"{self.label}: {shown}; by seed {by_seed}: {self.status}"
+        by_seed = ", ".join(_points(difference) for difference in self.differences)
+        text = f"{self.label}: {_points(mean(self.differences))} points"
+        if self.interval is not None:
+            low, high = self.interval
+            text += f" (95 % interval {_points(low)} to {_points(high)})"
+        return f"{text}; by seed {by_seed}: {self.status}"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, and the contrasts that it stands or falls with."""
+    """A sentence, and the contrasts that decide it."""
 
     text: str
     contrasts: tuple[Contrast, ...]
@@ -72,34 +74,25 @@ class Claim:
     @property
     def status(self) -> Status:
         """Holds if all contrasts do; does not hold if one does not."""
-        found = [contrast.status for contrast in self.contrasts]
-        if found and all(status == "holds" for status in found):
+        statuses = [contrast.status for contrast in self.contrasts]
+        if statuses and all(status == "holds" for status in statuses):
             return "holds"
-        return "does not hold" if "does not hold" in found else "undecided"
+        return "does not hold" if "does not hold" in statuses else "undecided"
 
     def __str__(self) -> str:
         """The verdict, and each contrast in a line."""
-        n = min((len(c.differences) for c in self.contrasts), default=0)
-        seeds = f"{n} seed{'s' * (n != 1)}"
-        if n == 0:
-            why = ""
-        elif n == 1:
-            why = " One seed cannot give an interval: run more, --seeds 3 at least."
-        elif n < LEAST_SEEDS:
-            why = (
-                f" A verdict needs {LEAST_SEEDS} seeds and an interval that excludes zero, or {ENOUGH_SEEDS}."
-            )
-        else:
-            why = ""
-        lines = [f"- {contrast}" for contrast in self.contrasts]
-        return "\n".join([f"**{self.text}: {self.status} at {seeds}.**{why}", "", *lines])
+        n = min((len(contrast.differences) for contrast in self.contrasts), default=0)
+        verdict = f"**{self.text}: {self.status} at {n} seed{'s' * (n != 1)}.**"
+        if n == 1:
+            verdict += f" One seed gives no interval: run more, at least --seeds {LEAST_SEEDS}."
+        elif 0 < n < LEAST_SEEDS:
+            verdict += f" A verdict needs {LEAST_SEEDS} seeds."
+        return "\n".join([verdict, "", *(f"- {contrast}" for contrast in self.contrasts)])
 
 
-def contrast(
-    label: str, one: Sequence[float], other: Sequence[float], claimed: Literal["more", "same"] = "more"
-) -> Contrast:
-    """The contrast of two arms' figures, seed by seed."""
-    return Contrast(label, tuple(a - b for a, b in zip(one, other, strict=True)), claimed)
+def contrast(label: str, first: Sequence[float], second: Sequence[float], kind: Kind = "more") -> Contrast:
+    """The contrast of two arms' figures, seed by seed. Raises ValueError for different numbers of seeds."""
+    return Contrast(label, tuple(a - b for a, b in zip(first, second, strict=True)), kind)
 
 
 def _points(difference: float) -> str:

@@ -11,7 +11,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.cli.main import parse
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Compare, Search, Study, Train
+from robust_tickets.recipe.fields import Compare, Search, StudySettings, Train
 from robust_tickets.recipe.recipe import Recipe
 
 
@@ -74,10 +74,10 @@ def test_a_file_gives_its_fields_and_the_defaults_for_others(toml):
 
 @pytest.mark.parametrize("name", [*recipes.shipped_names(), None])
 def test_a_recorded_recipe_loads_as_the_same_run(name, toml, tmp_path):
-    recipe = recipes.load(name) if name else Recipe(study=Study(rounds=(3, 5)))
+    recipe = recipes.load(name) if name else Recipe(study=StudySettings(rounds=(3, 5)))
     toml(recipes.to_toml(recipe))
     recorded = recipes.load_recorded(tmp_path / "mine.toml")
-    assert recorded == replace(recipe, summary="", study=Study())
+    assert recorded == replace(recipe, summary="", study=StudySettings())
     assert recorded.identity == recipe.identity
     toml(recipes.to_toml(recipe, study=True))
     assert recipes.load(str(tmp_path / "mine.toml")) == replace(recipe, summary="")

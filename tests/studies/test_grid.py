@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.cli.study import STUDIES
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Study
-from robust_tickets.studies.grid import GRIDS, cells, changed, check, named
+from robust_tickets.recipe.fields import StudySettings
+from robust_tickets.recipe.studies import STUDIES, load_study
+from robust_tickets.studies.grid import check_lengths, make_cells, name_setting
+from robust_tickets.studies.transfer import changed_recipe
 
-STUDY = Study(
+SETTINGS = StudySettings(
     lr=(0.01, 0.1),
     ratio=(0.3, 0.9),
     width=(0.3, 0.5),
@@ -25,7 +26,7 @@ STUDY = Study(
 
 @pytest.fixture
 def base(tiny_recipe):
-    return replace(tiny_recipe, search=replace(tiny_recipe.search, method="pgd"), study=STUDY)
+    return replace(tiny_recipe, search=replace(tiny_recipe.search, method="pgd"), study=SETTINGS)
 
 
 def varied(cell, base):
@@ -40,8 +41,8 @@ def varied(cell, base):
     }
 
 
-def test_the_command_line_knows_every_study():
-    assert list(GRIDS) == list(STUDIES)
+def cells(name, recipe):
+    return make_cells(load_study(name), recipe)
 
 
 @pytest.mark.parametrize(
@@ -62,33 +63,37 @@ def test_one_field_varies_and_no_other(name, expected, base):
 @pytest.mark.parametrize("ratios", [{}, {"scope": "layer", "fc_ratio": 0.2, "output_ratio": 0.1}])
 def test_rounds_end_at_one_density_in_every_layer(ratios, base):
     base = replace(base, search=replace(base.search, **ratios))
-    found = cells("rounds", base)
-    assert [cell.recipe.search.rounds for cell in found] == [1, 2, 4]
-    assert found[1].recipe.search == base.search  # its own rounds: the very cell of other studies
-    for cell in found:
+    grid = cells("rounds", base)
+    assert [cell.recipe.search.rounds for cell in grid] == [1, 2, 4]
+    assert grid[1].recipe.search == base.search  # its own rounds: the very cell of other studies
+    for cell in grid:
         for field in ("ratio", *(f for f in ratios if f != "scope")):
             left = (1 - getattr(cell.recipe.search, field)) ** cell.recipe.search.rounds
             assert left == pytest.approx((1 - getattr(base.search, field)) ** 2)
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 3])
-def test_the_ratio_is_what_is_pruned_in_the_end(rounds, base):
-    found = cells("ratio", replace(base, search=replace(base.search, rounds=rounds)))
-    for cell, pruned in zip(found, (0.3, 0.9), strict=True):
+def test_the_ratio_is_the_share_pruned_in_the_end(rounds, base):
+    grid = cells("ratio", replace(base, search=replace(base.search, rounds=rounds)))
+    for cell, pruned in zip(grid, (0.3, 0.9), strict=True):
         assert 1 - (1 - cell.recipe.search.ratio) ** rounds == pytest.approx(pruned)
         assert cell.setting == f"{pruned:g}"
         assert rounds > 1 or cell.recipe.search.ratio == pruned  # bit for bit: it is other studies' cell too
 
 
 @pytest.mark.parametrize(
-    ("name", "search", "says"),
+    ("name", "search", "message"),
     [
         (
             "lr",
             {"pruning_method": "snip", "rounds": 1},
-            "study lr: what it varies does nothing with search.pruning_method snip",
+            "study lr: it varies something that does nothing with search.pruning_method snip",
         ),
-        ("rounds", {"pruning_method": "snip", "rounds": 1}, "study rounds: what it varies does nothing"),
+        (
+            "rounds",
+            {"pruning_method": "snip", "rounds": 1},
+            "study rounds: it varies something",
+        ),
         (
             "mask-source",
             {"pruning_method": "random", "rounds": 1},
@@ -103,28 +108,28 @@ def test_the_ratio_is_what_is_pruned_in_the_end(rounds, base):
         ("transfer", {"method": "natural"}, "a natural search has no adversary"),
     ],
 )
-def test_what_a_search_has_not_is_not_varied(name, search, says, base):
-    with pytest.raises(InputError, match=says):
+def test_a_search_that_lacks_what_is_varied_is_refused(name, search, message, base):
+    with pytest.raises(InputError, match=message):
         cells(name, replace(base, search=replace(base.search, **search)))
 
 
 def test_a_study_of_the_first_epochs_needs_them(base):
     blind = replace(base, evaluate=replace(base.evaluate, early_epochs=0))
     assert cells("schedule", blind)
-    with pytest.raises(InputError, match=r"study lr: .* let evaluate.early_epochs be at least 1"):
+    with pytest.raises(InputError, match=r"study lr: .* set evaluate.early_epochs to at least 1"):
         cells("lr", blind)
 
 
-def test_a_transfer_trains_by_the_recipe_what_another_found(base):
-    found = cells("transfer", base)
-    assert all(varied(cell, base) == {} for cell in found)
-    assert [str(found[0].source.threat.eps), found[1].source.search.method] == ["0.2", "natural"]
-    assert found[2].source.search.pgd.steps == 3
-    assert found[0].source.search == base.search
+def test_a_transfer_trains_the_ticket_of_another_recipe(base):
+    grid = cells("transfer", base)
+    assert all(varied(cell, base) == {} for cell in grid)
+    assert [str(grid[0].source.threat.eps), grid[1].source.search.method] == ["0.2", "natural"]
+    assert grid[2].source.search.pgd.steps == 3
+    assert grid[0].source.search == base.search
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ("eps=4/255", "is no change of data, threat or search: write it as threat.eps=4/255"),
         ("threat.eps", "is no change of data, threat or search"),
@@ -134,14 +139,14 @@ def test_a_transfer_trains_by_the_recipe_what_another_found(base):
         ("threat.eps=0.1", "changes nothing: the recipe has that already"),
     ],
 )
-def test_a_transfer_that_makes_no_sense_is_named(change, says, base):
+def test_a_transfer_that_makes_no_sense_is_refused(change, message, base):
     with pytest.raises(InputError, match=r"^study.transfer ") as caught:
-        changed(base, change)
-    assert says in str(caught.value)
+        changed_recipe(base, change)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "study", "says"),
+    ("name", "study", "message"),
     [
         ("controls", {"controls": ("dense", "random")}, "study controls: study.controls lacks ticket"),
         ("controls", {"controls": ("ticket",)}, "study controls: study.controls lacks dense"),
@@ -151,13 +156,13 @@ def test_a_transfer_that_makes_no_sense_is_named(change, says, base):
         (
             "mask-source",
             {"mask_source": ("pgd",)},
-            "study.mask_source has one setting, pgd, and they are held",
+            "study.mask_source has one setting, pgd, and settings are compared",
         ),
     ],
 )
-def test_a_grid_that_makes_no_sense_is_refused(name, study, says, base):
-    with pytest.raises(InputError, match=says):
-        cells(name, replace(base, study=replace(STUDY, **study)))
+def test_a_grid_that_makes_no_sense_is_refused(name, study, message, base):
+    with pytest.raises(InputError, match=message):
+        cells(name, replace(base, study=replace(SETTINGS, **study)))
 
 
 @pytest.mark.parametrize("name", ["schedule", "search-length"])
@@ -173,11 +178,11 @@ def test_a_control_that_makes_no_sense_names_the_study_and_its_field(base):
     with pytest.raises(
         InputError, match=r"^study controls, setting controls: study.controls ticket-reinit makes no sense"
     ):
-        cells("controls", replace(base, study=Study(controls=("dense", "ticket", "ticket-reinit"))))
+        cells("controls", replace(base, study=StudySettings(controls=("dense", "ticket", "ticket-reinit"))))
     arms = ("dense", "dense-short", "ticket")
     assert [cell.recipe.compare.arms for cell in cells("ratio", base)] == [arms] * 2
     # nobody asked for what the study has by default
-    (cell,) = cells("controls", replace(base, study=Study()))
+    (cell,) = cells("controls", replace(base, study=StudySettings()))
     assert cell.recipe.compare.arms == (
         "dense",
         "dense-short",
@@ -192,31 +197,31 @@ NARROW = ("dense-narrow-flops", "dense-narrow-weights")
 
 
 @pytest.mark.parametrize("name", [name for name in STUDIES if name != "schedule"])
-def test_a_ticket_on_a_shorter_schedule_stands_beside_dense_on_it(name, base):
+def test_a_ticket_on_a_shorter_schedule_has_dense_on_it_beside(name, base):
     assert base.train.epochs != base.train.ticket_epochs
     assert all("dense-short" in cell.recipe.compare.arms for cell in cells(name, base))
     as_long = replace(base, train=replace(base.train, ticket_epochs=base.train.epochs))
     assert not any("dense-short" in cell.recipe.compare.arms for cell in cells(name, as_long))
 
 
-def test_arms_shorter_than_what_is_looked_at_are_refused_beforehand(base):
+def test_arms_shorter_than_the_early_epochs_are_refused(base):
     long = replace(base, evaluate=replace(base.evaluate, early_epochs=3))
-    says = r"lr, setting 0.01: it is about the first 3 epochs.*but dense-short is trained for 2: lower"
-    with pytest.raises(InputError, match=says):
-        check("lr", cells("lr", long), SPECS["digits"])
-    check("schedule", cells("schedule", long), SPECS["digits"])
+    message = r"lr, setting 0.01: it is about the first 3 epochs.*but dense-short is trained for 2: lower"
+    with pytest.raises(InputError, match=message):
+        check_lengths(load_study("lr"), cells("lr", long), SPECS["digits"])
+    check_lengths(load_study("schedule"), cells("schedule", long), SPECS["digits"])
 
 
-def test_images_of_another_name_are_not_sought_at_the_bases_root(base, tmp_path):
-    there = replace(base, data=replace(base.data, root=tmp_path))
-    assert changed(there, "data.name=mnist").data.root is None
-    assert changed(there, "threat.eps=0.2").data.root == tmp_path
+def test_images_of_another_name_are_not_looked_for_at_the_root(base, tmp_path):
+    rooted = replace(base, data=replace(base.data, root=tmp_path))
+    assert changed_recipe(rooted, "data.name=mnist").data.root is None
+    assert changed_recipe(rooted, "threat.eps=0.2").data.root == tmp_path
 
 
 @pytest.mark.parametrize("name", ["ratio", "width", "controls"])
 def test_messages_name_the_field_of_the_study(name):
     field = {"ratio": "search.ratio", "width": "model.width", "controls": "compare.arms"}[name]
-    assert named(name, f"{field} is odd") == f"study.{name} is odd"
+    assert name_setting(load_study(name), f"{field} is odd") == f"study.{name} is odd"
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -1,0 +1,40 @@
+"""The studies by name. One line of `STUDIES` registers one: nothing else names it.
+
+The fields of `recipe.study`, their flags and help come from the records.
+"""
+
+import importlib
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from robust_tickets.studies.base import Study
+
+STUDIES = {
+    "lr": "robust_tickets.studies.lr:STUDY",
+    "ratio": "robust_tickets.studies.ratio:STUDY",
+    "width": "robust_tickets.studies.width:STUDY",
+    "mask-source": "robust_tickets.studies.mask_source:STUDY",
+    "search-length": "robust_tickets.studies.search_length:STUDY",
+    "rounds": "robust_tickets.studies.rounds:STUDY",
+    "controls": "robust_tickets.studies.controls:STUDY",
+    "schedule": "robust_tickets.studies.schedule:STUDY",
+    "transfer": "robust_tickets.studies.transfer:STUDY",
+}
+"""Name of the command line -> module:record."""
+
+
+@cache
+def load_study(name: str) -> "Study":
+    """The record of a registered study. Raises TypeError for anything but a Study of that name."""
+    base = importlib.import_module("robust_tickets.studies.base")
+    module, _, attribute = STUDIES[name].partition(":")
+    record = getattr(importlib.import_module(module), attribute)
+    if not isinstance(record, base.Study) or record.name != name:
+        raise TypeError(f"the study {name} ({STUDIES[name]}) is no Study of that name: correct one of them")
+    return record  # type: ignore[no-any-return]
+
+
+def studies_help() -> str:
+    """The names and questions of the studies, for help."""
+    return " ".join(f"{name}: {load_study(name).question}" for name in STUDIES)

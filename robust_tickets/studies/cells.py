@@ -1,0 +1,58 @@
+"""Parts that the records of several studies share: cells, what they need, and names in their claims."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from robust_tickets.recipe.pruning_methods import make_pruning_method
+
+if TYPE_CHECKING:
+    from robust_tickets.recipe.recipe import Recipe
+
+TICKET_AND_REINIT = ("ticket", "ticket-reinit")
+"""The arms of most studies besides dense ones: the ticket, and its mask with a new init."""
+
+
+def with_dense(recipe: "Recipe", arms: tuple[str, ...] = TICKET_AND_REINIT) -> "Recipe":
+    """The recipe with these arms and dense and, where the ticket's schedule is another, dense-short.
+
+    Warm-up and milestones are shares of a schedule, so that two schedules differ from the first step.
+    """
+    train = recipe.train
+    if "dense" not in arms:
+        arms = ("dense", *arms)
+    same = (train.epochs, train.iterations) == (train.ticket_epochs, train.ticket_iterations)
+    if not same and "dense-short" not in arms:
+        after_dense = arms.index("dense") + 1
+        arms = (*arms[:after_dense], "dense-short", *arms[after_dense:])
+    return replace(recipe, compare=replace(recipe.compare, arms=arms))
+
+
+def with_search(base: "Recipe", **fields: Any) -> "Recipe":
+    """The base with other fields of the search, and the usual arms."""
+    return with_dense(replace(base, search=replace(base.search, **fields)))
+
+
+def needs_training(base: "Recipe") -> str:
+    """The reason against a search that does not train."""
+    return "" if make_pruning_method(base.search).trains else _unused(base)
+
+
+def needs_data(base: "Recipe") -> str:
+    """The reason against a search that uses neither init nor images, such as random places."""
+    return "" if make_pruning_method(base.search).uses_data else _unused(base)
+
+
+def _unused(base: "Recipe") -> str:
+    method = base.search.pruning_method
+    return f"it varies something that does nothing with search.pruning_method {method}: choose imp"
+
+
+def smallest_and_largest(settings: Sequence[str]) -> tuple[str, str]:
+    """The smallest and the largest of settings that are numbers."""
+    return min(settings, key=float), max(settings, key=float)
+
+
+def dense_arm(arms: Sequence[str]) -> str:
+    """The dense arm that is on the ticket's schedule."""
+    return "dense-short" if "dense-short" in arms else "dense"

@@ -1,0 +1,178 @@
+"""The folder of a study: its rows, its figure, its verdict, and the recipe that they come from."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe import schema
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.studies import STUDIES, load_study
+from robust_tickets.report.boosting import FIGURES
+from robust_tickets.report.claims import Claim
+from robust_tickets.report.study_plot import study_plot
+from robust_tickets.runs import files
+from robust_tickets.studies.base import Study
+from robust_tickets.studies.grid import make_cells
+from robust_tickets.studies.verdicts import decide, verdict_text
+
+DIGITS = 6
+"""Significant digits of the figures."""
+
+_KEY = ["setting", "arm", "seed"]
+_TEXTS = ["setting", "arm", "data", "run"]
+_FIX = "remove it and run the study again, which trains nothing twice"
+_EMPTY_WHERE_NEVER_REACHED = ("early_", "epoch1_", "passes_to_", "flops_to_", "boosting_")
+"""Beginnings of columns in which a figure may be missing."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study so far.
+
+    folder: where its files are.
+    rows: a row a setting, arm and seed.
+    claims: what they decide; none before every setting has rows.
+    verdict: the claims as Markdown.
+    """
+
+    folder: Path
+    rows: pd.DataFrame
+    claims: list[Claim]
+    verdict: str
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of a study. It owns the names of the files, and is their one reader and writer."""
+
+    path: Path
+    study: Study
+    base: Recipe
+
+    @classmethod
+    def of(cls, runs: Path, study: Study, base: Recipe) -> "StudyFolder":
+        """The folder beside the run directories, named by the recipe and the study's own settings."""
+        identity = [base.identity, study.name, schema.plain(study.settings(base))]
+        digits = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
+        return cls(runs / f"study-{study.name}-{base.name}-{digits}", study, base)
+
+    @classmethod
+    def open(cls, path: Path) -> "StudyFolder":
+        """A study's folder. Raises InputError for one without a table."""
+        base = recipes.load_recorded(path / "study.toml")
+        folders = (cls(path, load_study(name), base) for name in STUDIES)
+        folder = next((folder for folder in folders if folder.table_file.is_file()), None)
+        if folder is None:
+            raise InputError(f"{path} has no table of a study: run the study again")
+        return folder
+
+    @property
+    def recipe_file(self) -> Path:
+        """The base recipe with the settings of its studies."""
+        return self.path / "study.toml"
+
+    @property
+    def table_file(self) -> Path:
+        """A row a setting, arm and seed."""
+        return self.path / f"{self.study.name}.csv"
+
+    @property
+    def figure_file(self) -> Path:
+        """The figures over the settings."""
+        return self.path / f"{self.study.name}.svg"
+
+    @property
+    def verdict_file(self) -> Path:
+        """What the figures decide."""
+        return self.path / f"{self.study.name}.md"
+
+    @property
+    def settings(self) -> list[str]:
+        """The names of the settings in order."""
+        return [cell.setting for cell in make_cells(self.study, self.base)]
+
+    def write_recipe(self) -> None:
+        """Write the recipe."""
+        files.write_text(self.recipe_file, recipes.to_toml(self.base, study=True))
+
+    def read_rows(self) -> pd.DataFrame:
+        """The rows so far; none where there is no table.
+
+        Raises InputError for a table that is damaged, or has settings that the study has not.
+        """
+        if not self.table_file.is_file():
+            return pd.DataFrame()
+        rows = files.read_csv(self.table_file, _TEXTS, _FIX)
+        fault = _fault(rows, self.settings)
+        if fault:
+            raise InputError(f"cannot read {self.table_file} ({fault}): {_FIX}")
+        return rows
+
+    def write(self, rows: pd.DataFrame) -> StudyResult:
+        """Write the table, the figure and the verdict of these rows."""
+        result, metric = self.result(rows), self.base.evaluate.select_by
+        settings = self._settings_with(rows)
+        files.write_text(self.table_file, csv(rows))
+        title, axis = f"study {self.study.name}", self.study.axis
+        files.write(self.figure_file, lambda part: study_plot(rows, settings, title, axis, metric, part))
+        files.write_text(self.verdict_file, result.verdict)
+        return result
+
+    def result(self, rows: pd.DataFrame) -> StudyResult:
+        """What the rows decide."""
+        settings = self._settings_with(rows)
+        claims = []
+        if settings == self.settings:
+            claims = decide(self.study, settings, rows, self.base.evaluate.select_by)
+        return StudyResult(self.path, rows, claims, verdict_text(self.study, self.base, claims, rows))
+
+    def _settings_with(self, rows: pd.DataFrame) -> list[str]:
+        """The settings that have rows."""
+        return [setting for setting in self.settings if setting in set(rows.setting)]
+
+
+def read_study(path: Path) -> tuple[str, str]:
+    """A study's table (CSV) and its verdict, from its rows alone. Raises InputError for damaged files."""
+    folder = StudyFolder.open(path)
+    rows = folder.read_rows()
+    return csv(rows), folder.result(rows).verdict
+
+
+def csv(rows: pd.DataFrame) -> str:
+    """The rows as CSV."""
+    return files.csv_text(rows, DIGITS)
+
+
+def rounded(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the digits that files have, so that the verdict from a file is the same."""
+    floats = rows.select_dtypes("float").columns
+    return rows.assign(**{name: [float(f"{x:.{DIGITS}g}") for x in rows[name]] for name in floats})
+
+
+def _fault(rows: pd.DataFrame, settings: Sequence[str]) -> str:
+    """The first fault of a study's rows, in words; empty where there is none."""
+    if rows.empty:
+        return "it has no rows"
+    missing = [column for column in [*_TEXTS, "seed", *FIGURES] if column not in rows]
+    if missing:
+        return f"it has no column {missing[0]}"
+    full = [column for column in rows if not column.startswith(_EMPTY_WHERE_NEVER_REACHED)]
+    short = rows[full].isna().any(axis=1)
+    if short.any():
+        return f"its row {int(short.idxmax()) + 1} is cut short"
+    for column in ("seed", *FIGURES):
+        if not pd.api.types.is_numeric_dtype(rows[column]):
+            return f"its column {column} has something that is no number"
+    others = [setting for setting in rows.setting if setting not in settings]
+    if others:
+        return f"it has a setting {others[0]}, which the study has not"
+    twice = rows.duplicated(_KEY)
+    if twice.any():
+        return f"it has a row twice: {', '.join(map(str, rows[_KEY].iloc[int(twice.idxmax())]))}"
+    return ""

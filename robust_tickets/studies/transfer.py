@@ -1,0 +1,84 @@
+"""Study transfer: does a ticket that another recipe found have an early advantage?"""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.recipe import schema
+from robust_tickets.recipe.methods import make_method
+from robust_tickets.studies.base import Cell, Comparison, Hypothesis, Study
+from robust_tickets.studies.cells import needs_data, with_dense
+
+if TYPE_CHECKING:
+    from robust_tickets.recipe.recipe import Recipe
+
+
+def _cells(base: "Recipe", changes: tuple[str, ...]) -> Iterator[Cell]:
+    """The ticket that the base finds with one field changed, trained by the base as it is."""
+    for change in changes:
+        yield Cell(change, with_dense(base), changed_recipe(base, change))
+
+
+def changed_recipe(base: "Recipe", change: str) -> "Recipe":
+    """The recipe with one field changed, as by "threat.eps=4/255".
+
+    Raises InputError for a text that changes nothing, or no field of data, threat or search.
+    """
+    path, equals, value = change.partition("=")
+    *concerns, field = path.strip().split(".")
+    if not (equals and concerns and concerns[0] in ("data", "threat", "search")):
+        raise InputError(
+            f"study.transfer {change!r} is no change of data, threat or search: write it as threat.eps=4/255"
+        )
+    table: dict[str, Any] = {field: _value(value)}
+    for concern in reversed(concerns):
+        table = {concern: table}
+    try:
+        recipe = schema.read(type(base), table, base)
+    except InputError as error:
+        raise InputError(f"study.transfer {change!r}: {error}") from None
+    if recipe.data.name != base.data.name:  # the root is where the base's images are
+        recipe = replace(recipe, data=replace(recipe.data, root=None))
+    if recipe == base:
+        raise InputError(f"study.transfer {change!r} changes nothing: the recipe has that already")
+    if concerns[0] == "threat" and not make_method(base.search).attacks:
+        raise InputError(f"study.transfer {change!r} changes nothing: a natural search has no adversary")
+    return recipe
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()  # a bare word, as natural
+
+
+def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis]:
+    comparisons = [
+        Comparison(
+            f"ticket found with {change} minus ticket-reinit",
+            (change, "ticket-from"),
+            (change, "ticket-reinit"),
+        )
+        for change in settings
+    ]
+    text = "A ticket that another recipe found has an early advantage over the own mask with a new init"
+    return [Hypothesis(text, comparisons)]
+
+
+STUDY = Study(
+    name="transfer",
+    question="does a ticket that another recipe found have an early advantage over a new init?",
+    help="changes of the recipe that finds another ticket, which the recipe as it is trains: of data (of the "
+    "same shape and classes), threat or search",
+    setting_type=str,
+    defaults=("threat.eps=4/255", "search.method=natural"),
+    cells=_cells,
+    hypotheses=_hypotheses,
+    figure="early",
+    axis="change of the recipe that found the ticket",
+    metavar="FIELD=VALUE...",
+    needs=(needs_data,),
+)

@@ -1,0 +1,97 @@
+"""The verdict of a study: its hypotheses, decided by its rows."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.boosting import Checkpoint, end_column
+from robust_tickets.report.claims import MARGIN, Claim, Contrast, contrast
+from robust_tickets.report.verdict import LEAST_SEEDS
+from robust_tickets.studies.base import Comparison, Hypothesis, Place, Study
+
+CHECKPOINTS: tuple[Checkpoint, ...] = ("last", "best")
+"""In the order of the claims about accuracy at the end."""
+
+
+def decide(study: Study, settings: Sequence[str], rows: pd.DataFrame, metric: str) -> list[Claim]:
+    """The claims of a study, with the contrasts that decide them.
+
+    settings: their names in order; each has rows.
+    rows: a row a setting, arm and seed, with the columns of `report.boosting`.
+    metric: the accuracy that decides, robust or clean.
+    """
+    hypotheses = study.hypotheses(settings, list(rows.arm.drop_duplicates()))
+    if study.figure == "early":
+        return [_claim(hypothesis, rows, f"early_{metric}") for hypothesis in hypotheses]
+    return [
+        _claim(hypothesis, rows, end_column(metric, checkpoint), f", {checkpoint} epoch")
+        for hypothesis in hypotheses
+        for checkpoint in CHECKPOINTS
+    ]
+
+
+def _claim(hypothesis: Hypothesis, rows: pd.DataFrame, column: str, suffix: str = "") -> Claim:
+    if hypothesis.kind == "same":
+        suffix += f" (within {100 * MARGIN:g} point)"
+    contrasts = (_contrast(comparison, hypothesis, rows, column) for comparison in hypothesis.comparisons)
+    return Claim(f"{hypothesis.text}{suffix}", tuple(contrasts))
+
+
+def _contrast(comparison: Comparison, hypothesis: Hypothesis, rows: pd.DataFrame, column: str) -> Contrast:
+    """A contrast over the seeds that have a figure at every place."""
+    places = (comparison.first, comparison.second, *(comparison.baseline or ()))
+    columns = [_figures(rows, place, column) for place in places]
+    figures = pd.concat(columns, axis=1, join="inner").dropna()
+    first, second = figures.iloc[:, 0], figures.iloc[:, 1]
+    if comparison.baseline:
+        first, second = first - second, figures.iloc[:, 2] - figures.iloc[:, 3]
+    return contrast(comparison.label, list(first), list(second), hypothesis.kind)
+
+
+def _figures(rows: pd.DataFrame, place: Place, column: str) -> "pd.Series[float]":
+    """The figure of each seed at a place."""
+    setting, arm = place
+    return rows[(rows.setting == setting) & (rows.arm == arm)].set_index("seed")[column]
+
+
+def verdict_text(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame) -> str:
+    """The verdict as Markdown: what was compared, each claim with its figures, and how to read them."""
+    paragraphs = map(str, claims) if claims else ["Not all settings are done yet: no verdict."]
+    explanation = " ".join(_explanation(study, base, claims))
+    return "\n\n".join([_heading(study, base, rows), *paragraphs, explanation]) + "\n"
+
+
+def _heading(study: Study, base: Recipe, rows: pd.DataFrame) -> str:
+    model, threat = base.model, base.threat
+    width = "" if ":" in model.name else f" at width {model.width:g}"  # a network of the user's own has none
+    seeds = ", ".join(map(str, sorted(set(rows.seed))))
+    return (
+        f"**Study {study.name}: {rows.data.iloc[0]}, {model.name}{width}, {threat.norm} {threat.eps}, recipe "
+        f"{base.name}, seeds {seeds}**"
+    )
+
+
+def _explanation(study: Study, base: Recipe, claims: Sequence[Claim]) -> Iterator[str]:
+    """The sentences on how to read the figures and the verdicts."""
+    early = base.evaluate.early_epochs
+    if study.figure == "early":
+        yield (
+            f"Figures are the mean height of the {base.evaluate.select_by} validation accuracy over the "
+            f"first {early} epoch{'s' * (early != 1)}."
+        )
+    else:
+        yield (
+            "Figures are test accuracies of the last epoch, and beside it of the best, which validation "
+            "chose."
+        )
+    yield (
+        "Arms of a seed share init and batches; intervals are Student's t over such pairs, of seeds in which "
+        f"both are done. With {LEAST_SEEDS} seeds or more a claim holds where the interval excludes zero on "
+        "the claimed side, and does not hold where it excludes zero on the other; else it is undecided."
+    )
+    if any(contrast.kind == "same" for claim in claims for contrast in claim.contrasts):
+        yield (
+            "A claim of no difference holds where the interval lies within the margin, and does not hold "
+            "where it lies beyond it."
+        )
