@@ -3,6 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from attacks import ThreatModel
+
+N, SHAPE, K = 24, (3, 5, 5), 5
+THREATS = {"Linf": ThreatModel("Linf", 0.03), "L2": ThreatModel("L2", 0.2)}
+
 
 def conv_net(height: int, width: int, classes: int) -> nn.Module:
     """A convolution and a linear layer in float64, for images of 3 channels; always the same weights."""

@@ -1,39 +1,13 @@
-"""Auto-PGD: the published algorithm, its passes, shrinking, independence of the batch."""
+"""Auto-PGD is the published algorithm, and its targets are the wrong classes of the largest logits."""
 
 import pytest
 import torch
-from small_nets import conv_net, labelled
+from small_nets import N
 from torch import Tensor, nn
 
-from attacks import APGD, PGD, APGDTargeted, InputError, RunOptions, ThreatModel
+from attacks import APGD, APGDTargeted, ThreatModel
 from attacks.apgd import checkpoints
 from attacks.losses import cross_entropy, margin, targeted_dlr
-
-N, SHAPE, K = 24, (3, 5, 5), 5
-THREATS = {"Linf": ThreatModel("Linf", 0.03), "L2": ThreatModel("L2", 0.2)}
-
-
-@pytest.fixture(params=THREATS)
-def threat(request) -> ThreatModel:
-    return THREATS[request.param]
-
-
-@pytest.fixture(scope="module")
-def net() -> nn.Module:
-    return conv_net(*SHAPE[1:], K)
-
-
-@pytest.fixture(scope="module")
-def batch(net) -> tuple[Tensor, Tensor]:
-    return labelled(net, N, *SHAPE[1:])
-
-
-ATTACKS = {
-    "ce": lambda threat, **more: APGD(threat, steps=20, **more),
-    "margin": lambda threat, **more: APGD(threat, steps=20, loss="margin", **more),
-    "dlr": lambda threat, **more: APGD(threat, steps=20, loss="dlr", **more),
-    "targeted": lambda threat, **more: APGDTargeted(threat, steps=10, targets=3, **more),
-}
 
 
 def by_hand(
@@ -101,45 +75,10 @@ def test_checkpoints_are_the_papers():
     assert checkpoints(20)[0] == 5
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_results_lie_in_ball_and_box(name, threat, net, batch):
-    result = ATTACKS[name](threat).run(net, *batch)
-    assert threat.allows(result.images, batch[0]).all()
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_shrinking_changes_the_work_and_not_the_verdict(name, threat, net, batch):
-    attack = ATTACKS[name](threat)
-    whole = attack.run(net, *batch, seed=2)
-    short = attack.run(net, *batch, seed=2, options=RunOptions(stop_when_broken=True, block=8))
-    assert torch.equal(whole.broken, short.broken)
-    assert 0 < int(whole.broken.sum()) < N
-    assert short.forwards < whole.forwards
-    wrong = net(short.images).argmax(1) != batch[1]
-    assert torch.equal(wrong, short.broken)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_a_sample_does_not_depend_on_its_batch(name, threat, net, batch):
-    images, labels = batch
-    attack, ids = ATTACKS[name](threat), torch.arange(N) + 2**33
-    whole = attack.run(net, images, labels, sample_ids=ids, seed=9)
-    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
-    for rows in order.split(7):
-        part = attack.run(net, images[rows], labels[rows], sample_ids=ids[rows], seed=9)
-        torch.testing.assert_close(part.images, whole.images[rows], rtol=0, atol=1e-9)
-        assert torch.equal(part.broken, whole.broken[rows])
-
-
-@pytest.mark.parametrize(("restarts", "steps"), [(1, 1), (1, 12), (3, 4)])
-def test_passes_are_a_gradient_a_step_and_one_look(restarts, steps, threat, net, batch):
-    result = APGD(threat, steps=steps, restarts=restarts).run(net, *batch)
-    assert (result.forwards, result.backwards) == (restarts * (steps + 1) * N, restarts * steps * N)
-
-
-def test_targeted_passes_are_those_of_each_target_and_a_clean_look(threat, net, batch):
-    result = APGDTargeted(threat, steps=4, targets=9).run(net, *batch)  # 4 wrong classes
-    assert (result.forwards, result.backwards) == (N + 4 * 5 * N, 4 * 4 * N)
+def test_there_are_no_more_targets_than_wrong_classes(threat, net, batch):
+    nine, four = (APGDTargeted(threat, steps=4, targets=targets).run(net, *batch) for targets in (9, 4))
+    assert torch.equal(nine.images, four.images)
+    assert nine.backwards == 4 * 4 * N
 
 
 def test_targets_are_the_wrong_classes_of_the_largest_logits(threat, net, batch):
@@ -155,32 +94,3 @@ def test_a_start_replaces_that_of_the_first_target(threat, net, batch):
     attack = APGDTargeted(threat, steps=1, targets=1)
     from_image = attack.run(net, *batch, start=batch[0])
     assert not torch.equal(from_image.images, attack.run(net, *batch).images)
-
-
-def test_apgd_is_at_least_as_strong_as_pgd_of_as_many_steps(threat, net, batch):
-    images, labels = batch
-    ends = [a.run(net, images, labels).images for a in (APGD(threat, steps=30), PGD(threat, steps=30))]
-    with torch.no_grad():
-        auto, plain = (float(cross_entropy(net(end), labels).mean()) for end in ends)
-    assert auto > plain - 1e-3
-
-
-def test_the_target_loss_needs_four_classes(threat, batch):
-    with pytest.raises(InputError, match="the network has 3 classes, this attack needs 4: choose another"):
-        APGDTargeted(threat).run(lambda x: x.flatten(1)[:, :3], batch[0], batch[1].clamp(0, 2))
-
-
-@pytest.mark.parametrize(
-    ("attack", "settings", "message"),
-    [
-        (APGD, {"steps": 0}, "steps must be at least 1, got 0"),
-        (APGD, {"restarts": 0}, "restarts must be at least 1, got 0"),
-        (APGD, {"rho": 0.0}, "rho must be above 0 and at most 1, got 0.0"),
-        (APGD, {"loss": "kl"}, "unknown loss 'kl'"),
-        (APGDTargeted, {"targets": 0}, "targets must be at least 1, got 0"),
-        (APGDTargeted, {"steps": -1}, "steps must be at least 1, got -1"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused_in_words(attack, settings, message):
-    with pytest.raises(ValueError, match=message):
-        attack(THREATS["Linf"], **settings)

@@ -1,4 +1,4 @@
-"""Every attack leaves the network, its inputs and the generators as they were."""
+"""Every attack leaves network, inputs and generators as they were, and refuses odd networks or copes."""
 
 import copy
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ import torch
 from contract_case import (
     ATTACKS,
     BLACK_BOXES,
-    CLASSES,
     THREAT,
     WITHOUT_START,
     Net,
@@ -18,7 +17,7 @@ from contract_case import (
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attacks import PGD, InputError, eval_mode
+from attacks import PGD, InputError, RunOptions, eval_mode
 
 
 @pytest.fixture
@@ -85,13 +84,6 @@ def test_the_network_is_left_as_it_was_when_it_raises(name, raise_at, net, batch
     assert_same_state(net, before)
 
 
-def test_the_network_is_left_as_it_was_when_the_labels_are_refused(net, batch):
-    before = state(net)
-    with pytest.raises(InputError):
-        PGD(THREAT).run(net, batch[0], batch[1] + CLASSES)
-    assert_same_state(net, before)
-
-
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_pass_runs_in_eval_mode_without_trainable_parameters(name, net, batch):
     seen = []
@@ -105,22 +97,6 @@ def test_every_pass_runs_in_eval_mode_without_trainable_parameters(name, net, ba
     ATTACKS[name].run(net, *batch)
     assert seen
     assert not any(seen)
-
-
-@pytest.mark.parametrize("wrapped", [False, True], ids=["module", "function"])
-@pytest.mark.parametrize("name", ATTACKS)
-def test_no_parameter_gradient_is_computed(name, wrapped, net, batch):
-    fired = []
-    for called, parameter in net.named_parameters():
-        if parameter.requires_grad:
-            parameter.register_hook(lambda _, called=called: fired.append(called))
-    net(batch[0]).sum().backward()
-    assert fired  # the hooks work
-    fired.clear()
-    before = state(net.eval())
-    ATTACKS[name].run((lambda x: net(x)) if wrapped else net, *batch)
-    assert not fired
-    assert_same_state(net, before)
 
 
 class WeightGradients(TorchDispatchMode):
@@ -139,49 +115,38 @@ class WeightGradients(TorchDispatchMode):
 @pytest.mark.parametrize("wrapped", [False, True], ids=["module", "function"])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_backward_goes_to_the_input_alone(name, wrapped, net, batch):
+    fired = []
+    for called, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            parameter.register_hook(lambda _, called=called: fired.append(called))
     with WeightGradients() as seen:
         net(batch[0]).sum().backward()
-    assert any(seen.computed)  # the witness sees
+    assert fired  # both witnesses see
+    assert any(seen.computed)
+    fired.clear()
+    before = state(net.eval())
     with WeightGradients() as seen:
         ATTACKS[name].run((lambda x: net(x)) if wrapped else net, *batch)
     assert bool(seen.computed) == (name not in BLACK_BOXES)
     assert not any(seen.computed)
-
-
-def test_eval_mode_restores_modes_and_gradients_on_errors_too(net):
-    before = state(net)
-
-    def fail_inside() -> None:
-        with eval_mode(net):
-            assert not any(module.training for module in net.modules())
-            assert not any(p.requires_grad for p in net.parameters())
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail_inside()
+    assert not fired
     assert_same_state(net, before)
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_buffers_that_a_network_changes_in_eval_mode_are_put_back(in_place, batch):
-    class Counting(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(108, CLASSES)
-            self.register_buffer("calls", torch.zeros(()))
+def test_buffers_that_a_network_changes_in_eval_mode_are_put_back(in_place, net, batch):
+    def count(module: nn.Module, _: object) -> None:
+        if in_place:
+            module.calls += 1
+        else:
+            module.calls = module.calls + 1
 
-        def forward(self, images: Tensor) -> Tensor:
-            if in_place:
-                self.calls += 1
-            else:
-                self.calls = self.calls + 1
-            return self.linear(images.flatten(1))
-
-    net = Counting()
-    before = net.calls
+    calls = torch.zeros(())
+    net.register_buffer("calls", calls)
+    net.register_forward_pre_hook(count)
     PGD(THREAT, steps=2).run(net, *batch)
-    assert net.calls is before
-    assert float(net.calls) == 0
+    assert net.calls is calls
+    assert float(calls) == 0
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -216,11 +181,12 @@ def test_images_that_want_gradients_get_none(name, net, batch):
     assert torch.equal(adversarial, plain)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_works_where_gradients_are_off(name, net, batch):
+def test_the_caller_s_mode_changes_nothing(name, mode, net, batch):
     expected = ATTACKS[name](net, *batch)
-    with torch.no_grad():
-        assert torch.equal(ATTACKS[name](net, *batch), expected)
+    with mode():
+        assert torch.equal(ATTACKS[name](net, batch[0].clone(), batch[1].clone()), expected)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -232,3 +198,56 @@ def test_the_global_generator_is_neither_read_nor_moved(name, net, batch):
     assert torch.equal(ATTACKS[name](net, *batch), first)
     torch.manual_seed(0)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_logits_that_are_nan_are_refused_and_never_robust(name, label, net, batch):
+    labels = torch.full_like(batch[1], label)
+
+    def broken(images: Tensor) -> Tensor:
+        return net(images) * float("nan")
+
+    message = r"NaN logits for (5 of 5|1 of 1) images: its weights are damaged"
+    with pytest.raises(InputError, match=message):
+        ATTACKS[name].run(broken, batch[0], labels)
+    assert ATTACKS[name].run(broken, batch[0], labels, options=RunOptions(check=False)).broken.all()
+
+
+UNSEEN = r"the network has no gradient to its images.*black-box attack, square"
+
+
+@pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: torch.zeros_like(z).requires_grad_()])
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in BLACK_BOXES])
+def test_a_network_without_gradients_is_refused_in_words(name, cut, net, batch):
+    with pytest.raises(InputError, match=UNSEEN):
+        ATTACKS[name].run(lambda x: cut(net(x)), *batch)
+
+
+def test_a_network_that_computes_outside_torch_is_refused_in_words(net, batch):
+    with pytest.raises(InputError, match=UNSEEN):
+        PGD(THREAT, steps=2).run(lambda x: net(torch.from_numpy(x.numpy().copy())), *batch)
+
+
+@pytest.mark.parametrize("name", BLACK_BOXES)
+def test_a_black_box_needs_no_gradients(name, net, batch):
+    net.eval()
+    result = ATTACKS[name].run(lambda x: net(x).detach(), *batch)
+    assert result.backwards == 0
+    assert torch.equal(result.images, ATTACKS[name](net, *batch))
+
+
+@pytest.mark.parametrize("name", WITHOUT_START)
+def test_a_start_that_an_attack_cannot_take_is_refused(name, net, batch):
+    with pytest.raises(InputError, match="has a start of its own: leave out start"):
+        ATTACKS[name].run(net, *batch, start=batch[0])
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_half_precision_logits_are_fine(name, net, batch):
+    """As a network with autocast inside gives them."""
+    net.eval()
+    attack = ATTACKS[name]
+    result = attack.run(lambda x: net(x).bfloat16(), *batch)
+    assert result.images.dtype == batch[0].dtype
+    assert attack.threat.allows(result.images, batch[0]).all()

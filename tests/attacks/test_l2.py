@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from attacks import FGSM, PGD, RunOptions, ThreatModel
+from attacks import PGD, RunOptions, ThreatModel
 from attacks.noise import in_unit_ball
 
 EPS = 0.5
@@ -30,32 +30,11 @@ def lengths(shift: Tensor) -> Tensor:
     return shift.double().square().flatten(1).sum(1).sqrt()
 
 
-def linear(slope: Tensor):
-    """Logits (s, 0) of one slope a sample: for label 1 the gradient of the loss points along the slope."""
-    return lambda x: torch.stack([(x * slope).flatten(1).sum(1), torch.zeros(len(x), dtype=x.dtype)], 1)
-
-
 def test_projection_scales_to_eps_and_then_clips():
     x, c = torch.rand(20, *SHAPE, generator=torch.Generator().manual_seed(0)).double(), normal(20)
     shift = (c - x) * (EPS / lengths(c - x)).reshape(-1, 1, 1, 1)
     torch.testing.assert_close(THREAT.project(c, x), (x + shift).clamp(0, 1), rtol=0, atol=1e-14)
     torch.testing.assert_close(lengths(THREAT.project(c, gray(20)) - 0.5), torch.full((20,), EPS).double())
-
-
-def test_projection_keeps_the_direction_and_short_perturbations():
-    shift = normal(20) * torch.linspace(0, 0.2, 20).reshape(-1, 1, 1, 1)
-    points = THREAT.project(gray(20) + shift, gray(20))
-    cosine = torch.cosine_similarity((points - 0.5).flatten(1)[1:], shift.flatten(1)[1:])
-    torch.testing.assert_close(cosine, torch.ones_like(cosine))
-    short = lengths(shift) < EPS
-    assert 0 < int(short.sum()) < 20
-    assert torch.equal(points[short], (gray(20) + shift)[short])
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-def test_no_perturbation_stays_none(dtype):
-    images = torch.rand(4, *SHAPE, dtype=dtype, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(THREAT.project(images, images), images)
 
 
 def test_length_decides_and_not_pixels():
@@ -87,14 +66,6 @@ def test_noise_has_no_favoured_direction_and_none_depends_on_the_radius():
     assert np.abs(between).max() < 4 / math.sqrt(20_000)
 
 
-def test_noise_does_not_depend_on_the_batch():
-    ids = torch.tensor([7, 123, 2**33 + 5, 0])
-    whole = in_unit_ball((3, 5), ids, seed=2**40, stream=2)
-    for rows in ([2], [3, 0], [1, 2, 3]):
-        part = in_unit_ball((3, 5), ids[rows], seed=2**40, stream=2)
-        torch.testing.assert_close(part, whole[rows], rtol=0, atol=1e-15)
-
-
 @pytest.mark.parametrize("dtype", TYPES)
 def test_random_start_is_the_noise_at_the_size_of_the_ball(dtype):
     start = THREAT.random_start(gray(50, dtype), torch.arange(50), seed=5, restart=1)
@@ -119,24 +90,13 @@ def test_a_gradient_that_is_zero_or_no_number_moves_nothing(slope, norm):
     slopes = normal(3)
     slopes[1] = slope
     labels = torch.ones(3, dtype=torch.int64)
-    net = linear(slopes)
+
+    def net(x: Tensor) -> Tensor:  # for label 1 the gradient of the loss points along the slope
+        return torch.stack([(x * slopes).flatten(1).sum(1), torch.zeros(len(x), dtype=x.dtype)], 1)
+
     attack = PGD(ThreatModel(norm, EPS), steps=3, random_start=False)
     adversarial = attack.run(
         net, gray(3), labels, options=RunOptions(check=False)
     ).images  # the check refuses the NaN logits
     assert [bool((a == 0.5).all()) for a in adversarial] == [False, True, False]
     assert adversarial.isfinite().all()
-
-
-def test_fgm_is_one_step_of_eps_along_the_gradient():
-    """On a linear network it is the strongest attack of the ball: the margin falls by eps times the slope."""
-    slopes, labels = normal(6), torch.ones(6, dtype=torch.int64)
-    adversarial = FGSM(THREAT)(linear(slopes), gray(6), labels)
-    unit = slopes / lengths(slopes).reshape(-1, 1, 1, 1)
-    torch.testing.assert_close(adversarial, gray(6) + EPS * unit, rtol=0, atol=1e-14)
-    others = THREAT.random_start(gray(6), torch.arange(6), seed=0)
-    gained = [
-        linear(slopes)(points)[:, 0] - linear(slopes)(gray(6))[:, 0] for points in (adversarial, others)
-    ]
-    torch.testing.assert_close(gained[0], EPS * lengths(slopes))
-    assert (gained[0] > gained[1]).all()

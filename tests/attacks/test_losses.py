@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks import PGD, InputError, ThreatModel
-from attacks.losses import cross_entropy, dlr, loss_named, margin, targeted_dlr
+from attacks.losses import cross_entropy, dlr, margin, targeted_dlr
 
 N, K = 50, 6
 
@@ -52,27 +51,7 @@ def test_targeted_dlr_is_its_formula(logits, labels):
         assert float(value) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("loss", [margin, dlr])
-def test_a_loss_is_positive_where_the_sample_is_misclassified(loss, logits, labels):
-    assert torch.equal(loss(logits, labels) > 0, logits.argmax(1) != labels)
-
-
-def test_dlr_depends_on_neither_shift_nor_scale(logits, labels):
-    torch.testing.assert_close(dlr(3 * logits + 5, labels), dlr(logits, labels))
-
-
 def test_equal_logits_give_a_finite_loss_and_gradient(labels):
     flat = torch.zeros(N, K, dtype=torch.float64, requires_grad=True)
     dlr(flat, labels).sum().backward()
     assert flat.grad.isfinite().all()
-
-
-def test_too_few_classes_are_refused_in_words(labels):
-    images, few = torch.rand(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64)
-    with pytest.raises(InputError, match="the network has 2 classes, this attack needs 3: choose another"):
-        PGD(ThreatModel("Linf", 0.1), loss="dlr").run(lambda x: x.flatten(1)[:, :2], images, few)
-
-
-def test_an_unknown_loss_is_refused_in_words():
-    with pytest.raises(ValueError, match="unknown loss 'kl': known: ce, margin, dlr"):
-        loss_named("kl")

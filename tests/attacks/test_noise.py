@@ -41,42 +41,9 @@ def by_hand(shape: tuple[int, ...], sample_id: int, seed: int, stream: int) -> n
 @given(shapes, ids, seeds, st.integers(0, 2**32 - 1))
 def test_numbers_are_a_hash_of_seed_id_stream_and_place(shape, ids, seed, stream):
     drawn = uniform(shape, torch.tensor(ids), seed=seed, stream=stream)
+    assert drawn.dtype == torch.float64
     hand = np.stack([by_hand(shape, i, seed, stream) for i in ids])
     np.testing.assert_array_equal(drawn.numpy(), hand)
-
-
-@laws
-@given(shapes, ids, seeds, st.integers(0, 99))
-def test_numbers_have_shape_type_and_range(shape, ids, seed, stream):
-    drawn = uniform(shape, torch.tensor(ids), seed=seed, stream=stream)
-    assert drawn.shape == (len(ids), *shape)
-    assert drawn.dtype == torch.float64
-    assert float(drawn.min()) >= 0
-    assert float(drawn.max()) < 1
-    assert torch.equal(drawn * 2**32, (drawn * 2**32).round())
-
-
-@laws
-@given(ids, seeds, st.data())
-def test_numbers_of_a_sample_do_not_depend_on_batch_order_or_neighbours(ids, seed, data):
-    whole = uniform((3, 2), torch.tensor(ids), seed=seed)
-    order = data.draw(st.permutations(range(len(ids))))
-    rows = order[: data.draw(st.integers(1, len(ids)))]
-    part = uniform((3, 2), torch.tensor([ids[r] for r in rows]), seed=seed)
-    assert torch.equal(part, whole[rows])
-    alone = uniform((3, 2), torch.tensor(ids[:1]), seed=seed)
-    assert torch.equal(alone[0], whole[0])
-
-
-def test_the_global_generator_is_neither_read_nor_moved():
-    sample_ids = torch.arange(5)
-    torch.manual_seed(0)
-    first = uniform((4,), sample_ids, seed=3)
-    state = torch.get_rng_state()
-    torch.manual_seed(1)
-    assert torch.equal(uniform((4,), sample_ids, seed=3), first)
-    torch.manual_seed(0)
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_no_two_draws_share_their_numbers():
@@ -131,9 +98,3 @@ def test_another_id_seed_or_stream_gives_unrelated_numbers(change):
     other = uniform((20,), **(base | change)).flatten().numpy()
     assert abs(np.corrcoef(one, other)[0, 1]) < 4 / np.sqrt(len(one))
     assert stats.kstest((one - other) % 1, "uniform").pvalue > 0.01
-
-
-def test_seed_and_stream_are_not_interchangeable():
-    sample_ids = torch.arange(4)
-    swapped = uniform((8,), sample_ids, seed=1, stream=2), uniform((8,), sample_ids, seed=2, stream=1)
-    assert (swapped[0] != swapped[1]).all()

@@ -1,32 +1,15 @@
-"""Square: its start, and the windows that it changes."""
+"""Square's start in L2, and the windows that it changes."""
 
 import itertools
 import math
 
 import pytest
 import torch
-from square_case import THREATS, N, queried, square_batch, square_net
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks import ThreatModel
 from attacks.noise import uniform
 from attacks.square import Square, window_share
 from attacks.windows import L2Windows, LinfWindows, bumps
-
-
-@pytest.fixture(params=THREATS)
-def threat(request) -> ThreatModel:
-    return THREATS[request.param]
-
-
-@pytest.fixture(scope="module")
-def net() -> nn.Module:
-    return square_net()
-
-
-@pytest.fixture(scope="module")
-def batch(net) -> tuple[Tensor, Tensor]:
-    return square_batch(net)
 
 
 def every(numbers: list[float], n: int = 1):
@@ -37,22 +20,6 @@ def every(numbers: list[float], n: int = 1):
         return torch.tensor(numbers, dtype=torch.float64).expand(n, -1)
 
     return draw
-
-
-# Where it begins
-
-
-def test_the_start_in_linf_is_stripes(net, batch):
-    """One column, one channel, one sign: half of them up, as far as the box allows."""
-    images, eps = batch[0], THREATS["Linf"].eps
-    start = queried(Square(THREATS["Linf"], queries=1), net, batch)[0][0]
-    up = (start == (images + eps).clamp(0, 1)).all(2)
-    down = (start == (images - eps).clamp(0, 1)).all(2)
-    assert (up ^ down).all()
-    assert float(up.double().mean()) == pytest.approx(0.5, abs=0.1)  # 504 stripes
-    assert len(up.flatten(1).unique(dim=0)) == N
-    for dim in (1, 2):  # neither channels nor columns share theirs
-        assert (up.double().mean(dim) % 1 > 0).any()
 
 
 @pytest.mark.parametrize(
@@ -86,9 +53,6 @@ def test_the_start_in_l2_is_tiles_of_bumps(height, width, side):
         assert kinds == {0, 1, 2, 3}
 
 
-# Windows
-
-
 LAST_BEFORE_HALVING = [11, 51, 201, 501, 1001, 2001, 4001, 6001, 8001]
 
 
@@ -106,14 +70,9 @@ def test_windows_shrink_on_the_published_schedule():
     [
         ((3, 32, 32), 0.8, 29, 29),  # 28.62
         ((3, 32, 32), 0.4, 20, 21),  # 20.24
-        ((3, 32, 32), 0.2, 14, 15),  # 14.31
-        ((3, 32, 32), 0.1, 10, 11),  # 10.12
-        ((3, 32, 32), 0.05, 7, 7),  # 7.16
         ((3, 32, 32), 0.00625, 3, 3),  # 2.53
         ((3, 32, 32), 0.0015625, 1, 3),  # 1.26
-        ((1, 28, 28), 0.8, 25, 25),  # 25.04
         ((3, 224, 224), 0.8, 200, 201),  # 200.35
-        ((1, 8, 8), 0.8, 7, 7),  # 7.16
         ((1, 8, 8), 0.0015625, 1, 3),  # 0.32
         ((1, 8, 8), 1.0, 8, 8),  # 9 would not fit
         ((3, 5, 20), 0.8, 5, 5),  # 8.94

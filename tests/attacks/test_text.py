@@ -18,24 +18,18 @@ THREAT = ThreatModel("Linf", 8 / 255)
 
 GOOD = {
     "fgsm": (FGSM, {}),
-    " fgsm ( ) ": (FGSM, {}),
     "pgd-20": (PGD, {"steps": 20, "random_start": True, "rel_step": 0.125, "restarts": 1}),
-    "pgd-20(restarts=5)": (PGD, {"steps": 20, "restarts": 5}),
     "pgd(steps=20, restarts=5, loss='margin')": (PGD, {"steps": 20, "restarts": 5, "loss": "margin"}),
-    'pgd(loss="dlr",steps=3)': (PGD, {"steps": 3, "loss": "dlr"}),
     "pgd(steps=2, random_start=False)": (PGD, {"random_start": False}),
     "pgd(steps=2, step_size=2/255)": (PGD, {"step_size": 2 / 255}),
     "pgd(steps=2, step_size=+1e-2)": (PGD, {"step_size": 0.01}),
-    "pgd(steps=2, rel_step=0.5)": (PGD, {"rel_step": 0.5}),
     "pgd(steps=2, rel_step=1)": (PGD, {"rel_step": 1}),
     "pgd(steps=2, step_size=None)": (PGD, {"rel_step": 0.125}),
     "apgd": (APGD, {"steps": 100, "loss": "ce"}),
-    "apgd(loss='dlr')": (APGD, {"loss": "dlr"}),
-    "apgd-t": (APGDTargeted, {"targets": 9}),
     "apgd-t(targets=3, steps=7)": (APGDTargeted, {"targets": 3, "steps": 7}),
     "square(queries=1000)": (Square, {"queries": 1000}),
+    "autoattack": (Ensemble, {}),
     "fab-t": (TorchAttack, {"name": "FAB", "steps": 100, "multi_targeted": True, "n_restarts": 1}),
-    "fab-t(steps=5)": (TorchAttack, {"name": "FAB", "steps": 5}),
     "torchattacks:CW(c=1, steps=50)": (TorchAttack, {"name": "CW", "c": 1, "steps": 50}),
     "torchattacks:CW(kappa=-1/2)": (TorchAttack, {"kappa": -0.5}),
     "torchattacks:FGSM": (TorchAttack, {"name": "FGSM"}),
@@ -57,20 +51,14 @@ def test_a_text_names_an_attack_and_its_settings(text):
         assert setting == (pytest.approx(value) if isinstance(value, float) else value)
 
 
-def test_autoattack_is_an_ensemble():
-    assert isinstance(parse("autoattack", THREAT), Ensemble)
-
-
 def test_the_step_of_pgd_is_a_quarter_of_eps_by_default():
     assert parse("pgd-20", THREAT).settings["rel_step"] == pytest.approx(0.25)
-    assert parse("pgd-20", THREAT, rel_step=0.5).settings["rel_step"] == pytest.approx(0.5)
 
 
 CANONICAL = {
     "  pgd-20 ": "pgd-20",
     "pgd-020": "pgd-20",
     'pgd-20 ( loss = "dlr",restarts=2 )': "pgd-20(restarts=2, loss='dlr')",
-    "pgd(restarts=2, steps=3)": "pgd(steps=3, restarts=2)",
     "fgsm()": "fgsm",
     "apgd( steps = 5,)": "apgd(steps=5)",
     "pgd(steps=2,step_size=2 / 255)": "pgd(steps=2, step_size=2/255)",
@@ -92,19 +80,12 @@ def test_the_one_spelling_names_the_same_attack(text):
 
 BAD = {
     "": "'' is no name with arguments in brackets; write an attack like pgd-20",
-    "   ": "is no name",
     "(steps=3)": "is no name",
-    "pgd(steps=3": "is no name",
-    "pgd steps=3": "is no name",
     "pgd)(": "is no name",
     "pdg": "unknown attack 'pdg': did you mean 'pgd'? known: pgd-20, fgsm, apgd, apgd-t, ",
-    "pdg-20": "unknown attack 'pdg-20': did you mean 'pgd'",
-    "fgms": "did you mean 'fgsm'",
     "FGSM": "unknown attack 'FGSM': did you mean 'fgsm'",
     "zzz": "unknown attack 'zzz': known: pgd-20",
     "pgd": "attack 'pgd' has no number of steps: write pgd-20 for 20 steps",
-    "pgd-": "attack 'pgd-' has no number of steps: write pgd-20 for 20 steps",
-    "pgd-x": "attack 'pgd-x' has no number of steps",
     "pgd-0": "attack 'pgd-0' has no number of steps",
     "pgd-²": "has no number of steps",
     "pgd-" + "9" * 500: "has no number of steps",
@@ -112,21 +93,12 @@ BAD = {
     "pgd-20(steps=3)": "gives steps twice",
     "pgd(steps=3, steps=4)": "gives steps twice",
     "pgd(20)": "argument without a name: arguments go by name, as in pgd(steps=20)",
-    "pgd(*x)": "argument without a name",
     "pgd(**{'steps': 3})": "has ** in it",
     "pgd(steps=3)(4)": "more behind its arguments",
-    "pgd(steps=3) # )": "more behind its arguments",
     "pgd(steps=3) #)": "more behind its arguments",
     "pgd(steps=3), f(x=3)": "more behind its arguments",
     "pgd(steps=x)": "is none of: a number, a fraction of two numbers as 2/255, a string in quotes",
-    "pgd(steps=int('3'))": "none of: a number",
-    "pgd(steps=a.b)": "none of: a number",
-    "pgd(steps=f'{3}')": "none of: a number",
-    "pgd(steps=[i for i in (1,)])": "none of: a number",
     "pgd(steps=[3])": "none of: a number",
-    "pgd(steps=1j)": "none of: a number",
-    "pgd(steps=b'3')": "none of: a number",
-    "pgd(steps=...)": "none of: a number",
     "pgd(steps=-True)": "none of: a number",
     "pgd(steps=2**3)": "none of: a number",
     "pgd(steps=8/2/2)": "none of: a number",
@@ -135,31 +107,19 @@ BAD = {
     "pgd(steps=2, step_size=1e999)": "number that is too large",
     "pgd(steps=2, step_size=1e300/1e-300)": "number that is too large",
     f"pgd(steps={'9' * 30})": "number that is too large",
-    "pgd(steps=0)": "steps must be at least 1, got 0",
     "pgd-5(restarts=0)": "attack 'pgd-5(restarts=0)': restarts must be at least 1, got 0",
-    "pgd-5(step_size=-1)": "step_size must be positive, got -1",
-    "pgd-5(loss='x')": "'x'",
     "pgd-5(step_size=0.1, rel_step=0.1)": "say the same thing",
-    "pgd(steps='x')": "expected steps to be int, got 'x'",
-    "pgd(steps=1.5)": "expected steps to be int, got 1.5",
     "pgd(steps=True)": "expected steps to be int, got True",
-    "pgd-3(step_size='a')": "expected step_size to be float | None, got 'a'",
     "pgd-3(step_size=True)": "expected step_size to be float | None, got True",
-    "pgd-3(random_start=1)": "expected random_start to be bool, got 1",
     "pgd-3(loss=3)": "expected loss to be str, got 3",
     "pgd-3(restart=3)": "pgd has no argument 'restart': did you mean 'restarts'",
     "fgsm(steps=3)": "fgsm takes no arguments, got steps",
-    "square(zz=3)": "square has no argument 'zz': its arguments: queries, p, restarts",
-    "fab-t(steps=0)": "steps must be at least 1, got 0",
     "pgd-3(threat=3)": "has no argument 'threat'",
-    "torchattacks:": "torchattacks has no attack '': known: APGD",
     "torchattacks:cw": "torchattacks has no attack 'cw': did you mean 'CW'",
     "torchattacks:CW(step=3)": "torchattacks.CW has no argument 'step': did you mean 'steps'? its arguments:",
-    "torchattacks:CW(steps='x')": "expects steps to be int, like its default 50, got 'x'",
     "torchattacks:CW(name='x')": "take no name",
     "torchattacks:LGV": "torchattacks.LGV needs trainloader",
     "pgd(steps=\0)": "cannot be read",
-    "pgd(steps='\ud800')": "cannot be read",
     "pgd(steps=)": "cannot be read",
     "pgd(steps=" + "(" * 300 + ")" * 300 + ")": "cannot be read",
     "pgd(steps=" + "-" * 900 + "1)": "none of: a number",
@@ -172,17 +132,6 @@ def test_other_texts_are_refused(text):
     with pytest.raises(InputError, match=re.escape(BAD[text])) as raised:
         parse(text, THREAT)
     assert len(str(raised.value)) < 600
-
-
-@pytest.mark.parametrize("text", ["pgd-x", "pgd(3)", "x(a=b)", ""])
-def test_an_unreadable_text_has_no_spelling(text):
-    with pytest.raises(InputError):
-        canonical(text)
-
-
-def test_bounds_that_torchattacks_does_not_know_are_refused():
-    with pytest.raises(InputError, match=r"within \[0, 1\] only, the bounds are \[0, 255\]"):
-        parse("torchattacks:PGD", ThreatModel("Linf", 8, (0, 255)))
 
 
 def test_nothing_is_evaluated(tmp_path):

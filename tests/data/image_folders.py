@@ -22,9 +22,9 @@ def picture(seed, size=(12, 9), mode="RGB", kind="PNG"):
     return file.getvalue()
 
 
-def contents(parts=("train/", "test/"), each=5, **options):
+def contents(parts=("train/", "test/"), each=5, classes=CLASSES, **options):
     """Names and contents of a tree, `each` images a class and part; options are those of `picture`."""
-    names = [f"{part}{label}/{i}.png" for part in parts for label in CLASSES for i in range(each)]
+    names = [f"{part}{label}/{i}.png" for part in parts for label in classes for i in range(each)]
     return {name: picture(number, **options) for number, name in enumerate(names)}
 
 
@@ -37,6 +37,10 @@ def as_tree(root, files):
 
 def as_tar(path, files, mode="w"):
     with tarfile.open(path, mode) as archive:
+        for folder in sorted({name.rpartition("/")[0] for name in files if "/" in name}):
+            member = tarfile.TarInfo(folder)
+            member.type = tarfile.DIRTYPE
+            archive.addfile(member)
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

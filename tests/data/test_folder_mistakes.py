@@ -2,7 +2,6 @@
 
 import io
 import os
-import random
 import stat
 import tarfile
 import zipfile
@@ -35,10 +34,6 @@ MISTAKES = {
     "nothing": (lambda f: {"README": b""}, ["no images", "train/<class>/*", "png"]),
     "no class folders": (lambda f: {"1.png": picture(1)}, ["no images in class folders"]),
     "one class": (lambda f: {f"ant/{i}.png": picture(i) for i in range(5)}, ["one class, 'ant'"]),
-    "one class in both parts": (
-        lambda f: {f"{part}/ant/1.png": picture(1) for part in ("train", "test")},
-        ["one class, 'ant'"],
-    ),
     "a class not tested": (lambda f: without(f, "test/bee"), ["no test images of the class 'bee'"]),
     "a class not trained": (lambda f: without(f, "train/bee"), ["no training images of the class 'bee'"]),
     "a class of one": (
@@ -54,7 +49,6 @@ MISTAKES = {
         ["test/cat/1.png is no readable image"],
     ),
     "no image": (lambda f: f | {"test/cat/1.png": b"<html>"}, ["test/cat/1.png is no readable image"]),
-    "an empty file": (lambda f: f | {"test/cat/1.png": b""}, ["test/cat/1.png is no readable image"]),
     "16 bits": (lambda f: f | {"test/cat/1.png": deep("PNG", "I;16")}, ["test/cat/1.png", "8 bits"]),
     "floats": (lambda f: f | {"test/cat/1.tif": deep("TIFF", "F")}, ["test/cat/1.tif", "8 bits", "mode F"]),
     "too many pixels": (lambda f: f | {"test/cat/1.bmp": huge()}, ["test/cat/1.bmp is no readable image"]),
@@ -110,7 +104,6 @@ ODD_MEMBERS = {
     "soft link": (tar_with, "test/cat/9.png", tarfile.SYMTYPE, "link"),
     "hard link": (tar_with, "test/cat/9.png", tarfile.LNKTYPE, "link"),
     "link in a zip": (zip_with, "test/cat/9.png", stat.S_IFLNK | 0o777, "link"),
-    "out of a tar": (tar_with, "test/../9.png", tarfile.REGTYPE, None),
     "out of the class": (tar_with, "test/cat/../9.png", tarfile.REGTYPE, None),
     "part of a path": (tar_with, "../ant/9.png", tarfile.REGTYPE, None),
 }
@@ -141,23 +134,6 @@ def test_an_encrypted_zip_is_refused(tmp_path):
         load(tmp_path / "a.zip")
 
 
-def test_damaged_archives_give_data_or_an_input_error(tmp_path):
-    generator = random.Random(0)
-    files = contents(each=2, kind="TIFF") | contents(parts=("x/",), each=1)
-    for packed in ("tar", "tar.bz2", "zip"):
-        content = PACKED[packed](tmp_path / "whole", files).read_bytes()
-        for _ in range(25):
-            damaged = bytearray(content)
-            for _ in range(generator.choice([1, 5, 50])):
-                damaged[generator.randrange(len(damaged))] ^= generator.randrange(1, 256)
-            cut = len(damaged) if generator.random() < 0.7 else generator.randrange(len(damaged))
-            (tmp_path / "damaged").write_bytes(damaged[:cut])
-            try:
-                load(tmp_path / "damaged")
-            except InputError:
-                continue
-
-
 def test_links_in_a_tree_are_followed_and_broken_ones_named(tmp_path):
     files = contents()
     expected = load(as_tree(tmp_path / "tree", files))
@@ -184,7 +160,6 @@ PATHS = {
     "absent": (Data("folder", root="{here}/away"), ["{here}/away not found", "--data.root"]),
     "a download": (Data("folder", download=True), ["cannot be downloaded"]),
     "own": (Data("own"), ["passed in Python", "robust_tickets.images"]),
-    "own with a path": (Data("own", root="{here}"), ["passed in Python", "--data.root"]),
     "digits with a path": (Data("digits", root="{here}"), ["come with scikit-learn", "--data.root"]),
     "digits downloaded": (Data("digits", download=True), ["come with scikit-learn", "--data.download"]),
 }
@@ -202,7 +177,9 @@ def test_a_wrong_path_is_named(tmp_path, data, words):
         assert data.name != "folder" or data.download or "--data.download" not in str(caught.value)
 
 
-def test_the_path_may_come_from_the_environment(tmp_path, monkeypatch):
-    root = as_tree(tmp_path / "tree", contents())
+def test_the_path_may_come_from_the_environment_and_the_recipe_s_goes_first(tmp_path, monkeypatch):
+    root, other = (as_tree(tmp_path / name, contents(each=each)) for name, each in (("one", 5), ("two", 6)))
+    expected = load(root), load(other)
     monkeypatch.setenv("ROBUST_TICKETS_FOLDER", str(root))
-    assert same(load(None), load(root))
+    assert same(load(None), expected[0])
+    assert same(load(other), expected[1])

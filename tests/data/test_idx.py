@@ -41,14 +41,7 @@ def test_any_folder_with_the_four_files_is_read_gzipped_or_not(small_set, tmp_pa
 IMAGES, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 DAMAGE = {
     "absent": (IMAGES, None, ["has no train-images-idx3-ubyte"]),
-    "empty": (IMAGES, lambda c: b"", ["nothing", "00 00 08 03"]),
-    "labels in place of images": (
-        IMAGES,
-        lambda c: idx_bytes(np.zeros(10, np.uint8)),
-        ["00 00 08 01", "00 00 08 03"],
-    ),
-    "floats": (IMAGES, lambda c: b"\0\0\x0d\x03" + c[4:], ["00 00 0d 03"]),
-    "text": (IMAGES, lambda c: b"<html>" * 2000, ["3c 68 74 6d"]),
+    "floats": (IMAGES, lambda c: b"\0\0\x0d\x03" + c[4:], ["00 00 0d 03", "00 00 08 03"]),
     "another number": (LABELS, lambda c: idx_bytes(np.zeros(9, np.uint8)), ["holds 9", "not 10"]),
     "another size": (
         IMAGES,

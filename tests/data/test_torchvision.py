@@ -18,7 +18,7 @@ from robust_tickets.data.torchvision_sets import TORCHVISION_FILES
 
 @pytest.mark.parametrize("inside", [False, True], ids=["root", "the folder itself"])
 @pytest.mark.parametrize("name", TORCHVISION_FILES)
-def test_images_and_labels_equal_torchvision_s(small_set, name, inside):
+def test_images_and_labels_equal_torchvision_s(small_set, monkeypatch, name, inside):
     root = small_set(name)
     dataset = load(name, inner(name, root) if inside else root)
     cls = getattr(torchvision.datasets, TORCHVISION_FILES[name].class_name)
@@ -27,6 +27,8 @@ def test_images_and_labels_equal_torchvision_s(small_set, name, inside):
     first = len(theirs[0])
     assert (dataset.title, dataset.spec) == (spec.title, spec)
     assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (first - 3, 3, 10)
+    monkeypatch.setenv("ROBUST_TICKETS_" + name.upper().replace("-", "_"), str(root))
+    assert load(name, None).fingerprint == dataset.fingerprint
     ids = []
     for split in (dataset.train, dataset.val, dataset.test):
         assert split.images.shape[1:] == spec.shape
@@ -38,13 +40,6 @@ def test_images_and_labels_equal_torchvision_s(small_set, name, inside):
             assert int(label) == expected
             ids.append(number)
     assert sorted(ids) == list(range(first + 10))
-
-
-@pytest.mark.parametrize("name", TORCHVISION_FILES)
-def test_the_path_may_come_from_the_environment(small_set, monkeypatch, name):
-    root = small_set(name)
-    monkeypatch.setenv("ROBUST_TICKETS_" + name.upper().replace("-", "_"), str(root))
-    assert load(name, None).fingerprint == load(name, root).fingerprint
 
 
 @pytest.mark.parametrize("folder", [None, "nowhere", "empty"])
@@ -70,29 +65,27 @@ def test_another_number_of_images_is_refused(small_set, monkeypatch, name):
 @pytest.mark.parametrize("name", TORCHVISION_FILES)
 def test_a_failed_download_is_named_and_its_folder_is_the_root(small_set, tmp_path, monkeypatch, name):
     small_set(name)
-    calls = []
+    calls, lines = [], []
 
     def unreachable(root, download, **part):
         calls.append((Path(root), download))
         raise URLError("no route to host")
 
     monkeypatch.setattr(torchvision.datasets, TORCHVISION_FILES[name].class_name, unreachable)
-    for root, target in (
-        (tmp_path / "here", tmp_path / "here"),
-        (None, tmp_path / "cache/robust-tickets/torchvision"),
-    ):
+    default = tmp_path / "cache/robust-tickets/torchvision"
+    for root, target in ((tmp_path / "here", tmp_path / "here"), (None, default)):
         with pytest.raises(InputError, match=rf"{SPECS[name].title} failed .*no route to host"):
-            load(name, root, download=True)
+            load(name, root, lines.append, download=True)
         assert calls.pop() == (target, True)
+        assert str(target) in lines.pop()
+        assert not lines
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn"])
 def test_a_damaged_file_is_refused_before_it_is_read(small_set, name):
     root = small_set(name)
-    damaged = (
-        inner(name, root) / {"cifar10": "data_batch_3", "cifar100": "train", "svhn": "train_32x32.mat"}[name]
-    )
-    damaged.write_bytes(b"cos\nsystem\n(S'touch unpickled'\ntR.")
+    damaged = {"cifar10": "data_batch_3", "cifar100": "train", "svhn": "train_32x32.mat"}[name]
+    (inner(name, root) / damaged).write_bytes(b"cos\nsystem\n(S'touch unpickled'\ntR.")
     with pytest.raises(InputError, match=r"damaged one: pass --data\.root"):
         load(name, root)
     assert not list(root.rglob("unpickled"))
@@ -119,5 +112,6 @@ def test_a_download_reaches_every_stage(small_set, tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", lambda self: None)
     words = "--data.download --data.train-images 0 --data.val-images 10 --search.epochs 1 --search.batch 16"
     words += " --train.epochs 1 --train.batch 16 --train.ticket-epochs 1 --train.pgd.steps 1"
-    words += " --evaluate.images 10 --evaluate.val-steps 1"
+    words += " --evaluate.images 10 --evaluate.val-steps 1 --model.name lenet-300-100 --model.width 0.1"
+    words += " --search.rounds 1 --compare.arms dense ticket"
     main(["compare", "--recipe", "cifar10-cpu", "--runs", str(tmp_path / "runs"), *words.split()])

@@ -21,37 +21,31 @@ def md5(content):
     return hashlib.md5(content).hexdigest()
 
 
-def write_batches(base, names, label_key, classes, generator):
-    """Write batches of ten images in CIFAR's format; gives their checksums."""
-    sums = {}
-    for name in names:
+def write_cifar(base, train, label_key, names_file, classes, generator):
+    """Write batches of ten images in CIFAR's format; gives the lists that torchvision checks."""
+    test = "test_batch" if classes == 10 else "test"
+    contents = {}
+    for name in (*train, test):
         pixels = generator.integers(0, 256, (10, 3072), np.uint8)
-        content = pickle.dumps({"data": pixels, label_key: generator.integers(0, classes, 10).tolist()})
-        (base / name).write_bytes(content)
-        sums[name] = md5(content)
-    return sums
+        contents[name] = {"data": pixels, f"{label_key}s": generator.integers(0, classes, 10).tolist()}
+    contents[names_file] = {f"{label_key}_names": [str(n) for n in range(classes)]}
+    sums = {}
+    for name, content in contents.items():
+        (base / name).write_bytes(pickle.dumps(content))
+        sums[name] = md5((base / name).read_bytes())
+    return {
+        "train_list": [[name, sums[name]] for name in train],
+        "test_list": [[test, sums[test]]],
+        "meta": {"filename": names_file, "key": f"{label_key}_names", "md5": sums[names_file]},
+    }
 
 
 def write_cifar10(base, generator):
-    sums = write_batches(base, [*BATCHES, "test_batch"], "labels", 10, generator)
-    names = pickle.dumps({"label_names": list("abcdefghij")})
-    (base / "batches.meta").write_bytes(names)
-    return {
-        "train_list": [[name, sums[name]] for name in BATCHES],
-        "test_list": [["test_batch", sums["test_batch"]]],
-        "meta": {"filename": "batches.meta", "key": "label_names", "md5": md5(names)},
-    }
+    return write_cifar(base, BATCHES, "label", "batches.meta", 10, generator)
 
 
 def write_cifar100(base, generator):
-    sums = write_batches(base, ["train", "test"], "fine_labels", 100, generator)
-    names = pickle.dumps({"fine_label_names": [str(n) for n in range(100)]})
-    (base / "meta").write_bytes(names)
-    return {
-        "train_list": [["train", sums["train"]]],
-        "test_list": [["test", sums["test"]]],
-        "meta": {"filename": "meta", "key": "fine_label_names", "md5": md5(names)},
-    }
+    return write_cifar(base, ["train"], "fine_label", "meta", 100, generator)
 
 
 def write_svhn(base, generator):
@@ -107,5 +101,5 @@ def inner(name, root):
     return root.joinpath(*TORCHVISION_FILES[name].folder)
 
 
-def load(name, root, **options):
-    return loading.load(Data(name, root=root, val_images=3, **options))
+def load(name, root, log=lambda line: None, **options):
+    return loading.load(Data(name, root=root, val_images=3, **options), log)

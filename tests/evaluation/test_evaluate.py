@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import attacks
 from attacks import ThreatModel
@@ -51,19 +51,13 @@ def test_verdicts_are_those_of_each_attack_run_to_its_end(norm, net, split):
         assert 0 < int(row.robust.sum()) < int(clean.sum()), name
 
 
-@pytest.mark.parametrize("batch", [1, 7, 16, 250])
-def test_the_batch_changes_no_verdict(batch, net, split):
-    rows = rows_of(net, split, NAMES)
-    for row, other in zip(
-        rows, rows_of(net, split, NAMES, EvaluationConfig(THREAT, batch=batch)), strict=True
-    ):
-        assert torch.equal(row.robust, other.robust)
-
-
-def test_the_order_of_the_samples_changes_no_verdict(net, split):
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("batch", [1, 7, 250])
+def test_batch_order_and_layout_change_no_verdict(batch, channels_last, net, split):
     rows = rows_of(net, split, NAMES)
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(1))
-    for row, other in zip(rows, rows_of(net, split.take(order), NAMES), strict=True):
+    config = EvaluationConfig(THREAT, batch=batch, channels_last=channels_last)
+    for row, other in zip(rows, rows_of(net, split.take(order), NAMES, config), strict=True):
         assert torch.equal(row.robust[order], other.robust)
 
 
@@ -75,13 +69,6 @@ def test_seed_and_step_size_reach_the_attacks(net, split):
     ]
     assert not torch.equal(robust[0], robust[1])
     assert int(robust[2].sum()) < int(robust[0].sum())
-
-
-def test_the_layout_of_the_images_changes_no_verdict(net, split):
-    rows = [
-        rows_of(net, split, ["pgd-4"], EvaluationConfig(THREAT, channels_last=last)) for last in (False, True)
-    ]
-    assert torch.equal(rows[0][1].robust, rows[1][1].robust)
 
 
 def test_in_float32_hardly_a_verdict_depends_on_the_batch(net, split):
@@ -114,6 +101,8 @@ def test_passes_are_the_networks_and_reported_chunk_by_chunk(net, split, counted
     rows = rows_of(watched, split, NAMES, advance=advance)
     total = (sum(r.forwards for r in rows), sum(r.backwards for r in rows))
     assert total == watched.passes == (reported.forward, reported.input_backward)
+    assert max(watched.sizes) == 16  # the batch
+    assert set(watched.sizes) <= {16, 8, 4, 2}
     assert sum(samples) == len(split) * len(rows)
     assert worst_case(rows).passes == reported
 
@@ -127,15 +116,6 @@ def test_a_network_that_breaks_everywhere_costs_far_less(net, split, counted):
     assert costs == sorted(costs, reverse=True)
     assert costs[-1][0] == 0
     assert costs[0][1] > 5 * costs[-1][1]
-
-
-@pytest.mark.parametrize("batch", [16, 6, 1])
-def test_only_few_sizes_of_blocks_go_through_the_network(batch, net, split, counted):
-    watched = counted(net)
-    rows_of(watched, split, NAMES, EvaluationConfig(THREAT, batch=batch))
-    allowed = {max(1, batch >> halvings) for halvings in range(4)}
-    assert set(watched.sizes) <= allowed
-    assert batch in watched.sizes
 
 
 def test_a_sample_that_is_wrong_when_clean_is_never_attacked(net, split):
@@ -191,20 +171,11 @@ def test_sets_are_expanded_and_each_attack_comes_once():
     )
 
 
-def test_rows_have_the_one_spelling_of_their_names(net, split):
-    some = split.take(torch.arange(4))
-    rows = rows_of(net, some, [" fgsm ", "clean", "apgd( steps=1 )", "fgsm()"])
-    assert [row.attack for row in rows] == ["clean", "fgsm", "apgd(steps=1)"]
+def test_an_attack_in_other_words_is_run_once_under_its_one_spelling(net, split):
+    names = [" fgsm ", "clean", "apgd( steps=1 )", "pgd-4", "fgsm()", "pgd(restarts=1, steps=4)"]
+    rows = rows_of(net, split.take(torch.arange(4)), names)
+    assert [row.attack for row in rows] == ["clean", "fgsm", "apgd(steps=1)", "pgd-4"]
     assert rows[2].settings == "steps=1 loss='ce' restarts=1 rho=0.75"
-
-
-def test_an_attack_in_other_words_is_run_once(net, split):
-    words = ["pgd-4", "pgd(steps=4)", "pgd( restarts=1, steps = 4 )", "pgd(steps=4, restarts=2)"]
-    assert [row.attack for row in rows_of(net, split, words)] == [
-        "clean",
-        "pgd-4",
-        "pgd(steps=4, restarts=2)",
-    ]
 
 
 def test_an_error_names_its_attack(net, split):
@@ -224,32 +195,21 @@ def test_an_unknown_attack_is_refused_before_the_network_runs(net, split, counte
 
 
 def test_a_network_that_gives_nan_is_refused_and_earlier_chunks_are_kept(net, split):
-    left = [3]
+    left, config = [3], EvaluationConfig(THREAT, batch=8)
 
-    class Dying(nn.Module):
-        """Gives NaN under its fourth attack's chunk."""
-
-        def forward(self, images: Tensor) -> Tensor:
-            return net(images) * (float("nan") if images.requires_grad and not left[0] else 1)
+    def dying(images: Tensor) -> Tensor:  # gives NaN under its fourth attack's chunk
+        return net(images) * (float("nan") if images.requires_grad and not left[0] else 1)
 
     def advance(samples: int, passes: Passes, _: Passes) -> None:
         left[0] -= passes.input_backward > 0
 
-    verdicts = VerdictMatrix(split.ids, split.labels)
+    verdicts, names = VerdictMatrix(split.ids, split.labels), ["fgsm", "pgd-4"]
     with pytest.raises(attacks.InputError, match="NaN logits"):
-        rows_of(
-            Dying(),
-            split,
-            ["fgsm", "pgd-4"],
-            EvaluationConfig(THREAT, batch=8),
-            verdicts=verdicts,
-            advance=advance,
-        )
-    whole = rows_of(net, split, ["fgsm", "pgd-4"], EvaluationConfig(THREAT, batch=8))
-    fgsm, pgd = verdicts.columns["fgsm"], verdicts.columns["pgd-4"]
-    assert len(fgsm.open_rows) == 0
-    assert torch.equal(fgsm.row().robust, whole[1].robust)
-    assert torch.equal(pgd.verdicts == -1, whole[0].robust)  # no chunk of it was done
+        rows_of(dying, split, names, config, verdicts=verdicts, advance=advance)
+    clean, fgsm, _ = rows_of(net, split, names, config)
+    assert len(verdicts.columns["fgsm"].open_rows) == 0
+    assert torch.equal(verdicts.columns["fgsm"].row().robust, fgsm.robust)
+    assert torch.equal(verdicts.columns["pgd-4"].verdicts == -1, clean.robust)  # no chunk of it was done
 
 
 def test_a_network_that_is_nan_when_clean_is_never_robust(net, split):

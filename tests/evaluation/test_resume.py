@@ -91,20 +91,17 @@ def test_stopped_within_a_chunk_that_chunk_alone_is_repeated(net, split, counted
         assert second.forwards == total - done, call
 
 
-def test_progress_begins_with_the_samples_already_done(net, split, tmp_path):
-    rows_of(net, split, matrix(split, tmp_path / "v.npz"))
-    told = []
-    rows_of(net, split, matrix(split, tmp_path / "v.npz"), advance=lambda n, p, _: told.append((n, p.total)))
-    assert told == [(len(split), 0)] * (len(NAMES) + 1)
-
-
 def test_a_finished_evaluation_runs_the_network_no_more(net, split, counted, uninterrupted, tmp_path):
     rows_of(net, split, matrix(split, tmp_path / "v.npz"))
-    watched = counted(net)
-    assert without_seconds(rows_of(watched, split, matrix(split, tmp_path / "v.npz"))) == without_seconds(
-        uninterrupted[0]
-    )
+    watched, reported = counted(net), []
+
+    def advance(samples: int, passes: Passes, of_source: Passes) -> None:
+        reported.append((samples, passes.total))
+
+    again = rows_of(watched, split, matrix(split, tmp_path / "v.npz"), advance=advance)
+    assert without_seconds(again) == without_seconds(uninterrupted[0])
     assert watched.sizes == []
+    assert reported == [(len(split), 0)] * (len(NAMES) + 1)
 
 
 def test_an_attack_is_added_and_the_others_are_kept(net, split, counted, uninterrupted, tmp_path):
@@ -131,45 +128,31 @@ def test_an_attack_of_other_settings_is_run_again(net, split, counted, monkeypat
     assert watched.passes == (after[2].forwards, after[2].backwards)
 
 
-def test_the_members_of_an_ensemble_that_broke_samples_are_kept_too(net, split, monkeypatch, tmp_path):
-    def two(text, threat, rel_step):
-        return attacks.Ensemble([attacks.Square(threat, queries=2), attacks.FGSM(threat)], ("box", "white"))
+def two(text, threat, rel_step):
+    return attacks.Ensemble([attacks.Square(threat, queries=2), attacks.FGSM(threat)], ("box", "white"))
 
-    monkeypatch.setattr("robust_tickets.evaluation.attack_names.parse", two)
-    (_, whole) = rows_of(net, split, None, ["two"])
-    assert set(whole.broken_by) == {"box", "white"}
-    assert min(whole.broken_by.values()) > 0
+
+@pytest.mark.parametrize("after", [4, 5])
+@pytest.mark.parametrize("kind", ["ensemble", "transfer", "third party that draws numbers"])
+def test_other_kinds_of_attacks_resume_too(kind, after, net, split, monkeypatch, tmp_path):
+    names, more = NAMES, {}
+    if kind == "ensemble":  # with the numbers of samples that its members broke
+        monkeypatch.setattr("robust_tickets.evaluation.attack_names.parse", two)
+        names = ["two"]
+    elif kind == "transfer":
+        more = {"source": type(net)(seed=1).eval()}
+    else:  # whose generators are seeded by block
+        net, names = copy.deepcopy(net.layers).float(), ["torchattacks:PGD(steps=1)"]
+    whole = rows_of(net, split, None, names, **more)
+    assert kind != "ensemble" or min(whole[1].broken_by.values()) > 0
     with pytest.raises(KeyboardInterrupt):
-        rows_of(net, split, matrix(split, tmp_path / "v.npz"), ["two"], advance=Stopping(5))
-    rows = rows_of(net, split, matrix(split, tmp_path / "v.npz"), ["two"])
-    assert without_seconds(rows[1:]) == without_seconds([whole])
-
-
-def test_a_transfer_attack_resumes_too(net, split, tmp_path):
-    other = type(net)(seed=1).eval()
-    whole = rows_of(net, split, None, source=other)
-    with pytest.raises(KeyboardInterrupt):
-        rows_of(net, split, matrix(split, tmp_path / "v.npz"), source=other, advance=Stopping(10))
-    assert without_seconds(
-        rows_of(net, split, matrix(split, tmp_path / "v.npz"), source=other)
-    ) == without_seconds(whole)
-
-
-def test_a_third_party_attack_that_draws_numbers_resumes_with_the_same_ones(net, split, tmp_path):
-    """Its generators are seeded by block, and the blocks are the same."""
-    small, names = copy.deepcopy(net.layers).float(), ["torchattacks:PGD(steps=1)"]
-    whole = rows_of(small, split, None, names)
-    for after in (4, 5):
-        file = tmp_path / f"{after}.npz"
-        with pytest.raises(KeyboardInterrupt):
-            rows_of(small, split, matrix(split, file), names, advance=Stopping(after))
-        assert without_seconds(rows_of(small, split, matrix(split, file), names)) == without_seconds(whole)
+        rows_of(net, split, matrix(split, tmp_path / "v.npz"), names, advance=Stopping(after), **more)
+    again = rows_of(net, split, matrix(split, tmp_path / "v.npz"), names, **more)
+    assert without_seconds(again) == without_seconds(whole)
 
 
 OTHERS = {
     "about": lambda s: (s.ids, s.labels, ABOUT | {"eps": "0.04"}),
-    "less about": lambda s: (s.ids, s.labels, {}),
-    "ids": lambda s: (s.ids + 1, s.labels, ABOUT),
     "order": lambda s: (s.ids.flip(0), s.labels.flip(0), ABOUT),
     "fewer": lambda s: (s.ids[:-1], s.labels[:-1], ABOUT),
     "labels": lambda s: (s.ids, (s.labels + 1) % 5, ABOUT),
@@ -194,9 +177,3 @@ def test_seconds_add_up_over_the_parts(net, split, tmp_path):
     before = matrix(split, file).columns["fgsm"].seconds
     after = rows_of(net, split, matrix(split, file))[1].seconds
     assert 0 < before < after
-
-
-def test_without_a_file_nothing_is_kept(net, split, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rows_of(net, split, VerdictMatrix(split.ids, split.labels), names=["fgsm"])
-    assert list(tmp_path.iterdir()) == []

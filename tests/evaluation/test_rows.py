@@ -29,33 +29,12 @@ def test_the_interval_is_wilsons(right, n):
     assert 0 <= result.interval[0] <= result.accuracy <= result.interval[1] <= 1
 
 
-def test_the_interval_of_all_or_none_has_a_known_end():
-    square = NormalDist().inv_cdf(0.975) ** 2
-    assert row([False] * 20).interval == pytest.approx((0, square / (20 + square)), abs=1e-12)
-    assert row([True] * 20).interval == pytest.approx((20 / (20 + square), 1), abs=1e-12)
-
-
-def test_the_interval_narrows_with_more_images():
-    widths = [high - low for low, high in (row([True, False] * n).interval for n in (5, 50, 500))]
-    assert widths == sorted(widths, reverse=True)
-
-
 def test_classes_are_counted_apart_and_one_without_images_is_nan():
     result = row([True, False, True, True, False]).by_class(torch.tensor([0, 0, 3, 3, 1]), 4)
     assert result[:2] == [0.5, 0.0]
     assert math.isnan(result[2])
     assert result[3] == 1.0
     assert len(result) == 4
-
-
-def test_the_classes_together_are_the_accuracy():
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(3, (50,), generator=generator)
-    result = RobustnessRow("fgsm", torch.rand(50, generator=generator) < 0.6, 0.0, 0, 0)
-    shares = result.by_class(labels, 3)
-    assert sum(s * int((labels == k).sum()) for k, s in enumerate(shares)) / 50 == pytest.approx(
-        result.accuracy
-    )
 
 
 def test_passes_are_forwards_and_backwards_to_the_input():
@@ -80,11 +59,6 @@ def test_the_worst_case_leaves_its_rows_as_they_were(n):
     rows = [row([True, True, False]), row([False, True, True]), row([False, False, False])][:n]
     before = [r.robust.clone() for r in rows]
     worst = worst_case(rows)
+    assert n > 1 or torch.equal(worst.robust, rows[0].robust)
     worst.robust.fill_(True)
     assert all(torch.equal(r.robust, b) for r, b in zip(rows, before, strict=True))
-
-
-def test_the_worst_case_of_one_row_is_that_row():
-    only = row([True, False])
-    assert torch.equal(worst_case([only]).robust, only.robust)
-    assert worst_case([only]).accuracy == only.accuracy

@@ -34,11 +34,13 @@ def test_the_network_itself_sees_each_image_once_and_gives_no_gradient(net, sour
     assert target.passes == (len(split) + len(NAMES) * n, 0)
     assert attacked.backwards == sum(row.backwards for row in rows)
     assert attacked.forwards + target.forwards == sum(row.forwards for row in rows)
+    assert (rows[1].forwards, rows[1].backwards) == (2 * n, n)  # FGSM on the source runs to its end
 
 
 def test_the_verdict_is_the_networks_own_on_the_images_of_the_attack_on_the_source(net, source, split):
     images = to_float(split.images, channels_last=False)
     clean, *rows = rows_of(net, source, split)
+    assert torch.equal(clean.robust, net(images).argmax(1) == split.labels)
     for row, name in zip(rows, NAMES, strict=True):
         result = parse(name, THREAT, rel_step=0.25).run(
             source, images, split.labels, sample_ids=split.ids, seed=2, options=RunOptions(verdict=False)
@@ -46,13 +48,6 @@ def test_the_verdict_is_the_networks_own_on_the_images_of_the_attack_on_the_sour
         robust = net(result.images).argmax(1) == split.labels
         assert torch.equal(row.robust, clean.robust & robust)
         assert 0 < int(row.robust.sum()) < int(clean.robust.sum())
-
-
-def test_the_attack_on_the_source_runs_to_its_end(net, source, split):
-    """A sample that breaks early still climbs, for the network may be harder to fool than the source."""
-    clean, fgsm, *_ = rows_of(net, source, split)
-    n = int(clean.robust.sum())
-    assert (fgsm.forwards, fgsm.backwards) == (2 * n, n)
 
 
 def test_each_attack_of_an_ensemble_runs_to_its_end_and_has_its_own_verdicts(net, source, split, monkeypatch):
@@ -71,20 +66,6 @@ def test_each_attack_of_an_ensemble_runs_to_its_end_and_has_its_own_verdicts(net
     assert torch.equal(both.robust, robust)
     assert both.broken_by == {"one": broken[0], "two": broken[1]}
     assert broken[0] > 0
-
-
-def test_clean_verdicts_are_the_networks_own(net, source, split):
-    alone, *_ = list(evaluate(net, split, [], CONFIG))
-    clean, *_ = rows_of(net, source, split, [])
-    assert torch.equal(clean.robust, alone.robust)
-
-
-def test_a_network_as_its_own_source_is_no_less_robust_as_the_last_iterate_alone_counts(net, split):
-    white = list(evaluate(net, split, NAMES, CONFIG))
-    transferred = rows_of(net, net, split)
-    for white_row, row in zip(white, transferred, strict=True):
-        assert (row.robust | ~white_row.robust).all()
-    assert torch.equal(white[1].robust, transferred[1].robust)  # FGSM's one image is its end
 
 
 def test_a_network_without_gradients_can_be_attacked_by_transfer(net, source, split):

@@ -70,14 +70,12 @@ def test_the_file_is_as_documented(file):
     assert whole["ids"].tolist() == IDS.tolist()
     assert whole["labels"].tolist() == LABELS.tolist()
     assert whole["attacks"].tolist() == ["clean", "autoattack"]
-    assert whole["verdicts"].dtype == whole["broken_by"].dtype == np.int8
     assert whole["verdicts"].tolist() == [[1, 1], [1, 0], [0, 0], [1, -1]]
     assert whole["broken_by"].tolist() == [[-1, -1], [-1, 1], [-1, -1], [-1, -1]]
-    assert whole.keys() == {
-        "ids", "labels", "attacks", "settings", "verdicts", "broken_by", "members",
-        "seconds", "forwards", "backwards", "source_forwards", "source_backwards", "outside", "about",
-    }  # fmt: skip
-    assert [whole[name].shape for name in ("settings", "members", "seconds", "outside")] == [(2,)] * 4
+    columns = ["settings", "members", "seconds", "outside"]
+    columns += ["forwards", "backwards", "source_forwards", "source_backwards"]
+    assert whole.keys() == {"ids", "labels", "attacks", "verdicts", "broken_by", "about", *columns}
+    assert all(whole[name].shape == (2,) for name in columns)
 
 
 def test_a_column_is_the_earlier_one_unless_its_settings_differ():
@@ -101,8 +99,8 @@ def test_the_file_is_written_whole_or_not_at_all(file, monkeypatch):
     assert [path.name for path in file.parent.iterdir()] == ["v.npz"]
 
 
-def refused(file, why: str = ".*") -> None:
-    with pytest.raises(InputError, match=why) as raised:
+def refused(file) -> None:
+    with pytest.raises(InputError) as raised:
         read(file)
     message = str(raised.value)
     assert message.startswith(f"cannot read {file} (")
@@ -116,64 +114,45 @@ def test_a_file_cut_short_anywhere_is_refused(file):
         refused(file)
 
 
-def refusal(file) -> str | None:
-    """The message, if the file is refused."""
-    try:
-        read(file)
-    except InputError as error:
-        return str(error)
-    return None
-
-
 def test_a_file_with_other_bytes_is_refused_or_read_as_it_was(file):
     content = file.read_bytes()
     for place in range(0, len(content), 11):
         for mask in (0xFF, 0x01):
             file.write_bytes(content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
-            message = refusal(file)
-            if message is None:  # a byte that nobody reads: a time, an attribute
-                verdicts = [column.verdicts.tolist() for column in read(file).columns.values()]
-                assert verdicts == [[1, 1, 0, 1], [1, 0, 0, -1]]
-            else:
-                assert message.startswith(f"cannot read {file} (")
+            try:
+                columns = read(file).columns.values()
+            except InputError as error:
+                assert str(error).startswith(f"cannot read {file} (")  # noqa: PT017 (either is allowed)
+            else:  # a byte that nobody reads: a time, an attribute
+                assert [c.verdicts.tolist() for c in columns] == [[1, 1, 0, 1], [1, 0, 0, -1]]
 
 
-@pytest.mark.parametrize(
-    "content", [b"\x00" * 300, bytes(range(256)) * 4, b"PK\x03\x04" + b"\x11" * 200, b"{}"]
-)
+def plain_array() -> bytes:
+    content = io.BytesIO()
+    np.save(content, np.arange(4))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)) * 4, b"PK\x03\x04" + b"\x11" * 200, plain_array()])
 def test_a_file_that_is_no_npz_is_refused(content, file):
     file.write_bytes(content)
     refused(file)
 
 
-def test_a_plain_array_is_refused(file):
-    content = io.BytesIO()
-    np.save(content, np.arange(4))
-    file.write_bytes(content.getvalue())
-    refused(file)
-
-
 CHANGES = {
     "no verdicts": lambda w: w.pop("verdicts"),
-    "no about": lambda w: w.pop("about"),
-    "no settings": lambda w: w.pop("settings"),
     "about that is no json": lambda w: w.update(about=np.array("{")),
     "fewer samples": lambda w: w.update(verdicts=w["verdicts"][:-1]),
-    "more samples": lambda w: w.update(verdicts=np.repeat(w["verdicts"], 2, 0)),
     "fewer attacks": lambda w: w.update(verdicts=w["verdicts"][:, :1]),
     "a flat matrix": lambda w: w.update(verdicts=w["verdicts"].ravel()),
-    "a third axis": lambda w: w.update(verdicts=w["verdicts"][:, :, None]),
     "another type": lambda w: w.update(verdicts=w["verdicts"].astype(np.int64)),
-    "another type of by": lambda w: w.update(broken_by=w["broken_by"].astype(np.float32)),
     "by of fewer samples": lambda w: w.update(broken_by=w["broken_by"][:-1]),
     "another number": lambda w: w["verdicts"].__setitem__((0, 0), 7),
     "one name for two": lambda w: w.update(attacks=np.array("clean")),
     "fewer settings": lambda w: w.update(settings=w["settings"][:1]),
-    "members that are no json": lambda w: w.update(members=np.array(["", "["])),
     "members that are no list": lambda w: w.update(members=np.array(["3", "3"])),
     "seconds that are words": lambda w: w.update(seconds=np.array(["a", "b"])),
     "passes without end": lambda w: w.update(forwards=np.array([np.inf, 1])),
-    "passes that are no numbers": lambda w: w.update(forwards=np.array([np.nan, 1])),
     "no ids": lambda w: w.update(ids=np.zeros(0, np.int64)),
 }
 

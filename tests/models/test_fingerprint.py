@@ -32,23 +32,17 @@ def _own_generator():
         yield
 
 
-def test_equal_networks_have_equal_fingerprints():
-    one, other = Net(torch.relu), Net(torch.relu)
-    assert function_fingerprint(one, SHAPE) == function_fingerprint(other, SHAPE)
-    assert weights_fingerprint(one) == weights_fingerprint(other)
-
-
-def test_another_forward_pass_has_another_fingerprint():
-    gelu = nn.functional.gelu
-    assert function_fingerprint(Net(torch.relu), SHAPE) != function_fingerprint(Net(gelu), SHAPE)
-
-
-def test_other_weights_have_the_same_function_fingerprint_and_another_of_the_weights():
-    one, other = Net(torch.relu), Net(torch.relu)
+def test_function_and_weights_have_fingerprints_of_their_own():
+    net, same, gelu, shifted = Net(torch.relu), Net(torch.relu), Net(nn.functional.gelu), Net(torch.relu)
     with torch.no_grad():
-        other.fc.bias[0] += 1e-3
-    assert function_fingerprint(one, SHAPE) == function_fingerprint(other, SHAPE)
-    assert weights_fingerprint(one) != weights_fingerprint(other)
+        shifted.fc.bias[0] += 1e-3
+    for fingerprint, unlike in (
+        (lambda net: function_fingerprint(net, SHAPE), gelu),
+        (weights_fingerprint, shifted),
+    ):
+        others = [other for other in (same, gelu, shifted) if other is not unlike]
+        assert all(fingerprint(other) == fingerprint(net) for other in others)
+        assert fingerprint(unlike) != fingerprint(net)
 
 
 def test_the_network_and_the_generator_are_left_as_they_were():

@@ -7,41 +7,27 @@ from itertools import pairwise
 import pytest
 import torch
 import torchvision
+from narrow_nets import CONVS, FULL, SMALLEST, images_of, small
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robust_tickets.models.fold import fold, foldable_batchnorms
 from robust_tickets.models.init import initialise
-from robust_tickets.models.registry import NAMES, ModelSpec, build, scale_channels
+from robust_tickets.models.registry import build, scale_channels
 
-FULL = ModelSpec("resnet20", 1.0, (3, 32, 32), 10, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
-CONVS = ("conv-2", "conv-4", "conv-6")
-FOLDED = {  # name -> image side, norms folded
-    "lenet-300-100": (1, 0),
-    "conv-2": (2, 0),
-    "conv-4": (4, 0),
-    "conv-6": (8, 0),
-    "vgg11": (32, 8),
-    "vgg16": (32, 13),
-    "vgg16-fc": (32, 13),
-    "vgg19": (16, 16),
-    "resnet20": (4, 21),
-    "resnet32": (4, 33),
-    "resnet56": (4, 57),
-    "resnet18": (8, 20),
-    "preact-resnet18": (8, 8),  # the second norm of each block
-    "wrn10-1": (4, 3),
-    "wrn16-4": (4, 7),  # and the very first: its block convolves the shortcut
+NORMS = {  # how many are folded
+    "vgg11": 8,
+    "vgg16": 13,
+    "vgg16-fc": 13,
+    "vgg19": 16,
+    "resnet20": 21,
+    "resnet32": 33,
+    "resnet56": 57,
+    "resnet18": 20,
+    "preact-resnet18": 8,  # the second norm of each block
+    "wrn10-1": 3,
+    "wrn16-4": 7,  # and the very first: its block convolves the shortcut
 }
-
-
-def small(name: str, side: int, **fields: object) -> ModelSpec:
-    """A narrow network for images of that side."""
-    return dataclasses.replace(FULL, name=name, width=0.25, shape=(3, side, side), classes=5, **fields)
-
-
-def images_of(spec: ModelSpec, n: int = 6) -> Tensor:
-    return torch.rand(n, *spec.shape, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
 
 
 def randomise(net: nn.Module, images: Tensor) -> nn.Module:
@@ -62,7 +48,7 @@ def randomise(net: nn.Module, images: Tensor) -> nn.Module:
 
 def test_resnet18_equals_torchvision_s_with_a_small_first_convolution():
     spec = dataclasses.replace(small("resnet18", 16), width=1.0)
-    images = images_of(spec)
+    images = images_of(spec.shape)
     net = randomise(build(spec, seed=0), images)
     theirs = torchvision.models.resnet18(num_classes=5)
     theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
@@ -78,18 +64,22 @@ def test_resnet18_equals_torchvision_s_with_a_small_first_convolution():
 
 
 @pytest.mark.parametrize(("name", "cfg"), [("vgg11", "A"), ("vgg16", "D"), ("vgg16-fc", "D"), ("vgg19", "E")])
-def test_features_of_vggs_equal_torchvision_s(name, cfg):
+def test_vggs_are_torchvision_s_features_a_mean_and_linear_layers(name, cfg):
     plan = [c if c == "M" else scale_channels(c, 0.25) for c in torchvision.models.vgg.cfgs[cfg]]
     theirs = torchvision.models.vgg.make_layers(plan[:-1] if name == "vgg19" else plan, batch_norm=True)
-    spec = small(name, 32)
-    images = images_of(spec, n=4)
-    net = randomise(build(spec, seed=0), images)
+    images = images_of((3, 32, 32))
+    net = randomise(build(small(name, 32), seed=0), images)
     biases = {n: torch.zeros_like(p) for n, p in theirs.named_parameters() if p.dim() == 1}
     theirs.double().eval().load_state_dict({**biases, **net.features.state_dict()})
-    images = net.normalise(images)
-    expected = theirs(images)
-    assert expected.shape == (4, 128, *((2, 2) if name == "vgg19" else (1, 1)))
-    torch.testing.assert_close(net.features(images), expected)
+    x = theirs(net.normalise(images))
+    assert float(x.detach().std(0).max()) > 0.01
+    assert x.shape == (6, 128, *((2, 2) if name == "vgg19" else (1, 1)))
+    x = x.mean((2, 3))
+    if name == "vgg16-fc":
+        linear, norm, _ = net.hidden
+        x = (linear(x) - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
+        x = x.clamp(min=0)
+    torch.testing.assert_close(net(images), x @ net.linear.weight.T + net.linear.bias)
 
 
 @pytest.mark.parametrize("name", ["vgg11", "vgg16", "vgg19"])
@@ -99,7 +89,7 @@ def test_pooling_before_the_relu_changes_no_bit(name):
     theirs = copy.deepcopy(ours)
     for i in [i for i, layer in enumerate(theirs) if isinstance(layer, nn.MaxPool2d)]:
         theirs[i], theirs[i + 1] = theirs[i + 1], theirs[i]
-    images = images_of(small(name, 32)).float().mul(8).round()  # with ties
+    images = images_of((3, 32, 32)).float().mul(8).round()  # with ties
     results = []
     for net in (ours, theirs):
         point = images.clone().requires_grad_()
@@ -110,25 +100,12 @@ def test_pooling_before_the_relu_changes_no_bit(name):
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
 
-@pytest.mark.parametrize("name", ["vgg11", "vgg16", "vgg16-fc", "vgg19"])
-def test_vggs_end_with_a_mean_and_linear_layers(name):
-    spec = small(name, 32)
-    images = images_of(spec)
-    net = randomise(build(spec, seed=0), images)
-    x = net.features(net.normalise(images)).flatten(2).sum(2) / (4 if name == "vgg19" else 1)
-    if name == "vgg16-fc":
-        linear, norm, _ = net.hidden
-        x = (linear(x) - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
-        x = x.clamp(min=0)
-    torch.testing.assert_close(net(images), x @ net.linear.weight.T + net.linear.bias)
-
-
 @pytest.mark.parametrize("side", [8, 11])
 @pytest.mark.parametrize("name", CONVS)
 def test_conv_n_equals_convolutions_pools_and_linear_layers(name, side):
     spec = small(name, side)
     net = build(spec, seed=0).double().eval()
-    p, images = net.state_dict(), images_of(spec)
+    p, images = net.state_dict(), images_of(spec.shape)
     x = (images - p["normalise.mean"]) / p["normalise.std"]
     for block in range(int(name[-1]) // 2):
         for layer in (5 * block, 5 * block + 2):
@@ -163,7 +140,7 @@ def preact_forward(p: dict[str, Tensor], x: Tensor, stages: list[str], shortcut:
 @pytest.mark.parametrize("side", [8, 16])
 def test_preact_resnet18_equals_the_published_forward_pass(side):
     spec = small("preact-resnet18", side)
-    images = images_of(spec)
+    images = images_of(spec.shape)
     net = randomise(build(spec, seed=0), images)
     p = net.state_dict()
     x = preact_forward(
@@ -175,7 +152,7 @@ def test_preact_resnet18_equals_the_published_forward_pass(side):
 @pytest.mark.parametrize("name", ["wrn16-1", "wrn16-4"])
 def test_wide_resnets_equal_the_published_forward_pass(name):
     spec = dataclasses.replace(FULL, name=name, width=0.5, shape=(3, 8, 8))
-    images = images_of(spec)
+    images = images_of(spec.shape)
     net = randomise(build(spec, seed=0), images)
     p = net.state_dict()
     stages = [f"block{i}.layer" for i in (1, 2, 3)]
@@ -186,7 +163,7 @@ def test_wide_resnets_equal_the_published_forward_pass(name):
 @pytest.mark.parametrize("name", CONVS)
 def test_dropout_follows_each_hidden_linear_layer_in_training_only(name):
     net, plain = (build(small(name, 8, dropout=p), seed=0).double() for p in (0.3, 0.0))
-    images = images_of(small(name, 8), n=64)
+    images = images_of((3, 8, 8), n=64)
     assert torch.equal(net.eval()(images), plain.train()(images))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -200,17 +177,12 @@ def test_dropout_follows_each_hidden_linear_layer_in_training_only(name):
     assert torch.equal(view(images), net.eval()(images))
 
 
-def test_every_network_of_the_registry_is_tested_here():
-    assert set(NAMES) == {name for name in FOLDED if not name.startswith("wrn")}
-
-
-@pytest.mark.parametrize("name", FOLDED)
+@pytest.mark.parametrize("name", SMALLEST)
 def test_folded_logits_equal_the_network_s(name):
-    side, norms = FOLDED[name]
-    spec = small(name, side)
-    images = images_of(spec)
+    spec = small(name)
+    images = images_of(spec.shape)
     net = randomise(build(spec, seed=0), images)
     expected = net(images)
     assert float(expected.detach().std(0).max()) > 0.01  # they depend on the images
     torch.testing.assert_close(fold(net)(images), expected.detach(), rtol=0, atol=1e-10)
-    assert len(foldable_batchnorms(net)) == norms
+    assert len(foldable_batchnorms(net)) == NORMS.get(name, 0)

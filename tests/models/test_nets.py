@@ -4,36 +4,11 @@ import dataclasses
 
 import pytest
 import torch
+from narrow_nets import CONVS, FULL, SMALLEST, small
 from torch import nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.registry import NAMES, ModelSpec, build, scale_channels
-
-FULL = ModelSpec("resnet20", 1.0, (3, 32, 32), 10, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
-SMALLEST = {  # image side
-    "lenet-300-100": 1,
-    "conv-2": 2,
-    "conv-4": 4,
-    "conv-6": 8,
-    "vgg11": 32,
-    "vgg16": 32,
-    "vgg16-fc": 32,
-    "vgg19": 16,
-    "resnet20": 4,
-    "resnet32": 4,
-    "resnet56": 4,
-    "resnet18": 8,
-    "preact-resnet18": 8,
-    "wrn10-1": 4,
-    "wrn16-4": 4,
-}
-CONVS = ("conv-2", "conv-4", "conv-6")
-
-
-def small(name: str, side: int | None = None, **fields: object) -> ModelSpec:
-    """A narrow network for images of that side, by default the smallest that fits."""
-    side = side or SMALLEST[name]
-    return dataclasses.replace(FULL, name=name, width=0.25, shape=(3, side, side), classes=5, **fields)
 
 
 @pytest.fixture(params=SMALLEST)
@@ -75,56 +50,43 @@ def test_sizes_equal_the_published_ones(name):
     assert (sum(p.numel() for p in net.parameters()), convolutions, convolutions + linears) == SIZES[name]
 
 
+def test_lenet_has_the_paper_s_266_200_weights_on_mnist():
+    net = build(ModelSpec("lenet-300-100", 1.0, (1, 28, 28), 10, (0.1307,), (0.3081,)), seed=0)
+    assert sum(layer.weight.numel() for layer in net.modules() if isinstance(layer, nn.Linear)) == 266_200
+
+
 def test_resnet20_has_274_042_values_with_its_running_statistics():
     net = build(FULL, seed=0)
     statistics = [b for name, b in net.named_buffers() if "running_" in name]
     assert sum(t.numel() for t in [*net.parameters(), *statistics]) == 274_042  # "274K" in Frankle & Carbin
 
 
-RESNET18 = """
-conv1 bn1
-layer1.0.conv1 layer1.0.bn1 layer1.0.conv2 layer1.0.bn2
-layer1.1.conv1 layer1.1.bn1 layer1.1.conv2 layer1.1.bn2
-layer2.0.conv1 layer2.0.bn1 layer2.0.conv2 layer2.0.bn2 layer2.0.shortcut.0 layer2.0.shortcut.1
-layer2.1.conv1 layer2.1.bn1 layer2.1.conv2 layer2.1.bn2
-layer3.0.conv1 layer3.0.bn1 layer3.0.conv2 layer3.0.bn2 layer3.0.shortcut.0 layer3.0.shortcut.1
-layer3.1.conv1 layer3.1.bn1 layer3.1.conv2 layer3.1.bn2
-layer4.0.conv1 layer4.0.bn1 layer4.0.conv2 layer4.0.bn2 layer4.0.shortcut.0 layer4.0.shortcut.1
-layer4.1.conv1 layer4.1.bn1 layer4.1.conv2 layer4.1.bn2
-linear
-"""
-PREACT = """
-conv1
-layer1.0.bn1 layer1.0.conv1 layer1.0.bn2 layer1.0.conv2
-layer1.1.bn1 layer1.1.conv1 layer1.1.bn2 layer1.1.conv2
-layer2.0.bn1 layer2.0.conv1 layer2.0.bn2 layer2.0.conv2 layer2.0.shortcut.0
-layer2.1.bn1 layer2.1.conv1 layer2.1.bn2 layer2.1.conv2
-layer3.0.bn1 layer3.0.conv1 layer3.0.bn2 layer3.0.conv2 layer3.0.shortcut.0
-layer3.1.bn1 layer3.1.conv1 layer3.1.bn2 layer3.1.conv2
-layer4.0.bn1 layer4.0.conv1 layer4.0.bn2 layer4.0.conv2 layer4.0.shortcut.0
-layer4.1.bn1 layer4.1.conv1 layer4.1.bn2 layer4.1.conv2
-bn linear
-"""
-WRN16_4 = """
-conv1
-block1.layer.0.bn1 block1.layer.0.conv1 block1.layer.0.bn2 block1.layer.0.conv2 block1.layer.0.convShortcut
-block1.layer.1.bn1 block1.layer.1.conv1 block1.layer.1.bn2 block1.layer.1.conv2
-block2.layer.0.bn1 block2.layer.0.conv1 block2.layer.0.bn2 block2.layer.0.conv2 block2.layer.0.convShortcut
-block2.layer.1.bn1 block2.layer.1.conv1 block2.layer.1.bn2 block2.layer.1.conv2
-block3.layer.0.bn1 block3.layer.0.conv1 block3.layer.0.bn2 block3.layer.0.conv2 block3.layer.0.convShortcut
-block3.layer.1.bn1 block3.layer.1.conv1 block3.layer.1.bn2 block3.layer.1.conv2
-bn1 fc
-"""
+LAYERS = ("bn1", "conv1", "bn2", "conv2")
+RESNET_BLOCKS = [f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]
+WRN_BLOCKS = [f"block{stage}.layer.{block}" for stage in (1, 2, 3) for block in (0, 1)]
+CHECKPOINTS = {  # layers outside of blocks, blocks, their layers, those of the shortcut, blocks with one
+    "resnet18": (
+        "conv1 bn1 linear",
+        RESNET_BLOCKS,
+        LAYERS,
+        ("shortcut.0", "shortcut.1"),
+        RESNET_BLOCKS[2::2],
+    ),
+    "preact-resnet18": ("conv1 bn linear", RESNET_BLOCKS, LAYERS, ("shortcut.0",), RESNET_BLOCKS[2::2]),
+    "wrn16-4": ("conv1 bn1 fc", WRN_BLOCKS, LAYERS, ("convShortcut",), WRN_BLOCKS[::2]),
+    "wrn10-1": ("conv1 bn1 fc", WRN_BLOCKS[::2], LAYERS, ("convShortcut",), WRN_BLOCKS[2::2]),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "public"), [("resnet18", RESNET18), ("preact-resnet18", PREACT), ("wrn16-4", WRN16_4)]
-)
-def test_layers_have_the_names_of_public_checkpoints(name, public):
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_layers_have_the_names_of_public_checkpoints(name):
+    outside, blocks, inside, shortcut, projected = CHECKPOINTS[name]
+    public = {*outside.split(), *(f"{block}.{layer}" for block in blocks for layer in inside)}
+    public |= {f"{block}.{layer}" for block in projected for layer in shortcut}
     with torch.device("meta"):
         net = build(dataclasses.replace(FULL, name=name), seed=0)
     layers = {n for n, m in net.named_modules() if list(m.parameters(recurse=False))}
-    assert layers == set(public.split())
+    assert layers == public
     assert set(net.state_dict()) == {"normalise.mean", "normalise.std"} | {
         f"{layer}.{tensor}"
         for layer in layers
@@ -136,12 +98,6 @@ def test_layers_have_the_names_of_public_checkpoints(name, public):
             else ("weight",)
         )
     }
-
-
-def test_a_wide_resnet_of_factor_1_needs_no_first_projection():
-    net = build(dataclasses.replace(FULL, name="wrn10-1"), seed=0)
-    projections = [n for n, _ in net.named_modules() if n.endswith("convShortcut")]
-    assert projections == ["block2.layer.0.convShortcut", "block3.layer.0.convShortcut"]
 
 
 @pytest.mark.parametrize(("depth", "factor"), [(10, 1), (16, 2), (22, 1), (28, 3), (40, 2)])
@@ -191,9 +147,13 @@ def test_hidden_widths_are_the_nearest_multiples_of_8(name, width):
     assert all(m.out_channels % 8 == 0 for m in net.modules() if isinstance(m, nn.Conv2d))
 
 
-def test_the_weights_depend_on_the_seed_alone(name):
-    spec = small(name)
-    one, same, other = (build(spec, seed=seed).state_dict() for seed in (5, 5, 6))
+def test_the_weights_depend_on_the_seed_alone_and_the_global_generator_stays(name):
+    before = torch.get_rng_state()
+    one, other = (build(small(name), seed=seed).state_dict() for seed in (5, 6))
+    assert torch.equal(torch.get_rng_state(), before)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        same = build(small(name), seed=5).state_dict()
     assert all(torch.equal(tensor, same[key]) for key, tensor in one.items())
     weights = [key for key, tensor in one.items() if tensor.dim() > 1 and not key.startswith("normalise")]
     assert weights

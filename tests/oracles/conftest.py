@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from oracle_nets import SPECS, lively
+from narrow_nets import SPECS
+from oracle_nets import lively
 from torch import nn
 
 from robust_tickets.models.fold import fold

@@ -1,16 +1,12 @@
 """Networks and images on which our attacks and the oracles' are compared."""
 
 import torch
+from narrow_nets import SPECS
 from torch import Tensor, nn
 
 from attacks import ThreatModel
-from robust_tickets.models.registry import ModelSpec, build
+from robust_tickets.models.registry import build
 
-SPECS = {
-    "lenet-300-100": ModelSpec("lenet-300-100", 0.1, (1, 8, 8), 5, (0.3,), (0.4,)),
-    "resnet20": ModelSpec("resnet20", 0.5, (3, 8, 8), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)),
-    "vgg16": ModelSpec("vgg16", 0.125, (3, 32, 32), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)),
-}
 EPS, STEP = 8 / 255, 2 / 255
 THREAT = ThreatModel("Linf", EPS)
 N = 4

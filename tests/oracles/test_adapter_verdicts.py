@@ -3,31 +3,20 @@
 import pytest
 import torch
 import torchattacks
-from torch import Tensor, nn
+from third_party_case import CLASSES, THREAT, Net, right
+from torch import Tensor
 from torchattacks.attack import Attack as Base
 
 from attacks import InputError, ThreatModel, misclassified
 from attacks.adapter import TorchAttack, fab_t
 from attacks.blocks import NO_GRADIENT
 
-CLASSES = 5
-THREAT = ThreatModel("Linf", 0.1)
 TINY = ThreatModel("Linf", 8 / 255)
 
 
-def right(net: nn.Module, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """Images, and the network's own labels."""
-    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(3)).to(dtype)
-    with torch.no_grad():
-        return images, net(images).argmax(1)
-
-
 @pytest.fixture
-def net() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, CLASSES)
-    return nn.Sequential(*layers).eval()
+def net() -> Net:
+    return Net().eval()
 
 
 @pytest.fixture
@@ -148,38 +137,24 @@ def test_attacks_of_float32_name_it_in_float64(name, net):
         TorchAttack(THREAT, name).run(net, *right(net, dtype=torch.float64))
 
 
-def test_input_is_checked_before_the_attack(net):
-    images, labels = right(net)
-    attack = TorchAttack(THREAT, "PGD", steps=1)
-    with pytest.raises(InputError, match=r"labels lie in .* but the network has 5 classes"):
-        attack.run(net, images, labels + CLASSES)
-    with pytest.raises(InputError, match=r"torchattacks.PGD has a start of its own: leave out start"):
-        attack.run(net, images, labels, start=images)
-    with pytest.raises(InputError, match=r"NaN logits"):
-        attack.run(lambda x: net(x) * float("nan"), images, labels)
+SETTINGS = {
+    r"torchattacks has no attack 'cw': did you mean 'CW'\? known: APGD, .*VNIFGSM$": ("cw", {}),
+    "torchattacks has no attack 'Attack'": ("Attack", {}),
+    "must be text, as 'CW', got 5": (5, {}),
+    "no argument 'step': did you mean 'steps'.* its arguments: eps, alpha, steps, r": ("PGD", {"step": 3}),
+    "no argument 'model'": ("PGD", {"model": None}),
+    "no argument 'q': its arguments: none": ("VANILA", {"q": 1}),
+    "expects steps to be int, like its default 10, got 'x'": ("PGD", {"steps": "x"}),
+    "expects random_start to be bool, like its default True, got 1": ("PGD", {"random_start": 1}),
+    "expects lr to be at least 0, got -1": ("CW", {"lr": -1}),
+    "AutoAttack refuses its arguments: Not valid version": ("AutoAttack", {"version": "x"}),
+    "torchattacks.LGV needs trainloader, which no setting can say": ("LGV", {}),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "message"),
-    [
-        ("cw", {}, r"torchattacks has no attack 'cw': did you mean 'CW'\? known: APGD, .*VNIFGSM$"),
-        ("Attack", {}, "torchattacks has no attack 'Attack'"),
-        ("attack", {}, "torchattacks has no attack 'attack'"),
-        (
-            "PGD",
-            {"step": 3},
-            r"no argument 'step': did you mean 'steps'.* its arguments: eps, alpha, steps, r",
-        ),
-        ("PGD", {"model": None}, "no argument 'model'"),
-        ("VANILA", {"q": 1}, "no argument 'q': its arguments: none"),
-        ("PGD", {"steps": "x"}, "expects steps to be int, like its default 10, got 'x'"),
-        ("PGD", {"random_start": 1}, "expects random_start to be bool, like its default True, got 1"),
-        ("AutoAttack", {"version": "x"}, r"AutoAttack refuses its arguments: Not valid version"),
-        ("MultiAttack", {}, "torchattacks.MultiAttack needs attacks, which no setting can say"),
-        ("LGV", {}, "torchattacks.LGV needs trainloader, which no setting can say"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused_in_words(name, arguments, message):
+@pytest.mark.parametrize("message", SETTINGS)
+def test_settings_that_make_no_sense_are_refused_in_words(message):
+    name, arguments = SETTINGS[message]
     with pytest.raises(ValueError, match=message):
         TorchAttack(THREAT, name, **arguments)
 
