@@ -81,8 +81,6 @@ def test_a_block_that_writes_nothing_leaves_no_folder(tmp_path):
 
 def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    with (
-        pytest.raises(InputError, match=r"cannot write .*: choose a folder"),
-        locks.lock(tmp_path / "file" / "run"),
-    ):
+    words = r"cannot write .*: choose a folder"
+    with pytest.raises(InputError, match=words), locks.lock(tmp_path / "file" / "run"):
         pass

@@ -1,4 +1,4 @@
-"""A search on the tiny recipe, without a run directory."""
+"""A search on the tiny recipe, without a run directory; a recipe for channels, and a network without."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -6,11 +6,13 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.machine import Machine
 from robust_tickets.data.dataset import Dataset
+from robust_tickets.recipe.fields import Model
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
@@ -72,3 +74,30 @@ def search_of(tiny_data: Dataset, machine: Machine) -> Callable[..., TestSearch]
         return TestSearch(recipe, data, machine)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def channel_recipe(tiny_recipe: Recipe) -> Recipe:
+    """Conv-2 with 16 feature maps a layer and 64 hidden units, pruned by channels."""
+    search = replace(tiny_recipe.search, granularity="channel", rounds=2, ratio=0.3)
+    return replace(tiny_recipe, model=Model("conv-2", width=0.25), search=search)
+
+
+class FixedWidth(nn.Module):
+    """A network that is written for 16 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(1, 16, 3, padding=1)
+        self.two = nn.Conv2d(16, 16, 3, padding=1)
+        self.end = nn.Linear(16, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        ramp = torch.arange(16.0).view(16, 1, 1).to(images)
+        return self.end(self.two(self.one(images) + ramp).relu().mean((2, 3)))
+
+
+@pytest.fixture
+def fixed_width() -> Callable[[], nn.Module]:
+    """Makes networks whose channels cannot be removed."""
+    return FixedWidth

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-import torch
+from training_case import same_state, train
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
@@ -14,13 +14,7 @@ from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.stages import plan as planning
 from robust_tickets.training.checkpoint import load_weights
-from robust_tickets.training.config import Session
-from robust_tickets.training.loop import fit
 from robust_tickets.training.state import copy_state
-
-
-def same_state(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("after", ["rewind", "fine-tune"])
@@ -32,7 +26,7 @@ def test_rounds_are_training_and_pruning_written_out(rounds, after, tiny_recipe,
     init, mask = copy_state(net), Mask.full(net)
     for _ in range(rounds):
         load_weights(net, init, "init")
-        fit(net, mask, tiny_data, search.config, Session(Ledger("train")))
+        train(net, mask, tiny_data, search.config)
         scores = SCORES[tiny_recipe.search.criterion](prunable_weights(net), mask)
         sparser = prune(scores, mask, 0.3)
         assert all((sparser[name] <= mask[name]).all() for name in mask)

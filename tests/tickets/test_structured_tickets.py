@@ -4,17 +4,15 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-import torch
+from training_case import train
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.models import flops, registry
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Model
+from robust_tickets.recipe.fields import Compare
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
@@ -24,23 +22,16 @@ from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training import export
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.config import Session
-from robust_tickets.training.loop import fit
 from robust_tickets.training.state import copy_state
 
 SHAPE = (1, 8, 8)
 
 
 @pytest.fixture(scope="module")
-def recipe(tiny_recipe: Recipe) -> Recipe:
-    """Conv-2 with 16 feature maps a layer, pruned by channels, and the arms that such a ticket changes."""
+def recipe(channel_recipe: Recipe) -> Recipe:
+    """A recipe for channels with the arms that such a ticket changes."""
     arms = ("dense", "dense-equal-cost", "ticket", "ticket-reinit", "dense-narrow-flops")
-    return replace(
-        tiny_recipe,
-        model=Model("conv-2", width=0.25),
-        search=replace(tiny_recipe.search, granularity="channel", rounds=2, ratio=0.3),
-        compare=replace(tiny_recipe.compare, arms=arms),
-    )
+    return replace(channel_recipe, compare=Compare(arms))
 
 
 @pytest.fixture(scope="module")
@@ -96,24 +87,13 @@ def test_a_ticket_trained_with_its_zeros_is_the_same_in_float64(run, recipe, tin
         start = starting_net(net, ticket, SHAPE, replace(recipe.compute, compact=compact))
         assert (start.removed_channels > 0) == compact
         config = experiment.fit(recipe.search, recipe.search.epochs * 4, 0)
-        result = fit(start.net.double(), start.mask, tiny_data, config, Session(Ledger("train")))
+        result, _ = train(start.net.double(), start.mask, tiny_data, config)
         losses.append([record["train_loss"] for record in result.history])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-class FixedWidth(torch.nn.Module):
-    """A network that is written for 16 channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.end = torch.nn.Conv2d(1, 16, 3), torch.nn.Linear(16, 10)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.end((self.one(images) + torch.arange(16.0).view(16, 1, 1)).mean((2, 3)))
-
-
-def test_dead_channels_that_cannot_be_removed_stay_and_a_line_says_so(run, recipe) -> None:
-    net, lines = FixedWidth(), []
+def test_dead_channels_that_cannot_be_removed_stay_and_a_line_says_so(run, recipe, fixed_width) -> None:
+    net, lines = fixed_width(), []
     mask = Mask.full(net)
     mask["one.weight"][:8] = False
     ticket = Ticket.load(run.search(0).ticket)
@@ -125,9 +105,3 @@ def test_dead_channels_that_cannot_be_removed_stay_and_a_line_says_so(run, recip
     structured = replace(ticket, search={"search": {"granularity": "channel"}})
     with pytest.raises(InputError, match=r"one\.weight cannot be removed"):
         starting_net(net, structured, SHAPE, recipe.compute, lines.append)
-
-
-@pytest.mark.parametrize("arm", ["ticket-shuffle-layer", "ticket-shuffle-net", "random"])
-def test_controls_that_are_the_same_network_are_refused(recipe: Recipe, arm: str) -> None:
-    with pytest.raises(InputError, match=f"{arm} makes no sense with search.granularity channel"):
-        recipes.check(replace(recipe, compare=replace(recipe.compare, arms=("dense", "ticket", arm))))

@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 from safetensors import safe_open
+from training_case import same_state
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import SPECS
@@ -27,8 +27,7 @@ def test_saved_and_loaded_is_the_same_bit_for_bit(file, tmp_path):
     ticket.save(tmp_path / "again.safetensors")
     again = Ticket.load(tmp_path / "again.safetensors")
     assert again.mask == ticket.mask
-    assert list(again.init) == list(ticket.init) or sorted(again.init) == sorted(ticket.init)
-    assert all(torch.equal(again.init[name], tensor) for name, tensor in ticket.init.items())
+    assert same_state(dict(sorted(again.init.items())), dict(sorted(ticket.init.items())))
     assert replace(again, init={}, mask=ticket.mask) == replace(ticket, init={})
     assert (tmp_path / "again.safetensors").read_bytes() == file.read_bytes()
     assert again.hash == ticket.hash
@@ -40,20 +39,6 @@ def test_the_same_search_gives_the_same_bytes(file, tiny_recipe, machine, tmp_pa
     assert again.read_bytes() == file.read_bytes()
     other = search.search(Experiment(tiny_recipe), 1, RunDirectory.of(tmp_path / "b", tiny_recipe), machine)
     assert other.read_bytes() != file.read_bytes()
-
-
-def test_the_init_is_the_net_s_own_and_whole(file, tiny_recipe):
-    net = registry.build(model_spec(tiny_recipe, SPECS["digits"]), seed=0)
-    ticket = Ticket.load(file)
-    assert all(torch.equal(ticket.init[name], value) for name, value in net.state_dict().items())
-
-
-def test_density_after_the_rounds(file, tiny_recipe):
-    ticket = Ticket.load(file)
-    count = ticket.mask.size
-    for _ in range(tiny_recipe.search.rounds):
-        count -= round(tiny_recipe.search.ratio * count)
-    assert ticket.mask.count == count
 
 
 def test_neither_clock_nor_path_is_in_it(file, tmp_path):
@@ -83,17 +68,3 @@ def test_another_net_is_refused_by_parameter_name(file, tiny_recipe, model, name
     net = registry.build(model_spec(replace(tiny_recipe, model=model), SPECS["digits"]), seed=0)
     with pytest.raises(InputError, match=name):
         Ticket.load(file).load_into(net)
-
-
-def test_a_truncated_or_altered_file_is_refused(file, tmp_path):
-    whole = file.read_bytes()
-    bad = tmp_path / "bad.safetensors"
-    for cut in (0, 4, 8, 100, len(whole) // 2, len(whole) - 1):
-        bad.write_bytes(whole[:cut])
-        with pytest.raises(InputError, match=r"damaged|not written by"):
-            Ticket.load(bad)
-    altered = bytearray(whole)
-    altered[-5] ^= 1
-    bad.write_bytes(altered)
-    with pytest.raises(InputError, match="hash"):
-        Ticket.load(bad)

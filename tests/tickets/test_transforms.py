@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from training_case import same_state
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
@@ -22,9 +25,6 @@ from robust_tickets.training.checkpoint import Checkpoint
 
 @pytest.fixture(scope="module")
 def ticket(tiny_recipe, tmp_path_factory):
-    from robust_tickets.base.machine import Machine
-    from robust_tickets.base.progress import SilentProgress
-
     run = RunDirectory.of(tmp_path_factory.mktemp("runs"), tiny_recipe)
     return Ticket.load(search.search(Experiment(tiny_recipe), 0, run, Machine("cpu", SilentProgress())))
 
@@ -36,10 +36,6 @@ def other_init(tiny_recipe, machine):
 
 def counts(mask):
     return {name: int(entries.sum()) for name, entries in mask.items()}
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def random_weights(init):
@@ -60,13 +56,13 @@ def test_a_layer_keeps_its_count_at_other_positions(name, ticket, other_init):
     control = TRANSFORMS[name](ticket, other_init, 0)
     assert counts(control.mask) == counts(ticket.mask)
     assert control.mask != ticket.mask
-    assert same(control.init, other_init if name == "random" else ticket.init)
+    assert same_state(control.init, other_init if name == "random" else ticket.init)
 
 
 def test_shuffled_over_the_network_layers_become_equally_dense(ticket, other_init):
     control = TRANSFORMS["shuffle-net"](ticket, other_init, 0)
     assert control.mask.count == ticket.mask.count
-    assert same(control.init, ticket.init)
+    assert same_state(control.init, ticket.init)
     assert counts(control.mask) != counts(ticket.mask)
     for name, entries in control.mask.items():
         deviation = (ticket.mask.density * (1 - ticket.mask.density) / entries.numel()) ** 0.5
@@ -98,9 +94,7 @@ def test_whole_layers_stay_whole():
 
 def test_a_layer_that_would_be_empty_is_named():
     mask = Mask({"large": torch.arange(10_000) < 20, "head": torch.arange(2) < 1})
-    with pytest.raises(
-        InputError, match=r"leaves nothing of head, which has only 2 weights: leave ticket-shuf"
-    ):
+    with pytest.raises(InputError, match=r"nothing of head, which has only 2 weights: leave ticket-shuf"):
         shuffle_over_net(mask, 0)
 
 
@@ -109,7 +103,7 @@ def test_the_other_init_belongs_to_no_seed(tiny_recipe, machine):
     for seed in (0, 1, 2**31 - 1):
         neighbour = (seed + 1) % 2**31
         inits = [experiment.other_init(experiment_, s, machine) for s in (seed, neighbour)]
-        assert not same(*inits)
+        assert not same_state(*inits)
         weights = prunable_weights(experiment_.fresh_net(seed, machine))
         assert not any(torch.equal(inits[0][name], weight) for name, weight in weights.items())
 

@@ -1,16 +1,19 @@
-"""A training method from outside the package, as a user would write one; importable without torch."""
+"""A training method and a pruning method from outside the package; importable without torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from robust_tickets.base.lazy import F, torch
 from robust_tickets.base.ledger import Passes
-from robust_tickets.recipe.schema import Positive
+from robust_tickets.recipe.schema import Count, Positive
+from robust_tickets.tickets.methods.base import PruningAtInit
 from robust_tickets.training.methods.base import Method, StepPasses, input_gradient
 
 
 @dataclass(frozen=True)
 class MadeUpSettings:
-    """Settings of the made-up method."""
+    """Settings of the training method."""
 
     weight: Positive = 2.0
     """weight of the adversarial loss at the end of the schedule"""
@@ -54,28 +57,29 @@ class MadeUp(Method):
         self.memory = state["memory"]
 
 
-class WithoutLoss(MadeUp):
-    """A method that lacks the loss."""
-
-    loss = Method.loss
-
-
-class WithoutDocstring(MadeUp):
-    Settings = MadeUpSettings
-
-
 @dataclass(frozen=True)
-class NoDefault:
-    """Settings without a default."""
+class EveryNthSettings:
+    """Settings of the pruning method."""
 
-    weight: float
-
-
-class WithoutDefault(MadeUp):
-    """A method whose settings lack a default."""
-
-    Settings = NoDefault
+    n: Count = 2
+    """keep one weight of so many"""
 
 
-class WithoutBase:
-    """A method that is none."""
+class EveryNth(PruningAtInit):
+    """Every n-th weight, without training."""
+
+    Settings = EveryNthSettings
+    unused: ClassVar[Mapping[str, str]] = {**PruningAtInit.unused, "ratio": "which keeps every n-th weight"}
+
+    def mask(self, task, step):
+        """Every n-th weight of each layer; pretends to need a forward pass a batch."""
+        from robust_tickets.pruning.mask import Mask
+
+        full = Mask.full(task.net)
+        flat = [torch.arange(entries.numel()) % self.settings.n == 0 for entries in full.values()]
+        task.session.ledger.count("prune", self.passes(None), 1000)
+        return full.with_entries(list(full), torch.cat(flat))
+
+    def passes(self, plan):
+        """A forward pass a batch."""
+        return Passes(forward=self.search.batch)

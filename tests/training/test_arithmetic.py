@@ -1,4 +1,4 @@
-"""What precision and torch.compile change in a training, what they leave alone, and what a machine lacks."""
+"""What precision and torch.compile change in a training, and machines that lack them."""
 
 import copy
 import re
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from every_state import EveryState
 from torch import nn
+from training_case import EveryState, same_state, train
 
 from attacks import PGD, ThreatModel
 from robust_tickets.base.ledger import Ledger
@@ -46,19 +46,8 @@ def bf16():
         pytest.skip("this CPU does not compute in bfloat16")
 
 
-def run(net, data, config, meter=None, **session):
-    ledger = Ledger("train")
-    with ledger.measure():
-        result = fit(net, None, data, config, Session(ledger, meter or StageProgress(), **session))
-    return result, ledger
-
-
 def net_of(name: str = "vgg16"):
     return build(ModelSpec(name, 0.125, (3, 32, 32), 10, (0.5,) * 3, (0.25,) * 3), seed=0)
-
-
-def equal(one, other):
-    return list(one) == list(other) and all(torch.equal(one[k], other[k]) for k in one)
 
 
 def compute(**fields):
@@ -70,22 +59,14 @@ def test_which_passes_are_in_bfloat16(precision, bf16, conv_net, tiny_data, conf
     """The attack's or also the update's; never validation's; weights and attacked images stay float32."""
     dtypes: dict[str, set[torch.dtype]] = {}
     ledger = Ledger("train")
-    layer = fold_layer = None
 
-    def look(_layer, _inputs, output):
-        dtypes.setdefault(ledger._open[-1], set()).add(output.dtype)
+    def look(layer, inputs, output):
+        if type(layer) is nn.Conv2d:
+            dtypes.setdefault(ledger._open[-1], set()).add(output.dtype)
 
-    config = replace(config, compute=compute(precision=precision))
-    layer = conv_net.layer1[0].conv1.register_forward_hook(look)  # the update's; a hooked layer is not folded
-    fold_layer = torch.nn.modules.module.register_module_forward_hook(
-        lambda layer, inputs, output: look(layer, inputs, output) if type(layer) is torch.nn.Conv2d else None
-    )
-    try:
-        with ledger.measure():
-            fit(conv_net, None, tiny_data, config, Session(ledger))
-    finally:
-        layer.remove()
-        fold_layer.remove()
+    conv_net.layer1[0].conv1.register_forward_hook(look)  # the update's; a hooked layer is not folded
+    with nn.modules.module.register_module_forward_hook(look), ledger.measure():
+        fit(conv_net, None, tiny_data, replace(config, compute=compute(precision=precision)), Session(ledger))
     low, full = {torch.bfloat16}, {torch.float32}
     assert dtypes["attack"] == (full if precision == "float32" else low)
     assert dtypes["update"] == (low if precision == "bf16" else full)
@@ -119,33 +100,32 @@ def test_an_attack_in_bfloat16_is_as_strong(name, bf16):
 @pytest.mark.parametrize("precision", ["bf16-attack", "bf16"])
 def test_trainings_in_bfloat16_learn_the_same(precision, bf16, conv_net, tiny_data, config):
     """Their losses follow float32's, and a training that was stopped goes on to the same bits."""
-    config = replace(
-        config, settings=replace(config.settings, lr=0.005)
-    )  # a step at 0.05 makes much of a rounding
-    exact, _ = run(copy.deepcopy(conv_net), tiny_data, config)
+    # a step at 0.05 makes much of a rounding
+    config = replace(config, settings=replace(config.settings, lr=0.005))
+    exact, _ = train(copy.deepcopy(conv_net), None, tiny_data, config)
     config = replace(config, compute=compute(precision=precision))
     every = EveryState()
-    whole, _ = run(copy.deepcopy(conv_net), tiny_data, config, checkpointer=every)
+    whole, _ = train(copy.deepcopy(conv_net), None, tiny_data, config, checkpointer=every)
     for one, other in zip(whole.history, exact.history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=0.03)
     middle = next(state for state in every.states if state["step"] == config.steps // 2)
-    rest, _ = run(copy.deepcopy(conv_net), tiny_data, config, saved=middle)
-    assert equal(rest.last, whole.last)
+    rest, _ = train(copy.deepcopy(conv_net), None, tiny_data, config, saved=middle)
+    assert same_state(rest.last, whole.last)
 
 
 def test_compiled_passes_are_the_nets(tiny_data, config):
     """Logits, gradients and statistics, in training and in the attack; and the net is left as it was."""
     if precision_module._compile_error("cpu") is not None:
         pytest.skip("this machine has no compiler")
-    layers = [nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10)]
     with use_seed(0):
-        net = nn.Sequential(*[copy.deepcopy(layer) for layer in layers]).train()
+        layers = [nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10)]
+    net = nn.Sequential(*layers).train()
     images = torch.rand(32, *tiny_data.spec.shape, generator=torch.Generator().manual_seed(0))
     folded, before = fold(net), copy_state(net)
     generator = torch.get_rng_state()
     nets, warnings = training_networks(net, folded, compute(compile=True), images)
     assert warnings == []
-    assert equal(copy_state(net), before)
+    assert same_state(copy_state(net), before)
     assert torch.equal(torch.get_rng_state(), generator)
     assert net.training
     assert all(p.grad is None for p in net.parameters())
@@ -163,9 +143,9 @@ def test_compiled_passes_are_the_nets(tiny_data, config):
     for one, two in zip(net.buffers(), plain.buffers(), strict=True):
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
 
-    result, ledger = run(copy.deepcopy(plain), tiny_data, replace(config, compute=compute(compile=True)))
+    exact, _ = train(copy.deepcopy(plain), None, tiny_data, config)
+    result, ledger = train(plain, None, tiny_data, replace(config, compute=compute(compile=True)))
     assert ledger.seconds["compile"] > 0
-    exact, _ = run(copy.deepcopy(plain), tiny_data, config)
     assert result.history[0]["train_loss"] == pytest.approx(exact.history[0]["train_loss"], rel=0.02)
 
 
@@ -173,37 +153,31 @@ def broken(*_, **__):
     raise RuntimeError("no C++ compiler: g++ was not found\nand a long trace")
 
 
+def no_compiler(*_):
+    return RuntimeError("no g++\nmore")
+
+
 LACKS = {
-    "bfloat16": (
-        {"precision": "bf16"},
-        "_has_bfloat16",
-        lambda device: False,
-        "has no instructions for bfloat16",
-    ),
-    "compiler": (
-        {"compile": True},
-        "_compile_error",
-        lambda device: RuntimeError("no g++\nmore"),
-        r"\(no g\+\+\)",
-    ),
+    "bfloat16": ({"precision": "bf16"}, "_has_bfloat16", lambda device: False, "instructions for bfloat16"),
+    "compiler": ({"compile": True}, "_compile_error", no_compiler, r"\(no g\+\+\)"),
     "this net": ({"compile": True}, "_warm_up", broken, "g.. was not found"),
 }
 
 
 @pytest.mark.parametrize("lacks", LACKS)
-def test_what_the_machine_lacks_is_said_once_and_done_without(
+def test_what_the_machine_lacks_is_reported_once_and_done_without(
     lacks, conv_net, tiny_data, config, monkeypatch
 ):
     fields, name, stands_in, pattern = LACKS[lacks]
-    exact, _ = run(copy.deepcopy(conv_net), tiny_data, config)
+    exact, _ = train(copy.deepcopy(conv_net), None, tiny_data, config)
     monkeypatch.setattr("robust_tickets.training.precision._compile_error", lambda device: None)
     monkeypatch.setattr(f"robust_tickets.training.precision.{name}", stands_in)
     config, meter = replace(config, compute=compute(**fields)), Warnings()
     every = EveryState()
-    first, _ = run(copy.deepcopy(conv_net), tiny_data, config, meter, checkpointer=every)
-    resumed, _ = run(copy.deepcopy(conv_net), tiny_data, config, meter, saved=every.states[-1])
+    first, _ = train(copy.deepcopy(conv_net), None, tiny_data, config, meter, checkpointer=every)
+    resumed, _ = train(copy.deepcopy(conv_net), None, tiny_data, config, meter, saved=every.states[-1])
     for result in (first, resumed):  # kept with each training's account, and shown once
-        assert equal(result.last, exact.last)
+        assert same_state(result.last, exact.last)
         assert result.warnings == first.warnings
     (text,) = [warning for warning in meter.warnings if warning.startswith("compute.")]
     assert first.warnings.count(text) == 1

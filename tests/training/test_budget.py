@@ -1,13 +1,14 @@
 """How long a training is: a budget in optimiser steps is met exactly, and epochs are but steps."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from training_case import same_state, train
 
-from robust_tickets.base.ledger import Ledger
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
@@ -17,8 +18,6 @@ from robust_tickets.stages import train as train_stage
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.config import Session
-from robust_tickets.training.loop import fit
 from robust_tickets.training.schedules import learning_rate
 
 PER_EPOCH = 4  # 128 images in batches of 32
@@ -26,7 +25,7 @@ PER_EPOCH = 4  # 128 images in batches of 32
 
 @pytest.fixture
 def steps_taken():
-    """A list that grows by one with every step of an optimiser of a net."""
+    """A list that grows by one with every step of an optimiser of a network."""
     rates = []
 
     def note(optimiser, args, kwargs):
@@ -39,21 +38,10 @@ def steps_taken():
     handle.remove()
 
 
-@pytest.fixture
-def twin_nets(tiny_recipe, machine):
-    recipe = replace(tiny_recipe, model=replace(tiny_recipe.model, name="resnet20", width=0.5))
-    return [Experiment(recipe).fresh_net(0, machine) for _ in range(2)]
-
-
-def equal(one, other):
-    return list(one) == list(other) and all(torch.equal(one[k], other[k]) for k in one)
-
-
 @pytest.mark.parametrize("steps", [1, 3, 4, 6, 8, 9])
 def test_exactly_so_many_steps_are_taken_and_charged(steps, conv_net, tiny_data, config, steps_taken):
     settings = replace(config.settings, method="natural", schedule="cosine", warmup=0.3)
-    ledger = Ledger("train")
-    result = fit(conv_net, None, tiny_data, replace(config, settings=settings, steps=steps), Session(ledger))
+    result, ledger = train(conv_net, None, tiny_data, replace(config, settings=settings, steps=steps))
     assert steps_taken == [learning_rate(settings, step, steps) for step in range(steps)]
     ends = [*range(PER_EPOCH, steps, PER_EPOCH), steps]
     assert [record["step"] for record in result.history] == ends
@@ -74,18 +62,19 @@ def test_the_loss_of_an_epoch_cut_short_is_the_mean_of_its_steps(conv_net, tiny_
 
     monkeypatch.setattr(F, "cross_entropy", noted)
     config = replace(config, settings=replace(config.settings, method="natural"), steps=7)
-    history = fit(conv_net, None, tiny_data, config, Session(Ledger("train"))).history
+    result, _ = train(conv_net, None, tiny_data, config)
     means = [torch.stack(part).mean().item() for part in (losses[:4], losses[4:])]
-    assert [record["train_loss"] for record in history] == pytest.approx(means, rel=1e-6)
+    assert [record["train_loss"] for record in result.history] == pytest.approx(means, rel=1e-6)
 
 
-def test_a_training_cut_short_is_the_beginning_of_a_longer_one(twin_nets, tiny_data, config):
-    """Where the rate does not hang on the length; and `keep` is the state before that step."""
+def test_a_training_cut_short_is_the_beginning_of_a_longer_one(conv_net, tiny_data, config):
+    """Where the rate does not depend on the length; and `early` is the state before that step."""
     config = replace(config, settings=replace(config.settings, method="fgsm", schedule="constant"))
-    long = fit(twin_nets[0], None, tiny_data, replace(config, early_step=6), Session(Ledger("train")))
-    short = fit(twin_nets[1], None, tiny_data, replace(config, steps=6), Session(Ledger("train")))
-    assert equal(long.early, short.last)
-    assert not equal(long.last, short.last)
+    twin = copy.deepcopy(conv_net)
+    long, _ = train(conv_net, None, tiny_data, replace(config, early_step=6))
+    short, _ = train(twin, None, tiny_data, replace(config, steps=6))
+    assert same_state(long.early, short.last)
+    assert not same_state(long.last, short.last)
 
 
 def train_arm(recipe, arm, machine, runs):
@@ -94,28 +83,23 @@ def train_arm(recipe, arm, machine, runs):
     return train_stage.train(Experiment(recipe), 0, run, machine, plan, None)
 
 
-@pytest.mark.parametrize(("arm", "steps"), [("dense", 7), ("dense-short", 3)])
-def test_an_arm_of_iterations_takes_them(arm, steps, tiny_recipe, machine, tmp_path, steps_taken):
+def test_an_arm_of_iterations_takes_them(tiny_recipe, machine, tmp_path, steps_taken):
     recipe = replace(tiny_recipe, train=replace(tiny_recipe.train, iterations=7, ticket_iterations=3))
-    folder = train_arm(recipe, arm, machine, tmp_path)
-    assert len(steps_taken) == steps
-    assert read_json(folder.record)["epochs"] == steps / PER_EPOCH
-    assert read_json(folder.ledger)["passes"]["update"]["forward"] == 32 * steps
+    folder = train_arm(recipe, "dense-short", machine, tmp_path)
+    assert len(steps_taken) == 3
+    assert read_json(folder.record)["epochs"] == 3 / PER_EPOCH
+    assert read_json(folder.ledger)["passes"]["update"]["forward"] == 32 * 3
 
 
 def test_whole_epochs_in_iterations_are_epochs_bit_for_bit(tiny_recipe, machine, tmp_path):
-    by_epochs = replace(
-        tiny_recipe, train=replace(tiny_recipe.train, epochs=3, ticket_epochs=2, schedule="cosine")
-    )
-    train = replace(by_epochs.train, epochs=30, ticket_epochs=20, iterations=12, ticket_iterations=8)
-    by_steps = replace(by_epochs, train=train)
-    for arm in ("dense", "dense-short"):
-        one, other = (train_arm(recipe, arm, machine, tmp_path) for recipe in (by_epochs, by_steps))
-        assert one != other
-        assert one.metrics.read_bytes() == other.metrics.read_bytes()
-        assert read_json(one.record) == read_json(other.record)
-        for ours, theirs in zip(one.checkpoints, other.checkpoints, strict=True):
-            assert equal(Checkpoint.load(ours).state, Checkpoint.load(theirs).state)
+    by_epochs = replace(tiny_recipe, train=replace(tiny_recipe.train, epochs=3, schedule="cosine"))
+    by_steps = replace(by_epochs, train=replace(by_epochs.train, epochs=30, iterations=12))
+    one, other = (train_arm(recipe, "dense", machine, tmp_path) for recipe in (by_epochs, by_steps))
+    assert one != other
+    assert one.metrics.read_bytes() == other.metrics.read_bytes()
+    assert read_json(one.record) == read_json(other.record)
+    for ours, theirs in zip(one.checkpoints, other.checkpoints, strict=True):
+        assert same_state(Checkpoint.load(ours).state, Checkpoint.load(theirs).state)
 
 
 def test_a_search_takes_its_iterations_in_every_round(tiny_recipe, machine, tmp_path, steps_taken):
@@ -134,5 +118,5 @@ def test_a_search_by_iterations_is_that_by_epochs(tiny_recipe, machine, tmp_path
     (one, lines), (other, other_lines) = results
     assert lines == other_lines
     assert one.mask == other.mask
-    assert equal(one.init, other.init)
+    assert same_state(one.init, other.init)
     assert (one.passes, one.flops) == (other.passes, other.flops)

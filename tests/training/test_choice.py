@@ -4,17 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from training_case import same_state, train
 
-from robust_tickets.base.ledger import Ledger, Passes
+from robust_tickets.base.ledger import Passes
 from robust_tickets.training import training_batches
-from robust_tickets.training.config import Session
-from robust_tickets.training.loop import fit
 from robust_tickets.training.state import copy_state
 from robust_tickets.training.validation import Validation
-
-
-def equal(one, other):
-    return list(one) == list(other) and all(torch.equal(one[k], other[k]) for k in one)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +25,7 @@ def equal(one, other):
 def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
     choose, clean, robust, best, conv_net, tiny_data, config, monkeypatch
 ):
-    """Its number and its weights; the accuracies are given, so that ties and disagreements are there."""
+    """Its number and its weights; the accuracies are given, with ties and disagreements."""
     accuracies, states = iter(zip(clean, robust, strict=True)), []
 
     def validate(*args):
@@ -46,18 +41,18 @@ def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
         evaluate=replace(config.evaluate, select_by=choose),
         steps=14,  # the last epoch is cut short
     )
-    result = fit(conv_net, None, tiny_data, config, Session(Ledger("train")))
+    result, _ = train(conv_net, None, tiny_data, config)
     assert result.best_epoch == best
-    assert equal(result.best, states[best - 1])
-    assert equal(result.last, states[-1])
+    assert same_state(result.best, states[best - 1])
+    assert same_state(result.last, states[-1])
     assert result.record(best)["val_clean"] == clean[best - 1]
 
 
 def images_of_an_epoch(net, data, config):
-    """What the net was given to train on in one epoch, each image as bytes."""
+    """What the network was given to train on in one epoch, each image as bytes."""
     inputs = []
     net.register_forward_pre_hook(lambda module, args: inputs.append(args[0]) if module.training else None)
-    fit(net, None, data, replace(config, steps=4), Session(Ledger("train")))
+    train(net, None, data, replace(config, steps=4))
     pixels = (torch.cat(inputs) * 255).round().to(torch.uint8).contiguous()
     return [image.numpy().tobytes() for image in pixels]
 
@@ -85,6 +80,6 @@ def test_augmentation_does_not_change_the_order(conv_net, tiny_data, config, mon
     monkeypatch.setattr("robust_tickets.training.training_batches.batches", noted)
     for augment in (True, False):
         settings = replace(config.settings, method="natural", augment=augment)
-        fit(conv_net, None, tiny_data, replace(config, settings=settings), Session(Ledger("train")))
+        train(conv_net, None, tiny_data, replace(config, settings=settings))
     assert len(order) == 16
     assert all(torch.equal(a, b) for a, b in zip(order[:8], order[8:], strict=True))

@@ -13,7 +13,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import fold
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Training
-from robust_tickets.recipe.methods import METHODS, make_method
+from robust_tickets.recipe.methods import METHODS, make_method, method_class
 from robust_tickets.training.methods.base import Batch, Networks
 from robust_tickets.training.methods.nfgsm import NFGSMSettings
 from robust_tickets.training.methods.pgd import PGDSettings
@@ -23,8 +23,8 @@ EPS = 0.1
 NORMS = ("Linf", "L2")
 
 
-class CountingNet(nn.Module):
-    """A small network with BatchNorm and dropout, in float64, that counts the samples of its passes."""
+class SmallNet(nn.Module):
+    """A small network with BatchNorm and dropout, in float64."""
 
     def __init__(self):
         super().__init__()
@@ -42,28 +42,28 @@ class CountingNet(nn.Module):
 
 
 class Counter(nn.Module):
-    """A network's forward and backward passes, by whether their gradients go to images or to weights."""
+    """A network that counts the samples of its forward and backward passes."""
 
     def __init__(self, net):
         super().__init__()
         self.net = net
-        self.forward_samples = self.backward_samples = 0
+        self.samples = [0, 0]
 
     def forward(self, x):
-        self.forward_samples += len(x)
         logits = self.net(x)
+        self.count(x, 0)
         if logits.requires_grad:
-            logits.register_hook(self.count)
+            logits.register_hook(lambda gradient: self.count(gradient, 1))
         return logits
 
-    def count(self, gradient):
-        self.backward_samples += len(gradient)
+    def count(self, images, backward):
+        self.samples[backward] += len(images)
 
 
 @pytest.fixture
 def net():
     """A network whose BatchNorm statistics are not the initial ones."""
-    net = CountingNet()
+    net = SmallNet()
     with torch.no_grad():
         net(torch.rand(50, 2, 6, 6, dtype=torch.float64))
     return net
@@ -174,25 +174,17 @@ def test_a_method_is_charged_what_its_networks_count(name, net):
     update, attack = Counter(net.train()), Counter(fold(net))
     nets = Networks(update, fold(net), attack)
     adversarial = method.perturb(nets, batch)
-    assert update.forward_samples == 0
+    assert update.samples == [0, 0]
     cost = method.passes(7)
-    assert (attack.forward_samples, attack.backward_samples) == (
-        cost.attack.forward,
-        cost.attack.input_backward,
-    )
-    before = attack.forward_samples
     method.loss(nets, batch, adversarial).backward()
-    assert attack.forward_samples == before
-    assert (update.forward_samples, update.backward_samples) == (
-        cost.update.forward,
-        cost.update.full_backward,
-    )
+    assert attack.samples == [cost.attack.forward, cost.attack.input_backward]
+    assert update.samples == [cost.update.forward, cost.update.full_backward]
     assert cost.attack.full_backward == cost.update.input_backward == 0
     assert cost.whole.total == cost.attack.total + cost.update.total
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_images_of_a_sample_do_not_hang_on_its_batch(name, net):
+def test_the_images_of_a_sample_do_not_depend_on_its_batch(name, net):
     """Its random numbers belong to its id and the seed; and the network is left as it was."""
     method, batch = method_of(name), batch_of()
     before = {key: value.clone() for key, value in net.train().state_dict().items()}
@@ -232,12 +224,12 @@ def test_methods_whose_attack_takes_a_single_step_are_known(name, settings, sing
     assert (method.single_step, method.attacks) == (single, attacks)
 
 
-@pytest.mark.parametrize("concern", ["search", "train"])
-def test_nfgsm_is_refused_for_l2(concern):
-    table = {concern: {"method": "nfgsm"}, "threat": {"norm": "L2", "eps": "0.5"}}
-    with pytest.raises(InputError, match=rf"{concern}.method nfgsm is defined for threat.norm Linf, got L2"):
+@pytest.mark.parametrize("stage", ["search", "train"])
+def test_nfgsm_is_refused_for_l2(stage):
+    table = {stage: {"method": "nfgsm"}, "threat": {"norm": "L2", "eps": "0.5"}}
+    with pytest.raises(InputError, match=rf"{stage}.method nfgsm is defined for threat.norm Linf, got L2"):
         recipes.from_table(table)
-    recipes.from_table({**table, concern: {"method": "trades"}})
+    recipes.from_table({**table, stage: {"method": "trades"}})
 
 
 def test_settings_of_other_methods_do_not_change_a_run_unless_they_are_given():
@@ -257,3 +249,10 @@ def test_the_defaults_are_those_of_the_papers():
     assert TRADESSettings() == TRADESSettings(steps=10, rel_step=0.25, beta=6.0)
     assert NFGSMSettings() == NFGSMSettings(k=2.0, alpha=1.0)
     assert PGDSettings() == PGDSettings(steps=10, rel_step=0.25, random_start=True)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_names_its_equation_and_its_paper(name):
+    text = method_class(name).__doc__
+    assert "min_w" in text or "x' =" in text
+    assert name == "natural" or " et al. 20" in text

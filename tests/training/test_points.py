@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from every_state import EveryState
 from torch.nn import functional as F
+from training_case import EveryState, same_state, train
 
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.data.batches import to_float
@@ -13,27 +13,15 @@ from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.fields import Data, Evaluate, Train
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan
-from robust_tickets.training.config import Session
-from robust_tickets.training.loop import fit
 from robust_tickets.training.state import copy_state
-
-
-def run(net, data, config, **session):
-    ledger = Ledger("train")
-    with ledger.measure():
-        return fit(net, None, data, config, Session(ledger, **session)), ledger
-
-
-def equal(one, other):
-    return list(one) == list(other) and all(torch.equal(one[k], other[k]) for k in one)
 
 
 def test_looking_within_epochs_changes_no_bit_and_is_not_charged(conv_net, tiny_data, config):
     start = copy_state(conv_net)
-    plain, first = run(conv_net, tiny_data, config)
+    plain, first = train(conv_net, None, tiny_data, config)
     conv_net.load_state_dict(start)
-    validated, second = run(conv_net, tiny_data, replace(config, points=(0, 1, 3, 6)))
-    assert equal(plain.last, validated.last)
+    validated, second = train(conv_net, None, tiny_data, replace(config, points=(0, 1, 3, 6)))
+    assert same_state(plain.last, validated.last)
     assert plain.history == validated.history
     assert plain.points == []
     assert [p["step"] for p in validated.points] == [0, 1, 3, 6]
@@ -46,15 +34,15 @@ def test_a_point_is_what_an_epoch_that_ended_there_says(conv_net, tiny_data, con
     """A training of three constant steps that ends there has the same record."""
     config = replace(config, settings=replace(config.settings, schedule="constant"))
     start = copy_state(conv_net)
-    validated, _ = run(conv_net, tiny_data, replace(config, points=(3,)))
+    validated, _ = train(conv_net, None, tiny_data, replace(config, points=(3,)))
     conv_net.load_state_dict(start)
-    short, _ = run(conv_net, tiny_data, replace(config, steps=3))
+    short, _ = train(conv_net, None, tiny_data, replace(config, steps=3))
     for key in ("step", "val_clean", "val_robust", "val_loss", "passes", "flops"):
         assert validated.points[0][key] == short.history[-1][key], key
 
 
 def test_the_loss_is_the_mean_cross_entropy_on_clean_validation_images(conv_net, tiny_data, config):
-    result, _ = run(conv_net, tiny_data, config)
+    result, _ = train(conv_net, None, tiny_data, config)
     conv_net.eval()
     with torch.no_grad():
         loss = F.cross_entropy(conv_net(to_float(tiny_data.val.images, False)), tiny_data.val.labels)
@@ -66,21 +54,18 @@ def test_a_training_that_stops_within_a_point_resumes_there(conv_net, tiny_data,
     config = replace(config, points=(0, 2, 5))
     start = copy_state(conv_net)
     every = EveryState()
-    whole, _ = run(conv_net, tiny_data, config, checkpointer=every)
+    whole, _ = train(conv_net, None, tiny_data, config, checkpointer=every)
     assert sum(state["step"] == 2 for state in every.states) > 1  # some of them within the point
     for state in [s for s in every.states if s["step"] in (0, 2, 4, 5)][::3]:
         conv_net.load_state_dict(start)
-        ledger = Ledger("train")
-        ledger.add_report(state["ledger"])
-        with ledger.measure():
-            resumed = fit(conv_net, None, tiny_data, config, Session(ledger, saved=state))
-        assert equal(resumed.last, whole.last)
+        resumed, _ = train(conv_net, None, tiny_data, config, saved=state)
+        assert same_state(resumed.last, whole.last)
         assert resumed.history == whole.history
         assert resumed.points == whole.points
 
 
 def test_seconds_at_the_end_of_each_epoch_rise_to_what_is_charged(conv_net, tiny_data, config):
-    _, ledger = run(conv_net, tiny_data, config)
+    _, ledger = train(conv_net, None, tiny_data, config)
     report = ledger.report()
     assert len(report["epoch_seconds"]) == 2
     assert 0 < report["epoch_seconds"][0] < report["epoch_seconds"][1] <= report["charged_seconds"]

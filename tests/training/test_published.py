@@ -28,8 +28,9 @@ def logits(net):
 
 
 @pytest.mark.parametrize("prefix", ["", "_orig_mod.", "module.", "model.", "module.model."])
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "net"])
-@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+@pytest.mark.parametrize(
+    ("wrapper", "kind"), [(None, "pt"), ("state_dict", "pt"), ("net", "pt"), (None, "safetensors")]
+)
 def test_any_usual_wrapping_gives_the_same_net(prefix, wrapper, kind, tmp_path):
     state = {prefix + name: tensor for name, tensor in weights().items()}
     file = tmp_path / f"weights.{kind}"
@@ -41,18 +42,13 @@ def test_any_usual_wrapping_gives_the_same_net(prefix, wrapper, kind, tmp_path):
     assert torch.equal(logits(net), logits(build(SPEC, seed=7)))
 
 
-def test_a_normalisation_of_the_file_s_own_is_not_overruled_in_silence(tmp_path):
+def test_a_normalisation_in_the_file_is_not_overruled_in_silence(tmp_path):
     spec = dataclasses.replace(SPEC, mean=(0.5,) * 3, std=(0.25,) * 3)
     torch.save(build(spec, seed=7).state_dict(), tmp_path / "whole.pt")
     net = load_published(tmp_path / "whole.pt", SPEC, Recipe()).net()
     assert torch.equal(logits(net), logits(build(spec, seed=7)))
     with pytest.raises(InputError, match=r"has a normalisation of its own \(normalise\.mean, norm"):
         load_published(tmp_path / "whole.pt", SPEC, Recipe(), normalised=True)
-
-
-def test_a_folder_is_not_a_file(tmp_path):
-    with pytest.raises(InputError, match=r"is a folder: name the file in it, as .*best\.safetensors"):
-        load_published(tmp_path, SPEC, Recipe())
 
 
 def test_files_without_counts_and_with_trades_s_unused_block_load(tmp_path):
@@ -70,12 +66,14 @@ def test_each_key_that_does_not_fit_is_named(tmp_path):
     torch.save(state, tmp_path / "other.pt")
     with pytest.raises(InputError) as caught:
         load_published(tmp_path / "other.pt", SPEC, Recipe())
-    said = str(caught.value)
-    assert "linear.weight is missing" in said
-    assert "fc.weight is not in the net" in said
-    assert "conv1.weight is (3, 3, 3, 3), in the net (8, 3, 3, 3)" in said
-    assert "choose another net by --model.name" in said
-    assert "layer1.0.conv1.weight" not in said
+    for words in (
+        "linear.weight is missing",
+        "fc.weight is not in the net",
+        "conv1.weight is (3, 3, 3, 3), in the net (8, 3, 3, 3)",
+        "choose another net by --model.name",
+    ):
+        assert words in str(caught.value)
+    assert "layer1.0.conv1.weight" not in str(caught.value)
 
 
 def test_values_that_are_not_finite_are_named(tmp_path):
@@ -88,34 +86,32 @@ def test_values_that_are_not_finite_are_named(tmp_path):
 
 class Harmful:
     def __reduce__(self):
-        return (print, ("this must never be said",))
+        return (print, ("this must never be printed",))
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (pickle.dumps(Harmful()), "more than weights|damaged"),
-        (b"", "damaged"),
-        (b"not a checkpoint at all", "more than weights|damaged"),
-    ],
-)
-def test_a_file_that_is_no_state_dict_is_refused_and_never_run(content, words, tmp_path, capsys):
-    (tmp_path / "bad.pt").write_bytes(content)
+def saved(content):
+    return lambda path: torch.save(content, path)
+
+
+UNREADABLE = {
+    "folder": (lambda path: path.mkdir(), r"is a folder: name the file in it, as .*best\.safetensors"),
+    "absent": (lambda path: None, r"there is no file .*bad\.pt"),
+    "code": (lambda path: path.write_bytes(pickle.dumps(Harmful())), "more than weights|damaged"),
+    "empty": (lambda path: path.write_bytes(b""), "damaged"),
+    "text": (lambda path: path.write_bytes(b"not a checkpoint at all"), "more than weights|damaged"),
+    "list": (saved([1, 2]), "holds no state dict"),
+    "no tensors": (saved({"epoch": 3}), "holds no state dict"),
+    "wrapped texts": (saved({"state_dict": {"a": "b"}}), "holds no state dict"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_is_no_file_of_a_state_dict_is_refused_and_never_run(case, tmp_path, capsys):
+    write, words = UNREADABLE[case]
+    write(tmp_path / "bad.pt")
     with pytest.raises(InputError, match=words):
         load_published(tmp_path / "bad.pt", SPEC, Recipe())
-    assert "never be said" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("found", [[1, 2], {}, {"epoch": 3}, {"state_dict": {"a": "b"}}], ids=str)
-def test_a_file_without_tensors_by_name_is_refused(found, tmp_path):
-    torch.save(found, tmp_path / "bad.pt")
-    with pytest.raises(InputError, match="holds no state dict"):
-        load_published(tmp_path / "bad.pt", SPEC, Recipe())
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"there is no file .*away\.pt"):
-        load_published(tmp_path / "away.pt", SPEC, Recipe())
+    assert "never be printed" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -131,7 +127,7 @@ def test_normalisation_by_name_or_number(text, mean, std):
     assert parse_normalisation(text, SPECS["cifar10"]) == (mean, std)
 
 
-@pytest.mark.parametrize("text", ["", "cifar-10", "0.5", "0.5,0", "0.5,-1", "0.5,nan", "1,2,3", "mnist"])
+@pytest.mark.parametrize("text", ["", "cifar-10", "0.5,0", "0.5,nan", "1,2,3", "mnist"])
 def test_a_normalisation_that_makes_no_sense_is_refused(text):
     with pytest.raises(InputError, match="normalis"):
         parse_normalisation(text, SPECS["cifar10"])

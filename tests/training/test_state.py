@@ -6,46 +6,21 @@ from dataclasses import replace
 
 import pytest
 import torch
-from every_state import EveryState
+from training_case import EveryState, half_mask, same_state, train
 
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.evaluation import evaluate
-from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.layers import prunable_weights
-from robust_tickets.pruning.mask import Mask
-from robust_tickets.pruning.scores import SCORES
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
-from robust_tickets.training.config import Session
-from robust_tickets.training.loop import fit
-
-
-def train(net, mask, data, config, **session):
-    ledger = Ledger("train")
-    with ledger.measure():
-        if session.get("saved"):
-            ledger.add_report(session["saved"]["ledger"])
-        result = fit(net, mask, data, config, Session(ledger, **session))
-    return result, ledger
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
-
-
-def half(net):
-    mask = Mask.full(net)
-    return prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), mask), mask, 0.5)
-
+from robust_tickets.training.methods.trades import TRADESSettings
 
 SETTINGS = {
     "sgd": {},
     "adam": {"optimiser": "adam", "lr": 0.001},
     "no momentum": {"momentum": 0.0},
     "natural": {"method": "natural"},
-    "trades": {"method": "trades"},
+    "trades": {"method": "trades", "trades": TRADESSettings(steps=2)},
     "nfgsm": {"method": "nfgsm"},
 }
 
@@ -64,7 +39,7 @@ def test_resuming_from_any_step_gives_the_same_bits(
     )
     if channels_last:
         conv_net = conv_net.to(memory_format=torch.channels_last)
-    mask = half(conv_net) if masked else None
+    mask = half_mask(conv_net) if masked else None
     start, every = copy.deepcopy(conv_net), EveryState()
     whole, account = train(conv_net, mask, tiny_data, config, checkpointer=every)
     steps = [state["step"] for state in every.states]
@@ -77,9 +52,9 @@ def test_resuming_from_any_step_gives_the_same_bits(
             for parameter in net.parameters():
                 parameter.add_(1.0)  # the weights before resuming do not matter
         again, ledger = train(net, mask, tiny_data, config, saved=checkpointer.newest())
-        assert equal(again.best, whole.best)
-        assert equal(again.last, whole.last)
-        assert equal(again.early, whole.early)
+        assert same_state(again.best, whole.best)
+        assert same_state(again.last, whole.last)
+        assert same_state(again.early, whole.early)
         assert (again.best_epoch, again.history) == (whole.best_epoch, whole.history)
         assert (ledger.passes, ledger.flops) == (account.passes, account.flops)
         remove_states(tmp_path)
@@ -151,26 +126,19 @@ def test_a_state_that_does_not_fit_is_refused(part, value, words, conv_net, tiny
 
 
 @pytest.mark.parametrize(
-    ("minutes", "steps", "saved"),
-    [(0, 0, []), (0, 3, [3, 6]), (1e-9, 0, range(9))],
+    ("folder", "minutes", "steps", "saved"),
+    [("states", 0, 0, []), ("states", 0, 3, [3, 6]), ("states", 1e-9, 0, range(9)), (None, 1e-9, 0, [])],
 )
 def test_a_state_is_saved_as_often_as_asked_for(
-    minutes, steps, saved, conv_net, tiny_data, config, tmp_path, monkeypatch
+    folder, minutes, steps, saved, conv_net, tiny_data, config, tmp_path, monkeypatch
 ):
-    checkpointer, numbers = Checkpointer(tmp_path, minutes=minutes, steps=steps), []
-    monkeypatch.setattr(
-        checkpointer,
-        "save",
-        lambda step, state, save=checkpointer.save: (numbers.append(step), save(step, state)),
-    )
+    monkeypatch.chdir(tmp_path)
+    checkpointer = Checkpointer(folder and tmp_path / folder, minutes=minutes, steps=steps)
+    numbers, save = [], checkpointer.save
+    monkeypatch.setattr(checkpointer, "save", lambda *args: (numbers.append(args[0]), save(*args)))
     train(conv_net, None, tiny_data, config, checkpointer=checkpointer)
     assert sorted(set(numbers)) == list(saved)
-
-
-def test_without_a_folder_nothing_is_saved(conv_net, tiny_data, config, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    train(conv_net, None, tiny_data, config, checkpointer=Checkpointer(minutes=1e-9))
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [folder] * (len(saved) > 0)
 
 
 def test_a_stop_within_a_validation_waits_for_a_chunk_and_validates_again(
@@ -203,4 +171,4 @@ def test_a_stop_within_a_validation_waits_for_a_chunk_and_validates_again(
     assert (saved["step"], saved["history"]) == (4, [])
     again, _ = train(start, None, tiny_data, config, saved=saved)
     assert again.history == whole.history
-    assert equal(again.last, whole.last)
+    assert same_state(again.last, whole.last)
