@@ -41,13 +41,7 @@ class APGD(Attack):
     """
 
     def __init__(
-        self,
-        threat: ThreatModel,
-        *,
-        steps: int = 100,
-        loss: str = "ce",
-        restarts: int = 1,
-        rho: float = 0.75,
+        self, threat: ThreatModel, *, steps: int = 100, loss: str = "ce", restarts: int = 1, rho: float = 0.75
     ) -> None:
         check_threat(threat)
         check_counts(steps=steps, restarts=restarts)

@@ -26,8 +26,7 @@ def exit_on_interrupt() -> Iterator[None]:
     except KeyboardInterrupt as error:
         number = error.signal if isinstance(error, StopRequest) else signal.SIGINT
         print(
-            f"robust-tickets: stopped by {number.name}; run the same command again to resume",
-            file=sys.stderr,
+            f"robust-tickets: stopped by {number.name}; run the same command again to resume", file=sys.stderr
         )
         sys.exit(128 + number)
 

@@ -49,11 +49,7 @@ _OUTSIDE = "outside: images that a third-party attack left outside ball or box; 
 
 
 def result_table(
-    rows: "list[RobustnessRow]",
-    labels: "Tensor",
-    classes: int,
-    threat: Threat,
-    where: dict[str, Any],
+    rows: "list[RobustnessRow]", labels: "Tensor", classes: int, threat: Threat, where: dict[str, Any]
 ) -> pd.DataFrame:
     """The rows of one evaluation as a table.
 

@@ -5,16 +5,7 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import (
-    NETS,
-    WITH_DROPOUT,
-    Data,
-    Model,
-    Search,
-    Threat,
-    Train,
-    Training,
-)
+from robust_tickets.recipe.fields import NETS, WITH_DROPOUT, Data, Model, Search, Threat, Train, Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method
 

@@ -48,10 +48,7 @@ class Networks:
     """
 
     def __init__(
-        self,
-        update: "Callable[[Tensor], Tensor]",
-        folded: "FoldedNet",
-        attack: "nn.Module | None" = None,
+        self, update: "Callable[[Tensor], Tensor]", folded: "FoldedNet", attack: "nn.Module | None" = None
     ) -> None:
         self.update = update
         self._folded = folded
