@@ -13,24 +13,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attacks.adapter import TorchAttack
     from attacks.apgd import APGD, APGDTargeted
-    from attacks.attack import Attack, AttackResult, RunOptions, eval_mode, misclassified
+    from attacks.attack import Attack
     from attacks.ensemble import Ensemble, autoattack
     from attacks.errors import InputError
     from attacks.fgsm import FGSM
+    from attacks.network import eval_mode, misclassified
     from attacks.pgd import PGD
     from attacks.square import Square
+    from attacks.task import AttackResult, RunOptions
     from attacks.text import parse
     from attacks.threat import ThreatModel
 
 _MODULES = {
     "adapter": ("TorchAttack",),
     "apgd": ("APGD", "APGDTargeted"),
-    "attack": ("Attack", "AttackResult", "RunOptions", "eval_mode", "misclassified"),
+    "attack": ("Attack",),
     "ensemble": ("Ensemble", "autoattack"),
     "errors": ("InputError",),
     "fgsm": ("FGSM",),
+    "network": ("eval_mode", "misclassified"),
     "pgd": ("PGD",),
     "square": ("Square",),
+    "task": ("AttackResult", "RunOptions"),
     "text": ("parse",),
     "threat": ("ThreatModel",),
 }

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Attack, AttackResult, Task, misclassified
+from attacks.attack import Attack
 from attacks.blocks import NO_GRADIENT, Blocks
-from attacks.checks import check_counts, check_threat
+from attacks.checks import check_counts
 from attacks.errors import InputError
+from attacks.network import misclassified
 from attacks.noise import uniform
+from attacks.task import AttackResult, Task
 from attacks.third_party import (
     check_argument,
     check_norm,
@@ -22,7 +24,7 @@ from attacks.third_party import (
     estimate_passes,
     quiet,
 )
-from attacks.threat import ThreatModel
+from attacks.threat import ThreatModel, check_threat
 
 
 class TorchAttack(Attack):

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.errors import InputError
-
-Net = Callable[[Tensor], Tensor]
+from attacks.network import Net
 
 
 class Blocks:

@@ -3,18 +3,15 @@
 import difflib
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from attacks.errors import InputError
-from attacks.threat import ThreatModel
 
-
-def check_threat(threat: object) -> None:
-    """Raise ValueError unless it is a threat model."""
-    if not isinstance(threat, ThreatModel):
-        raise ValueError(f"the threat must be a ThreatModel, as ThreatModel('Linf', 8 / 255), got {threat!r}")
+if TYPE_CHECKING:
+    from attacks.threat import ThreatModel
 
 
 def check_counts(**counts: object) -> None:
@@ -50,7 +47,7 @@ def check_call(net: object, seed: object) -> None:
 
 
 def check_input(
-    images: Tensor, labels: Tensor, start: Tensor | None, sample_ids: Tensor | None, threat: ThreatModel
+    images: Tensor, labels: Tensor, start: Tensor | None, sample_ids: Tensor | None, threat: "ThreatModel"
 ) -> None:
     """Raise InputError for a batch that makes no sense; on a GPU this waits.
 

@@ -7,9 +7,10 @@ import torch
 
 from attacks.adapter import fab_t
 from attacks.apgd import APGD, APGDTargeted
-from attacks.attack import Attack, AttackResult, Task
+from attacks.attack import Attack
 from attacks.blocks import Blocks
 from attacks.square import Square
+from attacks.task import AttackResult, Task
 from attacks.threat import ThreatModel
 
 

@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor
 
-from attacks.attack import Attack, AttackResult, Task, misclassified
+from attacks.attack import Attack
 from attacks.blocks import Blocks
-from attacks.checks import check_counts, check_flag, check_number, check_threat
+from attacks.checks import check_counts, check_flag, check_number
 from attacks.losses import LEAST_CLASSES, loss_named
+from attacks.network import misclassified
 from attacks.record import AttackRecord
-from attacks.threat import ThreatModel
+from attacks.task import AttackResult, Task
+from attacks.threat import ThreatModel, check_threat
 
 
 class PGD(Attack):

@@ -3,14 +3,16 @@
 import torch
 from torch import Tensor
 
-from attacks.attack import Attack, AttackResult, Task, misclassified
+from attacks.attack import Attack
 from attacks.blocks import Blocks
-from attacks.checks import check_counts, check_number, check_threat
+from attacks.checks import check_counts, check_number
 from attacks.errors import InputError
 from attacks.losses import margin
+from attacks.network import misclassified
 from attacks.noise import uniform
 from attacks.record import AttackRecord
-from attacks.threat import ThreatModel
+from attacks.task import AttackResult, Task
+from attacks.threat import ThreatModel, check_threat
 from attacks.windows import WINDOWS, Draw
 
 _HALVE_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -14,13 +14,13 @@ from typing import Union, get_args, get_origin
 from attacks.adapter import TorchAttack, fab_t
 from attacks.apgd import APGD, APGDTargeted
 from attacks.attack import Attack
-from attacks.checks import check_threat, did_you_mean
+from attacks.checks import did_you_mean
 from attacks.ensemble import autoattack
 from attacks.errors import InputError
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
 from attacks.square import Square
-from attacks.threat import ThreatModel
+from attacks.threat import ThreatModel, check_threat
 
 BUILDERS: dict[str, Callable[..., Attack]] = {
     "fgsm": FGSM,

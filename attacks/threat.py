@@ -80,3 +80,9 @@ class ThreatModel:
         slack = rounding * float(length(torch.ones(1, *images.shape[1:])))
         inside = ((candidates >= low) & (candidates <= high)).flatten(1).all(1)
         return inside & (length(candidates - images) <= self.eps + slack)
+
+
+def check_threat(threat: object) -> None:
+    """Raise ValueError unless it is a threat model."""
+    if not isinstance(threat, ThreatModel):
+        raise ValueError(f"the threat must be a ThreatModel, as ThreatModel('Linf', 8 / 255), got {threat!r}")

@@ -33,6 +33,7 @@ from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.models.fold import copy_net, fold
 from robust_tickets.models.placement import place_net
 from robust_tickets.models.user_net import NetFactory, check_logits, function_name
+from robust_tickets.models.weights import load_weights
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.studies import STUDIES
@@ -44,7 +45,6 @@ from robust_tickets.tickets.methods.base import SearchTask
 from robust_tickets.tickets.search import find_ticket as search_tickets
 from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
-from robust_tickets.training.checkpoint import load_weights
 from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 

@@ -15,6 +15,7 @@ from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.comparison import estimate
 from robust_tickets.data.dataset import SPECS
+from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Compare, Model
@@ -28,7 +29,6 @@ from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
-from robust_tickets.training.state import copy_state
 
 DIGITS = SPECS["digits"]
 

@@ -14,6 +14,7 @@ from torch import nn
 from robust_tickets.base.errors import InputError
 from robust_tickets.cli.main import main
 from robust_tickets.models.registry import ModelSpec, build
+from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
@@ -23,7 +24,6 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.training import export
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.state import copy_state
 
 SPECS = {
     "lenet-300-100": ModelSpec("lenet-300-100", 0.2, (1, 8, 8), 10, (0.3,), (0.4,)),

@@ -4,18 +4,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from attacks import FGSM, PGD, Attack, RunOptions, Square, ThreatModel, eval_mode, misclassified
-from attacks.blocks import NO_GRADIENT, Blocks, Net
+from attacks.blocks import NO_GRADIENT, Blocks
 from attacks.losses import cross_entropy
+from attacks.network import Net
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Split
-from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.sanity_report import (
     CHANCE,
     ROUGH,
@@ -26,6 +27,9 @@ from robust_tickets.evaluation.sanity_report import (
     percent,
     share,
 )
+
+if TYPE_CHECKING:
+    from robust_tickets.evaluation.evaluate import EvaluationConfig
 
 SAMPLES = 100
 """The checks look at the first so many samples, or at all where there are fewer."""
@@ -48,7 +52,7 @@ _UNSEEN = "gradient attacks cannot see what they cannot climb: believe square, n
 def run_sanity_checks(
     net: Net,
     split: Split,
-    config: EvaluationConfig,
+    config: "EvaluationConfig",
     advance: Callable[[str, Passes], None] = lambda check, passes: None,
 ) -> SanityReport:
     """Check a network on the first samples of a split.
@@ -80,7 +84,7 @@ def sanity_passes(samples: int) -> int:
 class _Battery:
     """The checks of one network in their order, and the passes they took so far."""
 
-    def __init__(self, net: Net, split: Split, config: EvaluationConfig) -> None:
+    def __init__(self, net: Net, split: Split, config: "EvaluationConfig") -> None:
         self.net = net
         self.config = config
         self.images = to_float(split.images, config.channels_last)

@@ -11,8 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from robust_tickets.recipe.fields import Evaluate
-from robust_tickets.report.read import ArmResult
-from robust_tickets.report.tables import results
+from robust_tickets.report.read import ArmResult, results
 from robust_tickets.runs.directory import RunDirectory
 
 TARGETS = (80, 90, 95, 100)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from robust_tickets.report.boosting import boosting
 from robust_tickets.report.claims import contrast
-from robust_tickets.report.tables import heading
+from robust_tickets.report.read import heading
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import csv_text
 

@@ -1,7 +1,7 @@
 """The timing table for a paper."""
 
-from robust_tickets.report.read import complete_seeds
-from robust_tickets.report.tables import TITLES, cells, heading, paragraphs
+from robust_tickets.report.read import complete_seeds, heading
+from robust_tickets.report.tables import TITLES, cells, paragraphs
 from robust_tickets.runs.directory import RunDirectory
 
 _SPECIAL = {

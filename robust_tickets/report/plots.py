@@ -9,8 +9,7 @@ import pandas as pd
 
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.report.read import ArmResult
-from robust_tickets.report.tables import data_title, results
+from robust_tickets.report.read import ArmResult, data_title, results
 from robust_tickets.runs.directory import RunDirectory
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")

@@ -64,6 +64,41 @@ def complete_seeds(run: RunDirectory) -> list[int]:
     return [s for s in run.seeds() if not any(missing_part(run, s, arm) for arm in run.recipe.compare.arms)]
 
 
+def results(run: RunDirectory) -> dict[str, list[ArmResult]]:
+    """Each arm of the recipe with its results over complete seeds. Raises InputError if there are none."""
+    seeds = complete_seeds(run)
+    arms = run.recipe.compare.arms
+    if not seeds:
+        raise InputError(f"no seed in {run.path} has all of {', '.join(arms)}: run compare")
+    by_arm = {arm: [arm_result(run, seed, arm) for seed in seeds] for arm in arms}
+    if len({result.about["fingerprint"] for seeds_ in by_arm.values() for result in seeds_}) > 1:
+        raise InputError(
+            f"arms in {run.path} were trained on different images: keep to one --data.root, in another --runs"
+        )
+    return by_arm
+
+
+def heading(run: RunDirectory) -> str:
+    """Data, network, threat model, test images and seeds, in a line."""
+    model, threat = run.recipe.model, run.recipe.threat
+    n = run.recipe.evaluate.images or "all"
+    width = "" if ":" in model.name else f" at width {model.width:g}"  # a network of the user's own has none
+    return (
+        f"{data_title(run)}, {model.name}{width}, {threat.norm} {threat.eps}, "
+        f"{n} test images, seeds {', '.join(map(str, complete_seeds(run)))}"
+    )
+
+
+def data_title(run: RunDirectory) -> str:
+    """The name of the data that the arms were trained on."""
+    titles = {
+        _read(run.arm(seed, arm).record, _RECORD)["data"]
+        for seed in complete_seeds(run)
+        for arm in run.recipe.compare.trained
+    }
+    return " and ".join(sorted(titles))
+
+
 def arm_result(
     run: RunDirectory,
     seed: int,

@@ -4,14 +4,13 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.report.read import ArmResult, arm_result, complete_seeds
+from robust_tickets.report.read import ArmResult, complete_seeds, heading, results
 from robust_tickets.report.trust import sanity_note, warnings_note
 from robust_tickets.report.verdict import verdict
 from robust_tickets.runs.directory import RunDirectory
-from robust_tickets.runs.files import read_json, read_object
+from robust_tickets.runs.files import read_object
 
 COLUMNS = [
     "arm",
@@ -62,20 +61,6 @@ TITLES = (
 
 _DAGGER = "†"
 """Marks seconds that were taken while other jobs ran."""
-
-
-def results(run: RunDirectory) -> dict[str, list[ArmResult]]:
-    """Each arm of the recipe with its results over complete seeds. Raises InputError if there are none."""
-    seeds = complete_seeds(run)
-    arms = run.recipe.compare.arms
-    if not seeds:
-        raise InputError(f"no seed in {run.path} has all of {', '.join(arms)}: run compare")
-    by_arm = {arm: [arm_result(run, seed, arm) for seed in seeds] for arm in arms}
-    if len({result.about["fingerprint"] for seeds_ in by_arm.values() for result in seeds_}) > 1:
-        raise InputError(
-            f"arms in {run.path} were trained on different images: keep to one --data.root, in another --runs"
-        )
-    return by_arm
 
 
 def timing(run: RunDirectory) -> pd.DataFrame:
@@ -158,27 +143,6 @@ def cells(run: RunDirectory) -> list[list[str]]:
         ]
         for row in timing(run).itertuples()
     ]
-
-
-def heading(run: RunDirectory) -> str:
-    """Data, network, threat model, test images and seeds, in a line."""
-    model, threat = run.recipe.model, run.recipe.threat
-    n = run.recipe.evaluate.images or "all"
-    width = "" if ":" in model.name else f" at width {model.width:g}"  # a network of the user's own has none
-    return (
-        f"{data_title(run)}, {model.name}{width}, {threat.norm} {threat.eps}, "
-        f"{n} test images, seeds {', '.join(map(str, complete_seeds(run)))}"
-    )
-
-
-def data_title(run: RunDirectory) -> str:
-    """The name of the data that the arms were trained on."""
-    titles = {
-        read_json(run.arm(seed, arm).record)["data"]
-        for seed in complete_seeds(run)
-        for arm in run.recipe.compare.trained
-    }
-    return " and ".join(sorted(titles))
 
 
 def notes(run: RunDirectory) -> str:

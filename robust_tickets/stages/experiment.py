@@ -19,6 +19,7 @@ from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.placement import place_net
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.user_net import NetFactory
+from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Data, Training
@@ -30,7 +31,6 @@ from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.config import TrainingConfig
-from robust_tickets.training.state import copy_state
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.weights import load_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import schema
 from robust_tickets.runs import tensor_file
-from robust_tickets.training.checkpoint import load_weights
 
 KIND = "ticket"
 

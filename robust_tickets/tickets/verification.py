@@ -4,10 +4,10 @@ import torch
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.user_net import NetFactory, make_net
+from robust_tickets.models.weights import copy_state
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.tickets.connectivity import check_paths
 from robust_tickets.tickets.ticket import Ticket
-from robust_tickets.training.state import copy_state
 
 
 def ticket_net(ticket: Ticket, make: NetFactory | None = None) -> torch.nn.Module:

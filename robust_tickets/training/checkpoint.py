@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
@@ -12,6 +11,7 @@ from robust_tickets.models.fingerprint import function_fingerprint
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.resize import resize_layers
 from robust_tickets.models.user_net import NetFactory, check_logits, function_name, make_net
+from robust_tickets.models.weights import load_weights
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.recipe import Recipe
@@ -107,23 +107,3 @@ class Checkpoint:
     def resolved_recipe(self) -> Recipe:
         """The recipe that it was trained by."""
         return recipes.from_table(self.recipe)
-
-
-@torch.no_grad()
-def load_weights(net: nn.Module, state: dict[str, Tensor], kind: str) -> None:
-    """Copy a state dict into a network, in place; `kind` names it in messages.
-
-    Raises InputError with the first parameter that does not fit.
-    """
-    expected = net.state_dict()
-    for name in [*expected, *state]:
-        if name not in state:
-            raise InputError(f"the {kind} does not fit the net: it has nothing for {name}")
-        if name not in expected:
-            raise InputError(f"the {kind} does not fit the net: the net has no {name}")
-        if expected[name].shape != state[name].shape:
-            raise InputError(
-                f"the {kind} does not fit the net: {name} is {tuple(state[name].shape)} in the {kind}, "
-                f"{tuple(expected[name].shape)} in the net; use the recipe it was made by"
-            )
-    net.load_state_dict(state)

@@ -14,10 +14,10 @@ from robust_tickets.data.batches import steps_per_epoch, to_float
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import FoldedNet, fold
+from robust_tickets.models.weights import StateDict, copy_state, load_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking, masking_for
 from robust_tickets.recipe.methods import make_method
-from robust_tickets.training.checkpoint import load_weights
 from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.methods.base import Networks
@@ -25,7 +25,7 @@ from robust_tickets.training.monitors import DivergedError, Monitor
 from robust_tickets.training.optimisers import make_optimiser, set_learning_rate
 from robust_tickets.training.precision import training_networks
 from robust_tickets.training.schedules import learning_rate
-from robust_tickets.training.state import StateDict, TrainingState, copy_state
+from robust_tickets.training.state import TrainingState
 from robust_tickets.training.training_batches import training_batches
 from robust_tickets.training.validation import Validation, validate
 

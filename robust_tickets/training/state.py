@@ -6,20 +6,17 @@ Batches, attacks and dropout draw from (seed, epoch or step) alone, so that no g
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
+from robust_tickets.models.weights import StateDict, copy_state, copy_tensors, load_weights
 from robust_tickets.runs import tensor_file
-from robust_tickets.training.checkpoint import load_weights
 from robust_tickets.training.config import EpochHook
 from robust_tickets.training.methods.base import Method
 from robust_tickets.training.monitors import Monitor
 from robust_tickets.training.optimisers import load_optimiser_state, optimiser_state
-
-StateDict = dict[str, Tensor]
 
 
 @dataclass
@@ -55,8 +52,8 @@ class TrainingState:
         return {
             "net": copy_state(self.net),
             "optimiser": optimiser_state(self.optimiser),
-            "method": _copy(self.method.state_dict()),
-            "hook": {} if self.hook is None else _copy(self.hook.state_dict()),
+            "method": copy_tensors(self.method.state_dict()),
+            "hook": {} if self.hook is None else copy_tensors(self.hook.state_dict()),
             "warnings": list(self.monitor.warnings),
             "ledger": self.ledger.report(),
             "step": self.step,
@@ -95,15 +92,3 @@ class TrainingState:
             ) from None
         self.step, self.epoch, self.best_epoch, self.best, self.early = step, epoch, best_epoch, best, early
         self.history, self.points, self.monitor.warnings = history, points, warnings
-
-
-def copy_state(net: nn.Module) -> StateDict:
-    """A copy of a network's parameters and buffers, in host memory."""
-    return _copy(net.state_dict())
-
-
-def _copy(tensors: StateDict) -> StateDict:
-    return {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in tensors.items()
-    }

@@ -20,8 +20,8 @@ from attacks import (
     autoattack,
 )
 from attacks.adapter import TorchAttack, fab_t
-from attacks.attack import AttackResult, Task
 from attacks.blocks import Blocks
+from attacks.task import AttackResult, Task
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from robust_tickets.cli.main import main
 from robust_tickets.data import load
 from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Search, Train
@@ -25,7 +26,6 @@ from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.state import copy_state
 
 TINY = Recipe(
     name="tiny",

@@ -25,6 +25,7 @@ from robust_tickets.data import load
 from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
 from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Data, Training
 from robust_tickets.recipe.methods import make_method
@@ -38,7 +39,7 @@ from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.monitors import Monitor
 from robust_tickets.training.optimisers import make_optimiser
 from robust_tickets.training.published_weights import load_published
-from robust_tickets.training.state import TrainingState, copy_state
+from robust_tickets.training.state import TrainingState
 
 SPEC = ModelSpec("lenet-300-100", 0.03, (1, 8, 8), 10, (0.3,), (0.4,))
 PUBLISHED = ModelSpec("resnet20", 0.5, (3, 8, 8), 10, (0.0,) * 3, (1.0,) * 3)

@@ -10,11 +10,11 @@ from torch import nn
 from training_case import same_state
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.criteria import ignored_layers, prune, prune_round
 from robust_tickets.pruning.layers import LayerRoles, layer_roles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Search
-from robust_tickets.training.state import copy_state
 
 ROLES = LayerRoles("body.conv1.weight", "head.weight", frozenset({"fc.weight"}))
 SHAPES = {

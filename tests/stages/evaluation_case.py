@@ -12,6 +12,7 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data import load
 from robust_tickets.models import registry
+from robust_tickets.models.weights import copy_state
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.recipe import Recipe
@@ -19,7 +20,6 @@ from robust_tickets.stages import evaluate as evaluate_stage
 from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.state import copy_state
 
 ATTACKS = ("pgd-3", "square(queries=8)", "torchattacks:CW(c=1, steps=2)")
 SILENT = Machine("cpu", SilentProgress())

@@ -8,13 +8,12 @@ from training_case import same_state, train
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import StageProgress
+from robust_tickets.models.weights import copy_state, load_weights
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.stages import plan as planning
-from robust_tickets.training.checkpoint import load_weights
-from robust_tickets.training.state import copy_state
 
 
 @pytest.mark.parametrize("after", ["rewind", "fine-tune"])

@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.data.batches import batches
+from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Model
 from robust_tickets.stages import plan as planning
 from robust_tickets.tickets.methods.snip import sensitivity
-from robust_tickets.training.state import copy_state
 
 SNIP = {"pruning_method": "snip", "rounds": 1, "ratio": 0.7}
 

@@ -11,18 +11,17 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
+from robust_tickets.models.weights import copy_state, load_weights
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Model
 from robust_tickets.stages import plan as planning
-from robust_tickets.training.checkpoint import load_weights
 from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 from robust_tickets.training.optimisers import make_optimiser
 from robust_tickets.training.schedules import learning_rate
-from robust_tickets.training.state import copy_state
 
 STEPS = 10  # two epochs of 4 steps and half of a third
 RATIO = 0.3

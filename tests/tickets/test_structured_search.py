@@ -9,6 +9,7 @@ from training_case import EveryState, train
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.models import flops
+from robust_tickets.models.weights import copy_state, load_weights
 from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.compaction import all_channels, channel_mask, live_channels
@@ -19,8 +20,6 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Model
 from robust_tickets.tickets.compact_net import compact_net
 from robust_tickets.tickets.methods.base import SearchResult
-from robust_tickets.training.checkpoint import load_weights
-from robust_tickets.training.state import copy_state
 
 SHAPE = (1, 8, 8)
 

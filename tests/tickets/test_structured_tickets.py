@@ -11,6 +11,7 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.models import flops, registry
+from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Compare
 from robust_tickets.recipe.recipe import Recipe
@@ -22,7 +23,6 @@ from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training import export
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.state import copy_state
 
 SHAPE = (1, 8, 8)
 

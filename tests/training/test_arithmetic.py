@@ -15,12 +15,12 @@ from robust_tickets.base.progress import StageProgress
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import fold
 from robust_tickets.models.registry import ModelSpec, build
+from robust_tickets.models.weights import copy_state
 from robust_tickets.recipe.fields import Compute
 from robust_tickets.training import precision as precision_module
 from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 from robust_tickets.training.precision import training_networks
-from robust_tickets.training.state import copy_state
 
 IMAGES = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(64) % 10

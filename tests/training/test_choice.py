@@ -7,8 +7,8 @@ import torch
 from training_case import same_state, train
 
 from robust_tickets.base.ledger import Passes
+from robust_tickets.models.weights import copy_state
 from robust_tickets.training import training_batches
-from robust_tickets.training.state import copy_state
 from robust_tickets.training.validation import Validation
 
 

@@ -15,6 +15,7 @@ from robust_tickets.data.batches import batches
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import fold, registry
 from robust_tickets.models.fold import foldable_batchnorms
+from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import dead_filter_masks
 from robust_tickets.recipe.fields import Model
@@ -22,7 +23,6 @@ from robust_tickets.recipe.methods import METHODS
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training import loop
 from robust_tickets.training.schedules import learning_rate
-from robust_tickets.training.state import copy_state
 
 
 class Doubled(nn.Module):

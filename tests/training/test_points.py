@@ -10,10 +10,10 @@ from training_case import EveryState, same_state, train
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import SPECS
+from robust_tickets.models.weights import copy_state
 from robust_tickets.recipe.fields import Data, Evaluate, Train
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan
-from robust_tickets.training.state import copy_state
 
 
 def test_looking_within_epochs_changes_no_bit_and_is_not_charged(conv_net, tiny_data, config):

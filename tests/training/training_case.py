@@ -9,6 +9,7 @@ from torch import nn
 
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.data.dataset import SPECS, Dataset, Split
+from robust_tickets.models.weights import StateDict
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
@@ -16,7 +17,6 @@ from robust_tickets.pruning.scores import SCORES
 from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.loop import TrainingResult, fit
-from robust_tickets.training.state import StateDict
 
 
 def train(

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from robust_tickets.data.dataset import Dataset
+    from robust_tickets.models.weights import StateDict
     from robust_tickets.pruning.mask import Mask
     from robust_tickets.recipe.fields import Search
     from robust_tickets.tickets.pruning_step import PruningStep
     from robust_tickets.training.config import Session, TrainingConfig
-    from robust_tickets.training.state import StateDict
 
 
 QUEUE = 4
@@ -168,9 +168,9 @@ class PruningAtInit(PruningMethod):
         """The mask of the untrained network; `step` prunes by scores."""
 
     def find(self, task: SearchTask) -> SearchResult:
+        from robust_tickets.models.weights import copy_state
         from robust_tickets.tickets.connectivity import check_paths
         from robust_tickets.tickets.pruning_step import pruning_step
-        from robust_tickets.training.state import copy_state
 
         net, shape, init = task.net, task.data.spec.shape, copy_state(task.net)
         step = pruning_step(net, self.search, shape)

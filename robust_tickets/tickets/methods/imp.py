@@ -32,13 +32,12 @@ class IMP(PruningMethod):
     def find(self, task: SearchTask) -> SearchResult:
         """Train, prune and rewind for `search.rounds` rounds; the network is left trained."""
         from robust_tickets.data.batches import steps_per_epoch
+        from robust_tickets.models.weights import copy_state, load_weights
         from robust_tickets.pruning.mask import Mask
         from robust_tickets.tickets.connectivity import check_paths
         from robust_tickets.tickets.mask_distance import MaskConvergence
         from robust_tickets.tickets.pruning_step import pruning_step
-        from robust_tickets.training.checkpoint import load_weights
         from robust_tickets.training.loop import fit
-        from robust_tickets.training.state import copy_state
 
         net, data, config, session, search = task.net, task.data, task.config, task.session, self.search
         step = pruning_step(net, search, data.spec.shape)
@@ -82,10 +81,9 @@ class IMP(PruningMethod):
         self, net: "nn.Module", small: "CompactNet | None", result: SearchResult, step: "PruningStep"
     ) -> "Mask":
         """The mask after this round if it ended now; `net` gets the weights of the smaller network."""
+        from robust_tickets.models.weights import copy_state, load_weights
         from robust_tickets.pruning.layers import prunable_weights
         from robust_tickets.pruning.scores import SCORES
-        from robust_tickets.training.checkpoint import load_weights
-        from robust_tickets.training.state import copy_state
 
         if small is not None:
             load_weights(net, small.plan.widen(copy_state(small.net), result.init), "round")
