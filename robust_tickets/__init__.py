@@ -9,9 +9,28 @@ from typing import TYPE_CHECKING, Any
 from robust_tickets.base.version import __version__
 
 if TYPE_CHECKING:
-    from robust_tickets.api import Trained, compare, evaluate, find_ticket, images, study, train
+    from robust_tickets.api import (
+        Trained,
+        compare,
+        evaluate,
+        find_ticket,
+        images,
+        show_progress,
+        study,
+        train,
+    )
 
-__all__ = ["Trained", "__version__", "compare", "evaluate", "find_ticket", "images", "study", "train"]
+__all__ = [
+    "Trained",
+    "__version__",
+    "compare",
+    "evaluate",
+    "find_ticket",
+    "images",
+    "show_progress",
+    "study",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

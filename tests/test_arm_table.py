@@ -57,12 +57,12 @@ def recipe(tiny_recipe):
     return replace(tiny_recipe, compare=Compare(arms), search=replace(tiny_recipe.search, rounds=1))
 
 
-def test_a_made_up_arm_is_one_record(made_up, recipe, machine, tmp_path):
+def test_a_made_up_arm_is_one_record(made_up, recipe, tmp_path):
     recipes.check(recipe)
     assert f"ticket-natural: {made_up.help}" in arms_help()
     assert plan(recipe, "ticket-natural", DIGITS).steps == plan(recipe, "ticket", DIGITS).steps - 1
-    planned = estimate(Experiment(recipe), 1, machine).rows.set_index("arm")
-    run = compare(Experiment(recipe), [0], tmp_path, machine)
+    planned = estimate(Experiment(recipe), 1).rows.set_index("arm")
+    run = compare(Experiment(recipe), [0], tmp_path)
     result, ticket = (arm_result(run, 0, name) for name in ("ticket-natural", "ticket"))
     assert result.ledger["charged_passes"] == planned.passes["ticket-natural"] == 7 * 32 * 2
     assert result.before == ticket.before

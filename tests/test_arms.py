@@ -90,16 +90,16 @@ def test_dense_search_lr_alone_has_another_rate(tiny_recipe):
 
 
 @pytest.mark.parametrize("changes", [{}, {"rounds": 3, "rewind_iterations": 3, "iterations": 7}], ids=str)
-def test_planned_passes_are_those_of_the_ledgers(changes, tiny_recipe, machine, tmp_path):
+def test_planned_passes_are_those_of_the_ledgers(changes, tiny_recipe, tmp_path):
     recipe = replace(
         tiny_recipe,
         train=replace(tiny_recipe.train, epochs=1, pgd=PGDSettings(steps=3, rel_step=0.5)),
         search=replace(tiny_recipe.search, **changes),
     )
     experiment, run = Experiment(recipe), RunDirectory.of(tmp_path, recipe)
-    ticket = Ticket.load(search_stage.search(experiment, 0, run, machine))
+    ticket = Ticket.load(search_stage.search(experiment, 0, run))
     assert ticket.passes == planning.search_passes(recipe, DIGITS).total
     plan = planning.plan(recipe, "dense", DIGITS)
-    folder = train_stage.train(experiment, 0, run, machine, plan, None)
+    folder = train_stage.train(experiment, 0, run, plan, None)
     passes = planning.training_passes(plan.training, plan.steps).total
     assert read_json(folder.ledger)["charged_passes"] == passes

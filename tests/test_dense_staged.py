@@ -50,9 +50,7 @@ def staged(tiny_recipe):
 @pytest.fixture(scope="module")
 def compared(staged, tmp_path_factory):
     """Its comparison."""
-    return comparison.compare(
-        Experiment(staged), [0], tmp_path_factory.mktemp("runs"), Machine("cpu", SilentProgress())
-    )
+    return comparison.compare(Experiment(staged), [0], tmp_path_factory.mktemp("runs"))
 
 
 def test_each_stage_takes_the_flops_of_the_ticket_s_to_a_step(compared):
@@ -64,15 +62,15 @@ def test_each_stage_takes_the_flops_of_the_ticket_s_to_a_step(compared):
 
 
 def test_it_is_one_training_after_the_other(compared, staged, tiny_data):
-    what, machine = Experiment(staged), Machine("cpu", SilentProgress())
-    net = what.fresh_net(0, machine)
+    what = Experiment(staged)
+    net = what.fresh_net(0)
     half = replace(tiny_data, train=tiny_data.train.first(64))
     for arm, images, settings in (
         ("dense-staged-first", half, staged.search),
         ("dense-staged", tiny_data, staged.train),
     ):
         last = json.loads(compared.arm(0, arm).metrics.read_text().splitlines()[-1])
-        how = what.fit(settings, last["step"], 0)
+        how = what.config(settings, last["step"], 0)
         ledger = Ledger("train", clock_for("cpu"))
         with ledger.measure(), SilentProgress().stage("", 1) as meter:
             fit(net, None, images, how, Session(ledger, meter))
@@ -97,9 +95,8 @@ def test_nothing_of_it_is_done_twice(compared, staged):
         def log(self, text: str) -> None:
             said.append(text)
 
-    machine = Machine("cpu", Saying())
     other = replace(staged, compare=Compare(("dense", "dense-short", "ticket", "dense-staged")))
-    comparison.compare(Experiment(other), [0], compared.path.parent, machine)
+    comparison.compare(Experiment(other, machine=Machine("cpu", Saying())), [0], compared.path.parent)
     taken = [text for text in said if text.startswith("copied from")]
     for arm in ("dense-staged-first", "dense-staged"):
         assert any(text.endswith(f"/{arm}") for text in taken)
@@ -107,7 +104,7 @@ def test_nothing_of_it_is_done_twice(compared, staged):
 
 
 def test_it_is_the_same_side_by_side(compared, staged, tmp_path):
-    side = comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", SilentProgress()), jobs=2)
+    side = comparison.compare(Experiment(staged), [0], tmp_path, jobs=2)
     for arm in ("dense-staged-first", "dense-staged"):
         both = [run.arm(0, arm).last.read_bytes() for run in (compared, side)]
         assert both[0] == both[1]
@@ -117,20 +114,20 @@ def test_a_first_stage_without_its_weights_is_said(compared, staged, tmp_path):
     shutil.copytree(compared.path, tmp_path / compared.path.name)
     there = tmp_path / compared.path.name / "seed-0"
     (there / "dense-staged-first" / "last.safetensors").unlink()
-    what, machine = Experiment(staged), Machine("cpu", SilentProgress())
-    comparison.compare(what, [0], tmp_path, machine)  # nobody needs them any more
+    what = Experiment(staged)
+    comparison.compare(what, [0], tmp_path)  # nobody needs them any more
     (there / "dense-staged" / "ledger.json").unlink()
     with pytest.raises(
         InputError, match=r"dense-staged-first is finished, but last.safetensors is gone: remove it"
     ):
-        comparison.compare(what, [0], tmp_path, machine)
+        comparison.compare(what, [0], tmp_path)
 
 
 def test_a_first_stage_that_was_removed_is_made_again(compared, staged, tmp_path):
     shutil.copytree(compared.path, tmp_path / compared.path.name)
     there = tmp_path / compared.path.name / "seed-0"
     shutil.rmtree(there / "dense-staged-first")
-    whole = comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", SilentProgress()))
+    whole = comparison.compare(Experiment(staged), [0], tmp_path)
     names = ["dense-staged-first/last.safetensors", "dense-staged/last.safetensors"]
     for name in names:
         assert (there / name).read_bytes() == (compared.path / "seed-0" / name).read_bytes()
@@ -145,7 +142,7 @@ def test_a_damaged_file_in_the_way_says_how_to_go_on(compared, staged, tmp_path,
     file = there / f"{damaged}.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match=f"remove {file.parent} and give the same command again"):
-        comparison.compare(Experiment(staged), [0], tmp_path, Machine("cpu", SilentProgress()))
+        comparison.compare(Experiment(staged), [0], tmp_path)
 
 
 def test_the_images_of_the_first_stage_are_part_of_what_it_is(staged):
@@ -157,16 +154,16 @@ def test_the_images_of_the_first_stage_are_part_of_what_it_is(staged):
     assert len({arm_key(staged, plan, None, 0, {}) for plan in plans}) == 2
 
 
-def test_it_is_foreseen(staged, machine):
-    rows = estimate.estimate(Experiment(staged), 1, machine).rows.set_index("arm")
+def test_it_is_foreseen(staged):
+    rows = estimate.estimate(Experiment(staged), 1).rows.set_index("arm")
     assert rows.flops["dense-staged-first"] >= rows.flops["search"]
     assert rows.flops["dense-staged"] >= rows.flops["ticket"]
 
 
-def test_where_nothing_is_pruned_no_mask_is_kept(staged, machine):
+def test_where_nothing_is_pruned_no_mask_is_kept(staged):
     what = Experiment(staged)
-    net = what.fresh_net(0, machine)
-    whole = Ticket(what.model_spec(machine), copy_state(net), Mask.full(net), {}, "", 0, 0, 0)
+    net = what.fresh_net(0)
+    whole = Ticket(what.model_spec, copy_state(net), Mask.full(net), {}, "", 0, 0, 0)
     assert starting_net(net, whole, DIGITS.shape, staged.compute).mask is None
 
 

@@ -102,7 +102,6 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name, factor):
     whole, images = recipes.load(name), noise_images(recipes.load(name).data.name)
     own = {
         "recipe": name,
-        "quiet": True,
         "model": {"width": factor * whole.model.width},
         "compute": {"threads": 1},
         "evaluate": {"val_steps": 1, "images": 0},
@@ -188,9 +187,9 @@ def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys
         assert rows[arm] == row
 
 
-def test_flops_and_seconds_of_a_dry_run_are_passes_at_their_cost(monkeypatch, machine):
+def test_flops_and_seconds_of_a_dry_run_are_passes_at_their_cost(monkeypatch):
     monkeypatch.setattr("robust_tickets.comparison.estimate._seconds_per_cost", lambda *arguments: 1e-6)
-    rows = estimation.estimate(Experiment(recipes.load("frankle-lenet")), 1, machine).rows.set_index("arm")
+    rows = estimation.estimate(Experiment(recipes.load("frankle-lenet")), 1).rows.set_index("arm")
     forward = 2 * 266_200  # LeNet-300-100's weights, a multiply and an add each
     assert rows.flops["search"] == 7 * 50_000 * 60 * 3 * forward
     assert rows.flops["dense"] == rows.flops["ticket"] == 50_000 * 60 * 3 * forward

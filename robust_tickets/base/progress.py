@@ -133,8 +133,19 @@ class _BarStage(StageProgress):
         self._log(f"{self._title}: WARNING: {text}")
 
 
+_shown = True
+
+
+def show_progress(shown: bool) -> None:
+    """Show the progress of all that is run from now on, or none of it; shown until this is called."""
+    global _shown
+    _shown = shown
+
+
 def stderr_progress() -> Progress:
-    """Bars if stderr is a terminal, lines if not."""
+    """Bars if stderr is a terminal, lines if not, or whatever `show_progress` says."""
+    if not _shown:
+        return SilentProgress()
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 

@@ -15,11 +15,11 @@ class Compare(SideBySide, Command):
             from robust_tickets.comparison.estimate import estimate
             from robust_tickets.stages.experiment import Experiment
 
-        experiment = Experiment(self.fields)
+        experiment = Experiment(self.fields, machine=self.machine)
         if self.dry_run:
-            print(estimate(experiment, self.seeds, self.machine))
+            print(estimate(experiment, self.seeds))
             return
         seeds = range(self.seed, self.seed + self.seeds)
-        run = compare.compare(experiment, seeds, self.runs, self.machine, self.jobs)
+        run = compare.compare(experiment, seeds, self.runs, self.jobs)
         print(run.timing_markdown.read_text(encoding="utf-8"))
         print(run.path)

@@ -1,9 +1,11 @@
 """The commands: one line each, imported when it is called."""
 
 import importlib
+from typing import Any
 
-from robust_tickets.base.errors import InputError, unknown_name
+from robust_tickets.base.errors import unknown_name
 from robust_tickets.cli.command import Command
+from robust_tickets.cli.flags import Section, command_sections
 
 COMMANDS = {
     "search": "robust_tickets.cli.search:Search",
@@ -27,8 +29,22 @@ COMMANDS = {
 def command_class(name: str) -> type[Command]:
     """The class of a command."""
     module, _, attribute = COMMANDS[name].partition(":")
-    found: type[Command] = getattr(importlib.import_module(module), attribute)
-    return found
+    cls: type[Command] = getattr(importlib.import_module(module), attribute)
+    return cls
+
+
+def flag_sections(name: str, defaults: Any = None) -> list[Section]:
+    """The flags of a command by section; the grids of studies are for `study` alone.
+
+    defaults: an instance of the command whose values are shown; None: those of its class.
+    """
+    sections = command_sections(command_class(name), defaults)
+    return [section for section in sections if section.name != "study" or name == "study"]
+
+
+def is_family(word: str) -> bool:
+    """Whether commands of two words begin with this one, as `runs list` and `runs rm` with `runs`."""
+    return any(name.startswith(f"{word} ") for name in COMMANDS)
 
 
 def split_name(words: list[str]) -> tuple[str, list[str]]:
@@ -36,14 +52,9 @@ def split_name(words: list[str]) -> tuple[str, list[str]]:
 
     Raises InputError for an unknown one.
     """
-    pair = " ".join(words[:2])
-    if pair in COMMANDS:
-        return pair, words[2:]
-    seconds = [name.split()[1] for name in COMMANDS if name.startswith(f"{words[0]} ")]
-    if seconds:
-        if words[1:] and not words[1].startswith("-"):
-            raise unknown_name("command", words[1], seconds, path=pair)
-        raise InputError(f"{words[0]} needs to know what to do: {', '.join(seconds)}")
-    if words[0] not in COMMANDS:
-        raise unknown_name("command", words[0], COMMANDS)
-    return words[0], words[1:]
+    count = 2 if is_family(words[0]) else 1
+    name = " ".join(words[:count])
+    if name not in COMMANDS:
+        names = [known for known in COMMANDS if count == 1 or known.startswith(f"{words[0]} ")]
+        raise unknown_name("command", name, names)
+    return name, words[count:]

@@ -14,4 +14,5 @@ class Search(ByRecipe, Command):
             from robust_tickets.comparison import compare
             from robust_tickets.stages.experiment import Experiment
 
-        print(compare.search(Experiment(self.fields), self.seed, self.runs, self.machine))
+        experiment = Experiment(self.fields, machine=self.machine)
+        print(compare.search(experiment, self.seed, self.runs))

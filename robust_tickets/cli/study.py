@@ -34,11 +34,11 @@ class Study(SideBySide, Command):
             from robust_tickets.stages.experiment import Experiment
             from robust_tickets.studies import study
 
-        experiment = Experiment(self.fields)
+        experiment = Experiment(self.fields, machine=self.machine)
         if self.dry_run:
-            print(study.forecast(self.name, experiment, self.seeds, self.machine))
+            print(study.forecast(self.name, experiment, self.seeds))
             return
         seeds = range(self.seed, self.seed + self.seeds)
-        result = study.study(self.name, experiment, seeds, self.runs, self.machine, self.jobs)
+        result = study.study(self.name, experiment, seeds, self.runs, self.jobs)
         print(result.verdict)
         print(result.folder)

@@ -22,5 +22,5 @@ class Train(ByRecipe, Command):
             from robust_tickets.comparison import compare
             from robust_tickets.stages.experiment import Experiment
 
-        experiment = Experiment(self.fields)
-        print(compare.train_from(experiment, self.seed, self.runs, self.machine, self.ticket))
+        experiment = Experiment(self.fields, machine=self.machine)
+        print(compare.train_from(experiment, self.seed, self.runs, self.ticket))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import Machine
 from robust_tickets.comparison.executors import Task, run_tasks
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
 from robust_tickets.data.data_paths import check_data_path
@@ -17,9 +16,7 @@ from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
 
 
-def compare(
-    experiment: Experiment, seeds: Sequence[int], runs: Path, machine: Machine, jobs: int = 1
-) -> RunDirectory:
+def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int = 1) -> RunDirectory:
     """Run all arms of all seeds that are not done yet, then write the report (`report.write_report`).
 
     runs: the folder of the run directories.
@@ -27,16 +24,15 @@ def compare(
     Raises InputError for a recipe that the images do not fit, before anything is run.
     """
     recipe = experiment.recipe
-    machine.prepare(recipe.compute.threads)
-    spec = experiment.spec(machine)
+    experiment.prepare()
     if experiment.images is None:
         check_data_path(recipe.data)
-    planning.check(recipe, spec)
+    planning.check(recipe, experiment.spec)
     run = RunDirectory.of(runs, recipe)
     with locks.lock(run.path):
         if jobs > 1:
-            prepare(experiment, seeds, run, machine)
-        run_tasks(tasks(experiment, seeds, run), jobs, machine, recipe.compute.threads)
+            prepare(experiment, seeds, run)
+        run_tasks(tasks(experiment, seeds, run), jobs, experiment.machine, recipe.compute.threads)
         for seed in seeds:
             for arm in recipe.compare.trained:
                 missing = missing_part(run, seed, arm)
@@ -53,7 +49,7 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
     """
     all_tasks: list[Task] = []
     for seed in seeds:
-        jobs = [ArmJob(experiment, seed, arm, run) for arm in experiment.recipe.compare.trained]
+        jobs = [ArmJob(experiment, seed, run, arm) for arm in experiment.recipe.compare.trained]
         # the ticket and its arms first, as a search can fail where dense training cannot
         jobs.sort(key=lambda job: not job.needs_ticket)
         search: tuple[int, ...] = ()
@@ -68,33 +64,33 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
     return all_tasks
 
 
-def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, machine: Machine) -> None:
+def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> None:
     """Check and write the description of a run, and read its images, before several jobs do so at a time.
 
     Raises InputError where the run began on another machine or with other inputs, and for images that cannot
     be read.
     """
-    experiment.load(machine)  # downloads and decodes them
+    experiment.load()  # downloads and decodes them
     inputs: dict[str, str] = {}
     for seed in seeds:
-        inputs |= experiment.inputs(seed, machine)
+        inputs |= experiment.inputs(seed)
     run.check_inputs(inputs)
-    run.check_machine(machine.device)
-    run.begin(machine.device, inputs)
+    run.check_machine(experiment.machine.device)
+    run.begin(experiment.machine.device, inputs)
 
 
-def search(experiment: Experiment, seed: int, runs: Path, machine: Machine) -> Path:
+def search(experiment: Experiment, seed: int, runs: Path) -> Path:
     """Find the ticket of one seed; returns its file."""
     run = RunDirectory.of(runs, experiment.recipe)
     with locks.lock(run.path):
-        return search_stage.search(experiment, seed, run, machine)
+        return search_stage.search(experiment, seed, run)
 
 
-def train_from(experiment: Experiment, seed: int, runs: Path, machine: Machine, ticket: Path | None) -> Path:
+def train_from(experiment: Experiment, seed: int, runs: Path, ticket: Path | None) -> Path:
     """Train dense on the full schedule, or from a ticket's file on the short one; returns the arm's folder.
 
     Raises InputError for a ticket that does not fit.
     """
     run = RunDirectory.of(runs, experiment.recipe)
     with locks.lock(run.path):
-        return train_from_file(experiment, seed, run, machine, ticket).path
+        return train_from_file(experiment, seed, run, ticket).path

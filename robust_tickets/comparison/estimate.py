@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 
 from robust_tickets.base.ledger import Ledger, clock_for
-from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data.dataset import Dataset, Spec, Split
 from robust_tickets.evaluation.attack_names import build_attack
@@ -65,12 +64,12 @@ class PlannedArms:
     label: str = ""
 
 
-def estimate(experiment: Experiment, seeds: int, machine: Machine) -> Estimate:
+def estimate(experiment: Experiment, seeds: int) -> Estimate:
     """Estimate the cost of a comparison; see `estimate_all`."""
-    return estimate_all([PlannedArms(experiment, experiment.recipe.compare.trained)], seeds, machine)
+    return estimate_all([PlannedArms(experiment, experiment.recipe.compare.trained)], seeds)
 
 
-def estimate_all(works: Sequence[PlannedArms], seeds: int, machine: Machine) -> Estimate:
+def estimate_all(works: Sequence[PlannedArms], seeds: int) -> Estimate:
     """Passes and FLOPs exactly, by arithmetic; seconds from a few steps timed now on random images.
 
     Channel tickets are counted as if each layer lost the same share of its channels. An arm or a search that
@@ -78,7 +77,7 @@ def estimate_all(works: Sequence[PlannedArms], seeds: int, machine: Machine) -> 
     broke, so they are an upper bound, as are searches that may end early. Where a step is expensive, smaller
     batches are timed instead, whose samples are slower.
     """
-    tally = _Tally(machine)
+    tally = _Tally()
     for work in works:
         tally.add(work)
     return tally.estimate(seeds)
@@ -97,8 +96,7 @@ class _Row(NamedTuple):
 class _Tally:
     """Adds up experiments; whatever they share is counted once."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self) -> None:
         self._rows: list[_Row] = []
         self._checks = _Row("validation and evaluation, at most", "", 0, 0, 0.0)
         self._counted: set[str] = set()
@@ -113,10 +111,10 @@ class _Tally:
     def add(self, work: PlannedArms) -> None:
         """Add the arms of an experiment, and the searches and first stages that they need."""
         experiment, recipe = work.experiment, work.experiment.recipe
-        spec = experiment.spec(self._machine)
+        spec = experiment.spec
         planning.check(recipe, spec)
-        self._machine.prepare(recipe.compute.threads)
-        flops = forward_flops(experiment.fresh_net(0, self._machine), spec.shape)
+        experiment.prepare()
+        flops = forward_flops(experiment.fresh_net(0), spec.shape)
         search = json.dumps(search_fields(recipe, recipe.search.rounds), sort_keys=True)
         checks = 0
         for name in work.arms:
@@ -134,7 +132,7 @@ class _Tally:
             if self._is_new(arm_key(recipe, plan, search if arm.uses_ticket else None, 0, {})):
                 checks += plan.validations * _validation_passes(recipe, plan.training)
                 checks += _evaluation_passes(experiment, spec)
-                self._add_training(work, plan, _arm_flops(experiment, name, flops, self._machine), flops)
+                self._add_training(work, plan, _arm_flops(experiment, name, flops), flops)
         rates = [self._rate(experiment, training, flops) for training in (recipe.search, recipe.train)]
         _, _, passes, total, seconds = self._checks
         self._checks = self._checks._replace(
@@ -171,24 +169,24 @@ class _Tally:
         model, settings = experiment.recipe.model, method_settings(training)
         key = (model, training.method, settings, training.batch, training.optimiser)
         if key not in self._rates:
-            self._rates[key] = _seconds_per_cost(experiment, training, flops, self._machine)
+            self._rates[key] = _seconds_per_cost(experiment, training, flops)
         return self._rates[key]
 
 
-def _arm_flops(experiment: Experiment, arm: str, flops: int, machine: Machine) -> int:
+def _arm_flops(experiment: Experiment, arm: str, flops: int) -> int:
     """Forward FLOPs of an arm's network, as if the ticket had lost the same share of each layer.
 
     flops: those of the whole network.
     """
     search, network = experiment.recipe.search, ARMS[arm].network
-    rounds = planning.search_plan(experiment.recipe, experiment.spec(machine)).rounds
+    rounds = planning.search_plan(experiment.recipe, experiment.spec).rounds
     if network == "ticket":
         return round(flops * planning.pass_share(search, rounds))
     if network == "whole":
         return flops
-    spec = experiment.model_spec(machine)
+    spec = experiment.model_spec
     density = (1 - search.ratio) ** (search.rounds * (2 if search.granularity == "channel" else 1))
-    weights = Mask.full(experiment.fresh_net(0, machine)).size
+    weights = Mask.full(experiment.fresh_net(0)).size
     targets = {"flops": max(1, round(density * flops)), "weights": max(1, round(density * weights))}
     narrow = narrow_spec(spec, ARMS[arm].match, **targets)
     return forward_flops(registry.build(narrow, seed=0), spec.shape)
@@ -209,12 +207,12 @@ def _evaluation_passes(experiment: Experiment, spec: Spec) -> int:
     return 2 * (passes * images + sanity_passes(images))
 
 
-def _seconds_per_cost(experiment: Experiment, training: Training, flops: int, machine: Machine) -> float:
+def _seconds_per_cost(experiment: Experiment, training: Training, flops: int) -> float:
     """Seconds of one forward pass's worth of work, from a few training steps on random images.
 
     flops: of a forward pass of the network.
     """
-    spec = experiment.spec(machine)
+    spec, machine = experiment.spec, experiment.machine
     generator = torch.Generator().manual_seed(0)
     step = planning.training_passes(replace(training, batch=1), 1).cost * flops
     batch = min(training.batch, max(_LEAST_BATCH, int(_TIMED_FLOPS / (step * _TIMED_STEPS))))
@@ -228,8 +226,8 @@ def _seconds_per_cost(experiment: Experiment, training: Training, flops: int, ma
         return Split(pixels, labels, torch.arange(count)).to(machine.device)
 
     data = Dataset(spec, spec.title, random_images(n), random_images(1), random_images(1), "")
-    net = experiment.fresh_net(0, machine)
-    config = experiment.fit(replace(training, batch=batch), _TIMED_STEPS, 0)
+    net = experiment.fresh_net(0)
+    config = experiment.config(replace(training, batch=batch), _TIMED_STEPS, 0)
     for _ in range(2):  # the first time warms up
         ledger = Ledger("train", clock_for(machine.device))
         with ledger.measure(), SilentProgress().stage("", 1) as meter:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.idle_threads import no_spinning_in_children
 from robust_tickets.base.progress import LineProgress, SilentProgress
 from robust_tickets.runs import locks
 
@@ -100,9 +101,8 @@ class _Child:
         args = (theirs, task.do, replace(machine, progress=progress), os.getpid())
         self.process: BaseProcess = context.Process(target=_live, args=args, name=task.name)
         try:
-            # threads that wait leave the cores to the other jobs
-            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-            self.process.start()
+            with no_spinning_in_children():
+                self.process.start()
         except (pickle.PicklingError, TypeError, AttributeError, ValueError, OSError) as error:
             # pickle raises any of the first four
             raise InputError(

@@ -1,5 +1,6 @@
 """The jobs of a comparison: a search or an arm of one seed. Jobs share nothing but files."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,59 +30,68 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class SearchJob:
-    """The search of one seed."""
+class Job(ABC):
+    """One piece of a comparison, which can be pickled and done on another machine."""
 
     experiment: Experiment
     seed: int
     run: RunDirectory
 
     def __call__(self, machine: Machine) -> Path:
+        """Do what is not done already, on that machine; returns the file or folder that is made."""
+        return replace(self, experiment=replace(self.experiment, machine=machine)).do()
+
+    @abstractmethod
+    def do(self) -> Path:
+        """Do what is not done already; returns the file or folder that is made."""
+
+
+class SearchJob(Job):
+    """The search of one seed."""
+
+    def do(self) -> Path:
         """Search, unless that is done already; returns the ticket's file."""
-        return search_stage.search(self.experiment, self.seed, self.run, machine)
+        return search_stage.search(self.experiment, self.seed, self.run)
 
 
 @dataclass(frozen=True)
-class ArmJob:
+class ArmJob(Job):
     """One arm of one seed: its training, and the evaluation of its checkpoints."""
 
-    experiment: Experiment
-    seed: int
     arm: str
-    run: RunDirectory
 
-    def __call__(self, machine: Machine) -> ArmDirectory:
-        """Do what is not done already; returns the arm's folder."""
+    def do(self) -> Path:
+        """Train and evaluate; returns the arm's folder."""
         experiment, arm = self.experiment, ARMS[self.arm]
-        ticket = self._ticket(machine) if self.needs_ticket else None
+        ticket = self._ticket() if self.needs_ticket else None
         cost = None
         if ticket is not None and arm.schedule.follows_ticket:
-            cost = ticket_cost(experiment, ticket, machine)
+            cost = ticket_cost(experiment, ticket)
         start: Ticket | None = None
         if ticket is not None and arm.network == "ticket":
-            start = self._transform(ticket, machine)
+            start = self._transform(ticket)
         elif ticket is not None and arm.network == "narrow":
-            experiment = narrow_experiment(experiment, ticket, arm.match, machine)
+            experiment = narrow_experiment(experiment, ticket, arm.match)
         elif arm.has_first_stage and not self._has_both_stages:
-            start = self._first_stage(cost, machine)
-        plan = planning.plan(self.experiment.recipe, self.arm, self.experiment.spec(machine), cost)
-        folder = train(experiment, self.seed, self.run, machine, plan, start)
-        return _evaluate_both(folder, experiment, machine)
+            start = self._first_stage(cost)
+        plan = planning.plan(self.experiment.recipe, self.arm, self.experiment.spec, cost)
+        folder = train(experiment, self.seed, self.run, plan, start)
+        return _evaluate_both(folder, experiment)
 
     @property
     def needs_ticket(self) -> bool:
         """Whether the search of its seed has to be done first."""
         return needs_ticket(self.arm, self.experiment.recipe)
 
-    def _ticket(self, machine: Machine) -> Ticket:
-        return _load(Ticket.load, search_stage.search(self.experiment, self.seed, self.run, machine))
+    def _ticket(self) -> Ticket:
+        return _load(Ticket.load, search_stage.search(self.experiment, self.seed, self.run))
 
-    def _transform(self, ticket: Ticket, machine: Machine) -> Ticket:
+    def _transform(self, ticket: Ticket) -> Ticket:
         """The ticket that the arm starts from."""
         transform = ARMS[self.arm].transform
         if not transform:
             return ticket
-        init = other_init(self.experiment, self.seed, machine)
+        init = other_init(self.experiment, self.seed)
         return TRANSFORMS[transform](ticket, init, self.seed)
 
     @property
@@ -91,11 +101,11 @@ class ArmJob:
         names = (self.arm, *([stage.folder] if stage else []))
         return all(self.run.arm(self.seed, name).is_finished for name in names)
 
-    def _first_stage(self, cost: planning.TicketCost | None, machine: Machine) -> Ticket:
+    def _first_stage(self, cost: planning.TicketCost | None) -> Ticket:
         """Train the first stage; returns its network as a ticket that prunes nothing."""
         experiment = self.experiment
-        plan = planning.first_stage(experiment.recipe, self.arm, experiment.spec(machine), cost)
-        folder = train(experiment, self.seed, self.run, machine, plan, None)
+        plan = planning.first_stage(experiment.recipe, self.arm, experiment.spec, cost)
+        folder = train(experiment, self.seed, self.run, plan, None)
         check_weights(folder)
         ledger = files.read_object(folder.ledger, f"remove {folder} and run compare again")
         last = _load(Checkpoint.load, folder.last)
@@ -103,23 +113,18 @@ class ArmJob:
 
 
 @dataclass(frozen=True)
-class TicketFileJob:
+class TicketFileJob(Job):
     """The arm `ticket-from` of one seed: from the ticket that another recipe's search found."""
 
-    experiment: Experiment
-    seed: int
-    run: RunDirectory
     ticket: Path
 
-    def __call__(self, machine: Machine) -> ArmDirectory:
-        """Do what is not done already; returns the arm's folder."""
-        folder = train_from_file(self.experiment, self.seed, self.run, machine, self.ticket)
-        return _evaluate_both(folder, self.experiment, machine)
+    def do(self) -> Path:
+        """Train and evaluate; returns the arm's folder."""
+        folder = train_from_file(self.experiment, self.seed, self.run, self.ticket)
+        return _evaluate_both(folder, self.experiment)
 
 
-def train_from_file(
-    experiment: Experiment, seed: int, run: RunDirectory, machine: Machine, file: Path | None
-) -> ArmDirectory:
+def train_from_file(experiment: Experiment, seed: int, run: RunDirectory, file: Path | None) -> ArmDirectory:
     """Train dense (file None), or from the ticket in a file, in a folder named by the ticket's hash.
 
     The ticket of this run's own search has the arm `ticket`. Raises InputError for one that does not fit.
@@ -132,10 +137,10 @@ def train_from_file(
         arm = "ticket"
     else:
         arm = "ticket-from"
-    plan = planning.plan(experiment.recipe, arm, experiment.spec(machine))
+    plan = planning.plan(experiment.recipe, arm, experiment.spec)
     if ticket is not None and ARMS[arm].other_search:
         plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
-    folder = train(experiment, seed, run, machine, plan, ticket)
+    folder = train(experiment, seed, run, plan, ticket)
     check_weights(folder)
     return folder
 
@@ -147,11 +152,11 @@ def check_weights(folder: ArmDirectory) -> None:
             raise InputError(f"{folder} is finished, but {file.name} is gone: remove it to train again")
 
 
-def _evaluate_both(folder: ArmDirectory, experiment: Experiment, machine: Machine) -> ArmDirectory:
+def _evaluate_both(folder: ArmDirectory, experiment: Experiment) -> Path:
     """Evaluate the checkpoints of an arm; returns its folder."""
     for checkpoint in folder.checkpoints:
-        evaluate(checkpoint, experiment, machine)
-    return folder
+        evaluate(checkpoint, experiment)
+    return folder.path
 
 
 def _load(load: Callable[[Path], T], file: Path) -> T:

@@ -1,7 +1,7 @@
 """Data sets in memory, and the specs of the named ones."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -126,6 +126,11 @@ class Dataset:
     test: Split
     fingerprint: str
     """16 hex digits of the pixels and labels as read, before any split"""
+
+    def to(self, device: str) -> "Dataset":
+        """The images on a torch device."""
+        parts = {name: getattr(self, name).to(device) for name in ("train", "val", "test")}
+        return replace(self, **parts)
 
 
 def count_training_images(data: Data, spec: Spec) -> int:

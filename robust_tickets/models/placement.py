@@ -4,19 +4,18 @@ import torch
 from torch import nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import Machine
 from robust_tickets.recipe.fields import Compute
 
 
-def place_net(net: nn.Module, compute: Compute, machine: Machine) -> nn.Module:
-    """Move a network to the machine's device, in the recipe's memory format, in place; gives the network.
+def place_net(net: nn.Module, compute: Compute, device: str) -> nn.Module:
+    """Move a network to a torch device, in the recipe's memory format, in place; gives the network.
 
     Raises InputError for a network whose backward pass would hang.
     """
-    if machine.device == "cpu" and compute.channels_last:
+    if device == "cpu" and compute.channels_last:
         _check_backward(net)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
-    return net.to(device=machine.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+    return net.to(device=device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
 
 def _check_backward(net: nn.Module) -> None:

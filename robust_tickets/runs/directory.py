@@ -174,9 +174,10 @@ class RunDirectory:
             except InputError:
                 continue
 
-    def sibling_arms(self, seed: int, arm: str) -> list[ArmDirectory]:
-        """The finished folders of an arm of a seed in the other run directories of the same folder."""
-        records = sorted(self.path.parent.glob(f"*/seed-{seed}/{arm}/arm.json"))
+    def sibling_arms(self, folder: ArmDirectory) -> list[ArmDirectory]:
+        """The finished folders of the same arm and seed in the other run directories of the same folder."""
+        name = folder.record.relative_to(self.path)
+        records = sorted(self.path.parent.glob(f"*/{name}"))
         arms = [ArmDirectory(record.parent) for record in records]
         return [other for other in arms if other.is_finished and other.run_path != self.path]
 

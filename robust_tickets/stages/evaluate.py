@@ -2,29 +2,33 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
+from torch import nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
 from robust_tickets.data.dataset import Dataset, Spec
-from robust_tickets.evaluation import result, robustness_csv, sanity_report
+from robust_tickets.evaluation import result, robustness_csv
 from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.evaluation.result import RobustnessRow
 from robust_tickets.evaluation.sanity_files import table_reports
-from robust_tickets.evaluation.sanity_report import SanityCheck, SanityReport
-from robust_tickets.models.user_net import NetFactory
+from robust_tickets.evaluation.sanity_report import SanityReport
+from robust_tickets.models.fold import copy_net, fold
+from robust_tickets.models.placement import place_net
+from robust_tickets.models.user_net import NetFactory, check_logits, function_name
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.plots import robustness_curve
 from robust_tickets.runs import files, locks
 from robust_tickets.runs.directory import ArmDirectory
 from robust_tickets.stages.adversarial_images import AdversarialImages
+from robust_tickets.stages.evaluation_files import SavedEvaluation
 from robust_tickets.stages.evaluation_request import EvaluationRequest
-from robust_tickets.stages.evaluation_run import EvaluationRun, LoadedNet
+from robust_tickets.stages.evaluation_run import EvaluationRun, LoadedNet, compare_attacks
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.load_checkpoint import ImageSource, NetFile
 
@@ -45,7 +49,31 @@ class EvaluationOutput:
     curve: Path | None
 
 
-def evaluate(file: Path, experiment: Experiment, machine: Machine) -> Path:
+def evaluate_net(
+    experiment: Experiment, net: nn.Module, request: EvaluationRequest
+) -> tuple[list[RobustnessRow], SanityReport]:
+    """Evaluate a network under the recipe's threat model, and write nothing.
+
+    net: from images (N, C, H, W) in [0, 1] to logits (N, K); it is not changed.
+    Returns a row an attack, the worst case of several last, and the sanity report. Raises InputError for a
+    request that makes no sense, and a network that does not fit the images.
+    """
+    recipe, machine = experiment.recipe, experiment.machine
+    request.recipes(recipe)
+    request.check_classes(recipe, experiment.spec)
+    experiment.prepare()
+    copy = place_net(copy_net(net), recipe.compute, machine.device)
+    check_logits(copy, experiment.model_spec)
+    ledger = Ledger("evaluate", clock_for(machine.device))
+    with ledger.measure():
+        loaded = LoadedNet(Path(function_name(net)), fold(copy))
+        run = EvaluationRun(request, machine, loaded, experiment.load(), ledger)
+        rows = run.run_attacks(recipe)
+        sanity = run.check_sanity(recipe).merge(compare_attacks({str(recipe.threat.eps): rows}))
+    return [*rows, result.worst_case(rows)] if len(rows) > 1 else rows, sanity
+
+
+def evaluate(file: Path, experiment: Experiment) -> Path:
     """Evaluate a run's checkpoint on the test images as the run's recipe says, unless that is done.
 
     Returns the path of the run's robustness.csv.
@@ -53,7 +81,7 @@ def evaluate(file: Path, experiment: Experiment, machine: Machine) -> Path:
     recipe = experiment.recipe
     folder = ArmDirectory(file.parent)
     rows = robustness_csv.read_rows(folder.robustness)
-    n = recipe.evaluate.images or experiment.spec(machine).test_images
+    n = recipe.evaluate.images or experiment.spec.test_images
     key = {"checkpoint": file.stem, "split": "test", "n": n, "seed": 0, "source": ""}
     key |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
     for column, value in key.items():
@@ -63,7 +91,7 @@ def evaluate(file: Path, experiment: Experiment, machine: Machine) -> Path:
     images = ImageSource(root=recipe.data.root, download=recipe.data.download)
     request = EvaluationRequest(tuple(TABLE_ATTACKS), limit=recipe.evaluate.images, images=images)
     make, dataset = experiment.make, experiment.images
-    return evaluate_file(file, machine, request, make=make, dataset=dataset).file
+    return evaluate_file(file, experiment.machine, request, make=make, dataset=dataset).file
 
 
 def evaluate_file(
@@ -89,17 +117,18 @@ def evaluate_file(
 
     Raises InputError for a checkpoint or a request that does not fit.
     """
-    target = request.load_target(file.resolve(), machine, make)  # a link stands for the file that it names
-    source = request.load_source(target.checkpoint, machine)
+    # a link stands for the file that it names
+    target = request.load_target(file.resolve(), make, machine.progress)
+    source = request.load_source(target.checkpoint, machine.progress)
     training = target.checkpoint.resolved_recipe()
     recipes = request.recipes(training)
-    experiment = Experiment(recipes[0], images=dataset)
-    spec = experiment.spec(machine)
+    experiment = Experiment(recipes[0], images=dataset, machine=machine)
+    spec = experiment.spec
     _check_fits(target, spec, recipes[0], "leave out --data.name, or name a set of its shape and classes")
     if source is not None:
         _check_fits(source, spec, recipes[0], "choose another --from, of the same images")
     request.check_classes(recipes[0], spec)
-    machine.prepare(recipes[0].compute.threads)
+    experiment.prepare()
     several = len(recipes) > 1
     album = None if request.save_images is None else AdversarialImages(request.save_images, apart=several)
     ledger = Ledger("evaluate", clock_for(machine.device), jobs=machine.jobs)
@@ -108,19 +137,19 @@ def evaluate_file(
         (recipe for recipe in recipes if recipe.threat.eps == training.threat.eps), recipes[0]
     )
     with ledger.measure(), ledger.phase("load"):
-        dataset = experiment.load(machine)
+        dataset = experiment.load()
     folder = _folder(target, dataset, request.runs)
     with locks.lock(folder.run_path if folder.in_run else folder.path), ledger.measure():
-        net = LoadedNet.of(target, recipes[0], machine)
-        source_net = None if source is None else LoadedNet.of(source, recipes[0], machine)
-        run = EvaluationRun(request, machine, net, source_net, dataset, folder, ledger, album)
-        run.saved_report(sanity_recipe)  # a damaged one is refused before any attack
-        results = {str(recipe.threat.eps): run.run_attacks(recipe) for recipe in recipes}
-        rows = pd.concat([table for table, _ in results.values()])
+        net = LoadedNet.of(target, recipes[0], machine.device)
+        source_net = None if source is None else LoadedNet.of(source, recipes[0], machine.device)
+        run = SavedEvaluation(request, machine, net, dataset, ledger, source_net, album, folder=folder)
+        run.check_files(sanity_recipe)
+        results = [(recipe, run.run_attacks(recipe)) for recipe in recipes]
+        rows = pd.concat([run.table(rows, recipe) for recipe, rows in results])
         on_rows(rows)
         sanity = run.check_sanity(sanity_recipe)
         if source is None:  # on another network's images, weaker attacks may well transfer better
-            sanity = sanity.merge(_compare_attacks({eps: rows for eps, (_, rows) in results.items()}))
+            sanity = sanity.merge(compare_attacks({str(recipe.threat.eps): rows for recipe, rows in results}))
         ledger.settle()
         run.save_ledger()
         curve = run.curve_file(recipes) if several else None
@@ -139,16 +168,6 @@ def _check_fits(net: NetFile, spec: Spec, recipe: Recipe, fix: str) -> None:
             f"{net.path} is a network for {net.checkpoint.resolved_recipe().data.name}, which "
             f"{recipe.data.name} does not fit: {fix}"
         )
-
-
-def _compare_attacks(rows_by_eps: dict[str, list[RobustnessRow]]) -> Iterator[SanityCheck]:
-    """Compare the attacks at each eps, and the worst cases of all eps."""
-    for eps, rows in rows_by_eps.items():
-        suffix = f" at {eps}" if len(rows_by_eps) > 1 else ""
-        yield from (replace(c, name=c.name + suffix) for c in sanity_report.order_of_attacks(rows))
-    worst = {eps: result.worst_case(rows) for eps, rows in rows_by_eps.items()}
-    samples = len(next(iter(worst.values())).robust)
-    yield from sanity_report.order_of_eps({eps: row.accuracy for eps, row in worst.items()}, samples)
 
 
 def _folder(target: NetFile, dataset: Dataset, runs: Path | None) -> ArmDirectory:

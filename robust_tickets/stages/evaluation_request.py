@@ -7,7 +7,7 @@ from typing import Literal
 
 from attacks import Attack
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Progress
 from robust_tickets.data.dataset import Spec
 from robust_tickets.evaluation.attack_names import build_attack, expand_attacks
 from robust_tickets.models.user_net import NetFactory
@@ -55,12 +55,12 @@ class EvaluationRequest:
     runs: Path | None = None
     save_images: Path | None = None
 
-    def load_target(self, path: Path, machine: Machine, make: NetFactory | None) -> NetFile:
+    def load_target(self, path: Path, make: NetFactory | None, progress: Progress) -> NetFile:
         """Load the checkpoint to evaluate; make: builds a network of the user's own."""
         make = self.model.make if make is None else make
-        return NetFile(path, self.model.checkpoint(path, self.images, self.split, machine), make)
+        return NetFile(path, self.model.checkpoint(path, self.images, self.split, progress), make)
 
-    def load_source(self, target: Checkpoint, machine: Machine) -> NetFile | None:
+    def load_source(self, target: Checkpoint, progress: Progress) -> NetFile | None:
         """Load the checkpoint that is attacked instead, if there is one."""
         if self.source is None:
             if not self.source_model.is_empty:
@@ -72,7 +72,7 @@ class EvaluationRequest:
         # the data set that its file cannot name is that of the target
         name = self.images.name or target.resolved_recipe().data.name
         images = replace(self.images, name=name)
-        checkpoint = description.checkpoint(self.source, images, self.split, machine)
+        checkpoint = description.checkpoint(self.source, images, self.split, progress)
         return NetFile(self.source, checkpoint, description.make)
 
     def recipes(self, training: Recipe) -> list[Recipe]:

@@ -1,8 +1,9 @@
-"""What is run: a recipe, and what the user hands over beside it."""
+"""An experiment: a recipe, the machine that it runs on, and what the user passes in Python."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Progress
+from robust_tickets.base.progress import Progress, SilentProgress
 from robust_tickets.data import dataset as dataset_module
 from robust_tickets.data import load as loading
 from robust_tickets.data.dataset import Dataset, Spec
@@ -25,115 +26,152 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Data, Training
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages.plan import TicketCost
+from robust_tickets.stages.unsupported import unsupported_parts
 from robust_tickets.tickets import narrow_net, starting_net
 from robust_tickets.tickets.methods.base import SearchResult
 from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe, with the user's own net and images where they were handed over in Python.
+    """What the stages run, and where.
 
-    `net` makes a fresh net without normalisation or seed of ours; `images` stand in for the recipe's data.
+    recipe: all settings.
+    net: makes the user's own network, without normalisation; None: the network that the recipe names.
+    images: the user's own; None: the data set that the recipe names.
+    machine: the device, and who sees the progress.
     """
 
     recipe: Recipe
     net: NetFactory | None = None
     images: Dataset | None = None
+    machine: Machine = Machine("cpu", SilentProgress())
 
-    def spec(self, machine: Machine) -> Spec:
-        """What is known of the images before training; of a folder, that takes reading them."""
-        if self.images:
-            return self.images.spec
-        return (
-            dataset_module.SPECS.get(self.recipe.data.name) or _read(self.recipe.data, machine.progress).spec
-        )
-
-    def load(self, machine: Machine) -> Dataset:
-        """The images, in the memory of the machine's device."""
-        return _placed_data(self.images, machine) if self.images else _load(self.recipe.data, machine)
-
-    def model_spec(self, machine: Machine) -> ModelSpec:
-        """All that is needed to build the net again, given the images."""
-        return model_spec(self.recipe, self.spec(machine))
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled without the machine, since another process has its own."""
+        return {**self.__dict__, "machine": Machine("cpu", SilentProgress())}
 
     @property
-    def make(self) -> NetFactory | None:
-        """The function that makes the user's own net; None where the recipe names one of ours."""
-        if self.net is None and ":" in self.recipe.model.name:
-            return user_net.import_function(self.recipe.model.name)
-        return self.net
+    def spec(self) -> Spec:
+        """Shape, classes and counts of the images; to know those of a folder, its images are read."""
+        if self.images:
+            return self.images.spec
+        return data_spec(self.recipe.data, self.machine.progress)
 
-    def fresh_net(self, seed: int, machine: Machine) -> nn.Module:
-        """The net, initialised by the seed, on the device and in the recipe's memory format."""
-        return place_net(self._built(seed, machine), self.recipe.compute, machine)
-
-    def _built(self, seed: int, machine: Machine) -> nn.Module:
-        return user_net.make_net(self.model_spec(machine), self.make, seed=seed)
+    @property
+    def model_spec(self) -> ModelSpec:
+        """Everything that the network is built from."""
+        return model_spec(self.recipe, self.spec)
 
     @property
     def threat(self) -> ThreatModel:
         """The recipe's threat model."""
         return threat_model(self.recipe)
 
-    def fit(self, training: Training, steps: int, seed: int, points: tuple[int, ...] = ()) -> TrainingConfig:
-        """What the loop needs, for one training of so many steps, validated before those of `points` too."""
+    @property
+    def make(self) -> NetFactory | None:
+        """The function that makes the user's own network; None where the recipe names one of this package."""
+        if self.net is None and ":" in self.recipe.model.name:
+            return user_net.import_function(self.recipe.model.name)
+        return self.net
+
+    def log(self, line: str) -> None:
+        """Show a line to whoever sees the progress."""
+        self.machine.progress.log(line)
+
+    def prepare(self) -> None:
+        """Set up device and threads. Raises InputError for a device that cannot be used."""
+        self.machine.prepare(self.recipe.compute.threads)
+
+    def load(self) -> Dataset:
+        """Read the images into the memory of the device."""
+        if self.images:
+            return self.images.to(self.machine.device)
+        return _load(self.recipe.data, self.machine.device, self.machine.progress)
+
+    def fresh_net(self, seed: int, warn: bool = False) -> nn.Module:
+        """Build the network, initialised by the seed, on the device and in the recipe's memory format.
+
+        warn: log which of its parts cannot be pruned, trained or folded.
+        """
+        net = place_net(self._built(seed), self.recipe.compute, self.machine.device)
+        for line in unsupported_parts(net) if warn else ():
+            self.log(line)
+        return net
+
+    def _built(self, seed: int) -> nn.Module:
+        return user_net.make_net(self.model_spec, self.make, seed=seed)
+
+    def config(
+        self, training: Training, steps: int, seed: int, points: tuple[int, ...] = ()
+    ) -> TrainingConfig:
+        """The settings of one training of so many steps; points: steps before which it is validated too."""
         recipe = self.recipe
         return TrainingConfig(
             training, steps, self.threat, recipe.evaluate, recipe.compute, seed, points=points
         )
 
-    def inputs(self, seed: int, machine: Machine) -> dict[str, str]:
-        """Fingerprints of what the recipe does not define: the user's own images and net."""
+    def checkpointer(self, folder: Path, identity: dict[str, Any]) -> Checkpointer:
+        """Saves the states of a training as often as the machine says; arguments as `Checkpointer` has."""
+        machine = self.machine
+        limits = machine.checkpoint_minutes, machine.checkpoint_steps
+        return Checkpointer(folder, identity, *limits, machine.progress)
+
+    def inputs(self, seed: int) -> dict[str, str]:
+        """Fingerprints of what the recipe does not define: the user's own images and network."""
         prints = {}
         if self.images:
             prints["images"] = self.images.fingerprint
         elif self.recipe.data.name == "folder":
-            prints["images"] = _read(self.recipe.data, machine.progress).fingerprint
+            prints["images"] = _read(self.recipe.data, self.machine.progress).fingerprint
         if self.make is not None:
-            net = self._built(seed, machine)
-            prints["net"] = fingerprint.function_fingerprint(net, self.spec(machine).shape)
+            net = self._built(seed)
+            prints["net"] = fingerprint.function_fingerprint(net, self.spec.shape)
             prints[f"net of seed {seed}"] = fingerprint.weights_fingerprint(net)
         return prints
 
 
-_OTHER = 2**31
-"""Between the seed of a run, which is smaller, and that of the init that its controls have instead."""
+_OTHER_INIT = 2**31
+"""Added to the seed of a run, which is smaller, for the init that its controls have instead."""
 
 
-def other_init(what: Experiment, seed: int, machine: Machine) -> dict[str, Tensor]:
-    """The state of another fresh net than the seed's, the same for all controls of the seed."""
-    return copy_state(what.fresh_net(seed + _OTHER, machine))
+def other_init(experiment: Experiment, seed: int) -> dict[str, Tensor]:
+    """The state of a fresh network other than the seed's, the same for all controls of the seed."""
+    return copy_state(experiment.fresh_net(seed + _OTHER_INIT))
 
 
-def narrow_experiment(what: Experiment, ticket: Ticket, size: str, machine: Machine) -> Experiment:
-    """The experiment with its net at the width that has as much as the ticket: of flops, or of weights."""
-    spec = what.model_spec(machine)
-    net = what.fresh_net(0, machine)
+def narrow_experiment(experiment: Experiment, ticket: Ticket, size: str) -> Experiment:
+    """The experiment with its network as narrow as the ticket; size: in flops, or in weights."""
+    spec = experiment.model_spec
+    net = experiment.fresh_net(0)
     ticket.mask.check_fits(net)
     flops = masked_flops(net, ticket.mask, spec.shape)
     spec = narrow_net.narrow_spec(spec, size, flops=flops, weights=ticket.mask.count)
-    return replace(what, recipe=replace(what.recipe, model=replace(what.recipe.model, width=spec.width)))
+    model = replace(experiment.recipe.model, width=spec.width)
+    return replace(experiment, recipe=replace(experiment.recipe, model=model))
 
 
-def ticket_cost(what: Experiment, ticket: Ticket, machine: Machine) -> TicketCost:
-    """What a ticket cost, and what a pass of the net that is trained from it costs."""
-    shape = what.spec(machine).shape
-    net = what.fresh_net(0, machine)
-    small = starting_net.starting_net(net, ticket, shape, what.recipe.compute).net
+def ticket_cost(experiment: Experiment, ticket: Ticket) -> TicketCost:
+    """The FLOPs of a ticket's search, and of a forward pass of the networks with and without it."""
+    shape = experiment.spec.shape
+    net = experiment.fresh_net(0)
+    small = starting_net.starting_net(net, ticket, shape, experiment.recipe.compute).net
     return TicketCost(ticket.flops, forward_flops(small, shape), forward_flops(net, shape))
 
 
-def make_ticket(what: Experiment, found: SearchResult, images: Dataset, seed: int, ledger: Ledger) -> Ticket:
-    """The ticket that a search found on these images, at the cost its ledger has so far."""
+def make_ticket(
+    experiment: Experiment, result: SearchResult, images: Dataset, seed: int, ledger: Ledger
+) -> Ticket:
+    """The ticket of a search on these images, at the cost in its ledger so far."""
     return Ticket(
-        model=model_spec(what.recipe, images.spec),
-        init=found.init,
-        mask=found.mask,
-        search=search_fields(what.recipe, found.rounds),
+        model=model_spec(experiment.recipe, images.spec),
+        init=result.init,
+        mask=result.mask,
+        search=search_fields(experiment.recipe, result.rounds),
         data=images.fingerprint,
         seed=seed,
         passes=ledger.charged_passes,
@@ -141,13 +179,15 @@ def make_ticket(what: Experiment, found: SearchResult, images: Dataset, seed: in
     )
 
 
-def unpruned_ticket(what: Experiment, first: Checkpoint, seed: int, ledger: Mapping[str, Any]) -> Ticket:
-    """A ticket that prunes nothing and begins from a checkpoint, at the cost that its ledger has."""
+def unpruned_ticket(
+    experiment: Experiment, first: Checkpoint, seed: int, ledger: Mapping[str, Any]
+) -> Ticket:
+    """A ticket that prunes nothing and starts from a checkpoint, at the cost in its ledger."""
     return Ticket(
         model=first.model,
         init=first.state,
-        mask=Mask.full(first.net(what.make)),
-        search=search_fields(what.recipe, what.recipe.search.rounds),
+        mask=Mask.full(first.net(experiment.make)),
+        search=search_fields(experiment.recipe, experiment.recipe.search.rounds),
         data=first.data,
         seed=seed,
         passes=ledger["charged_passes"],
@@ -155,16 +195,16 @@ def unpruned_ticket(what: Experiment, first: Checkpoint, seed: int, ledger: Mapp
     )
 
 
-def search_fields(what: Recipe, rounds: int) -> dict[str, Any]:
+def search_fields(recipe: Recipe, rounds: int) -> dict[str, Any]:
     """The part of a recipe that decides which ticket so many rounds find."""
-    whole = recipes.to_table(what)
-    part = {concern: whole[concern] for concern in ("data", "model", "threat", "search", "compute")}
+    table = recipes.to_table(recipe)
+    part = {concern: table[concern] for concern in ("data", "model", "threat", "search", "compute")}
     part["search"]["rounds"] = rounds
     return part
 
 
 def model_spec(recipe: Recipe, spec: Spec) -> ModelSpec:
-    """What the recipe's net is on the images of `spec`."""
+    """Everything that the recipe's network is built from, on images of that spec."""
     model = recipe.model
     return ModelSpec(
         model.name,
@@ -183,18 +223,18 @@ def threat_model(recipe: Recipe) -> ThreatModel:
     return ThreatModel(recipe.threat.norm, recipe.threat.eps.value)
 
 
+def data_spec(data: Data, progress: Progress) -> Spec:
+    """Shape, classes and counts of a data set; to know those of a folder, its images are read."""
+    return dataset_module.SPECS.get(data.name) or _read(data, progress).spec
+
+
 @lru_cache(maxsize=1)
-def _read(which: Data, progress: Progress) -> Dataset:
+def _read(data: Data, progress: Progress) -> Dataset:
     """The data set in host memory; read once for all stages of a process."""
-    return loading.load(which, progress.log)
+    return loading.load(data, progress.log)
 
 
 @lru_cache(maxsize=1)
-def _load(which: Data, machine: Machine) -> Dataset:
-    """The data set on the machine's device."""
-    return _placed_data(_read(which, machine.progress), machine)
-
-
-def _placed_data(dataset: Dataset, machine: Machine) -> Dataset:
-    parts = {name: getattr(dataset, name).to(machine.device) for name in ("train", "val", "test")}
-    return replace(dataset, **parts)
+def _load(data: Data, device: str, progress: Progress) -> Dataset:
+    """The data set in the device's memory."""
+    return _read(data, progress).to(device)

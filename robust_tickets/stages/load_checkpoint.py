@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import Progress
 from robust_tickets.models import user_net
 from robust_tickets.models.user_net import NetFactory
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Data, DataName, Model
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import tensor_file
-from robust_tickets.stages.experiment import Experiment, model_spec
+from robust_tickets.stages.experiment import data_spec, model_spec
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.published_weights import load_published, parse_normalisation
 
@@ -66,7 +66,7 @@ class NetDescription:
         """The function that makes a network of the user's own; None for one of this package."""
         return user_net.import_function(self.name) if self.name is not None and ":" in self.name else None
 
-    def checkpoint(self, file: Path, images: ImageSource, split: str, machine: Machine) -> Checkpoint:
+    def checkpoint(self, file: Path, images: ImageSource, split: str, progress: Progress) -> Checkpoint:
         """The checkpoint in a file: of this package, or published weights.
 
         Published weights need the names of network and data set. Raises InputError where these are missing,
@@ -91,7 +91,7 @@ class NetDescription:
         model = Model(name=self.name, width=self.width)
         recipe = replace(Recipe(), data=images.data(Data(), split), model=model)
         recipes.check(recipe)
-        spec = Experiment(recipe).spec(machine)
+        spec = data_spec(recipe.data, progress)
         mean, std = parse_normalisation(self.normalise or "none", spec)
         layout = replace(model_spec(recipe, spec), mean=mean, std=std)
         return load_published(file, layout, recipe, self.make, normalised=self.normalise is not None)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import Machine
 from robust_tickets.base.version import __version__
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
@@ -15,6 +14,7 @@ from robust_tickets.recipe.fields import Train
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan
 
 _LENGTHS = ("epochs", "iterations", "ticket_epochs", "ticket_iterations")
@@ -48,39 +48,40 @@ def arm_key(recipe: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs
 
 
 def reuse_arm(
-    run: RunDirectory, seed: int, arm: str, key: str, machine: Machine, inputs: Mapping[str, str]
+    experiment: Experiment, run: RunDirectory, target: ArmDirectory, key: str, inputs: Mapping[str, str]
 ) -> ArmDirectory | None:
     """Copy the finished arm with this key from a run directory in the same folder, and log it.
 
-    Only from one that began on the same machine with the same inputs, images included. Returns the folder
-    that was copied, None where there is none.
+    Only from one that began on the same machine with the same inputs, images included.
+
+    target: the arm's folder in `run`.
+    Returns the folder that was copied, None where there is none.
     """
-    for source in run.sibling_arms(seed, arm):
+    for source in run.sibling_arms(target):
         try:
             sibling = RunDirectory.open(source.run_path)
             if files.read_object(source.record).get("key") != key:
                 continue
-            if not same_machine(sibling, machine, inputs):
+            if not same_machine(sibling, experiment.machine.device, inputs):
                 continue
             paths = [path for path in source.path.iterdir() if path.is_file()]
             contents = {path.name: path.read_bytes() for path in paths if not path.name.startswith(".")}
         except (InputError, OSError):
             continue  # of another release, damaged, or being removed
-        target = run.arm(seed, arm)
         # the ledger last, as it marks the folder as finished
         for name in sorted(contents, key=lambda name: name == target.ledger.name):
             files.write_bytes(target.path / name, contents[name])
-        machine.progress.log(f"copied from {source}")
+        experiment.log(f"copied from {source}")
         return source
     return None
 
 
-def same_machine(run: RunDirectory, machine: Machine, inputs: Mapping[str, str]) -> bool:
+def same_machine(run: RunDirectory, device: str, inputs: Mapping[str, str]) -> bool:
     """Whether a run began on this machine with these inputs."""
     if not run.machine_file.is_file():
         return False
     try:
-        run.check_machine(machine.device)
+        run.check_machine(device)
         run.check_inputs(inputs)
     except InputError:
         return False

@@ -1,83 +1,140 @@
-"""The stage that finds a ticket."""
+"""The stage that finds a ticket, in a run directory or in memory."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from torch import nn
 
 from robust_tickets.base import signals
 from robust_tickets.base.ledger import Ledger, clock_for
-from robust_tickets.base.machine import Machine
+from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
-from robust_tickets.stages.earlier_rounds import earlier_rounds
+from robust_tickets.stages.earlier_rounds import EarlierRounds, earlier_rounds
 from robust_tickets.stages.experiment import Experiment, make_ticket
-from robust_tickets.stages.unsupported import warn_unsupported
-from robust_tickets.tickets.methods.base import SearchResult, SearchTask
-from robust_tickets.tickets.search import find_ticket
+from robust_tickets.tickets.methods.base import SearchPlan, SearchResult, SearchTask
+from robust_tickets.tickets.search import find_ticket as run_pruning_method
+from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
 from robust_tickets.training.config import Session
 
 
-def search(experiment: Experiment, seed: int, run: RunDirectory, machine: Machine) -> Path:
+def find_ticket(experiment: Experiment, seed: int) -> tuple[Ticket, tuple[str, ...]]:
+    """Find the ticket of one seed and write nothing; returns it with the warnings of its search."""
+    experiment.prepare()
+    work = PreparedSearch.of(experiment, seed)
+    result = work.run()
+    return work.ticket(result), result.warnings
+
+
+def search(experiment: Experiment, seed: int, run: RunDirectory) -> Path:
     """Find the ticket of one seed: `seed-<n>/search/ticket.safetensors`, metrics and ledger beside it.
 
     Each round but the last leaves the same three files in `round-<k>/`. A search resumes after the last round
     on disk, in this run directory or in one beside it that searches alike but for the number of rounds.
     """
-    folder, progress = run.search(seed), machine.progress
-    inputs = experiment.inputs(seed, machine)
+    folder, machine = run.search(seed), experiment.machine
+    inputs = experiment.inputs(seed)
     run.check_inputs(inputs)
     if folder.is_finished and folder.ticket.is_file():
         remove_states(folder.states)
-        progress.log(f"already done: {folder.ticket}")
+        experiment.log(f"already done: {folder.ticket}")
         return folder.ticket
-    machine.prepare(experiment.recipe.compute.threads)
+    experiment.prepare()
     run.check_machine(machine.device)
-    net = warn_unsupported(experiment.fresh_net(seed, machine), progress.log)
-    ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
+    work = PreparedSearch.of(experiment, seed)
+    ledger = work.ledger
     with ledger.measure(), ledger.phase("load"):
-        dataset = experiment.load(machine)
-        inputs["images"] = dataset.fingerprint
+        inputs["images"] = work.dataset.fingerprint
         run.check_inputs(inputs)
-        plan = planning.search_plan(experiment.recipe, dataset.spec)
         run.begin(machine.device, inputs)
-        earlier = earlier_rounds(experiment, seed, run, machine, inputs)
+        earlier = earlier_rounds(experiment, seed, run, inputs)
 
     def save(result: SearchResult) -> None:
         """Write the rounds so far: into the search's folder, or that of the round."""
-        target = folder if result.rounds == plan.rounds else folder.round(result.rounds)
+        target = folder if result.rounds == work.plan.rounds else folder.round(result.rounds)
         with ledger.phase("checkpoint"):
-            make_ticket(experiment, result, dataset, seed, ledger).save(target.ticket)
+            work.ticket(result).save(target.ticket)
             files.write_jsonl(target.metrics, result.history)
         ledger.settle()
         # last of all: it says that the folder is whole
         files.write_json(target.ledger, {**ledger.report(), "warnings": list(result.warnings)})
 
     identity = {"recipe": recipes.to_table(experiment.recipe), "inputs": inputs, "seed": seed}
-    limits = machine.checkpoint_minutes, machine.checkpoint_steps
-    checkpointer = Checkpointer(folder.states, identity, *limits, progress)
-    rounds = 0 if earlier is None else earlier.found.rounds
-    saved = checkpointer.for_round(rounds + 1).newest()
-    if earlier is not None:
-        progress.log(f"resuming after round {rounds} in {earlier.folder}")
-    with signals.deferred(), ledger.measure():
-        # the state's account holds that of the rounds before it
-        if saved is not None:
-            progress.log(f"resuming after step {saved['step']} of round {rounds + 1}")
-            ledger.add_report(saved["ledger"])
-        elif earlier is not None:
-            ledger.add_report(earlier.ledger)
-        if earlier is not None and rounds == plan.rounds:
-            save(earlier.found)
-        else:
-            with progress.stage(f"search, seed {seed}", plan.steps) as meter:
-                before = replace(plan, rounds=rounds).steps if rounds else 0
-                meter.advance(before + (saved["step"] if saved is not None else 0), 0)
-                config = experiment.fit(experiment.recipe.search, plan.round_steps, seed)
-                session = Session(ledger, meter, checkpointer, saved)
-                rounds_before = None if earlier is None else earlier.found
-                task = SearchTask(net, dataset, config, session, rounds_before, save)
-                find_ticket(experiment.recipe.search, task)
+    checkpointer = experiment.checkpointer(folder.states, identity)
+    with signals.deferred():
+        work.run(checkpointer, earlier, save)
         remove_states(folder.states)
     return folder.ticket
+
+
+@dataclass(frozen=True)
+class PreparedSearch:
+    """The search of one seed, ready to run.
+
+    net: the network at its init.
+    plan: rounds and steps.
+    ledger: takes the cost, that of loading the images included.
+    """
+
+    experiment: Experiment
+    seed: int
+    net: nn.Module
+    dataset: Dataset
+    plan: SearchPlan
+    ledger: Ledger
+
+    @classmethod
+    def of(cls, experiment: Experiment, seed: int) -> "PreparedSearch":
+        """Build the network and load the images. Raises InputError for a recipe that they do not fit."""
+        machine = experiment.machine
+        net = experiment.fresh_net(seed, warn=True)
+        ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
+        with ledger.measure(), ledger.phase("load"):
+            dataset = experiment.load()
+            plan = planning.search_plan(experiment.recipe, dataset.spec)
+        return cls(experiment, seed, net, dataset, plan, ledger)
+
+    def ticket(self, result: SearchResult) -> Ticket:
+        """The ticket of the rounds so far, at the cost in the ledger so far."""
+        return make_ticket(self.experiment, result, self.dataset, self.seed, self.ledger)
+
+    def run(
+        self,
+        checkpointer: Checkpointer | None = None,
+        earlier: EarlierRounds | None = None,
+        save: Callable[[SearchResult], None] = lambda result: None,
+    ) -> SearchResult:
+        """Search, after earlier rounds and from a saved state within a round where there are any.
+
+        save: called with the result so far after each round.
+        """
+        checkpointer = checkpointer or Checkpointer()
+        rounds = 0 if earlier is None else earlier.result.rounds
+        saved = checkpointer.for_round(rounds + 1).newest()
+        log, ledger = self.experiment.log, self.ledger
+        if earlier is not None:
+            log(f"resuming after round {rounds} in {earlier.folder}")
+        with ledger.measure():
+            # the account of a state holds that of the rounds before it
+            if saved is not None:
+                log(f"resuming after step {saved['step']} of round {rounds + 1}")
+                ledger.add_report(saved["ledger"])
+            elif earlier is not None:
+                ledger.add_report(earlier.ledger)
+            if earlier is not None and rounds == self.plan.rounds:
+                save(earlier.result)
+                return earlier.result
+            search = self.experiment.recipe.search
+            title = f"search, seed {self.seed}"
+            with self.experiment.machine.progress.stage(title, self.plan.steps) as meter:
+                before = replace(self.plan, rounds=rounds).steps if rounds else 0
+                meter.advance(before + (saved["step"] if saved is not None else 0), 0)
+                config = self.experiment.config(search, self.plan.round_steps, self.seed)
+                session = Session(ledger, meter, checkpointer, saved)
+                rounds_before = None if earlier is None else earlier.result
+                task = SearchTask(self.net, self.dataset, config, session, rounds_before, save)
+                return run_pruning_method(search, task)

@@ -1,11 +1,10 @@
-"""The stage that trains one arm."""
+"""The stage that trains one arm, in a run directory or in memory."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from robust_tickets.base import signals
 from robust_tickets.base.ledger import Ledger, clock_for
-from robust_tickets.base.machine import Machine
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.pruning.mask import Mask
@@ -16,7 +15,6 @@ from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan
 from robust_tickets.stages.reuse import arm_key, reuse_arm
-from robust_tickets.stages.unsupported import warn_unsupported
 from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.starting_net import StartingNet, starting_net
 from robust_tickets.tickets.ticket import Ticket
@@ -26,68 +24,62 @@ from robust_tickets.training.config import Session
 from robust_tickets.training.loop import TrainingResult, fit
 
 
+def train_net(
+    experiment: Experiment, seed: int, plan: ArmPlan, ticket: Ticket | None
+) -> tuple["PreparedTraining", TrainingResult]:
+    """Train one arm of one seed and write nothing; arguments as `train` has them."""
+    experiment.prepare()
+    work = PreparedTraining.of(experiment, seed, plan, ticket)
+    dataset = work.load()
+    with work.ledger.measure():
+        return work, work.run(dataset)
+
+
 def train(
-    experiment: Experiment,
-    seed: int,
-    run: RunDirectory,
-    machine: Machine,
-    plan: ArmPlan,
-    ticket: Ticket | None,
+    experiment: Experiment, seed: int, run: RunDirectory, plan: ArmPlan, ticket: Ticket | None
 ) -> ArmDirectory:
-    """Train one arm of one seed, dense or from a ticket: a folder with `best.safetensors` and
-    `last.safetensors`. The same arm of another run directory beside this one is copied instead.
+    """Train one arm of one seed, dense or from a ticket, unless another run directory has the same arm.
+
+    Returns its folder, with `best.safetensors` and `last.safetensors`. An arm of a run directory beside this
+    one is copied.
 
     Raises InputError for a ticket that does not fit the recipe's network.
     """
-    folder, progress, recipe = run.arm(seed, plan.arm), machine.progress, experiment.recipe
-    inputs = experiment.inputs(seed, machine)
+    folder, machine, recipe = run.arm(seed, plan.arm), experiment.machine, experiment.recipe
+    inputs = experiment.inputs(seed)
     run.check_inputs(inputs)
     if folder.is_finished:
         remove_states(folder.states)
-        progress.log(f"already done: {folder}")
+        experiment.log(f"already done: {folder}")
         return folder
-    machine.prepare(recipe.compute.threads)
+    experiment.prepare()
     run.check_machine(machine.device)
     ticket_hash = ticket.hash if ticket else None
     key = arm_key(recipe, plan, ticket_hash, seed, inputs)
-    net = warn_unsupported(experiment.fresh_net(seed, machine), progress.log)
-    shape = experiment.spec(machine).shape
-    starting = Ledger("train", clock_for(machine.device))
-    with starting.measure(), starting.phase("prune"):
-        start = starting_net(net, ticket, shape, recipe.compute, progress.log)
-    ledger = Ledger("train", clock_for(machine.device), jobs=machine.jobs)
+    work = PreparedTraining.of(experiment, seed, plan, ticket)
+    ledger = work.ledger
+    dataset = work.load()
     with ledger.measure(), ledger.phase("load"):
-        dataset = experiment.load(machine)
         inputs["images"] = dataset.fingerprint
         run.check_inputs(inputs)
         run.begin(machine.device, inputs)
     # only now that the images are known, which have to be the same
-    if not folder.states.is_dir() and reuse_arm(run, seed, plan.arm, key, machine, inputs):
+    if not folder.states.is_dir() and reuse_arm(experiment, run, folder, key, inputs):
         return folder
     identity = {"recipe": recipes.to_table(recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
     identity["ticket"] = ticket_hash
-    limits = machine.checkpoint_minutes, machine.checkpoint_steps
-    checkpointer = Checkpointer(folder.states, identity, *limits, progress)
-    saved = checkpointer.newest()
+    checkpointer = experiment.checkpointer(folder.states, identity)
     with signals.deferred():
         with ledger.measure():
-            # the account of a saved state has what the start cost
-            ledger.add_report(starting.report() if saved is None else saved["ledger"])
-            config = experiment.fit(plan.training, plan.steps, seed, plan.points)
-            images = replace(dataset, train=dataset.train.first(plan.images)) if plan.images else dataset
-            with progress.stage(f"{plan.arm}, seed {seed}", plan.steps) as meter:
-                if saved is not None:
-                    progress.log(f"resuming after step {saved['step']} of {plan.steps}")
-                    meter.advance(saved["step"], 0)
-                session = Session(ledger, meter, checkpointer, saved)
-                result = fit(start.net, start.mask, images, config, session)
+            result = work.run(dataset, checkpointer)
             with ledger.phase("checkpoint"):
-                checkpoints = _checkpoints(experiment, seed, machine, plan, result, inputs)
-                for file, checkpoint in zip(folder.checkpoints, checkpoints, strict=True):
-                    replace(checkpoint, removed=start.removed_channels).save(file)
+                for file, checkpoint in zip(
+                    folder.checkpoints, work.checkpoints(result, inputs), strict=True
+                ):
+                    checkpoint.save(file)
                 files.write_jsonl(folder.metrics, result.history)
                 files.write_jsonl(folder.early_metrics, result.points)
-        about = describe(start, plan, result.best_epoch, ticket, dataset)
+        about = describe(work.start, plan, result.best_epoch, ticket, dataset)
         files.write_json(folder.record, {**about, "width": recipe.model.width, "key": key})
         # last of all: it says that the folder is whole
         files.write_json(folder.ledger, {**ledger.report(), "warnings": list(result.warnings)})
@@ -95,31 +87,76 @@ def train(
     return folder
 
 
-def _checkpoints(
-    experiment: Experiment,
-    seed: int,
-    machine: Machine,
-    plan: ArmPlan,
-    result: TrainingResult,
-    inputs: dict[str, str],
-) -> list[Checkpoint]:
-    """The checkpoints of the best epoch and of the last one."""
-    weights = [(result.best, result.best_epoch), (result.last, result.last_epoch)]
-    return [
-        Checkpoint(
-            state,
-            experiment.model_spec(machine),
-            recipes.to_table(experiment.recipe),
-            inputs["images"],
-            plan.arm,
-            seed,
-            epoch,
-            val_clean=result.record(epoch)["val_clean"],
-            val_robust=result.record(epoch)["val_robust"],
-            function=inputs.get("net", ""),
-        )
-        for state, epoch in weights
-    ]
+@dataclass(frozen=True)
+class PreparedTraining:
+    """The training of one arm, ready to run.
+
+    start: the network and mask at the start.
+    start_ledger: what making them cost; a saved state has that in its own ledger.
+    ledger: takes the cost of the training.
+    """
+
+    experiment: Experiment
+    seed: int
+    plan: ArmPlan
+    start: StartingNet
+    start_ledger: Ledger
+    ledger: Ledger
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, seed: int, plan: ArmPlan, ticket: Ticket | None
+    ) -> "PreparedTraining":
+        """Build the network, pruned by the ticket. Raises InputError for a ticket that does not fit."""
+        machine = experiment.machine
+        net = experiment.fresh_net(seed, warn=True)
+        shape = experiment.spec.shape
+        start_ledger = Ledger("train", clock_for(machine.device))
+        with start_ledger.measure(), start_ledger.phase("prune"):
+            start = starting_net(net, ticket, shape, experiment.recipe.compute, experiment.log)
+        ledger = Ledger("train", clock_for(machine.device), jobs=machine.jobs)
+        return cls(experiment, seed, plan, start, start_ledger, ledger)
+
+    def load(self) -> Dataset:
+        """Load the images, at the cost of the training."""
+        with self.ledger.measure(), self.ledger.phase("load"):
+            return self.experiment.load()
+
+    def run(self, dataset: Dataset, checkpointer: Checkpointer | None = None) -> TrainingResult:
+        """Train, from a saved state where there is one, within `ledger.measure()`."""
+        plan, ledger, checkpointer = self.plan, self.ledger, checkpointer or Checkpointer()
+        saved = checkpointer.newest()
+        # the account of a saved state has what the start cost
+        ledger.add_report(self.start_ledger.report() if saved is None else saved["ledger"])
+        config = self.experiment.config(plan.training, plan.steps, self.seed, plan.points)
+        images = replace(dataset, train=dataset.train.first(plan.images)) if plan.images else dataset
+        title = f"{plan.arm}, seed {self.seed}"
+        with self.experiment.machine.progress.stage(title, plan.steps) as meter:
+            if saved is not None:
+                self.experiment.log(f"resuming after step {saved['step']} of {plan.steps}")
+                meter.advance(saved["step"], 0)
+            session = Session(ledger, meter, checkpointer, saved)
+            return fit(self.start.net, self.start.mask, images, config, session)
+
+    def checkpoints(self, result: TrainingResult, inputs: dict[str, str]) -> list[Checkpoint]:
+        """The checkpoints of the best epoch and of the last one."""
+        weights = [(result.best, result.best_epoch), (result.last, result.last_epoch)]
+        return [
+            Checkpoint(
+                state,
+                self.experiment.model_spec,
+                recipes.to_table(self.experiment.recipe),
+                inputs["images"],
+                self.plan.arm,
+                self.seed,
+                epoch,
+                val_clean=result.record(epoch)["val_clean"],
+                val_robust=result.record(epoch)["val_robust"],
+                function=inputs.get("net", ""),
+                removed=self.start.removed_channels,
+            )
+            for state, epoch in weights
+        ]
 
 
 def describe(

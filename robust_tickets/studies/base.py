@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from robust_tickets.base.machine import Machine
     from robust_tickets.recipe.recipe import Recipe
     from robust_tickets.stages.experiment import Experiment
 
@@ -58,7 +57,7 @@ class Hypothesis:
     kind: Literal["more", "same"] = "more"
 
 
-def any_networks(experiment: "Experiment", cells: Sequence[Cell], machine: "Machine") -> None:
+def any_networks(experiment: "Experiment", cells: Sequence[Cell]) -> None:
     """Refuse no networks."""
 
 
@@ -98,7 +97,7 @@ class Study:
     metavar: str = ""
     least_settings: int = 1
     needs: tuple[Callable[["Recipe"], str], ...] = ()
-    check_networks: Callable[["Experiment", Sequence[Cell], "Machine"], None] = any_networks
+    check_networks: Callable[["Experiment", Sequence[Cell]], None] = any_networks
 
     def __post_init__(self) -> None:
         """Raise ValueError for a record that no study can be run from."""

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from robust_tickets.base.machine import Machine
 from robust_tickets.comparison import compare, executors
 from robust_tickets.comparison.executors import Task
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, TicketFileJob
@@ -18,9 +17,7 @@ from robust_tickets.stages.reuse import arm_key
 from robust_tickets.studies.base import Cell
 
 
-def run_seed(
-    experiment: Experiment, cells: Sequence[Cell], seed: int, runs: Path, machine: Machine, jobs: int
-) -> None:
+def run_seed(experiment: Experiment, cells: Sequence[Cell], seed: int, runs: Path, jobs: int) -> None:
     """Run all that is not done yet for a seed of a study. Raises InputError as the first failed task does.
 
     runs: the folder of the run directories.
@@ -32,11 +29,11 @@ def run_seed(
             for recipe in (cell.recipe, *([cell.source] if cell.source else [])):
                 run = RunDirectory.of(runs, recipe)
                 stack.enter_context(locks.lock(run.path))
-                compare.prepare(replace(experiment, recipe=recipe), [seed], run, machine)
+                compare.prepare(replace(experiment, recipe=recipe), [seed], run)
             new = _tasks(experiment, cell, seed, runs)
             tasks += [replace(task, after=tuple(len(tasks) + i for i in task.after)) for task in new]
         threads = experiment.recipe.compute.threads
-        executors.run_tasks(in_order(tasks, machine), jobs, machine, threads)
+        executors.run_tasks(in_order(tasks), jobs, experiment.machine, threads)
 
 
 def _tasks(experiment: Experiment, cell: Cell, seed: int, runs: Path) -> list[Task]:
@@ -54,7 +51,7 @@ def _tasks(experiment: Experiment, cell: Cell, seed: int, runs: Path) -> list[Ta
     return tasks
 
 
-def in_order(tasks: Sequence[Task], machine: Machine) -> list[Task]:
+def in_order(tasks: Sequence[Task]) -> list[Task]:
     """The tasks, each of which also waits for the one before it with the same result, which it then copies.
 
     Searches that differ in their rounds alone continue each other, so that they wait too.
@@ -62,21 +59,20 @@ def in_order(tasks: Sequence[Task], machine: Machine) -> list[Task]:
     latest: dict[str, int] = {}
     ordered = []
     for i, task in enumerate(tasks):
-        key = _key(task, machine)
+        key = _key(task)
         before = (latest[key],) if key in latest else ()
         latest[key] = i
         ordered.append(replace(task, after=(*task.after, *before)))
     return ordered
 
 
-def _key(task: Task, machine: Machine) -> str:
+def _key(task: Task) -> str:
     """A text that two tasks share if they have the same result."""
     job = task.do
     if isinstance(job, ArmJob):
         recipe = job.experiment.recipe
-        spec = job.experiment.spec(machine)
         search = _search_key(job.experiment, recipe.search.rounds) if job.needs_ticket else None
-        return arm_key(recipe, plan.plan(recipe, job.arm, spec), search, job.seed, {})
+        return arm_key(recipe, plan.plan(recipe, job.arm, job.experiment.spec), search, job.seed, {})
     if isinstance(job, SearchJob):
         return f"search {job.seed} {_search_key(job.experiment, 0)}"
     assert isinstance(job, TicketFileJob)

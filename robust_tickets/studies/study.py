@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import Machine
 from robust_tickets.comparison import compare
 from robust_tickets.comparison.estimate import Estimate, PlannedArms, estimate_all
 from robust_tickets.comparison.jobs import TicketFileJob
@@ -16,7 +15,7 @@ from robust_tickets.recipe.studies import load_study
 from robust_tickets.report.boosting import measured
 from robust_tickets.report.read import ArmResult, arm_result
 from robust_tickets.runs import locks
-from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.studies.base import Cell, Study
 from robust_tickets.studies.grid import check_lengths, make_cells, name_setting
@@ -24,9 +23,7 @@ from robust_tickets.studies.jobs import run_seed
 from robust_tickets.studies.study_files import StudyFolder, StudyResult, rounded
 
 
-def study(
-    name: str, experiment: Experiment, seeds: Sequence[int], runs: Path, machine: Machine, jobs: int = 1
-) -> StudyResult:
+def study(name: str, experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int = 1) -> StudyResult:
     """Run what a study lacks, seed by seed, and write its files after every cell.
 
     Each cell is a run directory; arms and searches that cells share are trained once.
@@ -37,19 +34,19 @@ def study(
     Raises InputError for settings that make no sense, before anything is run.
     """
     record = load_study(name)
-    machine.prepare(experiment.recipe.compute.threads)
-    cells = _checked_cells(record, experiment, machine)
+    experiment.prepare()
+    cells = _checked_cells(record, experiment)
     folder = StudyFolder.of(runs, record, experiment.recipe)
     with locks.lock(folder.path):
         folder.write_recipe()
         rows = folder.read_rows()
         for seed in seeds:
             if jobs > 1:
-                run_seed(experiment, cells, seed, runs, machine, jobs)
+                run_seed(experiment, cells, seed, runs, jobs)
             for cell in cells:
-                machine.progress.log(f"study {name}, seed {seed}, setting {cell.setting}")
+                experiment.log(f"study {name}, seed {seed}, setting {cell.setting}")
                 try:
-                    new = _cell_rows(experiment, cell, seed, runs, machine)
+                    new = _cell_rows(experiment, cell, seed, runs)
                 except InputError as error:
                     message = name_setting(record, str(error))
                     raise InputError(
@@ -63,37 +60,37 @@ def study(
     return result
 
 
-def forecast(name: str, experiment: Experiment, seeds: int, machine: Machine) -> Estimate:
+def forecast(name: str, experiment: Experiment, seeds: int) -> Estimate:
     """The estimated cost of a study. Raises InputError as `study` does."""
     work = []
-    for cell in _checked_cells(load_study(name), experiment, machine):
+    for cell in _checked_cells(load_study(name), experiment):
         own = replace(experiment, recipe=cell.recipe)
         work.append(PlannedArms(own, cell.recipe.compare.trained, f" ({cell.setting})"))
         if cell.source is not None:  # its ticket is trained as the own one is, at the same cost
             other = replace(experiment, recipe=cell.source)
             work.append(PlannedArms(other, ("ticket",), f" from {cell.setting}"))
-    return estimate_all(work, seeds, machine)
+    return estimate_all(work, seeds)
 
 
-def _checked_cells(study: Study, experiment: Experiment, machine: Machine) -> list[Cell]:
+def _checked_cells(study: Study, experiment: Experiment) -> list[Cell]:
     """The cells of a study. Raises InputError for those that cannot be run, as far as that can be seen."""
     cells = make_cells(study, experiment.recipe)
     for recipe in (recipe for cell in cells for recipe in (cell.recipe, cell.source) if recipe is not None):
         if experiment.images is None:
             data_paths.check_data_path(recipe.data)
-    check_lengths(study, cells, experiment.spec(machine))
-    study.check_networks(experiment, cells, machine)
+    check_lengths(study, cells, experiment.spec)
+    study.check_networks(experiment, cells)
     return cells
 
 
-def _cell_rows(base: Experiment, cell: Cell, seed: int, runs: Path, machine: Machine) -> pd.DataFrame:
+def _cell_rows(base: Experiment, cell: Cell, seed: int, runs: Path) -> pd.DataFrame:
     """The rows of one cell and seed, whose arms are trained if they are not yet."""
     experiment = replace(base, recipe=cell.recipe)
-    run = compare.compare(experiment, [seed], runs, machine)
+    run = compare.compare(experiment, [seed], runs)
     results = {arm: arm_result(run, seed, arm) for arm in cell.recipe.compare.arms}
     if cell.source is not None:
         source = replace(base, recipe=cell.source)
-        results["ticket-from"] = _train_from(source, experiment, seed, runs, machine)
+        results["ticket-from"] = _train_from(source, experiment, seed, runs)
     rows = [
         {
             "setting": cell.setting,
@@ -108,15 +105,13 @@ def _cell_rows(base: Experiment, cell: Cell, seed: int, runs: Path, machine: Mac
     return rounded(pd.DataFrame(rows))
 
 
-def _train_from(
-    source: Experiment, experiment: Experiment, seed: int, runs: Path, machine: Machine
-) -> ArmResult:
+def _train_from(source: Experiment, experiment: Experiment, seed: int, runs: Path) -> ArmResult:
     """The arm that starts from the ticket of another experiment, and is charged that search."""
     run, other = (RunDirectory.of(runs, each.recipe) for each in (experiment, source))
-    ticket = compare.search(source, seed, runs, machine)
+    ticket = compare.search(source, seed, runs)
     try:
         with locks.lock(run.path):
-            folder = TicketFileJob(experiment, seed, run, ticket)(machine)
+            folder = TicketFileJob(experiment, seed, run, ticket).do()
     except InputError as error:
         raise InputError(f"the ticket of {other.path}: {error}") from None
-    return arm_result(run, seed, "ticket-from", folder, other.search(seed))
+    return arm_result(run, seed, "ticket-from", ArmDirectory(folder), other.search(seed))

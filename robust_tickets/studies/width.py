@@ -10,7 +10,6 @@ from robust_tickets.studies.base import Cell, Comparison, Hypothesis, Study
 from robust_tickets.studies.cells import needs_data, smallest_and_largest, with_dense
 
 if TYPE_CHECKING:
-    from robust_tickets.base.machine import Machine
     from robust_tickets.recipe.recipe import Recipe
     from robust_tickets.stages.experiment import Experiment
 
@@ -20,11 +19,11 @@ def _cells(base: "Recipe", widths: tuple[float, ...]) -> Iterator[Cell]:
         yield Cell(f"{width:g}", with_dense(replace(base, model=replace(base.model, width=width))))
 
 
-def _check_networks(experiment: "Experiment", cells: Sequence[Cell], machine: "Machine") -> None:
+def _check_networks(experiment: "Experiment", cells: Sequence[Cell]) -> None:
     """Raise InputError for two widths that give the same network."""
     settings: dict[tuple[object, ...], str] = {}
     for cell in cells:
-        net = replace(experiment, recipe=cell.recipe).fresh_net(0, machine)
+        net = replace(experiment, recipe=cell.recipe).fresh_net(0)
         shapes = tuple(parameter.shape for parameter in net.parameters())
         twin = settings.setdefault(shapes, cell.setting)
         if twin != cell.setting:

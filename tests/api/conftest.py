@@ -18,14 +18,14 @@ def images() -> Dataset:
 @pytest.fixture(scope="module")
 def run(images, tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
-    return robust_tickets.compare(build_net, images, RECIPE, runs=runs, quiet=True)
+    return robust_tickets.compare(build_net, images, RECIPE, runs=runs)
 
 
 @pytest.fixture(scope="module")
 def ticket(images) -> Ticket:
-    return robust_tickets.find_ticket(build_net, images, RECIPE, quiet=True)
+    return robust_tickets.find_ticket(build_net, images, RECIPE)
 
 
 @pytest.fixture(scope="module")
 def trained(images, ticket) -> robust_tickets.Trained:
-    return robust_tickets.train(build_net, images, ticket, RECIPE, quiet=True)
+    return robust_tickets.train(build_net, images, ticket, RECIPE)

@@ -12,7 +12,6 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import robust_tickets
-from robust_tickets.base import machine as machines
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs.directory import RunDirectory
@@ -35,20 +34,20 @@ def test_a_ticket_is_that_of_the_stage(run, ticket, tmp_path):
     assert ticket.mask.count < ticket.mask.size * 0.4
 
 
-def test_a_recipe_may_be_an_object_a_name_or_a_file(tiny_recipe, tmp_path, machine):
+def test_a_recipe_may_be_an_object_a_name_or_a_file(tiny_recipe, tmp_path):
     small = replace(tiny_recipe, search=replace(tiny_recipe.search, epochs=1, rounds=1))
     file = tmp_path / "tiny.toml"
     file.write_text(recipes.to_toml(small))
-    stage = search_stage.search(Experiment(small), 1, RunDirectory.of(tmp_path, small), machine)
+    stage = search_stage.search(Experiment(small), 1, RunDirectory.of(tmp_path, small))
     for recipe in (small, str(file), file):
-        ticket = robust_tickets.find_ticket(recipe=recipe, seed=1, quiet=True)
+        ticket = robust_tickets.find_ticket(recipe=recipe, seed=1)
         assert ticket.hash == Ticket.load(stage).hash
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_weights_and_history_are_those_of_the_stage(arm, run, images, ticket):
     start = ticket if arm == "ticket" else None
-    trained = robust_tickets.train(build_net, images, start, RECIPE, quiet=True)
+    trained = robust_tickets.train(build_net, images, start, RECIPE)
     best, last = (Checkpoint.load(run / "seed-0" / arm / f"{name}.safetensors") for name in ("best", "last"))
     assert equal(trained.net.state_dict(), best.state)
     assert equal(trained.last, last.state)
@@ -91,8 +90,24 @@ def test_a_comparison_writes_its_files_and_a_second_one_trains_nothing(run, imag
             "verdicts-best-HEX.npz", "verdicts-last-HEX.npz", "sanity-best-HEX.json", "sanity-last-HEX.json",
         }  # fmt: skip
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.parent != run}
-    assert robust_tickets.compare(build_net, images, RECIPE, runs=run.parent, quiet=True) == run
+    assert robust_tickets.compare(build_net, images, RECIPE, runs=run.parent) == run
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.parent != run} == before
+
+
+def test_seeds_are_a_number_or_a_sequence(images, tmp_path):
+    arms = {"compare": {"arms": ["dense"]}, "train": {"epochs": 1}}
+    run = robust_tickets.compare(build_net, images, RECIPE, seeds=[3, 5], runs=tmp_path, **arms)
+    assert RunDirectory.open(run).seeds() == [3, 5]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_progress_is_shown_or_not(shown, images, capsys):
+    robust_tickets.show_progress(shown)
+    try:
+        robust_tickets.train(build_net, images, None, RECIPE, train={"epochs": 1})
+    finally:
+        robust_tickets.show_progress(True)
+    assert bool(capsys.readouterr().err) == shown
 
 
 def test_a_module_may_replace_the_function_and_stays_as_it_is(images):
@@ -100,15 +115,15 @@ def test_a_module_may_replace_the_function_and_stays_as_it_is(images):
     module = build_net().train()
     module(images.train.images[:9] / 255).sum().backward()
     attributes, weights = state_of(module)
-    ticket = robust_tickets.find_ticket(module, images, RECIPE, quiet=True)
+    ticket = robust_tickets.find_ticket(module, images, RECIPE)
     assert equal(ticket.init, weights)
-    robust_tickets.train(module, images, ticket, RECIPE, quiet=True)
+    robust_tickets.train(module, images, ticket, RECIPE)
     robust_tickets.evaluate(module, images, RECIPE, attacks=["pgd-2"], limit=6)
     after, now = state_of(module)
     assert after == attributes
     assert equal(now, weights)
     model = {"init": "glorot-normal"}
-    fresh = robust_tickets.find_ticket(module, images, RECIPE, seed=3, quiet=True, model=model)
+    fresh = robust_tickets.find_ticket(module, images, RECIPE, seed=3, model=model)
     assert not torch.equal(fresh.init["0.weight"], weights["0.weight"])
 
 
@@ -119,7 +134,7 @@ def test_frozen_weights_are_not_trained(images, capsys):
         return net
 
     trained = robust_tickets.train(half_frozen, images, None, RECIPE, train={"weight_decay": 0.1})
-    init = Experiment(RECIPE, half_frozen, images).fresh_net(0, machines.Machine("cpu", None)).state_dict()
+    init = Experiment(RECIPE, half_frozen, images).fresh_net(0).state_dict()
     weights = trained.net.state_dict()
     assert all(torch.equal(weights[name], init[name]) for name in ("0.weight", "0.bias"))
     assert not torch.equal(weights["5.weight"], init["5.weight"])
@@ -131,8 +146,8 @@ def test_a_network_with_nothing_to_prune_trains_but_has_no_ticket(images):
         return nn.Sequential(nn.Flatten(), parametrizations.weight_norm(nn.Linear(64, 3)))
 
     with pytest.raises(InputError, match="nothing to prune"):
-        robust_tickets.find_ticket(computed, images, RECIPE, quiet=True)
-    assert len(robust_tickets.train(computed, images, None, RECIPE, quiet=True).history) == 2
+        robust_tickets.find_ticket(computed, images, RECIPE)
+    assert len(robust_tickets.train(computed, images, None, RECIPE).history) == 2
 
 
 def test_a_ticket_is_trained_under_its_mask(ticket, trained):
@@ -143,14 +158,14 @@ def test_a_ticket_is_trained_under_its_mask(ticket, trained):
 
 def test_fields_override_the_recipe(images, tiny_recipe):
     search, threat = {"rounds": 1, "scope": "layer"}, {"eps": "1/255"}
-    ticket = robust_tickets.find_ticket(build_net, images, RECIPE, quiet=True, search=search, threat=threat)
+    ticket = robust_tickets.find_ticket(build_net, images, RECIPE, search=search, threat=threat)
     assert ticket.mask.count == (72 - 29) + (384 - 154)  # 0.4 of each layer's weights are pruned
     assert ticket.search["search"]["rounds"] == 1
     assert ticket.search["search"]["lr"] == RECIPE.search.lr
     assert ticket.search["threat"]["eps"] == "1/255"
     data = {"train_images": 64, "val_images": 20}
     search = {"epochs": 1, "rounds": 1}
-    ticket = robust_tickets.find_ticket(data=data, recipe=tiny_recipe, quiet=True, search=search)
+    ticket = robust_tickets.find_ticket(data=data, recipe=tiny_recipe, search=search)
     assert ticket.search["data"] == recipes.to_table(tiny_recipe)["data"] | data
     assert ticket.passes == 64 * 4  # two for FGSM and two for the update
 

@@ -17,7 +17,7 @@ for attribute in ("__name__", "__qualname__", "__module__"):
 
 
 def test_another_network_or_other_images_in_the_same_run_are_refused(images, tmp_path):
-    short = {"runs": tmp_path, "quiet": True, "name": "mine"} | {
+    short = {"runs": tmp_path, "name": "mine"} | {
         "compare": {"arms": ["dense"]},
         "train": {"epochs": 1},
     }
@@ -32,7 +32,7 @@ def test_another_network_or_other_images_in_the_same_run_are_refused(images, tmp
 
 def test_a_ticket_of_another_network_is_refused(images, ticket):
     with pytest.raises(InputError, match=r"6\.weight"):
-        robust_tickets.train(other_net, images, ticket, RECIPE, quiet=True)
+        robust_tickets.train(other_net, images, ticket, RECIPE)
 
 
 # arguments of each of the three functions; then the words of the message
@@ -43,7 +43,7 @@ FIELDS = {
     "value": ({"search": {"lr": -1}}, "search.lr; above 0; -1"),
     "recipe": ({"recipe": "dmeo"}, "'dmeo'; did you mean 'demo'"),
     "device": ({"device": "nonsense"}, "'nonsense'"),
-    "seed": ({"seed": -1}, "seed; 0; -1"),
+    "argument before the release": ({"quiet": True}, "quiet; show_progress(False)"),
     "name of a network": ({"net": "resnet20"}, "net is a str; model={'name': 'resnet20'}"),
     "no network": ({"net": lambda: None}, "NoneType; nn.Module"),
     "no images": ({"data": 3}, "data; got a int"),
@@ -54,7 +54,7 @@ FIELDS = {
 @pytest.mark.parametrize("function", ["find_ticket", "train", "compare"])
 @pytest.mark.parametrize(("fields", "words"), FIELDS.values(), ids=FIELDS)
 def test_a_wrong_field_is_named(function, fields, words, images, tmp_path):
-    arguments = {"net": build_net, "data": images, "recipe": RECIPE, "quiet": True, **fields}
+    arguments = {"net": build_net, "data": images, "recipe": RECIPE, **fields}
     arguments |= {"runs": tmp_path} if function == "compare" else {}
     with pytest.raises(InputError) as error:
         getattr(robust_tickets, function)(**arguments)
@@ -73,7 +73,10 @@ CALLS = {
     "attack": (lambda: robust_tickets.evaluate(build_net(), IMAGES, attacks=["fgms"]), "'fgms'; 'fgsm'"),
     "limit": (lambda: robust_tickets.evaluate(build_net(), IMAGES, limit=31), "31; 30"),
     "limit below 0": (lambda: robust_tickets.evaluate(build_net(), IMAGES, limit=-1), "limit; 0; -1"),
+    "seed": (lambda: robust_tickets.train(build_net, IMAGES, seed=-1), "seed; 0; -1"),
+    "seed of a comparison": (lambda: robust_tickets.compare(build_net, IMAGES, seed=3), "seed; seeds=[3]"),
     "seeds": (lambda: robust_tickets.compare(build_net, IMAGES, seeds=0), "seeds; 1; 0"),
+    "a seed twice": (lambda: robust_tickets.compare(build_net, IMAGES, seeds=[3, 3]), "seeds; [3, 3]"),
     "seeds of a module": (
         lambda: robust_tickets.compare(build_net(), IMAGES, RECIPE, seeds=2),
         "2 seeds; function; glorot-normal",

@@ -14,8 +14,6 @@ from safetensors.torch import save_file
 
 import attacks
 from attacks import Attack, RunOptions, ThreatModel, misclassified
-from robust_tickets.base import machine
-from robust_tickets.base.progress import SilentProgress
 from robust_tickets.cli.main import main
 from robust_tickets.data import dataset, load
 from robust_tickets.data.batches import to_float
@@ -294,8 +292,6 @@ def test_rows_of_other_eps_and_networks_are_not_the_run_s_own(files, tiny_recipe
     evaluate(files[0], *words, "--eps", "1/255")
     evaluate(files[0], *words, "--from", files[1])
     recipe = recipes.load(str(files[0].parents[2] / "recipe.toml"))
-    file = evaluate_stage.evaluate(
-        files[0], experiment.Experiment(recipe), machine.Machine("cpu", SilentProgress())
-    )
+    file = evaluate_stage.evaluate(files[0], experiment.Experiment(recipe))
     rows = pd.read_csv(file, dtype={"eps": str}, keep_default_na=False)
     assert len(rows[(rows.eps == "16/255") & (rows.source == "") & (rows.n == 50)]) == 4

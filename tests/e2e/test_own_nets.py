@@ -62,7 +62,7 @@ def test_a_network_goes_the_whole_way_from_python(make, images, capsys):
     once = prunable - round(prunable / 2)
     assert ticket.mask.count == once - round(once / 2)
 
-    trained = robust_tickets.train(make, images, ticket, quiet=True, **FIELDS)
+    trained = robust_tickets.train(make, images, ticket, **FIELDS)
     net = trained.net
     assert sum(p.numel() for p in make().parameters()) == parameters
     mask, init = dict(ticket.mask), ticket.init
@@ -108,9 +108,9 @@ def test_the_folded_network_is_equal(make):
 
 
 def test_tied_weights_stay_tied(images):
-    ticket = robust_tickets.find_ticket(Tied, images, quiet=True, **FIELDS)
+    ticket = robust_tickets.find_ticket(Tied, images, **FIELDS)
     assert set(ticket.mask) == {"first.weight", "one.weight", "head.weight"}
-    net = robust_tickets.train(Tied, images, ticket, quiet=True, **FIELDS).net
+    net = robust_tickets.train(Tied, images, ticket, **FIELDS).net
     assert net.one.weight is net.other.weight
     assert not net.other.weight[~ticket.mask["one.weight"]].any()
 

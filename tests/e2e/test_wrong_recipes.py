@@ -17,7 +17,7 @@ CALLS = {
     "no TOML": ("search --recipe {no_toml}", "{no_toml}; TOML; line 1"),
     "unknown field": ("search --recipe {bad_field}", "{bad_field}; 'search.lrr'; 'lr'"),
     "unknown flag": ("search --recipe demo --search.lrr 1", "--search.lrr; --search.lr"),
-    "unknown word": ("search --recipe demo --search.pruning-method grasp", "'grasp'; 'imp'; 'snip'"),
+    "unknown word": ("search --recipe demo --search.pruning-method grasp", "'grasp'; imp; snip"),
     "unknown network": ("search --recipe demo --model.name resnet", "model.name; 'resnet'; resnet20"),
     "number out of range": ("search --recipe demo --search.lr -1", "search.lr; above 0; -1.0"),
     "eps in bytes": ("search --recipe demo --threat.eps 8", "threat.eps; eps 8; 8/255"),

@@ -8,7 +8,7 @@ from functools import reduce
 import pytest
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.cli.main import parse
+from robust_tickets.cli.parse import parse
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Compare, Search, StudySettings, Train

@@ -111,17 +111,13 @@ def test_early_stop_is_the_first_lowest_loss():
 
 @pytest.fixture(scope="module")
 def run(tiny_recipe, tmp_path_factory):
-    from robust_tickets.base.machine import Machine
-    from robust_tickets.base.progress import SilentProgress
 
     recipe = replace(
         tiny_recipe,
         train=replace(tiny_recipe.train, epochs=4),
         compare=Compare(("dense", "dense-best", "dense-short", "ticket")),
     )
-    return comparison.compare(
-        Experiment(recipe), [0, 1], tmp_path_factory.mktemp("runs"), Machine("cpu", SilentProgress())
-    )
+    return comparison.compare(Experiment(recipe), [0, 1], tmp_path_factory.mktemp("runs"))
 
 
 def test_a_comparison_has_a_row_an_arm_and_seed(run):

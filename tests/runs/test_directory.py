@@ -116,8 +116,8 @@ def test_siblings_are_the_other_runs_that_can_be_read(run, tmp_path):
     touch(other.arm(1, "dense").record)
     touch(tmp_path / "runs" / "damaged" / "recipe.toml")
     assert [sibling.path for sibling in run.siblings()] == [other.path]
-    assert run.sibling_arms(0, "dense") == [other.arm(0, "dense")]
-    assert run.sibling_arms(1, "dense") == [], "it is not finished"
+    assert run.sibling_arms(run.arm(0, "dense")) == [other.arm(0, "dense")]
+    assert run.sibling_arms(run.arm(1, "dense")) == [], "it is not finished"
 
 
 RECIPE = recipes.to_toml(Recipe())

@@ -56,8 +56,8 @@ def search(fits, spoken):
 
     def run(recipe, runs, seed=0, **own):
         before = len(fits)
-        machine = Machine("cpu", spoken)
-        path = search_stage.search(Experiment(recipe, **own), seed, RunDirectory.of(runs, recipe), machine)
+        experiment = Experiment(recipe, **own, machine=Machine("cpu", spoken))
+        path = search_stage.search(experiment, seed, RunDirectory.of(runs, recipe))
         return path.parent, len(fits) - before
 
     return run

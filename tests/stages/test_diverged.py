@@ -33,12 +33,12 @@ def diverging(monkeypatch):
 def test_the_state_after_the_last_whole_epoch_is_saved(
     step, saved, minutes, every, tiny_recipe, tmp_path, diverging
 ):
-    experiment, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
     machine = Machine("cpu", SilentProgress(), minutes, every)
-    plan = planning.plan(tiny_recipe, "dense", experiment.spec(machine))
+    experiment, run = Experiment(tiny_recipe, machine=machine), RunDirectory.of(tmp_path, tiny_recipe)
+    plan = planning.plan(tiny_recipe, "dense", experiment.spec)
     diverging(step)
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):
-        train.train(experiment, 0, run, machine, plan, None)
+        train.train(experiment, 0, run, plan, None)
     states = sorted(tmp_path.rglob("step-*"))
     if (minutes, every) == (0, 0) or (saved is None and every == 0):
         assert states == []  # none is to be saved, or no epoch was over
@@ -50,4 +50,4 @@ def test_the_state_after_the_last_whole_epoch_is_saved(
         assert steps == [saved]
     # the same command resumes there, and diverges again
     with pytest.raises(DivergedError, match=f"diverged at step {step}"):
-        train.train(experiment, 0, run, machine, plan, None)
+        train.train(experiment, 0, run, plan, None)

@@ -64,13 +64,13 @@ def test_a_finished_run_refuses_other_images(tmp_path, monkeypatch, capsys):
     assert "began with other images" in capsys.readouterr().err
 
 
-def test_a_folder_is_read_once_for_all_stages(tiny_recipe, tiny_data, machine, monkeypatch):
+def test_a_folder_is_read_once_for_all_stages(tiny_recipe, tiny_data, monkeypatch):
     reads = []
     monkeypatch.setattr("robust_tickets.data.load.load", lambda data, log: reads.append(data) or tiny_data)
     folder = Data("folder", train_images=100, val_images=3)  # read by no other test of this process
     experiment = Experiment(replace(tiny_recipe, data=folder))
-    assert experiment.spec(machine) == tiny_data.spec
-    fingerprint = experiment.inputs(0, machine)["images"]
-    assert fingerprint == experiment.load(machine).fingerprint == tiny_data.fingerprint
-    assert experiment.load(machine).spec == experiment.spec(machine)
+    assert experiment.spec == tiny_data.spec
+    fingerprint = experiment.inputs(0)["images"]
+    assert fingerprint == experiment.load().fingerprint == tiny_data.fingerprint
+    assert experiment.load().spec == experiment.spec
     assert reads == [folder]

@@ -19,7 +19,7 @@ def compare(tmp_path, spoken):
 
     def run(recipe, seed=0, where="runs"):
         spoken.lines.clear()
-        run = comparison.compare(Experiment(recipe), [seed], tmp_path / where, Machine("cpu", spoken))
+        run = comparison.compare(Experiment(recipe, machine=Machine("cpu", spoken)), [seed], tmp_path / where)
         taken = [line.rpartition("/")[2] for line in spoken.lines if line.startswith("copied from")]
         return run, taken
 

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.fields import Model, Search
 from robust_tickets.runs.directory import RunDirectory
@@ -49,7 +47,7 @@ def whole(recipe_of, tmp_path_factory):
     def get(kind, rounds):
         if (kind, rounds) not in searches:
             run = RunDirectory.of(tmp_path_factory.mktemp("whole"), recipe_of(kind, rounds))
-            file = search_stage.search(Experiment(run.recipe), 0, run, Machine("cpu", SilentProgress()))
+            file = search_stage.search(Experiment(run.recipe), 0, run)
             searches[kind, rounds] = run.path, file.parent
         return searches[kind, rounds]
 

@@ -7,8 +7,6 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
-from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data.user_images import from_tensors
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Data, Model, Search
@@ -32,7 +30,7 @@ def recipe_of(tiny_recipe):
 def one_round(recipe_of, tmp_path_factory):
     """A run directory with a search of one round."""
     run = RunDirectory.of(tmp_path_factory.mktemp("runs"), recipe_of(1))
-    search_stage.search(Experiment(run.recipe), 0, run, Machine("cpu", SilentProgress()))
+    search_stage.search(Experiment(run.recipe), 0, run)
     return run.path
 
 

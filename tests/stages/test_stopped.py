@@ -64,9 +64,9 @@ def whole(recipe, tmp_path_factory):
 
 
 def run_all(recipe, runs):
-    experiment, run = Experiment(recipe), RunDirectory.of(runs, recipe)
-    ticket = search_stage.search(experiment, 0, run, EACH_STEP)
-    return comparison.train_from(experiment, 0, runs, EACH_STEP, ticket).parent
+    experiment, run = Experiment(recipe, machine=EACH_STEP), RunDirectory.of(runs, recipe)
+    ticket = search_stage.search(experiment, 0, run)
+    return comparison.train_from(experiment, 0, runs, ticket).parent
 
 
 # states 1 to 8 are of round 1, 9 to 14 of round 2, which begins at step 2, 15 to 22 of the training
@@ -105,7 +105,7 @@ def test_an_arm_of_two_stages_resumes_in_either(states, recipe, tmp_path, killed
     for folder, kill in (("killed", states), ("killed", 10**9), ("whole", 10**9)):
         killed_after(kill)
         run = RunDirectory.of(tmp_path / folder, experiment.recipe)
-        job = comparison.ArmJob(experiment, 0, "dense-staged", run)
+        job = comparison.ArmJob(experiment, 0, run, "dense-staged")
         if kill == states:
             with pytest.raises(Killed):
                 job(EACH_STEP)

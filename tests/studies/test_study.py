@@ -45,7 +45,7 @@ def base(tiny_recipe):
 
 def run_study(name, recipe, runs, seeds=(0, 1)):
     log = Log()
-    return study(name, Experiment(recipe), list(seeds), runs, Machine("cpu", log)), log.lines
+    return study(name, Experiment(recipe, machine=Machine("cpu", log)), list(seeds), runs), log.lines
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,6 @@ def test_a_study_of_ones_own_network_and_images(tmp_path, tiny_data):
         tiny_data,
         seeds=2,
         runs=tmp_path,
-        quiet=True,
         threat={"eps": "0.1"},
         search={"pruning_method": "snip", "batch": 32},
         train={"epochs": 1, "ticket_epochs": 1, "batch": 32, "method": "natural", "lr": 0.05},
@@ -129,11 +128,11 @@ def own_net():
     ("arguments", "message"),
     [
         ({"name": "ratios"}, "unknown study 'ratios'"),
-        ({"name": "lr", "seeds": 0}, "seeds must be a whole number of at least 1, got 0"),
-        ({"name": "lr", "seed": -1}, "seed must be a whole number of at least 0"),
+        ({"name": "lr", "seeds": 0}, "seeds must be a whole number of at least 1, or different seeds"),
+        ({"name": "lr", "seeds": [-1]}, "seed must be a whole number of at least 0"),
         ({"name": "lr", "net": torch.nn.Flatten()}, "3 seeds need as many inits"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        rt.study(**arguments, runs=tmp_path, quiet=True)
+        rt.study(**arguments, runs=tmp_path)

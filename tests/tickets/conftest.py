@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.base.machine import Machine
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe.fields import Model
 from robust_tickets.recipe.recipe import Recipe
@@ -32,7 +31,6 @@ class TestSearch:
     __test__ = False
     recipe: Recipe
     data: Dataset
-    machine: Machine
 
     @property
     def plan(self) -> SearchPlan:
@@ -40,11 +38,11 @@ class TestSearch:
 
     @property
     def config(self) -> TrainingConfig:
-        return Experiment(self.recipe).fit(self.recipe.search, self.plan.round_steps, 0)
+        return Experiment(self.recipe).config(self.recipe.search, self.plan.round_steps, 0)
 
     def net(self) -> nn.Module:
         """The network at its init."""
-        return Experiment(self.recipe).fresh_net(0, self.machine)
+        return Experiment(self.recipe).fresh_net(0)
 
     def run(
         self,
@@ -66,12 +64,12 @@ class TestSearch:
 
 
 @pytest.fixture
-def search_of(tiny_data: Dataset, machine: Machine) -> Callable[..., TestSearch]:
+def search_of(tiny_data: Dataset) -> Callable[..., TestSearch]:
     """A search by a recipe with some of its search fields changed."""
 
     def build(recipe: Recipe, data: Dataset = tiny_data, **fields: Any) -> TestSearch:
         recipe = replace(recipe, search=replace(recipe.search, **fields))
-        return TestSearch(recipe, data, machine)
+        return TestSearch(recipe, data)
 
     return build
 

@@ -120,7 +120,7 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
     """Killed at several steps of a round, it stops at the same epoch with the same ticket."""
     recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, **TWELVE, stop_distance=0.04))
     whole_run, run = (RunDirectory.of(tmp_path / name, recipe) for name in ("whole", "killed"))
-    whole = search_stage.search(Experiment(recipe), 0, whole_run, Machine("cpu", SilentProgress()))
+    whole = search_stage.search(Experiment(recipe), 0, whole_run)
 
     class Killed(BaseException):
         pass
@@ -135,24 +135,25 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
 
     monkeypatch.setattr(checkpointer.Checkpointer, "save", save_and_kill)
     machine = Machine("cpu", SilentProgress(), checkpoint_minutes=0, checkpoint_steps=1)
+    experiment = Experiment(recipe, machine=machine)
     for _ in range(3):
         with pytest.raises(Killed):
-            search_stage.search(Experiment(recipe), 0, run, machine)
-    again = search_stage.search(Experiment(recipe), 0, run, machine)
+            search_stage.search(experiment, 0, run)
+    again = search_stage.search(experiment, 0, run)
     metrics = [path.with_name("metrics.jsonl").read_text() for path in (again, whole)]
     assert metrics[0] == metrics[1]
     assert '"epoch": 12' not in metrics[0]
     assert Ticket.load(again).hash == Ticket.load(whole).hash
 
 
-def test_equal_cost_is_that_of_the_search_that_ran(tiny_recipe, machine, tmp_path):
+def test_equal_cost_is_that_of_the_search_that_ran(tiny_recipe, tmp_path):
     """Dense gets what search and ticket took, rounded up to an epoch, and not what was planned."""
     recipe = replace(
         tiny_recipe,
         search=replace(tiny_recipe.search, **TWELVE, stop_distance=0.04),
         compare=Compare(("dense", "dense-equal-cost", "ticket")),
     )
-    run = comparison.compare(Experiment(recipe), [0], tmp_path, machine)
+    run = comparison.compare(Experiment(recipe), [0], tmp_path)
     results = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
     cost = results["ticket"].ledger["charged_flops"] + results["ticket"].before["charged_flops"]
     epoch = results["dense"].history[0]["flops"]

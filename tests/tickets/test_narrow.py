@@ -69,13 +69,13 @@ def test_no_width_comes_nearer(name, share):
     assert distance <= min(off(w, share * weights) for _, w in sizes) + 1e-6
 
 
-def test_narrow_arms_have_the_tickets_schedule_and_are_not_charged_its_search(tiny_recipe, machine, tmp_path):
+def test_narrow_arms_have_the_tickets_schedule_and_are_not_charged_its_search(tiny_recipe, tmp_path):
     recipe = replace(
         tiny_recipe,
         model=Model("lenet-300-100", width=0.3),
         compare=Compare(("dense", "dense-narrow-flops", "dense-narrow-weights", "ticket")),
     )
-    run = comparison.compare(Experiment(recipe), [0], tmp_path, machine)
+    run = comparison.compare(Experiment(recipe), [0], tmp_path)
     results = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
     ticket = results["ticket"].about
     for arm, key in (("dense-narrow-flops", "kept_flops"), ("dense-narrow-weights", "weights")):

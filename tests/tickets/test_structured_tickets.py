@@ -7,8 +7,6 @@ import pytest
 from training_case import train
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.models import flops, registry
 from robust_tickets.models.weights import copy_state
@@ -38,7 +36,7 @@ def recipe(channel_recipe: Recipe) -> Recipe:
 def run(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> RunDirectory:
     """The run directory of a comparison."""
     folder = tmp_path_factory.mktemp("runs")
-    return comparison.compare(Experiment(recipe), [0], folder, Machine("cpu", SilentProgress()))
+    return comparison.compare(Experiment(recipe), [0], folder)
 
 
 def test_the_table_has_what_the_removed_channels_save(run) -> None:
@@ -86,7 +84,7 @@ def test_a_ticket_trained_with_its_zeros_is_the_same_in_float64(run, recipe, tin
         net = registry.build(ticket.model, seed=0).double()
         start = starting_net(net, ticket, SHAPE, replace(recipe.compute, compact=compact))
         assert (start.removed_channels > 0) == compact
-        config = experiment.fit(recipe.search, recipe.search.epochs * 4, 0)
+        config = experiment.config(recipe.search, recipe.search.epochs * 4, 0)
         result, _ = train(start.net.double(), start.mask, tiny_data, config)
         losses.append([record["train_loss"] for record in result.history])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

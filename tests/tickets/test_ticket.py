@@ -18,8 +18,8 @@ from robust_tickets.tickets.ticket import Ticket
 
 
 @pytest.fixture
-def file(tiny_recipe, machine, tmp_path):
-    return search.search(Experiment(tiny_recipe), 0, RunDirectory.of(tmp_path / "a", tiny_recipe), machine)
+def file(tiny_recipe, tmp_path):
+    return search.search(Experiment(tiny_recipe), 0, RunDirectory.of(tmp_path / "a", tiny_recipe))
 
 
 def test_saved_and_loaded_is_the_same_bit_for_bit(file, tmp_path):
@@ -33,11 +33,11 @@ def test_saved_and_loaded_is_the_same_bit_for_bit(file, tmp_path):
     assert again.hash == ticket.hash
 
 
-def test_the_same_search_gives_the_same_bytes(file, tiny_recipe, machine, tmp_path):
-    again = search.search(Experiment(tiny_recipe), 0, RunDirectory.of(tmp_path / "b", tiny_recipe), machine)
+def test_the_same_search_gives_the_same_bytes(file, tiny_recipe, tmp_path):
+    again = search.search(Experiment(tiny_recipe), 0, RunDirectory.of(tmp_path / "b", tiny_recipe))
     assert again != file
     assert again.read_bytes() == file.read_bytes()
-    other = search.search(Experiment(tiny_recipe), 1, RunDirectory.of(tmp_path / "b", tiny_recipe), machine)
+    other = search.search(Experiment(tiny_recipe), 1, RunDirectory.of(tmp_path / "b", tiny_recipe))
     assert other.read_bytes() != file.read_bytes()
 
 

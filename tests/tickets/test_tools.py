@@ -11,8 +11,6 @@ from torch.nn.utils import prune as torch_prune
 
 from robust_tickets import api
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import SilentProgress
 from robust_tickets.models import registry
 from robust_tickets.pruning.densities import random_mask
 from robust_tickets.pruning.layers import prunable_weights
@@ -32,7 +30,7 @@ from robust_tickets.tickets.verification import verify
 def file(tiny_recipe, tmp_path_factory):
     recipe = replace(tiny_recipe, model=Model("conv-2", width=0.2))
     run = RunDirectory.of(tmp_path_factory.mktemp("runs"), recipe)
-    return search_stage.search(Experiment(recipe), 3, run, Machine("cpu", SilentProgress()))
+    return search_stage.search(Experiment(recipe), 3, run)
 
 
 @pytest.fixture
@@ -149,10 +147,10 @@ def test_a_whole_ticket_is_verified(ticket):
     assert "starts from other weights" in verify(other)[-1]
 
 
-def test_an_init_of_trained_weights_is_told_from_others(tiny_recipe, machine, tmp_path):
+def test_an_init_of_trained_weights_is_told_from_others(tiny_recipe, tmp_path):
     for changes in ({"after": "fine-tune"}, {"rewind_epochs": 1}):
         recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, **changes))
-        path = search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), machine)
+        path = search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe))
         assert verify(Ticket.load(path))[-1].startswith("starts from trained weights")
 
 
@@ -173,7 +171,7 @@ def my_net():
 
 def test_a_network_of_the_users_own_is_named_by_the_user(tiny_data):
     search = {"epochs": 1, "batch": 32, "pruning_method": "snip"}
-    ticket = api.find_ticket(my_net, tiny_data, quiet=True, search=search, threat={"eps": "0.1"})
+    ticket = api.find_ticket(my_net, tiny_data, search=search, threat={"eps": "0.1"})
     assert "my_net, images 1 x 8 x 8" in describe_ticket(ticket)
     with pytest.raises(InputError, match=r"no code is run because a file names it: .* --model.name"):
         verify(ticket)

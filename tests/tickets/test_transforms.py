@@ -7,8 +7,6 @@ import torch
 from training_case import same_state
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
@@ -26,12 +24,12 @@ from robust_tickets.training.checkpoint import Checkpoint
 @pytest.fixture(scope="module")
 def ticket(tiny_recipe, tmp_path_factory):
     run = RunDirectory.of(tmp_path_factory.mktemp("runs"), tiny_recipe)
-    return Ticket.load(search.search(Experiment(tiny_recipe), 0, run, Machine("cpu", SilentProgress())))
+    return Ticket.load(search.search(Experiment(tiny_recipe), 0, run))
 
 
 @pytest.fixture
-def other_init(tiny_recipe, machine):
-    return experiment.other_init(Experiment(tiny_recipe), 0, machine)
+def other_init(tiny_recipe):
+    return experiment.other_init(Experiment(tiny_recipe), 0)
 
 
 def counts(mask):
@@ -98,20 +96,20 @@ def test_a_layer_that_would_be_empty_is_named():
         shuffle_over_net(mask, 0)
 
 
-def test_the_other_init_belongs_to_no_seed(tiny_recipe, machine):
+def test_the_other_init_belongs_to_no_seed(tiny_recipe):
     experiment_ = Experiment(replace(tiny_recipe, model=Model("lenet-300-100", width=0.05)))
     for seed in (0, 1, 2**31 - 1):
         neighbour = (seed + 1) % 2**31
-        inits = [experiment.other_init(experiment_, s, machine) for s in (seed, neighbour)]
+        inits = [experiment.other_init(experiment_, s) for s in (seed, neighbour)]
         assert not same_state(*inits)
-        weights = prunable_weights(experiment_.fresh_net(seed, machine))
+        weights = prunable_weights(experiment_.fresh_net(seed))
         assert not any(torch.equal(inits[0][name], weight) for name, weight in weights.items())
 
 
-def test_each_control_is_an_arm_that_is_charged_the_search(tiny_recipe, machine, tmp_path):
+def test_each_control_is_an_arm_that_is_charged_the_search(tiny_recipe, tmp_path):
     arms = [name for name in arm_names() if ARMS[name].network == "ticket"]
     recipe = replace(tiny_recipe, compare=Compare(("dense", *arms)))
-    run = comparison.compare(Experiment(recipe), [0], tmp_path, machine)
+    run = comparison.compare(Experiment(recipe), [0], tmp_path)
     results = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
     ticket = Ticket.load(run.search(0).ticket)
     for arm in arms:

@@ -77,24 +77,24 @@ def test_a_training_cut_short_is_the_beginning_of_a_longer_one(conv_net, tiny_da
     assert not same_state(long.last, short.last)
 
 
-def train_arm(recipe, arm, machine, runs):
+def train_arm(recipe, arm, runs):
     run = RunDirectory.of(runs, recipe)
     plan = planning.plan(recipe, arm, SPECS["digits"])
-    return train_stage.train(Experiment(recipe), 0, run, machine, plan, None)
+    return train_stage.train(Experiment(recipe), 0, run, plan, None)
 
 
-def test_an_arm_of_iterations_takes_them(tiny_recipe, machine, tmp_path, steps_taken):
+def test_an_arm_of_iterations_takes_them(tiny_recipe, tmp_path, steps_taken):
     recipe = replace(tiny_recipe, train=replace(tiny_recipe.train, iterations=7, ticket_iterations=3))
-    folder = train_arm(recipe, "dense-short", machine, tmp_path)
+    folder = train_arm(recipe, "dense-short", tmp_path)
     assert len(steps_taken) == 3
     assert read_json(folder.record)["epochs"] == 3 / PER_EPOCH
     assert read_json(folder.ledger)["passes"]["update"]["forward"] == 32 * 3
 
 
-def test_whole_epochs_in_iterations_are_epochs_bit_for_bit(tiny_recipe, machine, tmp_path):
+def test_whole_epochs_in_iterations_are_epochs_bit_for_bit(tiny_recipe, tmp_path):
     by_epochs = replace(tiny_recipe, train=replace(tiny_recipe.train, epochs=3, schedule="cosine"))
     by_steps = replace(by_epochs, train=replace(by_epochs.train, epochs=30, iterations=12))
-    one, other = (train_arm(recipe, "dense", machine, tmp_path) for recipe in (by_epochs, by_steps))
+    one, other = (train_arm(recipe, "dense", tmp_path) for recipe in (by_epochs, by_steps))
     assert one != other
     assert one.metrics.read_bytes() == other.metrics.read_bytes()
     assert read_json(one.record) == read_json(other.record)
@@ -102,18 +102,18 @@ def test_whole_epochs_in_iterations_are_epochs_bit_for_bit(tiny_recipe, machine,
         assert same_state(Checkpoint.load(ours).state, Checkpoint.load(theirs).state)
 
 
-def test_a_search_takes_its_iterations_in_every_round(tiny_recipe, machine, tmp_path, steps_taken):
+def test_a_search_takes_its_iterations_in_every_round(tiny_recipe, tmp_path, steps_taken):
     recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, iterations=5, rounds=3, ratio=0.3))
-    search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), machine)
+    search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe))
     assert steps_taken == 3 * [learning_rate(recipe.search, step, 5) for step in range(5)]
 
 
-def test_a_search_by_iterations_is_that_by_epochs(tiny_recipe, machine, tmp_path):
+def test_a_search_by_iterations_is_that_by_epochs(tiny_recipe, tmp_path):
     search = replace(tiny_recipe.search, epochs=2, schedule="cyclic")
     results = []
     for same in (search, replace(search, epochs=7, iterations=8)):
         recipe = replace(tiny_recipe, search=same)
-        path = search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), machine)
+        path = search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe))
         results.append((Ticket.load(path), (path.parent / "metrics.jsonl").read_bytes()))
     (one, lines), (other, other_lines) = results
     assert lines == other_lines

@@ -220,10 +220,10 @@ def test_an_honest_training_has_no_warnings(conv_net, tiny_data, config, monkeyp
     assert not [text for text in result.warnings if "collapsed" not in text]
 
 
-def test_warnings_stand_in_files_and_under_the_table(tiny_recipe, machine, tmp_path, monkeypatch):
+def test_warnings_stand_in_files_and_under_the_table(tiny_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr("robust_tickets.training.monitors.collapsed_class", lambda robust, labels: 7)
     arms = replace(tiny_recipe.compare, arms=("dense", "ticket"))
-    run = comparison.compare(Experiment(replace(tiny_recipe, compare=arms)), [0], tmp_path, machine)
+    run = comparison.compare(Experiment(replace(tiny_recipe, compare=arms)), [0], tmp_path)
     account = json.loads(run.search(0).ledger.read_text(encoding="utf-8"))
     assert account["warnings"][0].startswith("round 1, epoch 2: the net collapsed: ")
     text = tables.markdown(run)
@@ -238,6 +238,6 @@ def test_from_python_they_are_warnings(tiny_recipe, monkeypatch):
 
     monkeypatch.setattr("robust_tickets.training.monitors.collapsed_class", lambda robust, labels: 7)
     with pytest.warns(RobustnessWarning) as caught:
-        rt.train(recipe=tiny_recipe, quiet=True)
+        rt.train(recipe=tiny_recipe)
     texts = [str(warning.message) for warning in caught]
     assert any(text.startswith("a warning of this training: epoch 3: the net collapsed") for text in texts)

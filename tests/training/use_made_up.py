@@ -74,8 +74,8 @@ def use_stages(folder: Path) -> dict[str, object]:
     from robust_tickets.stages.search import search
     from robust_tickets.training.checkpointer import Checkpointer
 
-    experiment = Experiment(recipes.load(str(folder / "snip.toml")))
     machine = Machine("cpu", SilentProgress(), checkpoint_minutes=0, checkpoint_steps=1)
+    experiment = Experiment(recipes.load(str(folder / "snip.toml")), machine=machine)
     save, result = Checkpointer.save, {}
 
     def killed(self: Checkpointer, step: int, state: dict[str, object]) -> None:
@@ -85,16 +85,16 @@ def use_stages(folder: Path) -> dict[str, object]:
 
     for name in ("whole", "killed"):
         run = RunDirectory.of(folder / name, experiment.recipe)
-        ticket = search(experiment, 0, run, machine)
+        ticket = search(experiment, 0, run)
         if name == "killed":
             Checkpointer.save = killed  # type: ignore[method-assign]
             with contextlib.suppress(Killed):
-                compare.train_from(experiment, 0, folder / name, machine, None)
+                compare.train_from(experiment, 0, folder / name, None)
             Checkpointer.save = save  # type: ignore[method-assign]
             result["saved"] = [file.name for file in run.path.rglob("step-*")]
-        arms = [compare.train_from(experiment, 0, folder / name, machine, None)]
+        arms = [compare.train_from(experiment, 0, folder / name, None)]
         if name == "whole":
-            arms += [compare.train_from(experiment, 0, folder / name, machine, ticket)]
+            arms += [compare.train_from(experiment, 0, folder / name, ticket)]
             ledgers = [json.loads((Path(str(arm)) / "ledger.json").read_text()) for arm in arms]
             result["passes"] = [ledger["passes"] for ledger in ledgers]
             result["search"] = json.loads((ticket.parent / "ledger.json").read_text())["passes"]

@@ -1,0 +1,134 @@
+"""Words of the command line to a command with its flags.
+
+tyro assigns the words to fields; the values are checked like those of a recipe file, with the same messages.
+"""
+
+import difflib
+import itertools
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.cli.command import ByRecipe, Command
+from robust_tickets.cli.registry import command_class, flag_sections
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe import schema
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.old_names import new_flag
+
+CONSTRUCTORS = ConstructorRegistry()
+"""How tyro reads words as values."""
+
+
+def parse(name: str, words: list[str]) -> Command:
+    """The command of that name with these flags; its recipe gives the defaults.
+
+    Raises InputError for an unknown flag, a missing or superfluous word, and a wrong value.
+    """
+    _check_flags(name, words)
+    cls = command_class(name)
+    command: Command
+    options: dict[str, Any] = {}
+    if issubclass(cls, ByRecipe):
+        options["default"] = recipe_defaults(cls, words)
+        if options["default"] is None:
+            names = ", ".join(recipes.shipped_names())
+            raise InputError(f"{name} needs --recipe: one of {names}, or a TOML file")
+    try:
+        command, rest = tyro.cli(
+            cls,
+            args=words,
+            add_help=False,
+            return_unknown_args=True,
+            console_outputs=False,
+            registry=CONSTRUCTORS,
+            **options,
+        )
+    except SystemExit:
+        raise InputError(_usage(name, "a word is missing")) from None
+    if rest:
+        raise InputError(_usage(name, f"unexpected {rest[0]!r}"))
+    if isinstance(command, ByRecipe):
+        recipes.check(command.fields)  # first: its messages name `search.lr` and not `fields.search.lr`
+    schema.check(command)
+    return command
+
+
+def recipe_defaults(cls: type[Command], words: list[str]) -> Command | None:
+    """A command with the values of the recipe that --recipe names; None for one without a recipe."""
+    recipe = None
+    for word, following in itertools.pairwise([*words, ""]):
+        if word == "--recipe" and following:
+            recipe = following
+        elif word.startswith("--recipe="):
+            recipe = word.removeprefix("--recipe=")
+    if recipe is None or not issubclass(cls, ByRecipe):
+        return None
+    return cls(recipe=recipe, fields=recipes.load(recipe))
+
+
+def _check_flags(name: str, words: list[str]) -> None:
+    """Raise InputError for an unknown flag, with the nearest ones, and for a flag without its value."""
+    flags = {
+        spelling: flag
+        for section in flag_sections(name)
+        for flag in section.flags
+        for spelling in flag.names
+        if spelling.startswith("--")
+    }
+    for word, following in itertools.pairwise([*words, "--"]):
+        spelling, equals, _ = word.partition("=")
+        if not spelling.startswith("--"):
+            continue
+        flag = flags.get(spelling.replace("_", "-"))
+        if flag is None:
+            raise InputError(f"unknown flag {spelling}: {_hint(name, spelling, list(flags))}")
+        if flag.metavar and not equals and following.startswith("--"):
+            raise InputError(f"{spelling} needs a value ({flag.metavar}): {flag.help}")
+
+
+def _hint(name: str, flag: str, flags: list[str]) -> str:
+    """What to write instead of an unknown flag."""
+    new = new_flag(flag)
+    if new is not None:
+        return f"it is now called {new}"
+    if flag.startswith("--study."):
+        return f"{name} has no grid, only robust-tickets study has one; leave it out"
+    field = flag.removeprefix("--")
+    near = [known for known in flags if known.endswith(f".{field}")]
+    near += difflib.get_close_matches(flag, set(flags) - set(near), n=3, cutoff=0.8)
+    guess = f"did you mean {' or '.join(near[:3])}? " if near else ""
+    everything = " all" if issubclass(command_class(name), ByRecipe) else ""
+    return f"{guess}robust-tickets {name} --help{everything} lists all flags"
+
+
+def _usage(name: str, problem: str) -> str:
+    own, *_ = flag_sections(name)
+    words = [flag.name for flag in own.flags if not flag.name.startswith("--")]
+    return " ".join([f"{problem}: robust-tickets", name, *words, "[OPTIONS]; see its --help"])
+
+
+@CONSTRUCTORS.primitive_rule
+def _lenient(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Numbers, choices and eps; other words pass as they are, and the check of the fields refuses them."""
+    choices = {str(value): value for value in get_args(info.type)}
+    if get_origin(info.type) is not Literal and info.type not in (int, float, Eps):
+        return None
+    convert: Callable[[str], Any] = choices.__getitem__ if choices else info.type
+
+    def construct(words: list[str]) -> Any:
+        try:
+            return convert(words[0])
+        except (ValueError, KeyError):
+            return words[0]
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="VALUE",
+        instance_from_str=construct,
+        is_instance=lambda value: True,  # a default of a field is of its type
+        str_from_instance=lambda value: [str(value)],
+    )
