@@ -128,14 +128,10 @@ def _archive_errors(root: Path) -> Iterator[None]:
     """Turn the errors of a damaged archive into InputError."""
     try:
         yield
-    except tarfile.ReadError as error:
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         raise InputError(
-            f"{root} is no readable tar or zip archive ({error}): download it again, or check --data.root"
+            f"{root} is damaged or no tar or zip archive ({error}): download it again, or check --data.root"
         ) from None
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{root} is no zip archive that can be read ({error}): download it again") from None
-    except (OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"{root} is damaged or cut short ({error}): download it again") from None
     except NotImplementedError as error:
         raise InputError(
             f"{root} is packed by an unknown method ({error}): pack it again, as zip or tar"

@@ -13,14 +13,9 @@ IMAGES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
 LABELS = {"train": "train-labels-idx1-ubyte", "test": "t10k-labels-idx1-ubyte"}
 
 
-def has_any_file(folder: Path) -> bool:
-    """Whether the folder has any of the four files, gzipped or not."""
-    return any(_path(folder, name).exists() for name in (*IMAGES.values(), *LABELS.values()))
-
-
-def has_all_files(folder: Path) -> bool:
-    """Whether the folder has all four files."""
-    return all(_path(folder, name).exists() for name in (*IMAGES.values(), *LABELS.values()))
+def count_files(folder: Path) -> int:
+    """How many of the four files the folder has, gzipped or not."""
+    return sum(_path(folder, name).exists() for name in (*IMAGES.values(), *LABELS.values()))
 
 
 def read(folder: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:

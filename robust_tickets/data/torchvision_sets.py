@@ -105,9 +105,9 @@ def _read_idx(
     """The same from idx files, which torchvision downloads, but reads without a check."""
     spec = SPECS[name]
     inner = root.joinpath(*TORCHVISION_FILES[name].folder)
-    if download and not idx.has_all_files(inner):
+    if download and idx.count_files(inner) < 4:
         _read_torchvision(name, root, download, log)
-    folder = next((folder for folder in (inner, path) if idx.has_any_file(folder)), None)
+    folder = next((folder for folder in (inner, path) if idx.count_files(folder)), None)
     if folder is None:
         raise InputError(f"{_missing(name, path)}: {path_hint(name)}")
     arrays = []

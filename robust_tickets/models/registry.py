@@ -41,8 +41,7 @@ class ModelSpec:
 def build(spec: ModelSpec, *, seed: int) -> nn.Module:
     """Build a network with initial weights; the same seed gives the same weights.
 
-    Raises InputError for an unknown name or init, images too small for the network, a width that is not
-    positive, and dropout outside of [0, 1) or in a network without dropout.
+    Raises InputError for an unknown name, and for images too small for the network.
     """
     entry = _entry(spec.name)
     if min(spec.shape[1:]) < entry.smallest:
@@ -51,15 +50,6 @@ def build(spec: ModelSpec, *, seed: int) -> nn.Module:
         raise InputError(
             f"{spec.name} needs images of at least {entry.smallest} x {entry.smallest} pixels, these are "
             f"{size}: choose another network by --model.name ({fitting})"
-        )
-    if not 0 < spec.width < math.inf:
-        raise InputError(f"width must be a positive number, got {spec.width!r}")
-    if not 0 <= spec.dropout < 1:
-        raise InputError(f"dropout must be at least 0 and below 1, got {spec.dropout!r}")
-    if spec.dropout and not entry.dropout:
-        with_dropout = ", ".join(name for name, other in _NETS.items() if other.dropout)
-        raise InputError(
-            f"{spec.name} has no dropout, got {spec.dropout!r}: set it to 0, or choose {with_dropout}"
         )
     with use_seed(seed):
         net = entry.build(spec)
@@ -72,7 +62,6 @@ class _Entry:
     smallest: int
     """side of the smallest image, in pixels"""
     build: Callable[[ModelSpec], nn.Module]
-    dropout: bool = False
 
 
 def _lenet(spec: ModelSpec) -> nn.Module:
@@ -109,9 +98,9 @@ _IMAGENET = (64, 128, 256, 512)
 
 _NETS: dict[str, _Entry] = {
     "lenet-300-100": _Entry(1, _lenet),
-    "conv-2": _Entry(2, lambda spec: _conv(spec, CONV6[:1]), dropout=True),
-    "conv-4": _Entry(4, lambda spec: _conv(spec, CONV6[:2]), dropout=True),
-    "conv-6": _Entry(8, lambda spec: _conv(spec, CONV6), dropout=True),
+    "conv-2": _Entry(2, lambda spec: _conv(spec, CONV6[:1])),
+    "conv-4": _Entry(4, lambda spec: _conv(spec, CONV6[:2])),
+    "conv-6": _Entry(8, lambda spec: _conv(spec, CONV6)),
     "vgg11": _Entry(32, lambda spec: _vgg(spec, VGG11)),
     "vgg16": _Entry(32, lambda spec: _vgg(spec, VGG16)),
     "vgg16-fc": _Entry(32, lambda spec: _vgg(spec, VGG16, hidden=512)),

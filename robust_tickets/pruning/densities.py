@@ -12,24 +12,12 @@ from robust_tickets.pruning.mask import Mask
 Shape = Sequence[int]
 
 
-def _uniform(shape: Shape) -> float:
-    return 1.0
-
-
-def _erdos_renyi(shape: Shape) -> float:
-    """(in + out) / (in * out): Mocanu et al. 2018, equation 1."""
-    return (shape[0] + shape[1]) / (shape[0] * shape[1])
-
-
-def _erdos_renyi_kernel(shape: Shape) -> float:
-    """(in + out + h + w) / (in * out * h * w), with the kernel's sides: Evci et al. 2020, section 3."""
-    return sum(shape) / math.prod(shape)
-
-
 DENSITIES: dict[str, Callable[[Shape], float]] = {
-    "uniform": _uniform,
-    "er": _erdos_renyi,
-    "erk": _erdos_renyi_kernel,
+    "uniform": lambda shape: 1.0,
+    # (in + out) / (in * out): Mocanu et al. 2018, equation 1
+    "er": lambda shape: (shape[0] + shape[1]) / (shape[0] * shape[1]),
+    # (in + out + h + w) / (in * out * h * w), with the kernel's sides: Evci et al. 2020, section 3
+    "erk": lambda shape: sum(shape) / math.prod(shape),
 }
 """A function of a weight's shape (out, in, ...) to which the layer's density is proportional, by name."""
 

@@ -1,15 +1,16 @@
 """What a training is told: its settings, and what accompanies it."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.recipe.fields import Compute, Evaluate, Training
 from robust_tickets.training.checkpointer import Checkpointer
+
+if TYPE_CHECKING:
+    from robust_tickets.tickets.mask_distance import MaskConvergence
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,6 @@ class TrainingConfig:
     early_step: int | None = None
 
 
-class EpochHook(Protocol):
-    """Looks at the network after every epoch; what it remembers is part of the training's state."""
-
-    def __call__(self) -> tuple[dict[str, Any], bool]:
-        """Fields for the epoch's record, and whether the training may end here."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Everything that it remembers."""
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over what `state_dict` gave. Raises InputError where that is of another network."""
-
-
 @dataclass(frozen=True)
 class Session:
     """What accompanies a training.
@@ -60,11 +48,11 @@ class Session:
     checkpointer: saves its states; by default none.
     saved: a state of this training to resume from, as `checkpointer.newest()` gave it. The ledger and the
     meter are then to have what was done before it.
-    hook: is called after every epoch.
+    hook: called after every epoch; gives fields for its record, and whether the training may end there.
     """
 
     ledger: Ledger
     meter: StageProgress = field(default_factory=StageProgress)
     checkpointer: Checkpointer = field(default_factory=Checkpointer)
     saved: dict[str, Any] | None = None
-    hook: EpochHook | None = None
+    hook: "MaskConvergence | None" = None

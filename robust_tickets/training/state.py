@@ -4,7 +4,7 @@ Batches, attacks and dropout draw from (seed, epoch or step) alone, so that no g
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -13,10 +13,12 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.models.weights import StateDict, copy_state, copy_tensors, load_weights
 from robust_tickets.runs import tensor_file
-from robust_tickets.training.config import EpochHook
 from robust_tickets.training.methods.base import Method
 from robust_tickets.training.monitors import Monitor
 from robust_tickets.training.optimisers import load_optimiser_state, optimiser_state
+
+if TYPE_CHECKING:
+    from robust_tickets.tickets.mask_distance import MaskConvergence
 
 
 @dataclass
@@ -35,7 +37,7 @@ class TrainingState:
     method: Method
     monitor: Monitor
     ledger: Ledger
-    hook: EpochHook | None
+    hook: "MaskConvergence | None"
     step: int
     epoch: int
     loss_sum: Tensor

@@ -92,11 +92,6 @@ def test_the_default_of_wide_resnets_is_the_paper_s_by_fan_out():
     assert not net.fc.bias.any()
 
 
-def test_an_unknown_init_gets_the_nearest_name():
-    with pytest.raises(InputError, match="unknown init 'glorot': did you mean 'glorot-normal'"):
-        build(dataclasses.replace(FULL, init="glorot"), seed=0)
-
-
 @pytest.mark.parametrize("init", DRAWS)
 def test_a_computed_weight_is_refused_before_any_draw(init):
     net = nn.Sequential(nn.Linear(4, 3), parametrizations.weight_norm(nn.Linear(3, 2)))

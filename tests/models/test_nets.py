@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from narrow_nets import CONVS, FULL, SMALLEST, small
+from narrow_nets import FULL, SMALLEST, small
 from torch import nn
 
 from robust_tickets.base.errors import InputError
@@ -158,18 +158,3 @@ def test_the_weights_depend_on_the_seed_alone_and_the_global_generator_stays(nam
     weights = [key for key, tensor in one.items() if tensor.dim() > 1 and not key.startswith("normalise")]
     assert weights
     assert all((one[key] != other[key]).double().mean() > 0.99 for key in weights)
-
-
-def test_networks_without_dropout_refuse_it(name):
-    spec = dataclasses.replace(small(name), dropout=0.5)
-    if name in CONVS:
-        assert build(spec, seed=0).dropout.p == 0.5
-    else:
-        with pytest.raises(InputError, match=rf"{name} has no dropout, got 0.5: .* conv-2, conv-4, conv-6"):
-            build(spec, seed=0)
-
-
-@pytest.mark.parametrize("dropout", [-0.1, 1.0, 2.0, float("nan")])
-def test_dropout_is_below_1(dropout):
-    with pytest.raises(InputError, match=f"dropout must be at least 0 and below 1, got {dropout}"):
-        build(small("conv-2", dropout=dropout), seed=0)

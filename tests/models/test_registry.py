@@ -100,9 +100,3 @@ def test_normalisation_is_the_first_layer(spec):
     expected = plain(vision.normalize(images, list(spec.mean), list(spec.std)))
     torch.testing.assert_close(net(images), expected)
     assert not torch.allclose(net(images), plain(images))
-
-
-@pytest.mark.parametrize("width", [0.0, float("inf"), float("nan")])
-def test_a_width_must_be_positive(width):
-    with pytest.raises(InputError, match="width must be a positive number, got"):
-        build(dataclasses.replace(FULL, width=width), seed=0)
