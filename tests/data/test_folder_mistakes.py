@@ -5,6 +5,7 @@ import os
 import stat
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +20,9 @@ from robust_tickets.recipe.fields import Data
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-def deep(kind, mode):
+def deep(kind, dtype):
     file = io.BytesIO()
-    Image.fromarray(np.zeros((9, 12), np.uint16 if mode == "I;16" else np.float32)).save(file, kind)
+    Image.fromarray(np.zeros((9, 12), dtype)).save(file, kind)
     return file.getvalue()
 
 
@@ -31,37 +32,34 @@ def huge():
 
 
 MISTAKES = {
-    "nothing": (lambda f: {"README": b""}, ["no images", "train/<class>/*", "png"]),
-    "no class folders": (lambda f: {"1.png": picture(1)}, ["no images in class folders"]),
-    "one class": (lambda f: {f"ant/{i}.png": picture(i) for i in range(5)}, ["one class, 'ant'"]),
-    "a class not tested": (lambda f: without(f, "test/bee"), ["no test images of the class 'bee'"]),
-    "a class not trained": (lambda f: without(f, "train/bee"), ["no training images of the class 'bee'"]),
-    "a class of one": (
-        lambda f: {"ant/1.png": picture(1), "bee/1.png": picture(2), "bee/2.png": picture(3)},
-        ["'ant' has one image", "add images"],
+    r"no images.*train/<class>/\*.*png": lambda f: {"README": b""},
+    "no images in class folders": lambda f: {"1.png": picture(1)},
+    "one class, 'ant'": lambda f: {f"ant/{i}.png": picture(i) for i in range(5)},
+    "no test images of the class 'bee'": lambda f: without(f, "test/bee"),
+    "no training images of the class 'bee'": lambda f: without(f, "train/bee"),
+    "'ant' has one image.*add images": lambda f: dict.fromkeys(
+        ["ant/1.png", "bee/1.png", "bee/2.png"], picture(1)
     ),
-    "another size": (
-        lambda f: f | {"test/cat/1.png": picture(1, (9, 12))},
-        ["test/cat/1.png is 9 x 12", "12 x 9", "--data.resize 9"],
+    r"test/cat/1\.png is 9 x 12.*12 x 9.*--data\.resize 9": lambda f: (
+        f | {"test/cat/1.png": picture(1, (9, 12))}
     ),
-    "an image cut short": (
-        lambda f: f | {"test/cat/1.png": f["test/cat/1.png"][:-30]},
-        ["test/cat/1.png is no readable image"],
+    r"test/cat/1\.png is no readable image \(.*trunc": lambda f: f | {"test/cat/1.png": picture(1)[:-30]},
+    r"test/cat/1\.png is no readable image \(cannot": lambda f: f | {"test/cat/1.png": b"<html>"},
+    r"test/cat/1\.png.*8 bits": lambda f: f | {"test/cat/1.png": deep("PNG", np.uint16)},
+    r"test/cat/1\.tif.*8 bits .*mode F": lambda f: f | {"test/cat/1.tif": deep("TIFF", np.float32)},
+    r"test/cat/1\.bmp is no readable image": lambda f: f | {"test/cat/1.bmp": huge()},
+    r"test/cat/9\.png.* 67108865 bytes, larger than any image .64 MiB": lambda f: (
+        f | {"test/cat/9.png": bytes((64 << 20) + 1)}
     ),
-    "no image": (lambda f: f | {"test/cat/1.png": b"<html>"}, ["test/cat/1.png is no readable image"]),
-    "16 bits": (lambda f: f | {"test/cat/1.png": deep("PNG", "I;16")}, ["test/cat/1.png", "8 bits"]),
-    "floats": (lambda f: f | {"test/cat/1.tif": deep("TIFF", "F")}, ["test/cat/1.tif", "8 bits", "mode F"]),
-    "too many pixels": (lambda f: f | {"test/cat/1.bmp": huge()}, ["test/cat/1.bmp is no readable image"]),
 }
 
 
 @pytest.mark.parametrize("packed", ["tree", "tar", "zip"])
-@pytest.mark.parametrize(("change", "words"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_named_with_its_file(tmp_path, cache, change, words, packed):
-    root = PACKED[packed](tmp_path / f"data.{packed}", change(contents()))
-    with pytest.raises(InputError) as caught:
+@pytest.mark.parametrize("message", MISTAKES)
+def test_a_mistake_is_named_with_its_file(tmp_path, cache, message, packed):
+    root = PACKED[packed](tmp_path / f"data.{packed}", MISTAKES[message](contents()))
+    with pytest.raises(InputError, match=message):
         load(root)
-    assert all(word in str(caught.value) for word in words), str(caught.value)
     assert not cache.exists() or not list(cache.iterdir())
 
 
@@ -74,13 +72,6 @@ def test_images_too_large_for_memory_are_refused_before_decoding(tmp_path, monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
     monkeypatch.setattr("robust_tickets.data.image_decoding.decode_into", None)
     with pytest.raises(InputError, match=r"30 images .* GiB decoded.*--data\.resize 2"):
-        load(root)
-
-
-@pytest.mark.parametrize("packed", ["tree", "tar", "zip"])
-def test_a_file_too_large_for_an_image_is_refused(tmp_path, packed):
-    root = PACKED[packed](tmp_path / f"data.{packed}", contents() | {"test/cat/9.png": bytes((64 << 20) + 1)})
-    with pytest.raises(InputError, match=r"test/cat/9\.png.* 67108865 bytes, larger than any image .64 MiB"):
         load(root)
 
 
@@ -101,26 +92,21 @@ def zip_with(path, name, mode):
 
 
 ODD_MEMBERS = {
-    "soft link": (tar_with, "test/cat/9.png", tarfile.SYMTYPE, "link"),
-    "hard link": (tar_with, "test/cat/9.png", tarfile.LNKTYPE, "link"),
-    "link in a zip": (zip_with, "test/cat/9.png", stat.S_IFLNK | 0o777, "link"),
-    "out of the class": (tar_with, "test/cat/../9.png", tarfile.REGTYPE, None),
-    "part of a path": (tar_with, "../ant/9.png", tarfile.REGTYPE, None),
+    "soft link": (tar_with, "test/cat/9.png", tarfile.SYMTYPE),
+    "hard link": (tar_with, "test/cat/9.png", tarfile.LNKTYPE),
+    "link in a zip": (zip_with, "test/cat/9.png", stat.S_IFLNK | 0o777),
+    "out of the class": (tar_with, "test/cat/../9.png", tarfile.REGTYPE),
+    "out of the archive": (tar_with, "../ant/9.png", tarfile.REGTYPE),
 }
 
 
-@pytest.mark.parametrize(("make", "name", "kind", "word"), ODD_MEMBERS.values(), ids=ODD_MEMBERS)
-def test_links_and_paths_out_of_the_archive_are_refused(tmp_path, make, name, kind, word):
-    expected = load(as_tree(tmp_path / "tree", contents()))
+@pytest.mark.parametrize(("make", "name", "kind"), ODD_MEMBERS.values(), ids=ODD_MEMBERS)
+def test_links_and_paths_out_of_the_archive_are_refused(tmp_path, make, name, kind):
     make(tmp_path / "a", name, kind)
-    try:
-        dataset = load(tmp_path / "a")
-    except InputError as error:
-        assert (word or "leads out of the archive") in str(error)  # noqa: PT017
-        assert name in str(error)  # noqa: PT017
-    else:
-        assert word is None
-        assert same(dataset, expected)
+    with pytest.raises(
+        InputError, match=f"{name}.* is a link|the path {name}, which leads out of the archive"
+    ):
+        load(tmp_path / "a")
 
 
 def test_an_encrypted_zip_is_refused(tmp_path):
@@ -156,25 +142,21 @@ def test_validation_must_leave_images_of_every_class(tmp_path):
 
 
 PATHS = {
-    "no path": (Data("folder"), ["--data.root", "ROBUST_TICKETS_FOLDER"]),
-    "absent": (Data("folder", root="{here}/away"), ["{here}/away not found", "--data.root"]),
-    "a download": (Data("folder", download=True), ["cannot be downloaded"]),
-    "own": (Data("own"), ["passed in Python", "robust_tickets.images"]),
-    "digits with a path": (Data("digits", root="{here}"), ["come with scikit-learn", "--data.root"]),
-    "digits downloaded": (Data("digits", download=True), ["come with scikit-learn", "--data.download"]),
+    r"--data\.root.*ROBUST_TICKETS_FOLDER$": Data("folder"),
+    r"away not found: pass --data\.root.*ROBUST_TICKETS_FOLDER$": Data("folder", root=Path("away")),
+    "cannot be downloaded": Data("folder", download=True),
+    r"passed in Python \(robust_tickets\.images\)": Data("own"),
+    r"come with scikit-learn.*--data\.root": Data("digits", root=Path("away")),
+    r"come with scikit-learn.*--data\.download": Data("digits", download=True),
 }
 
 
-@pytest.mark.parametrize(("data", "words"), PATHS.values(), ids=PATHS)
-def test_a_wrong_path_is_named(tmp_path, data, words):
-    if data.root:
-        data = Data(data.name, root=type(tmp_path)(str(data.root).format(here=tmp_path)))
-    calls = (loading.load,) if data == Data("own") else (loading.load, data_paths.check_data_path)
-    for call in calls:
-        with pytest.raises(InputError) as caught:
+@pytest.mark.parametrize("message", PATHS)
+def test_a_wrong_path_is_named(message):
+    data = PATHS[message]
+    for call in (loading.load,) if data.name == "own" else (loading.load, data_paths.check_data_path):
+        with pytest.raises(InputError, match=message):
             call(data)
-        assert all(word.format(here=tmp_path) in str(caught.value) for word in words), str(caught.value)
-        assert data.name != "folder" or data.download or "--data.download" not in str(caught.value)
 
 
 def test_the_path_may_come_from_the_environment_and_the_recipe_s_goes_first(tmp_path, monkeypatch):

@@ -40,24 +40,21 @@ def test_any_folder_with_the_four_files_is_read_gzipped_or_not(small_set, tmp_pa
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 DAMAGE = {
-    "absent": (IMAGES, None, ["has no train-images-idx3-ubyte"]),
-    "floats": (IMAGES, lambda c: b"\0\0\x0d\x03" + c[4:], ["00 00 0d 03", "00 00 08 03"]),
-    "another number": (LABELS, lambda c: idx_bytes(np.zeros(9, np.uint8)), ["holds 9", "not 10"]),
-    "another size": (
-        IMAGES,
-        lambda c: idx_bytes(np.zeros((10, 28, 27), np.uint8)),
-        ["10 x 28 x 27", "10 x 28 x 28"],
-    ),
-    "a header alone": (IMAGES, lambda c: c[:9], ["10 x 0 x 0", "10 x 28 x 28"]),
-    "cut short": (IMAGES, lambda c: c[:-1], ["7,840", "7,839"]),
-    "too long": (LABELS, lambda c: c + b"\0", ["10 bytes", "more"]),
-    "a label too high": (LABELS, lambda c: c[:-1] + b"\x0a", ["label 10", "10 classes"]),
+    "has no train-images-idx3-ubyte": (IMAGES, None),
+    "00 00 0d 03.*00 00 08 03": (IMAGES, lambda c: b"\0\0\x0d\x03" + c[4:]),  # floats
+    "holds 9.*not 10": (LABELS, lambda c: idx_bytes(np.zeros(9, np.uint8))),
+    "10 x 28 x 27.*10 x 28 x 28": (IMAGES, lambda c: idx_bytes(np.zeros((10, 28, 27), np.uint8))),
+    "10 x 0 x 0.*10 x 28 x 28": (IMAGES, lambda c: c[:9]),
+    "7,840.*7,839": (IMAGES, lambda c: c[:-1]),
+    "10 bytes.*more": (LABELS, lambda c: c + b"\0"),
+    "label 10.*10 classes": (LABELS, lambda c: c[:-1] + b"\x0a"),
 }
 
 
 @pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
-@pytest.mark.parametrize(("name", "damage", "words"), DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_idx_file_is_named(small_set, name, damage, words, gzipped):
+@pytest.mark.parametrize("message", DAMAGE)
+def test_a_damaged_idx_file_is_named(small_set, message, gzipped):
+    name, damage = DAMAGE[message]
     root = small_set("mnist")
     folder = inner("mnist", root)
     file = folder / name
@@ -67,9 +64,9 @@ def test_a_damaged_idx_file_is_named(small_set, name, damage, words, gzipped):
         file.with_name(f"{name}.gz").write_bytes(gzip.compress(damage(content)))
     elif damage:
         file.write_bytes(damage(content))
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=f"{message}.*download it again") as caught:
         load("mnist", root)
-    assert all(word in str(caught.value) for word in [*words, str(folder), "download it again"])
+    assert str(folder) in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -87,30 +87,23 @@ def test_every_kind_of_png_becomes_rgb(files, tmp_path, mode):
 
 
 MISTAKES = {
-    "an unknown class": (lambda f: f | {"train/kitten/1.png": picture(1)}, "'kitten'; expected; truck"),
-    "a missing class": (lambda f: without(f, "train/frog"), "no images train/frog; for each class"),
-    "no test": (lambda f: without(f, "test"), "no images test/airplane; tree"),
-    "another size": (lambda f: f | {"test/cat/0.png": picture(1)}, "test/cat/0.png; 12 x 9; 32 x 32"),
-    "no image": (lambda f: f | {"train/dog/9.jpg": b"<html>"}, "train/dog/9.jpg; no readable image"),
-    "a JPEG cut short": (
-        lambda f: f | {"test/cat/1.jpg": f["test/cat/1.jpg"][:200]},
-        "test/cat/1.jpg; no readable image",
-    ),
-    "another format": (
-        lambda f: f | {"train/dog/9.png": picture(1, (32, 32), kind="GIF")},
-        "train/dog/9.png",
-    ),
-    "a large file": (lambda f: f | {"train/cat/9.png": bytes(2 << 20)}, "train/cat/9.png; 2097152 bytes"),
+    "the class 'kitten'.*expected.*truck": lambda f: f | {"train/kitten/1.png": picture(1)},
+    "no images train/frog.*for each class": lambda f: without(f, "train/frog"),
+    "no images test/airplane.*tree": lambda f: without(f, "test"),
+    r"test/cat/0\.png.*12 x 9.*32 x 32": lambda f: f | {"test/cat/0.png": picture(1)},
+    r"train/dog/9\.jpg is no readable image": lambda f: f | {"train/dog/9.jpg": b"<html>"},
+    r"test/cat/1\.jpg is no readable image": lambda f: f | {"test/cat/1.jpg": f["test/cat/1.jpg"][:200]},
+    r"train/dog/9\.png": lambda f: f | {"train/dog/9.png": picture(1, (32, 32), kind="GIF")},
+    r"train/cat/9\.png.*2097152 bytes": lambda f: f | {"train/cat/9.png": bytes(2 << 20)},
 }
 
 
 @pytest.mark.parametrize("packed", ["tree", "tar"])
-@pytest.mark.parametrize(("change", "words"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_named_with_its_file(files, tmp_path, change, words, packed):
-    root = PACKED[packed](tmp_path / "data", change(files))
-    with pytest.raises(InputError) as caught:
+@pytest.mark.parametrize("message", MISTAKES)
+def test_a_mistake_is_named_with_its_file(files, tmp_path, message, packed):
+    root = PACKED[packed](tmp_path / "data", MISTAKES[message](files))
+    with pytest.raises(InputError, match=message):
         decode(root)
-    assert all(word in str(caught.value) for word in words.split("; ")), str(caught.value)
 
 
 def test_a_folder_in_place_of_a_file_is_named(files, tmp_path):

@@ -30,64 +30,44 @@ def loaded(tmp_path_factory):
         return first, load.load(Data("cifar10", val_images=5000)), lines
 
 
-@pytest.fixture(scope="module")
-def cifar(loaded):
-    return loaded[0]
-
-
-@needs_cifar10
-def test_cifar10_is_the_same_from_the_cache(loaded):
-    first, second, lines = loaded
-    assert first.fingerprint == second.fingerprint
-    assert first.title == second.title
-    assert len(lines) <= 1
-
-
-@needs_cifar10
-def test_cifar10_has_the_numbers_of_its_spec(cifar):
-    spec = SPECS["cifar10"]
-    assert (len(cifar.train), len(cifar.val), len(cifar.test)) == (45_000, 5000, 10_000)
-    assert len(cifar.train) + len(cifar.val) == spec.train_images
-    assert len(cifar.test) == spec.test_images
-    assert sorted(torch.cat([p.ids for p in (cifar.train, cifar.val, cifar.test)]).tolist()) == list(
-        range(60_000)
-    )
-    for part, share in ((cifar.train, 4500), (cifar.val, 500), (cifar.test, 1000)):
+def assert_equals_spec(dataset, spec, shares, tolerance):
+    """Each part has as many images of each class, and the pixels have the mean and std of the spec."""
+    for part, share in zip((dataset.train, dataset.val, dataset.test), shares, strict=True):
         assert torch.bincount(part.labels).tolist() == [share] * 10
         assert part.images.shape[1:] == spec.shape
         assert part.images.dtype == torch.uint8
+    pixels = torch.cat([dataset.train.images, dataset.val.images])
+    for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
+        values = pixels[:, channel].double().div_(255)
+        assert float(values.mean()) == pytest.approx(mean, abs=tolerance)
+        assert float(values.std()) == pytest.approx(std, abs=tolerance)
 
 
 @needs_cifar10
-def test_cifar10_has_the_mean_and_std_of_its_spec(cifar):
-    pixels = torch.cat([cifar.train.images, cifar.val.images])
-    for channel, (mean, std) in enumerate(zip(SPECS["cifar10"].mean, SPECS["cifar10"].std, strict=True)):
-        values = pixels[:, channel].float().div_(255)
-        assert abs(float(values.mean()) - mean) < 0.003
-        assert abs(float(values.std()) - std) < 0.003
+def test_cifar10_equals_its_spec_and_is_the_same_from_the_cache(loaded):
+    first, second, lines = loaded
+    assert (first.fingerprint, first.title) == (second.fingerprint, second.title)
+    assert len(lines) <= 1
+    parts = (first.train, first.val, first.test)
+    assert sorted(torch.cat([part.ids for part in parts]).tolist()) == list(range(60_000))
+    assert_equals_spec(first, SPECS["cifar10"], (4500, 500, 1000), 0.003)
 
 
 @needs_cifar10
-def test_a_jpeg_copy_has_its_title(cifar):
+def test_a_jpeg_copy_has_its_title(loaded):
     if Path(CIFAR10).is_dir():
         jpeg = any(Path(CIFAR10).glob("train/*/*.jp*g"))
     else:
         with tarfile.open(CIFAR10, "r|*") as archive:
             jpeg = any(member.name.lower().endswith((".jpg", ".jpeg")) for member in archive)
-    assert cifar.title == ("CIFAR-10 (JPEG copy)" if jpeg else "CIFAR-10")
+    assert loaded[0].title == ("CIFAR-10 (JPEG copy)" if jpeg else "CIFAR-10")
 
 
 @pytest.mark.skipif(not FASHION_MNIST, reason="needs ROBUST_TICKETS_FASHION_MNIST")
 def test_fashion_mnist_equals_its_spec(monkeypatch):
     monkeypatch.setenv("ROBUST_TICKETS_FASHION_MNIST", str(FASHION_MNIST))
     fashion = load.load(Data("fashion-mnist", val_images=5000))
-    spec = SPECS["fashion-mnist"]
     assert fashion.title == "Fashion-MNIST"
-    for part, share in ((fashion.train, 5500), (fashion.val, 500), (fashion.test, 1000)):
-        assert torch.bincount(part.labels).tolist() == [share] * 10
-        assert part.images.shape[1:] == spec.shape
-    pixels = torch.cat([fashion.train.images, fashion.val.images]).double() / 255
-    assert round(float(pixels.mean()), 4) == spec.mean[0]
-    assert round(float(pixels.std()), 4) == spec.std[0]
+    assert_equals_spec(fashion, SPECS["fashion-mnist"], (5500, 500, 1000), 0.00005)
     with pytest.raises(InputError, match=r"holds Fashion-MNIST.* use --data\.name fashion-mnist"):
         load.load(Data("mnist", root=Path(FASHION_MNIST)))

@@ -95,39 +95,29 @@ def labels(change):
 
 
 MISTAKES = {
-    "normalised": (images(lambda x: x.float() / 255 - 0.5), ["outside [0, 1]", "scale them"]),
-    "NaN": (images(lambda x: (x.float() / 255).fill_(torch.nan)), ["NaN", "scale them"]),
-    "int64 images": (images(lambda x: x.long()), ["torch.int64", "uint8"]),
-    "two dimensions": (images(lambda x: x[:, 0, 0]), ["(12, 8)", "(N, C, H, W)"]),
-    "channels at the end": (
-        images(lambda x: x.permute(0, 2, 3, 1)),
-        ["(12, 8, 8, 3)", "permute(0, 3, 1, 2)"],
-    ),
-    "other test images": (lambda: {"test": pair(6, (3, 8, 9))}, ["(3, 8, 8)", "(3, 8, 9)", "one shape"]),
-    "a list of words": (images(lambda x: ["a"] * 12), ["train images", "no tensor or array of numbers"]),
-    "float labels": (labels(lambda y: y.float()), ["train labels", "torch.float32", "integers (N,)"]),
-    "one-hot": (labels(lambda y: torch.eye(3).long()[y]), ["(12, 3)", "integers (N,)"]),
-    "too few labels": (labels(lambda y: y[:-1]), ["12 train images and 11 labels"]),
-    "negative": (labels(lambda y: y - 1), ["-1 to 1", "from 0"]),
-    "a class never trained": (
-        lambda: {"test": (TEST[0], TEST[1] + 1)},
-        ["no training images of the class '3'"],
-    ),
-    "a class never tested": (lambda: {"test": pair(6, classes=2)}, ["no test images of the class '2'"]),
-    "one class": (lambda: {"train": pair(classes=1), "test": pair(6, classes=1)}, ["one class, '0'"]),
-    "all held out": (lambda: {"val_images": 12}, ["data.val_images 12", "12 training images"]),
-    "a class held out": (
-        lambda: {"train": (TRAIN[0], torch.tensor([0] * 6 + [1] * 5 + [2])), "val_images": 3},
-        ["leaves no training image of the class 2"],
-    ),
+    r"train images.*outside \[0, 1\].*scale them": images(lambda x: x.float() / 255 - 0.5),
+    r"train images.*or NaN.*scale them": images(lambda x: (x.float() / 255).fill_(torch.nan)),
+    r"torch\.int64.*uint8": images(lambda x: x.long()),
+    r"\(12, 8\).*\(N, C, H, W\)": images(lambda x: x[:, 0, 0]),
+    r"\(12, 8, 8, 3\).*permute\(0, 3, 1, 2\)": images(lambda x: x.permute(0, 2, 3, 1)),
+    r"\(3, 8, 8\).*\(3, 8, 9\).*one shape": lambda: {"test": pair(6, (3, 8, 9))},
+    "train images are no tensor or array of numbers": images(lambda x: ["a"] * 12),
+    r"train labels.*torch\.float32.*integers \(N,\)": labels(lambda y: y.float()),
+    r"\(12, 3\).*integers \(N,\)": labels(lambda y: torch.eye(3).long()[y]),
+    "12 train images and 11 labels": labels(lambda y: y[:-1]),
+    "-1 to 1.*from 0": labels(lambda y: y - 1),
+    "no training images of the class '3'": lambda: {"test": (TEST[0], TEST[1] + 1)},
+    "no test images of the class '2'": lambda: {"test": pair(6, classes=2)},
+    "one class, '0'": lambda: {"train": pair(classes=1), "test": pair(6, classes=1)},
+    r"data\.val_images 12.*12 training images": lambda: {"val_images": 12},
+    "leaves no training image of the class 2": labels(lambda y: torch.tensor([0] * 6 + [1] * 5 + [2])),
 }
 
 
-@pytest.mark.parametrize(("mistake", "words"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_named(mistake, words):
-    with pytest.raises(InputError) as caught:
-        load(**mistake())
-    assert all(word in str(caught.value) for word in words), str(caught.value)
+@pytest.mark.parametrize("message", MISTAKES)
+def test_a_mistake_is_named(message):
+    with pytest.raises(InputError, match=message):
+        load(**MISTAKES[message]())
 
 
 def test_the_caller_s_images_are_left_unchanged():
