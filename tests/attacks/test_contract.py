@@ -1,41 +1,75 @@
 """Every attack leaves network, inputs and generators as they were, and refuses odd networks or copes."""
 
 import copy
-from collections.abc import Iterator
 
 import pytest
 import torch
-from contract_case import (
-    ATTACKS,
-    BLACK_BOXES,
-    THREAT,
-    WITHOUT_START,
-    Net,
-    contract_batch,
-    contract_net,
-)
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attacks import PGD, InputError, RunOptions, eval_mode
+from attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    APGDTargeted,
+    Attack,
+    Ensemble,
+    InputError,
+    RunOptions,
+    Square,
+    ThreatModel,
+    TorchAttack,
+    eval_mode,
+)
+
+THREAT, L2 = ThreatModel("Linf", 0.1), ThreatModel("L2", 0.6)
+GRADIENT = {
+    "fgsm": FGSM(THREAT),
+    "pgd": PGD(THREAT, steps=3),
+    "pgd with restarts": PGD(THREAT, steps=2, restarts=2),
+    "fgm in L2": FGSM(L2),
+    "pgd in L2": PGD(L2, steps=3, restarts=2),
+    "apgd": APGD(THREAT, steps=3, restarts=2),
+    "apgd in L2": APGD(L2, steps=3, loss="dlr"),
+    "targeted apgd": APGDTargeted(THREAT, steps=2, targets=2),
+    "ensemble": Ensemble([FGSM(THREAT), Square(THREAT, queries=3), APGD(THREAT, steps=2)]),
+}
+BLACK_BOXES = {"square": Square(THREAT, queries=4, restarts=2), "square in L2": Square(L2, queries=4)}
+THIRD_PARTY = {
+    "fgsm of torchattacks": TorchAttack(THREAT, "FGSM"),
+    "pgd of torchattacks": TorchAttack(THREAT, "PGD", steps=3),
+}
+ATTACKS = GRADIENT | BLACK_BOXES | THIRD_PARTY
+
+
+def each(attacks: dict[str, Attack]):
+    return pytest.mark.parametrize("attack", attacks.values(), ids=attacks)
 
 
 @pytest.fixture
 def batch() -> tuple[Tensor, Tensor]:
-    return contract_batch()
+    """Five random images with labels of all classes."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(5, 3, 6, 6, generator=generator), torch.tensor([0, 1, 2, 3, 0])
 
 
 @pytest.fixture
-def net(batch) -> Net:
-    return contract_net(batch)
-
-
-def right(net: Net, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The images with the network's own labels, so that no attack ends at its first look."""
-    with eval_mode(net), torch.no_grad():
-        labels = net(batch[0]).argmax(1)
-    net.passes = 0
-    return batch[0], labels
+def net(batch) -> nn.Sequential:
+    """A network in training, with statistics and gradients; one norm in eval mode, some weights frozen."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        convolutions = nn.Conv2d(3, 4, 3, bias=False), nn.Conv2d(4, 6, 3)
+        norms = nn.BatchNorm2d(4), nn.BatchNorm2d(6)
+        body = convolutions[0], norms[0], nn.ReLU(), convolutions[1], norms[1], nn.ReLU()
+        net = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(6, 4))
+        for _ in range(3):
+            net.zero_grad(set_to_none=True)
+            net(batch[0]).square().sum().backward()
+    norms[1].eval()
+    for frozen in (convolutions[0].weight, norms[1].bias):
+        frozen.requires_grad_(False)
+    convolutions[1].bias.grad = None
+    return net
 
 
 def state(net: nn.Module) -> dict[str, object]:
@@ -62,41 +96,38 @@ def assert_same_state(net: nn.Module, before: dict[str, object]) -> None:
             assert value is None or torch.equal(now, value), name
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_the_network_is_left_as_it_was(name, net, batch):
-    before = state(net)
-    assert before["modes"]["bn1"] is True
-    assert before["modes"]["bn2"] is False
-    ATTACKS[name].run(net, *batch)
-    ATTACKS[name](net, *batch)
-    assert net.passes > 1
-    assert_same_state(net, before)
-
-
-@pytest.mark.parametrize("raise_at", [0, 1])
-@pytest.mark.parametrize("name", ATTACKS)
-def test_the_network_is_left_as_it_was_when_it_raises(name, raise_at, net, batch):
-    before = state(net)
-    net.raise_at = raise_at
-    with pytest.raises(RuntimeError, match="the net broke down"):
-        ATTACKS[name].run(net, *right(net, batch))
-    assert net.passes == raise_at
-    assert_same_state(net, before)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_every_pass_runs_in_eval_mode_without_trainable_parameters(name, net, batch):
-    seen = []
+@each(ATTACKS)
+def test_every_pass_runs_in_eval_mode_and_the_network_is_left_as_it_was(attack, net, batch):
+    before, seen = state(net), []
+    assert set(before["modes"].values()) == {True, False}
 
     def look(module: nn.Module, _: object) -> None:
-        seen.append(
-            any(m.training for m in module.modules()) or any(p.requires_grad for p in net.parameters())
-        )
+        seen.append(any(m.training for m in net.modules()) or any(p.requires_grad for p in net.parameters()))
 
     net.register_forward_pre_hook(look)
-    ATTACKS[name].run(net, *batch)
-    assert seen
+    attack.run(net, *batch)
+    attack(net, *batch)
+    assert len(seen) > 1
     assert not any(seen)
+    assert_same_state(net, before)
+
+
+@pytest.mark.parametrize("raise_at", [1, 2])
+@each(ATTACKS)
+def test_the_network_is_left_as_it_was_when_it_raises(attack, raise_at, net, batch):
+    with eval_mode(net), torch.no_grad():
+        labels = net(batch[0]).argmax(1)  # its own, so that no attack ends at its first look
+    before, passes = state(net), []
+
+    def break_down(*_: object) -> None:
+        passes.append(1)
+        if len(passes) == raise_at:
+            raise RuntimeError("the net broke down")
+
+    net[3].register_forward_pre_hook(break_down)
+    with pytest.raises(RuntimeError, match="the net broke down"):
+        attack.run(net, batch[0], labels)
+    assert_same_state(net, before)
 
 
 class WeightGradients(TorchDispatchMode):
@@ -113,8 +144,8 @@ class WeightGradients(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["module", "function"])
-@pytest.mark.parametrize("name", ATTACKS)
-def test_a_backward_goes_to_the_input_alone(name, wrapped, net, batch):
+@each(ATTACKS)
+def test_a_backward_goes_to_the_input_alone(attack, wrapped, net, batch):
     fired = []
     for called, parameter in net.named_parameters():
         if parameter.requires_grad:
@@ -126,8 +157,8 @@ def test_a_backward_goes_to_the_input_alone(name, wrapped, net, batch):
     fired.clear()
     before = state(net.eval())
     with WeightGradients() as seen:
-        ATTACKS[name].run((lambda x: net(x)) if wrapped else net, *batch)
-    assert bool(seen.computed) == (name not in BLACK_BOXES)
+        attack.run((lambda x: net(x)) if wrapped else net, *batch)
+    assert bool(seen.computed) == (attack not in BLACK_BOXES.values())
     assert not any(seen.computed)
     assert not fired
     assert_same_state(net, before)
@@ -149,60 +180,54 @@ def test_buffers_that_a_network_changes_in_eval_mode_are_put_back(in_place, net,
     assert float(calls) == 0
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_images_labels_and_start_are_left_alone(name, net, batch):
+@each(ATTACKS)
+def test_images_labels_and_start_are_left_alone(attack, net, batch):
     images, labels = batch
     start = (images + 0.05).clamp(0, 1)
     before = images.clone(), labels.clone(), start.clone()
-    result = ATTACKS[name].run(net, images, labels, start=None if name in WITHOUT_START else start)
+    result = attack.run(net, images, labels, start=None if attack in THIRD_PARTY.values() else start)
     for now, then in zip((images, labels, start), before, strict=True):
         assert torch.equal(now, then)
     assert result.images.data_ptr() not in (images.data_ptr(), start.data_ptr())
     assert not result.images.requires_grad
 
 
-@pytest.fixture
-def every_warning() -> Iterator[None]:
-    """PyTorch's own warnings each time, not once a process."""
-    torch.set_warn_always(True)
-    yield
-    torch.set_warn_always(False)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.usefixtures("every_warning")
-def test_images_that_want_gradients_get_none(name, net, batch):
+@each(ATTACKS)
+def test_images_that_want_gradients_get_none(attack, net, batch):
     images, labels = batch
-    plain = ATTACKS[name](net, images, labels)
+    plain = attack(net, images, labels)
     images.requires_grad_(True)
-    adversarial = ATTACKS[name](net, images, labels)
+    torch.set_warn_always(True)  # PyTorch's own warnings each time, not once a process
+    try:
+        adversarial = attack(net, images, labels)
+    finally:
+        torch.set_warn_always(False)
     assert not adversarial.requires_grad
     assert images.grad is None
     assert torch.equal(adversarial, plain)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("name", ATTACKS)
-def test_the_caller_s_mode_changes_nothing(name, mode, net, batch):
-    expected = ATTACKS[name](net, *batch)
+@each(ATTACKS)
+def test_the_caller_s_mode_changes_nothing(attack, mode, net, batch):
+    expected = attack(net, *batch)
     with mode():
-        assert torch.equal(ATTACKS[name](net, batch[0].clone(), batch[1].clone()), expected)
+        assert torch.equal(attack(net, batch[0].clone(), batch[1].clone()), expected)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_the_global_generator_is_neither_read_nor_moved(name, net, batch):
+@each(ATTACKS)
+def test_the_global_generator_is_neither_read_nor_moved(attack, net, batch):
     torch.manual_seed(0)
-    first = ATTACKS[name](net, *batch)
-    state = torch.get_rng_state()
+    first, before = attack(net, *batch), torch.get_rng_state()
     torch.manual_seed(1)
-    assert torch.equal(ATTACKS[name](net, *batch), first)
+    assert torch.equal(attack(net, *batch), first)
     torch.manual_seed(0)
-    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("label", [0, 1])
-@pytest.mark.parametrize("name", ATTACKS)
-def test_logits_that_are_nan_are_refused_and_never_robust(name, label, net, batch):
+@each(ATTACKS)
+def test_logits_that_are_nan_are_refused_and_never_robust(attack, label, net, batch):
     labels = torch.full_like(batch[1], label)
 
     def broken(images: Tensor) -> Tensor:
@@ -210,18 +235,18 @@ def test_logits_that_are_nan_are_refused_and_never_robust(name, label, net, batc
 
     message = r"NaN logits for (5 of 5|1 of 1) images: its weights are damaged"
     with pytest.raises(InputError, match=message):
-        ATTACKS[name].run(broken, batch[0], labels)
-    assert ATTACKS[name].run(broken, batch[0], labels, options=RunOptions(check=False)).broken.all()
+        attack.run(broken, batch[0], labels)
+    assert attack.run(broken, batch[0], labels, options=RunOptions(check=False)).broken.all()
 
 
 UNSEEN = r"the network has no gradient to its images.*black-box attack, square"
 
 
 @pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: torch.zeros_like(z).requires_grad_()])
-@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in BLACK_BOXES])
-def test_a_network_without_gradients_is_refused_in_words(name, cut, net, batch):
+@each(GRADIENT | THIRD_PARTY)
+def test_a_network_without_gradients_is_refused_in_words(attack, cut, net, batch):
     with pytest.raises(InputError, match=UNSEEN):
-        ATTACKS[name].run(lambda x: cut(net(x)), *batch)
+        attack.run(lambda x: cut(net(x)), *batch)
 
 
 def test_a_network_that_computes_outside_torch_is_refused_in_words(net, batch):
@@ -229,25 +254,23 @@ def test_a_network_that_computes_outside_torch_is_refused_in_words(net, batch):
         PGD(THREAT, steps=2).run(lambda x: net(torch.from_numpy(x.numpy().copy())), *batch)
 
 
-@pytest.mark.parametrize("name", BLACK_BOXES)
-def test_a_black_box_needs_no_gradients(name, net, batch):
+@each(BLACK_BOXES)
+def test_a_black_box_needs_no_gradients(attack, net, batch):
     net.eval()
-    result = ATTACKS[name].run(lambda x: net(x).detach(), *batch)
+    result = attack.run(lambda x: net(x).detach(), *batch)
     assert result.backwards == 0
-    assert torch.equal(result.images, ATTACKS[name](net, *batch))
+    assert torch.equal(result.images, attack(net, *batch))
 
 
-@pytest.mark.parametrize("name", WITHOUT_START)
-def test_a_start_that_an_attack_cannot_take_is_refused(name, net, batch):
+@each(THIRD_PARTY)
+def test_a_start_that_an_attack_cannot_take_is_refused(attack, net, batch):
     with pytest.raises(InputError, match="has a start of its own: leave out start"):
-        ATTACKS[name].run(net, *batch, start=batch[0])
+        attack.run(net, *batch, start=batch[0])
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_half_precision_logits_are_fine(name, net, batch):
+@each(ATTACKS)
+def test_half_precision_logits_are_fine(attack, net, batch):
     """As a network with autocast inside gives them."""
-    net.eval()
-    attack = ATTACKS[name]
-    result = attack.run(lambda x: net(x).bfloat16(), *batch)
+    result = attack.run(lambda x: net.eval()(x).bfloat16(), *batch)
     assert result.images.dtype == batch[0].dtype
     assert attack.threat.allows(result.images, batch[0]).all()

@@ -81,8 +81,8 @@ class Recorder(Attack):
 def test_each_member_gets_the_samples_that_are_still_robust(threat, net, batch):
     images, labels = batch
     members = [Recorder(threat, breaks) for breaks in ([1, 2], [2, 5], [7], list(range(N)), [])]
-    ids = torch.arange(N)
-    result = Ensemble(members).run(net, images, labels, sample_ids=ids, seed=11)
+    ids, start = torch.arange(N), threat.project(images.flip(0), images)
+    result = Ensemble(members).run(net, images, labels, sample_ids=ids, start=start, seed=11)
     broken: set[int] = set()
     assert members[4].tasks == []  # nothing is robust any more
     for attack in members[:4]:
@@ -90,6 +90,7 @@ def test_each_member_gets_the_samples_that_are_still_robust(threat, net, batch):
         assert task.ids.tolist() == [i for i in range(N) if i not in broken]
         assert torch.equal(task.images, images[task.ids])
         assert torch.equal(task.labels, labels[task.ids])
+        assert torch.equal(task.start, start[task.ids])
         assert (task.seed, task.options) == (11, RunOptions(stop_when_broken=True))
         broken |= set(attack.breaks.tolist())
     assert [int(result.broken_by[i]) for i in (1, 2, 5, 7)] == [0, 0, 1, 2]
@@ -97,53 +98,17 @@ def test_each_member_gets_the_samples_that_are_still_robust(threat, net, batch):
     assert result.outside == 4 * 2
 
 
-def test_passes_are_the_nets_and_fewer_than_those_of_the_members_apart(threat, net, batch):
-    counted = Counted(net)
-    result = Ensemble(members(threat)).run(counted, *batch, seed=3)
-    assert (result.forwards, result.backwards) == (counted.forwards, counted.backwards)
-    apart = [a.run(net, *batch, seed=3, options=RunOptions(stop_when_broken=True)) for a in members(threat)]
-    assert result.forwards < sum(r.forwards for r in apart)
-    assert result.backwards < sum(r.backwards for r in apart)
-
-
-def test_neither_order_nor_blocks_change_a_verdict(threat, net, batch):
-    images, labels = batch
-    attack, ids = Ensemble(members(threat)), torch.arange(N) + 2**33
-    whole = attack.run(net, images, labels, sample_ids=ids, seed=9)
-    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
-    turned = attack.run(
-        net, images[order], labels[order], sample_ids=ids[order], seed=9, options=RunOptions(block=8)
+def test_an_ensemble_costs_less_than_its_members_apart_and_stopping_changes_nothing(threat, net, batch):
+    stop = RunOptions(stop_when_broken=True)
+    plain, stopped = (
+        Ensemble(members(threat)).run(net, *batch, options=options) for options in (RunOptions(), stop)
     )
-    assert torch.equal(turned.broken, whole.broken[order])
-    assert torch.equal(turned.broken_by, whole.broken_by[order])
-    torch.testing.assert_close(turned.images, whole.images[order], rtol=0, atol=1e-9)
-    for rows in order.split(7):
-        part = attack.run(net, images[rows], labels[rows], sample_ids=ids[rows], seed=9)
-        assert torch.equal(part.broken_by, whole.broken_by[rows])
-
-
-def test_stopping_changes_nothing_and_without_a_verdict_there_is_none(threat, net, batch):
-    attack = Ensemble(members(threat))
-    plain = attack.run(net, *batch, seed=3)
-    stopped = attack.run(net, *batch, seed=3, options=RunOptions(stop_when_broken=True))
-    unjudged = attack.run(net, *batch, seed=3, options=RunOptions(verdict=False))
-    for other in (stopped, unjudged):
-        assert torch.equal(other.images, plain.images)
-        assert other.forwards == plain.forwards
+    apart = [attack.run(net, *batch, options=stop) for attack in members(threat)]
+    assert plain.forwards < sum(result.forwards for result in apart)
+    assert plain.backwards < sum(result.backwards for result in apart)
+    assert torch.equal(stopped.images, plain.images)
     assert torch.equal(stopped.broken, plain.broken)
-    assert unjudged.broken is None
-
-
-def test_a_start_is_that_of_every_member(threat, net, batch):
-    images, labels = batch
-    start = threat.project(images.flip(0), images)
-    for first, second in ((FGSM(threat), PGD(threat, steps=2)), (Square(threat, queries=3), FGSM(threat))):
-        alone = [a.run(net, images, labels, start=start, seed=1).broken for a in (first, second)]
-        result = Ensemble([first, second]).run(net, images, labels, start=start, seed=1)
-        assert torch.equal(result.broken, alone[0] | alone[1])
-        assert not torch.equal(
-            result.images, Ensemble([first, second]).run(net, images, labels, seed=1).images
-        )
+    assert stopped.forwards == plain.forwards
 
 
 def test_an_ensemble_of_ensembles_is_one(threat, net, batch):

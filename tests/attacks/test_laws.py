@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_nets import Counted, N
 
-from attacks import APGD, PGD, APGDTargeted, RunOptions, Square
+from attacks import APGD, PGD, APGDTargeted, Ensemble, RunOptions, Square
 
 ATTACKS = {  # and the forward and backward passes of a sample
     "pgd": (partial(PGD, steps=10), (11, 10)),
@@ -18,7 +18,9 @@ ATTACKS = {  # and the forward and backward passes of a sample
     "targeted apgd": (partial(APGDTargeted, steps=10, targets=3), (34, 30)),
     "square": (partial(Square, queries=40), (40, 0)),
     "square with restarts": (partial(Square, queries=40, restarts=3), (120, 0)),
+    "ensemble": (lambda threat: Ensemble([Square(threat, queries=2), APGD(threat, steps=4)]), None),
 }
+SINGLE = [name for name in ATTACKS if name != "ensemble"]  # a broken sample leaves an ensemble in any case
 
 
 @pytest.fixture(params=ATTACKS)
@@ -34,7 +36,7 @@ def attack(name, threat):
 @pytest.fixture
 def tolerance(name) -> float:
     """How far rounding may move an image where a sample is attacked in another batch."""
-    return 1e-9 if "apgd" in name else 1e-12
+    return 1e-12 if name.startswith(("pgd", "square")) else 1e-9
 
 
 @pytest.mark.parametrize("block", [None, 5])
@@ -51,6 +53,7 @@ def test_reported_passes_are_the_network_s_and_images_lie_in_ball_and_box(
     assert attack.threat.allows(result.images, batch[0]).all()
 
 
+@pytest.mark.parametrize("name", SINGLE)
 def test_a_sample_that_does_not_leave_costs_what_the_settings_say(name, attack, net, batch):
     result = attack.run(net, *batch)
     forwards, backwards = ATTACKS[name][1]
@@ -69,6 +72,7 @@ def test_no_verdict_changes_no_image_and_saves_pgd_its_last_look(name, attack, n
     assert torch.equal(attack(net, *batch, seed=2), judged.images)
 
 
+@pytest.mark.parametrize("name", SINGLE)
 @pytest.mark.parametrize("block", [None, 8])
 def test_stopping_when_broken_changes_the_work_and_not_the_verdict(block, attack, tolerance, net, batch):
     whole = attack.run(net, *batch, seed=3)
@@ -104,6 +108,7 @@ def test_a_sample_depends_on_neither_batch_nor_blocks(block, stop, attack, toler
         part = attack.run(net, images[rows], labels[rows], sample_ids=ids[rows], seed=9, options=options)
         torch.testing.assert_close(part.images, whole.images[rows], rtol=0, atol=tolerance)
         assert torch.equal(part.broken, whole.broken[rows])
+        assert whole.broken_by is None or torch.equal(part.broken_by, whole.broken_by[rows])
 
 
 def test_random_numbers_follow_from_seed_and_id_which_is_the_place_by_default(name, attack, net, batch):

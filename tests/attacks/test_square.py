@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from attacks import InputError, RunOptions
 from attacks.losses import margin
 from attacks.square import Square, window_share
-from attacks.windows import L2Windows
 
 SHAPE = (3, 9, 7)
 QUERIES = 40
@@ -100,24 +99,6 @@ def test_a_candidate_is_the_best_so_far_changed_within_a_square(net, batch):
         accepted += int(better.sum())
         best[better], highest[better] = queries[query][better], values[query][better]
     assert accepted > 2 * N  # else the test says nothing of the search
-
-
-def test_a_candidate_keeps_the_ball_full_and_all_but_two_windows(net, batch):
-    """In L2, on grey images, where nothing is clipped."""
-    threat, images = THREATS["L2"], torch.full_like(batch[0], 0.5)
-    with torch.no_grad():
-        grey = images, net(images).argmax(1)
-    queries, values, _ = queried(Square(threat, queries=QUERIES), net, grey)
-    lengths = (queries - images).flatten(2).norm(dim=2)
-    torch.testing.assert_close(lengths, torch.full_like(lengths, threat.eps), rtol=1e-12, atol=0)
-    best, highest = queries[0].clone(), values[0].clone()
-    for query in range(1, QUERIES):
-        side = L2Windows(images, threat.eps).side(window_share(0.8, query))
-        changed = ((queries[query] - best).abs() > 1e-12).any(1)
-        assert (changed.flatten(1).sum(1) <= 2 * side**2).all()
-        assert changed.flatten(1).any(1).all()
-        better = values[query] > highest
-        best[better], highest[better] = queries[query][better], values[query][better]
 
 
 def test_a_longer_search_begins_as_a_shorter_one_in_every_restart(threat, net, batch):
