@@ -1,4 +1,4 @@
-"""Tasks one after another, or several side by side, each in a process of its own."""
+"""Runs tasks one after another, or several at a time, each in a process of its own."""
 
 import multiprocessing
 import os
@@ -22,15 +22,17 @@ from robust_tickets.runs import locks
 if TYPE_CHECKING:
     from robust_tickets.base.machine import Machine
 
-_LOOK = 0.2  # seconds between two looks of a child at its parent
+_POLL_SECONDS = 0.2  # between two looks of a child at its parent
 
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of work that leaves files: what it is called, what does it, and the tasks it has to wait for.
+    """A piece of work that leaves files.
 
-    `do` is called with a machine, perhaps in another process, so that it can be pickled. `after` are places
-    in the sequence that it is in, all of them earlier ones. `label` stands before what it says there.
+    name: for messages.
+    do: does it on a machine; it can be pickled, since that may be in another process.
+    after: positions of the earlier tasks of its sequence that it waits for.
+    label: begins the lines that it logs in another process.
     """
 
     name: str
@@ -40,11 +42,13 @@ class Task:
 
 
 def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int) -> None:
-    """Do all tasks, at most `jobs` at a time; `threads` are those of a task.
+    """Run all tasks, at most `jobs` at a time; with one job in this process, in their order.
 
-    One at a time they are done here, in their order. A first failure, or a signal to stop, lets those under
-    way keep what they have, as a signal does, and ends the rest. Raises InputError as the first task that
-    fails does, and where one dies or cannot be handed to a process.
+    After a first failure, or a signal, running tasks save their state and end, and no other begins.
+
+    threads: CPU threads of a task.
+
+    Raises InputError as the first task that fails does, and where one dies or cannot be pickled.
     """
     if min(jobs, len(tasks)) <= 1:
         for task in tasks:
@@ -56,25 +60,25 @@ def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int
             f"{jobs} jobs of {threads} threads on {cores} cores slow each other down: --compute.threads "
             f"{max(1, cores // jobs)} would give each its own"
         )
-    there = replace(machine, jobs=min(jobs, len(tasks)))
-    under_way: dict[int, _Child] = {}
-    done: set[int] = set()
+    shared = replace(machine, jobs=min(jobs, len(tasks)))
+    running: dict[int, _Child] = {}
+    finished: set[int] = set()
     try:
-        while len(done) < len(tasks):
+        while len(finished) < len(tasks):
             for i, task in enumerate(tasks):
-                ready = i not in done and i not in under_way and done.issuperset(task.after)
-                if ready and len(under_way) < jobs:
-                    under_way[i] = _Child(task, there)
-            connection.wait([child.process.sentinel for child in under_way.values()])
-            for i in [i for i, child in under_way.items() if not child.process.is_alive()]:
-                under_way.pop(i).answer()
-                done.add(i)
+                ready = i not in finished and i not in running and finished.issuperset(task.after)
+                if ready and len(running) < jobs:
+                    running[i] = _Child(task, shared)
+            connection.wait([child.process.sentinel for child in running.values()])
+            for i in [i for i, child in running.items() if not child.process.is_alive()]:
+                running.pop(i).check()
+                finished.add(i)
     finally:
-        _stop([child.process for child in under_way.values()])
+        _stop([child.process for child in running.values()])
 
 
 def _stop(processes: "Sequence[BaseProcess]") -> None:
-    """Let them keep what they have, and wait until they are gone; a second signal kills them instead."""
+    """Ask processes to save their state and end, and wait for them; a second signal kills them."""
     for process in processes:
         process.terminate()
     try:
@@ -94,68 +98,69 @@ class _Child:
     def __init__(self, task: Task, machine: "Machine") -> None:
         self._name = task.name
         context = multiprocessing.get_context("spawn")
-        self._answer, theirs = context.Pipe(duplex=False)
+        self._message, end_of_child = context.Pipe(duplex=False)
         progress = (
             machine.progress if isinstance(machine.progress, SilentProgress) else LineProgress(task.label)
         )
-        args = (theirs, task.do, replace(machine, progress=progress), os.getpid())
-        self.process: BaseProcess = context.Process(target=_live, args=args, name=task.name)
+        args = (end_of_child, task.do, replace(machine, progress=progress), os.getpid())
+        self.process: BaseProcess = context.Process(target=_run_task, args=args, name=task.name)
         try:
             with no_spinning_in_children():
                 self.process.start()
         except (pickle.PicklingError, TypeError, AttributeError, ValueError, OSError) as error:
             # pickle raises any of the first four
             raise InputError(
-                f"{task.name} cannot be handed to a process of its own ({error}): hand over the net as a "
+                f"{task.name} cannot be sent to a process of its own ({error}): pass the network as a "
                 "function of a module, not a lambda or a local one, or leave out jobs"
             ) from None
-        theirs.close()
+        end_of_child.close()
 
-    def answer(self) -> None:
+    def check(self) -> None:
         """Raise InputError where the task has failed."""
         self.process.join()
         try:
-            said = self._answer.recv() if self._answer.poll() else None
-        except EOFError:  # it ended without a word
-            said = None
-        if said is not None:
-            raise InputError(f"{self._name}: {said}")
+            message = self._message.recv() if self._message.poll() else None
+        except EOFError:  # it ended without a message
+            message = None
+        if message is not None:
+            raise InputError(f"{self._name}: {message}")
         if self.process.exitcode:
             if self.process.exitcode > 0:
                 raise InputError(
-                    f"{self._name} ended with status {self.process.exitcode}, by the error above: mend that, "
-                    "then give the same command again, which goes on from what is kept"
+                    f"{self._name} ended with status {self.process.exitcode}, by the error above: fix that, "
+                    "then run the same command again to resume"
                 )
             name = signal.Signals(-self.process.exitcode).name
-            how = f"was killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+            cause = ", perhaps for lack of memory" if name == "SIGKILL" else ""
             raise InputError(
-                f"{self._name} {how}: give the same command again, which goes on, with fewer jobs"
+                f"{self._name} was killed by {name}{cause}: run the same command again, with fewer jobs, to "
+                "resume"
             )
 
 
-def _live(
-    answer: "connection.Connection[str, str]",
+def _run_task(
+    message: "connection.Connection[str, str]",
     do: "Callable[[Machine], object]",
     machine: "Machine",
     parent: int,
 ) -> None:
-    """A child's whole life."""
+    """Run a task in a child process; a failure is sent to the parent as a message."""
     os.setsid()  # Ctrl-C in a terminal is for the parent, which tells its children
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     locks.leave_to_parent()
     try:
         with signals.handle_signals():
             do(machine)
     except InputError as error:
-        answer.send(str(error))
+        message.send(str(error))
     except OSError as error:
-        answer.send(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}")
+        message.send(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGTERM)
 
 
-def _watch(parent: int) -> None:
-    """End with the parent, at once, as if killed: what is on disk is whole."""
+def _end_with_parent(parent: int) -> None:
+    """End at once when the parent is gone, as if killed: every file on disk is whole."""
     while os.getppid() == parent:
-        time.sleep(_LOOK)
+        time.sleep(_POLL_SECONDS)
     os._exit(1)
