@@ -193,7 +193,7 @@ class _Model(nn.Module):
             return self.logits(images)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of the images' type, counted; `error` is what the net raised on images like ours."""
+        """Logits (N, K) of the images' type, counted; `error` is what the network raised on such images."""
         try:
             logits = self.blocks.net(images)
         except Exception as error:

@@ -113,7 +113,7 @@ class _EvaluationLoop:
         for rows, samples, images in self._chunks(column, passes=1):
             begin = time.perf_counter()
             broken, passes = self._classify(images, samples)
-            self._save(column, rows, broken, begin, passes, Passes())
+            self._save(column, rows, begin, AttackResult(images, broken, passes.forward, 0), Passes())
         return column
 
     def run_attack(self, column: VerdictColumn, attack: Attack) -> None:
@@ -125,13 +125,8 @@ class _EvaluationLoop:
                 source_passes = Passes()
             else:
                 result, source_passes = self._transfer(self.source, attack, images, samples)
-            assert result.broken is not None
-            if result.broken_by is not None:
-                column.broken_by[rows] = result.broken_by.cpu().to(torch.int8)
-            column.outside += result.outside
-            passes = Passes(result.forwards, result.backwards)
-            self._save(column, rows, result.broken, begin, passes, source_passes)
-            if self.on_images is not None:
+            self._save(column, rows, begin, result, source_passes)
+            if self.on_images is not None and result.broken is not None:
                 self.on_images(column.attack, samples, result.images.cpu(), result.broken.cpu())
 
     def _transfer(
@@ -188,23 +183,21 @@ class _EvaluationLoop:
         )
 
     def _save(
-        self,
-        column: VerdictColumn,
-        rows: Tensor,
-        broken: Tensor,
-        begin: float,
-        passes: Passes,
-        source_passes: Passes,
+        self, column: VerdictColumn, rows: Tensor, begin: float, result: AttackResult, source_passes: Passes
     ) -> None:
-        """Save verdicts, seconds and passes; the first waits for the device, so the time is whole."""
-        column.verdicts[rows] = torch.where(broken.cpu(), BROKEN, ROBUST).to(torch.int8)
+        """Save the result of a chunk; the first line waits for the device, so the time is whole."""
+        assert result.broken is not None
+        column.verdicts[rows] = torch.where(result.broken.cpu(), BROKEN, ROBUST).to(torch.int8)
         column.seconds += time.perf_counter() - begin
-        column.forwards += passes.forward + source_passes.forward
-        column.backwards += passes.input_backward + source_passes.input_backward
+        if result.broken_by is not None:
+            column.broken_by[rows] = result.broken_by.cpu().to(torch.int8)
+        column.outside += result.outside
+        column.forwards += result.forwards + source_passes.forward
+        column.backwards += result.backwards + source_passes.input_backward
         column.source_forwards += source_passes.forward
         column.source_backwards += source_passes.input_backward
         self.verdicts.save()
-        self.advance(len(rows), passes, source_passes)
+        self.advance(len(rows), Passes(result.forwards, result.backwards), source_passes)
 
 
 def _build_attacks(names: Sequence[str], config: EvaluationConfig) -> dict[str, Attack | None]:

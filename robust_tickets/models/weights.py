@@ -18,13 +18,13 @@ def load_weights(net: nn.Module, state: dict[str, Tensor], kind: str) -> None:
     expected = net.state_dict()
     for name in [*expected, *state]:
         if name not in state:
-            raise InputError(f"the {kind} does not fit the net: it has nothing for {name}")
+            raise InputError(f"the {kind} does not fit the network: it has nothing for {name}")
         if name not in expected:
-            raise InputError(f"the {kind} does not fit the net: the net has no {name}")
+            raise InputError(f"the {kind} does not fit the network: the network has no {name}")
         if expected[name].shape != state[name].shape:
             raise InputError(
-                f"the {kind} does not fit the net: {name} is {tuple(state[name].shape)} in the {kind}, "
-                f"{tuple(expected[name].shape)} in the net; use the recipe it was made by"
+                f"the {kind} does not fit the network: {name} is {tuple(state[name].shape)} in the {kind}, "
+                f"{tuple(expected[name].shape)} in the network; use the recipe that it comes from"
             )
     net.load_state_dict(state)
 

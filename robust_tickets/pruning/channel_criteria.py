@@ -67,11 +67,11 @@ def prune_channels(
         _remove_share(scores, remaining, ratio, groups, round_to)
     if all(torch.equal(one, other) for one, other in zip(remaining, live, strict=True)):
         counts = ", ".join(str(int(live[i].sum())) for i in candidates)
+        finer = "a smaller search.round_to, " if round_to > BLOCK else ""
         raise InputError(
             f"a share of {ratio:g} of the channels is less than one block of {round_to}, or would leave a "
-            f"layer with less (the groups have {counts} channels): choose a wider net (model.width), another "
-            f"search.ratio, {'a smaller search.round_to, ' if round_to > BLOCK else ''}fewer search.rounds, "
-            "or --search.granularity weight"
+            f"layer with less (the groups have {counts} channels): choose a wider network (model.width), "
+            f"another search.ratio, {finer}fewer search.rounds, or --search.granularity weight"
         )
     return tuple(remaining)
 

@@ -230,7 +230,7 @@ class Train(Training):
     """The training that is compared: dense or from the ticket, on one schedule chosen for dense."""
 
     epochs: Count = 30
-    """epochs of the full schedule, for dense nets"""
+    """epochs of the full schedule, for dense networks"""
     ticket_epochs: Count = 15
     """epochs of the short schedule, for the ticket and for dense-short; the same shape"""
     ticket_iterations: CountOrZero = 0

@@ -70,7 +70,7 @@ def robustness_curve(rows: pd.DataFrame, file: Path, title: str = "") -> None:
         ax.set_xlim(left=0)
         ax.set_ylim(bottom=0)
         ax.set_xlabel(f"eps, {rows.norm.iloc[0]}")
-        transfer = ", attacked on another net" if rows.source.iloc[0] else ""
+        transfer = ", attacked on another network" if rows.source.iloc[0] else ""
         ax.set_ylabel(f"accuracy on {rows.n.iloc[0]:,} {rows.split.iloc[0]} images{transfer}, %")
         ax.legend(loc="best", frameon=False, fontsize=8)
 

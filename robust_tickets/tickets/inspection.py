@@ -70,10 +70,11 @@ def origin(ticket: Ticket) -> dict[str, str]:
     Raises InputError where the ticket's search fields make no sense.
     """
     model, recipe = ticket.model, recipes.from_table(ticket.search)
+    shape = " x ".join(map(str, model.shape))
     search, method = recipe.search, make_pruning_method(recipe.search)
     width = "" if ":" in model.name else f" at width {model.width:g}"
     return {
-        "net": f"{model.name}{width}, images {' x '.join(map(str, model.shape))}, {model.classes} classes",
+        "network": f"{model.name}{width}, images {shape}, {model.classes} classes",
         "data": f"{recipe.data.name}, fingerprint {ticket.data}",
         "threat": f"{recipe.threat.norm} {recipe.threat.eps}",
         "search": f"{method.describe()}, ratio {search.ratio:g} of the {search.granularity}s",

@@ -58,15 +58,15 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
             differences.append(_difference(exported, net, spec))
         except InputError:
             raise
-        except Exception as error:  # exporters raise whatever the net's own code leads them to
+        except Exception as error:  # exporters raise whatever the network's own code leads them to
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"the net cannot be exported as {form} ({reason}): try another --format; safetensors always "
-                "works"
+                f"the network cannot be exported as {form} ({reason}): try another --format; safetensors "
+                "always works"
             ) from error
         if not differences[0] <= TOLERANCE:
             raise InputError(
-                f"the {form} net's logits differ from the original's by {differences[0]:.1e}, more than "
+                f"the {form} network's logits differ from the original's by {differences[0]:.1e}, more than "
                 f"{TOLERANCE:g}: try another --format"
             )
 
@@ -117,7 +117,7 @@ def _safetensors(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory |
     # layers may share a weight, which safetensors would refuse
     save_file({name: tensor.clone().contiguous() for name, tensor in net.state_dict().items()}, file)
     fresh, state = make_net(spec, make, seed=1), load_file(file)
-    resize_layers(fresh, state)  # a ticket's net may have fewer channels
+    resize_layers(fresh, state)  # a ticket's network may have fewer channels
     fresh.load_state_dict(state)
     return fresh.eval()
 

@@ -46,7 +46,7 @@ def training_networks(
         try:
             with use_seed(0):
                 _warm_up(nets, net, images)
-        except Exception as error:  # whatever the net's code, or the machine's compiler, makes torch raise
+        except Exception as error:  # whatever the network's code or the machine's compiler leads to
             warnings.append(_without_compile(error))
             compute = replace(compute, compile=False)
     return _networks(net, folded, compute), warnings

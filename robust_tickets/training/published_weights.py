@@ -98,16 +98,16 @@ def parse_normalisation(text: str, spec: Spec) -> tuple[tuple[float, ...], tuple
 def _check_fit(path: Path, model: ModelSpec, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Raise InputError where a state dict does not fit the one that is expected, or is not finite."""
     mistakes = [f"{name} is missing" for name in expected if name not in state]
-    mistakes += [f"{name} is not in the net" for name in state if name not in expected]
+    mistakes += [f"{name} is not in the network" for name in state if name not in expected]
     mistakes += [
-        f"{name} is {tuple(state[name].shape)}, in the net {tuple(expected[name].shape)}"
+        f"{name} is {tuple(state[name].shape)}, in the network {tuple(expected[name].shape)}"
         for name in expected
         if name in state and state[name].shape != expected[name].shape
     ]
     if mistakes:
         raise InputError(
             f"{path} does not fit {model.name} at width {model.width:g} for {model.classes} classes, choose "
-            f"another net by --model.name; {len(mistakes)} names: {'; '.join(mistakes)}"
+            f"another network by --model.name; {len(mistakes)} names: {'; '.join(mistakes)}"
         )
     broken = next((n for n in expected if not bool(torch.isfinite(state[n].float()).all())), None)
     if broken is not None:
@@ -137,7 +137,7 @@ def _read(path: Path) -> Any:
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} is no file of weights, or holds more than weights, and code from a file is never run: "
-            "save the net's state_dict() alone, or fetch the file again"
+            "save the network's state_dict() alone, or fetch the file again"
         ) from None
     except Exception:  # torch.load raises whatever a damaged file leads it to
         raise InputError(f"{path} is damaged or no file of weights: fetch it again") from None

@@ -68,9 +68,9 @@ def test_each_key_that_does_not_fit_is_named(tmp_path):
         load_published(tmp_path / "other.pt", SPEC, Recipe())
     for words in (
         "linear.weight is missing",
-        "fc.weight is not in the net",
-        "conv1.weight is (3, 3, 3, 3), in the net (8, 3, 3, 3)",
-        "choose another net by --model.name",
+        "fc.weight is not in the network",
+        "conv1.weight is (3, 3, 3, 3), in the network (8, 3, 3, 3)",
+        "choose another network by --model.name",
     ):
         assert words in str(caught.value)
     assert "layer1.0.conv1.weight" not in str(caught.value)
