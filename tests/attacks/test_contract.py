@@ -1,11 +1,10 @@
 """Every attack leaves network, inputs and generators as they were, and refuses odd networks or copes."""
 
-import copy
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from unchanged_net import unchanged
 
 from attacks import (
     APGD,
@@ -72,44 +71,20 @@ def net(batch) -> nn.Sequential:
     return net
 
 
-def state(net: nn.Module) -> dict[str, object]:
-    """A copy of all that an attack must leave alone."""
-    return {
-        "modes": {name: module.training for name, module in net.named_modules()},
-        "trainable": {name: p.requires_grad for name, p in net.named_parameters()},
-        "gradients": {name: copy.deepcopy(p.grad) for name, p in net.named_parameters()},
-        "gradient objects": {name: id(p.grad) for name, p in net.named_parameters() if p.grad is not None},
-        "parameters": {name: p.detach().clone() for name, p in net.named_parameters()},
-        "buffers": {name: b.clone() for name, b in net.named_buffers()},
-    }
-
-
-def assert_same_state(net: nn.Module, before: dict[str, object]) -> None:
-    after = state(net)
-    for kind in ("modes", "trainable", "gradient objects"):
-        assert after[kind] == before[kind], kind
-    for kind in ("gradients", "parameters", "buffers"):
-        assert after[kind].keys() == before[kind].keys()
-        for name, value in before[kind].items():
-            now = after[kind][name]
-            assert (now is None) == (value is None), name
-            assert value is None or torch.equal(now, value), name
-
-
 @each(ATTACKS)
 def test_every_pass_runs_in_eval_mode_and_the_network_is_left_as_it_was(attack, net, batch):
-    before, seen = state(net), []
-    assert set(before["modes"].values()) == {True, False}
+    seen = []
+    assert {module.training for module in net.modules()} == {True, False}
 
     def look(module: nn.Module, _: object) -> None:
         seen.append(any(m.training for m in net.modules()) or any(p.requires_grad for p in net.parameters()))
 
     net.register_forward_pre_hook(look)
-    attack.run(net, *batch)
-    attack(net, *batch)
+    with unchanged(net):
+        attack.run(net, *batch)
+        attack(net, *batch)
     assert len(seen) > 1
     assert not any(seen)
-    assert_same_state(net, before)
 
 
 @pytest.mark.parametrize("raise_at", [1, 2])
@@ -117,7 +92,7 @@ def test_every_pass_runs_in_eval_mode_and_the_network_is_left_as_it_was(attack, 
 def test_the_network_is_left_as_it_was_when_it_raises(attack, raise_at, net, batch):
     with eval_mode(net), torch.no_grad():
         labels = net(batch[0]).argmax(1)  # its own, so that no attack ends at its first look
-    before, passes = state(net), []
+    passes = []
 
     def break_down(*_: object) -> None:
         passes.append(1)
@@ -125,9 +100,8 @@ def test_the_network_is_left_as_it_was_when_it_raises(attack, raise_at, net, bat
             raise RuntimeError("the net broke down")
 
     net[3].register_forward_pre_hook(break_down)
-    with pytest.raises(RuntimeError, match="the net broke down"):
+    with unchanged(net), pytest.raises(RuntimeError, match="the net broke down"):
         attack.run(net, batch[0], labels)
-    assert_same_state(net, before)
 
 
 class WeightGradients(TorchDispatchMode):
@@ -155,13 +129,11 @@ def test_a_backward_goes_to_the_input_alone(attack, wrapped, net, batch):
     assert fired  # both witnesses see
     assert any(seen.computed)
     fired.clear()
-    before = state(net.eval())
-    with WeightGradients() as seen:
+    with unchanged(net.eval()), WeightGradients() as seen:
         attack.run((lambda x: net(x)) if wrapped else net, *batch)
     assert bool(seen.computed) == (attack not in BLACK_BOXES.values())
     assert not any(seen.computed)
     assert not fired
-    assert_same_state(net, before)
 
 
 @pytest.mark.parametrize("in_place", [True, False])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from unchanged_net import unchanged
 
 import attacks
 from attacks import ThreatModel
@@ -225,11 +226,8 @@ def test_passes_are_those_of_the_network(batch, colours, counted):
 
 def test_a_network_is_left_as_it_was_and_checked_in_eval_mode(colours):
     net = nn.Sequential(colours(), nn.Dropout(0.9), nn.BatchNorm1d(4, affine=False)).train()
-    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    sanity = run_sanity_checks(net, colours().split(), CONFIG)
-    assert failed(sanity) == []
-    assert all(module.training for module in net.modules())
-    assert all(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
+    with unchanged(net):
+        assert failed(run_sanity_checks(net, colours().split(), CONFIG)) == []
 
 
 def test_at_most_a_hundred_samples_are_checked(colours):

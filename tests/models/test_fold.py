@@ -8,6 +8,7 @@ from narrow_nets import SPECS, images_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
+from unchanged_net import unchanged
 
 from attacks import PGD, ThreatModel
 from robust_tickets.models.fold import fold, foldable_batchnorms
@@ -79,7 +80,7 @@ def test_folded_gradients_of_the_image_equal_the_network_s(net, images):
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-10 * float(gradients[0].abs().max()))
 
 
-def test_refresh_follows_training(name, net, images):
+def test_folded_logits_equal_the_network_s_and_refresh_follows_training(net, images):
     view = fold(net)
     assert gap(net, view, images) < 1e-10
     assert not any(isinstance(module, NORMS) for module in view.modules())
@@ -100,14 +101,6 @@ def test_refresh_follows_every_tensor(tensor):
     assert gap(net, view, images) < 1e-10
 
 
-def test_refresh_follows_a_loaded_state(name, net, images):
-    view = fold(net)
-    other = randomise(build(SPECS[name], seed=1), SPECS[name].shape)
-    net.load_state_dict(other.state_dict())
-    view.refresh()
-    assert gap(other, view, images) < 1e-10
-
-
 def test_other_layers_share_memory_with_the_network(net):
     view = fold(net).view
     folded = {name for pair in foldable_batchnorms(net).items() for name in pair}
@@ -120,22 +113,12 @@ def test_folding_leaves_the_network_unchanged(net, images):
     train_a_step(net, images)
     next(iter(net.parameters())).requires_grad_(False)
     list(net.modules())[-1].eval()
-
-    def state() -> tuple[list[object], list[Tensor | None]]:
-        settings = [(id(m), m.training) for m in net.modules()]
-        settings += [(id(p), p.requires_grad, id(p.grad)) for p in net.parameters()]
-        tensors = [*net.state_dict().values(), *(p.grad for p in net.parameters())]
-        return settings, [None if t is None else t.clone() for t in tensors]
-
-    settings, tensors = state()
-    view = fold(net)
-    view.train()
-    view(images)
-    view.refresh()
-    PGD(ThreatModel("Linf", 0.1), steps=2).run(view, images, torch.arange(6) % 5)
-    settings_after, tensors_after = state()
-    assert settings_after == settings
-    assert all(a is b is None or torch.equal(a, b) for a, b in zip(tensors, tensors_after, strict=True))
+    with unchanged(net):
+        view = fold(net)
+        view.train()
+        view(images)
+        view.refresh()
+        PGD(ThreatModel("Linf", 0.1), steps=2).run(view, images, torch.arange(6) % 5)
 
 
 def test_the_folded_network_stays_in_eval_mode_without_parameter_gradients(net, images):
