@@ -1,6 +1,6 @@
 """Wrong recipes and flags: the message names the field or flag and the value, and nothing is written.
 
-One case a kind of mistake: fields of other types and out of range are in tests/recipe/test_derived.py.
+One case a kind of mistake: fields of other types and out of range are in tests/recipe/.
 """
 
 import pytest

@@ -1,11 +1,14 @@
 """Walks over all fields of the recipe: their paths, types and values."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.schema import Range
 
 # each field can be changed by itself in one of these
 BASES = tuple(
@@ -29,14 +32,13 @@ BASES = tuple(
 )
 
 
-def leaves(instance, path=""):
-    """Every field that is no dataclass of fields itself: its path, its type and its value."""
-    for name, hint in get_type_hints(type(instance), include_extras=True).items():
-        value = getattr(instance, name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, Eps):
-            yield from leaves(value, f"{path}{name}.")
+def leaves(cls, path=""):
+    """Every field that is no dataclass of fields itself: its path and its type."""
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        if dataclasses.is_dataclass(hint) and hint is not Eps:
+            yield from leaves(hint, f"{path}{name}.")
         else:
-            yield f"{path}{name}", hint, value
+            yield f"{path}{name}", hint
 
 
 def replace_field(instance, path, value):
@@ -76,22 +78,37 @@ def another(hint, value):
     return kinds.get(type(value), lambda: Eps("1/7") if kind is Eps else Path("/some/where"))()
 
 
+ACCEPTED = {bool: {bool}, int: {int}, float: {int, float}, str: {str}, Path: {str}, Eps: {str, int, float}}
+
+
 def wrong_types(hint):
     """Values of other types than the field's, as TOML or Python may have them."""
     kind = plain_type(hint)
-    if get_origin(kind) is Literal:
-        return [3.5, True, [get_args(kind)[0]]]
+    values = (True, 3, 1.5, "x", [], [3], {"x": 1}, b"x")
     if get_origin(kind) is tuple:
-        return ["dense", [], {"dense": 1}]
-    return {
-        bool: [1, "true"],
-        int: [True, 3.5, "3"],
-        float: [True, "0.1", [0.1]],
-        str: [3, True],
-        Path: [3],
-        Eps: [True, [8, 255]],
-    }[kind]
+        return [value for value in values if value != [3]]
+    if get_origin(kind) is Literal:
+        return [*values, [get_args(kind)[0]]]
+    return [value for value in values if type(value) not in ACCEPTED[kind]]
 
 
-LEAVES = list(leaves(BASES[0]))
-PATHS = [path for path, _, _ in LEAVES]
+def bounds_of(hint):
+    """The range of a number's type, or None."""
+    extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((extra for extra in extras if isinstance(extra, Range)), None)
+
+
+def edges(hint, inside):
+    """The numbers just within a type's range, or those just outside and those that no range admits."""
+    kind, bounds = plain_type(hint), bounds_of(hint)
+    step = 1 if kind is int else 1e-9
+    if inside:
+        numbers = [bounds.least, bounds.most, bounds.above + step, bounds.below - step]
+    else:
+        numbers = [bounds.above, bounds.below, bounds.least - step, bounds.most + step]
+    others = [] if inside or kind is int else [math.nan, math.inf, -math.inf]
+    return [kind(number) for number in numbers if math.isfinite(number)] + others
+
+
+LEAVES = dict(leaves(Recipe))
+NUMBERS = [path for path, hint in LEAVES.items() if bounds_of(hint)]

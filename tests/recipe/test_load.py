@@ -48,14 +48,9 @@ def test_the_identity_is_eight_hex_digits_and_the_same_in_another_process():
     )
     identities = [Recipe().identity, recipes.load("demo").identity]
     for hash_seed in ("1", "2"):
-        process = subprocess.run(
-            [sys.executable, "-c", code],
-            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert process.stdout.split() == identities
+        environment = {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(sys.path)}
+        output = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+        assert output.split() == identities
     assert len(Recipe().identity) == 8
     assert int(Recipe().identity, 16) >= 0
 
@@ -135,15 +130,12 @@ def test_a_folder_is_no_recipe(tmp_path):
             recipes.load(str(name))
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a b", "a\\b", "a\nb", "$HOME", "~"])
-def test_a_name_that_cannot_be_a_folder_is_refused(name):
-    with pytest.raises(InputError, match="name"):
+def test_a_name_must_be_one_that_a_folder_can_have():
+    for name in ("", ".", "..", ".hidden", "a/b", "a b", "a\\b", "a\nb", "$HOME", "~"):
+        with pytest.raises(InputError, match="name"):
+            recipes.check(Recipe(name=name))
+    for name in ("demo", "a.b_c-1", "v2.0"):
         recipes.check(Recipe(name=name))
-
-
-@pytest.mark.parametrize("name", ["demo", "cifar10-cpu", "a.b_c-1", "v2.0"])
-def test_a_name_that_can_be_a_folder_is_accepted(name):
-    recipes.check(Recipe(name=name))
 
 
 @pytest.mark.parametrize(
@@ -164,15 +156,11 @@ def test_fields_that_contradict_each_other_are_named(recipe, words):
 
 @pytest.mark.parametrize("old", old_names.FIELDS)
 def test_an_old_field_gets_its_new_name(old, toml):
-    concern, _, field = old.partition(".")
+    table, _, field = old.partition(".")
     new = old_names.FIELDS[old]
+    reduce(getattr, new.split("."), Recipe())  # it exists
     with pytest.raises(InputError, match=f"unknown field '{old}': it is now called '{new}'"):
-        recipes.load(toml(f"[{concern}]\n{field} = 1\n"))
-
-
-def test_the_new_names_exist():
-    for new in old_names.FIELDS.values():
-        reduce(getattr, new.split("."), Recipe())
+        recipes.load(toml(f"[{table}]\n{field} = 1\n"))
 
 
 def test_an_old_value_gets_its_new_name(toml):
