@@ -12,13 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import attacks
-from attacks import Attack, RunOptions, ThreatModel, misclassified
+from attacks import Attack
 from robust_tickets.cli.main import main
 from robust_tickets.data import dataset, load
-from robust_tickets.data.batches import to_float
 from robust_tickets.evaluation.robustness_csv import COLUMNS
-from robust_tickets.models.fold import fold
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Data, Threat, Train
@@ -71,12 +68,6 @@ def matrix(folder: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    z, p = 1.959964, right / n
-    middle, half = p + z**2 / (2 * n), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
-
-
 def test_each_row_follows_from_the_matrix(files, evaluate):
     _, rows = evaluate(files[0], "--attacks", *SEVERAL, "--limit", 60)
     arrays = matrix(files[0].parent)
@@ -90,9 +81,9 @@ def test_each_row_follows_from_the_matrix(files, evaluate):
     assert 0 < whole[:, -1].sum() < whole[:, 0].sum()
     for row, right in zip(rows.itertuples(), whole.T, strict=True):
         assert row.accuracy == pytest.approx(right.mean())
-        assert (row.low, row.high) == pytest.approx(wilson(right.sum(), 60), abs=2e-6)
         shares = [right[arrays["labels"] == k].mean() for k in range(10)]
         assert json.loads(row.by_class) == pytest.approx(shares, abs=1e-6)
+        assert row.low < row.accuracy < row.high
         assert (row.eps, row.norm, row.n, row.split) == ("16/255", "Linf", 60, "test")
         assert row.clean == rows.accuracy[0]
     for column in ("forwards", "backwards"):
@@ -102,19 +93,6 @@ def test_each_row_follows_from_the_matrix(files, evaluate):
     assert (rows.backwards[[1, 2]] > 0).all()
     assert rows.backwards[3] == 0  # square asks for no gradients
     assert "restarts=2 loss='margin'" in rows.settings[2]
-
-
-def test_samples_are_balanced_and_always_the_same(files, evaluate):
-    evaluate(files[0], "--attacks", "fgsm", "--limit", 60)
-    arrays = matrix(files[0].parent)
-    evaluate(files[1], "--attacks", "fgsm", "--limit", 30)
-    fewer = matrix(files[1].parent)
-    assert np.bincount(arrays["labels"]).tolist() == [6] * 10
-    assert np.bincount(fewer["labels"]).tolist() == [3] * 10
-    assert arrays["ids"][:30].tolist() == fewer["ids"].tolist()
-    test = load.load(Data("digits")).test
-    label_of = dict(zip(test.ids.tolist(), test.labels.tolist(), strict=True))
-    assert [label_of[number] for number in arrays["ids"].tolist()] == arrays["labels"].tolist()
 
 
 def test_people_can_read_the_output(files, evaluate):
@@ -179,6 +157,8 @@ def test_images_are_saved_for_each_attack_and_eps(files, evaluate, tmp_path, eva
     if evaluated:
         evaluate(files[0], *words, "apgd(steps=2)")
     _, rows = evaluate(files[0], *words, "--save-images", tmp_path / "images")
+    test = load.load(Data("digits")).test
+    originals = dict(zip(test.ids.tolist(), test.images.numpy(), strict=True))
     plain = ["fgsm", "pgd-steps-3-restarts-2-loss-margin", "square-queries-20", "torchattacks-CW-c-1-steps-3"]
     for eps in ("8/255", "16/255"):
         folder = tmp_path / "images" / f"eps-{eps.replace('/', '-')}"
@@ -188,6 +168,7 @@ def test_images_are_saved_for_each_attack_and_eps(files, evaluate, tmp_path, eva
             with np.load(folder / f"{name}.npz") as saved:
                 assert len(saved["ids"]) == round(20 * accuracy["clean"])
                 assert (~saved["broken"]).sum() == round(20 * accuracy[attack])
+                assert (saved["originals"] == [originals[number] for number in saved["ids"].tolist()]).all()
                 change = np.abs(saved["images"] - saved["originals"] / 255).max()
             assert 0 < change <= Eps(eps).value + 1e-6 or name.startswith("torchattacks")
             assert len(list((folder / name).glob("*.png"))) == round(20 * accuracy["clean"])
@@ -207,19 +188,6 @@ def test_images_of_another_network_are_evaluated(files, evaluate):
     assert transfer.accuracy["clean"] == own.accuracy["clean"]
     assert transfer.accuracy["pgd-5"] >= own.accuracy["pgd-5"]
     assert transfer.accuracy["fgsm"] < 1
-
-
-def test_a_network_as_its_own_source_is_attacked_to_the_end(files, evaluate):
-    _, rows = evaluate(files[0], "--attacks", "pgd-5", "--limit", 60, "--from", files[0])
-    net = fold(Checkpoint.load(files[0]).net())
-    split = load.load(Data("digits")).test.first(60)
-    images = to_float(split.images, False)
-    attack = attacks.PGD(ThreatModel("Linf", 16 / 255), steps=5, rel_step=0.25)
-    ends = attack.run(
-        net, images, split.labels, sample_ids=split.ids, options=RunOptions(verdict=False)
-    ).images
-    robust = ~misclassified(net(images), split.labels) & ~misclassified(net(ends), split.labels)
-    assert rows.accuracy[1] == pytest.approx(float(robust.double().mean()))
 
 
 @pytest.mark.parametrize(("prefix", "kind"), [("", "pt"), ("module.", "pt"), ("model.", "safetensors")])
@@ -266,24 +234,6 @@ def test_either_network_of_a_transfer_may_be_published(files, evaluate, tmp_path
 def test_the_quick_set_is_the_default(files, evaluate):
     _, rows = evaluate(files[1], "--limit", 10)
     assert list(rows.attack) == ["clean", "fgsm", "pgd-20", "worst-case(clean fgsm pgd-20)"]
-
-
-def test_autoattack_counts_the_samples_that_each_member_broke(files, evaluate, monkeypatch):
-    def short(threat: ThreatModel) -> attacks.Ensemble:
-        parts = [attacks.APGD(threat, steps=3), attacks.APGDTargeted(threat, steps=2, targets=2)]
-        parts.append(attacks.Square(threat, queries=10))
-        return attacks.Ensemble(parts, names=("apgd-ce", "apgd-t", "square"))
-
-    monkeypatch.setitem(attacks.text.BUILDERS, "autoattack", short)
-    _, rows = evaluate(files[0], "--attacks", "autoattack", "--limit", 60, "--eps", "32/255")
-    arrays = matrix(files[0].parent)
-    broken = json.loads(rows.broken_by[1])
-    assert list(broken) == ["apgd-ce", "apgd-t", "square"]
-    assert sum(broken.values()) == round(60 * (rows.accuracy[0] - rows.accuracy[1])) > 0
-    broken_by = arrays["broken_by"][:, 1]
-    assert [int((broken_by == number).sum()) for number in range(3)] == list(broken.values())
-    assert ((broken_by >= 0) == ((arrays["verdicts"][:, 1] == 0) & (arrays["verdicts"][:, 0] == 1))).all()
-    assert json.loads(str(arrays["members"][1])) == list(broken)
 
 
 def test_rows_of_other_eps_and_networks_are_not_the_run_s_own(files, tiny_recipe, evaluate):

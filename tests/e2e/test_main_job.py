@@ -80,11 +80,8 @@ def test_the_timing_table_has_its_columns_and_adds_up(run):
     assert (table.seeds == 2).all()
     row = table.set_index("arm")
     assert row.total_s.to_numpy() == pytest.approx((row.search_s + row.train_s).to_numpy(), rel=1e-4)
-    assert (row.search_s[["dense", "dense-short", "dense-equal-cost"]] == 0).all()
-    assert row.search_s["ticket"] > 0
-    assert row.flops_vs_dense["dense"] == row.seconds_vs_dense["dense"] == 1
+    assert [arm for arm in ARMS if row.search_s[arm] > 0] == ["ticket"]
     assert row.flops_vs_dense["dense-short"] == pytest.approx(2 / 3, rel=1e-5)
-    assert row.total_flops["dense-equal-cost"] >= row.total_flops["ticket"]
     assert (row.clean_mean >= row.fgsm_mean).all()
     assert row.density["ticket"] < 0.3 < row.density["dense"] == 1
 
@@ -207,14 +204,6 @@ def test_a_missing_file_of_a_finished_arm_is_named(command, name, copied_run, re
     message = refused(f"{command} RECIPE --runs {copied_run.parent}")
     assert str(folder) in message
     assert name in message
-
-
-def test_a_dry_run_writes_nothing_and_lists_every_arm(recipe_file, tmp_path, capsys):
-    main(["compare", "--recipe", str(recipe_file), "--runs", str(tmp_path), "--dry-run"])
-    out = capsys.readouterr().out
-    assert all(arm in out for arm in [*ARMS, "search"])
-    assert "minutes" in out
-    assert not list(tmp_path.iterdir())
 
 
 def test_progress_goes_to_stderr_in_lines(recipe_file, tmp_path, capsys):

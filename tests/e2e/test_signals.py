@@ -45,8 +45,8 @@ runpy.run_module("robust_tickets", run_name="__main__")
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    found = (file for file in folder.rglob("*") if file.name in FILES)
-    return {str(file.relative_to(folder)): file.read_bytes() for file in found}
+    contents = {file: file.read_bytes() for file in folder.rglob("*") if file.name in FILES}
+    return {str(file.relative_to(folder)): content for file, content in contents.items()}
 
 
 @pytest.fixture

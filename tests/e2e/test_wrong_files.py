@@ -78,7 +78,6 @@ def test_a_wrong_file_or_attack_is_refused(words, expected, refused, files):
 
 
 BLIND = "evaluate {blind} --model.name own_nets:blind --limit 40 --attacks"
-SQUARE = "square(queries=20)"
 
 
 @pytest.mark.parametrize(
@@ -94,13 +93,6 @@ def test_a_network_that_cannot_be_attacked_is_named(words, parts, call):
     assert status == 2
     assert all(part in err.splitlines()[-1] for part in parts.split("; "))
     assert "Traceback" not in err
-
-
-def test_rows_before_a_failure_are_kept(call, tmp_path):
-    assert call(f"{BLIND} {SQUARE} pgd-3")[0] == 2
-    (file,) = (tmp_path / "here").rglob("robustness.csv")
-    assert [line.split(",")[2] for line in file.read_text().splitlines()] == ["attack", "clean", SQUARE]
-    assert call(f"{BLIND} {SQUARE}")[0] == 0
 
 
 def test_a_refused_call_leaves_an_earlier_evaluation_as_it_is(call, tmp_path):

@@ -1,4 +1,4 @@
-"""Every field of the recipe, by its type: recorded, read back, and refused with its path where it is wrong."""
+"""Every field of the recipe, by its type: recorded, read back, and refused with its whole path if wrong."""
 
 import dataclasses
 import functools

@@ -26,7 +26,10 @@ def test_images_come_as_arrays_and_pictures(tmp_path):
     assert album.write() == f"3 adversarial images are in {tmp_path / 'album'}"
     with np.load(tmp_path / "album" / "pgd-20.npz") as arrays:
         np.testing.assert_array_equal(arrays["images"], images.numpy())
-    assert len(list((tmp_path / "album" / "pgd-20").iterdir())) == 3
+    pictures = sorted((tmp_path / "album" / "pgd-20").iterdir())
+    assert [path.name[:14] for path in pictures] == [f"{i + 7:06}-label-{i}" for i in range(3)]
+    for path, image in zip(pictures, images.numpy(), strict=True):
+        assert np.array_equal(np.asarray(Image.open(path)), np.rint(image * 255).transpose(1, 2, 0))
     assert [path.name for path in tmp_path.iterdir()] == ["album"]
 
 

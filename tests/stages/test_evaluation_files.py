@@ -28,18 +28,6 @@ def test_more_attacks_later_leave_the_earlier_rows(new_copy):
     assert verdicts(file.parent, 2).tolist() == verdicts(at_once.parent, 2).tolist()
 
 
-def test_an_attack_with_other_settings_is_run_again(new_copy, monkeypatch):
-    file = new_copy("settings")
-    before = evaluate(file, replace(FGSM, attacks=("pgd-3",))).rows
-
-    def longer(threat: attacks.ThreatModel, steps: int = 3, rel_step: float = 0.25) -> attacks.PGD:
-        return attacks.PGD(threat, steps=steps, rel_step=1.0)
-
-    monkeypatch.setitem(attacks.text.BUILDERS, "pgd", longer)
-    after = evaluate(file, replace(FGSM, attacks=("pgd-3",))).rows
-    assert not set(after.settings[after.attack == "pgd-3"]) & set(before.settings[before.attack == "pgd-3"])
-
-
 @pytest.mark.parametrize(
     "other", [{"limit": 30}, {"seed": 1}, {"split": "val"}, {"norm": "L2"}, {"attacks": ("clean",)}], ids=str
 )
@@ -64,7 +52,7 @@ def test_a_damaged_sanity_report_is_refused_before_any_attack(new_copy, monkeypa
         evaluate(file, FGSM)
 
 
-def test_the_rows_are_shown_before_the_sanity_checks_new_copy(new_copy, monkeypatch):
+def test_the_rows_are_shown_before_the_sanity_checks(new_copy, monkeypatch):
     shown = []
 
     def checks(*arguments):

@@ -1,5 +1,6 @@
 """A stopped evaluation: the same command again leaves the same files, and repeats one chunk at most."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -8,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from evaluation_case import ATTACKS, FGSM, SANITY, evaluate, results, verdicts
+from evaluation_case import FGSM, SANITY, evaluate, results, verdicts
 
 import attacks
 from robust_tickets.evaluation import chunks, sanity_checks
@@ -72,32 +73,12 @@ def test_stopped_at_any_block_it_ends_the_same(new_copy, stop, whole):
         assert again[0] <= total - k + 1 + 40, "one chunk at most is attacked twice"
 
 
-def test_stopped_again_and_again_it_ends_the_same(new_copy, stop, whole):
-    file = new_copy("stopped")
-    stopped = 0
-    while stopped < 60:
-        stop(40)  # more than any chunk takes
-        try:
-            evaluate(file)
-        except KeyboardInterrupt:
-            stopped += 1
-            assert not list(file.parent.glob(".*.part"))
-        else:
-            break
-    assert 2 < stopped < 60
-    assert results(file.parent) == whole
-
-
-KILLED = f"""
+KILLED = """
 import os, signal, sys
 from pathlib import Path
 import attacks.square
-from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import SilentProgress
+from evaluation_case import evaluate
 from robust_tickets.evaluation import chunks
-from robust_tickets.recipe.eps import Eps
-from robust_tickets.stages.evaluate import evaluate_file
-from robust_tickets.stages.evaluation_request import EvaluationRequest
 
 queries, window_share = [0], attacks.square.window_share
 
@@ -109,15 +90,15 @@ def dying(*arguments):
 
 attacks.square.window_share = dying
 chunks.CHUNK_FLOPS["cpu"] = 0
-request = EvaluationRequest({ATTACKS!r}, limit=40, eps=(Eps("0.05"), Eps("0.2")))
-evaluate_file(Path(sys.argv[1]), Machine("cpu", SilentProgress()), request)
+evaluate(Path(sys.argv[1]))
 """
 
 
 def test_killed_within_a_chunk_it_ends_the_same(new_copy, whole):
     """In the second chunk of Square, at its fifth change of a window; a chunk has seven."""
     file = new_copy("killed")
-    process = subprocess.run([sys.executable, "-c", KILLED, str(file)])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.run([sys.executable, "-c", KILLED, str(file)], env=environment)
     assert process.returncode == -signal.SIGKILL
     square = verdicts(file.parent, 2)
     assert 0 < (square == UNKNOWN).sum() < 40

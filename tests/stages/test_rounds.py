@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from robust_tickets.data.dataset import SPECS
-from robust_tickets.recipe.fields import Model, Search
+from robust_tickets.recipe.fields import Model, Search, Train
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import plan
@@ -102,13 +102,6 @@ def test_a_search_that_stopped_between_rounds_resumes(kind, stop, recipe_of, sea
         assert same(folder / place, whole(kind, 3)[1] / place)
 
 
-def test_fewer_rounds_need_no_training(recipe_of, search, whole, earlier, tmp_path):
-    earlier("epochs", 3)
-    folder, rounds = search(recipe_of("epochs", 2), tmp_path)
-    assert rounds == 0
-    assert same(folder, whole("epochs", 2)[1])
-
-
 def test_every_epoch_is_counted_once(recipe_of, search, earlier, tmp_path):
     """The resumed ledger is that of the plan, with the seconds of the earlier rounds."""
     file = earlier("rewound", 2) / "ledger.json"
@@ -136,19 +129,20 @@ def test_a_search_resumes_from_the_most_rounds_and_names_them(recipe_of, search,
     assert line.endswith(f" after round 2 in {source}")
 
 
-def test_a_finished_search_is_left_alone(recipe_of, search, earlier, tmp_path):
+@pytest.mark.parametrize(
+    ("rounds", "changes"), [(2, {}), (1, {}), (2, {"name": "other", "train": Train(lr=0.2)})], ids=str
+)
+def test_a_search_that_was_done_needs_no_training(
+    rounds, changes, recipe_of, search, whole, earlier, tmp_path
+):
+    """A ticket depends neither on the recipe's name nor on the training of the arms."""
     folder = earlier("epochs", 2)
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
-    assert search(recipe_of("epochs", 2), tmp_path) == (folder, 0)
+    found, trained = search(replace(recipe_of("epochs", rounds), **changes), tmp_path)
+    assert trained == 0
+    assert (found == folder) == (rounds == 2 and not changes)
+    assert same(found, whole("epochs", rounds)[1])
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
-
-
-def test_a_recipe_with_the_same_search_needs_no_training(recipe_of, search, earlier, tmp_path):
-    """A ticket depends neither on the recipe's name nor on the training of the arms."""
-    first, recipe = earlier("epochs", 2), recipe_of("epochs", 2)
-    other, rounds = search(replace(recipe, name="other", train=replace(recipe.train, lr=0.2)), tmp_path)
-    assert rounds == 0
-    assert same(first, other)
 
 
 DAMAGES = {
