@@ -1,7 +1,6 @@
 """Sanity checks: an honest network passes them all, and each fails for a network built to fail it."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -37,14 +36,14 @@ def figure(sanity: SanityReport, name: str) -> str:
     return next(check.figure for check in sanity.checks if check.name == name)
 
 
-def behind(change: Callable[[Tensor], Tensor], net: nn.Module) -> nn.Module:
-    """A network that sees changed images."""
+@pytest.fixture
+def net(colours):
+    return colours()
 
-    class Behind(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            return net(change(images))
 
-    return Behind()
+@pytest.fixture
+def split(net):
+    return net.split()
 
 
 def roughness(images: Tensor) -> Tensor:
@@ -52,14 +51,14 @@ def roughness(images: Tensor) -> Tensor:
     return (images[..., 1:] - images[..., :-1]).square().flatten(1).mean(1, keepdim=True)
 
 
-def test_an_honest_network_passes_every_check_and_each_is_reported_as_it_ends(colours):
-    net, reported, passes = colours(), [], Passes()
+def test_an_honest_network_passes_every_check_and_each_is_reported_as_it_ends(net, split):
+    reported, passes = [], Passes()
 
     def advance(check, took):
         reported.append(check)
         passes.add(took)
 
-    sanity = run_sanity_checks(net, net.split(), CONFIG, advance)
+    sanity = run_sanity_checks(net, split, CONFIG, advance)
     assert reported == ALL
     assert passes.total <= sanity.passes.total
     assert [check.name for check in sanity.checks] == ALL
@@ -75,13 +74,13 @@ def test_an_honest_network_passes_every_check_and_each_is_reported_as_it_ends(co
 BIAS = torch.tensor([0.0, 0.0, 1.0, 0.0])
 NETWORKS = {
     "rounds its images": (
-        lambda net: behind(lambda x: (x * 64).round() / 64, net),
+        lambda net: lambda x: net((x * 64).round() / 64),
         [GRADIENT, NOTHING, BLACK_BOX],
     ),
     "is too sure": (lambda net: lambda x: 1e5 * net(x), [GRADIENT, NOTHING, BLACK_BOX]),
     # gradients that are finite and point anywhere
     "shatters gradients": (
-        lambda net: behind(lambda x: x + 0.01 * torch.sin(1e4 * x), net),
+        lambda net: lambda x: net(x + 0.01 * torch.sin(1e4 * x)),
         [NOTHING, BLACK_BOX],
     ),
     "draws numbers": (lambda net: lambda x: net(x) + 1e-2 * torch.randn(len(x), 4), [DETERMINISTIC]),
@@ -101,15 +100,13 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize(("change", "names"), NETWORKS.values(), ids=NETWORKS)
-def test_a_network_fails_the_checks_of_its_fault(change, names, colours):
-    net = colours()
+def test_a_network_fails_the_checks_of_its_fault(change, names, net, split):
     torch.manual_seed(0)
-    assert failed(run_sanity_checks(change(net), net.split(), CONFIG)) == names
+    assert failed(run_sanity_checks(change(net), split, CONFIG)) == names
 
 
-def test_a_loss_surface_of_two_slopes_shows_in_restarts(colours):
+def test_a_loss_surface_of_two_slopes_shows_in_restarts(net, split):
     """One pixel leads to another class on one side alone, and PGD climbs the side where its start lies."""
-    net, split = colours(), colours().split()
     split.images[:, 0, 0, 0] = 128
 
     def two_slopes(images: Tensor) -> Tensor:
@@ -124,17 +121,15 @@ def test_a_loss_surface_of_two_slopes_shows_in_restarts(colours):
     assert figure(sanity, LUCKY).startswith("PGD-20 5")  # every second start
 
 
-def test_few_images_are_named(colours):
-    net = colours()
+def test_few_images_are_named(net):
     sanity = run_sanity_checks(net, net.split(19), CONFIG)
     assert failed(sanity) == [ENOUGH]
     assert figure(sanity, ENOUGH) == "19 of them"
     assert failed(run_sanity_checks(net, net.split(20), CONFIG)) == []
 
 
-def test_a_small_trained_net_passes_every_check(colours):
+def test_a_small_trained_net_passes_every_check(split):
     """Not linear, and with the margins that training on noisy images gives."""
-    split = colours().split()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Flatten(), nn.Linear(192, 12), nn.Tanh(), nn.Linear(12, 4))
@@ -147,19 +142,17 @@ def test_a_small_trained_net_passes_every_check(colours):
     assert failed(run_sanity_checks(net, split, CONFIG)) == []
 
 
-def test_a_network_whose_gradient_is_right_on_the_images_alone_is_weaker_under_fgsm_than_under_pgd(colours):
-    net, split = colours(), colours().split()
+def test_a_network_whose_gradient_is_right_on_the_images_alone_is_weaker_under_fgsm_than_under_pgd(
+    net, split
+):
     turn = 2 * math.pi * 255  # at whole levels the gradient is right, in between it points anywhere
-    grid = behind(lambda x: x + 30 / turn * torch.sin(turn * x), net)
-    sanity = run_sanity_checks(
-        grid, split, EvaluationConfig(ThreatModel("Linf", 0.03))
-    )  # no step ends on a level
+    config = EvaluationConfig(ThreatModel("Linf", 0.03))  # no step ends on a level
+    sanity = run_sanity_checks(lambda x: net(x + 30 / turn * torch.sin(turn * x)), split, config)
     assert failed(sanity) == [STRONGER, BLACK_BOX]
 
 
-def test_a_network_that_hides_its_gradient_from_larger_steps_is_named(colours):
+def test_a_network_that_hides_its_gradient_from_larger_steps_is_named(net):
     """Its gradient ends where images are rough, as they are at the random start of a larger ball."""
-    net = colours()
 
     def blinded(images: Tensor) -> Tensor:
         rough = roughness(images) > 3 * (4 / 255) ** 2 / 3
@@ -171,18 +164,16 @@ def test_a_network_that_hides_its_gradient_from_larger_steps_is_named(colours):
 
 
 @pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: torch.zeros_like(z).requires_grad_()])
-def test_a_network_without_gradients_is_named_and_not_attacked(cut, colours, counted):
-    net = colours()
+def test_a_network_without_gradients_is_named_and_not_attacked(cut, counted, net, split):
     watched = counted(net)
-    sanity = run_sanity_checks(lambda x: cut(watched(x)), net.split(), CONFIG)
+    sanity = run_sanity_checks(lambda x: cut(watched(x)), split, CONFIG)
     assert [check.name for check in sanity.checks] == [DETERMINISTIC, NOISE, GRADIENT]
     assert failed(sanity) == [GRADIENT]
     assert figure(sanity, GRADIENT) == "the network gives none"
     assert sanity.passes.forward == watched.forwards
 
 
-def test_gradients_that_are_zero_or_not_finite_are_counted(colours):
-    net, split = colours(), colours().split()
+def test_gradients_that_are_zero_or_not_finite_are_counted(net, split):
     split.images[:7, :, 0, 0] = 0  # black, where the root's slope has no end
 
     def rooted(images: Tensor) -> Tensor:
@@ -197,72 +188,50 @@ def test_gradients_that_are_zero_or_not_finite_are_counted(colours):
     assert figure(constant, GRADIENT) == "100 all-zero, 0 not finite, of 100"
 
 
-def test_a_network_that_gives_nan_is_refused(colours):
-    net = colours()
+def test_a_network_that_gives_nan_is_refused(net, split):
     with pytest.raises(attacks.InputError, match="NaN logits"):
-        run_sanity_checks(lambda x: net(x) * float("nan"), net.split(), CONFIG)
-
-
-def test_errors_of_the_network_stay_its_own(colours):
-    net = colours()
-
-    def broken(images: Tensor) -> Tensor:
-        if images.requires_grad:
-            raise ZeroDivisionError("the net broke down")
-        return net(images)
-
-    with pytest.raises(ZeroDivisionError, match="the net broke down"):
-        run_sanity_checks(broken, net.split(), CONFIG)
+        run_sanity_checks(lambda x: net(x) * float("nan"), split, CONFIG)
 
 
 @pytest.mark.parametrize("batch", [1, 30, 250])
-def test_passes_are_those_of_the_network(batch, colours, counted):
-    net = colours()
+def test_passes_are_those_of_the_network(batch, counted, net):
     watched = counted(net)
     sanity = run_sanity_checks(watched, net.split(20), EvaluationConfig(THREAT, batch=batch))
     assert sanity.passes == Passes(*watched.passes)
     assert max(watched.sizes) <= batch
 
 
-def test_a_network_is_left_as_it_was_and_checked_in_eval_mode(colours):
+def test_a_network_is_left_as_it_was_and_checked_in_eval_mode(colours, split):
     net = nn.Sequential(colours(), nn.Dropout(0.9), nn.BatchNorm1d(4, affine=False)).train()
     with unchanged(net):
-        assert failed(run_sanity_checks(net, colours().split(), CONFIG)) == []
+        assert failed(run_sanity_checks(net, split, CONFIG)) == []
 
 
-def test_at_most_a_hundred_samples_are_checked(colours):
-    net = colours()
+def test_at_most_a_hundred_samples_are_checked(net):
     many, first = net.split(130), net.split(130).take(torch.arange(100))
     assert run_sanity_checks(net, many, CONFIG) == run_sanity_checks(net, first, CONFIG)
 
 
 @pytest.mark.parametrize("n", [1, 3, 60])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("threat", [THREAT, ThreatModel("L2", 0.4), ThreatModel("Linf", 0.3)], ids=repr)
-def test_an_honest_network_passes_on_few_samples_in_grey_and_in_both_balls(threat, channels, n, colours):
+@pytest.mark.parametrize(
+    ("threat", "channels", "eps"),
+    [
+        (THREAT, 3, "64/255"),
+        (THREAT, 1, "0.5"),
+        (ThreatModel("Linf", 0.3), 3, "0.6"),
+        (ThreatModel("L2", 0.5), 3, "4"),
+        (ThreatModel("L2", 0.5), 1, "4"),
+    ],
+)
+def test_an_honest_network_passes_on_few_samples_in_grey_and_in_both_balls(threat, channels, eps, n, colours):
     net = colours(channels)
     sanity = run_sanity_checks(net, net.split(n), EvaluationConfig(threat, batch=8, channels_last=True))
     assert failed(sanity) == ([] if n == 60 else [ENOUGH])
     assert sanity.samples == n
+    assert f"almost no sample is robust at eps {eps}" in [check.name for check in sanity.checks]
 
 
-def test_a_network_that_is_wrong_everywhere_is_checked_without_a_crash(colours):
-    net = colours()
-    sanity = run_sanity_checks(lambda x: net(x).roll(1, dims=1), net.split(), CONFIG)
+def test_a_network_that_is_wrong_everywhere_is_checked_without_a_crash(net, split):
+    sanity = run_sanity_checks(lambda x: net(x).roll(1, dims=1), split, CONFIG)
     assert figure(sanity, NOISE).startswith("0.0 % right without")
     assert [check.name for check in sanity.checks] == ALL
-
-
-@pytest.mark.parametrize(
-    ("threat", "channels", "name"),
-    [
-        (THREAT, 3, "almost no sample is robust at eps 64/255"),
-        (THREAT, 1, "almost no sample is robust at eps 0.5"),
-        (ThreatModel("Linf", 0.3), 3, "almost no sample is robust at eps 0.6"),
-        (ThreatModel("L2", 0.5), 3, "almost no sample is robust at eps 4"),
-    ],
-)
-def test_the_large_eps_suits_norm_and_images(threat, channels, name, colours):
-    net = colours(channels)
-    sanity = run_sanity_checks(net, net.split(4), EvaluationConfig(threat))
-    assert name in [check.name for check in sanity.checks]

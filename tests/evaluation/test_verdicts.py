@@ -107,10 +107,13 @@ def refused(file) -> None:
     assert message.endswith("): remove it and evaluate again")
 
 
-def test_a_file_cut_short_anywhere_is_refused(file):
-    content = file.read_bytes()
-    for length in [0, 1, 4, 22, *range(30, len(content) - 1, 97), len(content) - 1]:
-        file.write_bytes(content[:length])
+def test_a_file_that_is_cut_short_or_no_npz_is_refused(file):
+    content, array = file.read_bytes(), io.BytesIO()
+    np.save(array, np.arange(4))
+    lengths = [0, 1, 4, 22, *range(30, len(content) - 1, 97), len(content) - 1]
+    others = [bytes(range(256)) * 4, b"PK\x03\x04" + b"\x11" * 200, array.getvalue()]
+    for damaged in (*(content[:length] for length in lengths), *others):
+        file.write_bytes(damaged)
         refused(file)
 
 
@@ -125,18 +128,6 @@ def test_a_file_with_other_bytes_is_refused_or_read_as_it_was(file):
                 assert str(error).startswith(f"cannot read {file} (")  # noqa: PT017 (either is allowed)
             else:  # a byte that nobody reads: a time, an attribute
                 assert [c.verdicts.tolist() for c in columns] == [[1, 1, 0, 1], [1, 0, 0, -1]]
-
-
-def plain_array() -> bytes:
-    content = io.BytesIO()
-    np.save(content, np.arange(4))
-    return content.getvalue()
-
-
-@pytest.mark.parametrize("content", [bytes(range(256)) * 4, b"PK\x03\x04" + b"\x11" * 200, plain_array()])
-def test_a_file_that_is_no_npz_is_refused(content, file):
-    file.write_bytes(content)
-    refused(file)
 
 
 CHANGES = {
