@@ -81,20 +81,18 @@ def test_neighbouring_numbers_are_independent(axis):
         assert stats.chisquare(grid.flatten()).pvalue > 1e-3
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"sample_ids": torch.arange(1, 501)},
-        {"sample_ids": torch.arange(500) + 2**32},
-        {"seed": 1},
-        {"seed": 2**32},
-        {"stream": 1},
-    ],
-    ids=["next id", "id beyond 32 bits", "seed", "seed beyond 32 bits", "stream"],
-)
+OTHERS = {
+    "next id": {"sample_ids": torch.arange(1, 501)},
+    "id beyond 32 bits": {"sample_ids": torch.arange(500) + 2**32},
+    "seed": {"seed": 1},
+    "seed beyond 32 bits": {"seed": 2**32},
+    "stream": {"stream": 1},
+}
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
 def test_another_id_seed_or_stream_gives_unrelated_numbers(change):
     base = {"sample_ids": torch.arange(500), "seed": 0, "stream": 0}
-    one = uniform((20,), **base).flatten().numpy()
-    other = uniform((20,), **(base | change)).flatten().numpy()
+    one, other = (uniform((20,), **arguments).flatten().numpy() for arguments in (base, base | change))
     assert abs(np.corrcoef(one, other)[0, 1]) < 4 / np.sqrt(len(one))
     assert stats.kstest((one - other) % 1, "uniform").pvalue > 0.01
