@@ -9,10 +9,10 @@ N, SHAPE, K = 24, (3, 5, 5), 5
 THREATS = {"Linf": ThreatModel("Linf", 0.03), "L2": ThreatModel("L2", 0.2)}
 
 
-def conv_net(height: int, width: int, classes: int) -> nn.Module:
-    """A convolution and a linear layer in float64, for images of 3 channels; always the same weights."""
+def conv_net(height: int, width: int, classes: int, seed: int = 0) -> nn.Module:
+    """A convolution and a linear layer in float64, for images of 3 channels."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         hidden = 6 * (height - 2) * (width - 2)
         layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(hidden, classes)
         return nn.Sequential(*layers).double()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_nets import Counted
+from small_nets import Counted, conv_net
 from torch import Tensor, nn
 
 from robust_tickets.data.dataset import Split
@@ -15,10 +15,7 @@ class Exact(nn.Module):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            layers = nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(96, K)
-            self.layers = nn.Sequential(*layers).double()
+        self.layers = conv_net(6, 6, K, seed)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images.double())

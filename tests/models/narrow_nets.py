@@ -3,7 +3,7 @@
 import dataclasses
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robust_tickets.models.registry import ModelSpec
 
@@ -42,3 +42,20 @@ def small(name: str, side: int | None = None, **fields: object) -> ModelSpec:
 def images_of(shape: tuple[int, ...], n: int = 6) -> Tensor:
     """Random images in float64."""
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+
+
+def randomise(net: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """The network in float64 and training mode, with random BatchNorms that have seen images."""
+    net.double()
+    generator = torch.Generator().manual_seed(1)
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        for parameter, low, high in ((norm.weight, 0.5, 1.5), (norm.bias, -0.3, 0.3)):
+            if parameter is not None:
+                parameter.data.uniform_(low, high, generator=generator)
+        norm.momentum = None  # statistics of all images
+    with torch.no_grad():
+        net.train()(images_of(shape, n=32))
+    for norm in norms:
+        norm.momentum = 0.1
+    return net

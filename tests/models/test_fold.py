@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from narrow_nets import SPECS, images_of
+from narrow_nets import SPECS, images_of, randomise
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
@@ -17,23 +17,6 @@ from robust_tickets.models.registry import build
 NUMBERS = ("weight", "bias", "running_mean", "running_var")
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 Wire = Callable[["Wired", Tensor], Tensor]
-
-
-def randomise(net: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    """The network in float64 and training mode, with random BatchNorms and logits of order 1."""
-    net.double()
-    generator = torch.Generator().manual_seed(1)
-    norms = [module for module in net.modules() if isinstance(module, NORMS)]
-    for norm in norms:
-        for parameter, low, high in ((norm.weight, 0.5, 1.5), (norm.bias, -0.3, 0.3)):
-            if parameter is not None:
-                parameter.data.uniform_(low, high, generator=generator)
-        norm.momentum = None  # statistics of all images
-    with torch.no_grad():
-        net.train()(images_of(shape, n=32))
-    for norm in norms:
-        norm.momentum = 0.1
-    return net
 
 
 def gap(net: nn.Module, view: nn.Module, images: Tensor) -> float:

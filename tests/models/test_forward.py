@@ -7,13 +7,12 @@ from itertools import pairwise
 import pytest
 import torch
 import torchvision
-from narrow_nets import CONVS, FULL, SMALLEST, images_of, small
+from narrow_nets import CONVS, FULL, SMALLEST, images_of, randomise, small
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robust_tickets.models.fold import fold, foldable_batchnorms
-from robust_tickets.models.init import initialise
-from robust_tickets.models.registry import build, scale_channels
+from robust_tickets.models.registry import ModelSpec, build, scale_channels
 
 NORMS = {  # how many are folded
     "vgg11": 8,
@@ -30,26 +29,15 @@ NORMS = {  # how many are folded
 }
 
 
-def randomise(net: nn.Module, images: Tensor) -> nn.Module:
-    """The network in float64 and eval mode, with random BatchNorms, and logits that depend on the images."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        initialise(net, "kaiming-normal")
-    generator = torch.Generator().manual_seed(1)
-    norms = [m for m in net.double().modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    for norm in norms:
-        norm.weight.data.uniform_(0.7, 1.5, generator=generator)
-        norm.bias.data.uniform_(-0.3, 0.3, generator=generator)
-        norm.momentum = 0.9  # below 1, so that eval mode differs from training mode
-    with torch.no_grad():
-        net.train()(images)
-    return net.eval()
+def lively(spec: ModelSpec) -> nn.Module:
+    """The network in float64 and eval mode, with logits that depend on the images."""
+    return randomise(build(dataclasses.replace(spec, init="kaiming-normal"), seed=0), spec.shape).eval()
 
 
 def test_resnet18_equals_torchvision_s_with_a_small_first_convolution():
     spec = dataclasses.replace(small("resnet18", 16), width=1.0)
     images = images_of(spec.shape)
-    net = randomise(build(spec, seed=0), images)
+    net = lively(spec)
     theirs = torchvision.models.resnet18(num_classes=5)
     theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
     state = {
@@ -68,7 +56,7 @@ def test_vggs_are_torchvision_s_features_a_mean_and_linear_layers(name, cfg):
     plan = [c if c == "M" else scale_channels(c, 0.25) for c in torchvision.models.vgg.cfgs[cfg]]
     theirs = torchvision.models.vgg.make_layers(plan[:-1] if name == "vgg19" else plan, batch_norm=True)
     images = images_of((3, 32, 32))
-    net = randomise(build(small(name, 32), seed=0), images)
+    net = lively(small(name, 32))
     biases = {n: torch.zeros_like(p) for n, p in theirs.named_parameters() if p.dim() == 1}
     theirs.double().eval().load_state_dict({**biases, **net.features.state_dict()})
     x = theirs(net.normalise(images))
@@ -141,7 +129,7 @@ def preact_forward(p: dict[str, Tensor], x: Tensor, stages: list[str], shortcut:
 def test_preact_resnet18_equals_the_published_forward_pass(side):
     spec = small("preact-resnet18", side)
     images = images_of(spec.shape)
-    net = randomise(build(spec, seed=0), images)
+    net = lively(spec)
     p = net.state_dict()
     x = preact_forward(
         p, net.normalise(images), [f"layer{i}" for i in (1, 2, 3, 4)], "shortcut.0.weight", "bn"
@@ -153,7 +141,7 @@ def test_preact_resnet18_equals_the_published_forward_pass(side):
 def test_wide_resnets_equal_the_published_forward_pass(name):
     spec = dataclasses.replace(FULL, name=name, width=0.5, shape=(3, 8, 8))
     images = images_of(spec.shape)
-    net = randomise(build(spec, seed=0), images)
+    net = lively(spec)
     p = net.state_dict()
     stages = [f"block{i}.layer" for i in (1, 2, 3)]
     x = preact_forward(p, net.normalise(images), stages, "convShortcut.weight", "bn1")
@@ -181,7 +169,7 @@ def test_dropout_follows_each_hidden_linear_layer_in_training_only(name):
 def test_folded_logits_equal_the_network_s(name):
     spec = small(name)
     images = images_of(spec.shape)
-    net = randomise(build(spec, seed=0), images)
+    net = lively(spec)
     expected = net(images)
     assert float(expected.detach().std(0).max()) > 0.01  # they depend on the images
     torch.testing.assert_close(fold(net)(images), expected.detach(), rtol=0, atol=1e-10)

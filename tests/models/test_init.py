@@ -11,8 +11,7 @@ from torch.nn.utils import parametrizations
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.init import INITS, initialise
-from robust_tickets.models.registry import ModelSpec, build
-from robust_tickets.recipe import schema
+from robust_tickets.models.registry import build
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 DRAWS = {
@@ -100,10 +99,3 @@ def test_a_computed_weight_is_refused_before_any_draw(init):
         initialise(net, init)
     assert torch.equal(net[0].weight, before)
     initialise(net, "default")
-
-
-def test_a_spec_reads_back_equal():
-    table = schema.plain(FULL)
-    assert schema.read(ModelSpec, table) == FULL
-    other = dataclasses.replace(FULL, name="conv-2", init="kaiming-normal", dropout=0.5)
-    assert schema.read(ModelSpec, schema.plain(other)) == other

@@ -1,7 +1,7 @@
 """Networks and images on which our attacks and the oracles' are compared."""
 
 import torch
-from narrow_nets import SPECS
+from narrow_nets import SPECS, randomise
 from torch import Tensor, nn
 
 from attacks import ThreatModel
@@ -23,20 +23,14 @@ def batch(name: str, dtype: torch.dtype, n: int = N) -> tuple[Tensor, Tensor]:
 
 def lively(name: str, dtype: torch.dtype) -> nn.Module:
     """A network in eval mode whose BatchNorms have seen images and whose logits are of order 1."""
-    net = build(SPECS[name], seed=0).double()
-    generator = torch.Generator().manual_seed(1)
-    for module in net.modules():
-        if isinstance(module, nn.Linear):
-            module.weight.data *= 2
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # statistics of all that is seen
-            module.weight.data.uniform_(0.5, 1.5, generator=generator)
-            module.bias.data.uniform_(-0.3, 0.3, generator=generator)
-    images, _ = batch(name, torch.float64, n=32)
+    net = build(SPECS[name], seed=0)
+    linears = [module for module in net.modules() if isinstance(module, nn.Linear)]
     with torch.no_grad():
-        net.train()(images)
-        module.bias -= net.eval()(images).mean(0)  # the last layer's: no class wins everywhere
-    return net.to(dtype).eval()
+        for linear in linears:
+            linear.weight *= 2
+        randomise(net, SPECS[name].shape).eval()
+        linears[-1].bias -= net(batch(name, torch.float64, n=32)[0]).mean(0)  # no class wins everywhere
+    return net.to(dtype)
 
 
 def assert_same(adversarial: Tensor, oracle: Tensor, images: Tensor) -> None:

@@ -1,6 +1,5 @@
 """Attacks of torchattacks under our interface: theirs bit for bit, and no state is moved."""
 
-import copy
 import random
 import subprocess
 import sys
@@ -9,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 import torchattacks
-from third_party_case import CLASSES, THREAT, Net, right
+from small_nets import Counted
+from third_party_case import CLASSES, THREAT, right, third_party_net
+from torch import nn
 from torchattacks.attack import Attack as Base
+from unchanged_net import unchanged
 
 from attacks import RunOptions, ThreatModel, misclassified
 from attacks.adapter import TorchAttack, fab_t
@@ -33,8 +35,8 @@ USABLE = [name for name in torchattacks.__all__ if name not in REFUSED]
 
 
 @pytest.fixture
-def net() -> Net:
-    return Net().eval()
+def net() -> nn.Sequential:
+    return third_party_net()
 
 
 DIRECT = {
@@ -93,33 +95,27 @@ def test_an_attack_within_balls_of_another_norm_is_refused(name):
 def test_every_class_works_counts_and_leaves_all_as_it_was(name, threat, net, capsys):
     if name in ONE_NORM:
         threat = {"Linf": THREAT, "L2": L2}[norm_of(name)]
-    net.train()
-    net.bn.eval()
-    net.conv.weight.requires_grad_(False)
     images, labels = right(net)
     labels = labels.where(labels < CLASSES - 1, 0) if name in FAILS_HERE else labels
-    net.conv.bias.grad = torch.ones_like(net.conv.bias)
-    before = images.clone(), labels.clone(), copy.deepcopy(net.state_dict())
-    net.forwards = net.backwards = 0
+    counted, before = Counted(net).train(), (images.clone(), labels.clone())
+    net[1].eval()
+    net[0].weight.requires_grad_(False)
+    net[0].bias.grad = torch.ones_like(net[0].bias)
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     attack = TorchAttack(threat, name, **SMALL.get(name, {}))
-    result = attack.run(net, images, labels, seed=5)
-    assert (result.forwards, result.backwards) == (net.forwards, net.backwards)
+    with unchanged(counted):
+        result = attack.run(counted, images, labels, seed=5)
+        assert (result.forwards, result.backwards) == counted.passes
+        assert torch.equal(attack.run(counted, images, labels, seed=5).images, result.images)
     assert threat.allows(result.images, images).all()
     assert result.images.dtype == images.dtype
     assert not result.images.requires_grad
-    assert torch.equal(attack.run(net, images, labels, seed=5).images, result.images)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])
     assert random.getstate() == states[2]
     assert torch.equal(images, before[0])
     assert torch.equal(labels, before[1])
     assert images.grad is None
-    assert all(torch.equal(value, before[2][key]) for key, value in net.state_dict().items())
-    assert [module.training for module in net.modules()] == [True, True, False, True, True]
-    assert [p.requires_grad for p in net.parameters()] == [False, *[True] * 5]
-    assert torch.equal(net.conv.bias.grad, torch.ones_like(net.conv.bias))
-    assert all(p.grad is None for p in net.parameters() if p is not net.conv.bias)
     assert capsys.readouterr() == ("", "")
 
 
@@ -184,7 +180,7 @@ def test_the_layout_of_the_images_does_not_matter(layout, net):
 @pytest.mark.parametrize("classes", [2, 3, 12])
 @pytest.mark.parametrize("n", [1, 3])
 def test_fab_t_works_on_few_classes_single_images_and_wrong_ones(norm, classes, n):
-    net = Net(classes).eval()
+    net = third_party_net(classes)
     images, labels = right(net, n)
     attack = fab_t(ThreatModel(norm, 0.3 if norm == "Linf" else 3.0), steps=5)
     result = attack.run(net, images, labels)
@@ -199,7 +195,7 @@ def test_fab_t_works_on_few_classes_single_images_and_wrong_ones(norm, classes, 
 
 def test_fab_t_has_nine_targets_where_there_are_as_many():
     for classes, targets in ((3, 2), (10, 9), (12, 9)):
-        net = Net(classes).eval()
+        net = third_party_net(classes)
         images, labels = right(net, 1)
         result = fab_t(ThreatModel("Linf", 1e-6), steps=2).run(net, images, labels)  # breaks nothing
         assert result.backwards == 2 * targets

@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torchattacks
-from third_party_case import CLASSES, THREAT, Net, right
-from torch import Tensor
+from third_party_case import CLASSES, THREAT, right, third_party_net
+from torch import Tensor, nn
 from torchattacks.attack import Attack as Base
 
 from attacks import InputError, ThreatModel, misclassified
@@ -15,24 +15,24 @@ TINY = ThreatModel("Linf", 8 / 255)
 
 
 @pytest.fixture
-def net() -> Net:
-    return Net().eval()
+def net() -> nn.Sequential:
+    return third_party_net()
 
 
 @pytest.fixture
 def fake(monkeypatch):
     """Puts a class into torchattacks that applies a function to the images."""
 
-    def put(make, name: str = "Fake") -> TorchAttack:
+    def put(make) -> TorchAttack:
         class Fake(Base):
             def __init__(self, model, strength=1.0):
-                super().__init__(name, model)
+                super().__init__("Fake", model)
 
             def forward(self, images, labels=None):
                 return make(self, images)
 
-        monkeypatch.setattr(torchattacks, name, Fake, raising=False)
-        return TorchAttack(TINY, name)
+        monkeypatch.setattr(torchattacks, "Fake", Fake, raising=False)
+        return TorchAttack(TINY, "Fake")
 
     return put
 

@@ -1,4 +1,4 @@
-"""A network that counts its passes and images with its own labels, for attacks of torchattacks."""
+"""A network, and images with its own labels, for attacks of torchattacks."""
 
 import copy
 
@@ -11,26 +11,12 @@ CLASSES = 5
 THREAT = ThreatModel("Linf", 0.1)
 
 
-class Net(nn.Module):
-    """A convolution, BatchNorm and Dropout; counts the samples that pass, both ways."""
-
-    def __init__(self, classes: int = CLASSES) -> None:
-        super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.conv, self.bn, self.linear = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(144, classes)
-        self.dropout = nn.Dropout(0.5)
-        self.forwards = self.backwards = 0
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.forwards += len(images)
-        logits = self.linear(self.dropout(self.bn(self.conv(images)).relu().flatten(1)))
-        if logits.requires_grad:
-            logits.register_hook(self.count)
-        return logits
-
-    def count(self, gradient: Tensor) -> None:
-        self.backwards += len(gradient)
+def third_party_net(classes: int = CLASSES) -> nn.Sequential:
+    """A convolution, BatchNorm and Dropout, in eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()
+        return nn.Sequential(*layers, nn.Dropout(0.5), nn.Linear(144, classes)).eval()
 
 
 def right(net: nn.Module, n: int = 4, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
