@@ -73,16 +73,10 @@ def test_an_honest_network_passes_every_check_and_each_is_reported_as_it_ends(ne
 
 BIAS = torch.tensor([0.0, 0.0, 1.0, 0.0])
 NETWORKS = {
-    "rounds its images": (
-        lambda net: lambda x: net((x * 64).round() / 64),
-        [GRADIENT, NOTHING, BLACK_BOX],
-    ),
+    "rounds its images": (lambda net: lambda x: net((x * 64).round() / 64), [GRADIENT, NOTHING, BLACK_BOX]),
     "is too sure": (lambda net: lambda x: 1e5 * net(x), [GRADIENT, NOTHING, BLACK_BOX]),
     # gradients that are finite and point anywhere
-    "shatters gradients": (
-        lambda net: lambda x: net(x + 0.01 * torch.sin(1e4 * x)),
-        [NOTHING, BLACK_BOX],
-    ),
+    "shatters gradients": (lambda net: lambda x: net(x + 0.01 * torch.sin(1e4 * x)), [NOTHING, BLACK_BOX]),
     "draws numbers": (lambda net: lambda x: net(x) + 1e-2 * torch.randn(len(x), 4), [DETERMINISTIC]),
     # as BatchNorm without running statistics, which takes those of the batch in eval mode too
     "looks at the whole batch": (
