@@ -1,7 +1,6 @@
 """Checks of the input of attacks: settings (ValueError), images and labels (InputError)."""
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
@@ -93,10 +92,3 @@ def check_input(
             f"expected {len(images)} sample ids of type int64, got {sample_ids.dtype} of shape "
             f"{tuple(sample_ids.shape)}"
         )
-
-
-def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """`: did you mean 'x'?` with the nearest of the names, or a colon alone where none is near."""
-    by_lower = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
-    return f": did you mean {' or '.join(repr(by_lower[name]) for name in near)}?" if near else ":"

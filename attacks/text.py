@@ -12,9 +12,8 @@ from functools import partial
 from attacks.adapter import TorchAttack, fab_t
 from attacks.apgd import APGD, APGDTargeted
 from attacks.attack import Attack
-from attacks.checks import did_you_mean
 from attacks.ensemble import autoattack
-from attacks.errors import InputError
+from attacks.errors import InputError, did_you_mean
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
 from attacks.square import Square
@@ -196,7 +195,7 @@ def _builder(call: _Call) -> Callable[..., Attack]:
         names = ", ".join(["pgd-20", *(name for name in BUILDERS if name != "pgd"), f"{THIRD_PARTY}CW"])
         lower = call.name.lower()
         only_case = lower in BUILDERS or re.fullmatch(r"pgd-[0-9]{1,18}", lower)
-        hint = did_you_mean(call.name.rstrip("0123456789").rstrip("-")[:40], BUILDERS)
+        hint = did_you_mean(call.name.rstrip("0123456789").rstrip("-"), BUILDERS)
         hint = f": did you mean {lower!r}?" if only_case else hint
         raise UnknownAttackError(call.name, f"unknown attack {_quote(call.name)}{hint} known: {names}")
     return BUILDERS[call.name]

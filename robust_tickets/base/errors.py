@@ -1,9 +1,8 @@
 """Errors and warnings that are meant for the user."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
-from attacks.errors import InputError
+from attacks.errors import InputError, did_you_mean
 
 __all__ = ["InputError", "RobustnessWarning", "unknown_name"]
 
@@ -20,6 +19,5 @@ def unknown_name(kind: str, name: object, names: Iterable[str], *, path: str | N
     path: a longer form of the name for the message, such as "search.lr" for "lr".
     """
     names = sorted(names)
-    near = get_close_matches(str(name)[:80], names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    return InputError(f"unknown {kind} {path or str(name)!r:.80}: {hint}known: {', '.join(names)}")
+    hint = did_you_mean(str(name), names)
+    return InputError(f"unknown {kind} {path or str(name)!r:.80}{hint} known: {', '.join(names)}")

@@ -2,9 +2,8 @@
 
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,27 +23,20 @@ class StageProgress:
         """Show a warning."""
 
 
-class Progress(ABC):
-    """Shows lines and the progress of stages."""
+class Progress:
+    """Shows lines and the progress of stages; this one shows nothing."""
 
-    @abstractmethod
     def log(self, line: str) -> None:
         """Show one line."""
 
-    @abstractmethod
-    def stage(self, title: str, steps: float) -> AbstractContextManager[StageProgress]:
+    @contextmanager
+    def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
         """Show the progress of a stage with that many steps, for the length of a `with` block."""
+        yield StageProgress()
 
 
 class SilentProgress(Progress):
     """Progress that is not shown."""
-
-    def log(self, line: str) -> None:
-        """Show nothing."""
-
-    @contextmanager
-    def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
-        yield StageProgress()
 
 
 class LineProgress(Progress):
