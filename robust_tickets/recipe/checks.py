@@ -5,12 +5,32 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import NETS, WITH_DROPOUT, Data, Model, Search, Threat, Train, Training
+from robust_tickets.recipe.fields import Data, Model, Search, Threat, Train, Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe
+
+NETS = (
+    "lenet-300-100",
+    "conv-2",
+    "conv-4",
+    "conv-6",
+    "vgg11",
+    "vgg16",
+    "vgg16-fc",
+    "vgg19",
+    "resnet20",
+    "resnet32",
+    "resnet56",
+    "resnet18",
+    "preact-resnet18",
+)
+"""The networks by name; WideResNets are named by depth and factor, as wrn34-10."""
+
+WITH_DROPOUT = ("conv-2", "conv-4", "conv-6")
+"""The networks with dropout."""
 
 _WIDE = re.compile(r"wrn\d+-\d+")
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")

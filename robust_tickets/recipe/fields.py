@@ -33,26 +33,6 @@ Scores = Literal["magnitude", "magnitude-over-layer-mean"]
 Granularity = Literal["weight", "channel"]
 ArmName = Annotated[str, OneOf(arm_names)]
 
-NETS = (
-    "lenet-300-100",
-    "conv-2",
-    "conv-4",
-    "conv-6",
-    "vgg11",
-    "vgg16",
-    "vgg16-fc",
-    "vgg19",
-    "resnet20",
-    "resnet32",
-    "resnet56",
-    "resnet18",
-    "preact-resnet18",
-)
-"""The networks by name; WideResNets are named by depth and factor, as wrn34-10."""
-
-WITH_DROPOUT = ("conv-2", "conv-4", "conv-6")
-"""The networks with dropout."""
-
 
 @dataclass(frozen=True)
 class Data:

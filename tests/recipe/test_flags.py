@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from robust_tickets.cli.parse import parse
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import NETS, WITH_DROPOUT, Compare
+from robust_tickets.recipe.checks import NETS, WITH_DROPOUT
+from robust_tickets.recipe.fields import Compare
 
 
 def test_the_recipe_is_read_as_it_is():

@@ -9,7 +9,8 @@ from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe.fields import NETS, WITH_DROPOUT, Compute, Evaluate, Training
+from robust_tickets.recipe.checks import NETS, WITH_DROPOUT
+from robust_tickets.recipe.fields import Compute, Evaluate, Training
 from robust_tickets.training.config import TrainingConfig
 
 CIFAR = SPECS["cifar10"]
