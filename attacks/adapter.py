@@ -95,7 +95,7 @@ class TorchAttack(Attack):
                 f"torchattacks.{self.name} has a start of its own: leave out start, or use attacks.PGD"
             )
         n, adversarial = len(task.images), task.images.clone()
-        classes = net.logits(task.images[:1]).shape[1]  # also says in words what is wrong with net or labels
+        classes = net.logits(task.images[:1]).shape[1]  # this also checks network and labels
         for rows in torch.split(torch.arange(n, device=task.images.device), net.size or n):
             adversarial[rows] = self._attack(net, task.select(rows), classes)
         allowed = self.threat.allows(adversarial, task.images)

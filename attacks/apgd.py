@@ -18,7 +18,7 @@ from attacks.record import AttackRecord
 from attacks.task import AttackResult, Task
 from attacks.threat import ThreatModel, check_threat
 
-_MOMENTUM = 0.75  # the paper's alpha: the share of the new step; the rest goes on along the last one
+_MOMENTUM = 0.75  # the paper's alpha: the share of the new step; the rest follows the last one
 
 
 class APGD(Attack):

@@ -17,7 +17,7 @@ from attacks.threat import ThreatModel
 class Ensemble(Attack):
     """Several attacks in turn, each on the samples that are still robust, which costs less than each on all.
 
-    The result's `broken_by` says which of them broke a sample. A broken sample comes with the image that
+    The result's `broken_by` is the attack that broke a sample. A broken sample comes with the image that
     broke it, the others with that of the last attack. A start that `run` is given is every attack's.
 
     attacks: at least one, all of the same threat model.

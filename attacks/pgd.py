@@ -50,7 +50,7 @@ class PGD(Attack):
         momentum: float = 0.0,
     ) -> None:
         if step_size is not None and rel_step is not None:
-            raise ValueError("step_size and rel_step say the same thing: give one of them")
+            raise ValueError("step_size and rel_step are the same setting: give one of them")
         check_threat(threat)
         check_counts(steps=steps, restarts=restarts)
         check_flag(random_start=random_start)

@@ -39,7 +39,7 @@ class AttackRecord:
     def note(self, rows: Tensor, images: Tensor, wrong: Tensor) -> Tensor:
         """Note the samples whose images, within ball and box, are misclassified: `wrong`, bool like `rows`.
 
-        Returns the places within `rows` that go on: all of them, or those that are not broken.
+        Returns the places within `rows` that are still attacked: all of them, or those that are not broken.
         """
         self.broken[rows] |= wrong
         if not self._task.options.stop_when_broken:

@@ -1,4 +1,4 @@
-"""The classes of torchattacks: which there are, the arguments they take, the passes they cost."""
+"""The classes of torchattacks: their names, arguments and passes."""
 
 import inspect
 import io
@@ -39,14 +39,14 @@ def class_arguments(name: str, attack_class: Any) -> dict[str, object]:
     required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
     if required:
         raise ValueError(
-            f"torchattacks.{name} needs {', '.join(required)}, which no setting can say: only attacks that "
+            f"torchattacks.{name} needs {', '.join(required)}, which no setting can give: only attacks that "
             "take a network and settings with defaults can be used here"
         )
     return {argument: parameter.default for argument, parameter in parameters.items()}
 
 
 def check_norm(name: str, attack_class: Any, defaults: dict[str, object], norm: str) -> None:
-    """Raise ValueError for an attack whose own docstring says that it searches a ball of other norms."""
+    """Raise ValueError for an attack whose own docstring names other norms."""
     line = re.search(r"Distance Measure\s*:\s*(.+)", attack_class.__doc__ or "")
     norms = re.findall(r"L(?:inf|\d)", line.group(1)) if line else []
     if norms and norm not in norms and {"eps", "max_epsilon"} & defaults.keys():
@@ -87,7 +87,7 @@ def estimate_passes(name: str, arguments: Mapping[str, object]) -> int:
     """About how many passes a sample takes: three in each turn of the loops that the arguments count.
 
     A turn is a gradient (two passes) and a look at what it led to. A class that goes through the classes of
-    the network is taken for ten times as dear, and AutoAttack, which says nothing of its loops, for 10,000.
+    the network counts ten times, and AutoAttack, whose arguments do not show its loops, 10,000 passes.
     """
     turns = prod(int(str(value)) for argument, value in arguments.items() if argument in _LOOPS)
     class_by_class = name in _CLASS_BY_CLASS or arguments.get("multi_targeted") is True

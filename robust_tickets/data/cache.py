@@ -77,7 +77,7 @@ def _tree_key(source: Path) -> str:
 
 
 def clear() -> str:
-    """Remove all decoded images; gives a line that says how much. torchvision's downloads stay."""
+    """Remove all decoded images, but no downloads of torchvision; gives a line on what was removed."""
     files = sorted(folder().glob("*.safetensors")) + sorted(folder().glob(".*.part"))
     size = sum(file.stat().st_size for file in files)
     for file in files:

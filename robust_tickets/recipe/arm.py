@@ -34,7 +34,7 @@ class Stage:
 
     folder: its folder beside those of the arms.
     schedule: how the whole network is trained in it; None: it is the search.
-    note: what the notes under the table say of its cost.
+    note: a sentence on its cost, for the notes under the table.
     """
 
     folder: str
@@ -67,7 +67,7 @@ class Arm:
     before: the stage that comes before its training and is charged to it.
     best_epoch_of: the arm that this one is, had it been stopped at its best epoch; then it is not trained.
     other_search: its ticket is that of another recipe, so that no recipe can name the arm.
-    in_controls_study: `study controls` has it unless it is told which arms to take.
+    in_controls_study: `study controls` has it by default.
     refusal: the reason why a recipe cannot have the arm, as the end of "compare.arms NAME ..."; "": none.
     caveat: the sentence under the table of a comparison with a ticket and without this arm.
     """

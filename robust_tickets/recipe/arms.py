@@ -261,7 +261,7 @@ def arm_names() -> list[str]:
 
 
 def controls() -> tuple[str, ...]:
-    """The arms that `study controls` has unless it is told which."""
+    """The arms that `study controls` has by default."""
     return tuple(name for name, arm in ARMS.items() if arm.in_controls_study)
 
 

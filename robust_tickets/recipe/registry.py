@@ -1,7 +1,7 @@
 """Classes registered by name, each by one line `"name": "module:class"` of a table.
 
-They are named by text, since they stand in packages that know the recipe's. Whatever a class lacks is refused
-as soon as the recipe's fields are imported, not after an hour of training.
+They are named by text, since their packages import the recipe's. A class that lacks something is refused as
+soon as the recipe's fields are imported, not after an hour of training.
 """
 
 import dataclasses

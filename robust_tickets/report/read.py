@@ -140,7 +140,7 @@ def _stopped_at_best(source: ArmResult, arm: str, folder: ArmDirectory) -> ArmRe
     history = [record for record in source.history if record["epoch"] <= best]
     seconds = source.ledger.get("epoch_seconds", [])
     if not history or len(seconds) < len(history):
-        raise InputError(f"{folder.ledger} does not say what the epochs cost: {_FIX}")
+        raise InputError(f"{folder.ledger} does not have the cost of each epoch: {_FIX}")
     accuracy = {attack: x for (name, attack), x in source.accuracy.items() if name == "best"}
     return replace(
         source,
@@ -185,7 +185,7 @@ def _accuracy(folder: ArmDirectory, run: RunDirectory) -> dict[tuple[str, str], 
     """The accuracy of each checkpoint under each attack of the recipe's threat model."""
     rows, threat = robustness_csv.read_rows(folder.robustness), run.recipe.threat
     rows = rows[(rows.split == "test") & (rows.n == evaluated_images(folder, run)) & (rows.seed == 0)]
-    # images that were attacked on another network say how attacks transfer, and no more
+    # not the images that were attacked on another network: they show how attacks transfer, no robustness
     rows = rows[(rows.eps == str(threat.eps)) & (rows.norm == threat.norm) & (rows.source == "")]
     return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
 

@@ -39,8 +39,8 @@ def starting_net(
     net: a network of the ticket's architecture.
     ticket: the ticket; one that prunes nothing gives a dense network.
     shape: channels, height and width of an image.
-    compute: says whether to remove dead channels.
-    log: is told why those of a ticket of single weights stay, where they cannot be removed.
+    compute: whether to remove dead channels.
+    log: called with the reason where the dead channels of a ticket of single weights cannot be removed.
 
     Raises InputError for a ticket that does not fit the network, and for a structured one whose channels
     cannot be removed.

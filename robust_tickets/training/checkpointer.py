@@ -25,9 +25,9 @@ class Checkpointer:
     A state is a dictionary of plain values, tensors, and dictionaries of tensors by name.
 
     folder: where the files lie; None: nothing is saved.
-    identity: plain values that say which training this is; states of another one are passed over.
+    identity: plain values by which states of another training are recognised and passed over.
     minutes, steps: longest distance between two states; 0: no limit. With neither, only a signal saves one.
-    progress: is told of damaged files.
+    progress: logs damaged files.
     prefix: first part of the file names.
     """
 

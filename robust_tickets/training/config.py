@@ -1,4 +1,4 @@
-"""What a training is told: its settings, and what accompanies it."""
+"""The settings of a training, and its session: ledger, progress and states."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any

@@ -108,7 +108,7 @@ BAD = {
     "pgd(steps=2, step_size=1e300/1e-300)": "number that is too large",
     f"pgd(steps={'9' * 30})": "number that is too large",
     "pgd-5(restarts=0)": "attack 'pgd-5(restarts=0)': restarts must be at least 1, got 0",
-    "pgd-5(step_size=0.1, rel_step=0.1)": "say the same thing",
+    "pgd-5(step_size=0.1, rel_step=0.1)": "are the same setting",
     "pgd(steps=True)": "steps must be a whole number, got True",
     "pgd-3(step_size=True)": "step_size must be positive, got True",
     "pgd-3(loss=3)": "unknown loss 3: known: ce, margin, dlr",

@@ -179,4 +179,4 @@ def test_a_second_signal_does_not_wait():
 
     with pytest.raises(signals.StopRequest) as stop:
         send()
-    assert stop.value.by == signal.SIGTERM
+    assert stop.value.signal == signal.SIGTERM

@@ -148,7 +148,7 @@ SETTINGS = {
     "expects random_start to be bool, like its default True, got 1": ("PGD", {"random_start": 1}),
     "expects lr to be at least 0, got -1": ("CW", {"lr": -1}),
     "AutoAttack refuses its arguments: Not valid version": ("AutoAttack", {"version": "x"}),
-    "torchattacks.LGV needs trainloader, which no setting can say": ("LGV", {}),
+    "torchattacks.LGV needs trainloader, which no setting can give": ("LGV", {}),
 }
 
 

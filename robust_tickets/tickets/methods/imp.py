@@ -24,7 +24,7 @@ class IMP(PruningMethod):
     channels, that are left, and rewinds the others: to the init (Frankle & Carbin 2019, strategy 1; Li et al.
     2020, section 3.1, with one round), to the weights before step k of the first round, at that step of the
     schedule and of the batches (Frankle et al. 2020, arXiv 1912.05671, section 2), or, with `search.after
-    fine-tune`, not at all: then rounds and ticket go on from the trained weights, on the schedule from its
+    fine-tune`, not at all: then rounds and ticket start from the trained weights, on the schedule from its
     beginning (Han et al. 2015). Once whole channels are gone, rounds train the smaller network. A round may
     end early, by the distance of its epochs' masks (`MaskConvergence`).
     """

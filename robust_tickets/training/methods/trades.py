@@ -76,7 +76,7 @@ class TRADES(Method):
 
 
 def _gaussian(batch: Batch) -> "Tensor":
-    """Standard normal numbers like the images; each sample's hang on its id and the seed."""
+    """Standard normal numbers like the images; each sample's depend on its id and the seed."""
     from attacks.noise import uniform
 
     numbers = uniform(tuple(batch.images.shape[1:]), batch.ids, seed=batch.seed)
