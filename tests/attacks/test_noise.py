@@ -1,6 +1,7 @@
 """Random numbers that belong to a sample."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from attacks.noise import uniform
+from attacks.noise import in_unit_ball, uniform
 
 laws = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**64 - 1)
@@ -96,3 +97,25 @@ def test_another_id_seed_or_stream_gives_unrelated_numbers(change):
     one, other = (uniform((20,), **arguments).flatten().numpy() for arguments in (base, base | change))
     assert abs(np.corrcoef(one, other)[0, 1]) < 4 / np.sqrt(len(one))
     assert stats.kstest((one - other) % 1, "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 48])
+def test_noise_is_uniform_in_the_unit_ball(size):
+    """The radius to the power d is uniform, and each coordinate follows its Beta law."""
+    points = in_unit_ball((size,), torch.arange(4_000), seed=3).numpy()
+    radii = np.linalg.norm(points, axis=1)
+    assert stats.kstest(radii**size, "uniform").pvalue > 0.01
+    assert abs((radii**size).mean() - 0.5) < 4 / math.sqrt(12 * 4_000)
+    half = (size + 1) / 2
+    for coordinate in points.T[:3]:
+        assert stats.kstest((coordinate + 1) / 2, stats.beta(half, half).cdf).pvalue > 0.01
+
+
+def test_noise_has_no_favoured_direction_and_none_depends_on_the_radius():
+    points = in_unit_ball((6,), torch.arange(20_000), seed=1).numpy()
+    np.testing.assert_allclose(
+        points.T @ points / 20_000, np.eye(6) / 8, atol=4 / 8 / math.sqrt(20_000) * 1.5
+    )
+    radii = np.linalg.norm(points, axis=1, keepdims=True)
+    between = np.corrcoef((points / radii).T, radii.T)[:6, 6]
+    assert np.abs(between).max() < 4 / math.sqrt(20_000)

@@ -52,6 +52,22 @@ def test_an_iterate_on_the_way_and_the_last_one_count_as_broken(stop):
     )
 
 
+@pytest.mark.parametrize("norm", THREATS)
+@pytest.mark.parametrize("slope", [0.0, float("nan")])
+def test_a_gradient_that_is_zero_or_no_number_moves_nothing(slope, norm):
+    gray, labels = torch.full((3, 3, 4, 4), 0.5), torch.ones(3, dtype=torch.int64)
+    slopes = torch.randn(gray.shape, generator=torch.Generator().manual_seed(3))
+    slopes[1] = slope
+
+    def net(x: Tensor) -> Tensor:  # for label 1 the gradient of the loss points along the slope
+        return torch.stack([(x * slopes).flatten(1).sum(1), torch.zeros(len(x), dtype=x.dtype)], 1)
+
+    attack = PGD(ThreatModel(norm, 0.5), steps=3, random_start=False)
+    adversarial = attack.run(net, gray, labels, options=RunOptions(check=False)).images  # allows NaN logits
+    assert [bool((a == 0.5).all()) for a in adversarial] == [False, True, False]
+    assert adversarial.isfinite().all()
+
+
 def test_settings_are_keyword_only():
     with pytest.raises(TypeError):
         PGD(THREATS["Linf"], 10)

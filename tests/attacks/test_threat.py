@@ -10,6 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from attacks import ThreatModel
+from attacks.noise import in_unit_ball
 
 laws = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 NORMS = ["Linf", "L2"]
@@ -144,3 +145,51 @@ def test_random_start_moves_with_seed_and_restart(norm):
     for i, one in enumerate(starts):
         for other in starts[:i]:
             assert (one != other).double().mean() > 0.9
+
+
+L2, IMAGE = ThreatModel("L2", 0.5), (3, 4, 4)
+
+
+def gray(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Images so far from the edges that no clip to the box has an effect."""
+    return torch.full((n, *IMAGE), 0.5, dtype=dtype)
+
+
+def normal(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(n, *IMAGE, generator=torch.Generator().manual_seed(n), dtype=dtype)
+
+
+def lengths(shift: Tensor) -> Tensor:
+    return shift.double().square().flatten(1).sum(1).sqrt()
+
+
+def test_projection_in_l2_scales_to_eps_and_then_clips():
+    x, c = torch.rand(20, *IMAGE, generator=torch.Generator().manual_seed(0)).double(), normal(20)
+    shift = (c - x) * (L2.eps / lengths(c - x)).reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(L2.project(c, x), (x + shift).clamp(0, 1), rtol=0, atol=1e-14)
+    torch.testing.assert_close(lengths(L2.project(c, gray(20)) - 0.5), torch.full((20,), L2.eps).double())
+
+
+def test_in_l2_the_length_decides_and_not_pixels():
+    direction = normal(1) / lengths(normal(1)).reshape(-1, 1, 1, 1)
+    factors = torch.tensor([0.0, 0.5, 1.0, 1.001, 2.0], dtype=torch.float64)
+    points = gray(5) + L2.eps * factors.reshape(-1, 1, 1, 1) * direction
+    assert L2.allows(points, gray(5)).tolist() == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_random_start_in_l2_is_the_noise_at_the_size_of_the_ball(dtype):
+    start = L2.random_start(gray(50, dtype), torch.arange(50), seed=5, restart=1)
+    noise = in_unit_ball(IMAGE, torch.arange(50), seed=5, stream=1)
+    torch.testing.assert_close(start.double() - 0.5, L2.eps * noise, rtol=0, atol=torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1.0, 1e30])
+def test_a_step_in_l2_has_its_length_however_large_the_gradient(scale, dtype):
+    """Squared in float32, the first and the last are 0 and infinity."""
+    gradient = normal(5, dtype)
+    moved = L2.ball(gray(5, dtype)).step(gray(5, dtype), gradient * scale, 0.1) - 0.5
+    torch.testing.assert_close(lengths(moved), torch.full((5,), 0.1).double(), rtol=1e-5, atol=0)
+    cosine = torch.cosine_similarity(moved.flatten(1).double(), gradient.flatten(1).double())
+    torch.testing.assert_close(cosine, torch.ones_like(cosine), rtol=0, atol=1e-6)
