@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torchvision
-from narrow_nets import CONVS, FULL, SMALLEST, images_of, randomise, small
+from narrow_nets import CONVS, SMALLEST, images_of, randomise, small
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -125,27 +125,25 @@ def preact_forward(p: dict[str, Tensor], x: Tensor, stages: list[str], shortcut:
     return x.flatten(2).mean(2)
 
 
-@pytest.mark.parametrize("side", [8, 16])
-def test_preact_resnet18_equals_the_published_forward_pass(side):
-    spec = small("preact-resnet18", side)
-    images = images_of(spec.shape)
-    net = lively(spec)
-    p = net.state_dict()
-    x = preact_forward(
-        p, net.normalise(images), [f"layer{i}" for i in (1, 2, 3, 4)], "shortcut.0.weight", "bn"
-    )
-    torch.testing.assert_close(net(images), x @ p["linear.weight"].T + p["linear.bias"])
+RESNET = ([f"layer{i}" for i in (1, 2, 3, 4)], "shortcut.0.weight", "bn", "linear")
+WIDE = ([f"block{i}.layer" for i in (1, 2, 3)], "convShortcut.weight", "bn1", "fc")
 
 
-@pytest.mark.parametrize("name", ["wrn16-1", "wrn16-4"])
-def test_wide_resnets_equal_the_published_forward_pass(name):
-    spec = dataclasses.replace(FULL, name=name, width=0.5, shape=(3, 8, 8))
-    images = images_of(spec.shape)
-    net = lively(spec)
+@pytest.mark.parametrize(
+    ("name", "side", "layers"),
+    [
+        ("preact-resnet18", 8, RESNET),
+        ("preact-resnet18", 16, RESNET),
+        ("wrn16-1", 8, WIDE),
+        ("wrn16-4", 8, WIDE),
+    ],
+)
+def test_networks_with_norms_first_equal_the_published_forward_pass(name, side, layers):
+    stages, shortcut, last, head = layers
+    images, net = images_of((3, side, side)), lively(small(name, side))
     p = net.state_dict()
-    stages = [f"block{i}.layer" for i in (1, 2, 3)]
-    x = preact_forward(p, net.normalise(images), stages, "convShortcut.weight", "bn1")
-    torch.testing.assert_close(net(images), x @ p["fc.weight"].T + p["fc.bias"])
+    x = preact_forward(p, net.normalise(images), stages, shortcut, last)
+    torch.testing.assert_close(net(images), x @ p[f"{head}.weight"].T + p[f"{head}.bias"])
 
 
 @pytest.mark.parametrize("name", CONVS)

@@ -8,6 +8,7 @@ from narrow_nets import FULL, SMALLEST, small
 from torch import nn
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.models.init import INITS
 from robust_tickets.models.registry import NAMES, ModelSpec, build, scale_channels
 
 
@@ -147,13 +148,14 @@ def test_hidden_widths_are_the_nearest_multiples_of_8(name, width):
     assert all(m.out_channels % 8 == 0 for m in net.modules() if isinstance(m, nn.Conv2d))
 
 
-def test_the_weights_depend_on_the_seed_alone_and_the_global_generator_stays(name):
+@pytest.mark.parametrize("init", INITS)
+def test_the_weights_depend_on_the_seed_alone_and_the_global_generator_stays(name, init):
     before = torch.get_rng_state()
-    one, other = (build(small(name), seed=seed).state_dict() for seed in (5, 6))
+    one, other = (build(small(name, init=init), seed=seed).state_dict() for seed in (5, 6))
     assert torch.equal(torch.get_rng_state(), before)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        same = build(small(name), seed=5).state_dict()
+        same = build(small(name, init=init), seed=5).state_dict()
     assert all(torch.equal(tensor, same[key]) for key, tensor in one.items())
     weights = [key for key, tensor in one.items() if tensor.dim() > 1 and not key.startswith("normalise")]
     assert weights
