@@ -85,6 +85,19 @@ def all_training_images(dataset):
     )
 
 
+def by_pillow(content, mode="RGB"):
+    """The pixels that Pillow decodes, (C, H, W)."""
+    pixels = np.asarray(Image.open(io.BytesIO(content)).convert(mode))
+    return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
+
+
+def assert_decoded(images, labels, files, part, classes):
+    """Images and labels are those of the part's files, in order of class and name."""
+    names = sorted(name for name in files if name.startswith(part))
+    assert np.array_equal(images.numpy(), np.stack([by_pillow(files[name]) for name in names]))
+    assert labels.tolist() == [classes.index(name.split("/")[1]) for name in names]
+
+
 def without(files, start):
     """The files whose names do not begin with `start`."""
     return {name: content for name, content in files.items() if not name.startswith(start)}

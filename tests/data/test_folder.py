@@ -13,6 +13,8 @@ from image_folders import (
     all_training_images,
     as_tar,
     as_tree,
+    assert_decoded,
+    by_pillow,
     contents,
     load,
     picture,
@@ -31,15 +33,8 @@ pytestmark = pytest.mark.usefixtures("cache")
 def test_images_equal_pillow_s_in_order_of_class_and_name(tmp_path):
     files = contents()
     dataset = load(as_tree(tmp_path / "tree", files))
-    images, labels = all_training_images(dataset)
-    for part, ours, numbers in (
-        ("train", images, labels),
-        ("test", dataset.test.images, dataset.test.labels),
-    ):
-        names = sorted(name for name in files if name.startswith(part))
-        theirs = [np.asarray(Image.open(io.BytesIO(files[name])).convert("RGB")) for name in names]
-        assert np.array_equal(ours.numpy(), np.stack(theirs).transpose(0, 3, 1, 2))
-        assert numbers.tolist() == [CLASSES.index(name.split("/")[1]) for name in names]
+    assert_decoded(*all_training_images(dataset), files, "train", CLASSES)
+    assert_decoded(dataset.test.images, dataset.test.labels, files, "test", CLASSES)
 
 
 def test_the_spec_has_sizes_and_labels(tmp_path):
@@ -116,7 +111,7 @@ def test_images_are_grey_if_all_files_are_and_rgb_otherwise(tmp_path, mode):
     files = contents(mode="L") | {"train/ant/0.png": grey}
     images, _ = all_training_images(load(as_tree(tmp_path / "grey", files)))
     assert images.shape[1:] == (1, 9, 12)
-    assert np.array_equal(images[0, 0], np.asarray(Image.open(io.BytesIO(grey)).convert("L")))
+    assert np.array_equal(images[0], by_pillow(grey, "L"))
     colour, _ = all_training_images(load(as_tree(tmp_path / "rgb", files | {"test/cat/1.png": picture(6)})))
     assert torch.equal(colour, images.expand(-1, 3, -1, -1))
 
@@ -128,8 +123,7 @@ def test_every_format_equals_pillow_s(tmp_path, kind):
     content = picture(3, kind=kind)
     files = without(contents(), "train/ant/0.png") | {f"train/ant/0.{ending}": content}
     images, _ = all_training_images(load(as_tree(tmp_path / "tree", files)))
-    theirs = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).transpose(2, 0, 1)
-    assert np.array_equal(images[0].numpy(), theirs)
+    assert np.array_equal(images[0], by_pillow(content))
 
 
 # sizes whose scaled long side has a whole number of pixels too many on both sides, as torchvision rounds
@@ -173,23 +167,16 @@ def test_a_folder_is_decoded_once_a_size_and_again_if_it_changes(tmp_path, monke
 
 
 def test_files_left_out_are_logged_but_for_hidden_ones(tmp_path):
-    files = contents()
-    lines = []
+    files, lines = contents(), []
     expected = load(as_tree(tmp_path / "plain", files), lines)
     assert not [line for line in lines if "left out" in line]
     more = {"train/ant/notes.txt": b"text", "train/cat/a.csv": b"", "README.md": b"", "logo.png": b"none"}
-    hidden = {
-        "train/ant/.DS_Store": b"",
-        "test/Thumbs.db": b"",
-        "__MACOSX/train/ant/._0.png": b"",
-        ".git/x/1.png": b"",
-    }
+    hidden = ["train/ant/.DS_Store", "test/Thumbs.db", "__MACOSX/train/ant/._0.png", ".git/x/1.png"]
+    more |= files | dict.fromkeys(hidden, b"")
     for packed in PACKED:
         lines = []
-        assert same(load(PACKED[packed](tmp_path / f"more.{packed}", files | more | hidden), lines), expected)
-        if packed == "tree":
-            left_out = [line for line in lines if "left out" in line]
-            assert left_out == [
-                "left out: 2 files that are no images, such as train/ant/notes.txt",
-                "left out: 1 image in no class folder, such as logo.png",
-            ]
+        assert same(load(PACKED[packed](tmp_path / f"more.{packed}", more), lines), expected)
+    assert [line for line in lines if "left out" in line] == [
+        "left out: 2 files that are no images, such as train/ant/notes.txt",
+        "left out: 1 image in no class folder, such as logo.png",
+    ]

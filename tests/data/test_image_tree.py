@@ -1,13 +1,11 @@
 """CIFAR-10 as image files: equal to Pillow's decoding from a tree and any archive, or a mistake is named."""
 
-import io
 import random
 
 import numpy as np
 import pytest
 import torch
-from image_folders import PACKED, as_tree, contents, picture, without
-from PIL import Image
+from image_folders import PACKED, as_tree, assert_decoded, by_pillow, contents, picture, without
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data import image_tree
@@ -47,12 +45,9 @@ def arrays(tree):
 
 def test_images_equal_pillow_s_in_order_of_class_and_name(files, arrays):
     for part in PARTS:
-        names = sorted(name for name in files if name.startswith(part))
-        theirs = [np.asarray(Image.open(io.BytesIO(files[name])).convert("RGB")) for name in names]
         images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
         assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
-        assert np.array_equal(images.numpy(), np.stack(theirs).transpose(0, 3, 1, 2))
-        assert labels.tolist() == [CIFAR10_CLASSES.index(name.split("/")[1]) for name in names]
+        assert_decoded(images, labels, files, part, CIFAR10_CLASSES)
 
 
 @pytest.mark.parametrize("packed", ["tar", "tar.gz", "tar.xz"])
@@ -82,8 +77,7 @@ def test_lossy_is_whether_any_file_is_a_jpeg_and_decoding_is_logged_once(tmp_pat
 def test_every_kind_of_png_becomes_rgb(files, tmp_path, mode):
     content = picture(5, (32, 32), mode)
     arrays = decode(as_tree(tmp_path, files | {"train/airplane/0.png": content}))
-    theirs = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    assert np.array_equal(arrays["train_images"][0].numpy(), theirs.transpose(2, 0, 1))
+    assert np.array_equal(arrays["train_images"][0], by_pillow(content))
 
 
 MISTAKES = {
