@@ -62,43 +62,32 @@ def test_resnet20_has_274_042_values_with_its_running_statistics():
     assert sum(t.numel() for t in [*net.parameters(), *statistics]) == 274_042  # "274K" in Frankle & Carbin
 
 
-LAYERS = ("bn1", "conv1", "bn2", "conv2")
 RESNET_BLOCKS = [f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]
 WRN_BLOCKS = [f"block{stage}.layer.{block}" for stage in (1, 2, 3) for block in (0, 1)]
-CHECKPOINTS = {  # layers outside of blocks, blocks, their layers, those of the shortcut, blocks with one
-    "resnet18": (
-        "conv1 bn1 linear",
-        RESNET_BLOCKS,
-        LAYERS,
-        ("shortcut.0", "shortcut.1"),
-        RESNET_BLOCKS[2::2],
-    ),
-    "preact-resnet18": ("conv1 bn linear", RESNET_BLOCKS, LAYERS, ("shortcut.0",), RESNET_BLOCKS[2::2]),
-    "wrn16-4": ("conv1 bn1 fc", WRN_BLOCKS, LAYERS, ("convShortcut",), WRN_BLOCKS[::2]),
-    "wrn10-1": ("conv1 bn1 fc", WRN_BLOCKS[::2], LAYERS, ("convShortcut",), WRN_BLOCKS[2::2]),
+CHECKPOINTS = {  # layers outside of blocks, blocks, layers of a shortcut, blocks that have one
+    "resnet18": ("conv1 bn1 linear", RESNET_BLOCKS, "shortcut.0 shortcut.1", RESNET_BLOCKS[2::2]),
+    "preact-resnet18": ("conv1 bn linear", RESNET_BLOCKS, "shortcut.0", RESNET_BLOCKS[2::2]),
+    "wrn16-4": ("conv1 bn1 fc", WRN_BLOCKS, "convShortcut", WRN_BLOCKS[::2]),
+    "wrn10-1": ("conv1 bn1 fc", WRN_BLOCKS[::2], "convShortcut", WRN_BLOCKS[2::2]),
+}
+TENSORS = {
+    nn.Conv2d: ("weight",),
+    nn.Linear: ("weight", "bias"),
+    nn.BatchNorm2d: ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"),
 }
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_layers_have_the_names_of_public_checkpoints(name):
-    outside, blocks, inside, shortcut, projected = CHECKPOINTS[name]
-    public = {*outside.split(), *(f"{block}.{layer}" for block in blocks for layer in inside)}
-    public |= {f"{block}.{layer}" for block in projected for layer in shortcut}
+    outside, blocks, shortcut, projected = CHECKPOINTS[name]
+    public = {f"{block}.{layer}" for block in blocks for layer in ("bn1", "conv1", "bn2", "conv2")}
+    public |= {f"{block}.{layer}" for block in projected for layer in shortcut.split()}
     with torch.device("meta"):
         net = build(dataclasses.replace(FULL, name=name), seed=0)
-    layers = {n for n, m in net.named_modules() if list(m.parameters(recurse=False))}
-    assert layers == public
-    assert set(net.state_dict()) == {"normalise.mean", "normalise.std"} | {
-        f"{layer}.{tensor}"
-        for layer in layers
-        for tensor in (
-            ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-            if isinstance(net.get_submodule(layer), nn.BatchNorm2d)
-            else ("weight", "bias")
-            if isinstance(net.get_submodule(layer), nn.Linear)
-            else ("weight",)
-        )
-    }
+    layers = {n: type(m) for n, m in net.named_modules() if list(m.parameters(recurse=False))}
+    assert layers.keys() == public | set(outside.split())
+    tensors = {f"{layer}.{tensor}" for layer, kind in layers.items() for tensor in TENSORS[kind]}
+    assert set(net.state_dict()) == tensors | {"normalise.mean", "normalise.std"}
 
 
 @pytest.mark.parametrize(("depth", "factor"), [(10, 1), (16, 2), (22, 1), (28, 3), (40, 2)])
@@ -135,14 +124,12 @@ def test_hidden_widths_are_the_nearest_multiples_of_8(name, width):
             build(dataclasses.replace(FULL, name=name, width=w, shape=(3, 64, 64)), seed=0)
             for w in (1, width)
         )
-    scaled = dict(net.named_modules())
-    hidden = 0
+    scaled, hidden = dict(net.named_modules()), 0
     for layer, module in full.named_modules():
-        if isinstance(module, nn.Conv2d) and layer in scaled:  # a narrow network may need no projection
-            assert scaled[layer].out_channels == scale_channels(module.out_channels, width)
-            hidden += 1
-        elif isinstance(module, nn.Linear) and module.out_features != FULL.classes:
-            assert scaled[layer].out_features == scale_channels(module.out_features, width)
+        kind = {nn.Conv2d: "out_channels", nn.Linear: "out_features"}.get(type(module))
+        # a narrow network may need no projection
+        if kind and layer in scaled and getattr(module, kind) != FULL.classes:
+            assert getattr(scaled[layer], kind) == scale_channels(getattr(module, kind), width)
             hidden += 1
     assert hidden
     assert all(m.out_channels % 8 == 0 for m in net.modules() if isinstance(m, nn.Conv2d))
