@@ -43,6 +43,13 @@ def uniform(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: in
     return hashed.to(torch.float64).mul_(2.0**-32).reshape(len(sample_ids), *shape)
 
 
+def gaussian(numbers: Tensor) -> Tensor:
+    """Standard normal numbers from those of `uniform`, by the inverse of the normal law."""
+    # from the middles of the 2^32 cells: it is -inf at the lower end of the first
+    normal: Tensor = torch.special.ndtri(numbers + 2.0**-33)
+    return normal
+
+
 def in_unit_ball(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int = 0) -> Tensor:
     """Uniform points of the Euclidean ball of radius 1, one a sample: float64 (N, *shape).
 
@@ -51,8 +58,7 @@ def in_unit_ball(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, strea
     """
     size = int(torch.Size(shape).numel())
     numbers = uniform((size + 1,), sample_ids, seed=seed, stream=stream)
-    # the middles of the 2^32 cells: at their lower ends the inverse of the normal law begins with -inf
-    gaussian = torch.special.ndtri(numbers[:, :size] + 2.0**-33)
+    direction = gaussian(numbers[:, :size])
     radius = numbers[:, size:] ** (1 / size)
-    points: Tensor = gaussian * (radius / torch.linalg.vector_norm(gaussian, dim=1, keepdim=True))
+    points: Tensor = direction * (radius / torch.linalg.vector_norm(direction, dim=1, keepdim=True))
     return points.reshape(len(sample_ids), *shape)

@@ -52,12 +52,15 @@ class TRADES(Method):
         )
 
     def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
+        from attacks.noise import gaussian, uniform
+
         net, ball = nets.attack, batch.threat.ball(batch.images)
         size = self.settings.rel_step * batch.threat.eps
         with attacks.eval_mode(net):
             with torch.no_grad():
                 clean = F.softmax(net(batch.images), 1)
-            adversarial = batch.images + _NOISE * _gaussian(batch)
+            numbers = uniform(tuple(batch.images.shape[1:]), batch.ids, seed=batch.seed)
+            adversarial = batch.images + _NOISE * gaussian(numbers).to(batch.images)
             for _ in range(self.settings.steps):
                 gradient = input_gradient(
                     net,
@@ -73,13 +76,3 @@ class TRADES(Method):
             F.log_softmax(nets.update(adversarial), 1), F.softmax(clean, 1), reduction="batchmean"
         )
         return F.cross_entropy(clean, batch.labels) + self.settings.beta * stability
-
-
-def _gaussian(batch: Batch) -> "Tensor":
-    """Standard normal numbers like the images; each sample's depend on its id and the seed."""
-    from attacks.noise import uniform
-
-    numbers = uniform(tuple(batch.images.shape[1:]), batch.ids, seed=batch.seed)
-    # from the middles of the 2^32 cells: the inverse of the normal law is infinite at 0
-    gaussian: Tensor = torch.special.ndtri(numbers + 2.0**-33).to(batch.images)
-    return gaussian
