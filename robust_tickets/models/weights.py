@@ -1,5 +1,7 @@
 """State dicts of networks: copied and loaded."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -9,23 +11,28 @@ StateDict = dict[str, Tensor]
 """Parameters and buffers by name."""
 
 
-@torch.no_grad()
-def load_weights(net: nn.Module, state: dict[str, Tensor], kind: str) -> None:
+def mismatches(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """How tensors by name differ from those of a network: names that are missing or unknown, then shapes."""
+    missing = [f"{name} is missing" for name in expected if name not in state]
+    unknown = [f"{name} is not in the network" for name in state if name not in expected]
+    shapes = [
+        f"{name} is {tuple(tensor.shape)}, in the network {tuple(expected[name].shape)}"
+        for name, tensor in state.items()
+        if name in expected and tensor.shape != expected[name].shape
+    ]
+    return [*missing, *unknown, *shapes]
+
+
+def load_weights(net: nn.Module, state: StateDict, kind: str) -> None:
     """Copy a state dict into a network, in place; `kind` names it in messages.
 
     Raises InputError with the first parameter that does not fit.
     """
-    expected = net.state_dict()
-    for name in [*expected, *state]:
-        if name not in state:
-            raise InputError(f"the {kind} does not fit the network: it has nothing for {name}")
-        if name not in expected:
-            raise InputError(f"the {kind} does not fit the network: the network has no {name}")
-        if expected[name].shape != state[name].shape:
-            raise InputError(
-                f"the {kind} does not fit the network: {name} is {tuple(state[name].shape)} in the {kind}, "
-                f"{tuple(expected[name].shape)} in the network; use the recipe that it comes from"
-            )
+    mistakes = mismatches(state, net.state_dict())
+    if mistakes:
+        raise InputError(
+            f"the {kind} does not fit the network, {mistakes[0]}: use the recipe that it comes from"
+        )
     net.load_state_dict(state)
 
 

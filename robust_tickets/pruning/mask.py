@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.models.weights import mismatches
 from robust_tickets.pruning.layers import prunable_weights
 
 
@@ -68,17 +69,9 @@ class Mask(Mapping[str, Tensor]):
 
     def check_fits(self, net: nn.Module) -> None:
         """Raise InputError with the first parameter that network and mask do not share in the same shape."""
-        weights = prunable_weights(net)
-        for name in [*weights, *self]:
-            if name not in self:
-                raise InputError(f"the mask does not fit the network: it has nothing for {name}")
-            if name not in weights:
-                raise InputError(f"the mask does not fit the network: the network has no weight {name}")
-            if self[name].shape != weights[name].shape:
-                raise InputError(
-                    f"the mask does not fit the network: {name} is {tuple(self[name].shape)} in the mask, "
-                    f"{tuple(weights[name].shape)} in the network"
-                )
+        mistakes = mismatches(self, prunable_weights(net))
+        if mistakes:
+            raise InputError(f"the mask does not fit the network, {mistakes[0]}: use the network's own mask")
 
     def pack(self) -> dict[str, Tensor]:
         """One bit a weight: uint8 tensors of ceil(n / 8) bytes, by parameter name."""

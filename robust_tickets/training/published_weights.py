@@ -15,6 +15,7 @@ from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.data.dataset import SPECS, Spec
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.user_net import NetFactory, make_net
+from robust_tickets.models.weights import mismatches
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.training.checkpoint import Checkpoint
@@ -97,13 +98,7 @@ def parse_normalisation(text: str, spec: Spec) -> tuple[tuple[float, ...], tuple
 
 def _check_fit(path: Path, model: ModelSpec, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Raise InputError where a state dict does not fit the one that is expected, or is not finite."""
-    mistakes = [f"{name} is missing" for name in expected if name not in state]
-    mistakes += [f"{name} is not in the network" for name in state if name not in expected]
-    mistakes += [
-        f"{name} is {tuple(state[name].shape)}, in the network {tuple(expected[name].shape)}"
-        for name in expected
-        if name in state and state[name].shape != expected[name].shape
-    ]
+    mistakes = mismatches(state, expected)
     if mistakes:
         raise InputError(
             f"{path} does not fit {model.name} at width {model.width:g} for {model.classes} classes, choose "
