@@ -73,15 +73,6 @@ def test_numbers_are_uniform_along_every_axis(axis):
     assert stats.kstest(numbers, "uniform").pvalue > 0.01
 
 
-@pytest.mark.parametrize("axis", AXES)
-def test_neighbouring_numbers_are_independent(axis):
-    """Pairs of neighbours fill an 8 x 8 grid evenly."""
-    numbers = AXES[axis](8_000).flatten().numpy()
-    for lag in (1, 2):
-        grid, _, _ = np.histogram2d(numbers[:-lag], numbers[lag:], bins=8, range=[[0, 1], [0, 1]])
-        assert stats.chisquare(grid.flatten()).pvalue > 1e-3
-
-
 OTHERS = {
     "next id": {"sample_ids": torch.arange(1, 501)},
     "id beyond 32 bits": {"sample_ids": torch.arange(500) + 2**32},

@@ -152,16 +152,3 @@ def test_digits_move_by_up_to_one_pixel_and_half_of_the_cifar10_images_are_flipp
     assert digits.sum() == digits[3:6, 1:4].sum() == 5000
     assert about_equal(torch.stack([cifar[3:6, 1:4], cifar[3:6, 4:7]]), 5000)
     assert cifar.sum() == cifar[3:6, 1:7].sum() == 5000
-
-
-def test_every_offset_is_about_equally_likely():
-    n = 8000
-    image = torch.arange(1, 65, dtype=torch.uint8).reshape(1, 1, 8, 8).expand(n, -1, -1, -1)
-    part = Split(image, torch.zeros(n, dtype=torch.int64), torch.arange(n))
-    crops = torch.cat(
-        [x for x, _, _ in epoch_of(part, replace(CIFAR, crop_padding=2, flip=False), batch=100)]
-    )
-    middle = (crops[:, 0, 4, 4] * 255).round().long() - 1  # its value shows the offset
-    counts = torch.bincount(middle, minlength=64).reshape(8, 8)
-    assert about_equal(counts[2:7, 2:7].double(), n)
-    assert int(counts[2:7, 2:7].sum()) == n

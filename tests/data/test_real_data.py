@@ -1,7 +1,6 @@
 """The real CIFAR-10 and Fashion-MNIST, where environment variables give their paths, equal their specs."""
 
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -51,16 +50,6 @@ def test_cifar10_equals_its_spec_and_is_the_same_from_the_cache(loaded):
     parts = (first.train, first.val, first.test)
     assert sorted(torch.cat([part.ids for part in parts]).tolist()) == list(range(60_000))
     assert_equals_spec(first, SPECS["cifar10"], (4500, 500, 1000), 0.003)
-
-
-@needs_cifar10
-def test_a_jpeg_copy_has_its_title(loaded):
-    if Path(CIFAR10).is_dir():
-        jpeg = any(Path(CIFAR10).glob("train/*/*.jp*g"))
-    else:
-        with tarfile.open(CIFAR10, "r|*") as archive:
-            jpeg = any(member.name.lower().endswith((".jpg", ".jpeg")) for member in archive)
-    assert loaded[0].title == ("CIFAR-10 (JPEG copy)" if jpeg else "CIFAR-10")
 
 
 @pytest.mark.skipif(not FASHION_MNIST, reason="needs ROBUST_TICKETS_FASHION_MNIST")

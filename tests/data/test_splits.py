@@ -136,12 +136,6 @@ def test_first_is_a_constant_balanced_subset_and_0_is_all():
         test.first(361)
 
 
-@pytest.mark.parametrize(("val", "train", "expected"), [(180, 0, 1257), (1436, 0, 1), (437, 1000, 1000)])
-def test_the_number_of_training_images(val, train, expected):
-    data = Data("digits", val_images=val, train_images=train)
-    assert count_training_images(data, SPECS["digits"]) == expected
-
-
 @pytest.mark.parametrize(("val", "train"), [(1437, 0), (438, 1000), (1, 10**9)], ids=str)
 def test_too_many_training_images_are_refused_before_reading(val, train):
     data = Data("digits", val_images=val, train_images=train)

@@ -53,17 +53,6 @@ def test_a_saved_matrix_comes_back(file):
     assert row.robust.tolist() == [True, False, False, False]
 
 
-def test_a_matrix_that_came_back_can_be_filled_and_saved_again(file):
-    verdicts = read(file)
-    column = verdicts.columns["autoattack"]
-    assert column.open_rows.tolist() == [3]
-    column.verdicts[3] = BROKEN
-    column.broken_by[3] = 0
-    verdicts.save()
-    assert read(file).columns["autoattack"].verdicts.tolist() == [1, 0, 0, 0]
-    assert read(file).columns["autoattack"].broken_by.tolist() == [-1, 1, -1, 0]
-
-
 def test_the_file_is_as_documented(file):
     with np.load(file, allow_pickle=False) as arrays:
         whole = dict(arrays)
@@ -76,27 +65,6 @@ def test_the_file_is_as_documented(file):
     columns += ["forwards", "backwards", "source_forwards", "source_backwards"]
     assert whole.keys() == {"ids", "labels", "attacks", "verdicts", "broken_by", "about", *columns}
     assert all(whole[name].shape == (2,) for name in columns)
-
-
-def test_a_column_is_the_earlier_one_unless_its_settings_differ():
-    verdicts = filled(None)
-    clean = verdicts.columns["clean"]
-    assert verdicts.column("clean") is clean
-    again = verdicts.column("clean", "steps=3")
-    assert again.verdicts.tolist() == [UNKNOWN] * 4
-    assert (again.seconds, again.forwards) == (0, 0)
-    assert list(verdicts.columns) == ["clean", "autoattack"]
-
-
-def test_the_file_is_written_whole_or_not_at_all(file, monkeypatch):
-    content = file.read_bytes()
-    verdicts = read(file)
-    verdicts.columns["clean"].verdicts[:] = BROKEN
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises((OSError, InputError)):
-        verdicts.save()
-    assert file.read_bytes() == content
-    assert [path.name for path in file.parent.iterdir()] == ["v.npz"]
 
 
 def refused(file) -> None:

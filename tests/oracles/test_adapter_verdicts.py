@@ -139,7 +139,6 @@ def test_attacks_of_float32_name_it_in_float64(name, net):
 
 SETTINGS = {
     r"torchattacks has no attack 'cw': did you mean 'CW'\? known: APGD, .*VNIFGSM$": ("cw", {}),
-    "torchattacks has no attack 'Attack'": ("Attack", {}),
     "must be text, as 'CW', got 5": (5, {}),
     "no argument 'step': did you mean 'steps'.* its arguments: eps, alpha, steps, r": ("PGD", {"step": 3}),
     "no argument 'model'": ("PGD", {"model": None}),
