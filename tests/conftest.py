@@ -80,3 +80,19 @@ def config(tiny_recipe: Recipe) -> TrainingConfig:
 def machine() -> Machine:
     """This machine's CPU, watched by nobody."""
     return Machine("cpu", SilentProgress())
+
+
+class Spoken(SilentProgress):
+    """Progress that remembers its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture
+def spoken() -> Spoken:
+    """Progress that remembers its lines."""
+    return Spoken()

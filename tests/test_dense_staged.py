@@ -6,18 +6,15 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-import torch
+from training_case import same_state, train
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.comparison import estimate
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Compare, Model
 from robust_tickets.report.read import arm_result
 from robust_tickets.runs.files import read_json
@@ -27,8 +24,6 @@ from robust_tickets.stages.reuse import arm_key
 from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.config import Session
-from robust_tickets.training.loop import fit
 
 DIGITS = SPECS["digits"]
 
@@ -62,20 +57,16 @@ def test_each_stage_takes_the_flops_of_the_ticket_s_to_a_step(compared):
 
 
 def test_it_is_one_training_after_the_other(compared, staged, tiny_data):
-    what = Experiment(staged)
-    net = what.fresh_net(0)
+    experiment = Experiment(staged)
+    net = experiment.fresh_net(0)
     half = replace(tiny_data, train=tiny_data.train.first(64))
     for arm, images, settings in (
         ("dense-staged-first", half, staged.search),
         ("dense-staged", tiny_data, staged.train),
     ):
         last = json.loads(compared.arm(0, arm).metrics.read_text().splitlines()[-1])
-        how = what.config(settings, last["step"], 0)
-        ledger = Ledger("train", clock_for("cpu"))
-        with ledger.measure(), SilentProgress().stage("", 1) as meter:
-            fit(net, None, images, how, Session(ledger, meter))
-    theirs = Checkpoint.load(compared.arm(0, "dense-staged").last).state
-    assert all(torch.equal(theirs[name], value) for name, value in copy_state(net).items())
+        train(net, None, images, experiment.config(settings, last["step"], 0))
+    assert same_state(Checkpoint.load(compared.arm(0, "dense-staged").last).state, copy_state(net))
 
 
 def test_the_table_charges_it_both(compared):
@@ -88,61 +79,37 @@ def test_the_table_charges_it_both(compared):
     assert not text.count("cannot be said whether the pruning saves")
 
 
-def test_nothing_of_it_is_done_twice(compared, staged):
-    said: list[str] = []
-
-    class Saying(SilentProgress):
-        def log(self, text: str) -> None:
-            said.append(text)
-
+def test_nothing_of_it_is_done_twice(copy, staged, spoken):
     other = replace(staged, compare=Compare(("dense", "dense-short", "ticket", "dense-staged")))
-    comparison.compare(Experiment(other, machine=Machine("cpu", Saying())), [0], compared.path.parent)
-    taken = [text for text in said if text.startswith("copied from")]
+    comparison.compare(Experiment(other, machine=Machine("cpu", spoken)), [0], copy.parents[1])
+    arms = [line.rpartition("/")[2] for line in spoken.lines if line.startswith("copied from")]
+    assert sorted(arms) == ["dense", "dense-staged", "dense-staged-first", "ticket"]
+
+
+@pytest.fixture
+def copy(compared, tmp_path):
+    """The folder of the seed in a copy of the run directory."""
+    return shutil.copytree(compared.path, tmp_path / compared.path.name) / "seed-0"
+
+
+def test_a_first_stage_that_was_removed_is_trained_again(copy, compared, staged):
+    shutil.rmtree(copy / "dense-staged-first")
+    comparison.compare(Experiment(staged), [0], copy.parents[1])
     for arm in ("dense-staged-first", "dense-staged"):
-        assert any(text.endswith(f"/{arm}") for text in taken)
-    assert len(taken) == 4  # all but dense-short
+        assert (copy / arm / "last.safetensors").read_bytes() == compared.arm(0, arm).last.read_bytes()
 
 
-def test_it_is_the_same_side_by_side(compared, staged, tmp_path):
-    side = comparison.compare(Experiment(staged), [0], tmp_path, jobs=2)
-    for arm in ("dense-staged-first", "dense-staged"):
-        both = [run.arm(0, arm).last.read_bytes() for run in (compared, side)]
-        assert both[0] == both[1]
-
-
-def test_a_first_stage_without_its_weights_is_said(compared, staged, tmp_path):
-    shutil.copytree(compared.path, tmp_path / compared.path.name)
-    there = tmp_path / compared.path.name / "seed-0"
-    (there / "dense-staged-first" / "last.safetensors").unlink()
-    what = Experiment(staged)
-    comparison.compare(what, [0], tmp_path)  # nobody needs them any more
-    (there / "dense-staged" / "ledger.json").unlink()
-    with pytest.raises(
-        InputError, match=r"dense-staged-first is finished, but last.safetensors is gone: remove it"
-    ):
-        comparison.compare(what, [0], tmp_path)
-
-
-def test_a_first_stage_that_was_removed_is_made_again(compared, staged, tmp_path):
-    shutil.copytree(compared.path, tmp_path / compared.path.name)
-    there = tmp_path / compared.path.name / "seed-0"
-    shutil.rmtree(there / "dense-staged-first")
-    whole = comparison.compare(Experiment(staged), [0], tmp_path)
-    names = ["dense-staged-first/last.safetensors", "dense-staged/last.safetensors"]
-    for name in names:
-        assert (there / name).read_bytes() == (compared.path / "seed-0" / name).read_bytes()
-    assert "dense-staged" in (whole.path / "timing.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("damaged", ["search/ticket", "dense-staged-first/last"])
-def test_a_damaged_file_in_the_way_says_how_to_go_on(compared, staged, tmp_path, damaged):
-    shutil.copytree(compared.path, tmp_path / compared.path.name)
-    there = tmp_path / compared.path.name / "seed-0"
-    (there / "dense-staged" / "ledger.json").unlink()
-    file = there / f"{damaged}.safetensors"
-    file.write_bytes(file.read_bytes()[:100])
+def test_a_first_stage_without_its_weights_or_with_damaged_ones_is_named(copy, staged):
+    file = copy / "dense-staged-first" / "last.safetensors"
+    content = file.read_bytes()
+    file.unlink()
+    comparison.compare(Experiment(staged), [0], copy.parents[1])  # nobody needs them any more
+    (copy / "dense-staged" / "ledger.json").unlink()
+    with pytest.raises(InputError, match=r"is finished, but last.safetensors is gone: remove it"):
+        comparison.compare(Experiment(staged), [0], copy.parents[1])
+    file.write_bytes(content[:100])
     with pytest.raises(InputError, match=f"remove {file.parent} and give the same command again"):
-        comparison.compare(Experiment(staged), [0], tmp_path)
+        comparison.compare(Experiment(staged), [0], copy.parents[1])
 
 
 def test_the_images_of_the_first_stage_are_part_of_what_it_is(staged):
@@ -161,18 +128,7 @@ def test_it_is_foreseen(staged):
 
 
 def test_where_nothing_is_pruned_no_mask_is_kept(staged):
-    what = Experiment(staged)
-    net = what.fresh_net(0)
-    whole = Ticket(what.model_spec, copy_state(net), Mask.full(net), {}, "", 0, 0, 0)
+    experiment = Experiment(staged)
+    net = experiment.fresh_net(0)
+    whole = Ticket(experiment.model_spec, copy_state(net), Mask.full(net), {}, "", 0, 0, 0)
     assert starting_net(net, whole, DIGITS.shape, staged.compute).mask is None
-
-
-@pytest.mark.parametrize(
-    "changes", [{"after": "rewind"}, {"after": "rewind", "pruning_method": "snip", "rounds": 1}], ids=str
-)
-def test_it_is_refused_where_the_ticket_keeps_nothing(staged, changes):
-    with pytest.raises(
-        InputError,
-        match=r"dense-staged is the control .* choose search\.pruning_method imp and search\.after fine-tune",
-    ):
-        recipes.check(replace(staged, search=replace(staged.search, **changes)))

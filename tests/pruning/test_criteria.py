@@ -1,20 +1,179 @@
-"""Pruning over all layers together, against its definition and against torch.nn.utils.prune."""
+"""Pruning of weights, over all layers and layer by layer, against its definition and torch.nn.utils.prune."""
 
 import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 from training_case import same_state
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.criteria import prune, prune_by_layer, prune_round
+from robust_tickets.pruning.layers import LayerRoles, layer_roles, prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.fields import Search
+
+SHAPES = {
+    "fc.weight": (12, 9),
+    "head.weight": (4, 12),
+    "two.weight": (6, 5, 3, 3),
+    "one.weight": (5, 1, 3, 3),
+}
+ROLES = LayerRoles("one.weight", "head.weight", frozenset({"fc.weight"}))
+FULL = Mask({name: torch.ones(shape, dtype=torch.bool) for name, shape in SHAPES.items()})
+SHARES = st.floats(0.0, 0.99)
+
+
+def random_scores(distinct, seed):
+    """Scores of few distinct values: a threshold would take all ties or none."""
+    generator = torch.Generator().manual_seed(seed)
+    return {n: torch.randint(distinct, s, generator=generator).float() for n, s in SHAPES.items()}
+
+
+def without_lowest(scores, entries, n):
+    """The entries without the n lowest of those left, ties by position, sorted in plain Python."""
+    values, left = scores.flatten().tolist(), entries.flatten().tolist()
+    order = sorted((i for i, entry in enumerate(left) if entry), key=lambda i: (values[i], i))
+    for i in order[:n]:
+        left[i] = False
+    return torch.tensor(left).reshape(entries.shape)
+
+
+@settings(deadline=None)
+@given(st.tuples(*[SHARES] * len(SHAPES)), st.integers(1, 4), st.integers(1, 4), st.integers(0, 100))
+def test_each_layer_loses_exactly_its_share_with_ties(shares, rounds, distinct, seed):
+    ratios = dict(zip(SHAPES, shares, strict=True))
+    mask = FULL
+    for number in range(rounds):
+        scores = random_scores(distinct, seed + number)
+        counts = {name: int(mask[name].sum()) for name in mask}
+        remove = {name: round(ratios[name] * counts[name]) for name in mask}
+        empty = [name for name in mask if remove[name] == counts[name]]
+        if empty:
+            with pytest.raises(InputError, match=rf"leaves nothing of {empty[0]}: lower search\.ratio"):
+                prune_by_layer(scores, mask, ratios)
+            return
+        sparser = prune_by_layer(scores, mask, ratios)
+        assert list(sparser) == list(mask)
+        for name in mask:
+            assert torch.equal(sparser[name], without_lowest(scores[name], mask[name], remove[name])), name
+        mask = sparser
+
+
+@settings(deadline=None)
+@given(
+    st.floats(0.01, 0.9),
+    st.none() | st.floats(0.0, 0.9),
+    st.none() | st.floats(0.0, 0.9),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_each_kind_of_layer_loses_its_own_share(ratio, fc, output, prune_first, prune_last, ignore_fc):
+    assume(output is None or prune_last)
+    search = Search(
+        scope="layer",
+        ratio=ratio,
+        fc_ratio=fc,
+        output_ratio=output,
+        prune_first_conv=prune_first,
+        prune_output=prune_last,
+        ignored_layers="f?.weight" if ignore_fc else "",
+    )
+    hidden = ratio if fc is None else fc
+    shares = {
+        "one.weight": ratio if prune_first else 0.0,
+        "two.weight": ratio,
+        "fc.weight": 0.0 if ignore_fc else hidden,
+        "head.weight": (hidden if output is None else output) if prune_last else 0.0,
+    }
+    mask = FULL
+    for number in range(2):
+        sparser = prune_round(search, random_scores(50, number), mask, ROLES)
+        for name in mask:
+            count = int(mask[name].sum())
+            assert int(sparser[name].sum()) == count - round(shares[name] * count), name
+        mask = sparser
+
+
+class Backwards(nn.Module):
+    """A network whose layers are registered in another order than it runs them."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(12, 4)
+        self.two = nn.Conv2d(5, 6, 3)
+        self.hidden = nn.Linear(24, 12)
+        self.one = nn.Conv2d(1, 5, 3)
+        self.norm = nn.BatchNorm2d(5)
+
+    def forward(self, x):
+        x = self.two(self.norm(self.one(x)).relu()).relu()
+        x = nn.functional.max_pool2d(x, 2)
+        return self.head(self.hidden(x.flatten(1)).relu())
+
+
+@pytest.mark.parametrize(
+    ("net", "fields", "densities"),
+    [
+        (
+            Backwards(),
+            {"ratio": 0.5, "fc_ratio": 0.25, "output_ratio": 0.125, "prune_first_conv": False},
+            {"head": 0.875, "two": 0.5, "hidden": 0.75, "one": 1.0},
+        ),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10)),
+            {"ratio": 0.9, "fc_ratio": 0.2, "output_ratio": 0.1},
+            {"1": 0.8, "3": 0.9},
+        ),
+        (
+            nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 10, 6), nn.Flatten()),
+            {"ratio": 0.5, "output_ratio": 0.25},
+            {"0": 0.5, "2": 0.75},
+        ),
+    ],
+    ids=["registered in another order", "no convolutions", "the output is a convolution"],
+)
+def test_shares_follow_the_roles_of_layers(net, fields, densities):
+    full = Mask.full(net)
+    scores = SCORES["magnitude"](prunable_weights(net), full)
+    mask = prune_round(Search(scope="layer", **fields), scores, full, layer_roles(net, (1, 8, 8)))
+    shares = {name.removesuffix(".weight"): float(entries.double().mean()) for name, entries in mask.items()}
+    assert shares == pytest.approx(densities)
+
+
+@pytest.mark.parametrize("criterion", SCORES)
+def test_layerwise_pruning_is_torch_prune_over_several_rounds(criterion):
+    """Within a layer a factor on all scores changes nothing, so that both criteria are L1Unstructured's."""
+    torch.manual_seed(0)
+    net, theirs = Backwards(), Backwards()
+    theirs.load_state_dict(net.state_dict())
+    search = Search(scope="layer", ratio=0.37, fc_ratio=0.21, output_ratio=0.13)
+    shares = {"one": 0.37, "two": 0.37, "hidden": 0.21, "head": 0.13}
+    roles, mask = layer_roles(net, (1, 8, 8)), Mask.full(net)
+    for _ in range(3):
+        mask = prune_round(search, SCORES[criterion](prunable_weights(net), mask), mask, roles)
+        for name, share in shares.items():
+            torch_prune.l1_unstructured(theirs.get_submodule(name), "weight", amount=share)
+            assert torch.equal(mask[f"{name}.weight"], theirs.get_submodule(name).weight_mask.bool()), name
+
+
+def test_a_weight_that_is_not_finite_is_refused_in_an_ignored_layer_too():
+    scores = random_scores(5, 0)
+    scores["fc.weight"][0, 0] = torch.inf
+    search = Search(scope="layer", ratio=0.5, ignored_layers="fc.weight")
+    with pytest.raises(InputError, match=r"not finite.*lower search\.lr"):
+        prune_round(search, scores, FULL, ROLES)
+
+
+def test_a_share_that_empties_a_layer_names_what_to_lower():
+    words = r"nothing of fc\.weight: lower search\.ratio, search\.fc_ratio or search\.output_ratio"
+    with pytest.raises(InputError, match=words):
+        prune_round(Search(scope="layer", ratio=0.1, fc_ratio=0.999), random_scores(5, 0), FULL, ROLES)
 
 
 def small_net():

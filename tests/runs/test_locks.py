@@ -1,4 +1,4 @@
-"""One process at a time works in a run directory."""
+"""One process at a time works in a run directory; runs are listed, and nothing else is removed."""
 
 import subprocess
 import sys
@@ -7,8 +7,11 @@ import pytest
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.comparison import compare
+from robust_tickets.recipe.fields import Compare
+from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import listing, locks
 from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.listing import list_runs, remove
 from robust_tickets.stages.experiment import Experiment
 
 HOLD = """
@@ -52,16 +55,16 @@ def test_the_second_process_is_refused_until_the_first_is_dead(holder, tmp_path)
         pass
 
 
-def test_every_command_that_writes_is_refused(holder, tiny_recipe, machine, tmp_path):
+def test_every_command_that_writes_is_refused(holder, tiny_recipe, tmp_path):
     experiment, run = Experiment(tiny_recipe), RunDirectory.of(tmp_path, tiny_recipe)
     run.begin("cpu", {})
     (run.path / "seed-0").mkdir()
     before = sorted(file.name for file in run.path.rglob("*"))
     holder(run.path)
     for call in (
-        lambda: compare.compare(experiment, [0], tmp_path, machine),
-        lambda: compare.train_from(experiment, 0, tmp_path, machine, None),
-        lambda: compare.search(experiment, 0, tmp_path, machine),
+        lambda: compare.compare(experiment, [0], tmp_path),
+        lambda: compare.train_from(experiment, 0, tmp_path, None),
+        lambda: compare.search(experiment, 0, tmp_path),
         lambda: listing.remove(run.path, confirmed=True),
     ):
         with pytest.raises(InputError, match="another process works in"):
@@ -84,3 +87,45 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     words = r"cannot write .*: choose a folder"
     with pytest.raises(InputError, match=words), locks.lock(tmp_path / "file" / "run"):
         pass
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunDirectory.of(tmp_path, Recipe(compare=Compare(arms=("dense", "ticket", "dense-best"))))
+    run.begin("cpu", {})
+    for arm in ("dense", "ticket"):
+        run.arm(0, arm).path.mkdir(parents=True)
+    run.arm(0, "dense").robustness.touch()
+    return run
+
+
+def test_a_line_a_run_says_what_is_finished(run, tmp_path):
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "recipe.toml").write_text("[")
+    head, one, other = list_runs(tmp_path).splitlines()
+    assert head.split() == ["run", "directory", "seeds", "finished", "MB"]
+    assert one.split() == [run.path.name, "0", "1", "of", "2", "arms", "0.0"]
+    assert "cannot be read" in other
+    assert list_runs(run.path) == f"no run directories in {run.path}"
+    with pytest.raises(InputError, match="--runs"):
+        list_runs(tmp_path / "away")
+
+
+def test_a_run_is_removed_only_when_confirmed(run):
+    assert remove(run.path, confirmed=False).endswith("would be removed: add --yes")
+    assert run.path.is_dir()
+    assert remove(run.path, confirmed=True).startswith(f"removed {run.path} (3 files")
+    assert not run.path.exists()
+
+
+def test_another_folder_and_a_link_are_never_removed(run, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "recipe.toml").write_bytes(run.recipe_file.read_bytes())
+    link = tmp_path / "link-01234567"
+    link.symlink_to(run.path)
+    for path, reason in ((mine, "no run directory"), (link, "is a link"), (tmp_path, "no run directory")):
+        with pytest.raises(InputError, match=reason):
+            remove(path, confirmed=True)
+    assert mine.is_dir()
+    assert run.path.is_dir()

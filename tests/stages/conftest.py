@@ -7,27 +7,11 @@ from evaluation_case import SANITY, save_checkpoint
 
 from robust_tickets.base.ledger import Passes
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import SilentProgress
 from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.training import loop
-
-
-class Spoken(SilentProgress):
-    """Progress that remembers its lines."""
-
-    def __init__(self):
-        self.lines = []
-
-    def log(self, line):
-        self.lines.append(line)
-
-
-@pytest.fixture
-def spoken():
-    return Spoken()
 
 
 @pytest.fixture

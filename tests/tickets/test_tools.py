@@ -1,16 +1,20 @@
-"""Tickets shown, compared, exported and verified."""
+"""Tickets saved, shown, compared, exported and verified."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from scipy import stats
 from torch.nn.utils import prune as torch_prune
+from training_case import same_state
 
 from robust_tickets import api
 from robust_tickets.base.errors import InputError
+from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import registry
 from robust_tickets.pruning.densities import random_mask
 from robust_tickets.pruning.layers import prunable_weights
@@ -18,7 +22,7 @@ from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Model
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import search as search_stage
-from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.experiment import Experiment, model_spec
 from robust_tickets.tickets.inspection import compare_tickets, describe_ticket, layer_table, mask_overlap
 from robust_tickets.tickets.prune_format import export_ticket
 from robust_tickets.tickets.ticket import Ticket
@@ -27,8 +31,12 @@ from robust_tickets.tickets.verification import verify
 
 
 @pytest.fixture(scope="module")
-def file(tiny_recipe, tmp_path_factory):
-    recipe = replace(tiny_recipe, model=Model("conv-2", width=0.2))
+def recipe(tiny_recipe):
+    return replace(tiny_recipe, model=Model("conv-2", width=0.2))
+
+
+@pytest.fixture(scope="module")
+def file(recipe, tmp_path_factory):
     run = RunDirectory.of(tmp_path_factory.mktemp("runs"), recipe)
     return search_stage.search(Experiment(recipe), 3, run)
 
@@ -176,3 +184,48 @@ def test_a_network_of_the_users_own_is_named_by_the_user(tiny_data):
     with pytest.raises(InputError, match=r"no code is run because a file names it: .* --model.name"):
         verify(ticket)
     assert verify(ticket, my_net)[-1] == "starts from the init of seed 0, bit for bit"
+
+
+def test_saved_and_loaded_is_the_same_bit_for_bit(ticket, file, tmp_path):
+    ticket.save(tmp_path / "again.safetensors")
+    again = Ticket.load(tmp_path / "again.safetensors")
+    assert again.mask == ticket.mask
+    assert same_state(dict(sorted(again.init.items())), dict(sorted(ticket.init.items())))
+    assert replace(again, init={}, mask=ticket.mask) == replace(ticket, init={})
+    assert (tmp_path / "again.safetensors").read_bytes() == file.read_bytes()
+    assert again.hash == ticket.hash
+
+
+def test_the_same_search_gives_the_same_bytes(file, recipe, tmp_path):
+    again, other = (
+        search_stage.search(Experiment(recipe), seed, RunDirectory.of(tmp_path, recipe)) for seed in (3, 4)
+    )
+    assert again.read_bytes() == file.read_bytes() != other.read_bytes()
+
+
+def test_neither_clock_nor_path_is_in_it(file, tmp_path_factory):
+    with safe_open(file, framework="pt") as content:
+        meta = json.loads(content.metadata()["robust-tickets"])
+    assert str(tmp_path_factory.getbasetemp()) not in json.dumps(meta)
+    assert set(meta) == {
+        "model", "mask", "density", "search", "data", "seed", "passes", "flops", "kind", "version", "hash",
+    }  # fmt: skip
+    assert "root" not in meta["search"]["data"]
+
+
+def test_cost_is_that_of_the_ledger(ticket, file):
+    ledger = json.loads((file.parent / "ledger.json").read_text())
+    assert (ticket.passes, ticket.flops) == (ledger["charged_passes"], ledger["charged_flops"])
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (Model("conv-2", width=0.4), r"\.weight is \("),
+        (Model("resnet20", width=0.5), r"\.weight"),
+    ],
+)
+def test_another_net_is_refused_by_parameter_name(ticket, tiny_recipe, model, name):
+    net = registry.build(model_spec(replace(tiny_recipe, model=model), SPECS["digits"]), seed=0)
+    with pytest.raises(InputError, match=name):
+        ticket.load_into(net)

@@ -13,10 +13,8 @@ from robust_tickets.data.dataset import SPECS
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import plan as planning
-from robust_tickets.stages import search as search_stage
 from robust_tickets.stages import train as train_stage
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.schedules import learning_rate
 
@@ -100,23 +98,3 @@ def test_whole_epochs_in_iterations_are_epochs_bit_for_bit(tiny_recipe, tmp_path
     assert read_json(one.record) == read_json(other.record)
     for ours, theirs in zip(one.checkpoints, other.checkpoints, strict=True):
         assert same_state(Checkpoint.load(ours).state, Checkpoint.load(theirs).state)
-
-
-def test_a_search_takes_its_iterations_in_every_round(tiny_recipe, tmp_path, steps_taken):
-    recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, iterations=5, rounds=3, ratio=0.3))
-    search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe))
-    assert steps_taken == 3 * [learning_rate(recipe.search, step, 5) for step in range(5)]
-
-
-def test_a_search_by_iterations_is_that_by_epochs(tiny_recipe, tmp_path):
-    search = replace(tiny_recipe.search, epochs=2, schedule="cyclic")
-    results = []
-    for same in (search, replace(search, epochs=7, iterations=8)):
-        recipe = replace(tiny_recipe, search=same)
-        path = search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe))
-        results.append((Ticket.load(path), (path.parent / "metrics.jsonl").read_bytes()))
-    (one, lines), (other, other_lines) = results
-    assert lines == other_lines
-    assert one.mask == other.mask
-    assert same_state(one.init, other.init)
-    assert (one.passes, one.flops) == (other.passes, other.flops)

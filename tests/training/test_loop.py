@@ -7,21 +7,23 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from training_case import half_mask, same_state, train
+from training_case import half_mask, noise_data, same_state, train
 
-from attacks import PGD
+from attacks import PGD, ThreatModel
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import fold, registry
 from robust_tickets.models.fold import foldable_batchnorms
+from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import dead_filter_masks
-from robust_tickets.recipe.fields import Model
+from robust_tickets.recipe.fields import NETS, WITH_DROPOUT, Compute, Evaluate, Model, Training
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training import loop
+from robust_tickets.training.config import TrainingConfig
 from robust_tickets.training.schedules import learning_rate
 
 
@@ -171,3 +173,20 @@ def test_ledger_counts_what_hooks_count(method, make_net, tiny_data, config, mon
     assert ledger.flops["update"] == 128 * 3 * updates * counter.get_total_flops()
     assert ledger.flops["attack"] == 128 * (2 * steps + clean) * counter.get_total_flops()
     assert ledger.charged_flops == ledger.flops["update"] + ledger.flops["attack"]
+
+
+CIFAR = SPECS["cifar10"]
+
+
+@pytest.mark.parametrize("name", [*NETS, "wrn10-1"])
+def test_all_ones_mask_trains_bit_for_bit_as_no_mask(name):
+    dropout = 0.3 if name in WITH_DROPOUT else 0.0
+    spec = ModelSpec(name, 0.125, CIFAR.shape, 10, CIFAR.mean, CIFAR.std, dropout=dropout)
+    settings = Training(method="fgsm", batch=4, lr=0.01)
+    config = TrainingConfig(settings, 2, ThreatModel("Linf", 0.1), Evaluate(val_steps=1), Compute(1), seed=0)
+    dense, masked, fresh = (registry.build(spec, seed=0) for _ in range(3))
+    without, _ = train(dense, None, noise_data(8, 4), config)
+    with_ones, _ = train(masked, Mask.full(masked), noise_data(8, 4), config)
+    assert same_state(with_ones.last, without.last)
+    assert any(not torch.equal(without.last[key], value) for key, value in fresh.state_dict().items())
+    assert without.history == with_ones.history

@@ -10,7 +10,6 @@ from training_case import EveryState, half_mask, same_state, train
 
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.progress import SilentProgress
 from robust_tickets.evaluation import evaluate
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
 from robust_tickets.training.methods.trades import TRADESSettings
@@ -67,26 +66,15 @@ def states_of(net, data, config):
     return every.states
 
 
-class Log(SilentProgress):
-    """Progress that remembers its lines."""
-
-    def __init__(self):
-        self.lines = []
-
-    def log(self, line):
-        self.lines.append(line)
-
-
-def test_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net, tiny_data, config, tmp_path):
-    progress = Log()
-    checkpointer = Checkpointer(tmp_path, progress=progress)
+def test_two_states_are_kept_and_a_damaged_one_is_passed_over(conv_net, tiny_data, config, tmp_path, spoken):
+    checkpointer = Checkpointer(tmp_path, progress=spoken)
     for state in states_of(conv_net, tiny_data, config)[:3]:
         checkpointer.save(state["step"], state)
     one, two = sorted(tmp_path.iterdir())
     assert checkpointer.newest()["step"] == 2
     two.write_bytes(two.read_bytes()[:-5])
     assert checkpointer.newest()["step"] == 1
-    assert two.name in progress.lines[0]
+    assert two.name in spoken.lines[0]
     one.write_bytes(b"")
     assert checkpointer.newest() is None
 

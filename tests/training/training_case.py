@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.data.dataset import SPECS, Dataset, Split
+from robust_tickets.data.dataset import SPECS, Dataset, Spec, Split, number_samples
 from robust_tickets.models.weights import StateDict
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.layers import prunable_weights
@@ -42,15 +42,16 @@ def half_mask(net: nn.Module, ratio: float = 0.5) -> Mask:
     return prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), full), full, ratio)
 
 
+def noise_split(n: int, spec: Spec = SPECS["cifar10"]) -> Split:
+    """So many images of noise, with labels."""
+    pixels = torch.randint(256, (n, *spec.shape), generator=torch.Generator().manual_seed(n))
+    return number_samples(pixels.to(torch.uint8), torch.arange(n) % spec.classes)
+
+
 def noise_data(train: int, validation: int) -> Dataset:
     """Noise of the shape of CIFAR-10's images: so many for training, and for validation and test each."""
-    spec, generator = SPECS["cifar10"], torch.Generator().manual_seed(0)
-
-    def noise(n: int) -> Split:
-        pixels = torch.randint(256, (n, *spec.shape), generator=generator, dtype=torch.uint8)
-        return Split(pixels, torch.arange(n) % 10, torch.arange(n))
-
-    return Dataset(spec, "noise", noise(train), noise(validation), noise(validation), "")
+    splits = [noise_split(n) for n in (train, validation, validation)]
+    return Dataset(SPECS["cifar10"], "noise", *splits, "")
 
 
 @dataclass
