@@ -54,7 +54,6 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name, factor):
     images = Dataset(spec, spec.title, *(noise_split(n, spec) for n in (STEPS * BATCH, 2, 2)), "0" * 16)
     own = {
         "recipe": name,
-        "quiet": True,
         "model": {"width": factor * whole.model.width},
         "compute": {"threads": 1},
         "evaluate": {"val_steps": 1, "images": 0},
