@@ -10,16 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from training_case import half_mask
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.cli.main import main
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.models.weights import copy_state
-from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.layers import prunable_weights
-from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking
-from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.training import export
@@ -34,41 +31,43 @@ SPECS = {
 }
 
 
-def checkpoint_of(spec: ModelSpec, path, *, name=None):
+def save(net, spec, path):
+    Checkpoint(copy_state(net), spec, recipes.to_table(Recipe()), "0" * 16, "ticket", 0, 1, 0.5, 0.5).save(
+        path
+    )
+
+
+def checkpoint_of(spec: ModelSpec, path):
     """A checkpoint of a ticket's net, half pruned, with BatchNorm statistics of its own."""
     net = build(spec, seed=3)
-    mask = Mask.full(net)
-    mask = prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), mask), mask, 0.5)
+    mask = half_mask(net)
     Masking(net, mask, {}).mask_parameters()
     with torch.no_grad():
         for _ in range(20):
             net.train()(torch.rand(16, *spec.shape))
-    model = replace(spec, name=name or spec.name)
-    Checkpoint(copy_state(net), model, recipes.to_table(Recipe()), "0" * 16, "ticket", 0, 1, 0.5, 0.5).save(
-        path
-    )
+    save(net, spec, path)
     return net.eval(), mask
 
 
 @pytest.fixture(params=SPECS)
-def made(request, tmp_path):
+def exported(request, tmp_path):
+    """A spec, its checkpoint, and the network and mask in it."""
     file = tmp_path / "best.safetensors"
-    net, mask = checkpoint_of(SPECS[request.param], file)
-    return SPECS[request.param], file, net, mask
+    return SPECS[request.param], file, *checkpoint_of(SPECS[request.param], file)
 
 
 def images_of(spec, n):
     return torch.rand(n, *spec.shape, generator=torch.Generator().manual_seed(n))
 
 
-def test_a_torch_program_runs_where_this_package_is_not(made, tmp_path):
-    spec, file, net, _ = made
-    done = export.export(file, "torch")
+def test_a_torch_program_runs_where_this_package_is_not(exported, tmp_path):
+    spec, file, net, _ = exported
+    result = export.export(file, "torch")
     batches = [images_of(spec, n) for n in (1, 7)]
     torch.save(batches, tmp_path / "images.pt")
     code = (
         "import sys, torch; sys.modules['robust_tickets'] = sys.modules['attacks'] = None; "
-        f"net = torch.export.load({str(done.file)!r}).module(); "
+        f"net = torch.export.load({str(result.file)!r}).module(); "
         f"batches = torch.load({str(tmp_path / 'images.pt')!r}); "
         f"torch.save([net(images).detach() for images in batches], {str(tmp_path / 'out.pt')!r})"
     )
@@ -77,10 +76,10 @@ def test_a_torch_program_runs_where_this_package_is_not(made, tmp_path):
         torch.testing.assert_close(logits, net(images).detach(), rtol=1e-5, atol=1e-5)
 
 
-def test_an_onnx_model_gives_the_same_logits(made):
-    spec, file, net, _ = made
-    done = export.export(file, "onnx")
-    session = onnxruntime.InferenceSession(str(done.file))
+def test_an_onnx_model_gives_the_same_logits(exported):
+    spec, file, net, _ = exported
+    result = export.export(file, "onnx")
+    session = onnxruntime.InferenceSession(str(result.file))
     for n in (1, 7):
         (logits,) = session.run(None, {"images": images_of(spec, n).numpy()})
         expected = net(images_of(spec, n)).detach().numpy()
@@ -89,10 +88,10 @@ def test_an_onnx_model_gives_the_same_logits(made):
     assert not list(file.parent.glob("*.data"))
 
 
-def test_bare_weights_are_the_net_s_with_the_ticket_applied(made):
-    _, file, net, mask = made
-    done = export.export(file, "safetensors")
-    weights = load_file(done.file)
+def test_bare_weights_are_the_net_s_with_the_ticket_applied(exported):
+    _, file, net, mask = exported
+    result = export.export(file, "safetensors")
+    weights = load_file(result.file)
     assert weights.keys() == net.state_dict().keys()
     assert all(torch.equal(weights[name], value) for name, value in net.state_dict().items())
     assert all(bool((weights[name][~mask[name]] == 0).all()) for name in mask)
@@ -104,9 +103,9 @@ def test_the_command_line_writes_beside_the_checkpoint_and_says_how_far_it_is(tm
     main(["export", str(file)])
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "best.pt2")
     main(["export", str(file), "--format", "onnx", "--out", str(tmp_path / "mine.onnx")])
-    said = capsys.readouterr().out.splitlines()
-    assert said[-1] == str(tmp_path / "mine.onnx")
-    assert "differ" in said[-2]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == str(tmp_path / "mine.onnx")
+    assert "differ" in lines[-2]
 
 
 class Chance(nn.Module):
@@ -122,9 +121,7 @@ class Chance(nn.Module):
 
 def test_a_net_that_differs_from_the_original_leaves_no_file(tmp_path):
     file = tmp_path / "best.safetensors"
-    spec = replace(SPECS["lenet-300-100"], name="mine:Chance")
-    state = copy_state(Chance())
-    Checkpoint(state, spec, recipes.to_table(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
+    save(Chance(), replace(SPECS["lenet-300-100"], name="mine:Chance"), file)
     with pytest.raises(InputError, match=r"logits differ .* more than 1e-05"):
         export.export(file, "safetensors", make=Chance)
     assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]
@@ -141,9 +138,7 @@ class Branching(Chance):
 @pytest.mark.parametrize("form", ["torch", "onnx"])
 def test_a_net_that_cannot_be_traced_is_said_and_leaves_no_file(form, tmp_path):
     file = tmp_path / "best.safetensors"
-    spec = replace(SPECS["lenet-300-100"], name="mine:Branching")
-    state = copy_state(Branching())
-    Checkpoint(state, spec, recipes.to_table(Recipe()), "0" * 16, "dense", 0, 1, 0.5, 0.5).save(file)
+    save(Branching(), replace(SPECS["lenet-300-100"], name="mine:Branching"), file)
     with pytest.raises(InputError, match=f"cannot be exported as {form} .*--format; safetensors"):
         export.export(file, form, make=Branching)
     assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]

@@ -55,17 +55,6 @@ def test_all_phases_add_up_to_the_stage(tree):
     assert report["charged_seconds"] == sum(expected[p] for p in CHARGED_PHASES)
 
 
-def test_a_phase_excludes_those_inside_it():
-    clock = FakeClock()
-    ledger = Ledger("train", clock)
-    with ledger.measure(), ledger.phase("attack"):
-        clock.now += 2
-        with ledger.phase("validate"):
-            clock.now += 5
-        clock.now += 1
-    assert (ledger.seconds["attack"], ledger.seconds["validate"], ledger.seconds["other"]) == (3, 5, 0)
-
-
 def test_validation_and_loading_are_never_charged():
     ledger = Ledger("train")
     for phase in PHASES:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tarfile
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -95,7 +94,7 @@ def save_checkpoint(file, spec, state=None, recipe=TINY, fingerprint=None):
 def files(tmp_path_factory):
     """Files that wrong calls name."""
     at = tmp_path_factory.mktemp("files")
-    names = "away folder text tiny no_toml bad_field tar one pair run study ticket wide own_ticket"
+    names = "away folder text tiny no_toml bad_field one pair run study ticket wide own_ticket"
     names += " checkpoint changed cifar diverged own blind nan few"
     f = SimpleNamespace(**{name: at / name for name in names.split()})
     f.published = at / "published.pt"
@@ -104,10 +103,6 @@ def files(tmp_path_factory):
     f.tiny.write_text(recipes.to_toml(TINY))
     f.no_toml.write_text("[search\n")
     f.bad_field.write_text("[search]\nlrr = 0.1\n")
-    with tarfile.open(f.tar, "w:xz") as archive:
-        for i in range(20):
-            archive.add(f.text, f"train/cat/{i}.txt")
-    f.tar.write_bytes(f.tar.read_bytes()[:200])
     write_images(f.one, 1)
     write_images(f.pair, 2)
     small = spec_of()

@@ -1,6 +1,5 @@
 """compare and study with --jobs: the same results as one job at a time, also after a stop."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -97,30 +96,3 @@ def test_a_stopped_comparison_ends_its_jobs_and_resumes(
     main([*words, "--runs", str(tmp_path / "runs")])
     assert files(tmp_path) == files(alone)
     assert not list(tmp_path.rglob("*.part"))
-
-
-@pytest.mark.slow
-def test_a_diverging_job_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [*COMPARE.split(), "--jobs", "2", "--train.lr", "1e30", "--runs", str(tmp_path / "runs")]
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    assert stop.value.code == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    last = err.splitlines()[-1]
-    assert last.startswith("robust-tickets: ")
-    assert ", seed " in last
-    assert "diverged" in last
-
-
-@pytest.mark.slow
-def test_a_study_with_two_jobs_gives_the_same(tmp_path: Path) -> None:
-    words = f"study transfer {SMALL} --seeds 1 --study.transfer threat.eps=0.2".split()
-    for folder, jobs in (("one", "1"), ("two", "2")):
-        main([*words, "--jobs", jobs, "--runs", str(tmp_path / folder / "runs")])
-    assert files(tmp_path / "one") == files(tmp_path / "two")
-    tables = [pd.read_csv(next((tmp_path / folder).rglob("transfer.csv"))) for folder in ("one", "two")]
-    pd.testing.assert_frame_equal(*tables)
-    ledgers = [json.loads(file.read_text()) for file in (tmp_path / "two").rglob("seed-0/*/ledger.json")]
-    assert ledgers
-    assert {ledger["jobs"] for ledger in ledgers} == {2}

@@ -42,11 +42,8 @@ def test_help_lists_every_command_and_where_to_start(call, words):
     assert "robust-tickets compare --recipe demo" in out
 
 
-def test_the_version_is_that_of_the_package(call):
+def test_the_version_and_the_recipes_with_their_summaries_are_shown(call):
     assert call("--version") == (0, f"robust-tickets {__version__}\n", "")
-
-
-def test_recipes_are_listed_with_their_summaries(call):
     status, out, err = call("recipes")
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == recipes.shipped_names()

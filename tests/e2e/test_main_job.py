@@ -1,12 +1,14 @@
-"""The whole job on a tiny recipe, from the command line."""
+"""The whole job on a tiny recipe, from the command line, and what is done with its results."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -40,11 +42,12 @@ def copied_run(run, tmp_path) -> Path:
 
 @pytest.fixture
 def call(recipe_file, capsys):
-    """Run a command, with the recipe where it takes one; gives its last line."""
+    """Run a command, with the recipe where it takes one; gives its last line, and all of its output."""
 
-    def run_command(words: str) -> str:
+    def run_command(words: str, whole: bool = False) -> str:
         main(words.replace("RECIPE", f"--recipe {recipe_file}").split())
-        return capsys.readouterr().out.splitlines()[-1]
+        output = capsys.readouterr().out
+        return output if whole else output.splitlines()[-1]
 
     return run_command
 
@@ -86,11 +89,6 @@ def test_the_timing_table_has_its_columns_and_adds_up(run):
     assert row.density["ticket"] < 0.3 < row.density["dense"] == 1
 
 
-def test_no_file_of_a_run_holds_a_path(run, tmp_path_factory):
-    base = str(tmp_path_factory.getbasetemp()).encode()
-    assert not [file for file in run.rglob("*") if file.is_file() and base in file.read_bytes()]
-
-
 def test_a_second_call_trains_nothing(run, call):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")}
     assert call(f"compare RECIPE --runs {run.parent} --seeds 2") == str(run)
@@ -119,25 +117,11 @@ def test_the_same_recipe_gives_the_same_bits(run, call, tmp_path):
             assert one.read_bytes() == other.read_bytes(), (arm, name)
 
 
-def test_the_table_is_made_again_from_the_files(run, call, capsys, tmp_path):
+def test_the_table_is_made_again_from_the_files(run, call, tmp_path):
     for form, file in (("markdown", "timing.md"), ("csv", "timing.csv")):
-        main(["table", str(run), "--format", form])
-        assert capsys.readouterr().out == (run / file).read_text()
+        assert call(f"table {run} --format {form}", whole=True) == (run / file).read_text()
     assert call(f"table {run} --format csv --out {tmp_path}/t.csv") == str(tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text() == (run / "timing.csv").read_text()
-
-
-def test_an_evaluation_adds_its_rows_once_and_leaves_the_table(run, call, capsys):
-    file = run / "seed-0" / "dense" / "best.safetensors"
-    before = pd.read_csv(file.with_name("robustness.csv"))
-    words = f"evaluate {file} --attacks clean pgd-3 --limit 30 --split val"
-    assert call(words) == str(file.with_name("robustness.csv"))
-    after = pd.read_csv(file.with_name("robustness.csv"))
-    assert len(after) == len(before) + 3  # clean, pgd-3 and their worst case
-    again = pd.read_csv(call(words))
-    assert again.drop(columns="seconds").equals(after.drop(columns="seconds"))
-    main(["table", str(run), "--format", "csv"])
-    assert capsys.readouterr().out == (run / "timing.csv").read_text()
 
 
 def test_a_checkpoint_outside_its_run_has_the_same_accuracy(run, call, tmp_path):
@@ -213,3 +197,62 @@ def test_progress_goes_to_stderr_in_lines(recipe_file, tmp_path, capsys):
     assert all(part in captured.err for part in ("epoch 1/2  clean ", "passes/s", "left"))
     metrics = Path(captured.out.strip()).with_name("metrics.jsonl").read_text()
     assert [json.loads(line)["epoch"] for line in metrics.splitlines()] == [1, 2]
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_every_stage_keeps_to_the_norm_of_the_recipe(norm, call, tmp_path):
+    words = f"--runs {tmp_path}/runs --threat.norm {norm} --threat.eps 1/2 --train.epochs 1"
+    folder = Path(call(f"train RECIPE {words}"))
+    call(f"evaluate {folder}/best.safetensors --save-images {tmp_path}/images")
+    rows = pd.read_csv(folder / "robustness.csv")
+    assert set(rows.norm) == {norm}
+    assert set(rows.eps) == {"1/2"}
+    for name in ("fgsm", "pgd-20"):
+        with np.load(tmp_path / "images" / f"{name}.npz") as saved:
+            images, originals = saved["images"], saved["originals"] / 255
+        change = (images - originals).reshape(len(images), -1)
+        length = np.abs(change).max(1) if norm == "Linf" else np.linalg.norm(change, axis=1)
+        assert 0.25 < length.max() <= 0.5 + 1e-5
+        assert 0 <= images.min() <= images.max() <= 1
+
+
+def test_another_eps_gives_other_rows_and_the_same_table(run, call):
+    accuracy = {}
+    for eps in ("1/255", "100/255"):
+        words = f"--threat.eps {eps} --limit 60 --attacks pgd-5"
+        rows = pd.read_csv(call(f"evaluate {run}/seed-0/dense/best.safetensors {words}"), dtype={"eps": str})
+        accuracy[eps] = rows[(rows.eps == eps) & (rows.attack == "pgd-5")].accuracy.item()
+    assert accuracy["1/255"] > accuracy["100/255"]
+    assert call(f"table {run}", whole=True) == (run / "timing.md").read_text()
+
+
+def test_the_latex_table_has_the_numbers_of_the_markdown_one(run, call):
+    table = call(f"table {run}", whole=True).splitlines()
+    rows = [line.strip("| ").split(" | ") for line in table if line.startswith("|")]
+    text = call(f"table {run} --format latex", whole=True)
+    body = text[text.index("midrule") : text.index("bottomrule")]
+    plain = re.sub(r"\\pm", "±", body).replace("$", "").replace("\\%", "%")
+    cells = [line.removesuffix(r" \\").split(" & ") for line in plain.splitlines() if " & " in line]
+    assert cells == rows[2:]
+    assert text.count("{") == text.count("}")
+    caption = text[text.index("caption{") : text.index(r"\label")]
+    assert not re.search(r"(?<!\\)[%_#&$^~]", caption.replace(r"$\pm$", ""))
+
+
+def test_runs_are_listed_and_removed_with_yes_only(copied_run, call):
+    line = call(f"runs list --runs {copied_run.parent}")
+    assert line.split()[:6] == [copied_run.name, "0,1", "8", "of", "8", "arms"]
+    assert "--yes" in call(f"runs rm {copied_run}")
+    assert (copied_run / "timing.csv").is_file()
+    call(f"runs rm {copied_run} --yes")
+    assert not copied_run.exists()
+
+
+def test_only_decoded_images_are_cleared_from_the_cache(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "robust-tickets"
+    (folder / "torchvision" / "MNIST").mkdir(parents=True)
+    (folder / "cifar10-0123.safetensors").write_bytes(b"x" * 2_000_000)
+    assert "removed 1 files (2.0 MB)" in call("cache clear")
+    assert [p.name for p in folder.iterdir()] == ["torchvision"]
+    assert "removed 0 files" in call("cache clear")

@@ -174,16 +174,3 @@ def test_a_network_goes_the_whole_way_by_name(call):
     assert list(rows.attack) == ["clean", "pgd-2", "worst-case(clean pgd-2)"]
     assert set(rows.n) == {12}
     assert rows.accuracy[0] >= rows.accuracy[1] == rows.accuracy[2]
-
-
-def test_no_code_is_run_because_a_file_names_it(call, capsys):
-    best = call(f"train --recipe own.toml {NAMED.format('linear')}") / "best.safetensors"
-    del sys.modules["my_nets"]
-    for words in (f"evaluate {best} --data.root photos", f"export {best}"):
-        with pytest.raises(SystemExit, match="2"):
-            main(words.split())
-        assert "--model.name my_nets:linear" in capsys.readouterr().err
-        assert "my_nets" not in sys.modules
-    with pytest.raises(SystemExit, match="2"):
-        main(f"evaluate {best} {NAMED.format('two')}".split())
-    assert "another network than the checkpoint's" in capsys.readouterr().err

@@ -51,10 +51,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Run a command in the folder, perhaps with a signal at the n-th call of a function.
-
-    Gives the status, the number of calls, and standard error.
-    """
+    """Run a command, perhaps with a signal at a function's n-th call: status, calls, stderr."""
     monkeypatch.chdir(tmp_path)
 
     def call(words, number=None, point=0, owner=torch.optim.SGD, name="step"):

@@ -12,7 +12,6 @@ from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report import verdict as module
 from robust_tickets.report.claims import Claim, Contrast, contrast
 from robust_tickets.report.read import ArmResult
-from robust_tickets.report.verdict import interval
 
 REWINDING = Recipe()
 FINE_TUNING = replace(REWINDING, search=replace(REWINDING.search, after="fine-tune"))
@@ -99,13 +98,6 @@ def test_a_fine_tuned_ticket_is_compared_with_the_whole_network_on_its_stages():
     )
     assert "no saving shown against a whole network on its stages" in text
     assert "it saves against dense at equal cost" in text
-
-
-@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8).filter(lambda d: max(d) - min(d) > 1e-3))
-def test_the_interval_is_scipy_s_paired_t(differences):
-    low, high = interval(differences)
-    theirs = stats.ttest_rel(differences, [0.0] * len(differences)).confidence_interval(0.95)
-    assert (low, high) == pytest.approx((theirs.low, theirs.high), rel=1e-6, abs=1e-9)
 
 
 TICKET = (0.41, 0.44, 0.43, 0.46, 0.42)

@@ -61,21 +61,6 @@ def test_a_second_begin_keeps_what_is_written(run):
     assert [file.read_text() for file in (run.recipe_file, run.machine_file)] == ["as it was"] * 2
 
 
-def test_every_file_of_a_run_has_its_own_path(run):
-    arm = run.search(0)
-    checkpoints = (arm.best, arm.last)
-    paths = [
-        *(run.recipe_file, run.machine_file, run.inputs_file, run.timing_csv, run.timing_markdown),
-        *(run.boosting_csv, run.boosting_markdown, run.curves),
-        *(arm.ledger, arm.metrics, arm.early_metrics, arm.ticket, arm.record, *checkpoints),
-        *(arm.robustness, arm.states, arm.round(1).ledger),
-        *map(arm.evaluation_ledger, checkpoints),
-        *(of(file, "a" * 8) for of in (arm.verdicts, arm.sanity, arm.curve) for file in checkpoints),
-    ]
-    assert len(set(paths)) == len(paths)
-    assert all(path.is_relative_to(run.path) for path in paths)
-
-
 def test_an_arm_is_finished_with_its_ledger_and_knows_its_run(run):
     arm = run.arm(0, "dense")
     touch(arm.best)

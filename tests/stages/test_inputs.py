@@ -4,9 +4,7 @@ import importlib
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
@@ -46,29 +44,6 @@ def test_a_changed_forward_pass_is_refused(seed, tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit, match="2"):
             main(["evaluate", file, "--model.name", f"changing_{seed}:Net"])
         assert "makes another network than the checkpoint's" in capsys.readouterr().err
-
-
-def test_a_finished_run_refuses_other_images(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for root, shift in (("one", 0), ("other", 1)):
-        for part in ("train", "test"):
-            for label in range(2):
-                for i in range(8):
-                    file = tmp_path / root / part / f"class{label}" / f"{i}.png"
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    pixels = np.random.default_rng([shift, label, i]).integers(0, 256, (8, 8), np.uint8)
-                    Image.fromarray(pixels).save(file)
-    words = "train --recipe demo --model.name lenet-300-100 --model.width 0.1 --data.name folder"
-    words += (
-        " --data.val-images 4 --train.epochs 1 --train.batch 4 --train.pgd.steps 1 --evaluate.val-steps 1"
-    )
-    words += f" --runs {tmp_path / 'runs'} --data.root"
-    main([*words.split(), str(tmp_path / "one")])
-    main([*words.split(), str(tmp_path / "one")])
-    assert "already done: " in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        main([*words.split(), str(tmp_path / "other")])
-    assert "began with other images" in capsys.readouterr().err
 
 
 def test_a_folder_is_read_once_for_all_stages(tiny_recipe, tiny_data, monkeypatch):

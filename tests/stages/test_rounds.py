@@ -1,13 +1,16 @@
-"""A search that resumes after earlier rounds gives what an uninterrupted search gives."""
+"""A search that resumes after earlier rounds gives what a whole one gives, and takes no other rounds."""
 
 import json
 import shutil
 from dataclasses import replace
 
 import pytest
+from torch import nn
 
 from robust_tickets.data.dataset import SPECS
-from robust_tickets.recipe.fields import Model, Search, Train
+from robust_tickets.data.user_images import from_tensors
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.fields import Data, Model, Search, Train
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import plan
@@ -88,20 +91,6 @@ def test_more_rounds_resume_from_another_run(kind, recipe_of, search, whole, ear
     assert not same(folder, first)
 
 
-@pytest.mark.parametrize(("kind", "stop"), [("epochs", 1), ("rewound", 2), ("by layer", 2)])
-def test_a_search_that_stopped_between_rounds_resumes(kind, stop, recipe_of, search, whole, fits, tmp_path):
-    recipe = recipe_of(kind, 3)
-    fits.stop = stop
-    with pytest.raises(KeyboardInterrupt):
-        search(recipe, tmp_path)
-    assert not RunDirectory.of(tmp_path, recipe).search(0).is_finished
-    fits.stop = None
-    folder, rounds = search(recipe, tmp_path)
-    assert rounds == 3 - stop
-    for place in ("", "round-1", "round-2"):
-        assert same(folder / place, whole(kind, 3)[1] / place)
-
-
 def test_every_epoch_is_counted_once(recipe_of, search, earlier, tmp_path):
     """The resumed ledger is that of the plan, with the seconds of the earlier rounds."""
     file = earlier("rewound", 2) / "ledger.json"
@@ -170,3 +159,105 @@ def test_damaged_rounds_are_passed_over(damage, recipe_of, search, whole, earlie
     first, second = spoken.lines
     assert str(folder) in first
     assert second.endswith(f" after round 1 in {folder / 'round-1'}")
+
+
+@pytest.fixture(scope="module")
+def short_recipe(tiny_recipe):
+    """The tiny recipe with a short search of so many rounds."""
+
+    def make(rounds, **concerns):
+        search = Search(batch=64, method="natural", epochs=1, ratio=0.3, rounds=rounds)
+        return replace(tiny_recipe, search=search, **concerns)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def one_round(short_recipe, tmp_path_factory):
+    """A run directory with a search of one round."""
+    run = RunDirectory.of(tmp_path_factory.mktemp("runs"), short_recipe(1))
+    search_stage.search(Experiment(run.recipe), 0, run)
+    return run.path
+
+
+@pytest.fixture
+def runs(one_round, tmp_path):
+    """A runs folder with the search of one round."""
+    shutil.copytree(one_round, tmp_path / one_round.name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("seed", "rounds"), [(0, 1), (1, 2)])
+def test_the_same_search_of_the_same_seed_resumes(seed, rounds, short_recipe, search, runs):
+    assert search(short_recipe(2), runs, seed=seed)[1] == rounds
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("search.lr", 0.05),
+        ("search.rewind_iterations", 1),
+        ("search.ignored_layers", "fc3.weight"),
+        ("data.val_images", 50),
+        ("data.train_images", 96),
+        ("model.width", 0.3),
+        ("model.init", "glorot-normal"),
+        ("threat.eps", Eps("0.2")),
+        ("evaluate.val_steps", 3),
+        ("evaluate.select_by", "clean"),
+        ("compute.channels_last", False),
+    ],
+)
+def test_a_search_that_differs_in_a_field_starts_from_the_beginning(
+    path, value, short_recipe, search, spoken, runs
+):
+    concern, field = path.split(".")
+    recipe = short_recipe(2)
+    other = replace(recipe, **{concern: replace(getattr(recipe, concern), **{field: value})})
+    assert search(other, runs)[1] == 2
+    assert not spoken.lines
+
+
+@pytest.mark.parametrize(("key", "rounds"), [("cpu", 2), ("torch", 2), ("device", 2), ("cores", 1)])
+def test_rounds_of_another_machine_are_left_alone(key, rounds, short_recipe, search, runs, one_round):
+    env = runs / one_round.name / "env.json"
+    env.write_text(json.dumps({**json.loads(env.read_text()), key: "another"}))
+    assert search(short_recipe(2), runs)[1] == rounds
+
+
+def small_net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+
+
+def other_net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
+
+
+def test_rounds_of_another_network_are_left_alone(short_recipe, search, tmp_path):
+    """Name and shapes are equal; only the fingerprint differs."""
+    own = {"model": Model("nets:make")}
+    search(short_recipe(1, **own), tmp_path, net=small_net)
+    assert search(short_recipe(2, **own), tmp_path, net=other_net)[1] == 2
+    assert search(short_recipe(3, **own), tmp_path, net=small_net)[1] == 2
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_rounds_on_other_images_are_left_alone(record, short_recipe, search, tiny_data, tmp_path):
+    """One pixel of one image differs; without the run's record of its inputs the ticket tells."""
+    own = {"data": Data("own", val_images=40)}
+    train, test = ((part.images.clone(), part.labels) for part in (tiny_data.train, tiny_data.test))
+    images = from_tensors(train, test, val_images=40)
+    train[0][0, 0, 0, 0] ^= 1
+    others = from_tensors(train, test, val_images=40)
+    assert images.fingerprint != others.fingerprint
+    search(short_recipe(1, **own), tmp_path, images=images)
+    if not record:
+        next(tmp_path.glob("*/inputs.json")).unlink()
+    assert search(short_recipe(2, **own), tmp_path, images=others)[1] == 2
+
+
+def test_a_folder_that_is_no_run_directory_does_no_harm(short_recipe, search, runs):
+    for name, text in (("stray", "no = [toml"), ("later", 'name = "x"\n[search]\nfrom_the_future = 1\n')):
+        (runs / name).mkdir()
+        (runs / name / "recipe.toml").write_text(text)
+    assert search(short_recipe(2), runs)[1] == 1

@@ -82,19 +82,6 @@ def test_killed_and_run_again_it_leaves_the_same_files(states, recipe, whole, tm
     assert not list(tmp_path.rglob("*step-*"))
 
 
-def test_killed_after_every_third_state_it_still_ends(recipe, whole, tmp_path, killed_after):
-    """No run of it is longer than three steps, and some are killed before they save anything new."""
-    for _ in range(30):
-        killed_after(3)
-        try:
-            run = run_all(recipe, tmp_path)
-        except Killed:
-            continue
-        assert files_of(run) == files_of(whole)
-        return
-    pytest.fail("it never ended")
-
-
 # states 1 to 16 are of the first stage, 17 to 24 of the second
 @pytest.mark.parametrize("states", [3, 16, 17, 21])
 def test_an_arm_of_two_stages_resumes_in_either(states, recipe, tmp_path, killed_after):

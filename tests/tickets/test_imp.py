@@ -43,15 +43,6 @@ def test_rounds_are_training_and_pruning_written_out(rounds, after, tiny_recipe,
     assert same_state(result.init, init)
 
 
-def test_every_round_is_recorded_and_charged(tiny_recipe, search_of):
-    ledger = Ledger("search")
-    result = search_of(tiny_recipe, rounds=2, ratio=0.3).run(ledger=ledger)
-    assert [(r["round"], r["epoch"]) for r in result.history] == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    assert result.rounds == 2
-    assert result.history[-1]["flops"] == ledger.charged_flops
-    assert ledger.seconds["prune"] > 0
-
-
 def test_each_training_method_of_the_search_finds_another_ticket(tiny_recipe, search_of):
     methods = ("natural", "fgsm", "pgd")
     masks = [search_of(tiny_recipe, method=method, rounds=1).run().mask for method in methods]

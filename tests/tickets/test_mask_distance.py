@@ -24,7 +24,6 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.mask_distance import MaskConvergence, jaccard_distance
-from robust_tickets.tickets.methods.base import QUEUE
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training import checkpointer
 
@@ -103,17 +102,6 @@ def test_a_mask_that_would_empty_a_layer_now_is_no_mask():
 
     hook = MaskConvergence(Mask({"a": torch.ones(2) > 0}), next_mask, 0.5)
     assert [hook()[0]["mask_distances"] for _ in range(4)] == [[], [0.0], [], []]
-
-
-def test_its_state_resumes_it():
-    full = Mask({"a": torch.ones(5) > 0, "b": torch.ones(2, 3) > 0})
-    masks = [Mask({n: torch.rand(k.shape) < 0.5 for n, k in full.items()}) for _ in range(7)]
-    one = MaskConvergence(full, iter(masks).__next__, 0.1)
-    for _ in range(QUEUE + 1):
-        one()
-    other = MaskConvergence(full, iter(masks[QUEUE + 1 :]).__next__, 0.1)
-    other.load_state_dict(one.state_dict())
-    assert other() == one()
 
 
 def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path, monkeypatch):

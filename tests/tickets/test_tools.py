@@ -16,7 +16,6 @@ from robust_tickets import api
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models import registry
-from robust_tickets.pruning.densities import random_mask
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Model
@@ -85,15 +84,6 @@ def test_overlap_by_chance_is_hypergeometric():
         assert row.jaccard == pytest.approx(1 - both / (a + b - both))
     assert table.loc["all"].both == 13
     assert table.loc["all"].sd == pytest.approx(np.hypot(*table.sd[:2]))
-
-
-def test_random_masks_overlap_by_chance(ticket):
-    masks = [random_mask(ticket.mask, 0.7, "erk", seed, frozenset()) for seed in range(40)]
-    deviations = [
-        mask_overlap(a, b).deviations.iloc[-1] for a, b in zip(masks[::2], masks[1::2], strict=True)
-    ]
-    assert abs(np.mean(deviations)) < 4 / np.sqrt(len(deviations))
-    assert 0.5 < np.std(deviations) < 1.7
 
 
 def test_two_tickets_are_compared_by_masks_and_inits(ticket):
