@@ -5,10 +5,8 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
@@ -46,36 +44,16 @@ class Blind(Net):
     def forward(self, x):
         return super().forward(x if self.training else x.detach())
 
-class Nan(Net):
-    def forward(self, x):
-        logits = super().forward(x)
-        return torch.where(x.flatten(1).sum(1, keepdim=True) > 20, logits / 0 * 0, logits)
-
 def fine():
     return Net(64, 10)
 
 def blind():
     return Blind(64, 10)
-
-def nan():
-    return Nan(64, 10)
 """
 
 
-def write_images(root, classes):
-    """An image tree of 8 x 8 squares."""
-    for part in ("train", "test"):
-        for label in range(classes):
-            for i in range(4):
-                file = root / part / f"class-{label}" / f"{i}.png"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                pixels = np.random.default_rng(9 * label + i).integers(0, 256, (8, 8, 3), np.uint8)
-                Image.fromarray(pixels).save(file)
-    return root
-
-
-def spec_of(width=0.05, shape=(1, 8, 8), classes=10):
-    return ModelSpec("lenet-300-100", width, shape, classes, (0.3,) * shape[0], (0.4,) * shape[0])
+def spec_of(shape=(1, 8, 8)):
+    return ModelSpec("lenet-300-100", 0.05, shape, 10, (0.3,) * shape[0], (0.4,) * shape[0])
 
 
 def save_ticket(file, spec, name=None):
@@ -94,8 +72,8 @@ def save_checkpoint(file, spec, state=None, recipe=TINY, fingerprint=None):
 def files(tmp_path_factory):
     """Files that wrong calls name."""
     at = tmp_path_factory.mktemp("files")
-    names = "away folder text tiny no_toml bad_field one pair run study ticket wide own_ticket"
-    names += " checkpoint changed cifar diverged own blind nan few"
+    names = "away folder text tiny no_toml bad_field full run study ticket own_ticket"
+    names += " checkpoint changed cifar diverged own blind"
     f = SimpleNamespace(**{name: at / name for name in names.split()})
     f.published = at / "published.pt"
     f.folder.mkdir()
@@ -103,11 +81,10 @@ def files(tmp_path_factory):
     f.tiny.write_text(recipes.to_toml(TINY))
     f.no_toml.write_text("[search\n")
     f.bad_field.write_text("[search]\nlrr = 0.1\n")
-    write_images(f.one, 1)
-    write_images(f.pair, 2)
+    f.full.mkdir()
+    (f.full / "mine").touch()
     small = spec_of()
     save_ticket(f.ticket, small)
-    save_ticket(f.wide, spec_of(width=0.1))
     save_ticket(f.own_ticket, small, name="own_nets:fine")
     save_checkpoint(f.checkpoint, small)
     whole = f.checkpoint.read_bytes()
@@ -118,14 +95,9 @@ def files(tmp_path_factory):
     save_checkpoint(f.diverged, small, {name: torch.full_like(t, torch.nan) for name, t in state.items()})
     torch.save({name: t for name, t in state.items() if not name.startswith("normalise")}, f.published)
     weights = torch.randn(10, 64, generator=torch.Generator().manual_seed(0))
-    for file, name in ((f.own, "fine"), (f.blind, "blind"), (f.nan, "nan")):
+    for file, name in ((f.own, "fine"), (f.blind, "blind")):
         spec = ModelSpec(f"own_nets:{name}", 1.0, (1, 8, 8), 10, (0.0,), (1.0,))
         save_checkpoint(file, spec, {"weight": weights, "bias": torch.zeros(10)})
-    images = Data("folder", root=f.pair, val_images=1)
-    two, fingerprint = spec_of(shape=(3, 8, 8), classes=2), load.load(images).fingerprint
-    save_checkpoint(
-        f.few, two, recipe=replace(TINY, data=replace(images, root=None)), fingerprint=fingerprint
-    )
     RunDirectory(f.run, TINY).begin("cpu", {})
     f.study.mkdir()
     shutil.copy(f.run / "recipe.toml", f.study / "study.toml")

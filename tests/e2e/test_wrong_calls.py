@@ -52,17 +52,12 @@ CALLS = {
         "CIFAR-10; --data.root; ROBUST_TICKETS_CIFAR10; --data.download",
     ),
     "no images there": ("search --recipe cifar10-cpu --data.root {away}/c.tar", "{away}/c.tar; --data.root"),
-    "one class": ("search --recipe demo --data.name folder --data.root {one}", "'class-0'"),
     "runs in a file": ("search --recipe {tiny} --runs {text}", "cannot write; {text}; --runs"),
     "no ticket": ("train --recipe {tiny} --ticket {away}/t", "{away}/t"),
     "damaged ticket": ("train --recipe {tiny} --ticket {text}", "{text}; damaged"),
     "checkpoint for a ticket": (
         "train --recipe {tiny} --ticket {checkpoint}",
         "{checkpoint} is a checkpoint; a ticket",
-    ),
-    "ticket of another width": (
-        "train --recipe {tiny} --ticket {wide}",
-        "fc1.weight; (30, 64); (15, 64)",
     ),
     "ticket of a user's network": ("ticket verify {own_ticket}", "--model.name own_nets:fine"),
     "export to nowhere": ("ticket export {ticket} --out {text}/x", "cannot write; --out"),
@@ -71,7 +66,7 @@ CALLS = {
     "run without a seed": ("table {run}", "{run}; seed; compare"),
     "study without a table": ("table {study}", "{study}; study"),
     "unknown tool": ("runs lst", "'runs lst'; 'runs list'"),
-    "removal of another folder": ("runs rm {one} --yes", "{one}; run directory"),
+    "removal of another folder": ("runs rm {folder} --yes", "{folder}; run directory"),
     "no checkpoint": ("evaluate {away}/best.safetensors", "{away}/best.safetensors; checkpoint"),
     "changed checkpoint": ("evaluate {changed}", "{changed}; damaged"),
     "ticket for a checkpoint": ("evaluate {ticket}", "{ticket} is a ticket; a checkpoint"),
@@ -87,11 +82,7 @@ CALLS = {
     ),
     "one of several eps": ("evaluate {checkpoint} --eps 2/255 300/255", "eps 300/255"),
     "limit": ("evaluate {checkpoint} --limit 361", "361; 360"),
-    "pictures in a full folder": ("evaluate {checkpoint} --save-images {one}", "{one}; --save-images"),
-    "too few classes": (
-        "evaluate {few} --data.root {pair} --attacks pgd(steps=2,loss='dlr')",
-        "3 classes; has 2; --attacks",
-    ),
+    "pictures in a full folder": ("evaluate {checkpoint} --save-images {full}", "{full}; --save-images"),
     "source is a ticket": ("evaluate {checkpoint} --from {ticket}", "{ticket} is a ticket; a checkpoint"),
     "source of other images": ("evaluate {checkpoint} --from {cifar}", "{cifar}; cifar10; digits; --from"),
     "source of a user's network": ("evaluate {checkpoint} --from {own}", "--from-model.name own_nets:fine"),
@@ -105,28 +96,17 @@ def test_a_wrong_call_is_refused(words, expected, refused, files):
     assert not files.away.exists()
 
 
-BLIND = "evaluate {blind} --model.name own_nets:blind --limit 40 --attacks"
-
-
-@pytest.mark.parametrize(
-    ("words", "parts"),
-    [
-        (f"{BLIND} pgd-3", "no gradient; square"),
-        (f"{BLIND} torchattacks:FGSM", "no gradient; square"),
-        ("evaluate {nan} --model.name own_nets:nan --attacks fgsm", "NaN; images"),
-    ],
-)
-def test_a_network_that_cannot_be_attacked_is_named(words, parts, call):
-    status, err = call(words)
+def test_a_network_that_cannot_be_attacked_is_named(call):
+    status, err = call("evaluate {blind} --model.name own_nets:blind --limit 40 --attacks pgd-3")
     assert status == 2
-    assert all(part in err.splitlines()[-1] for part in parts.split("; "))
+    assert "no gradient" in err.splitlines()[-1]
     assert "Traceback" not in err
 
 
 def test_a_refused_call_leaves_an_earlier_evaluation_as_it_is(call, tmp_path):
     assert call("evaluate {checkpoint} --limit 10 --attacks fgsm")[0] == 0
     before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
-    for words in ("--attacks fgsm sqare", "--limit 999", "--save-images {one}"):
+    for words in ("--attacks fgsm sqare", "--limit 999", "--save-images {full}"):
         assert call(f"evaluate {{checkpoint}} {words}")[0] == 2
     assert {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()} == before
 

@@ -85,10 +85,6 @@ def two() -> nn.Module:
     return transformer(2)
 
 
-def linear() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 2))
-
-
 # parameters, prunable weights, BatchNorms that fold, and the warnings of what is not pruned or folded
 NETS = {
     mobile: (2_236_682, 2_202_560, 52, []),

@@ -1,4 +1,4 @@
-"""Recipes are found by name or file; what is wrong with one is named by file and field."""
+"""Recipes are found by name or file, flags override their fields, and mistakes are named by file and field."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.cli.parse import parse
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.checks import NETS, WITH_DROPOUT
 from robust_tickets.recipe.fields import Compare, Search, StudySettings, Train
 from robust_tickets.recipe.recipe import Recipe
 
@@ -76,13 +77,6 @@ def test_a_recorded_recipe_loads_as_the_same_run(name, toml, tmp_path):
     assert recorded.identity == recipe.identity
     toml(recipes.to_toml(recipe, study=True))
     assert recipes.load(str(tmp_path / "mine.toml")) == replace(recipe, summary="")
-
-
-@pytest.mark.parametrize("line", ["", "format = 1\n", "format = 3\n", "format = 'x'\n"])
-def test_a_record_of_another_format_is_refused(line, toml, tmp_path):
-    toml(recipes.to_toml(Recipe()).replace("format = 2\n", line))
-    with pytest.raises(InputError, match=r"mine\.toml is of format .*, and this release reads format 2"):
-        recipes.load_recorded(tmp_path / "mine.toml")
 
 
 @pytest.mark.parametrize(
@@ -184,3 +178,39 @@ def test_an_old_flag_gets_its_new_name(old, new):
     if new is not None:
         with pytest.raises(InputError, match=f"unknown flag {old.partition('=')[0]}: it is now called {new}"):
             parse("search", ["--recipe", "demo", old])
+
+
+def test_the_recipe_is_read_as_it_is():
+    for name in ("cifar10-cpu-fast", "paper-wrn34-10"):
+        assert parse("search", ["--recipe", name]).fields == recipes.load(name)
+    assert parse("compare", ["--recipe=demo"]).fields == recipes.load("demo")
+
+
+def test_flags_override_their_own_fields_alone():
+    demo = recipes.load("demo")
+    flags = "--search.lr 0.5 --search.pgd.steps 3 --threat.eps 2/255 --compare.arms dense"
+    recipe = parse("compare", ["--recipe", "demo", *flags.split()]).fields
+    search = replace(demo.search, lr=0.5, pgd=replace(demo.search.pgd, steps=3))
+    assert recipe.threat.eps.text == "2/255"
+    assert recipe == replace(demo, search=search, threat=recipe.threat, compare=Compare(arms=("dense",)))
+
+
+def test_flags_may_come_before_the_recipe():
+    before = parse("search", ["--search.lr", "0.5", "--recipe", "demo"])
+    assert before == parse("search", ["--recipe", "demo", "--search.lr", "0.5"])
+
+
+def test_of_two_recipes_the_reported_one_is_the_one_read():
+    command = parse("search", ["--recipe", "demo", "--recipe", "cifar10-cpu"])
+    assert command.fields == recipes.load(command.recipe)
+
+
+def test_the_recipe_and_the_registry_have_the_same_networks():
+    """The recipe is read without torch, so it has a list of its own."""
+    from robust_tickets.models.registry import NAMES, ModelSpec, build
+
+    assert set(NETS) == set(NAMES)
+    for name in NETS:
+        spec = ModelSpec(name, 0.1, (3, 32, 32), 10, (0.0,) * 3, (1.0,) * 3, dropout=0.5)
+        net = build(spec, seed=0)
+        assert any(getattr(module, "p", 0) == 0.5 for module in net.modules()) == (name in WITH_DROPOUT)

@@ -35,22 +35,18 @@ def test_their_cost_is_known_beforehand_and_counted(used):
     """128 images in batches of 32: two epochs dense, one for the ticket, one batch to prune."""
     per_sample = {"attack": {"forward": 1, "input_backward": 1, "full_backward": 0}}
     per_sample["update"] = {"forward": 2, "input_backward": 0, "full_backward": 2}
-    for passes, samples in zip(used["passes"], (256, 128), strict=True):
+    passes = used["passes"]
+    for arm, samples in (("dense", 256), ("ticket", 128)):
         for phase, expected in per_sample.items():
-            assert passes[phase] == {kind: n * samples for kind, n in expected.items()}
-    assert used["search"]["attack"]["forward"] == 32
-    assert used["search"]["prune"]["full_backward"] == 64
-    assert used["every_nth"] == {"prune": {"forward": 32, "input_backward": 0, "full_backward": 0}}
-    for text, passes, search in zip(used["estimates"], (6, 2), (6 * 32, 32), strict=True):
+            assert passes[f"snip {arm}"][phase] == {kind: n * samples for kind, n in expected.items()}
+    assert passes["snip search"]["attack"]["forward"] == 32
+    assert passes["snip search"]["prune"]["full_backward"] == 64
+    assert passes["nth search"] == {"prune": {"forward": 32, "input_backward": 0, "full_backward": 0}}
+    for text, cost, search in zip(used["estimates"], (6, 2), (6 * 32, 32), strict=True):
         planned = {line.split()[0]: int(line.split()[2]) for line in text.splitlines()[1:4]}
-        assert planned == {"dense": passes * 256, "search": search, "ticket": passes * 128}
+        assert planned == {"dense": cost * 256, "search": search, "ticket": cost * 128}
 
 
 def test_a_ticket_of_the_pruning_method_is_like_any_other(used):
     assert "every_nth, natural, ratio" in used["ticket"]
     assert "25.00 %" in used["ticket"].splitlines()[-1]
-
-
-def test_the_memory_of_the_training_method_is_part_of_its_state(used):
-    assert used["saved"] == ["step-00000005.safetensors", "step-00000006.safetensors"]
-    assert used["killed"] == used["whole"]

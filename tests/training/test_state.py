@@ -11,6 +11,7 @@ from training_case import EveryState, half_mask, same_state, train
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation import evaluate
+from robust_tickets.recipe.methods import METHODS
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
 from robust_tickets.training.methods.trades import TRADESSettings
 
@@ -21,6 +22,7 @@ SETTINGS = {
     "natural": {"method": "natural"},
     "trades": {"method": "trades", "trades": TRADESSettings(steps=2)},
     "nfgsm": {"method": "nfgsm"},
+    "memory": {"method": "made_up"},
 }
 
 
@@ -28,8 +30,9 @@ SETTINGS = {
 @pytest.mark.parametrize("masked", [False, True], ids=["dense", "masked"])
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_resuming_from_any_step_gives_the_same_bits(
-    settings, masked, channels_last, conv_net, tiny_data, config, tmp_path
+    settings, masked, channels_last, conv_net, tiny_data, config, tmp_path, monkeypatch
 ):
+    monkeypatch.setitem(METHODS, "made_up", "made_up:MadeUp")
     config = replace(
         config,
         settings=replace(config.settings, **SETTINGS[settings]),
