@@ -4,6 +4,10 @@ One case a kind of mistake: fields of other types and out of range are in tests/
 """
 
 import pytest
+import torch
+from torch import nn
+
+from attacks import APGD, InputError, ThreatModel
 
 OWN = "search --recipe demo --model.name"
 PUBLISHED = "evaluate {published} --data.name digits"
@@ -132,6 +136,12 @@ def test_a_damaged_file_of_an_evaluation_is_named(damage, kind, call, tmp_path):
     assert "remove it" in last
     file.unlink()
     assert call(words)[0] == 0
+
+
+def test_a_loss_of_three_classes_is_refused_for_two():
+    net, images = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.rand(1, 3, 2, 2)
+    with pytest.raises(InputError, match="has 2 classes, this attack needs 3"):
+        APGD(ThreatModel("Linf", 0.1), steps=2, loss="dlr")(net, images, torch.tensor([0]))
 
 
 def test_a_message_is_one_line(call):

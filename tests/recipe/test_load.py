@@ -1,4 +1,4 @@
-"""Recipes are found by name or file, flags override their fields, and mistakes are named by file and field."""
+"""Recipes are found by name or file; flags override their fields; mistakes are named by file and field."""
 
 import subprocess
 import sys
