@@ -125,17 +125,3 @@ def test_fields_that_do_nothing_with_a_method_are_refused(changes, words, tiny_r
     search = replace(tiny_recipe.search, **{"rounds": 1, **changes})
     with pytest.raises(InputError, match=words):
         recipes.check(replace(tiny_recipe, search=search))
-
-
-@pytest.mark.parametrize(("densities", "refused"), [("erk", False), ("uniform", True)])
-def test_controls_that_are_the_ticket_of_another_seed_are_refused(densities, refused, tiny_recipe):
-    search = replace(tiny_recipe.search, pruning_method="random", rounds=1, random=RandomSettings(densities))
-    for arm in ("ticket-reinit", "ticket-shuffle-layer", "random", "ticket-shuffle-net"):
-        recipe = replace(
-            tiny_recipe, search=search, compare=replace(tiny_recipe.compare, arms=("dense", arm))
-        )
-        if arm != "ticket-shuffle-net" or refused:
-            with pytest.raises(InputError, match=f"{arm} makes no sense with .* random"):
-                recipes.check(recipe)
-        else:
-            recipes.check(recipe)
