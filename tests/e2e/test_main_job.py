@@ -241,7 +241,7 @@ def test_the_latex_table_has_the_numbers_of_the_markdown_one(run, call):
 
 def test_runs_are_listed_and_removed_with_yes_only(copied_run, call):
     line = call(f"runs list --runs {copied_run.parent}")
-    assert line.split()[:6] == [copied_run.name, "0,1", "8", "of", "8", "arms"]
+    assert line.split()[:7] == [copied_run.name, "0", "1", "8", "of", "8", "arms"]
     assert "--yes" in call(f"runs rm {copied_run}")
     assert (copied_run / "timing.csv").is_file()
     call(f"runs rm {copied_run} --yes")
