@@ -4,8 +4,7 @@ import tarfile
 from dataclasses import replace
 
 import pytest
-import torch
-from image_folders import PACKED, as_tar, as_tree, contents, without
+from image_folders import PACKED, as_tar, as_tree, contents, same, without
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data import load as loading
@@ -30,18 +29,7 @@ def load(root):
 
 
 def no_decoding(monkeypatch):
-    def decode(*arguments):
-        raise AssertionError("decoded again")
-
-    monkeypatch.setattr("robust_tickets.data.image_tree.decode", decode)
-
-
-def same(ours, theirs):
-    return (ours.title, ours.fingerprint) == (theirs.title, theirs.fingerprint) and all(
-        torch.equal(getattr(getattr(ours, part), field), getattr(getattr(theirs, part), field))
-        for part in ("train", "val", "test")
-        for field in ("images", "labels", "ids")
-    )
+    monkeypatch.setattr("robust_tickets.data.image_tree.decode", None)
 
 
 @pytest.mark.parametrize(("kind", "title"), [("PNG", "CIFAR-10"), ("JPEG", "CIFAR-10 (JPEG copy)")])
