@@ -86,7 +86,8 @@ def evaluate(file: Path, experiment: Experiment) -> Path:
     key |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
     for column, value in key.items():
         rows = rows[rows[column] == value]
-    if set(TABLE_ATTACKS) <= set(rows.attack) and table_reports(file, recipe.threat, n):
+    evaluated = set(TABLE_ATTACKS) <= set(rows.attack) and table_reports(file, recipe.threat, n)
+    if evaluated and folder.evaluation_ledger(file).is_file():  # which is written last
         return folder.robustness
     images = ImageSource(root=recipe.data.root, download=recipe.data.download)
     request = EvaluationRequest(tuple(TABLE_ATTACKS), limit=recipe.evaluate.images, images=images)

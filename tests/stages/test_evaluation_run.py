@@ -19,8 +19,11 @@ from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.evaluation.verdict_matrix import ROBUST, UNKNOWN
 from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe.eps import Eps
+from robust_tickets.runs.directory import ArmDirectory
 from robust_tickets.runs.files import read_json
+from robust_tickets.stages import evaluate as stage
 from robust_tickets.stages.evaluate import evaluate_file
+from robust_tickets.stages.experiment import Experiment
 
 pytestmark = pytest.mark.usefixtures("no_sanity")
 
@@ -76,6 +79,18 @@ def test_stopped_at_any_block_it_ends_the_same(new_copy, stop, whole):
         evaluate(file)
         assert results(file.parent) == whole, k
         assert again[0] <= total - k + 1 + 40, "one chunk at most is attacked twice"
+
+
+def test_killed_before_its_ledger_the_next_command_writes_it(tiny_recipe, new_copy, stop):
+    file, experiment = new_copy("killed"), Experiment(tiny_recipe)
+    stage.evaluate(file, experiment)
+    ledger = ArmDirectory(file.parent).evaluation_ledger(file)
+    passes = read_json(ledger)["passes"]
+    ledger.unlink()
+    calls = stop(None)
+    stage.evaluate(file, experiment)
+    assert read_json(ledger)["passes"] == passes
+    assert calls[0] < 10, "its FLOPs are counted, and nothing is attacked again"
 
 
 KILLED = """
