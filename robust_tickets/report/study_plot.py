@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
-from matplotlib.figure import Figure
 
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.report.boosting import end_column
+from robust_tickets.report.plots import svg_figure
 
 _SPREAD = 0.5
 """The part of the distance between two settings that their arms take up."""
@@ -36,8 +35,7 @@ def study_plot(
     )
     arms = list(rows.arm.drop_duplicates())
     arms_on_axis = len(settings) == 1
-    with matplotlib.rc_context({"svg.hashsalt": "robust-tickets", "font.size": 9, "svg.fonttype": "none"}):
-        figure = Figure(figsize=(13, 4.4), layout="constrained")
+    with svg_figure(file, (13, 4.4)) as figure:
         axes = figure.subplots(1, 3)
         for ax, (column, label, scale) in zip(axes, panels, strict=True):
             for number, arm in enumerate(arms):
@@ -52,14 +50,11 @@ def study_plot(
                 ax.set_xticks(range(len(settings)), settings)
                 ax.set_xlabel(axis)
             ax.set_ylabel(label)
-            ax.grid(alpha=0.25)
-            ax.spines[["top", "right"]].set_visible(False)
         axes[2].axhline(1, color="#000000", linewidth=0.7, linestyle=":")
         if not arms_on_axis:
             axes[0].legend(loc="best", frameon=False, fontsize=8)
         seeds = rows.seed.nunique()
         figure.suptitle(f"{title} · {seeds} seed{'s' * (seeds != 1)}", fontsize=10)
-        figure.savefig(file, format="svg", metadata={"Date": None})
 
 
 def _draw(ax: Any, positions: list[float], figures: list["pd.Series[float]"], arm: str) -> None:
