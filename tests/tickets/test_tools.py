@@ -211,7 +211,7 @@ def test_cost_is_that_of_the_ledger(ticket, file):
 @pytest.mark.parametrize(
     ("model", "name"),
     [
-        (Model("conv-2", width=0.4), r"\.weight is \("),
+        (Model("conv-2", width=0.4), r"fc1\.bias is \(48,\), in the network \(104,\)"),
         (Model("resnet20", width=0.5), r"\.weight"),
     ],
 )
