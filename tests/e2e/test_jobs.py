@@ -1,5 +1,6 @@
 """compare and study with --jobs: the same results as one job at a time, also after a stop."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -47,6 +48,19 @@ def test_two_jobs_give_the_same_bits_and_marked_seconds(
     assert set(two.jobs) == {2}
     for column in ("pgd20_mean", "total_passes", "total_flops"):
         assert one[column].equals(two[column])
+
+
+@pytest.mark.slow
+def test_a_study_with_two_jobs_gives_the_same(tmp_path: Path) -> None:
+    words = f"study transfer {SMALL} --seeds 1 --study.transfer threat.eps=0.2".split()
+    for folder, jobs in (("one", "1"), ("two", "2")):
+        main([*words, "--jobs", jobs, "--runs", str(tmp_path / folder / "runs")])
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    tables = [pd.read_csv(next((tmp_path / folder).rglob("transfer.csv"))) for folder in ("one", "two")]
+    pd.testing.assert_frame_equal(*tables)
+    ledgers = [json.loads(file.read_text()) for file in (tmp_path / "two").rglob("seed-0/*/ledger.json")]
+    assert ledgers
+    assert {ledger["jobs"] for ledger in ledgers} == {2}
 
 
 def children_of(parent: int) -> list[int]:
