@@ -49,7 +49,12 @@ def checkpoint_of(spec: ModelSpec, path):
     return net.eval(), mask
 
 
-@pytest.fixture(params=SPECS)
+@pytest.fixture(
+    params=[
+        name if name in ("conv-2", "resnet20") else pytest.param(name, marks=pytest.mark.slow)
+        for name in SPECS
+    ]
+)
 def exported(request, tmp_path):
     """A spec, its checkpoint, and the network and mask in it."""
     file = tmp_path / "best.safetensors"

@@ -7,6 +7,7 @@ import textwrap
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -75,6 +76,7 @@ def is_section(hint: Any) -> bool:
     return dataclasses.is_dataclass(_plain(hint)) and _plain(hint) is not Eps
 
 
+@cache
 def field_help(cls: type) -> dict[str, str]:
     """The text under each field of a dataclass and of those that it inherits from, in one line each."""
     texts: dict[str, str] = {}
@@ -115,7 +117,7 @@ def _flags(values: Any, prefix: str) -> Iterator[Flag]:
 
 
 def _flag(cls: type, name: str, prefix: str, defaults: Any) -> Flag:
-    hint = get_type_hints(cls, include_extras=True)[name]
+    hint = _hints(cls)[name]
     value = _default(next(field for field in dataclasses.fields(cls) if field.name == name), defaults)
     metavar = _setting(hint, "metavar") or _metavar(hint)
     if _POSITIONAL in getattr(hint, "__metadata__", ()):
@@ -133,6 +135,11 @@ def _flag(cls: type, name: str, prefix: str, defaults: Any) -> Flag:
         value is dataclasses.MISSING,
         tuple(_setting(hint, "aliases") or ()),
     )
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
 
 
 def _default(field: dataclasses.Field[Any], defaults: Any) -> Any:

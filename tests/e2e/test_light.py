@@ -87,6 +87,7 @@ def test_torchattacks_is_imported_by_its_first_attack():
     assert run_python("-c", code).stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_no_attack_of_torchattacks_opens_a_socket():
     """So that advisories on the old releases that it requires do not matter here."""
     code = (
