@@ -33,7 +33,7 @@ def command(cls: type[C]) -> type[C]:
     if not issubclass(cls, Command) or cls.run is Command.run:
         raise TypeError(f"the command {cls.__name__} has no run(): it does the work")
     result = dataclass(frozen=True, kw_only=True)(cls)
-    texts = field_help(result)
+    texts = field_help(result)  # type: ignore[arg-type]
     for item in fields(result):  # type: ignore[arg-type]
         if not texts.get(item.name) and not is_section(item.type):
             raise TypeError(f"the command {cls.__name__} has no help under its field {item.name}")
