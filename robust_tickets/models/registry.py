@@ -4,37 +4,42 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.conv import CONV6, ConvN
-from robust_tickets.models.init import initialise
+from robust_tickets.models.init import INITS, initialise
 from robust_tickets.models.lenet import LeNet300
 from robust_tickets.models.normalise import Normalise
 from robust_tickets.models.preact_resnet import PreActResNet
 from robust_tickets.models.resnet import CifarResNet
 from robust_tickets.models.vgg import VGG, VGG11, VGG16, VGG19, Blocks
 from robust_tickets.models.wide_resnet import WideResNet
+from robust_tickets.recipe.schema import Count, OneOf, Range, ShareOrZero
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything that defines a network but its weights; recorded in tickets and checkpoints."""
+    """Everything that defines a network but its weights; recorded in tickets and checkpoints.
+
+    Ranges are checked where it is read from a file; a recipe checks those of its own fields.
+    """
 
     name: str
-    width: float
+    width: Annotated[float, Range(above=0, most=64)]
     """factor on all hidden widths"""
-    shape: tuple[int, int, int]
+    shape: tuple[Count, Count, Count]
     """of an image: channels, height, width"""
-    classes: int
+    classes: Count
     mean: tuple[float, ...]
     """of the normalisation, one a channel"""
     std: tuple[float, ...]
-    init: str = "default"
+    init: Annotated[str, OneOf(lambda: INITS)] = "default"
     """one of `init.INITS`"""
-    dropout: float = 0.0
+    dropout: ShareOrZero = 0.0
     """share of the hidden linear units dropped in training"""
 
 
