@@ -112,7 +112,7 @@ def train(
     if not isinstance(ticket, Ticket | None):
         raise InputError(
             f"ticket is a {type(ticket).__name__}, expected what find_ticket gave, or Ticket.load(path) of "
-            "robust_tickets.tickets"
+            "robust_tickets.tickets.ticket"
         )
     arm = plan(experiment.recipe, "dense" if ticket is None else "ticket", experiment.spec)
     work, result = training.train_net(experiment, seed, arm, ticket)

@@ -217,6 +217,12 @@ class Train(Training):
     """optimiser steps of the short schedule, where iterations is given; 0: go by epochs"""
 
 
+_FIELDS = {name for cls in (Training, Search, Train) for name in cls.__annotations__}
+_TAKEN = (_FIELDS & {*METHODS, *PRUNING_METHODS}) | (METHODS.keys() & PRUNING_METHODS.keys())
+if _TAKEN:
+    raise TypeError(f"{sorted(_TAKEN)[0]} is a method and another field of trainings: rename the method")
+
+
 @dataclass(frozen=True)
 class Evaluate:
     """How networks are evaluated: clean, and attacked by FGSM and by PGD-20 with a random start."""

@@ -20,7 +20,7 @@ from robust_tickets.evaluation.sanity_files import table_reports
 from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.models.fold import copy_net, fold
 from robust_tickets.models.placement import place_net
-from robust_tickets.models.user_net import NetFactory, check_logits, function_name
+from robust_tickets.models.user_net import NetFactory, check_logits
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.plots import robustness_curve
 from robust_tickets.runs import files, locks
@@ -66,7 +66,7 @@ def evaluate_net(
     check_logits(copy, experiment.model_spec)
     ledger = Ledger("evaluate", clock_for(machine.device))
     with ledger.measure():
-        loaded = LoadedNet(Path(function_name(net)), fold(copy))
+        loaded = LoadedNet(Path(type(net).__name__), fold(copy))
         run = EvaluationRun(request, machine, loaded, experiment.load(), ledger)
         rows = run.run_attacks(recipe)
         sanity = run.check_sanity(recipe).merge(compare_attacks({str(recipe.threat.eps): rows}))

@@ -108,3 +108,13 @@ def test_it_is_refused_when_the_recipe_is_imported_and_not_after_training(module
 @pytest.mark.parametrize("cls", [*map(method_class, METHODS), *map(pruning_method_class, PRUNING_METHODS)])
 def test_the_help_of_each_class_is_one_line(cls):
     assert len(first_lines({"pruning": cls})) < 120
+
+
+def test_a_method_named_like_another_field_is_refused_at_import():
+    code = (
+        "from robust_tickets.recipe.methods import METHODS\n"
+        "METHODS['momentum'] = METHODS['fgsm']\n"
+        "import robust_tickets.recipe.fields"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "momentum is a method and another field of trainings: rename the method" in process.stderr
