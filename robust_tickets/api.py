@@ -32,6 +32,7 @@ from robust_tickets.data.user_images import from_tensors as images
 from robust_tickets.models.fold import copy_net
 from robust_tickets.models.user_net import NetFactory, function_name
 from robust_tickets.models.weights import load_weights
+from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.studies import STUDIES
@@ -45,12 +46,6 @@ from robust_tickets.studies import study as studies
 from robust_tickets.tickets.ticket import Ticket
 
 __all__ = ["Trained", "compare", "evaluate", "find_ticket", "images", "show_progress", "study", "train"]
-
-_OLD_ARGUMENTS = {
-    "quiet": "call robust_tickets.show_progress(False) once",
-    "seed": "name the seeds, as seeds=[3] or seeds=range(10, 16)",
-}
-"""What to write in place of arguments before the release."""
 
 Net = nn.Module | NetFactory
 Images = Dataset | Mapping[str, Any] | None
@@ -243,8 +238,8 @@ def _experiment(
             f"net is a {type(net).__name__}, expected a function that returns an nn.Module, or a module; a "
             "network of this package is named by model={'name': 'resnet20'}"
         )
-    for name in _OLD_ARGUMENTS.keys() & fields.keys():
-        raise InputError(f"there is no argument {name}: {_OLD_ARGUMENTS[name]}")
+    for name in old_names.ARGUMENTS.keys() & fields.keys():
+        raise InputError(f"there is no argument {name}: {old_names.ARGUMENTS[name]}")
     base = recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe))
     table = {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
     if net is not None:

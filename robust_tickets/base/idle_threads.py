@@ -11,7 +11,7 @@ _VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 def bound_spinning() -> None:
     """Bound the spinning in this process, before torch is loaded, unless the user has chosen something.
 
-    Unbounded, it slows small networks tenfold on a machine that does something else too (docs/speed.md).
+    Unbounded, it slows small networks many times beside another busy process (docs/speed.md).
     """
     if not set(_VARIABLES) & set(os.environ):
         os.environ["GOMP_SPINCOUNT"] = _BOUND
@@ -19,10 +19,10 @@ def bound_spinning() -> None:
 
 @contextmanager
 def no_spinning_in_children() -> Iterator[None]:
-    """Let threads of processes that start within sleep at once, unless the user has chosen something.
+    """Let idle threads of processes started in the block sleep at once, unless the user has chosen otherwise.
 
-    So jobs side by side leave the cores to one another. A spin count outweighs the policy in libgomp, so the
-    one of `bound_spinning` is taken away.
+    Jobs that run at the same time then leave the cores to one another. GOMP_SPINCOUNT is removed from their
+    environment, since libgomp prefers it to the policy.
     """
     before = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     if before in ({}, {"GOMP_SPINCOUNT": _BOUND}):

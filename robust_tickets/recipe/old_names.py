@@ -24,3 +24,10 @@ def new_flag(flag: str) -> str | None:
         return _FLAGS[name]
     field = FIELDS.get(name.removeprefix("--").replace("-", "_"))
     return None if field is None else f"--{field.replace('_', '-')}"
+
+
+ARGUMENTS = {
+    "quiet": "call robust_tickets.show_progress(False) once",
+    "seed": "name the seeds, as seeds=[3] or seeds=range(10, 16)",
+}
+"""Arguments of the Python functions, and what to write in their place."""

@@ -41,11 +41,6 @@ class LoadedNet:
     view: FoldedNet
     digest: str = ""
 
-    @property
-    def title(self) -> str:
-        """Its name in the progress."""
-        return self.path.stem if self.path.suffix else self.path.name
-
     @classmethod
     def of(cls, file: NetFile, recipe: Recipe, device: str) -> "LoadedNet":
         """Build a checkpoint's network on a torch device."""
@@ -93,7 +88,7 @@ class EvaluationRun:
         self.ledger.seconds["attack"] += sum(c.seconds for c in map(verdicts.columns.get, names) if c)
         rows: list[RobustnessRow] = []
         several = len(self.request.eps) > 1
-        title = f"evaluate {self.net.title}" + (f" at {recipe.threat.eps}" if several else "")
+        title = f"evaluate {self.net.path.stem}" + (f" at {recipe.threat.eps}" if several else "")
         progress = self.machine.progress.stage(title, len(self.split) * len(names))
         with progress as meter, self.ledger.phase("attack"):
             for row in evaluate.evaluate(

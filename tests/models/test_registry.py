@@ -11,7 +11,8 @@ from torchvision.transforms import functional as vision
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.normalise import Normalise
-from robust_tickets.models.registry import NAMES, build, scale_channels
+from robust_tickets.models.registry import NAMES, ModelSpec, build, scale_channels
+from robust_tickets.recipe import schema
 
 RESIDUAL = "resnet20, resnet32, resnet56, resnet18, preact-resnet18"
 
@@ -100,3 +101,20 @@ def test_normalisation_is_the_first_layer(spec):
     expected = plain(vision.normalize(images, list(spec.mean), list(spec.std)))
     torch.testing.assert_close(net(images), expected)
     assert not torch.allclose(net(images), plain(images))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("classes", -1), ("width", 0.0), ("shape", [3, 0, 32]), ("init", "x"), ("dropout", 1.0)],
+)
+def test_a_file_with_an_impossible_network_is_refused(field, value):
+    table = {
+        "name": "resnet20",
+        "width": 1.0,
+        "shape": [3, 32, 32],
+        "classes": 10,
+        "mean": [0.5],
+        "std": [0.5],
+    }
+    with pytest.raises(InputError, match=rf"model\.{field}"):
+        schema.read(ModelSpec, table | {field: value}, path="model")
