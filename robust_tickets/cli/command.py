@@ -8,7 +8,8 @@ from tyro.conf import arg
 
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import stderr_progress
-from robust_tickets.cli.flags import field_help, is_section
+from robust_tickets.cli.flags import is_section
+from robust_tickets.recipe.field_help import field_help
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.schema import Count, CountOrZero, NotNegative, Range
 

@@ -1,9 +1,7 @@
 """The flags of a command, read from its fields: names, values, help and defaults."""
 
-import ast
 import dataclasses
 import inspect
-import textwrap
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from tyro.conf import Positional
 
 from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.field_help import arg_setting, field_help
 
 _POSITIONAL = get_args(Positional[str])[1]
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH", Eps: "EPS"}
@@ -76,30 +75,6 @@ def is_section(hint: Any) -> bool:
     return dataclasses.is_dataclass(_plain(hint)) and _plain(hint) is not Eps
 
 
-@cache
-def field_help(cls: type) -> dict[str, str]:
-    """The text under each field of a dataclass and of those that it inherits from, in one line each."""
-    texts: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if not dataclasses.is_dataclass(base):
-            continue
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        except (OSError, TypeError):  # composed from others: its fields are sections
-            continue
-        assert isinstance(tree, ast.ClassDef)
-        for statement, text in zip(tree.body, tree.body[1:], strict=False):
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                value = text.value if isinstance(text, ast.Expr) else None
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    texts[statement.target.id] = " ".join(value.value.split())
-    for name, hint in get_type_hints(cls, include_extras=True).items():
-        text = _setting(hint, "help")  # made from a table, such as that of the arms
-        if text:
-            texts[name] = text
-    return texts
-
-
 def opposite(switch: str) -> str:
     """The flag that turns a switch off: --a.no-b of --a.b."""
     head, dot, last = switch.removeprefix("--").rpartition(".")
@@ -119,11 +94,11 @@ def _flags(values: Any, prefix: str) -> Iterator[Flag]:
 def _flag(cls: type, name: str, prefix: str, defaults: Any) -> Flag:
     hint = _hints(cls)[name]
     value = _default(next(field for field in dataclasses.fields(cls) if field.name == name), defaults)
-    metavar = _setting(hint, "metavar") or _metavar(hint)
+    metavar = arg_setting(hint, "metavar") or _metavar(hint)
     if _POSITIONAL in getattr(hint, "__metadata__", ()):
-        spelling, metavar = _setting(hint, "metavar") or name.upper(), ""
+        spelling, metavar = arg_setting(hint, "metavar") or name.upper(), ""
     else:
-        spelling = f"--{prefix}{_hyphens(_setting(hint, 'name') or name)}"
+        spelling = f"--{prefix}{_hyphens(arg_setting(hint, 'name') or name)}"
     default = _text(value)
     if value is True:
         default += f"; off: {opposite(spelling)}"
@@ -133,7 +108,7 @@ def _flag(cls: type, name: str, prefix: str, defaults: Any) -> Flag:
         field_help(cls).get(name, ""),
         default,
         value is dataclasses.MISSING,
-        tuple(_setting(hint, "aliases") or ()),
+        tuple(arg_setting(hint, "aliases") or ()),
     )
 
 
@@ -148,12 +123,6 @@ def _default(field: dataclasses.Field[Any], defaults: Any) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
-
-
-def _setting(hint: Any, name: str) -> Any:
-    """A setting of a field's `tyro.conf.arg`, None without one."""
-    extras = [extra for extra in getattr(hint, "__metadata__", ()) if hasattr(extra, "metavar")]
-    return next((getattr(extra, name) for extra in extras if getattr(extra, name)), None)
 
 
 def _plain(hint: Any) -> Any:

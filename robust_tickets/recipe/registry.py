@@ -8,7 +8,10 @@ import dataclasses
 import importlib
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
+
+from robust_tickets.recipe import schema
+from robust_tickets.recipe.field_help import field_help
 
 
 def load_class(kind: str, name: str, place: str, base: str) -> Any:
@@ -39,18 +42,31 @@ def _missing(name: str, cls: Any, base: type) -> list[str]:
     if not (isinstance(cls, type) and issubclass(cls, base)):
         return [f"the base class {base.__name__}"]
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
-    settings: Any = getattr(cls, "Settings", None)
-    missing += [
-        f"a docstring of {part.__name__}" for part in (cls, settings) if not vars(part).get("__doc__")
-    ]
+    if not vars(cls).get("__doc__"):
+        missing.append(f"a docstring of {cls.__name__}")
+    return missing + _missing_in_settings(getattr(cls, "Settings", None))
+
+
+def _missing_in_settings(settings: Any) -> list[str]:
+    """The parts that a dataclass of settings would need to be fields of the recipe."""
+    if not (schema.is_table(settings) and settings.__dataclass_params__.frozen):
+        return ["a frozen dataclass as Settings"]
     owner = settings.__name__
-    if not dataclasses.is_dataclass(settings):
-        return [*missing, "a dataclass as Settings"]
-    return missing + [
-        f"a default of {owner}.{field.name}"
-        for field in dataclasses.fields(settings)
-        if field.default is field.default_factory is dataclasses.MISSING
-    ]
+    docstring = vars(settings).get("__doc__") or ""
+    # `dataclass` gives a class without one its signature
+    missing = [] if docstring and not docstring.startswith(f"{owner}(") else [f"a docstring of {owner}"]
+    help_texts, hints = field_help(settings), get_type_hints(settings, include_extras=True)
+    for field in dataclasses.fields(settings):
+        place, hint = f"{owner}.{field.name}", hints[field.name]
+        if field.default is field.default_factory is dataclasses.MISSING:
+            missing.append(f"a default of {place}")
+        if not schema.is_readable(hint):
+            missing.append(f"a type of {place} that a recipe can hold, such as int, float or str")
+        elif schema.is_table(hint):
+            missing += _missing_in_settings(hint)
+        elif not help_texts.get(field.name):
+            missing.append(f"a help text under {place}")
+    return missing
 
 
 def first_lines(classes: Mapping[str, type]) -> str:

@@ -108,6 +108,23 @@ def plain(instance: object) -> Any:
     return instance
 
 
+def is_readable(hint: Any) -> bool:
+    """Whether a field may have a type: a table of fields, a value, a tuple of values, or None for those."""
+    origin, parts = get_origin(hint), [part for part in get_args(hint) if part is not type(None)]
+    if origin is Annotated:
+        return is_readable(parts[0])
+    if origin in (Union, types.UnionType):
+        return len(parts) == 1 and is_readable(parts[0]) and not is_table(parts[0])
+    if origin is tuple:
+        return parts[1:] == [...] and is_readable(parts[0]) and not is_table(parts[0])
+    return origin is Literal or hint in (*_WORDS, Eps) or is_table(hint)
+
+
+def is_table(hint: Any) -> bool:
+    """Whether a type is a dataclass of fields, which is a table in files."""
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint) and hint is not Eps
+
+
 def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
     bounds = None
     if get_origin(hint) is Annotated:

@@ -3,10 +3,15 @@
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
+from tyro.conf import arg
 
+from robust_tickets.recipe import schema
+from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.methods import METHODS, method_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_method_class
 from robust_tickets.recipe.registry import first_lines, load_class
@@ -14,16 +19,52 @@ from robust_tickets.recipe.registry import first_lines, load_class
 
 @dataclass(frozen=True)
 class Numbers:
-    """Settings with a default."""
+    """Settings that lack nothing."""
+
+    n: int = 1
+    """number"""
+
+
+@dataclass(frozen=True)
+class NoDefault:
+    """Settings without a default."""
+
+    n: int
+    """number"""
+
+
+@dataclass(frozen=True)
+class NoHelp:
+    """Settings without help."""
 
     n: int = 1
 
 
 @dataclass(frozen=True)
-class NoDefault:
-    """Settings without one."""
+class NoDocstring:
+    n: int = 1
+    """number"""
 
-    n: int
+
+@dataclass
+class NotFrozen:
+    """Settings that could change."""
+
+
+READABLE = {
+    bool: True,
+    int: 3,
+    float: 0.5,
+    str: "x",
+    Path: Path("x"),
+    Eps: Eps("8/255"),
+    Literal["x", "y"]: "x",
+    schema.Positive: 0.5,
+    float | None: None,
+    tuple[schema.Share, ...]: (0.5, 0.75),
+    tuple[int, ...] | None: (3,),
+}
+UNREADABLE = [dict, list, list[int], tuple, tuple[int, int], set[str], int | str, Any, object, ABC]
 
 
 class Base(ABC):
@@ -48,18 +89,6 @@ class WithoutMethod(Base):
 class WithoutDocstring(Complete): ...
 
 
-class WithoutDefault(Complete):
-    """Lacks a default of a setting."""
-
-    Settings = NoDefault
-
-
-class WithoutDataclass(Complete):
-    """Has settings that are no dataclass."""
-
-    Settings = Base
-
-
 class WithoutBase:
     """Lacks the base class."""
 
@@ -73,14 +102,51 @@ def load(cls, name="odd"):
     [
         (WithoutMethod, "run"),
         (WithoutDocstring, "a docstring of WithoutDocstring"),
-        (WithoutDefault, "a default of NoDefault.n"),
-        (WithoutDataclass, "a dataclass as Settings"),
         (WithoutBase, "the base class Base"),
     ],
 )
 def test_a_class_that_lacks_a_part_is_refused(cls, part):
     with pytest.raises(TypeError, match=rf"the thing odd \({__name__}:{cls.__name__}\) lacks {part}: add it"):
         load(cls)
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        (NoDefault, "a default of NoDefault.n"),
+        (NoHelp, "a help text under NoHelp.n"),
+        (NoDocstring, "a docstring of NoDocstring"),
+        (NotFrozen, "a frozen dataclass as Settings"),
+        (Base, "a frozen dataclass as Settings"),
+        (Numbers(), "a frozen dataclass as Settings"),
+        (None, "a frozen dataclass as Settings"),
+    ],
+)
+def test_settings_that_lack_a_part_are_refused(settings, part, monkeypatch):
+    monkeypatch.setattr(Complete, "Settings", settings)
+    with pytest.raises(TypeError, match=f"Complete[)] lacks .*{part}.*: add it"):
+        load(Complete)
+
+
+@pytest.mark.parametrize("kind", [*READABLE, *UNREADABLE], ids=str)
+def test_settings_have_types_that_a_recipe_can_hold(kind, monkeypatch):
+    value = READABLE.get(kind)
+    settings = make_dataclass("Made", [("n", Annotated[kind, arg(help="number")], value)], frozen=True)
+    settings.__doc__ = "One setting."
+    monkeypatch.setattr(Complete, "Settings", settings)
+    if kind in READABLE:
+        assert load(Complete) is Complete
+        assert schema.read(settings, {} if value is None else {"n": value}) == settings(value)
+    else:
+        with pytest.raises(TypeError, match=r"lacks a type of Made\.n that a recipe can hold.*: add it"):
+            load(Complete)
+
+
+def test_a_table_within_settings_needs_the_same_parts(monkeypatch):
+    outer = make_dataclass("Outer", [("inner", NoHelp, NoHelp())], frozen=True)
+    monkeypatch.setattr(Complete, "Settings", outer)
+    with pytest.raises(TypeError, match=r"lacks a docstring of Outer, a help text under NoHelp\.n: add it"):
+        load(Complete)
 
 
 def test_a_complete_class_needs_a_name_that_can_be_a_field():
