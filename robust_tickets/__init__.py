@@ -4,9 +4,9 @@ From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare` and `study`
 of them.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from robust_tickets.base.version import __version__
+
+TYPE_CHECKING = False  # as typing has it, whose import takes longer than all that the program needs at first
 
 if TYPE_CHECKING:
     from robust_tickets.api import (
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in __all__:
         from robust_tickets import api
 

@@ -1,6 +1,12 @@
 """The program: `robust-tickets`, or `python -m robust_tickets`."""
 
-from robust_tickets.base import signals
+import sys
+
+try:
+    from robust_tickets.base import signals
+except KeyboardInterrupt:  # Ctrl-C so early that nothing handles signals yet
+    print("robust-tickets: stopped by SIGINT; run the same command again", file=sys.stderr)
+    sys.exit(130)
 
 
 def main() -> None:

@@ -144,6 +144,10 @@ def test_a_signal_during_the_imports_is_answered(module, tmp_path):
     check_stopped(signal.SIGTERM, *child(tmp_path, module, signal.SIGTERM, TRAIN))
 
 
+def test_ctrl_c_before_signals_are_handled_is_answered_too(tmp_path):
+    check_stopped(signal.SIGINT, *child(tmp_path, "robust_tickets.base.signals", signal.SIGINT, TRAIN))
+
+
 def evaluation(folder):
     """Verdicts without seconds, and sanity checks."""
     with np.load(next(folder.rglob("verdicts-*.npz"))) as matrix:
