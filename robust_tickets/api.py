@@ -21,21 +21,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import nn
 
+from robust_tickets.base.arguments import name_arguments, to_path, whole_number
 from robust_tickets.base.errors import InputError, RobustnessWarning, unknown_name
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import show_progress, stderr_progress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.data.user_images import from_tensors as images
+from robust_tickets.evaluation.attack_names import attack_names
 from robust_tickets.models.fold import copy_net
 from robust_tickets.models.user_net import NetFactory, function_name
 from robust_tickets.models.weights import load_weights
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.recipe.studies import STUDIES
+from robust_tickets.recipe.studies import STUDIES, check_study_settings
 from robust_tickets.stages import evaluate as evaluation
 from robust_tickets.stages import search as searching
 from robust_tickets.stages import train as training
@@ -69,13 +72,14 @@ class Trained:
     ledger: dict[str, Any]
 
 
+@name_arguments
 def find_ticket(
     net: Net | None = None,
     data: Images = None,
     recipe: str | Path | Recipe = Recipe(),
     *,
     seed: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     **fields: Any,
 ) -> Ticket:
     """Find a boosting ticket: train, prune, rewind, for the rounds of `search`.
@@ -83,11 +87,12 @@ def find_ticket(
     `ticket.save(path)` writes it. Raises InputError for what cannot be searched with.
     """
     experiment = _experiment(net, data, recipe, device, fields)
-    ticket, search_warnings = searching.find_ticket(experiment, _checked_seed(seed))
+    ticket, search_warnings = searching.find_ticket(experiment, _seed(seed))
     _warn("a warning of this search", search_warnings)
     return ticket
 
 
+@name_arguments
 def train(
     net: Net | None = None,
     data: Images = None,
@@ -95,22 +100,22 @@ def train(
     recipe: str | Path | Recipe = Recipe(),
     *,
     seed: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     **fields: Any,
 ) -> Trained:
     """Train adversarially: dense for `train.epochs`, or from a ticket for `train.ticket_epochs`.
 
     Raises InputError for a ticket that does not fit the network.
     """
+    number = _seed(seed)
     experiment = _experiment(net, data, recipe, device, fields)
-    _checked_seed(seed)
     if not isinstance(ticket, Ticket | None):
         raise InputError(
             f"ticket is a {type(ticket).__name__}, expected what find_ticket gave, or Ticket.load(path) of "
             "robust_tickets.tickets.ticket"
         )
     arm = plan(experiment.recipe, "dense" if ticket is None else "ticket", experiment.spec)
-    work, result = training.train_net(experiment, seed, arm, ticket)
+    work, result = training.train_net(experiment, number, arm, ticket)
     _warn("a warning of this training", result.warnings)
     trained = work.start.net
     load_weights(trained, result.best, "best epoch")
@@ -118,15 +123,16 @@ def train(
     return Trained(trained.eval(), result.best_epoch, history, result.last, work.ledger.report())
 
 
+@name_arguments
 def evaluate(
     net: nn.Module,
     data: Images = None,
     recipe: str | Path | Recipe = Recipe(),
     *,
-    attacks: str | Sequence[str] = ("clean", "fgsm", "pgd-20"),
+    attacks: str | Iterable[str] = ("clean", "fgsm", "pgd-20"),
     limit: int = 0,
     seed: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     **fields: Any,
 ) -> pd.DataFrame:
     """Measure the accuracy of a network: a row an attack, and their worst case last.
@@ -143,11 +149,9 @@ def evaluate(
             f"net is a {type(net).__name__}, expected the trained nn.Module itself, as the net of what train "
             "gave"
         )
-    if limit < 0:
-        raise InputError(f"limit must be at least 0, got {limit}")
+    number = whole_number("limit", limit, least=0)
+    request = EvaluationRequest(attack_names(attacks), limit=number, seed=_seed(seed))
     experiment = _experiment(net, data, recipe, device, fields)
-    names = (attacks,) if isinstance(attacks, str) else tuple(attacks)
-    request = EvaluationRequest(names, limit=limit, seed=_checked_seed(seed))
     rows, sanity = evaluation.evaluate_net(experiment, net, request)
     _warn("this robust accuracy may mislead", sanity.warnings)
     columns = ["attack", "n", "accuracy", "low", "high", "seconds", "passes"]
@@ -155,15 +159,16 @@ def evaluate(
     return pd.DataFrame(values, columns=columns)
 
 
+@name_arguments
 def compare(
     net: Net | None = None,
     data: Images = None,
     recipe: str | Path | Recipe = Recipe(),
     *,
-    seeds: int | Sequence[int] = 1,
+    seeds: int | Iterable[int] = 1,
     runs: Path | str = "runs",
     jobs: int = 1,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     **fields: Any,
 ) -> Path:
     """Train and evaluate all arms; returns the run directory, with timing.md and timing.csv.
@@ -179,19 +184,20 @@ def compare(
     """
     experiment = _experiment(net, data, recipe, device, fields)
     chosen = _seeds(experiment, net, seeds)
-    return comparison.compare(experiment, chosen, Path(runs), _checked_jobs(jobs)).path
+    return comparison.compare(experiment, chosen, to_path("runs", runs), _jobs(jobs)).path
 
 
+@name_arguments
 def study(
     name: str,
     net: Net | None = None,
     data: Images = None,
     recipe: str | Path | Recipe = Recipe(),
     *,
-    seeds: int | Sequence[int] = 3,
+    seeds: int | Iterable[int] = 3,
     runs: Path | str = "runs",
     jobs: int = 1,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     **fields: Any,
 ) -> Path:
     """Answer a question by several comparisons; returns the study's folder, with <name>.csv, .svg and .md.
@@ -204,23 +210,22 @@ def study(
 
     Raises InputError as `compare` does, and for settings that make no sense.
     """
-    if name not in STUDIES:
-        raise unknown_name("study", str(name), STUDIES)
-    experiment = _experiment(net, data, recipe, device, fields)
+    if not isinstance(name, str) or name not in STUDIES:
+        raise unknown_name("study", name, STUDIES)
+    experiment = _experiment(net, data, recipe, device, fields, study=name)
     chosen = _seeds(experiment, net, seeds)
-    return studies.study(name, experiment, chosen, Path(runs), _checked_jobs(jobs)).folder
+    return studies.study(name, experiment, chosen, to_path("runs", runs), _jobs(jobs)).folder
 
 
-def _seeds(experiment: Experiment, net: Net | None, seeds: int | Sequence[int]) -> Sequence[int]:
+def _seeds(experiment: Experiment, net: Net | None, seeds: int | Iterable[int]) -> Sequence[int]:
     """The seeds of a comparison. Raises InputError where the network has one init for several."""
-    if isinstance(seeds, Iterable):
-        chosen: Sequence[int] = [_checked_seed(seed) for seed in seeds]
+    # an array of no dimension is a number
+    if isinstance(seeds, Iterable) and getattr(seeds, "ndim", None) != 0:
+        chosen: Sequence[int] = [whole_number("seeds", seed, least=0) for seed in seeds]
     else:
-        chosen = range(seeds) if type(seeds) is int else ()
+        chosen = range(whole_number("seeds", seeds, least=1))
     if not chosen or len(set(chosen)) < len(chosen):
-        raise InputError(
-            f"seeds must be a whole number of at least 1, or different seeds as range(10, 16), got {seeds!r}"
-        )
+        raise InputError(f"seeds must be one or more different numbers, as range(10, 16), got {seeds!r:.80}")
     if isinstance(net, nn.Module) and len(chosen) > 1 and experiment.recipe.model.init == "default":
         raise InputError(
             f"{len(chosen)} seeds need as many inits, and a module has one: pass a function that returns a "
@@ -230,9 +235,17 @@ def _seeds(experiment: Experiment, net: Net | None, seeds: int | Sequence[int]) 
 
 
 def _experiment(
-    net: Net | None, data: Images, recipe: str | Path | Recipe, device: str, fields: Mapping[str, Any]
+    net: Net | None,
+    data: Images,
+    recipe: str | Path | Recipe,
+    device: str | torch.device,
+    fields: Mapping[str, Any],
+    study: str = "",
 ) -> Experiment:
-    """The experiment of a call. Raises InputError for arguments of another type, and wrong fields."""
+    """The experiment of a call. Raises InputError for arguments of another type, and wrong fields.
+
+    study: the study that is run; "": none.
+    """
     if net is not None and not callable(net):
         raise InputError(
             f"net is a {type(net).__name__}, expected a function that returns an nn.Module, or a module; a "
@@ -240,6 +253,12 @@ def _experiment(
         )
     for name in old_names.ARGUMENTS.keys() & fields.keys():
         raise InputError(f"there is no argument {name}: {old_names.ARGUMENTS[name]}")
+    if not isinstance(recipe, str | Path | Recipe):
+        raise InputError(
+            f"recipe is a {type(recipe).__name__}, expected a shipped name, a TOML file's path or a Recipe"
+        )
+    if not isinstance(device, str | torch.device):
+        raise InputError(f"device is a {type(device).__name__}, expected text as 'cpu' or 'cuda:0'")
     base = recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe))
     table = {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
     if net is not None:
@@ -257,24 +276,20 @@ def _experiment(
             f"{type(data).__name__}"
         )
     make = partial(copy_net, net) if isinstance(net, nn.Module) else net
-    machine = Machine(device, stderr_progress())
-    return Experiment(
-        recipes.from_table(table, base), make, data if isinstance(data, Dataset) else None, machine
-    )
+    full = recipes.from_table(table, base)
+    check_study_settings(study, full.study, base.study)
+    machine = Machine(str(device), stderr_progress())
+    return Experiment(full, make, data if isinstance(data, Dataset) else None, machine)
 
 
 def _warn(title: str, messages: Iterable[str]) -> None:
     for message in messages:
-        warnings.warn(f"{title}: {message}", RobustnessWarning, stacklevel=3)
+        warnings.warn(f"{title}: {message}", RobustnessWarning, stacklevel=4)
 
 
-def _checked_jobs(jobs: int) -> int:
-    if type(jobs) is not int or jobs < 1:
-        raise InputError(f"jobs must be a whole number of at least 1, got {jobs!r}")
-    return jobs
+def _jobs(jobs: int) -> int:
+    return whole_number("jobs", jobs, least=1, most=1024)
 
 
-def _checked_seed(seed: int) -> int:
-    if type(seed) is not int or not 0 <= seed < 2**31:
-        raise InputError(f"seed must be a whole number of at least 0 and below 2**31, got {seed!r}")
-    return seed
+def _seed(seed: int) -> int:
+    return whole_number("seed", seed, least=0)

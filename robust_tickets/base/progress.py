@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from robust_tickets.base.errors import InputError
+
 if TYPE_CHECKING:
     import rich.progress
 
@@ -129,7 +131,12 @@ _shown = True
 
 
 def show_progress(shown: bool) -> None:
-    """Show the progress of all that is run from now on, or none of it; shown until this is called."""
+    """Show the progress of all that is run from now on, or none of it; shown until this is called.
+
+    Raises InputError for anything but True and False.
+    """
+    if not isinstance(shown, bool):
+        raise InputError(f"show_progress takes True or False, got {shown!r:.80}")
     global _shown
     _shown = shown
 

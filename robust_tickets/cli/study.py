@@ -7,8 +7,9 @@ from tyro.conf import Positional, arg
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.cli.command import Command, SideBySide, command
+from robust_tickets.recipe.recipe import load
 from robust_tickets.recipe.schema import Count
-from robust_tickets.recipe.studies import STUDIES, studies_help
+from robust_tickets.recipe.studies import STUDIES, check_study_settings, studies_help
 
 
 @command
@@ -30,6 +31,7 @@ class Study(SideBySide, Command):
             raise InputError(f"study needs to know which: {', '.join(STUDIES)}")
         if self.name not in STUDIES:
             raise unknown_name("study", self.name, STUDIES)
+        check_study_settings(self.name, self.fields.study, load(self.recipe).study)
         with signals.deferred():
             from robust_tickets.stages.experiment import Experiment
             from robust_tickets.studies import study

@@ -57,7 +57,7 @@ def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int
     cores = os.cpu_count() or 1
     if machine.device == "cpu" and jobs * threads > cores:
         machine.progress.log(
-            f"{jobs} jobs of {threads} threads on {cores} cores slow each other down: --compute.threads "
+            f"{jobs} jobs of {threads} threads on {cores} cores slow each other down: compute.threads "
             f"{max(1, cores // jobs)} would give each its own"
         )
     shared = replace(machine, jobs=min(jobs, len(tasks)))

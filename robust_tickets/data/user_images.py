@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robust_tickets.base.arguments import to_int
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Dataset, Spec, Split, hold_out_validation, number_samples
 from robust_tickets.recipe import schema
@@ -32,8 +33,14 @@ def from_tensors(
 
     >>> from_tensors((images, labels), (test_images, test_labels), val_images=500)
     """
-    data = Data("own", train_images=train_images, val_images=val_images, flip=flip)
+    data = Data("own", train_images=to_int(train_images), val_images=to_int(val_images), flip=flip)
     schema.check(data, "data")
+    for name, pair in (("train", train), ("test", test)):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InputError(
+                f"{name} must be a pair of images and labels, got a {type(pair).__name__}: write "
+                f"{name}=(images, labels)"
+            )
     pixels, labels = _images(train[0], "train"), _labels(train, "train")
     test_pixels, test_labels = _images(test[0], "test"), _labels(test, "test")
     if pixels.shape[1:] != test_pixels.shape[1:]:

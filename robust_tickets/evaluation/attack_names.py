@@ -1,11 +1,21 @@
 """Attacks by the names that people give them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attacks import Attack, ThreatModel
 from attacks.text import BUILDERS, THIRD_PARTY, UnknownAttackError, canonical, parse
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.evaluation.attack_sets import CLEAN, SETS
+
+
+def attack_names(attacks: object) -> tuple[str, ...]:
+    """The names in an argument of Python, one or several. Raises InputError for anything else."""
+    names = [attacks] if isinstance(attacks, str) else list(attacks) if isinstance(attacks, Iterable) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"attacks must be names, as 'quick' or ['fgsm', 'pgd(steps=20)'], got {attacks!r:.80}"
+        )
+    return tuple(names)
 
 
 def expand_attacks(names: Sequence[str]) -> tuple[str, ...]:

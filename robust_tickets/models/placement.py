@@ -31,6 +31,6 @@ def _check_backward(net: nn.Module) -> None:
         ):
             raise InputError(
                 f"{name} is a 1x1 convolution of stride 2 from {layer.in_channels} channels, whose backward "
-                "pass never returns on some CPUs with channels last: give --compute.no-channels-last, or the "
-                "layer 8 channels"
+                "pass never returns on some CPUs with channels last: set compute.channels_last to false, or "
+                "give the layer 8 channels"
             )

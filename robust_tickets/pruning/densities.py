@@ -50,7 +50,7 @@ def layer_counts(shapes: Mapping[str, Shape], count: int, kind: str) -> dict[str
             raise InputError(
                 f"densities {kind} leave nothing of {name}: of its {sizes[name]} weights a share of "
                 f"{exact[name] / sizes[name]:.2g} is less than one; lower search.ratio, choose other "
-                f"search.densities, or leave the layer out by search.ignored_layers {name}"
+                f"search.random.densities, or leave the layer out by search.ignored_layers {name}"
             )
     return counts
 

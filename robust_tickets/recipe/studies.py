@@ -7,7 +7,10 @@ import importlib
 from functools import cache
 from typing import TYPE_CHECKING
 
+from robust_tickets.base.errors import InputError
+
 if TYPE_CHECKING:
+    from robust_tickets.recipe.fields import StudySettings
     from robust_tickets.studies.base import Study
 
 STUDIES = {
@@ -33,6 +36,21 @@ def load_study(name: str) -> "Study":
     if not isinstance(record, base.Study) or record.name != name:
         raise TypeError(f"the study {name} ({STUDIES[name]}) is no Study of that name: correct one of them")
     return record  # type: ignore[no-any-return]
+
+
+def check_study_settings(name: str, settings: "StudySettings", base: "StudySettings") -> None:
+    """Raise InputError for settings of other studies than the one that is run.
+
+    name: the study that is run; "": none.
+    base: the settings of the recipe itself, whose grids for other studies are fine.
+    """
+    for other in STUDIES:
+        field = load_study(other).field
+        if other != name and getattr(settings, field) != getattr(base, field):
+            raise InputError(
+                f"study.{field} is for the study {other}, and does nothing in {name or 'anything else'}: "
+                "leave it out"
+            )
 
 
 def studies_help() -> str:

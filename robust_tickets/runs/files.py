@@ -44,7 +44,7 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
 
 def write_error(path: Path, error: OSError) -> InputError:
     """The InputError for a file or folder that could not be written."""
-    fix = "choose a folder that can be written (--runs, --out)"
+    fix = "choose a folder that can be written"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         fix = "make room on the disk, then run the same command again: it resumes"
     elif error.errno == errno.EIO:

@@ -83,11 +83,11 @@ def _check(net: nn.Module, groups: Sequence[Group], live: LiveChannels, mask: Ma
                 f"the channels of {group.name} cannot be removed: behind that layer the network makes "
                 "something of a channel that is zero, mixes channels, or relies on their number; leave the "
                 f"layer out by search.ignored_layers {group.name}, or train the ticket with its zeros, "
-                "--compute.no-compact"
+                "compute.compact false"
             )
     raise InputError(
         "the dead channels of the network cannot be removed together: train the ticket with its zeros, "
-        "--compute.no-compact"
+        "compute.compact false"
     )
 
 

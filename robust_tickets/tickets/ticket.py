@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from robust_tickets.base.arguments import to_path
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.weights import load_weights
@@ -41,9 +42,9 @@ class Ticket:
     passes: int
     flops: int
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the file, whole or not at all."""
-        tensor_file.save(path, KIND, self._tensors(), self._meta())
+        tensor_file.save(to_path("path", path), KIND, self._tensors(), self._meta())
 
     @property
     def hash(self) -> str:
@@ -53,9 +54,9 @@ class Ticket:
         )
 
     @classmethod
-    def load(cls, path: Path) -> "Ticket":
+    def load(cls, path: Path | str) -> "Ticket":
         """Read a ticket file. Raises InputError where it is absent, damaged or no ticket."""
-        tensors, meta = tensor_file.load(path, KIND)
+        tensors, meta = tensor_file.load(to_path("path", path), KIND)
         init, bits = _part(tensors, "init/"), _part(tensors, "mask/")
         try:
             order = tensor_file.field(meta, "mask", list)  # safetensors sorts tensors in its own way

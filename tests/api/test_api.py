@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from own_case import ARMS, RECIPE, build_net, equal, labelled_images, state_of
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*there are enough images")
 
 def test_a_ticket_is_that_of_the_stage(run, ticket, tmp_path):
     file = run / "seed-0" / "search" / "ticket.safetensors"
-    ticket.save(tmp_path / "t.safetensors")
+    ticket.save(str(tmp_path / "t.safetensors"))
     assert (tmp_path / "t.safetensors").read_bytes() == file.read_bytes()
     assert ticket.hash == Ticket.load(file).hash
     assert ticket.mask.count < ticket.mask.size * 0.4
@@ -60,7 +61,9 @@ def test_weights_and_history_are_those_of_the_stage(arm, run, images, ticket):
 
 def test_accuracies_are_those_of_the_stage(run, images, trained, machine):
     attacks = ["fgsm", "pgd-3"]
-    rows = robust_tickets.evaluate(trained.net, images, RECIPE, attacks=attacks, limit=20, seed=2)
+    rows = robust_tickets.evaluate(
+        trained.net, images, RECIPE, attacks=attacks, limit=np.int64(20), seed=np.int64(2)
+    )
     stage = evaluate.evaluate_file(
         run / "seed-0" / "ticket" / "best.safetensors",
         machine,
@@ -94,9 +97,11 @@ def test_a_comparison_writes_its_files_and_a_second_one_trains_nothing(run, imag
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.parent != run} == before
 
 
-def test_seeds_are_a_number_or_a_sequence(images, tmp_path):
+def test_seeds_may_be_named_and_numbers_may_be_numpy_s(images, tmp_path):
     arms = {"compare": {"arms": ["dense"]}, "train": {"epochs": 1}}
-    run = robust_tickets.compare(build_net, images, RECIPE, seeds=[3, 5], runs=tmp_path, **arms)
+    run = robust_tickets.compare(
+        build_net, images, RECIPE, seeds=np.array([3, 5]), jobs=np.int64(1), runs=tmp_path, **arms
+    )
     assert RunDirectory.open(run).seeds() == [3, 5]
 
 

@@ -1,11 +1,13 @@
 """Wrong calls in Python: an InputError names the argument or field, and nothing is written."""
 
 import pytest
-from own_case import RECIPE, build_net, own_images
+from own_case import RECIPE, build_net, labelled_images, own_images
 from torch import nn
 
 import robust_tickets
+from attacks import FGSM, ThreatModel
 from robust_tickets.base.errors import InputError
+from robust_tickets.tickets.ticket import Ticket
 
 
 def other_net() -> nn.Module:
@@ -47,7 +49,11 @@ FIELDS = {
     "name of a network": ({"net": "resnet20"}, "net is a str; model={'name': 'resnet20'}"),
     "no network": ({"net": lambda: None}, "NoneType; nn.Module"),
     "no images": ({"data": 3}, "data; got a int"),
-    "batch": ({"search": {"batch": 49}, "train": {"batch": 49}}, "batch of 49; 48 training images"),
+    "batch": ({"search": {"batch": 49}, "train": {"batch": 49}}, ".batch 49; 48 training images"),
+    "type of the recipe": ({"recipe": 3}, "recipe is a int; TOML"),
+    "type of the device": ({"device": 3}, "device is a int; 'cuda:0'"),
+    "path of the images": ({"data": {"name": "folder"}}, "pass data.root PATH"),
+    "settings of a study": ({"study": {"ratio": [0.5]}}, "study.ratio; the study ratio; leave it out"),
 }
 
 
@@ -59,6 +65,7 @@ def test_a_wrong_field_is_named(function, fields, words, images, tmp_path):
     with pytest.raises(InputError) as error:
         getattr(robust_tickets, function)(**arguments)
     assert all(word in str(error.value) for word in words.split("; ")), error.value
+    assert "--" not in str(error.value), "flags are the command line's"
     assert not list(tmp_path.iterdir())
 
 
@@ -72,11 +79,43 @@ CALLS = {
     "other images": (lambda: robust_tickets.evaluate(nn.Linear(5, 3), IMAGES, RECIPE), "fails on images"),
     "attack": (lambda: robust_tickets.evaluate(build_net(), IMAGES, attacks=["fgms"]), "'fgms'; 'fgsm'"),
     "limit": (lambda: robust_tickets.evaluate(build_net(), IMAGES, limit=31), "31; 30"),
-    "limit below 0": (lambda: robust_tickets.evaluate(build_net(), IMAGES, limit=-1), "limit; 0; -1"),
+    **{
+        f"limit {limit!r}": (
+            lambda limit=limit: robust_tickets.evaluate(build_net(), IMAGES, limit=limit),
+            f"limit must be a whole number from 0; got {limit!r}",
+        )
+        for limit in (-1, "5", None, 2.5, True)
+    },
+    **{
+        f"attacks {attacks!r}": (
+            lambda attacks=attacks: robust_tickets.evaluate(build_net(), IMAGES, attacks=attacks),
+            f"attacks must be names; 'quick'; got {attacks!r}",
+        )
+        for attacks in (3, None, [], [FGSM(ThreatModel("Linf", 0.1))], FGSM(ThreatModel("Linf", 0.1)))
+    },
     "seed": (lambda: robust_tickets.train(build_net, IMAGES, seed=-1), "seed; 0; -1"),
     "seed of a comparison": (lambda: robust_tickets.compare(build_net, IMAGES, seed=3), "seed; seeds=[3]"),
     "seeds": (lambda: robust_tickets.compare(build_net, IMAGES, seeds=0), "seeds; 1; 0"),
     "a seed twice": (lambda: robust_tickets.compare(build_net, IMAGES, seeds=[3, 3]), "seeds; [3, 3]"),
+    "no seeds": (lambda: robust_tickets.compare(build_net, IMAGES, seeds=[]), "seeds; one or more; []"),
+    "seeds as text": (lambda: robust_tickets.compare(build_net, IMAGES, seeds="12"), "seeds; got '1'"),
+    "jobs": (lambda: robust_tickets.compare(build_net, IMAGES, jobs=1.5), "jobs; from 1 to 1024; 1.5"),
+    "runs": (lambda: robust_tickets.compare(build_net, IMAGES, runs=3), "runs; a path; 3"),
+    "study": (lambda: robust_tickets.study(["lr"], build_net, IMAGES), "study \"['lr']\"; known: controls"),
+    "settings of another study": (
+        lambda: robust_tickets.study("lr", build_net, IMAGES, study={"ratio": [0.5]}),
+        "study.ratio; does nothing in lr",
+    ),
+    "no pair": (
+        lambda: robust_tickets.images(*labelled_images(6, 0), val_images=1),
+        "train=(images, labels)",
+    ),
+    "val_images": (
+        lambda: robust_tickets.images(labelled_images(6, 0), labelled_images(6, 1), val_images="1"),
+        "val_images; a whole number; '1'",
+    ),
+    "path of a ticket": (lambda: Ticket.load(3), "path must be a path; 3"),
+    "progress": (lambda: robust_tickets.show_progress("no"), "True or False; 'no'"),
     "seeds of a module": (
         lambda: robust_tickets.compare(build_net(), IMAGES, RECIPE, seeds=2),
         "2 seeds; function; glorot-normal",

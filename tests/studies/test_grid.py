@@ -8,7 +8,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import StudySettings
-from robust_tickets.recipe.studies import STUDIES, load_study
+from robust_tickets.recipe.studies import STUDIES, check_study_settings, load_study
 from robust_tickets.studies.grid import check_lengths, make_cells, name_setting
 from robust_tickets.studies.transfer import changed_recipe
 
@@ -228,3 +228,17 @@ def test_messages_name_the_field_of_the_study(name):
 @pytest.mark.parametrize("recipe", ["lab-cpu", "paper-resnet18", "demo"])
 def test_each_study_can_be_asked_of_the_shipped_recipes(name, recipe):
     assert cells(name, recipes.load(recipe))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_settings_of_other_studies_are_refused_unless_they_are_the_recipe_s(name):
+    check_study_settings(name, SETTINGS, SETTINGS)
+    for other in STUDIES:
+        field = load_study(other).field
+        changed = replace(SETTINGS, **{field: ()})
+        if other == name:
+            check_study_settings(name, changed, SETTINGS)
+        else:
+            message = f"^study.{field} is for the study {other}, and does nothing in {name}: leave it out$"
+            with pytest.raises(InputError, match=message):
+                check_study_settings(name, changed, SETTINGS)

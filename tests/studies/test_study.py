@@ -128,8 +128,8 @@ def own_net():
     ("arguments", "message"),
     [
         ({"name": "ratios"}, "unknown study 'ratios'"),
-        ({"name": "lr", "seeds": 0}, "seeds must be a whole number of at least 1, or different seeds"),
-        ({"name": "lr", "seeds": [-1]}, "seed must be a whole number of at least 0"),
+        ({"name": "lr", "seeds": 0}, "seeds must be a whole number from 1"),
+        ({"name": "lr", "seeds": [-1]}, "seeds must be a whole number from 0"),
         ({"name": "lr", "net": torch.nn.Flatten()}, "3 seeds need as many inits"),
     ],
 )
