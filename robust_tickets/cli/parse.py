@@ -6,6 +6,7 @@ tyro assigns the words to fields; the values are checked like those of a recipe 
 import difflib
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import tyro
@@ -13,6 +14,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.cli.command import ByRecipe, Command
+from robust_tickets.cli.flags import Flag
 from robust_tickets.cli.registry import command_class, flag_sections
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
@@ -35,8 +37,7 @@ def parse(name: str, words: list[str]) -> Command:
     if issubclass(cls, ByRecipe):
         options["default"] = recipe_defaults(cls, words)
         if options["default"] is None:
-            names = ", ".join(recipes.shipped_names())
-            raise InputError(f"{name} needs --recipe: one of {names}, or a TOML file")
+            raise _no_recipe(name, words)
     try:
         command, rest = tyro.cli(
             cls,
@@ -48,7 +49,8 @@ def parse(name: str, words: list[str]) -> Command:
             **options,
         )
     except SystemExit:
-        raise InputError(_usage(name, "a word is missing")) from None
+        needs = [f"{flag.name} ({flag.help})" for flag in _positionals(name)]
+        raise InputError(_usage(name, f"{name} needs {' and '.join(needs)}")) from None
     if rest:
         raise InputError(_usage(name, f"unexpected {rest[0]!r}"))
     if isinstance(command, ByRecipe):
@@ -67,6 +69,8 @@ def recipe_defaults(cls: type[Command], words: list[str]) -> Command | None:
             recipe = word.removeprefix("--recipe=")
     if recipe is None or not issubclass(cls, ByRecipe):
         return None
+    if recipe not in recipes.shipped_names() and Path(recipe).is_dir():
+        raise InputError(f"--recipe {recipe} is a folder: name a TOML file, such as recipe.toml of a run")
     return cls(recipe=recipe, fields=recipes.load(recipe))
 
 
@@ -105,9 +109,23 @@ def _hint(name: str, flag: str, flags: list[str]) -> str:
     return f"{guess}robust-tickets {name} --help{everything} lists all flags"
 
 
-def _usage(name: str, problem: str) -> str:
+def _no_recipe(name: str, words: list[str]) -> InputError:
+    """The InputError for a command without --recipe; its name may have been given without the flag."""
+    arguments = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+    more = arguments[len(_positionals(name)) :]
+    if more:
+        return InputError(f"{name} needs --recipe: write --recipe {more[0]} for {more[0]!r}")
+    return InputError(f"{name} needs --recipe: one of {', '.join(recipes.shipped_names())}, or a TOML file")
+
+
+def _positionals(name: str) -> list[Flag]:
+    """The positional arguments of a command."""
     own, *_ = flag_sections(name)
-    words = [flag.name for flag in own.flags if not flag.name.startswith("--")]
+    return [flag for flag in own.flags if not flag.name.startswith("--")]
+
+
+def _usage(name: str, problem: str) -> str:
+    words = [flag.name for flag in _positionals(name)]
     return " ".join([f"{problem}: robust-tickets", name, *words, "[OPTIONS]; see its --help"])
 
 

@@ -10,14 +10,15 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Spec, Split
 
 
-def steps_per_epoch(images: int, batch: int) -> int:
+def steps_per_epoch(images: int, batch: int, field: str = "batch") -> int:
     """The number of whole batches in an epoch; the rest of the images is left out, other ones in each epoch.
 
+    field: the batch's name in messages.
     Raises InputError if there is not one whole batch.
     """
     if batch > images:
         raise InputError(
-            f"a batch of {batch} is larger than the {images} training images: choose a smaller batch"
+            f"{field} {batch} is larger than the {images} training images: choose a smaller {field}"
         )
     return images // batch
 

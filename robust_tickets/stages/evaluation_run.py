@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, Passes
 from robust_tickets.base.machine import Machine
 from robust_tickets.data.dataset import Dataset, Split
@@ -74,7 +75,13 @@ class EvaluationRun:
 
     def __post_init__(self) -> None:
         """Select the images of the request."""
-        split = getattr(self.dataset, self.request.split).first(self.request.limit)
+        images, limit = getattr(self.dataset, self.request.split), self.request.limit
+        if limit > len(images):
+            raise InputError(
+                f"limit is {limit}, but there are {len(images)} {self.request.split} images: ask for fewer, "
+                "or 0 for all"
+            )
+        split = images.first(limit)
         object.__setattr__(self, "split", split)
 
     def run_attacks(self, recipe: Recipe) -> list[RobustnessRow]:

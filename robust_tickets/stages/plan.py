@@ -9,7 +9,7 @@ from robust_tickets.data.batches import steps_per_epoch
 from robust_tickets.data.dataset import Spec, count_training_images
 from robust_tickets.recipe.arm import Schedule
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import Evaluate, Search, Training
+from robust_tickets.recipe.fields import Evaluate, Search, Train, Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
@@ -81,7 +81,8 @@ class StepLengths:
     def per_epoch(self) -> int:
         """Steps of an epoch."""
         images = self.images or count_training_images(self.recipe.data, self.spec)
-        return steps_per_epoch(images, self.training.batch)
+        concern = "train" if isinstance(self.training, Train) else "search"
+        return steps_per_epoch(images, self.training.batch, f"{concern}.batch")
 
     @property
     def full(self) -> int:
@@ -185,7 +186,7 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
         raise InputError(
             f"search.images is {search.images}, but training has {images} images: ask for fewer, or 0 for all"
         )
-    per_epoch = steps_per_epoch(search.images or images, search.batch)
+    per_epoch = steps_per_epoch(search.images or images, search.batch, "search.batch")
     return make_pruning_method(search).plan(per_epoch)
 
 

@@ -23,9 +23,13 @@ SEARCH = "search --recipe demo"
         (f"{SEARCH} --train.milestones --seed 1", r"^--train.milestones needs a value \(X\.\.\.\)"),
         (f"{SEARCH} more", "^unexpected 'more': robust-tickets search \\[OPTIONS\\]"),
         (f"{SEARCH} --compute.compile true", "^unexpected 'true'"),
-        ("table", "^a word is missing: robust-tickets table PATH"),
-        ("ticket diff one", "^a word is missing: robust-tickets ticket diff ONE OTHER"),
+        ("table", r"^table needs PATH \(a run directory, .*\): robust-tickets table PATH"),
+        ("ticket diff one", r"^ticket diff needs ONE \(.*\) and OTHER \(.*\): robust-tickets ticket diff"),
         ("search", "^search needs --recipe: one of cifar10"),
+        ("search demo --seed 1", "^search needs --recipe: write --recipe demo for 'demo'$"),
+        ("study lr demo", "^study needs --recipe: write --recipe demo for 'demo'$"),
+        ("study lr", "^study needs --recipe: one of cifar10"),
+        ("search --recipe .", "^--recipe [.] is a folder: name a TOML file"),
     ],
 )  # fmt: skip
 def test_a_wrong_flag_is_named_with_what_to_write(words, message):

@@ -65,8 +65,8 @@ def test_every_epoch_and_every_seed_has_another_order_and_other_crops():
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 100))
 def test_batches_are_whole_and_no_sample_comes_twice(n, batch, epoch):
     if batch > n:
-        with pytest.raises(InputError, match=rf"batch of {batch} .* {n} training images"):
-            steps_per_epoch(n, batch)
+        with pytest.raises(InputError, match=rf"search.batch {batch} .* {n} training images"):
+            steps_per_epoch(n, batch, "search.batch")
         with pytest.raises(InputError):
             epoch_of(split(n), batch=batch)
         return
