@@ -10,10 +10,12 @@ from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.report.read import missing_part
 from robust_tickets.report.write import write_report
 from robust_tickets.runs import locks
+from robust_tickets.runs.curve import early_steps
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.reuse import check_finished
 
 
 def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int = 1) -> RunDirectory:
@@ -32,6 +34,8 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
     with locks.lock(run.path):
         if jobs > 1:
             prepare(experiment, seeds, run)
+        for seed in seeds:  # now rather than after the hours that other arms take
+            _check_finished_arms(experiment, seed, run)
         run_tasks(tasks(experiment, seeds, run), jobs, experiment.machine, recipe.compute.threads)
         for seed in seeds:
             for arm in recipe.compare.trained:
@@ -40,6 +44,16 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
                     raise InputError(f"{missing}: remove {run.arm(seed, arm)} and run compare again")
         write_report(run)
     return run
+
+
+def _check_finished_arms(experiment: Experiment, seed: int, run: RunDirectory) -> None:
+    """Raise InputError where a finished arm of a seed has lost files."""
+    recipe = experiment.recipe
+    for arm in recipe.compare.trained:
+        folder = run.arm(seed, arm)
+        if folder.is_finished:
+            per_epoch = planning.plan(recipe, arm, experiment.spec).per_epoch
+            check_finished(folder, early_steps(recipe.evaluate, per_epoch))
 
 
 def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label: str = "") -> list[Task]:

@@ -106,7 +106,6 @@ class ArmJob(Job):
         experiment = self.experiment
         plan = planning.first_stage(experiment.recipe, self.arm, experiment.spec, cost)
         folder = train(experiment, self.seed, self.run, plan, None)
-        check_weights(folder)
         ledger = files.read_object(folder.ledger, f"remove {folder} and run compare again")
         last = _load(Checkpoint.load, folder.last)
         return unpruned_ticket(experiment, last, self.seed, ledger)
@@ -140,16 +139,7 @@ def train_from_file(experiment: Experiment, seed: int, run: RunDirectory, file: 
     plan = planning.plan(experiment.recipe, arm, experiment.spec)
     if ticket is not None and ARMS[arm].other_search:
         plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
-    folder = train(experiment, seed, run, plan, ticket)
-    check_weights(folder)
-    return folder
-
-
-def check_weights(folder: ArmDirectory) -> None:
-    """Raise InputError where an arm is finished and lacks its checkpoints."""
-    for file in folder.checkpoints:
-        if not file.is_file():
-            raise InputError(f"{folder} is finished, but {file.name} is gone: remove it to train again")
+    return train(experiment, seed, run, plan, ticket)
 
 
 def _evaluate_both(folder: ArmDirectory, experiment: Experiment) -> Path:

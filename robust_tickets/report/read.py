@@ -10,6 +10,7 @@ from robust_tickets.evaluation import robustness_csv
 from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.runs import files
+from robust_tickets.runs.curve import check_curve, early_steps
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 
 _FIX = "remove its folder and run compare again"
@@ -122,15 +123,19 @@ def arm_result(
     about = _read(folder.record, _RECORD)
     if about["arm"] != folder.path.name:
         raise InputError(f"{folder.record} is of the arm {about['arm']}: {_FIX}")
+    ledger = _read(folder.ledger, _LEDGER)
+    history, points = _epochs(folder.metrics), _epochs(folder.early_metrics)
+    steps = early_steps(run.recipe.evaluate, int(about["steps_per_epoch"]))
+    check_curve(folder, ledger["charged_passes"], history, points, steps)
     return ArmResult(
         arm,
         seed,
         about=about,
-        ledger=_read(folder.ledger, _LEDGER),
+        ledger=ledger,
         before=_read(before.ledger, _LEDGER) if before else None,
-        history=_epochs(folder.metrics),
+        history=history,
         accuracy=_accuracy(folder, run),
-        points=_epochs(folder.early_metrics),
+        points=points,
     )
 
 
@@ -205,6 +210,7 @@ def _read(file: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     record = files.read_object(file, _FIX, keys)
     for key in keys:
         value = record[key]
-        if key not in _TEXTS and not (isinstance(value, int | float) and 0 <= value < math.inf):
+        least = 1 if key == "steps_per_epoch" else 0
+        if key not in _TEXTS and not (isinstance(value, int | float) and least <= value < math.inf):
             raise InputError(f"{file} has {value!r:.40} for {key}, which is no such number: {_FIX}")
     return record

@@ -182,14 +182,32 @@ class RunDirectory:
         return [other for other in arms if other.is_finished and other.run_path != self.path]
 
     def begin(self, device: str, inputs: Mapping[str, str]) -> None:
-        """Write recipe, machine and inputs, unless they are there; new inputs are added."""
-        if not self.recipe_file.exists():
-            write_text(self.recipe_file, recipes.to_toml(self.recipe))
+        """Write recipe, machine and inputs, unless they are there; new inputs are added.
+
+        Raises InputError where another recipe is there.
+        """
+        self.write_recipe()
         if not self.machine_file.exists():
             write_json(self.machine_file, describe_machine(device, self.recipe.compute.threads))
         recorded = self._inputs()
         if not inputs.items() <= recorded.items():
             write_json(self.inputs_file, {**inputs, **recorded})
+
+    def write_recipe(self) -> None:
+        """Write the recipe, unless it is there. Raises InputError where another one is."""
+        text, file = recipes.to_toml(self.recipe), self.recipe_file
+        if not file.exists():
+            write_text(file, text)
+            return
+        try:
+            same = recipes.load_recorded(file).identity == self.recipe.identity
+        except InputError:  # damaged, or of another format
+            same = False
+        if not same:
+            raise InputError(
+                f"{file} is not the recipe that its folder is named by, so somebody has changed it: remove "
+                "that file and give the same command again, which writes it anew"
+            )
 
     def check_machine(self, device: str) -> None:
         """Raise InputError if the run began on another machine: their seconds cannot be compared."""

@@ -9,10 +9,11 @@ from robust_tickets.data.batches import steps_per_epoch
 from robust_tickets.data.dataset import Spec, count_training_images
 from robust_tickets.recipe.arm import Schedule
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import Evaluate, Search, Train, Training
+from robust_tickets.recipe.fields import Search, Train, Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.runs.curve import early_steps
 from robust_tickets.tickets.methods.base import SearchPlan
 
 
@@ -145,7 +146,8 @@ def plan(recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None) -
     cost: what the ticket cost, for arms whose length depends on it; see `StepLengths`.
     """
     schedule = _plan(recipe, arm, ARMS[arm].schedule, spec, cost)
-    return replace(schedule, points=_points(recipe.evaluate, schedule))
+    points = early_steps(recipe.evaluate, schedule.per_epoch)
+    return replace(schedule, points=tuple(step for step in points if step < schedule.steps))
 
 
 def first_stage(recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None) -> ArmPlan:
@@ -160,19 +162,6 @@ def _plan(recipe: Recipe, folder: str, schedule: Schedule, spec: Spec, cost: Tic
     training, images = schedule.settings(recipe), schedule.images(recipe)
     lengths = StepLengths(recipe, spec, training, images, cost)
     return ArmPlan(folder, training, schedule.steps(lengths), lengths.per_epoch, images=images)
-
-
-def _points(evaluate: Evaluate, arm: ArmPlan) -> tuple[int, ...]:
-    """Steps within the first epochs, evenly spread, from 0 on, without the ends of epochs."""
-    n = evaluate.early_points
-    steps = {
-        epoch * arm.per_epoch + arm.per_epoch * part // n
-        for epoch in range(evaluate.early_epochs)
-        for part in range(n)
-    }
-    return tuple(
-        step for step in sorted(steps) if step < arm.steps and (step % arm.per_epoch != 0 or step == 0)
-    )
 
 
 def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:

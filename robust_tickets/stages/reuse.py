@@ -1,8 +1,8 @@
-"""Reuse of arms that another run directory has trained already."""
+"""Reuse of arms that are trained already, in the same run directory or in another one."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,8 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.fields import Train
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.runs import files
+from robust_tickets.runs import files, tensor_file
+from robust_tickets.runs.curve import check_curve, how_to_restore
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan
@@ -47,12 +48,36 @@ def arm_key(recipe: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def check_finished(folder: ArmDirectory, steps: Sequence[int]) -> None:
+    """Raise InputError where a finished arm has lost a file that its training wrote, or a part of one.
+
+    That a checkpoint is whole is seen by its size; its content is checked when it is evaluated.
+
+    steps: those before which it is validated within its first epochs.
+    """
+    fix, records = how_to_restore(folder), (folder.record, folder.metrics, folder.early_metrics)
+    faulty = [file for file in records if not file.is_file()]
+    faulty += [file for file in folder.checkpoints if not tensor_file.is_ours(file)]
+    if faulty:
+        state = "damaged" if faulty[0].is_file() else "gone"
+        raise InputError(f"{folder} is finished, but {faulty[0].name} is {state}: {fix}")
+    passes = files.read_object(folder.ledger, fix, ("charged_passes",))["charged_passes"]
+    history, points = (files.read_jsonl(file, fix) for file in (folder.metrics, folder.early_metrics))
+    check_curve(folder, passes, history, points, steps)
+
+
 def reuse_arm(
-    experiment: Experiment, run: RunDirectory, target: ArmDirectory, key: str, inputs: Mapping[str, str]
+    experiment: Experiment,
+    run: RunDirectory,
+    target: ArmDirectory,
+    plan: ArmPlan,
+    key: str,
+    inputs: Mapping[str, str],
 ) -> ArmDirectory | None:
     """Copy the finished arm with this key from a run directory in the same folder, and log it.
 
-    Only from one that began on the same machine with the same inputs, images included.
+    Only from one that began on the same machine with the same inputs, images included. One that is not whole
+    is passed over, with a line in the log.
 
     target: the arm's folder in `run`.
     Returns the folder that was copied, None where there is none.
@@ -63,6 +88,11 @@ def reuse_arm(
             if files.read_object(source.record).get("key") != key:
                 continue
             if not same_machine(sibling, experiment.machine.device, inputs):
+                continue
+            try:
+                check_finished(source, plan.points)
+            except InputError as error:
+                experiment.log(f"passed over: {error}")
                 continue
             paths = [path for path in source.path.iterdir() if path.is_file()]
             contents = {path.name: path.read_bytes() for path in paths if not path.name.startswith(".")}

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from robust_tickets.base import signals
+from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe import recipe as recipes
@@ -35,11 +36,19 @@ def search(experiment: Experiment, seed: int, run: RunDirectory) -> Path:
 
     Each round but the last leaves the same three files in `round-<k>/`. A search resumes after the last round
     on disk, in this run directory or in one beside it that searches alike but for the number of rounds.
+
+    Raises InputError where it is finished and its ticket is gone.
     """
     folder, machine = run.search(seed), experiment.machine
     inputs = experiment.inputs(seed)
     run.check_inputs(inputs)
-    if folder.is_finished and folder.ticket.is_file():
+    if folder.is_finished:
+        if not folder.ticket.is_file():
+            raise InputError(
+                f"{folder} is finished, but {folder.ticket.name} is gone: put it back, or remove "
+                f"{folder.ledger} and give the same command again, which searches from the last round on disk"
+            )
+        run.write_recipe()
         remove_states(folder.states)
         experiment.log(f"already done: {folder.ticket}")
         return folder.ticket

@@ -14,7 +14,7 @@ from robust_tickets.runs import files
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan
-from robust_tickets.stages.reuse import arm_key, reuse_arm
+from robust_tickets.stages.reuse import arm_key, check_finished, reuse_arm
 from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.starting_net import StartingNet, starting_net
 from robust_tickets.tickets.ticket import Ticket
@@ -43,12 +43,15 @@ def train(
     Returns its folder, with `best.safetensors` and `last.safetensors`. An arm of a run directory beside this
     one is copied.
 
-    Raises InputError for a ticket that does not fit the recipe's network.
+    Raises InputError for a ticket that does not fit the recipe's network, and for a finished arm that has lost
+    files.
     """
     folder, machine, recipe = run.arm(seed, plan.arm), experiment.machine, experiment.recipe
     inputs = experiment.inputs(seed)
     run.check_inputs(inputs)
     if folder.is_finished:
+        check_finished(folder, plan.points)
+        run.write_recipe()
         remove_states(folder.states)
         experiment.log(f"already done: {folder}")
         return folder
@@ -64,7 +67,7 @@ def train(
         run.check_inputs(inputs)
         run.begin(machine.device, inputs)
     # only now that the images are known, which have to be the same
-    if not folder.states.is_dir() and reuse_arm(experiment, run, folder, key, inputs):
+    if not folder.states.is_dir() and reuse_arm(experiment, run, folder, plan, key, inputs):
         return folder
     identity = {"recipe": recipes.to_table(recipe), "inputs": inputs, "seed": seed, "arm": plan.arm}
     identity["ticket"] = ticket_hash
