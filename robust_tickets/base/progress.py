@@ -31,6 +31,13 @@ class Progress:
     def log(self, line: str) -> None:
         """Show one line."""
 
+    def log_once(self, line: str) -> None:
+        """Show one line, unless it was shown before."""
+        lines: set[str] = self.__dict__.setdefault("_lines", set())
+        if line not in lines:
+            lines.add(line)
+            self.log(line)
+
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
         """Show the progress of a stage with that many steps, for the length of a `with` block."""

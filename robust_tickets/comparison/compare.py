@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.comparison.executors import Task, run_tasks
+from robust_tickets.comparison.executors import Task, check_main_guard, run_tasks
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.report.read import missing_part
@@ -25,6 +25,7 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
     jobs: how many arms are trained at a time.
     Raises InputError for a recipe that the images do not fit, before anything is run.
     """
+    check_main_guard(jobs)
     recipe = experiment.recipe
     experiment.prepare()
     if experiment.images is None:
@@ -79,12 +80,13 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
 
 
 def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> None:
-    """Check and write the description of a run, and read its images, before several jobs do so at a time.
+    """Do once what several jobs share: describe the run, read its images, warn about its network.
 
     Raises InputError where the run began on another machine or with other inputs, and for images that cannot
     be read.
     """
     experiment.load()  # downloads and decodes them
+    experiment.fresh_net(seeds[0], warn=True)
     inputs: dict[str, str] = {}
     for seed in seeds:
         inputs |= experiment.inputs(seed)

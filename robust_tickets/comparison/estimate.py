@@ -10,6 +10,7 @@ import torch
 
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.progress import SilentProgress
+from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.data.dataset import Dataset, Spec, Split
 from robust_tickets.evaluation.attack_names import build_attack
 from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
@@ -111,6 +112,8 @@ class _Tally:
     def add(self, work: PlannedArms) -> None:
         """Add the arms of an experiment, and the searches and first stages that they need."""
         experiment, recipe = work.experiment, work.experiment.recipe
+        if experiment.images is None:
+            check_data_path(recipe.data, needed=False)
         spec = experiment.spec
         planning.check(recipe, spec)
         experiment.prepare()

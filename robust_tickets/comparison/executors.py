@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from robust_tickets.base.machine import Machine
 
 _POLL_SECONDS = 0.2  # between two looks of a child at its parent
+_NO_GUARD = 65  # exit status of a child that got no further than the script that it imports
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,15 @@ class Task:
     label: str = ""
 
 
+def check_main_guard(jobs: int) -> None:
+    """End this process where it is a child that imports its parent's script, and the script starts jobs again.
+
+    The parent then raises InputError. Each child imports the script, for the functions that it defines.
+    """
+    if jobs > 1 and getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(_NO_GUARD)
+
+
 def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int) -> None:
     """Run all tasks, at most `jobs` at a time; with one job in this process, in their order.
 
@@ -56,7 +66,7 @@ def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int
         return
     cores = os.cpu_count() or 1
     if machine.device == "cpu" and jobs * threads > cores:
-        machine.progress.log(
+        machine.progress.log_once(
             f"{jobs} jobs of {threads} threads on {cores} cores slow each other down: compute.threads "
             f"{max(1, cores // jobs)} would give each its own"
         )
@@ -125,6 +135,11 @@ class _Child:
         if message is not None:
             raise InputError(f"{self._name}: {message}")
         if self.process.exitcode:
+            if self.process.exitcode == _NO_GUARD:
+                raise InputError(
+                    "each job imports the script that starts it, which would start jobs without end: put the "
+                    "script's calls under `if __name__ == \"__main__\":`"
+                )
             if self.process.exitcode > 0:
                 raise InputError(
                     f"{self._name} ended with status {self.process.exitcode}, by the error above: fix that, "

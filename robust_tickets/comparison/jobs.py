@@ -84,7 +84,10 @@ class ArmJob(Job):
         return needs_ticket(self.arm, self.experiment.recipe)
 
     def _ticket(self) -> Ticket:
-        return _load(Ticket.load, search_stage.search(self.experiment, self.seed, self.run))
+        folder = self.run.search(self.seed)
+        is_done = folder.is_finished and folder.ticket.is_file()  # as always after its own job
+        file = folder.ticket if is_done else search_stage.search(self.experiment, self.seed, self.run)
+        return _load(Ticket.load, file)
 
     def _transform(self, ticket: Ticket) -> Ticket:
         """The ticket that the arm starts from."""

@@ -57,10 +57,14 @@ def data_path(data: Data) -> Path:
     return root
 
 
-def check_data_path(data: Data) -> None:
-    """Raise InputError if the path of the images is unknown, or given for a set that needs none."""
+def check_data_path(data: Data, needed: bool = True) -> None:
+    """Raise InputError for a path of the images that is wrong, or given for a set that needs none.
+
+    needed: whether it is wrong to give none; not before an estimate, which reads no images.
+    """
     if data.name in PATH_KINDS:
-        data_path(data)
+        if needed or data.download or data.root is not None or environment_variable(data.name) in os.environ:
+            data_path(data)
     elif data.root is not None or data.download:
         reason = (
             "the digits come with scikit-learn"

@@ -36,19 +36,27 @@ class LoadedNet:
     path: its checkpoint; of a network in memory, a name.
     view: the network with BatchNorm folded.
     digest: sixteen hex digits of weights, architecture and the user's own code.
+    training: the arm and the seed of its training, by which its lines begin; of a network in memory, empty.
     """
 
     path: Path
     view: FoldedNet
     digest: str = ""
+    training: str = ""
 
     @classmethod
     def of(cls, file: NetFile, recipe: Recipe, device: str) -> "LoadedNet":
         """Build a checkpoint's network on a torch device."""
-        net = place_net(file.checkpoint.net(file.make), recipe.compute, device)
-        model = file.checkpoint.model
+        checkpoint = file.checkpoint
+        net = place_net(checkpoint.net(file.make), recipe.compute, device)
+        model, training = checkpoint.model, f"{checkpoint.arm}, seed {checkpoint.seed}"
         own = "" if file.make is None else function_fingerprint(net, model.shape)
-        return cls(file.path, fold(net), short_digest([weights_fingerprint(net), asdict(model), own], 16))
+        digest = short_digest([weights_fingerprint(net), asdict(model), own], 16)
+        return cls(file.path, fold(net), digest, training)
+
+    def title(self, work: str) -> str:
+        """The beginning of the lines about some work on it."""
+        return f"{self.training}: {work}" if self.training else work
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,7 @@ class EvaluationRun:
         rows: list[RobustnessRow] = []
         several = len(self.request.eps) > 1
         title = f"evaluate {self.net.path.stem}" + (f" at {recipe.threat.eps}" if several else "")
+        title = self.net.title(title)
         progress = self.machine.progress.stage(title, len(self.split) * len(names))
         with progress as meter, self.ledger.phase("attack"):
             for row in evaluate.evaluate(
@@ -121,7 +130,8 @@ class EvaluationRun:
 
     def check_sanity(self, recipe: Recipe) -> SanityReport:
         """Run the sanity checks at the recipe's eps."""
-        with self.machine.progress.stage("sanity checks", sanity_passes(len(self.split))) as meter:
+        title = self.net.title(f"sanity checks of {self.net.path.stem}")
+        with self.machine.progress.stage(title, sanity_passes(len(self.split))) as meter:
 
             def advance(check: str, passes: Passes) -> None:
                 meter.advance(passes.total, passes.total)

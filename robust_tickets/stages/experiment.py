@@ -96,11 +96,11 @@ class Experiment:
     def fresh_net(self, seed: int, warn: bool = False) -> nn.Module:
         """Build the network, initialised by the seed, on the device and in the recipe's memory format.
 
-        warn: log which of its parts cannot be pruned, trained or folded.
+        warn: log, once, which of its parts cannot be pruned, trained or folded.
         """
         net = place_net(self._built(seed), self.recipe.compute, self.machine.device)
         for line in unsupported_parts(net) if warn else ():
-            self.log(line)
+            self.machine.progress.log_once(line)
         return net
 
     def _built(self, seed: int) -> nn.Module:

@@ -100,7 +100,8 @@ class PreparedSearch:
     def of(cls, experiment: Experiment, seed: int) -> "PreparedSearch":
         """Build the network and load the images. Raises InputError for a recipe that they do not fit."""
         machine = experiment.machine
-        net = experiment.fresh_net(seed, warn=True)
+        # of several jobs, the process that starts them warns
+        net = experiment.fresh_net(seed, warn=machine.jobs == 1)
         ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
         with ledger.measure(), ledger.phase("load"):
             dataset = experiment.load()
@@ -124,13 +125,13 @@ class PreparedSearch:
         checkpointer = checkpointer or Checkpointer()
         rounds = 0 if earlier is None else earlier.result.rounds
         saved = checkpointer.for_round(rounds + 1).newest()
-        log, ledger = self.experiment.log, self.ledger
+        log, ledger, title = self.experiment.log, self.ledger, f"search, seed {self.seed}"
         if earlier is not None:
-            log(f"resuming after round {rounds} in {earlier.folder}")
+            log(f"{title}: resuming after round {rounds} in {earlier.folder}")
         with ledger.measure():
             # the account of a state holds that of the rounds before it
             if saved is not None:
-                log(f"resuming after step {saved['step']} of round {rounds + 1}")
+                log(f"{title}: resuming after step {saved['step']} of round {rounds + 1}")
                 ledger.add_report(saved["ledger"])
             elif earlier is not None:
                 ledger.add_report(earlier.ledger)
@@ -138,7 +139,6 @@ class PreparedSearch:
                 save(earlier.result)
                 return earlier.result
             search = self.experiment.recipe.search
-            title = f"search, seed {self.seed}"
             with self.experiment.machine.progress.stage(title, self.plan.steps) as meter:
                 before = replace(self.plan, rounds=rounds).steps if rounds else 0
                 meter.advance(before + (saved["step"] if saved is not None else 0), 0)

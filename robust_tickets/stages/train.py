@@ -112,11 +112,18 @@ class PreparedTraining:
     ) -> "PreparedTraining":
         """Build the network, pruned by the ticket. Raises InputError for a ticket that does not fit."""
         machine = experiment.machine
-        net = experiment.fresh_net(seed, warn=True)
+        # of several jobs, the process that starts them warns
+        net = experiment.fresh_net(seed, warn=machine.jobs == 1)
         shape = experiment.spec.shape
         start_ledger = Ledger("train", clock_for(machine.device))
         with start_ledger.measure(), start_ledger.phase("prune"):
-            start = starting_net(net, ticket, shape, experiment.recipe.compute, experiment.log)
+            start = starting_net(
+                net,
+                ticket,
+                shape,
+                experiment.recipe.compute,
+                lambda line: experiment.log(f"{plan.arm}, seed {seed}: {line}"),
+            )
         ledger = Ledger("train", clock_for(machine.device), jobs=machine.jobs)
         return cls(experiment, seed, plan, start, start_ledger, ledger)
 
@@ -136,7 +143,7 @@ class PreparedTraining:
         title = f"{plan.arm}, seed {self.seed}"
         with self.experiment.machine.progress.stage(title, plan.steps) as meter:
             if saved is not None:
-                self.experiment.log(f"resuming after step {saved['step']} of {plan.steps}")
+                self.experiment.log(f"{title}: resuming after step {saved['step']} of {plan.steps}")
                 meter.advance(saved["step"], 0)
             session = Session(ledger, meter, checkpointer, saved)
             return fit(self.start.net, self.start.mask, images, config, session)

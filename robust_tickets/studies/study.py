@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare
 from robust_tickets.comparison.estimate import Estimate, PlannedArms, estimate_all
+from robust_tickets.comparison.executors import check_main_guard
 from robust_tickets.comparison.jobs import TicketFileJob
 from robust_tickets.data import data_paths
 from robust_tickets.recipe.studies import load_study
@@ -33,20 +35,24 @@ def study(name: str, experiment: Experiment, seeds: Sequence[int], runs: Path, j
     jobs: how many arms are trained at a time.
     Raises InputError for settings that make no sense, before anything is run.
     """
+    check_main_guard(jobs)
     record = load_study(name)
     experiment.prepare()
-    cells = _checked_cells(record, experiment)
+    cells = _checked_cells(record, experiment, reads_images=True)
     folder = StudyFolder.of(runs, record, experiment.recipe)
     with locks.lock(folder.path):
         folder.write_recipe()
         rows = folder.read_rows()
+        reader = experiment
+        if jobs > 1:  # the jobs log what they do: only results are read here
+            reader = replace(experiment, machine=replace(experiment.machine, progress=SilentProgress()))
         for seed in seeds:
             if jobs > 1:
                 run_seed(experiment, cells, seed, runs, jobs)
             for cell in cells:
                 experiment.log(f"study {name}, seed {seed}, setting {cell.setting}")
                 try:
-                    new = _cell_rows(experiment, cell, seed, runs)
+                    new = _cell_rows(reader, cell, seed, runs)
                 except InputError as error:
                     message = name_setting(record, str(error))
                     raise InputError(
@@ -63,7 +69,7 @@ def study(name: str, experiment: Experiment, seeds: Sequence[int], runs: Path, j
 def forecast(name: str, experiment: Experiment, seeds: int) -> Estimate:
     """The estimated cost of a study. Raises InputError as `study` does."""
     work = []
-    for cell in _checked_cells(load_study(name), experiment):
+    for cell in _checked_cells(load_study(name), experiment, reads_images=False):
         own = replace(experiment, recipe=cell.recipe)
         work.append(PlannedArms(own, cell.recipe.compare.trained, f" ({cell.setting})"))
         if cell.source is not None:  # its ticket is trained as the own one is, at the same cost
@@ -72,12 +78,12 @@ def forecast(name: str, experiment: Experiment, seeds: int) -> Estimate:
     return estimate_all(work, seeds)
 
 
-def _checked_cells(study: Study, experiment: Experiment) -> list[Cell]:
+def _checked_cells(study: Study, experiment: Experiment, reads_images: bool) -> list[Cell]:
     """The cells of a study. Raises InputError for those that cannot be run, as far as that can be seen."""
     cells = make_cells(study, experiment.recipe)
     for recipe in (recipe for cell in cells for recipe in (cell.recipe, cell.source) if recipe is not None):
         if experiment.images is None:
-            data_paths.check_data_path(recipe.data)
+            data_paths.check_data_path(recipe.data, needed=reads_images)
     check_lengths(study, cells, experiment.spec)
     study.check_networks(experiment, cells)
     return cells

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +95,7 @@ class StudyFolder:
     @property
     def settings(self) -> list[str]:
         """The names of the settings in order."""
-        return [cell.setting for cell in make_cells(self.study, self.base)]
+        return list(self._arms)
 
     def write_recipe(self) -> None:
         """Write the recipe."""
@@ -109,7 +109,7 @@ class StudyFolder:
         if not self.table_file.is_file():
             return pd.DataFrame()
         rows = files.read_csv(self.table_file, _TEXTS, _FIX)
-        fault = _fault(rows, self.settings)
+        fault = _fault(rows, self._arms)
         if fault:
             raise InputError(f"cannot read {self.table_file} ({fault}): {_FIX}")
         return rows
@@ -131,6 +131,14 @@ class StudyFolder:
         if settings == self.settings:
             claims = decide(self.study, settings, rows, self.base.evaluate.select_by)
         return StudyResult(self.path, rows, claims, verdict_text(self.study, self.base, claims, rows))
+
+    @property
+    def _arms(self) -> dict[str, list[str]]:
+        """The arms of each setting."""
+        return {
+            cell.setting: [*cell.recipe.compare.arms, *(["ticket-from"] if cell.source else [])]
+            for cell in make_cells(self.study, self.base)
+        }
 
     def _settings_with(self, rows: pd.DataFrame) -> list[str]:
         """The settings that have rows."""
@@ -155,13 +163,19 @@ def rounded(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: [float(f"{x:.{DIGITS}g}") for x in rows[name]] for name in floats})
 
 
-def _fault(rows: pd.DataFrame, settings: Sequence[str]) -> str:
-    """The first fault of a study's rows, in words; empty where there is none."""
+def _fault(rows: pd.DataFrame, arms: Mapping[str, Sequence[str]]) -> str:
+    """The first fault of a study's rows, in words; empty where there is none.
+
+    arms: those of each setting.
+    """
     if rows.empty:
         return "it has no rows"
     missing = [column for column in [*_TEXTS, "seed", *FIGURES] if column not in rows]
     if missing:
         return f"it has no column {missing[0]}"
+    other = [column for column in rows if column not in (*_TEXTS, "seed", *FIGURES)]
+    if other:
+        return f"it has a column {other[0]}, which no study has"
     full = [column for column in rows if not column.startswith(_EMPTY_WHERE_NEVER_REACHED)]
     short = rows[full].isna().any(axis=1)
     if short.any():
@@ -169,10 +183,16 @@ def _fault(rows: pd.DataFrame, settings: Sequence[str]) -> str:
     for column in ("seed", *FIGURES):
         if not pd.api.types.is_numeric_dtype(rows[column]):
             return f"its column {column} has something that is no number"
-    others = [setting for setting in rows.setting if setting not in settings]
-    if others:
-        return f"it has a setting {others[0]}, which the study has not"
+    for setting, arm in zip(rows.setting, rows.arm, strict=True):
+        if setting not in arms:
+            return f"it has a setting {setting}, which the study has not"
+        if arm not in arms[setting]:
+            return f"it has an arm {arm}, which the study has not at {setting}"
     twice = rows.duplicated(_KEY)
     if twice.any():
         return f"it has a row twice: {', '.join(map(str, rows[_KEY].iloc[int(twice.idxmax())]))}"
+    for (setting, seed), cell in rows.groupby(["setting", "seed"], sort=False):
+        absent = [arm for arm in arms[setting] if arm not in set(cell.arm)]
+        if absent:
+            return f"it has no row of {absent[0]} at {setting}, seed {seed}"
     return ""

@@ -98,6 +98,27 @@ def test_more_threads_than_cores_are_reported(tmp_path: Path, capfd: pytest.Capt
     assert f"2 jobs of {cores} threads on {cores} cores" in capfd.readouterr().err
 
 
+SCRIPT = """
+import sys
+import robust_tickets as rt
+print("begin", flush=True)
+rt.compare(
+    recipe="demo", jobs=2, runs=sys.argv[1], data={"train_images": 40, "val_images": 10},
+    model={"name": "lenet-300-100"}, compute={"threads": 1},
+)
+"""
+
+
+def test_a_script_that_lacks_its_guard_is_told_so(tmp_path: Path) -> None:
+    """Each job imports the script, and would compare too."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    result = subprocess.run([sys.executable, script, tmp_path / "runs"], capture_output=True, text=True)
+    assert 'put the script\'s calls under `if __name__ == "__main__":`' in result.stderr.splitlines()[-1]
+    assert result.stderr.count("Traceback") == 1
+    assert "another process" not in result.stderr
+
+
 PROGRAM = """
 import sys
 from pathlib import Path

@@ -65,6 +65,14 @@ CALLS = {
         "CIFAR-10; --data.root; ROBUST_TICKETS_CIFAR10; --data.download",
     ),
     "no images there": ("search --recipe cifar10-cpu --data.root {away}/c.tar", "{away}/c.tar; --data.root"),
+    "no images there for an estimate": (
+        "compare --recipe cifar10-cpu --data.root {away}/c.tar --dry-run",
+        "{away}/c.tar; --data.root",
+    ),
+    "no images there for a study's estimate": (
+        "study lr --recipe lab-cpu --data.root {away}/c.tar --dry-run",
+        "{away}/c.tar; --data.root",
+    ),
     "runs in a file": ("search --recipe {tiny} --runs {text}", "cannot write; {text}; --runs"),
     "no ticket": ("train --recipe {tiny} --ticket {away}/t", "{away}/t"),
     "damaged ticket": ("train --recipe {tiny} --ticket {text}", "{text}; damaged"),

@@ -53,9 +53,11 @@ def write_arm(run, seed, arm, robust, flops):
         "channels_removed": 0,
     }
     folder.record.write_text(json.dumps(record))
-    epoch = {"epoch": 1, "step": 4, "val_clean": 0.5, "val_robust": robust, "val_loss": 1.0, "passes": 1}
-    folder.metrics.write_text(json.dumps(epoch | {"flops": flops}) + "\n")
-    folder.early_metrics.write_text("")
+    epoch = {"epoch": 1, "step": 4, "val_clean": 0.5, "val_robust": robust, "val_loss": 1.0}
+    epoch |= {"passes": flops * 2, "flops": flops}
+    points = [epoch | {"step": step, "epoch": step / 4} for step in range(4)]
+    folder.metrics.write_text(json.dumps(epoch) + "\n")
+    folder.early_metrics.write_text("".join(json.dumps(point) + "\n" for point in points))
     about = {"split": "test", "eps": "0.1", "norm": "Linf", "n": 50, "seed": 0, "source": ""}
     rows = [
         about | {"checkpoint": name, "attack": attack, "accuracy": accuracy}

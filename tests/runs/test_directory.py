@@ -55,10 +55,11 @@ def test_no_path_and_no_host_is_written_and_the_machine_is(tmp_path):
 
 def test_a_second_begin_keeps_what_is_written(run):
     run.begin("cpu", {})
-    for file in (run.recipe_file, run.machine_file):
-        file.write_text("as it was")
+    remark = run.recipe_file.read_text() + "# a remark"
+    run.recipe_file.write_text(remark)
+    run.machine_file.write_text("as it was")
     run.begin("cpu", {})
-    assert [file.read_text() for file in (run.recipe_file, run.machine_file)] == ["as it was"] * 2
+    assert [file.read_text() for file in (run.recipe_file, run.machine_file)] == [remark, "as it was"]
 
 
 def test_an_arm_is_finished_with_its_ledger_and_knows_its_run(run):

@@ -118,6 +118,25 @@ def test_a_run_is_removed_only_when_confirmed(run):
     assert not run.path.exists()
 
 
+@pytest.mark.parametrize(
+    ("env", "seed", "is_run"), [(True, False, True), (False, True, True), (False, False, False)]
+)
+def test_a_run_directory_has_a_machine_or_a_seed_beside_its_recipe(env, seed, is_run, tmp_path):
+    """A folder of the user's own with a recipe may be called like one."""
+    run = RunDirectory.of(tmp_path, Recipe())
+    run.write_recipe()
+    if env:
+        run.machine_file.touch()
+    if seed:
+        run.arm(0, "dense").path.mkdir(parents=True)
+    if is_run:
+        remove(run.path, confirmed=True)
+    else:
+        with pytest.raises(InputError, match="has a recipe but is no run directory"):
+            remove(run.path, confirmed=True)
+    assert run.path.exists() is not is_run
+
+
 def test_another_folder_and_a_link_are_never_removed(run, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()

@@ -1,4 +1,4 @@
-"""What one comparison has trained another takes over, if it is the same training."""
+"""What a comparison has trained, it or another one takes over, if it is the same training, and whole."""
 
 import shutil
 from dataclasses import replace
@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 from training_case import same_state
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.recipe.fields import Compare
 from robust_tickets.report.read import arm_result
+from robust_tickets.report.tables import timing
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
@@ -106,6 +108,86 @@ def test_another_seed_trains_anew(base, first, compare):
     assert taken == []
 
 
+def cut(name):
+    """Removes the last line of a file of the arm."""
+    return lambda folder: shorten(folder / name)
+
+
+def shorten(file):
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+
+
+LOSSES = {
+    "gone is best": ("best.safetensors", lambda folder: (folder / "best.safetensors").unlink()),
+    "gone is last": ("last.safetensors", lambda folder: (folder / "last.safetensors").unlink()),
+    "cut is last": ("last.safetensors", lambda folder: halve(folder / "last.safetensors")),
+    "gone is the record": ("arm.json", lambda folder: (folder / "arm.json").unlink()),
+    "gone is an epoch": ("metrics.jsonl", cut("metrics.jsonl")),
+    "gone are all epochs": ("metrics.jsonl", lambda folder: (folder / "metrics.jsonl").write_text("")),
+    "gone is a validation": ("early.jsonl", cut("early.jsonl")),
+}
+
+
+def halve(file):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_finished_arm_that_has_lost_something_is_named_and_nothing_is_run(loss, base, first, compare):
+    """It is the last arm, and the first is not finished: hours would be lost before it is looked at."""
+    name, lose = LOSSES[loss]
+    shutil.rmtree(first.arm(0, "ticket").path)
+    folder = first.arm(0, "dense-short").path
+    lose(folder)
+    before = contents(first.path)
+    with pytest.raises(InputError, match=rf"{name}.*remove {folder} and give the same command again"):
+        compare(base)
+    assert contents(first.path) == before
+
+
+def test_removed_as_the_message_says_the_arm_is_trained_again(base, first, compare, trained):
+    shutil.rmtree(first.arm(0, "dense-short").path)
+    compare(base)
+    assert same_state(*(Checkpoint.load(run.arm(0, "dense-short").last).state for run in (first, trained)))
+
+
+def test_a_table_is_not_made_of_a_part_of_an_arm(base, first):
+    for name in ("metrics.jsonl", "early.jsonl"):
+        file = first.arm(0, "dense").path / name
+        whole = file.read_text()
+        shorten(file)
+        with pytest.raises(InputError, match=f"{file} does not have every"):
+            timing(first)
+        file.write_text(whole)
+    timing(first)
+
+
+def test_a_finished_search_without_its_ticket_is_named(base, first, compare):
+    first.search(0).ticket.unlink()
+    with pytest.raises(InputError, match=rf"ticket\.safetensors is gone.*remove {first.search(0).ledger}"):
+        compare(base)
+    first.search(0).ledger.unlink()
+    compare(base)
+    assert first.search(0).ticket.is_file()
+
+
+@pytest.mark.parametrize("change", [("lr = 0.1", "lr = 0.2"), ("format = 2", "format = 3"), ("format", "[")])
+def test_a_recipe_that_somebody_changed_is_named(change, base, first, compare):
+    whole = first.recipe_file.read_text()
+    first.recipe_file.write_text(whole.replace(*change))
+    before = contents(first.path)
+    with pytest.raises(InputError, match=rf"{first.recipe_file} is not the recipe.*remove that file"):
+        compare(base)
+    assert contents(first.path) == before
+    first.recipe_file.unlink()
+    compare(base)
+    assert first.recipe_file.read_text() == whole
+
+
 @pytest.mark.parametrize("damage", ["unfinished", "other machine", "other images", "no key", "no json"])
 def test_what_is_not_whole_or_of_another_machine_is_passed_over(damage, base, first, compare):
     folder = first.arm(0, "dense")
@@ -125,3 +207,11 @@ def test_what_is_not_whole_or_of_another_machine_is_passed_over(damage, base, fi
     second, taken = compare(changed(base, "compare", arms=("dense",)))
     assert taken == []
     assert arm_result(second, 0, "dense").history
+
+
+def test_an_arm_that_is_not_whole_is_passed_over_aloud(base, first, compare, spoken):
+    first.arm(0, "dense").best.unlink()
+    second, taken = compare(changed(base, "compare", arms=("dense",)))
+    assert taken == []
+    assert second.arm(0, "dense").best.is_file()
+    assert [line for line in spoken.lines if line.startswith("passed over: ") and "best.safetensors" in line]

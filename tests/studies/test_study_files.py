@@ -42,7 +42,7 @@ def made_up_rows(settings=("0.02", "0.1")):
         }
         for setting in settings
         for seed in (0, 1, 2)
-        for arm in ("dense", "ticket")
+        for arm in ("dense", "dense-short", "ticket", "ticket-reinit")
     ]
     return rounded(pd.DataFrame(rows))
 
@@ -87,6 +87,12 @@ def damaged(rows, damage):
         return "\n".join([*lines[:-1], ",".join(lines[-1].split(",")[:4])]) + "\n"
     if damage == "renamed":
         return rows.assign(setting="7").to_csv(index=False)
+    if damage == "arm":
+        return rows.replace("ticket", "tickets").to_csv(index=False)
+    if damage == "no arm":
+        return rows.drop(index=1).to_csv(index=False)
+    if damage == "more columns":
+        return rows.assign(luck=1).to_csv(index=False)
     return lines[0] + "\n" if damage == "nothing" else "\0"
 
 
@@ -95,8 +101,11 @@ def damaged(rows, damage):
     [
         ("columns", "it has no column "),
         ("word", "its column early_robust has something that is no number"),
-        ("twice", "it has a row twice: 0.1, ticket, 2"),
-        ("cut", "its row 12 is cut short"),
+        ("arm", "it has an arm tickets, which the study has not at 0.02"),
+        ("no arm", "it has no row of dense-short at 0.02, seed 0"),
+        ("more columns", "it has a column luck, which no study has"),
+        ("twice", "it has a row twice: 0.1, ticket-reinit, 2"),
+        ("cut", "its row 24 is cut short"),
         ("renamed", "it has a setting 7, which the study has not"),
         ("nothing", "it has no rows"),
         ("noise", "cannot read"),
