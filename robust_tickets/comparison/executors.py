@@ -43,9 +43,9 @@ class Task:
 
 
 def check_main_guard(jobs: int) -> None:
-    """End this process where it is a child that imports its parent's script, and the script starts jobs again.
+    """End this process where it is a child that only imports its parent's script, which starts jobs again.
 
-    The parent then raises InputError. Each child imports the script, for the functions that it defines.
+    Each child imports the script, for the functions that it defines. The parent then raises InputError.
     """
     if jobs > 1 and getattr(multiprocessing.current_process(), "_inheriting", False):
         sys.exit(_NO_GUARD)
@@ -138,7 +138,7 @@ class _Child:
             if self.process.exitcode == _NO_GUARD:
                 raise InputError(
                     "each job imports the script that starts it, which would start jobs without end: put the "
-                    "script's calls under `if __name__ == \"__main__\":`"
+                    'script\'s calls under `if __name__ == "__main__":`'
                 )
             if self.process.exitcode > 0:
                 raise InputError(

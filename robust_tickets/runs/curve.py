@@ -1,4 +1,4 @@
-"""The validation curve of an arm: its points within the first epochs, and whether its files have all of it."""
+"""The validation curve of an arm: its points in the first epochs, and whether its files have all of it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,15 @@ from robust_tickets.runs.directory import ArmDirectory
 
 
 def early_steps(evaluate: Evaluate, per_epoch: int) -> tuple[int, ...]:
-    """Steps before which an arm is validated in its first epochs: evenly spread, from 0 on, no end of an epoch.
+    """Steps within the first epochs before which an arm is validated, evenly spread from 0 on.
 
     per_epoch: steps of an epoch.
     """
     n = evaluate.early_points
     steps = {
-        epoch * per_epoch + per_epoch * part // n for epoch in range(evaluate.early_epochs) for part in range(n)
+        epoch * per_epoch + per_epoch * part // n
+        for epoch in range(evaluate.early_epochs)
+        for part in range(n)
     }
     return tuple(step for step in sorted(steps) if step % per_epoch != 0 or step == 0)
 

@@ -43,8 +43,8 @@ def train(
     Returns its folder, with `best.safetensors` and `last.safetensors`. An arm of a run directory beside this
     one is copied.
 
-    Raises InputError for a ticket that does not fit the recipe's network, and for a finished arm that has lost
-    files.
+    Raises InputError for a ticket that does not fit the recipe's network, and for a finished arm that is not
+    whole.
     """
     folder, machine, recipe = run.arm(seed, plan.arm), experiment.machine, experiment.recipe
     inputs = experiment.inputs(seed)

@@ -103,7 +103,7 @@ import sys
 import robust_tickets as rt
 print("begin", flush=True)
 rt.compare(
-    recipe="demo", jobs=2, runs=sys.argv[1], data={"train_images": 40, "val_images": 10},
+    recipe="demo", jobs=2, runs=sys.argv[1], data={"train_images": 128, "val_images": 10},
     model={"name": "lenet-300-100"}, compute={"threads": 1},
 )
 """

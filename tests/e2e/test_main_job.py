@@ -89,9 +89,13 @@ def test_the_timing_table_has_its_columns_and_adds_up(run):
     assert row.density["ticket"] < 0.3 < row.density["dense"] == 1
 
 
-def test_a_second_call_trains_nothing(run, call):
+def test_a_second_call_trains_nothing_and_says_so_once(run, recipe_file, capsys):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")}
-    assert call(f"compare RECIPE --runs {run.parent} --seeds 2") == str(run)
+    main(["compare", "--recipe", str(recipe_file), "--runs", str(run.parent), "--seeds", "2"])
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == str(run)
+    finished = [run / f"seed-{seed}" / arm for seed in (0, 1) for arm in (*ARMS, "search/ticket.safetensors")]
+    assert sorted(err.splitlines()) == sorted(f"already done: {path}" for path in finished)
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")} == before
 
 
