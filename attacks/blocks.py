@@ -104,7 +104,7 @@ class Blocks:
             yield block, n, slice(first, first + n)
 
 
-_SMALL = 32  # a block up to here takes about as long half empty as two of half its size take full
+_SMALL = 32  # so small a block, half empty, takes about as long as two full ones of half its size
 
 
 def _cut(n: int, size: int) -> Iterator[tuple[int, int]]:

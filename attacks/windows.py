@@ -1,4 +1,4 @@
-"""The changes that Square tries, in windows of the image: one class a norm."""
+"""The changes that Square tries within windows of the image; a class for each norm."""
 
 import math
 from abc import ABC, abstractmethod

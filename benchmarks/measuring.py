@@ -133,4 +133,5 @@ def spread(records: list[dict[str, Any]], name: str) -> str:
 def machine(threads: int) -> str:
     """The machine in a line."""
     about = describe_machine("cpu", threads)
-    return f"{about['cpu']}, {about['cores']} cores, {threads} threads, torch {about['torch']}"
+    on = "1 thread" if threads == 1 else f"{threads} threads"
+    return f"{about['cpu']}, {about['cores']} cores, {on}, torch {about['torch']}"

@@ -54,7 +54,8 @@ def parse(name: str, words: list[str]) -> Command:
     if rest:
         raise InputError(_usage(name, f"unexpected {rest[0]!r}"))
     if isinstance(command, ByRecipe):
-        recipes.check(command.fields)  # first: its messages name `search.lr` and not `fields.search.lr`
+        base = options["default"].fields
+        recipes.check(command.fields, base)  # first: its messages name `search.lr` and not `fields.search.lr`
     schema.check(command)
     return command
 

@@ -42,7 +42,7 @@ _GREY = 0.5  # in Linf: digits and clothes, white on black, are told apart until
 _LONG = 0.07  # in L2, as the root of the mean square over pixels: 3.9 on CIFAR; twice that for grey images
 _NEARLY_NONE = 0.05  # robust accuracy that counts as "about 0" at a large eps
 _NOISE = 0.10  # accuracy that noise of size eps may take
-_LUCK = 0.10  # accuracy that a few more starts may take
+_FROM_RESTARTS = 0.10  # accuracy that a few more starts may take
 _ENOUGH = 20  # samples, of which those two are a tenth
 _ROUNDING = 1e-4  # by how much logits may differ from call to call, as a share of the largest
 _GRADIENT = "every sample has a gradient"
@@ -64,24 +64,24 @@ def run_sanity_checks(
 
     A network without gradients to its images fails the check of its gradients, and is not attacked.
     """
-    battery = _Battery(net, split.take(torch.arange(min(SAMPLES, len(split)))), config)
-    checks, before = [], Passes()
-    for check in battery.run():
-        checks.append(check)
-        advance(check.name, battery.passes.minus(before))
-        before = replace(battery.passes)
-    return SanityReport(tuple(checks), len(battery.labels), battery.passes)
+    checks = _Checks(net, split.take(torch.arange(min(SAMPLES, len(split)))), config)
+    results, before = [], Passes()
+    for check in checks.run():
+        results.append(check)
+        advance(check.name, checks.passes.minus(before))
+        before = replace(checks.passes)
+    return SanityReport(tuple(results), len(checks.labels), checks.passes)
 
 
 def sanity_passes(samples: int) -> int:
     """The passes that the checks of a split of so many samples take if no sample breaks."""
     pgd = 2 * _STEPS + 1
-    looks = 2 + 1 + 2  # twice for one function, once under noise, forward and backward for the gradient
-    each = looks + 4 * pgd + 3 + _RESTARTS * pgd + _QUERIES  # four radii, FGSM, restarts, Square
+    without_attack = 2 + 1 + 2  # twice for one function, once under noise, forward and backward for gradients
+    each = without_attack + 4 * pgd + 3 + _RESTARTS * pgd + _QUERIES  # four radii, FGSM, restarts, Square
     return each * min(SAMPLES, samples)
 
 
-class _Battery:
+class _Checks:
     """The checks of one network in their order, and the passes they took so far."""
 
     def __init__(self, net: Net, split: Split, config: "EvaluationConfig") -> None:
@@ -226,7 +226,7 @@ class _Battery:
         return SanityCheck(
             "a few more starts break few more",
             f"PGD-{_STEPS} {percent(one)}, {_RESTARTS} restarts {percent(several)}",
-            one - several <= self._allowed(_LUCK),
+            one - several <= self._allowed(_FROM_RESTARTS),
             "the end of an attack is a matter of luck: more restarts would break still more",
         )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Data, Model, Search, Threat, Train, Training
-from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.methods import METHODS, make_method
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method
 
 if TYPE_CHECKING:
@@ -31,6 +31,13 @@ NETS = (
 
 WITH_DROPOUT = ("conv-2", "conv-4", "conv-6")
 """The networks with dropout."""
+
+METHOD_FIELDS = (
+    ("search", "method", METHODS),
+    ("train", "method", METHODS),
+    ("search", "pruning_method", PRUNING_METHODS),
+)
+"""The fields that choose a method, and the methods by name, each of which may have a table of settings."""
 
 _WIDE = re.compile(r"wrn\d+-\d+")
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -124,6 +131,27 @@ def check_method(concern: str, training: Training, threat: Threat) -> None:
         )
 
 
+def check_unused_settings(recipe: "Recipe", base: "Recipe | None") -> None:
+    """Raise InputError for settings of a method that is not chosen, since they would do nothing.
+
+    base: the recipe that this one changes; what it has may stay. None: the recipe is a file's, which may have
+        settings of methods for a search, since a study may choose another one.
+    """
+    before = base or type(recipe)()
+    for concern, field, methods in METHOD_FIELDS:
+        if base is None and (concern, field) == ("search", "method"):
+            continue
+        fields = getattr(recipe, concern)
+        chosen = getattr(fields, field)
+        for name in methods:
+            settings = getattr(fields, name, None)
+            if name != chosen and settings != getattr(getattr(before, concern), name, None):
+                raise InputError(
+                    f"{concern}.{name} is for {concern}.{field} {name}, and does nothing to {chosen}: choose "
+                    f"{name}, or leave it out"
+                )
+
+
 def check_arms(recipe: "Recipe") -> None:
     """Raise InputError for arms that are named twice, lack dense, or make no sense in the recipe."""
     names = recipe.compare.arms
@@ -153,9 +181,6 @@ def arm_refusal(name: str, recipe: "Recipe") -> str:
 def check_search(search: Search) -> None:
     """Raise InputError for fields of the search that make no sense together."""
     make_pruning_method(search).check()
-    for name in PRUNING_METHODS:
-        if name != search.pruning_method and getattr(search, name, None) != getattr(Search(), name, None):
-            raise InputError(f"search.{name} is for search.pruning_method {name}: add it, or leave it out")
     if search.granularity == "channel":
         _check_channels(search)
     elif search.round_to != Search().round_to:

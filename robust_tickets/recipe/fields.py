@@ -29,7 +29,7 @@ from robust_tickets.recipe.studies import STUDIES, load_study
 DataName = Literal["digits", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "folder", "own"]
 Optimiser = Literal["sgd", "adam"]
 Schedule = Literal["step", "constant", "cosine", "cyclic"]
-Scores = Literal["magnitude", "magnitude-over-layer-mean"]
+Criterion = Literal["magnitude", "magnitude-over-layer-mean"]
 Granularity = Literal["weight", "channel"]
 ArmName = Annotated[str, OneOf(arm_names)]
 
@@ -192,7 +192,7 @@ class Search(PruningMethodFields, Training):
     ignored_layers: str = ""
     """parameters that are never pruned: patterns of their names with spaces between, such as "*shortcut*
     head.*". Granularity channel: layers that keep all output channels"""
-    criterion: Scores = "magnitude-over-layer-mean"
+    criterion: Criterion = "magnitude-over-layer-mean"
     """score of a weight: its magnitude, or that divided by the mean magnitude of its layer"""
     rewind_iterations: CountOrZero = 0
     """rewind to the weights after so many steps of the first round; 0: to the init"""

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -25,8 +24,6 @@ from robust_tickets.recipe.fields import (
     Threat,
     Train,
 )
-from robust_tickets.recipe.methods import METHODS, method_class
-from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_method_class
 
 FORMAT = 2
 """Version of the run directory's layout; part of a run's identity."""
@@ -57,24 +54,27 @@ class Recipe:
 
 
 def to_table(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as run directories and tickets record it: every field resolved; no path, prose or study."""
-    table = schema.plain(recipe)
+    """The recipe as run directories and tickets record it, every field resolved.
+
+    Paths, prose, studies, and the settings of methods that are not used are left out.
+    """
+    table = _without_prose(recipe)
+    for concern, field, methods in checks.METHOD_FIELDS:
+        used = table[concern][field]
+        for name in methods:
+            if name != used:
+                table[concern].pop(name, None)
+    del table["study"]
+    return table
+
+
+def _without_prose(recipe: Recipe) -> dict[str, Any]:
+    """All fields but paths and prose."""
+    table = dict(schema.plain(recipe))
+    del table["summary"]
     for path in ("root", "download"):
         table["data"].pop(path, None)
-    training_methods = {name: method_class(name) for name in METHODS}
-    for training in (table["search"], table["train"]):
-        _drop_unused_settings(training, training["method"], training_methods)
-    pruning_methods = {name: pruning_method_class(name) for name in PRUNING_METHODS}
-    _drop_unused_settings(table["search"], table["search"]["pruning_method"], pruning_methods)
-    del table["summary"], table["study"]
-    return dict(table)
-
-
-def _drop_unused_settings(table: dict[str, Any], used: str, classes: Mapping[str, Any]) -> None:
-    """Leave out the default settings of methods that are not used: a new method changes no run's identity."""
-    for name, cls in classes.items():
-        if name != used and table.get(name) == schema.plain(cls.Settings()):
-            del table[name]
+    return table
 
 
 def from_table(table: object, base: Recipe | None = None) -> Recipe:
@@ -83,12 +83,15 @@ def from_table(table: object, base: Recipe | None = None) -> Recipe:
     Raises InputError as `check` does.
     """
     recipe = schema.read(Recipe, table, base)
-    check(recipe)
+    check(recipe, base)
     return recipe
 
 
-def check(recipe: Recipe) -> None:
-    """Raise InputError for a wrong value of a field, or fields that make no sense together."""
+def check(recipe: Recipe, base: Recipe | None = None) -> None:
+    """Raise InputError for a wrong value of a field, or fields that make no sense together.
+
+    base: the recipe that it changes, whose settings of a method may stay where another is chosen.
+    """
     schema.check(recipe)
     if not recipe.name or not all(c.isalnum() or c in "-_." for c in recipe.name) or recipe.name[0] == ".":
         raise InputError(
@@ -100,6 +103,7 @@ def check(recipe: Recipe) -> None:
     for concern, training in (("search", recipe.search), ("train", recipe.train)):
         checks.check_training(concern, training)
         checks.check_method(concern, training, recipe.threat)
+    checks.check_unused_settings(recipe, base)
     checks.check_search(recipe.search)
     checks.check_arms(recipe)
 
@@ -126,16 +130,15 @@ def load_recorded(path: Path) -> Recipe:
             f"{path} is of format {format_!r:.20}, and this release reads format {FORMAT} alone: run it "
             "again, or use the release that wrote it"
         )
-    return _from_toml(str(path), text)
+    return _from_toml(str(path), text, recorded=True)
 
 
 def to_toml(recipe: Recipe, study: bool = False) -> str:
     """The recipe as TOML, as run directories record it.
 
-    study: with the grids of its studies.
+    study: with the settings of its studies, and of all methods, since a study may vary the method.
     """
-    grids = {"study": schema.plain(recipe.study)} if study else {}
-    return tomli_w.dumps({"format": FORMAT} | to_table(recipe) | grids)
+    return tomli_w.dumps({"format": FORMAT} | (_without_prose(recipe) if study else to_table(recipe)))
 
 
 def shipped_names() -> list[str]:
@@ -165,8 +168,11 @@ def _parse(source: str, text: str) -> dict[str, Any]:
         raise InputError(f"{source} is no valid TOML: {error}") from None
 
 
-def _from_toml(source: str, text: str) -> Recipe:
-    """A checked recipe from the text of a file; messages begin with `source`."""
+def _from_toml(source: str, text: str, recorded: bool = False) -> Recipe:
+    """A checked recipe from the text of a file; messages begin with `source`.
+
+    recorded: by a study, with settings of methods that the base does not use.
+    """
     table = _parse(source, text)
     try:
         if table.pop("format", FORMAT) != FORMAT:
@@ -179,7 +185,9 @@ def _from_toml(source: str, text: str) -> Recipe:
                 raise InputError(
                     f"data.{field} belongs to a machine and not to a recipe: give it by --data.{field}"
                 )
-        return from_table({"name": Path(source).stem, **table})
+        recipe = schema.read(Recipe, {"name": Path(source).stem, **table})
+        check(recipe, base=recipe if recorded else None)
+        return recipe
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     except RecursionError:

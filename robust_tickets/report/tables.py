@@ -151,6 +151,7 @@ def notes(run: RunDirectory) -> str:
     machine = read_object(run.machine_file, fix, ("cpu", "gpu", "threads", "torch"))
     several = len(complete_seeds(run)) > 1
     spread = "Mean ± sample standard deviation over seeds." if several else "One seed: no spread is known."
+    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     gpu = f", {machine['gpu']}" if machine["gpu"] else ""
     stages = dict.fromkeys(ARMS[arm].before for arm in run.recipe.compare.arms)
     jobs = int(timing(run).jobs.max())
@@ -162,7 +163,7 @@ def notes(run: RunDirectory) -> str:
         "the network's forward FLOPs.",
         *(stage.note for stage in stages if stage is not None),
         f"{_DAGGER} Taken while up to {jobs} jobs ran at a time." if jobs > 1 else "",
-        f"Machine: {machine['cpu']}, {machine['threads']} threads{gpu}, torch {machine['torch']}.",
+        f"Machine: {machine['cpu']}, {threads}{gpu}, torch {machine['torch']}.",
     ]
     return " ".join(filter(None, parts))
 

@@ -44,7 +44,7 @@ def sanity_note(run: RunDirectory) -> str:
         return ""
     but = f" but {', '.join(unchecked)}" if unchecked else ""
     images = " or ".join(map(str, sorted(samples)))
-    head = f"Sanity checks of all checkpoints{but} on {images} test images each"
+    head = f"Sanity checks of all checkpoints{but} ({images} test images each)"
     if not warnings:
         return f"{head}: all passed."
     return f"**{head} warn; these accuracies may mislead.** {'; '.join(warnings)}."

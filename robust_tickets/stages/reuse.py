@@ -11,6 +11,7 @@ from robust_tickets.base.version import __version__
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.fields import Train
+from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files, tensor_file
 from robust_tickets.runs.curve import check_curve, how_to_restore
@@ -32,11 +33,12 @@ def arm_key(recipe: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs
     """
     table = recipes.to_table(recipe)
     training = schema.plain(replace(Train(), **vars(plan.training)))
+    left_out = {*_LENGTHS, *METHODS} - {plan.training.method}
     parts: dict[str, Any] = {
         "version": __version__,
         "format": recipes.FORMAT,
         **{concern: table[concern] for concern in ("data", "model", "threat", "evaluate", "compute")},
-        "training": {name: value for name, value in training.items() if name not in _LENGTHS},
+        "training": {name: value for name, value in training.items() if name not in left_out},
         "steps": plan.steps,
         "arm": plan.arm,
         "ticket": ticket,

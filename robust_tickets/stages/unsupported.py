@@ -39,8 +39,8 @@ def unsupported_parts(net: nn.Module) -> list[str]:
     folded = len(foldable_batchnorms(net))
     if folded < norms:
         lines.append(
-            f"not folded for the attack: {norms - folded} of {norms} BatchNorms, which no convolution is "
-            "known to stand right before"
+            f"not folded for the attack: {norms - folded} of {norms} BatchNorms, since no convolution is "
+            "known to come directly before them (the attack takes longer, with the same result)"
         )
     return lines
 

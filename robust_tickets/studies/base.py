@@ -57,7 +57,7 @@ class Hypothesis:
     kind: Literal["more", "same"] = "more"
 
 
-def any_networks(experiment: "Experiment", cells: Sequence[Cell]) -> None:
+def accept_all_networks(experiment: "Experiment", cells: Sequence[Cell]) -> None:
     """Refuse no networks."""
 
 
@@ -97,7 +97,7 @@ class Study:
     metavar: str = ""
     least_settings: int = 1
     needs: tuple[Callable[["Recipe"], str], ...] = ()
-    check_networks: Callable[["Experiment", Sequence[Cell]], None] = any_networks
+    check_networks: Callable[["Experiment", Sequence[Cell]], None] = accept_all_networks
 
     def __post_init__(self) -> None:
         """Raise ValueError for a record that no study can be run from."""

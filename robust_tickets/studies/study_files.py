@@ -58,7 +58,10 @@ class StudyFolder:
     @classmethod
     def of(cls, runs: Path, study: Study, base: Recipe) -> "StudyFolder":
         """The folder beside the run directories, named by the recipe and the study's own settings."""
-        identity = [base.identity, study.name, schema.plain(study.settings(base))]
+        settings = study.settings(base)
+        parts = [part for cell in study.cells(base, settings) for part in (cell.recipe, cell.source)]
+        cells = [part.identity for part in parts if part is not None]  # they may use methods of their own
+        identity = [base.identity, study.name, schema.plain(settings), cells]
         digits = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
         return cls(runs / f"study-{study.name}-{base.name}-{digits}", study, base)
 

@@ -41,7 +41,7 @@ def changed_recipe(base: "Recipe", change: str) -> "Recipe":
         raise InputError(f"study.transfer {change!r}: {error}") from None
     if recipe.data.name != base.data.name:  # the root is where the base's images are
         recipe = replace(recipe, data=replace(recipe.data, root=None))
-    if recipe == base:
+    if recipe.identity == base.identity:
         raise InputError(f"study.transfer {change!r} changes nothing: the recipe has that already")
     if concerns[0] == "threat" and not make_method(base.search).attacks:
         raise InputError(f"study.transfer {change!r} changes nothing: a natural search has no adversary")

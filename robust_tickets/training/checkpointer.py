@@ -39,12 +39,12 @@ class Checkpointer:
     prefix: str = ""
     _time: float = field(default_factory=time.monotonic)
     _step: int | None = None
-    _good: tuple[int, dict[str, Any]] | None = None
+    _fallback: tuple[int, dict[str, Any]] | None = None
 
     def for_round(self, number: int) -> "Checkpointer":
         """The checkpointer of one round's training within a search, in the same folder."""
         identity = {**self.identity, "round": number}
-        return replace(self, identity=identity, prefix=f"round-{number:03}-", _step=None, _good=None)
+        return replace(self, identity=identity, prefix=f"round-{number:03}-", _step=None, _fallback=None)
 
     def due(self, step: int) -> bool:
         """Whether to save before this step: after so many minutes or steps, or as a signal asks to stop."""
@@ -70,18 +70,18 @@ class Checkpointer:
         self._time, self._step = time.monotonic(), step
 
     @property
-    def regular(self) -> bool:
+    def saves_regularly(self) -> bool:
         """Whether states are saved now and then, not only on a signal."""
         return self.folder is not None and (self.minutes > 0 or self.steps > 0)
 
-    def hold(self, step: int, state: dict[str, Any]) -> None:
-        """Remember a state that is known to be good, in place of the one before."""
-        self._good = step, state
+    def set_fallback(self, step: int, state: dict[str, Any]) -> None:
+        """Remember a state before which the training was sound, for `save_fallback`."""
+        self._fallback = step, state
 
-    def save_good(self) -> None:
-        """Save the state that `hold` was last given, as the training has diverged since."""
-        if self._good is not None and self.regular:
-            self.save(*self._good)
+    def save_fallback(self) -> None:
+        """Save the last state that `set_fallback` was given: the training has diverged since."""
+        if self._fallback is not None and self.saves_regularly:
+            self.save(*self._fallback)
 
     def newest(self) -> dict[str, Any] | None:
         """The newest whole state of this training; None where there is none."""

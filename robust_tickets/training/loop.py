@@ -109,7 +109,7 @@ def fit(
             if end_epoch(state, setup):
                 break
     except DivergedError:
-        session.checkpointer.save_good()
+        session.checkpointer.save_fallback()
         raise
     return TrainingResult(
         best=state.best,
@@ -191,9 +191,9 @@ def end_epoch(state: TrainingState, setup: _Setup) -> bool:
             state.early = state.best
         state.epoch = state.best_epoch
         return True
-    if not ended and session.checkpointer.regular:
+    if not ended and session.checkpointer.saves_regularly:
         with ledger.phase("checkpoint"):
-            session.checkpointer.hold(state.step, state.state_dict())
+            session.checkpointer.set_fallback(state.step, state.state_dict())
     return ended
 
 
@@ -256,7 +256,7 @@ def _prepare(
     flops = forward_flops(net, data.spec.shape)
     if session.saved is not None:
         state.load_state_dict(session.saved)
-        session.checkpointer.hold(state.step, session.saved)
+        session.checkpointer.set_fallback(state.step, session.saved)
     with ledger.phase("compile" if compute.compile else "other"):
         images = to_float(data.train.images[: settings.batch], compute.channels_last)
         nets, warnings = training_networks(net, folded, compute, images)

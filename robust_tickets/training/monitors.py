@@ -82,7 +82,8 @@ def not_finite(net: nn.Module, images: Tensor) -> str:
 def collapsed_class(right: Tensor, labels: Tensor) -> int | None:
     """The only class whose images are classified right, if it is one of several.
 
-    right: bool (N,); labels: int64 (N,).
+    right: bool (N,), which images are.
+    labels: int64 (N,).
     """
     classes = set(labels[right.to(labels.device)].tolist())
     return classes.pop() if len(classes) == 1 and len(set(labels.tolist())) > 1 else None
@@ -116,7 +117,10 @@ class PaceMonitor:
 
 
 def overfitted(history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
-    """Whether the last epoch of a history overfitted catastrophically; labels: int64 (N,), of validation.
+    """Whether the last epoch of a history overfitted catastrophically.
+
+    history: a record an epoch.
+    labels: int64 (N,), of the validation images.
 
     Robust accuracy under PGD fell to less than half of its best, by more than chance, while that under FGSM
     is no lower than it was then: networks trained with a single step do so (Wong et al. 2020, "Fast is better
@@ -136,8 +140,10 @@ def overfitted(history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
 class Monitor:
     """All monitors of one training: a divergence ends it, everything else is a warning.
 
-    net: the network; stage: name of the stage, for messages; meter: shows warnings; rate: the learning rate
-    at a step.
+    net: the network.
+    stage: name of the stage, for messages.
+    meter: shows warnings.
+    rate: the learning rate at a step.
     """
 
     def __init__(
@@ -150,8 +156,8 @@ class Monitor:
     def begin(self, warnings: Sequence[str], seconds: float, steps: int) -> None:
         """Before the first step.
 
-        warnings: what will differ from the recipe, shown once in a process. seconds, steps: of this training
-        so far.
+        warnings: what will differ from the recipe, shown once in a process.
+        seconds, steps: of this training so far.
         """
         self._pace.begin(seconds, steps)
         for text in warnings:

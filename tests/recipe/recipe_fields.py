@@ -27,6 +27,7 @@ BASES = tuple(
             "train": {"iterations": 100, "ticket_iterations": 50, "method": "fgsm"},
         },
         {"search": {"pruning_method": "random"}},
+        *({"search": {"method": name}, "train": {"method": name}} for name in ("trades", "nfgsm")),
         {"search": {"granularity": "channel"}},
     )
 )

@@ -45,9 +45,9 @@ def test_every_number_has_bounds():
 
 
 def is_change(base, other):
-    """Whether a recipe is valid and differs from another."""
+    """Whether a recipe may be changed into another."""
     try:
-        recipes.check(other)
+        recipes.check(other, base)
     except InputError:
         return False
     return other != base

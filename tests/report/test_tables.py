@@ -151,20 +151,20 @@ def test_a_run_that_was_never_checked_says_nothing_of_checks(run):
 
 
 def test_all_passed_is_said_once(checked):
-    assert "Sanity checks of all checkpoints on 40 test images each: all passed." in markdown(checked)
+    assert "Sanity checks of all checkpoints (40 test images each): all passed." in markdown(checked)
 
 
 def test_a_checkpoint_without_checks_is_named(checked):
     (checked.arm(1, "dense").path / "sanity-last-00000000.json").unlink()
     sentence = (
-        "Sanity checks of all checkpoints but `dense` (seed 1, last) on 40 test images each: all passed."
+        "Sanity checks of all checkpoints but `dense` (seed 1, last) (40 test images each): all passed."
     )
     assert sentence in markdown(checked)
 
 
 def test_a_warning_names_arm_seed_checkpoint_and_figure(checked):
     write_checks(checked, "ticket", "last", False)
-    sentence = "all checkpoints on 40 test images each warn; these accuracies may mislead"
+    sentence = "all checkpoints (40 test images each) warn; these accuracies may mislead"
     for text in (markdown(checked), latex(checked)):
         assert sentence in text
     assert "`ticket` (seed 0, last): noise hardly hurts: 9 %;" in markdown(checked)

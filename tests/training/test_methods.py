@@ -202,19 +202,6 @@ def test_nfgsm_is_refused_for_l2(stage):
     recipes.from_table({**table, stage: {"method": "trades"}})
 
 
-def test_settings_of_other_methods_do_not_change_a_run_unless_they_are_given():
-    """So that a method which is added later changes no run's identity."""
-    recipe = recipes.from_table({"train": {"method": "fgsm"}, "search": {"method": "pgd"}})
-    table = recipes.to_table(recipe)
-    assert not set(METHODS) & set(table["train"])
-    assert set(METHODS) & set(table["search"]) == {"pgd"}
-    changed = recipes.from_table(
-        {"train": {"method": "fgsm", "pgd": {"steps": 3}}, "search": {"method": "pgd"}}
-    )
-    assert recipes.to_table(changed)["train"]["pgd"]["steps"] == 3
-    assert recipes.from_table(recipes.to_table(changed)) == changed
-
-
 def test_the_defaults_are_those_of_the_papers():
     assert TRADESSettings() == TRADESSettings(steps=10, rel_step=0.25, beta=6.0)
     assert NFGSMSettings() == NFGSMSettings(k=2.0, alpha=1.0)
