@@ -1,4 +1,4 @@
-"""Adversarial attacks with one interface, usable without the rest of the project.
+"""Adversarial attacks with one interface, usable without the rest of the project: `robust_tickets.attacks`.
 
     attack = PGD(ThreatModel("Linf", 8 / 255), steps=10, step_size=2 / 255)
     adversarial = attack(net, images, labels, seed=0)
@@ -11,18 +11,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attacks.adapter import TorchAttack
-    from attacks.apgd import APGD, APGDTargeted
-    from attacks.attack import Attack
-    from attacks.ensemble import Ensemble, autoattack
-    from attacks.errors import InputError
-    from attacks.fgsm import FGSM
-    from attacks.network import eval_mode, misclassified
-    from attacks.pgd import PGD
-    from attacks.square import Square
-    from attacks.task import AttackResult, RunOptions
-    from attacks.text import parse
-    from attacks.threat import ThreatModel
+    from .adapter import TorchAttack
+    from .apgd import APGD, APGDTargeted
+    from .attack import Attack
+    from .ensemble import Ensemble, autoattack
+    from .errors import InputError
+    from .fgsm import FGSM
+    from .network import eval_mode, misclassified
+    from .pgd import PGD
+    from .square import Square
+    from .task import AttackResult, RunOptions
+    from .text import parse
+    from .threat import ThreatModel
 
 _MODULES = {
     "adapter": ("TorchAttack",),
@@ -64,4 +64,4 @@ def __getattr__(name: str) -> Any:
     """Import a name's module at its first use, as `attacks.errors` is needed where torch is not."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"attacks.{_MODULE_OF[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

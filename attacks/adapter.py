@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Attack
-from attacks.blocks import NO_GRADIENT, Blocks
-from attacks.checks import check_counts
-from attacks.errors import InputError
-from attacks.network import misclassified
-from attacks.noise import uniform
-from attacks.task import AttackResult, Task
-from attacks.third_party import (
+from .attack import Attack
+from .blocks import NO_GRADIENT, Blocks
+from .checks import check_counts
+from .errors import InputError
+from .network import misclassified
+from .noise import uniform
+from .task import AttackResult, Task
+from .third_party import (
     check_argument,
     check_norm,
     class_arguments,
@@ -24,7 +24,7 @@ from attacks.third_party import (
     estimate_passes,
     quiet,
 )
-from attacks.threat import ThreatModel, check_threat
+from .threat import ThreatModel, check_threat
 
 
 class TorchAttack(Attack):

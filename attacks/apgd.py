@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.attack import Attack
-from attacks.balls import Ball
-from attacks.blocks import Blocks
-from attacks.checks import check_counts, check_number
-from attacks.losses import LEAST_CLASSES, loss_named, targeted_dlr
-from attacks.network import misclassified
-from attacks.record import AttackRecord
-from attacks.task import AttackResult, Task
-from attacks.threat import ThreatModel, check_threat
+from .attack import Attack
+from .balls import Ball
+from .blocks import Blocks
+from .checks import check_counts, check_number
+from .losses import LEAST_CLASSES, loss_named, targeted_dlr
+from .network import misclassified
+from .record import AttackRecord
+from .task import AttackResult, Task
+from .threat import ThreatModel, check_threat
 
 _MOMENTUM = 0.75  # the paper's alpha: the share of the new step; the rest follows the last one
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from attacks.blocks import Blocks
-from attacks.checks import check_call, check_input
-from attacks.network import Net, eval_mode
-from attacks.task import AttackResult, RunOptions, Task
+from .blocks import Blocks
+from .checks import check_call, check_input
+from .network import Net, eval_mode
+from .task import AttackResult, RunOptions, Task
 
 if TYPE_CHECKING:
-    from attacks.threat import ThreatModel
+    from .threat import ThreatModel
 
 
 class Attack(ABC):

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from attacks.noise import in_unit_ball, uniform
+from .noise import in_unit_ball, uniform
 
 
 class Ball(ABC):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from attacks.errors import InputError
-from attacks.network import Net
+from .errors import InputError
+from .network import Net
 
 
 class Blocks:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from attacks.errors import InputError
+from .errors import InputError
 
 if TYPE_CHECKING:
-    from attacks.threat import ThreatModel
+    from .threat import ThreatModel
 
 
 def check_counts(**counts: object) -> None:

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import torch
 
-from attacks.adapter import fab_t
-from attacks.apgd import APGD, APGDTargeted
-from attacks.attack import Attack
-from attacks.blocks import Blocks
-from attacks.square import Square
-from attacks.task import AttackResult, Task
-from attacks.threat import ThreatModel
+from .adapter import fab_t
+from .apgd import APGD, APGDTargeted
+from .attack import Attack
+from .blocks import Blocks
+from .square import Square
+from .task import AttackResult, Task
+from .threat import ThreatModel
 
 
 class Ensemble(Attack):

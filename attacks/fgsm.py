@@ -1,7 +1,7 @@
 """The fast gradient sign method, and its counterpart in L2."""
 
-from attacks.pgd import PGD
-from attacks.threat import ThreatModel
+from .pgd import PGD
+from .threat import ThreatModel
 
 
 class FGSM(PGD):

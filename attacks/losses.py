@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.errors import InputError
+from .errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from attacks.attack import Attack
-from attacks.blocks import Blocks
-from attacks.checks import check_counts, check_flag, check_number
-from attacks.losses import LEAST_CLASSES, loss_named
-from attacks.network import misclassified
-from attacks.record import AttackRecord
-from attacks.task import AttackResult, Task
-from attacks.threat import ThreatModel, check_threat
+from .attack import Attack
+from .blocks import Blocks
+from .checks import check_counts, check_flag, check_number
+from .losses import LEAST_CLASSES, loss_named
+from .network import misclassified
+from .record import AttackRecord
+from .task import AttackResult, Task
+from .threat import ThreatModel, check_threat
 
 
 class PGD(Attack):

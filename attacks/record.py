@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from attacks.blocks import Blocks
-from attacks.task import AttackResult, Task
+from .blocks import Blocks
+from .task import AttackResult, Task
 
 
 class AttackRecord:

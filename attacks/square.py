@@ -3,17 +3,17 @@
 import torch
 from torch import Tensor
 
-from attacks.attack import Attack
-from attacks.blocks import Blocks
-from attacks.checks import check_counts, check_number
-from attacks.errors import InputError
-from attacks.losses import margin
-from attacks.network import misclassified
-from attacks.noise import uniform
-from attacks.record import AttackRecord
-from attacks.task import AttackResult, Task
-from attacks.threat import ThreatModel, check_threat
-from attacks.windows import WINDOWS, Draw
+from .attack import Attack
+from .blocks import Blocks
+from .checks import check_counts, check_number
+from .errors import InputError
+from .losses import margin
+from .network import misclassified
+from .noise import uniform
+from .record import AttackRecord
+from .task import AttackResult, Task
+from .threat import ThreatModel, check_threat
+from .windows import WINDOWS, Draw
 
 _HALVE_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _STREAMS_A_RESTART = 2**20

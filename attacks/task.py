@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from attacks.checks import check_counts
+from .checks import check_counts
 
 if TYPE_CHECKING:
-    from attacks.threat import ThreatModel
+    from .threat import ThreatModel
 
 
 @dataclass(frozen=True)

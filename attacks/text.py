@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from attacks.adapter import TorchAttack, fab_t
-from attacks.apgd import APGD, APGDTargeted
-from attacks.attack import Attack
-from attacks.ensemble import autoattack
-from attacks.errors import InputError, did_you_mean
-from attacks.fgsm import FGSM
-from attacks.pgd import PGD
-from attacks.square import Square
-from attacks.threat import ThreatModel, check_threat
+from .adapter import TorchAttack, fab_t
+from .apgd import APGD, APGDTargeted
+from .attack import Attack
+from .ensemble import autoattack
+from .errors import InputError, did_you_mean
+from .fgsm import FGSM
+from .pgd import PGD
+from .square import Square
+from .threat import ThreatModel, check_threat
 
 BUILDERS: dict[str, Callable[..., Attack]] = {
     "fgsm": FGSM,

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from math import prod
 from typing import Any
 
-from attacks.errors import did_you_mean
+from .errors import did_you_mean
 
 
 def class_named(name: str) -> Any:

@@ -6,7 +6,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from attacks.balls import Ball, L2Ball, LinfBall
+from .balls import Ball, L2Ball, LinfBall
 
 _BALLS: dict[str, type[Ball]] = {"Linf": LinfBall, "L2": L2Ball}
 

@@ -6,8 +6,8 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from attacks import PGD, RunOptions, ThreatModel
-from attacks.losses import margin
+from robust_tickets.attacks import PGD, RunOptions, ThreatModel
+from robust_tickets.attacks.losses import margin
 from robust_tickets.models.fold import FoldedNet, fold
 
 EPS, STEP, STEPS, RESTARTS, BATCH = 8 / 255, 2 / 255, 20, 5, 250

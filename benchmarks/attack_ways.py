@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks import FGSM, PGD, Attack, RunOptions, autoattack
 from benchmarks.attack_verdicts import BATCH, EPS, RESTARTS, STEP, STEPS, THREAT, fold_channels_last
 from benchmarks.measuring import PassCounter, peak_memory
+from robust_tickets.attacks import FGSM, PGD, Attack, RunOptions, autoattack
 from robust_tickets.base.memory import keep_freed_memory
 from robust_tickets.data import load
 from robust_tickets.data.dataset import Split

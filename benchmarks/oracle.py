@@ -16,10 +16,10 @@ import tyro
 from torch import Tensor
 from tyro.conf import Positional
 
-from attacks import APGD, APGDTargeted, Attack, Square
 from benchmarks.attack_verdicts import BATCH, THREAT
 from benchmarks.attack_ways import Case, load_case, net_name
 from benchmarks.measuring import Records, machine
+from robust_tickets.attacks import APGD, APGDTargeted, Attack, Square
 from robust_tickets.runs.files import write_text
 
 TO_THE_EDGE = "square, theirs to the edge"

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks import ThreatModel
 from benchmarks.measuring import peak_memory
+from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.memory import keep_freed_memory
 from robust_tickets.data.batches import batches

@@ -1,7 +1,7 @@
 """robust-tickets: find boosting tickets, reuse them, and compare them honestly with dense training.
 
-From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare` and `study`; torch comes with the first
-of them.
+From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare` and `study`, and the package `attacks`;
+torch comes with the first of them.
 """
 
 from robust_tickets.base.version import __version__
@@ -9,6 +9,7 @@ from robust_tickets.base.version import __version__
 TYPE_CHECKING = False  # as typing has it, whose import takes longer than all that the program needs at first
 
 if TYPE_CHECKING:
+    from robust_tickets import attacks
     from robust_tickets.api import (
         Trained,
         compare,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Trained",
     "__version__",
+    "attacks",
     "compare",
     "evaluate",
     "find_ticket",
@@ -34,6 +36,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "attacks":
+        import importlib
+
+        return importlib.import_module("robust_tickets.attacks")
     if name in __all__:
         from robust_tickets import api
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attacks import ThreatModel
+from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data import load

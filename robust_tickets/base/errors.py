@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from attacks.errors import InputError, did_you_mean
+from robust_tickets.attacks.errors import InputError, did_you_mean
 
 __all__ = ["InputError", "RobustnessWarning", "unknown_name"]
 

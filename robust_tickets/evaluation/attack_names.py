@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from attacks import Attack, ThreatModel
-from attacks.text import BUILDERS, THIRD_PARTY, UnknownAttackError, canonical, parse
+from robust_tickets.attacks import Attack, ThreatModel
+from robust_tickets.attacks.text import BUILDERS, THIRD_PARTY, UnknownAttackError, canonical, parse
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.evaluation.attack_sets import CLEAN, SETS
 

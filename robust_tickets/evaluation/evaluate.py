@@ -7,9 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks import Attack, AttackResult, Ensemble, RunOptions, ThreatModel, eval_mode, misclassified
-from attacks.blocks import Blocks
-from attacks.network import Net
+from robust_tickets.attacks import (
+    Attack,
+    AttackResult,
+    Ensemble,
+    RunOptions,
+    ThreatModel,
+    eval_mode,
+    misclassified,
+)
+from robust_tickets.attacks.blocks import Blocks
+from robust_tickets.attacks.network import Net
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import to_float

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from attacks import FGSM, PGD, Attack, RunOptions, Square, ThreatModel, eval_mode, misclassified
-from attacks.blocks import NO_GRADIENT, Blocks
-from attacks.losses import cross_entropy
-from attacks.network import Net
+from robust_tickets.attacks import (
+    FGSM,
+    PGD,
+    Attack,
+    RunOptions,
+    Square,
+    ThreatModel,
+    eval_mode,
+    misclassified,
+)
+from robust_tickets.attacks.blocks import NO_GRADIENT, Blocks
+from robust_tickets.attacks.losses import cross_entropy
+from robust_tickets.attacks.network import Net
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import to_float

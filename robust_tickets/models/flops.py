@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from attacks import eval_mode
+from robust_tickets.attacks import eval_mode
 
 
 def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:

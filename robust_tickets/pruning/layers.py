@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks import eval_mode
+from robust_tickets.attacks import eval_mode
 from robust_tickets.base.errors import InputError
 
 Shape = tuple[int, int, int]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from attacks import Attack
+from robust_tickets.attacks import Attack
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.progress import Progress
 from robust_tickets.data.dataset import Spec

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from attacks import ThreatModel
+from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import Progress, SilentProgress

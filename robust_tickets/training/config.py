@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from attacks import ThreatModel
+from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.recipe.fields import Compute, Evaluate, Training

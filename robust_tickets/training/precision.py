@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from attacks.network import eval_mode
+from robust_tickets.attacks.network import eval_mode
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe.fields import Compute

@@ -5,7 +5,7 @@ from own_case import RECIPE, build_net, labelled_images, own_images
 from torch import nn
 
 import robust_tickets
-from attacks import FGSM, ThreatModel
+from robust_tickets.attacks import FGSM, ThreatModel
 from robust_tickets.base.errors import InputError
 from robust_tickets.tickets.ticket import Ticket
 

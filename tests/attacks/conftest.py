@@ -4,7 +4,7 @@ import pytest
 from small_nets import SHAPE, THREATS, K, N, conv_net, labelled
 from torch import Tensor, nn
 
-from attacks import ThreatModel
+from robust_tickets.attacks import ThreatModel
 
 
 @pytest.fixture(params=THREATS)

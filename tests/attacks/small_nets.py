@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from attacks import ThreatModel
+from robust_tickets.attacks import ThreatModel
 
 N, SHAPE, K = 24, (3, 5, 5), 5
 THREATS = {"Linf": ThreatModel("Linf", 0.03), "L2": ThreatModel("L2", 0.2)}

@@ -5,9 +5,9 @@ import torch
 from small_nets import N
 from torch import Tensor, nn
 
-from attacks import APGD, APGDTargeted, ThreatModel
-from attacks.apgd import checkpoints
-from attacks.losses import cross_entropy, margin, targeted_dlr
+from robust_tickets.attacks import APGD, APGDTargeted, ThreatModel
+from robust_tickets.attacks.apgd import checkpoints
+from robust_tickets.attacks.losses import cross_entropy, margin, targeted_dlr
 
 
 def by_hand(

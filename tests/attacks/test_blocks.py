@@ -5,9 +5,9 @@ import torch
 from small_nets import SHAPE, Counted
 from torch import Tensor
 
-from attacks import InputError
-from attacks.blocks import Blocks, _cut
-from attacks.losses import cross_entropy
+from robust_tickets.attacks import InputError
+from robust_tickets.attacks.blocks import Blocks, _cut
+from robust_tickets.attacks.losses import cross_entropy
 
 N = 37
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from unchanged_net import unchanged
 
-from attacks import (
+from robust_tickets.attacks import (
     APGD,
     FGSM,
     PGD,

@@ -7,7 +7,7 @@ import torch
 from small_nets import Counted, K, N
 from torch import Tensor
 
-from attacks import (
+from robust_tickets.attacks import (
     APGD,
     FGSM,
     PGD,
@@ -19,9 +19,9 @@ from attacks import (
     ThreatModel,
     autoattack,
 )
-from attacks.adapter import TorchAttack, fab_t
-from attacks.blocks import Blocks
-from attacks.task import AttackResult, Task
+from robust_tickets.attacks.adapter import TorchAttack, fab_t
+from robust_tickets.attacks.blocks import Blocks
+from robust_tickets.attacks.task import AttackResult, Task
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_nets import Counted, N
 
-from attacks import APGD, PGD, APGDTargeted, Ensemble, RunOptions, Square
+from robust_tickets.attacks import APGD, PGD, APGDTargeted, Ensemble, RunOptions, Square
 
 ATTACKS = {  # and the forward and backward passes of a sample
     "pgd": (partial(PGD, steps=10), (11, 10)),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks.losses import cross_entropy, dlr, margin, targeted_dlr
+from robust_tickets.attacks.losses import cross_entropy, dlr, margin, targeted_dlr
 
 N, K = 50, 6
 

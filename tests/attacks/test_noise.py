@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from attacks.noise import in_unit_ball, uniform
+from robust_tickets.attacks.noise import in_unit_ball, uniform
 
 laws = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**64 - 1)

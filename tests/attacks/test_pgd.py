@@ -6,7 +6,7 @@ from small_nets import THREATS, N
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks import PGD, RunOptions, ThreatModel
+from robust_tickets.attacks import PGD, RunOptions, ThreatModel
 
 
 @pytest.mark.parametrize("from_image", [False, True])

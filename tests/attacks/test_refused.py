@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks import (
+from robust_tickets.attacks import (
     APGD,
     FGSM,
     PGD,

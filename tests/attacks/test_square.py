@@ -8,9 +8,9 @@ import torch
 from small_nets import THREATS, N, conv_net
 from torch import Tensor, nn
 
-from attacks import InputError, RunOptions
-from attacks.losses import margin
-from attacks.square import Square, window_share
+from robust_tickets.attacks import InputError, RunOptions
+from robust_tickets.attacks.losses import margin
+from robust_tickets.attacks.square import Square, window_share
 
 SHAPE = (3, 9, 7)
 QUERIES = 40

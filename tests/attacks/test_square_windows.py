@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks.noise import uniform
-from attacks.square import Square, window_share
-from attacks.windows import L2Windows, LinfWindows, bumps
+from robust_tickets.attacks.noise import uniform
+from robust_tickets.attacks.square import Square, window_share
+from robust_tickets.attacks.windows import L2Windows, LinfWindows, bumps
 
 
 def every(numbers: list[float], n: int = 1):

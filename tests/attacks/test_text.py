@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attacks import FGSM, PGD, InputError, ThreatModel
-from attacks.adapter import TorchAttack
-from attacks.apgd import APGD, APGDTargeted
-from attacks.ensemble import Ensemble
-from attacks.square import Square
-from attacks.text import BUILDERS, canonical, parse
+from robust_tickets.attacks import FGSM, PGD, InputError, ThreatModel
+from robust_tickets.attacks.adapter import TorchAttack
+from robust_tickets.attacks.apgd import APGD, APGDTargeted
+from robust_tickets.attacks.ensemble import Ensemble
+from robust_tickets.attacks.square import Square
+from robust_tickets.attacks.text import BUILDERS, canonical, parse
 
 THREAT = ThreatModel("Linf", 8 / 255)
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from attacks import ThreatModel
-from attacks.noise import in_unit_ball, uniform
+from robust_tickets.attacks import ThreatModel
+from robust_tickets.attacks.noise import in_unit_ball, uniform
 
 laws = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 NORMS = ["Linf", "L2"]

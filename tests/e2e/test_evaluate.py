@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from attacks import Attack
+from robust_tickets.attacks import Attack
 from robust_tickets.cli.main import main
 from robust_tickets.data import dataset, load
 from robust_tickets.evaluation.robustness_csv import COLUMNS

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from attacks import APGD, InputError, ThreatModel
+from robust_tickets.attacks import APGD, InputError, ThreatModel
 
 OWN = "search --recipe demo --model.name"
 PUBLISHED = "evaluate {published} --data.name digits"

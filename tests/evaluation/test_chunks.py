@@ -2,7 +2,7 @@
 
 import pytest
 
-from attacks import FGSM, Ensemble, Square, ThreatModel, TorchAttack, autoattack
+from robust_tickets.attacks import FGSM, Ensemble, Square, ThreatModel, TorchAttack, autoattack
 from robust_tickets.evaluation.chunks import CHUNK_FLOPS, chunk_size
 from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import attacks
-from attacks import ThreatModel
-from attacks.text import parse
+from robust_tickets import attacks
+from robust_tickets.attacks import ThreatModel
+from robust_tickets.attacks.text import parse
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import to_float

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-import attacks
-from attacks import ThreatModel
+from robust_tickets import attacks
+from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate

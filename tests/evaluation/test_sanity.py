@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from unchanged_net import unchanged
 
-import attacks
-from attacks import ThreatModel
+from robust_tickets import attacks
+from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.ledger import Passes
 from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.sanity_checks import run_sanity_checks, sanity_passes

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from attacks import APGD, PGD, Ensemble, RunOptions, ThreatModel
-from attacks.text import BUILDERS, parse
+from robust_tickets.attacks import APGD, PGD, Ensemble, RunOptions, ThreatModel
+from robust_tickets.attacks.text import BUILDERS, parse
 from robust_tickets.data.batches import to_float
 from robust_tickets.evaluation.evaluate import EvaluationConfig, evaluate
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from unchanged_net import unchanged
 
-from attacks import PGD, ThreatModel
+from robust_tickets.attacks import PGD, ThreatModel
 from robust_tickets.models.fold import fold, foldable_batchnorms
 from robust_tickets.models.registry import build
 

@@ -4,7 +4,7 @@ import torch
 from narrow_nets import SPECS, randomise
 from torch import Tensor, nn
 
-from attacks import ThreatModel
+from robust_tickets.attacks import ThreatModel
 from robust_tickets.models.registry import build
 
 EPS, STEP = 8 / 255, 2 / 255

@@ -14,8 +14,8 @@ from torch import nn
 from torchattacks.attack import Attack as Base
 from unchanged_net import unchanged
 
-from attacks import RunOptions, ThreatModel, misclassified
-from attacks.adapter import TorchAttack, fab_t
+from robust_tickets.attacks import RunOptions, ThreatModel, misclassified
+from robust_tickets.attacks.adapter import TorchAttack, fab_t
 
 L2 = ThreatModel("L2", 0.8)
 

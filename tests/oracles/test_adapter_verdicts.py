@@ -7,9 +7,9 @@ from third_party_case import CLASSES, THREAT, right, third_party_net
 from torch import Tensor, nn
 from torchattacks.attack import Attack as Base
 
-from attacks import InputError, ThreatModel, misclassified
-from attacks.adapter import TorchAttack, fab_t
-from attacks.blocks import NO_GRADIENT
+from robust_tickets.attacks import InputError, ThreatModel, misclassified
+from robust_tickets.attacks.adapter import TorchAttack, fab_t
+from robust_tickets.attacks.blocks import NO_GRADIENT
 
 TINY = ThreatModel("Linf", 8 / 255)
 

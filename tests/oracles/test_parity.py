@@ -13,7 +13,7 @@ from oracle_nets import EPS, STEP, THREAT, N, assert_same, batch, lively
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks import FGSM, PGD, RunOptions, Square, ThreatModel
+from robust_tickets.attacks import FGSM, PGD, RunOptions, Square, ThreatModel
 from robust_tickets.models.fold import fold
 
 with warnings.catch_warnings():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks import APGD, APGDTargeted, Attack, RunOptions, Square, ThreatModel
+from robust_tickets.attacks import APGD, APGDTargeted, Attack, RunOptions, Square, ThreatModel
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.data import load as loading
 from robust_tickets.models.registry import build

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from attacks import ThreatModel
+from robust_tickets.attacks import ThreatModel
 
 CLASSES = 5
 THREAT = ThreatModel("Linf", 0.1)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from evaluation_case import FGSM, SANITY, SILENT, evaluate, results, verdicts
 
-import attacks
+from robust_tickets import attacks
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.evaluation import chunks, sanity_checks
@@ -96,7 +96,8 @@ def test_killed_before_its_ledger_the_next_command_writes_it(tiny_recipe, new_co
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import attacks.square
+from robust_tickets import attacks
+import robust_tickets.attacks.square
 from evaluation_case import evaluate
 from robust_tickets.evaluation import chunks
 

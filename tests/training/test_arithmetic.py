@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from training_case import EveryState, same_state, train
 
-from attacks import PGD, ThreatModel
+from robust_tickets.attacks import PGD, ThreatModel
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.base.random_streams import use_seed

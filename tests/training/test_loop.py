@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from training_case import half_mask, noise_data, same_state, train
 
-from attacks import PGD, ThreatModel
+from robust_tickets.attacks import PGD, ThreatModel
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
 from robust_tickets.data.dataset import SPECS

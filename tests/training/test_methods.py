@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from attacks import ThreatModel
-from attacks.noise import uniform
+from robust_tickets.attacks import ThreatModel
+from robust_tickets.attacks.noise import uniform
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import fold
 from robust_tickets.recipe import recipe as recipes

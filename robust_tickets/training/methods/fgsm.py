@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import attacks
+from robust_tickets import attacks
 from robust_tickets.training.methods.base import Batch, CrossEntropyMethod, Networks, run_attack
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import attacks
+from robust_tickets import attacks
 from robust_tickets.base.lazy import F
 from robust_tickets.recipe.schema import NotNegative, Positive
 from robust_tickets.training.methods.base import Batch, CrossEntropyMethod, Networks, input_gradient
@@ -43,7 +43,7 @@ class NFGSM(CrossEntropyMethod):
         return 1
 
     def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
-        from attacks.noise import uniform
+        from robust_tickets.attacks.noise import uniform
 
         net, eps, bounds = nets.attack, batch.threat.eps, batch.threat.bounds
         noise = uniform(tuple(batch.images.shape[1:]), batch.ids, seed=batch.seed).mul_(2).sub_(1)

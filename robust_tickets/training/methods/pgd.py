@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import attacks
+from robust_tickets import attacks
 from robust_tickets.recipe.schema import Count, Positive
 from robust_tickets.training.methods.base import Batch, CrossEntropyMethod, Networks, run_attack
 

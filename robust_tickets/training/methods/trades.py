@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import attacks
+from robust_tickets import attacks
 from robust_tickets.base.lazy import F, torch
 from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.schema import Count, Positive
@@ -52,7 +52,7 @@ class TRADES(Method):
         )
 
     def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
-        from attacks.noise import gaussian, uniform
+        from robust_tickets.attacks.noise import gaussian, uniform
 
         net, ball = nets.attack, batch.threat.ball(batch.images)
         size = self.settings.rel_step * batch.threat.eps
