@@ -69,7 +69,7 @@ def raise_if_requested() -> None:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     global _signal
-    if _deferrals and _signal is None:
-        _signal = signal.Signals(number)
-    else:
-        raise StopRequest(signal.Signals(number))
+    wait = _deferrals > 0 and _signal is None
+    _signal = signal.Signals(number)  # also if it is raised now: Python ignores exceptions in some callbacks
+    if not wait:
+        raise StopRequest(_signal)

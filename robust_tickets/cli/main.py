@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(_help(name, flags))
                 return
             with signals.exit_on_interrupt(), signals.handle_signals():
-                parse(name, flags).run()
+                with signals.deferred():  # it imports, and an import that a signal breaks off fails oddly
+                    command = parse(name, flags)
+                command.run()
     except InputError as error:
         _fail(str(error))
     except BrokenPipeError:

@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and SIGKILL: the command says how to resume, and resuming ends with the same files."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -167,6 +168,15 @@ def test_a_stopped_evaluation_resumes_to_the_same_verdicts(call, run, tmp_path):
     check_stopped(signal.SIGTERM, status, err)
     assert run(words)[0] == 0
     assert evaluation(tmp_path / "runs") == evaluation(tmp_path / "whole")
+
+
+def test_a_stop_that_python_ignores_comes_at_the_next_check():
+    """As an exception in a callback of a weak reference, such as those of imports."""
+    with signals.handle_signals():
+        with contextlib.suppress(signals.StopRequest):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(signals.StopRequest):
+            signals.raise_if_requested()
 
 
 def test_a_second_signal_does_not_wait():
