@@ -180,8 +180,13 @@ def test_a_recipe_that_somebody_changed_is_named(change, base, first, compare):
     whole = first.recipe_file.read_text()
     first.recipe_file.write_text(whole.replace(*change))
     before = contents(first.path)
-    with pytest.raises(InputError, match=rf"{first.recipe_file} is not the recipe.*remove that file"):
-        compare(base)
+    for call in (
+        lambda: compare(base),
+        lambda: comparison.train_from(Experiment(base), 0, first.path.parent, ticket=None),
+        lambda: comparison.search(Experiment(base), 0, first.path.parent),
+    ):
+        with pytest.raises(InputError, match=rf"{first.recipe_file} is not the recipe.*remove that file"):
+            call()
     assert contents(first.path) == before
     first.recipe_file.unlink()
     compare(base)

@@ -10,10 +10,10 @@ import robust_tickets as rt
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
-from robust_tickets.recipe.fields import Model, StudySettings
+from robust_tickets.recipe.fields import Data, Model, StudySettings
 from robust_tickets.recipe.studies import STUDIES
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.studies.study import study
+from robust_tickets.studies.study import forecast, study
 from robust_tickets.studies.study_files import read_study
 
 SETTINGS = StudySettings(
@@ -91,6 +91,14 @@ def test_images_that_are_missing_are_asked_for_before_anything_is_run(base, tmp_
     with pytest.raises(InputError, match="SVHN not found"):
         run_study("transfer", recipe, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_estimate_needs_no_images(base, monkeypatch):
+    """They may be on another machine. A wrong path is refused: see tests/e2e/test_wrong_calls.py."""
+    monkeypatch.delenv("ROBUST_TICKETS_CIFAR10", raising=False)
+    monkeypatch.setattr("robust_tickets.comparison.estimate._seconds_per_cost", lambda *arguments: 1e-6)
+    recipe = replace(base, data=Data("cifar10", val_images=40), evaluate=replace(base.evaluate, images=50))
+    assert set(forecast("lr", Experiment(recipe), 1).rows.arm) > {"ticket (0.02)", "ticket (0.1)"}
 
 
 def test_a_setting_that_fails_in_the_search_is_named_by_the_field_of_the_study(base, tmp_path):
