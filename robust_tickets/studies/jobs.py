@@ -44,7 +44,9 @@ def _tasks(experiment: Experiment, cell: Cell, seed: int, runs: Path) -> list[Ta
     if cell.source is not None:
         source = RunDirectory.of(runs, cell.source)
         search = SearchJob(replace(experiment, recipe=cell.source), seed, source)
-        tasks.append(Task(f"{label}search, seed {seed}", search, label=label))
+        # not the cell's own search
+        other = f"{cell.setting}, for ticket-from: "
+        tasks.append(Task(f"{other}search, seed {seed}", search, label=other))
         train = TicketFileJob(own, seed, run, source.search(seed).ticket)
         # after the cell's own arms, too: where the tickets are the same, so are the arms
         tasks.append(Task(f"{label}ticket-from, seed {seed}", train, tuple(range(len(tasks))), label))
