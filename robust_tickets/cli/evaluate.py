@@ -42,6 +42,9 @@ class EvaluationModel:
     normalise: Annotated[str | None, arg(metavar="none|DATA|MEAN,STD", aliases=["--normalise"])] = None
     """published weights: normalisation that the network was trained with: none for images in [0, 1], a data
     set's, or mean and std; without it: none, or as the file says"""
+    weights: Annotated[str | None, arg(metavar="raw|averaged|KEY")] = None
+    """published weights: which ones, of a file with several, such as an average over training (SWA, EMA)
+    beside the raw ones; without it: the raw ones, if there are any"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,8 @@ class SourceModel:
     """as --model.width"""
     normalise: Annotated[str | None, arg(metavar="none|DATA|MEAN,STD")] = None
     """as --model.normalise"""
+    weights: Annotated[str | None, arg(metavar="raw|averaged|KEY")] = None
+    """as --model.weights"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +126,8 @@ class Evaluate(OnMachine, Command):
             norm=self.threat.norm,
             source=self.source,
             images=ImageSource(data.name, data.root, data.download, data.resize),
-            model=NetDescription(self.model.name, self.model.width, self.model.normalise),
-            source_model=SourceNetDescription(source.name, source.width, source.normalise),
+            model=NetDescription(self.model.name, self.model.width, self.model.normalise, self.model.weights),
+            source_model=SourceNetDescription(source.name, source.width, source.normalise, source.weights),
             runs=self.runs,
             save_images=self.save_images,
         )

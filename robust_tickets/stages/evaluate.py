@@ -31,6 +31,7 @@ from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.evaluation_run import EvaluationRun, LoadedNet, compare_attacks
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.load_checkpoint import ImageSource, NetFile
+from robust_tickets.training.published_weights import ARM
 
 
 @dataclass(frozen=True)
@@ -185,5 +186,7 @@ def _folder(target: NetFile, dataset: Dataset, runs: Path | None) -> ArmDirector
     if runs is None or (folder.in_run and dataset.fingerprint == checkpoint.data):
         return folder
     about = json.dumps([dataset.fingerprint, asdict(checkpoint.model)])
+    if checkpoint.arm.startswith(f"{ARM} ("):
+        about += checkpoint.arm  # one file may hold several weights
     digest = hashlib.sha256(target.path.read_bytes() + about.encode()).hexdigest()[:8]
     return ArmDirectory(runs / f"evaluate-{digest}")

@@ -53,12 +53,14 @@ class NetDescription:
     name: a network of this package, or module:function.
     width: of published weights, the factor on the network's hidden widths.
     normalise: of published weights, the normalisation that the network was trained with.
+    weights: of published weights, which ones of a file with several: "raw", "averaged" or a key.
     flags: the command line's name for these, for messages.
     """
 
     name: str | None = None
     width: float = 1.0
     normalise: str | None = None
+    weights: str | None = None
     flags: str = "--model"
 
     @property
@@ -94,13 +96,22 @@ class NetDescription:
         spec = data_spec(recipe.data, progress)
         mean, std = parse_normalisation(self.normalise or "none", spec)
         layout = replace(model_spec(recipe, spec), mean=mean, std=std)
-        return load_published(file, layout, recipe, self.make, normalised=self.normalise is not None)
+        return load_published(
+            file,
+            layout,
+            recipe,
+            self.make,
+            normalised=self.normalise is not None,
+            weights=self.weights,
+            flags=self.flags,
+            log=progress.log,
+        )
 
     def _check_agrees(self, file: Path, checkpoint: Checkpoint) -> None:
-        if (self.width, self.normalise) != (1.0, None):
+        if (self.width, self.normalise, self.weights) != (1.0, None, None):
             raise InputError(
-                f"{file} says itself what network it is of: leave out {self.flags}.width and "
-                f"{self.flags}.normalise"
+                f"{file} says itself what network it is of: leave out {self.flags}.width, "
+                f"{self.flags}.normalise and {self.flags}.weights"
             )
         recorded = checkpoint.model.name
         if self.name is None and ":" in recorded and self.flags == SOURCE_FLAGS:
@@ -124,6 +135,7 @@ class SourceNetDescription:
     name: str | None = None
     width: float | None = None
     normalise: str | None = None
+    weights: str | None = None
 
     @property
     def is_empty(self) -> bool:

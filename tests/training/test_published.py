@@ -27,7 +27,7 @@ def logits(net):
     return net.eval()(torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "module.", "model.", "module.model."])
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "module.model.", "net.", "module._orig_mod.model."])
 @pytest.mark.parametrize(
     ("wrapper", "kind"), [(None, "pt"), ("state_dict", "pt"), ("net", "pt"), (None, "safetensors")]
 )
@@ -74,6 +74,15 @@ def test_each_key_that_does_not_fit_is_named(tmp_path):
     ):
         assert words in str(caught.value)
     assert "layer1.0.conv1.weight" not in str(caught.value)
+
+
+def test_a_message_on_another_network_has_at_most_six_lines(tmp_path):
+    other = build(dataclasses.replace(SPEC, name="vgg11", width=1.0), seed=0).state_dict()
+    torch.save({"module." + name: tensor for name, tensor in other.items()}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match=r"and \d+ more") as caught:
+        load_published(tmp_path / "other.pt", SPEC, Recipe())
+    assert str(caught.value).count("\n") < 6
+    assert len(str(caught.value)) < 800
 
 
 def test_values_that_are_not_finite_are_named(tmp_path):
