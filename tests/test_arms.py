@@ -88,7 +88,7 @@ def test_a_made_up_arm_is_refused_where_it_makes_no_sense(made_up, recipe):
     with pytest.raises(
         InputError, match=r"compare\.arms ticket-natural needs an attack to leave out: remove"
     ):
-        recipes.check(natural)
+        recipes.check(natural, recipe)
 
 
 FAULTS = {

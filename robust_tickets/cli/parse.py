@@ -6,7 +6,6 @@ tyro assigns the words to fields; the values are checked like those of a recipe 
 import difflib
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import tyro
@@ -70,8 +69,6 @@ def recipe_defaults(cls: type[Command], words: list[str]) -> Command | None:
             recipe = word.removeprefix("--recipe=")
     if recipe is None or not issubclass(cls, ByRecipe):
         return None
-    if recipe not in recipes.shipped_names() and Path(recipe).is_dir():
-        raise InputError(f"--recipe {recipe} is a folder: name a TOML file, such as recipe.toml of a run")
     return cls(recipe=recipe, fields=recipes.load(recipe))
 
 

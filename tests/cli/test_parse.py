@@ -29,7 +29,7 @@ SEARCH = "search --recipe demo"
         ("search demo --seed 1", "^search needs --recipe: write --recipe demo for 'demo'$"),
         ("study lr demo", "^study needs --recipe: write --recipe demo for 'demo'$"),
         ("study lr", "^study needs --recipe: one of cifar10"),
-        ("search --recipe .", "^--recipe [.] is a folder: name a TOML file"),
+        ("search --recipe .", "^recipe [.] is a folder: name a TOML file"),
     ],
 )  # fmt: skip
 def test_a_wrong_flag_is_named_with_what_to_write(words, message):
