@@ -113,7 +113,7 @@ def load(recipe: str) -> Recipe:
     if recipe in shipped_names():
         return _from_toml(recipe, (_folder() / f"{recipe}.toml").read_text(encoding="utf-8"))
     path = Path(recipe)
-    if path.is_dir():
+    if recipe and path.is_dir():
         raise InputError(f"recipe {recipe} is a folder: name a TOML file, such as recipe.toml of a run")
     if path.suffix != ".toml" and not path.is_file():
         raise unknown_name("recipe", recipe, shipped_names())
