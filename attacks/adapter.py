@@ -231,9 +231,13 @@ class _ToImages(torch.autograd.Function):
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Begin all global generators at `seed` within the block, then put them back."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    kind, devices = "cuda", list[int]()
+    if torch.accelerator.is_available():
+        accelerator = torch.accelerator.current_accelerator()
+        assert accelerator is not None
+        kind, devices = accelerator.type, list(range(torch.accelerator.device_count()))
     numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices, device_type=kind):
         try:
             torch.manual_seed(seed)
             np.random.seed(seed)

@@ -46,7 +46,10 @@ class Ball(ABC):
     @staticmethod
     @abstractmethod
     def noise(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int) -> Tensor:
-        """A uniform point of the ball of radius 1 for each sample, float64 (N, *shape)."""
+        """A uniform point of the ball of radius 1 for each sample, float64 (N, *shape).
+
+        On the device of `sample_ids`, or on the host where that has no float64.
+        """
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ device changes. Here a number is a hash of (seed, sample id, restart, position):
 computed for a whole batch at once.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -21,14 +23,30 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
+@lru_cache
+def has_float64(device: torch.device) -> bool:
+    """Whether a device computes in float64: Apple's do not, nor do some of Intel's."""
+    if device.type in ("cpu", "cuda"):
+        return True
+    try:
+        torch.ones(1, device=device).to(torch.float64).add_(1)
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
 def uniform(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int = 0) -> Tensor:
     """Uniform numbers in [0, 1) for each sample, float64 multiples of 2^-32.
+
+    They are on the device of `sample_ids`, or on the host where that has no float64.
 
     shape: that of one sample; the result has shape (N, *shape).
     sample_ids: int64 (N,).
     seed: of the whole run.
     stream: tells several draws for one sample apart, as the restarts of an attack.
     """
+    if not has_float64(sample_ids.device):
+        sample_ids = sample_ids.cpu()
     device = sample_ids.device
     words = [seed & _MASK, (seed >> 32) & _MASK, stream & _MASK]
     key = torch.zeros_like(sample_ids)

@@ -66,7 +66,7 @@ class ThreatModel:
         """
         ball = self.ball(images)
         noise = ball.noise(tuple(images.shape[1:]), sample_ids, seed=seed, stream=restart)
-        return ball.project(images + noise.mul_(self.eps).to(images.dtype))
+        return ball.project(images + noise.mul_(self.eps).to(images))
 
     def allows(self, candidates: Tensor, images: Tensor) -> Tensor:
         """Whether each candidate (N, C, H, W) lies in ball and box: bool (N,).

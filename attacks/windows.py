@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 Draw = Callable[[int], Tensor]
-"""So many uniform numbers for each sample, float64 (N, size); the same ones at every call."""
+"""So many uniform numbers for each sample, float64 (N, size), as `noise.uniform` gives them; the same ones at
+every call."""
 
 
 class Windows(ABC):
@@ -44,7 +45,7 @@ class Windows(ABC):
         """
         top = (numbers[:, :1] * (self.height - side + 1)).long()
         left = (numbers[:, 1:] * (self.width - side + 1)).long()
-        return top, left
+        return top.to(self._rows.device), left.to(self._rows.device)
 
     def _inside(self, corner: tuple[Tensor, Tensor], side: int) -> Tensor:
         """Whether each pixel lies in its sample's window, bool (N, 1, H, W)."""
@@ -129,7 +130,7 @@ class L2Windows(Windows):
         if side not in self._bumps:
             upright = bumps(side)
             self._bumps[side] = torch.stack([upright, upright.T]).flatten(1).to(self._like)
-        return self._bumps[side][(numbers < 0.5).long()]
+        return self._bumps[side][(numbers < 0.5).long().to(self._like.device)]
 
 
 def bumps(side: int) -> Tensor:
@@ -150,8 +151,8 @@ def _bump(height: int, width: int) -> Tensor:
 
 
 def _signs(numbers: Tensor, like: Tensor) -> Tensor:
-    """-1 or 1 for each uniform number, in the type of `like`."""
-    return 1 - 2 * (numbers < 0.5).to(like.dtype)
+    """-1 or 1 for each uniform number, in the type of `like` and on its device."""
+    return 1 - 2 * (numbers < 0.5).to(like)
 
 
 def _unit_length(windows: Tensor) -> Tensor:

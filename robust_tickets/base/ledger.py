@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
-from robust_tickets.base.lazy import torch
+from robust_tickets.base.devices import device_module
 
 T = TypeVar("T")
 
@@ -35,11 +35,17 @@ class Clock:
         return float(end - begin)
 
 
-class CudaClock(Clock):
-    """Events in a GPU's stream: a mark does not wait for the GPU, reading the seconds does."""
+class GPUClock(Clock):
+    """Events in a GPU's stream: a mark does not wait for the GPU, reading the seconds does.
+
+    device: torch device, or its kind.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._module = device_module(device)
 
     def mark(self) -> Any:
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event = self._module.Event(enable_timing=True)
         event.record()
         return event
 
@@ -50,7 +56,7 @@ class CudaClock(Clock):
 
 def clock_for(device: str) -> Clock:
     """The clock that is right for a device."""
-    return CudaClock() if device.startswith("cuda") else Clock()
+    return Clock() if device == "cpu" else GPUClock(device)
 
 
 @dataclass

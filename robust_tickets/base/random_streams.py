@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from robust_tickets.base.devices import device_in_use, device_module
 from robust_tickets.base.lazy import torch
 
 
@@ -32,9 +33,9 @@ def use_seed(seed: int) -> Iterator[None]:
     Those of the CPU, and of the current GPU if one is in use; afterwards they are as before. The CPU's
     generator reads the low 32 bits of the seed alone.
     """
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices=devices):
+    kind, *devices = device_in_use() or ("cuda",)
+    with torch.random.fork_rng(devices=devices, device_type=kind):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs
         if devices:
-            torch.cuda.manual_seed(seed)
+            device_module(kind).manual_seed(seed)
         yield

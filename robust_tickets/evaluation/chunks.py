@@ -1,7 +1,9 @@
 """How many samples are attacked together, and have their verdicts written together."""
 
 CHUNK_FLOPS = {"cpu": 6.6e12, "cuda": 1.3e15}
-"""FLOPs of about half a minute, by the type of device."""
+"""FLOPs of about half a minute, by the kind of device."""
+
+_OTHER_FLOPS = 6.6e13  # of other kinds, which are untried: between the two
 
 _FEWEST = 7
 
@@ -12,7 +14,7 @@ def chunk_size(batch: int, passes: int, flops: int, device: str = "cpu") -> int:
     batch: images that go through the network at once.
     passes: forward and backward passes of a sample that nothing breaks (`Attack.passes_per_sample`).
     flops: FLOPs of a forward pass of one image; 0 where no verdict is written.
-    device: "cpu" or "cuda".
+    device: the kind, such as "cpu" or "cuda".
 
     A stop loses the chunk under way. A chunk has twice the batch, so that as samples leave, the others still
     fill whole blocks; that is halved while the chunk could take more than about half a minute, but not below
@@ -25,6 +27,6 @@ def chunk_size(batch: int, passes: int, flops: int, device: str = "cpu") -> int:
     The rule depends on nothing but its arguments, so stopped and unstopped evaluations have the same chunks.
     """
     size = 2 * batch
-    while size >= 2 * _FEWEST and size * passes * flops > CHUNK_FLOPS[device]:
+    while size >= 2 * _FEWEST and size * passes * flops > CHUNK_FLOPS.get(device, _OTHER_FLOPS):
         size //= 2
     return size

@@ -1,6 +1,5 @@
 """How the passes of a training are computed: in float32 or bfloat16, eager or compiled."""
 
-import platform
 from dataclasses import replace
 from functools import lru_cache
 from typing import cast
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.attacks.network import eval_mode
+from robust_tickets.base.devices import device_name, has_bfloat16
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe.fields import Compute
@@ -88,9 +88,9 @@ def _warm_up(nets: Networks, net: nn.Module, images: Tensor) -> None:
 def supported_compute(compute: Compute, device: str) -> tuple[Compute, list[str]]:
     """The recipe's arithmetic as far as the machine can do it, and a warning for each part that it cannot."""
     warnings = []
-    if compute.precision != "float32" and not _has_bfloat16(device):
+    if compute.precision != "float32" and not has_bfloat16(device):
         warnings.append(
-            f"compute.precision {compute.precision}: {_device_name(device)} has no instructions for "
+            f"compute.precision {compute.precision}: {device_name(device)} has no instructions for "
             "bfloat16: using float32"
         )
         compute = replace(compute, precision="float32")
@@ -107,19 +107,6 @@ def _without_compile(error: Exception) -> str:
         f"compute.compile: torch.compile does not work here ({reason:.200}): training without it; on a CPU "
         "it needs a C++ compiler, such as g++"
     )
-
-
-def _has_bfloat16(device: str) -> bool:
-    if device == "cpu":
-        # oneDNN also takes bfloat16 where it has to emulate it, which is slower than float32
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        arm = platform.machine() in ("aarch64", "arm64")
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported() and (native or arm))
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-
-
-def _device_name(device: str) -> str:
-    return f"this CPU ({platform.machine()})" if device == "cpu" else torch.cuda.get_device_name()
 
 
 @lru_cache

@@ -42,7 +42,7 @@ def _nothing_shown_yet(monkeypatch):
 
 @pytest.fixture
 def bf16():
-    if not precision_module._has_bfloat16("cpu"):
+    if not precision_module.has_bfloat16("cpu"):
         pytest.skip("this CPU does not compute in bfloat16")
 
 
@@ -158,7 +158,7 @@ def no_compiler(*_):
 
 
 LACKS = {
-    "bfloat16": ({"precision": "bf16"}, "_has_bfloat16", lambda device: False, "instructions for bfloat16"),
+    "bfloat16": ({"precision": "bf16"}, "has_bfloat16", lambda device: False, "instructions for bfloat16"),
     "compiler": ({"compile": True}, "_compile_error", no_compiler, r"\(no g\+\+\)"),
     "this net": ({"compile": True}, "_warm_up", broken, "g.. was not found"),
 }

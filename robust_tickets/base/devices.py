@@ -1,0 +1,65 @@
+"""The devices that PyTorch computes on: those that are accepted, and what depends on their kind."""
+
+import platform
+from typing import Any
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.lazy import torch
+
+KINDS = ["cpu", "cuda", "mps", "xpu"]
+"""Kinds of device that are accepted: CPUs, and GPUs of NVIDIA and AMD, of Apple, and of Intel."""
+
+UNTRIED = ("mps", "xpu")
+"""Kinds that nobody has run this project on."""
+
+
+def device_kind(device: str) -> str:
+    """The kind of a torch device, given as text. Raises InputError for one that cannot be used."""
+    try:
+        kind = torch.empty(0, device=device).device.type
+    except (RuntimeError, AssertionError, ImportError, AttributeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"device {device!r} cannot be used ({reason}): try --device cpu") from None
+    if kind not in KINDS:
+        raise InputError(f"device {device!r} cannot be used ({', '.join(KINDS)} can): try --device cpu")
+    if kind == "cpu" and device != "cpu":
+        raise InputError(f"device {device!r} cannot be used (there is one cpu): give --device cpu")
+    return kind
+
+
+def device_module(device: str) -> Any:
+    """The module of torch for a kind of device, or a device: `torch.cuda` for "cuda:1"."""
+    return torch.get_device_module(device.partition(":")[0])
+
+
+def device_in_use() -> tuple[str, int] | None:
+    """Kind and index of the GPU that this process computes on; None where it uses none. Starts no GPU."""
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None:
+        return None
+    module = device_module(accelerator.type)
+    # torch.mps cannot tell whether it was used
+    if not getattr(module, "is_initialized", module.is_available)():
+        return None
+    return accelerator.type, module.current_device() if hasattr(module, "current_device") else 0
+
+
+def device_name(device: str) -> str:
+    """The name of a device, for messages and descriptions of a machine."""
+    if device == "cpu":
+        return f"this CPU ({platform.machine()})"
+    module = device_module(device)
+    index = torch.device(device).index
+    return str(module.get_device_name(index)) if hasattr(module, "get_device_name") else "this Mac's GPU"
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether a device computes in bfloat16 by instructions of its own."""
+    if device == "cpu":
+        # oneDNN also takes bfloat16 where it has to emulate it, which is slower than float32
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        arm = platform.machine() in ("aarch64", "arm64")
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported() and (native or arm))
+    if device.partition(":")[0] == "mps":
+        return bool(torch.backends.mps.is_macos_or_newer(14, 0))
+    return bool(device_module(device).is_bf16_supported(including_emulation=False))

@@ -1,0 +1,200 @@
+"""The work that is done on both devices: each part takes a device and leaves files in a folder."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from robust_tickets.attacks.text import BUILDERS, parse
+from robust_tickets.base import random_streams
+from robust_tickets.base.ledger import Ledger, clock_for
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import SilentProgress
+from robust_tickets.comparison.compare import compare
+from robust_tickets.data.batches import to_float
+from robust_tickets.models.user_net import function_name
+from robust_tickets.pruning.criteria import prune
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.fields import Compare, Compute, Data, Evaluate, Model, Search, Threat, Train
+from robust_tickets.recipe.methods import METHODS
+from robust_tickets.recipe.recipe import Recipe, to_table
+from robust_tickets.runs.files import write_json
+from robust_tickets.stages.evaluate import evaluate_file
+from robust_tickets.stages.evaluation_request import EvaluationRequest
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.search import find_ticket
+from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.config import Session
+from robust_tickets.training.export import export
+from robust_tickets.training.loop import fit
+from robust_tickets.training.methods.pgd import PGDSettings
+from robust_tickets.training.monitors import Monitor
+
+Part = Callable[[str, Path], None]
+
+class Net(nn.Sequential):
+    """A network with what needs care on a device: BatchNorm, dropout, a constant of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.25), nn.Linear(32, 10),
+        )  # fmt: skip
+        self.register_buffer("scale", torch.tensor(2.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images - 0.5) * self.scale
+
+
+RECIPE = Recipe(
+    name="tiny",
+    data=Data("digits", train_images=48, val_images=20),
+    model=Model(function_name(Net)),
+    threat=Threat(Eps("0.1")),
+    search=Search(batch=16, lr=0.1, method="fgsm", epochs=1, rounds=2, ratio=0.5, rewind_iterations=1),
+    train=Train(pgd=PGDSettings(steps=2, rel_step=0.5), epochs=2, ticket_epochs=1, batch=16, lr=0.1),
+    evaluate=Evaluate(images=20, batch=10, val_steps=2),
+    compute=Compute(threads=1),
+    compare=Compare(arms=("dense", "ticket")),
+)
+
+
+def experiment(device: str, recipe: Recipe = RECIPE, net: Callable[[], nn.Module] | None = Net) -> Experiment:
+    """The tiny experiment on a device; net None: the recipe's own network."""
+    return Experiment(recipe, net, None, Machine(device, SilentProgress()))
+
+
+def train(device: str, folder: Path, method: str, steps: int = 6, **compute: str) -> None:
+    """Epochs of three steps by one method, of a network half of whose weights are pruned."""
+    recipe = replace(RECIPE, compute=replace(RECIPE.compute, **compute))
+    work = experiment(device, recipe)
+    work.prepare()
+    data, net = work.load(), work.fresh_net(0)
+    full = Mask.full(net)
+    mask = prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), full), full, 0.5)
+    ledger = Ledger("train", clock_for(device))
+    config = work.config(replace(recipe.train, method=method), steps, 0)
+    with ledger.measure():
+        result = fit(net, mask, data, config, Session(ledger))
+    save_file(result.best, folder / "best.safetensors")
+    save_file(result.last, folder / "last.safetensors")
+    write_json(folder / "history.json", {"epochs": result.history, **ledger.report()})
+
+
+def search_and_compare(device: str, folder: Path) -> None:
+    """A search of two rounds with rewinding, and two arms with their evaluations."""
+    compare(experiment(device), [0], folder)
+
+
+def search_channels(device: str, folder: Path) -> None:
+    """A search of channels that goes on from its weights, its ticket trained as a narrower network."""
+    search = replace(RECIPE.search, granularity="channel", after="fine-tune", rewind_iterations=0, ratio=0.3)
+    recipe = replace(RECIPE, model=Model("resnet20", width=1.0), search=search)
+    compare(experiment(device, recipe, None), [0], folder)
+
+
+SETTINGS = {"pgd": "(steps=3)", "apgd": "(steps=3)", "apgd-t": "(steps=2)", "square": "(queries=12)", "fab-t": "(steps=2)"}
+"""Settings that make an attack short; one without is run as it is."""
+
+
+def evaluate(device: str, folder: Path, names: tuple[str, ...], norm: str, eps: str) -> None:
+    """Evaluate a network by attacks, with the sanity checks."""
+    train("cpu", folder, "natural", steps=30)
+    file = _checkpoint(folder)
+    request = EvaluationRequest(names, limit=12, eps=(Eps(eps),), norm=norm, save_images=folder / "images")
+    evaluate_file(file, Machine(device, SilentProgress()), request, make=Net)
+
+
+def write_exports(device: str, folder: Path) -> None:
+    """Train on the device, and write the network in two formats, each checked against the original."""
+    train(device, folder, "natural")
+    file = _checkpoint(folder)
+    for form in ("torch", "safetensors"):
+        export(file, form, make=Net)
+
+
+def _checkpoint(folder: Path) -> Path:
+    """A checkpoint of the network that was trained in the folder."""
+    work = experiment("cpu")
+    state, file = load_file(folder / "last.safetensors"), folder / "checkpoint" / "best.safetensors"
+    file.parent.mkdir()
+    table, fingerprint = to_table(RECIPE), work.load().fingerprint
+    Checkpoint(state, work.model_spec, table, fingerprint, "dense", 0, 1, 0.1, 0.1).save(file)
+    return file
+
+
+def quick_attack(device: str, folder: Path) -> None:
+    """Two of our attacks and one of torchattacks, and nothing else."""
+    work = experiment(device)
+    work.prepare()
+    net, split = work.fresh_net(0).eval(), work.load().test
+    images, labels = to_float(split.images[:8], channels_last=True), split.labels[:8]
+    for name in ("pgd(steps=3, restarts=2)", "square(queries=5)", "torchattacks:CW(steps=2)"):
+        result = parse(name, work.threat).run(net, images, labels)
+        assert result.broken is not None
+        tensors = {"images": result.images.cpu().contiguous(), "broken": result.broken.cpu()}
+        save_file(tensors, folder / f"{name.partition('(')[0].replace(':', '-')}.safetensors")
+
+
+def search(device: str, folder: Path) -> None:
+    """A search of two rounds, with rewinding."""
+    ticket, _ = find_ticket(experiment(device), 0)
+    ticket.save(folder / "ticket.safetensors")
+
+
+def wrong_step(device: str, folder: Path, mistake: Callable[[Tensor], object]) -> None:
+    """A training with a mistake in its steps."""
+    observe = Monitor.observe
+
+    def with_mistake(monitor: Monitor, step: int, loss: Tensor, images: Tensor) -> None:
+        mistake(loss.detach())
+        observe(monitor, step, loss, images)
+
+    with patch.object(Monitor, "observe", with_mistake):
+        train(device, folder, "natural")
+
+
+def unseeded_device(device: str, folder: Path) -> None:
+    """A training that seeds the host's generator alone."""
+    with patch.object(random_streams, "device_in_use", lambda: None):
+        train(device, folder, "natural")
+
+
+MISTAKES: dict[str, Part] = {
+    "a tensor made on the host": partial(wrong_step, mistake=lambda loss: loss + torch.zeros(1)),
+    "a generator of the host": partial(
+        wrong_step, mistake=lambda loss: torch.rand(1, generator=torch.Generator(), device=loss.device)
+    ),
+    "numpy of a tensor": partial(wrong_step, mistake=lambda loss: loss.numpy()),
+    "item in a step": partial(wrong_step, mistake=lambda loss: loss.item()),
+    "a mask as index": partial(wrong_step, mistake=lambda loss: loss[None][loss[None] > 0]),
+    "copy to the host": partial(wrong_step, mistake=lambda loss: loss.cpu()),
+    "a tensor from the host": partial(wrong_step, mistake=lambda loss: torch.zeros(1).to(loss.device)),
+    "an unseeded device": unseeded_device,
+}
+
+OURS = tuple(name + SETTINGS.get(name, "") for name in BUILDERS if name not in ("fgsm", "autoattack"))
+THEIRS = ("torchattacks:PGD(steps=2)", "torchattacks:CW(steps=2)")
+
+PARTS: dict[str, Part] = {
+    **{f"train-{name}": partial(train, method=name) for name in METHODS},
+    "train-bf16": partial(train, method="pgd", precision="bf16"),
+    **{f"mistake: {name}": part for name, part in MISTAKES.items()},
+    "search": search,
+    "quick-attack": quick_attack,
+    "compare": search_and_compare,
+    "channels": search_channels,
+    # so small that some images withstand all attacks
+    "attacks-Linf": partial(evaluate, names=(*OURS, *THEIRS), norm="Linf", eps="0.01"),
+    "attacks-L2": partial(evaluate, names=OURS, norm="L2", eps="0.1"),
+    "ensemble": partial(evaluate, names=("autoattack",), norm="Linf", eps="0.3"),
+    "export": write_exports,
+}

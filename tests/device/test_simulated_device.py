@@ -1,0 +1,59 @@
+"""The project on a simulated GPU: the CPU's bits, nothing on the wrong device, no wait within a training step."""
+
+import pytest
+from device_parts import METHODS, MISTAKES
+
+EPOCHS = 2
+COPIES = 3  # of an epoch's order, crops and flips, before its first step
+
+
+@pytest.fixture(scope="module")
+def outcomes(work):
+    """What all fast parts did, in one process."""
+    mistakes = [f"mistake: {name}" for name in MISTAKES]
+    return work(*(f"train-{name}" for name in METHODS), "train-bf16", "search", "quick-attack", *mistakes)
+
+
+@pytest.mark.parametrize("part", [*(f"train-{name}" for name in METHODS), "search", "quick-attack"])
+def test_it_gives_the_bits_of_the_cpu(part, outcomes):
+    assert outcomes[part].error == ""
+    assert outcomes[part].differences == []
+
+
+@pytest.mark.parametrize("part", [*(f"train-{name}" for name in METHODS), "train-bf16"])
+def test_no_training_step_waits_for_the_device(part, outcomes):
+    assert outcomes[part].error == ""
+    assert outcomes[part].lines == []
+    assert outcomes[part].waits["train data"] == COPIES * EPOCHS
+
+
+def test_no_step_of_a_search_waits_for_the_device(outcomes):
+    assert outcomes["search"].lines == []
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_seen(name, outcomes):
+    outcome = outcomes[f"mistake: {name}"]
+    assert (bool(outcome.error), bool(outcome.lines), bool(outcome.differences)) == {
+        "a tensor made on the host": (True, False, False),
+        "a generator of the host": (True, False, False),
+        "numpy of a tensor": (True, False, False),
+        "an unseeded device": (False, False, True),
+    }.get(name, (False, True, False))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["compare", "channels", "attacks-Linf", "attacks-L2", "ensemble", "export"])
+def test_whole_commands_give_the_bits_of_the_cpu(part, work):
+    outcome = work(part)[part]
+    assert outcome.error == ""
+    assert outcome.differences == []
+    assert outcome.lines == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["train-pgd", "search", "channels", "attacks-Linf", "attacks-L2"])
+def test_a_device_without_float64_gives_them_too(part, work):
+    outcome = work(part, without_float64=True)[part]
+    assert outcome.error == ""
+    assert outcome.differences == []
