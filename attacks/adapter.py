@@ -112,7 +112,7 @@ class TorchAttack(Attack):
         try:
             with _seeded(seed), quiet(), torch.enable_grad():
                 adversarial = self._build(model, classes, seed)(images, block.labels.clone())
-        except (InputError, torch.OutOfMemoryError):
+        except (InputError, torch.OutOfMemoryError, torch.AcceleratorError):
             raise
         except Exception as error:
             if error is model.error:  # the network's own, not the attack's

@@ -5,10 +5,10 @@ device changes. Here a number is a hash of (seed, sample id, restart, position):
 computed for a whole batch at once.
 """
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
+
+from .float64 import float64_device
 
 _MASK = 0xFFFFFFFF
 _GOLDEN = 0x9E3779B9
@@ -23,18 +23,6 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
-@lru_cache
-def has_float64(device: torch.device) -> bool:
-    """Whether a device computes in float64: Apple's do not, nor do some of Intel's."""
-    if device.type in ("cpu", "cuda"):
-        return True
-    try:
-        torch.ones(1, device=device).to(torch.float64).add_(1)
-    except (RuntimeError, TypeError):
-        return False
-    return True
-
-
 def uniform(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: int = 0) -> Tensor:
     """Uniform numbers in [0, 1) for each sample, float64 multiples of 2^-32.
 
@@ -45,9 +33,8 @@ def uniform(shape: tuple[int, ...], sample_ids: Tensor, *, seed: int, stream: in
     seed: of the whole run.
     stream: tells several draws for one sample apart, as the restarts of an attack.
     """
-    if not has_float64(sample_ids.device):
-        sample_ids = sample_ids.cpu()
-    device = sample_ids.device
+    device = float64_device(sample_ids.device)
+    sample_ids = sample_ids.to(device)
     words = [seed & _MASK, (seed >> 32) & _MASK, stream & _MASK]
     key = torch.zeros_like(sample_ids)
     for word in words:

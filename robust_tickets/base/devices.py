@@ -18,7 +18,7 @@ def device_kind(device: str) -> str:
     try:
         kind = torch.empty(0, device=device).device.type
     except (RuntimeError, AssertionError, ImportError, AttributeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
         raise InputError(f"device {device!r} cannot be used ({reason}): try --device cpu") from None
     if kind not in KINDS:
         raise InputError(f"device {device!r} cannot be used ({', '.join(KINDS)} can): try --device cpu")

@@ -91,6 +91,8 @@ class Evaluate(OnMachine, Command):
     """which images"""
     limit: CountOrZero = 0
     """how many images, balanced over the classes, always the same ones; 0: all"""
+    batch: CountOrZero = 0
+    """images that go through the network at a time; 0: as recorded in the checkpoint"""
     source: Annotated[Path | None, arg(name="from", metavar="CHECKPOINT")] = None
     """another checkpoint: the attacks run on its network, and this one is evaluated on their images"""
     seed: Seed = 0
@@ -130,6 +132,7 @@ class Evaluate(OnMachine, Command):
             source_model=SourceNetDescription(source.name, source.width, source.normalise, source.weights),
             runs=self.runs,
             save_images=self.save_images,
+            batch=self.batch,
         )
         output = evaluate_file(self.checkpoint, self.machine, request, on_rows=self._print_rows)
         of = " of this network itself, attacked directly" if self.source is not None else ""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from robust_tickets.base import signals
+from robust_tickets.base.device_errors import device_message
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.idle_threads import bound_spinning
 from robust_tickets.base.version import __version__
@@ -41,12 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     command = parse(name, flags)
                 command.run()
     except InputError as error:
-        _fail(str(error))
+        _fail(device_message(error) or str(error))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
         _fail(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}")
+    except (RuntimeError, MemoryError) as error:
+        message = device_message(error)
+        if message is None:
+            raise
+        _fail(message)
 
 
 def _help(name: str, words: list[str]) -> str:

@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from robust_tickets.base import signals
+from robust_tickets.base.device_errors import device_message
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.idle_threads import no_spinning_in_children
 from robust_tickets.base.progress import LineProgress, SilentProgress
@@ -167,9 +168,14 @@ def _run_task(
         with signals.handle_signals():
             do(machine)
     except InputError as error:
-        message.send(str(error))
+        message.send(device_message(error) or str(error))
     except OSError as error:
         message.send(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}")
+    except (RuntimeError, MemoryError) as error:
+        text = device_message(error)
+        if text is None:
+            raise
+        message.send(text)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGTERM)
 

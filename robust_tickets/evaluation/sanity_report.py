@@ -112,7 +112,7 @@ def allowed(share: float, samples: int) -> float:
 
 def share(flags: "Tensor") -> float:
     """The share of True, bool (N,)."""
-    return float(flags.double().mean())
+    return float(flags.cpu().double().mean())
 
 
 def percent(share: float) -> str:

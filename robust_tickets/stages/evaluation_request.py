@@ -40,6 +40,7 @@ class EvaluationRequest:
     source_model: the same for the source.
     runs: where the results of a checkpoint outside of any run go; None: beside it.
     save_images: folder for the adversarial images.
+    batch: images that go through the network at a time; 0: as the training's recipe says.
     """
 
     attacks: tuple[str, ...]
@@ -54,6 +55,7 @@ class EvaluationRequest:
     source_model: SourceNetDescription = SourceNetDescription()
     runs: Path | None = None
     save_images: Path | None = None
+    batch: int = 0
 
     def load_target(self, path: Path, make: NetFactory | None, progress: Progress) -> NetFile:
         """Load the checkpoint to evaluate; make: builds a network of the user's own."""
@@ -94,8 +96,10 @@ class EvaluationRequest:
         if training.threat.eps.value in by_value:  # in the spelling of the training, so that its rows match
             by_value[training.threat.eps.value] = training.threat.eps
         norm = self.norm or training.threat.norm
+        settings = replace(training.evaluate, batch=self.batch or training.evaluate.batch)
         recipes = [
-            replace(training, data=data, threat=Threat(eps, norm)) for _, eps in sorted(by_value.items())
+            replace(training, data=data, threat=Threat(eps, norm), evaluate=settings)
+            for _, eps in sorted(by_value.items())
         ]
         for recipe in recipes:
             check(recipe)

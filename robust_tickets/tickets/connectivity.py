@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from robust_tickets.attacks.float64 import float64_device
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import copy_net
 from robust_tickets.pruning.layers import Shape, observe_layers, prunable_weights
@@ -39,7 +40,7 @@ def check_paths(net: nn.Module, mask: Mask, shape: Shape) -> None:
 
 def _positive_copy(net: nn.Module, mask: Mask) -> nn.Module:
     """A copy in float64 with random positive weights where the mask keeps them."""
-    twin = copy_net(net).double().eval()
+    twin = copy_net(net).to(float64_device(next(net.parameters()).device)).double().eval()
     weights = prunable_weights(twin)
     generator = torch.Generator().manual_seed(1)
     for name, parameter in twin.named_parameters():

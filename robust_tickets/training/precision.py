@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.attacks.network import eval_mode
+from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.devices import device_name, has_bfloat16
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import FoldedNet
@@ -47,6 +48,8 @@ def training_networks(
             with use_seed(0):
                 _warm_up(nets, net, images)
         except Exception as error:  # whatever the network's code or the machine's compiler leads to
+            if is_device_error(error):
+                raise
             warnings.append(_without_compile(error))
             compute = replace(compute, compile=False)
     return _networks(net, folded, compute), warnings
@@ -120,5 +123,7 @@ def _compile_error(device: str) -> Exception | None:
     try:
         square(torch.ones(8, device=device, requires_grad=True)).sum().backward()  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever the machine's compiler, or its absence, makes torch raise
+        if is_device_error(error):
+            raise
         return error
     return None

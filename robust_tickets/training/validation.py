@@ -63,4 +63,4 @@ def _clean_loss(folded: FoldedNet, split: Split, batch: int, channels_last: bool
         F.cross_entropy(folded(to_float(pixels, channels_last)), labels, reduction="none")
         for pixels, labels in zip(split.images.split(batch), split.labels.split(batch), strict=True)  # type: ignore[no-untyped-call]
     ]
-    return float(torch.cat(losses).double().mean())
+    return float(torch.cat(losses).cpu().double().mean())
