@@ -41,7 +41,9 @@ def _content(file: Path) -> Any:
             return [_untimed(row) for row in csv.DictReader(rows)]
     if file.suffix in (".json", ".jsonl"):
         text = file.read_text(encoding="utf-8")
-        return [_untimed(json.loads(part)) for part in (text.splitlines() if file.suffix == ".jsonl" else [text])]
+        return [
+            _untimed(json.loads(part)) for part in (text.splitlines() if file.suffix == ".jsonl" else [text])
+        ]
     return file.read_bytes()
 
 

@@ -40,6 +40,7 @@ from robust_tickets.training.monitors import Monitor
 
 Part = Callable[[str, Path], None]
 
+
 class Net(nn.Sequential):
     """A network with what needs care on a device: BatchNorm, dropout, a constant of its own."""
 
@@ -101,7 +102,13 @@ def search_channels(device: str, folder: Path) -> None:
     compare(experiment(device, recipe, None), [0], folder)
 
 
-SETTINGS = {"pgd": "(steps=3)", "apgd": "(steps=3)", "apgd-t": "(steps=2)", "square": "(queries=12)", "fab-t": "(steps=2)"}
+SETTINGS = {
+    "pgd": "(steps=3)",
+    "apgd": "(steps=3)",
+    "apgd-t": "(steps=2)",
+    "square": "(queries=12)",
+    "fab-t": "(steps=2)",
+}
 """Settings that make an attack short; one without is run as it is."""
 
 

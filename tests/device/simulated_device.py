@@ -161,6 +161,4 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 def _makes_float64(result: Any, originals: dict[int, Tensor]) -> bool:
     values = tree_flatten(result)[0]
-    return any(
-        isinstance(v, Tensor) and v.dtype == torch.float64 and id(v) not in originals for v in values
-    )
+    return any(isinstance(v, Tensor) and v.dtype == torch.float64 and id(v) not in originals for v in values)
