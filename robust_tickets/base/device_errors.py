@@ -13,7 +13,7 @@ def is_device_error(error: BaseException) -> bool:
 
 
 def device_message(error: BaseException | None) -> str | None:
-    """A line on an error of a device or of memory, or on a GPU's error that caused another; None for others."""
+    """A line on an error of a device or of memory, or a GPU's that caused another; None for others."""
     if isinstance(error, MemoryError) or (error and _has_no_memory(error, _OF_THE_HOST)):
         return _out_of_memory(error)
     # not the host's errors: a damaged file that asks for too much memory is said to be damaged

@@ -48,7 +48,7 @@ class OnMachine:
     seed: Seed = 0
     """seed of init, batches and attacks; the first one where there are several"""
     device: str = "cpu"
-    """torch device: cpu, cuda, cuda:N; untried: mps, xpu"""
+    """cpu, cuda, cuda:N; untried: mps, xpu"""
     runs: Path = Path("runs")
     """folder of the run directories"""
 

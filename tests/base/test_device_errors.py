@@ -37,13 +37,9 @@ def test_another_failure_of_a_gpu_is_one_line():
 
 
 def test_the_cause_of_a_message_is_found():
-    try:
-        try:
-            raise NO_MEMORY["CUDA"]
-        except RuntimeError as error:
-            raise InputError("the network cannot be copied") from error
-    except InputError as error:
-        assert device_message(error).startswith("out of memory (CUDA out of memory. Tried")
+    error = InputError("the network cannot be copied")
+    error.__cause__ = NO_MEMORY["CUDA"]
+    assert device_message(error).startswith("out of memory (CUDA out of memory. Tried")
 
 
 def test_a_damaged_file_that_asks_for_all_memory_stays_a_damaged_file():

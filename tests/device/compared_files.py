@@ -24,7 +24,7 @@ def differences(one: Path, other: Path) -> list[str]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The files of a folder; names without the hash of what verdicts depend on, as the device is part of it."""
+    """The files of a folder; names lack the hash of what verdicts depend on, such as the device."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
     return {re.sub(r"-[0-9a-f]{8}(?=\.)", "", str(path.relative_to(folder))): path for path in paths}
 

@@ -1,4 +1,4 @@
-"""Runs parts of the project in a process of its own, since a device is registered before any backward pass."""
+"""Runs parts of the project in a process of its own: a device is registered before any backward pass."""
 
 import json
 import subprocess

@@ -2,8 +2,8 @@
 
     python device_work.py [--without-float64] PART...
 
-Prints one JSON line: for each part what differs from the CPU's bits, the waits by phase, and lines on the waits of
-training steps.
+Prints one JSON line: for each part what differs from the CPU's bits, the waits by phase, and lines on the
+waits of training steps.
 """
 
 import json

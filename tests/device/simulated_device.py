@@ -6,9 +6,9 @@
         ...
     watch.waits
 
-Numbers are the CPU's, bit for bit. What CUDA refuses is refused: two devices in one operation, a generator of the
-host for tensors of the device, `numpy()`. The device has a random state of its own, as a GPU has. Not simulated:
-kernels and their rounding, streams, the device's memory.
+Numbers are the CPU's, bit for bit. What CUDA refuses is refused: two devices in one operation, a generator of
+the host for tensors of the device, `numpy()`. The device has a random state of its own, as a GPU has. Not
+simulated: kernels and their rounding, streams, the device's memory.
 """
 
 from typing import Any
@@ -135,8 +135,8 @@ def _check(name: str, args: Any, kwargs: dict[str, Any], tensors: list[Tensor]) 
         others = [tensor for tensor in others if not any(tensor is index for index in args[1])]
     if others:
         raise DeviceError(
-            f"Expected all tensors to be on the same device, but found at least two devices, {NAME}:0 and cpu! "
-            f"({name}, {[tuple(tensor.shape) for tensor in others]})"
+            f"Expected all tensors to be on the same device, but found at least two devices, "
+            f"{NAME}:0 and cpu! ({name}, {[tuple(tensor.shape) for tensor in others]})"
         )
     generator = kwargs.get("generator")
     if generator is not None and generator.device.type == "cpu":

@@ -1,4 +1,4 @@
-"""The project on a simulated GPU: the CPU's bits, nothing on the wrong device, no wait within a training step."""
+"""The project on a simulated GPU: the CPU's bits, all on the right device, no wait in a training step."""
 
 import pytest
 from device_parts import METHODS, MISTAKES
