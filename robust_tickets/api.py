@@ -168,6 +168,7 @@ def compare(
     seeds: int | Iterable[int] = 1,
     runs: Path | str = "runs",
     jobs: int = 1,
+    any_machine: bool = False,
     device: str | torch.device = "cpu",
     **fields: Any,
 ) -> Path:
@@ -179,10 +180,11 @@ def compare(
     runs: the folder of the run directories.
     jobs: how many arms are trained at a time, in processes of their own, for which a script needs its
         `if __name__ == "__main__":`.
+    any_machine: continue a run that began on another processor or GPU; the table marks its seconds.
 
     Raises InputError for a module with several seeds, since it has one init.
     """
-    experiment = _experiment(net, data, recipe, device, fields)
+    experiment = _experiment(net, data, recipe, device, fields, any_machine=any_machine)
     chosen = _seeds(experiment, net, seeds)
     return comparison.compare(experiment, chosen, to_path("runs", runs), _jobs(jobs)).path
 
@@ -197,6 +199,7 @@ def study(
     seeds: int | Iterable[int] = 3,
     runs: Path | str = "runs",
     jobs: int = 1,
+    any_machine: bool = False,
     device: str | torch.device = "cpu",
     **fields: Any,
 ) -> Path:
@@ -206,13 +209,13 @@ def study(
 
     name: lr, ratio, width, mask-source, search-length, rounds, controls, schedule or transfer; its settings
         are a field of `study`.
-    seeds, runs, jobs: as `compare` has them.
+    seeds, runs, jobs, any_machine: as `compare` has them.
 
     Raises InputError as `compare` does, and for settings that make no sense.
     """
     if not isinstance(name, str) or name not in STUDIES:
         raise unknown_name("study", name, STUDIES)
-    experiment = _experiment(net, data, recipe, device, fields, study=name)
+    experiment = _experiment(net, data, recipe, device, fields, study=name, any_machine=any_machine)
     chosen = _seeds(experiment, net, seeds)
     return studies.study(name, experiment, chosen, to_path("runs", runs), _jobs(jobs)).folder
 
@@ -241,10 +244,12 @@ def _experiment(
     device: str | torch.device,
     fields: Mapping[str, Any],
     study: str = "",
+    any_machine: bool = False,
 ) -> Experiment:
     """The experiment of a call. Raises InputError for arguments of another type, and wrong fields.
 
     study: the study that is run; "": none.
+    any_machine: whether a run that began on another processor or GPU may go on here.
     """
     if net is not None and not callable(net):
         raise InputError(
@@ -278,7 +283,7 @@ def _experiment(
     make = partial(copy_net, net) if isinstance(net, nn.Module) else net
     full = recipes.from_table(table, base)
     check_study_settings(study, full.study, base.study)
-    machine = Machine(str(device), stderr_progress())
+    machine = Machine(str(device), stderr_progress(), any_machine=bool(any_machine))
     return Experiment(full, make, data if isinstance(data, Dataset) else None, machine)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.paths import expand_home
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +39,7 @@ def to_path(name: str, value: Any) -> Path:
     """An argument as a path. Raises InputError for anything but a text or a path."""
     if not isinstance(value, str | Path):
         raise InputError(f"{name} must be a path, as text or a Path, got {value!r:.80}")
-    return Path(value)
+    return expand_home(value)
 
 
 def name_arguments(function: Callable[P, R]) -> Callable[P, R]:

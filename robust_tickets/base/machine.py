@@ -23,6 +23,7 @@ class Machine:
     progress: shows what the stage does.
     checkpoint_minutes, checkpoint_steps: longest distance between two states of a training; 0: no limit.
     jobs: how many stages run at the same time.
+    any_machine: whether a run that began on another processor or GPU may go on here.
     """
 
     device: str
@@ -30,6 +31,7 @@ class Machine:
     checkpoint_minutes: float = 1.0
     checkpoint_steps: int = 0
     jobs: int = 1
+    any_machine: bool = False
 
     def prepare(self, threads: int) -> None:
         """Set up the device and the number of CPU threads.

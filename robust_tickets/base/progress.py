@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.streams import complain
 
 if TYPE_CHECKING:
     import rich.progress
@@ -58,8 +59,7 @@ class LineProgress(Progress):
         self._label = label
 
     def log(self, line: str) -> None:
-        sys.stderr.write(f"{self._label}{line}\n")  # in one write, as other processes may print too
-        sys.stderr.flush()
+        complain(f"{self._label}{line}")
 
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
@@ -152,7 +152,9 @@ def stderr_progress() -> Progress:
     """Bars if stderr is a terminal, lines if not, or whatever `show_progress` says."""
     if not _shown:
         return SilentProgress()
-    return BarProgress() if sys.stderr.isatty() else LineProgress()
+    stream = sys.stderr
+    terminal = stream is not None and not stream.closed and stream.isatty()
+    return BarProgress() if terminal else LineProgress()
 
 
 def _clock(seconds: float) -> str:

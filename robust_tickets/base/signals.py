@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from robust_tickets.base.streams import complain
+
 _signal: signal.Signals | None = None
 _deferrals = 0
 
@@ -25,9 +27,7 @@ def exit_on_interrupt() -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         number = error.signal if isinstance(error, StopRequest) else signal.SIGINT
-        print(
-            f"robust-tickets: stopped by {number.name}; run the same command again to resume", file=sys.stderr
-        )
+        complain(f"robust-tickets: stopped by {number.name}; run the same command again to resume")
         sys.exit(128 + number)
 
 

@@ -66,11 +66,14 @@ class Resumable(OnMachine):
     """minutes between checkpoints; run the same command again to resume; 0: off"""
     checkpoint_steps: CountOrZero = 0
     """steps between checkpoints; 0: off"""
+    any_machine: bool = False
+    """continue a run of another processor or GPU; the table marks its seconds, FLOPs stand"""
 
     @property
     def machine(self) -> Machine:
         """The machine that the flags describe."""
-        return Machine(self.device, stderr_progress(), self.checkpoint_minutes, self.checkpoint_steps)
+        limits = self.checkpoint_minutes, self.checkpoint_steps
+        return Machine(self.device, stderr_progress(), *limits, any_machine=self.any_machine)
 
 
 @dataclass(frozen=True, kw_only=True)

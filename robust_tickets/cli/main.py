@@ -11,6 +11,7 @@ from robust_tickets.base import signals
 from robust_tickets.base.device_errors import device_message
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.idle_threads import bound_spinning
+from robust_tickets.base.streams import complain, prepare_streams
 from robust_tickets.base.version import __version__
 from robust_tickets.cli.help import command_help, overview
 from robust_tickets.cli.parse import parse, recipe_defaults
@@ -21,6 +22,7 @@ _HELP = ("-h", "--help")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exits with 2 and one message for wrong input."""
+    prepare_streams()
     bound_spinning()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["help"]:
@@ -64,5 +66,5 @@ def _help(name: str, words: list[str]) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"robust-tickets: {message}", file=sys.stderr)
+    complain(f"robust-tickets: {message}")
     sys.exit(2)

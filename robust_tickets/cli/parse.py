@@ -6,12 +6,15 @@ tyro assigns the words to fields; the values are checked like those of a recipe 
 import difflib
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.paths import expand_home, module_name
 from robust_tickets.cli.command import ByRecipe, Command
 from robust_tickets.cli.flags import Flag
 from robust_tickets.cli.registry import command_class, flag_sections
@@ -54,6 +57,9 @@ def parse(name: str, words: list[str]) -> Command:
         raise InputError(_usage(name, f"unexpected {rest[0]!r}"))
     if isinstance(command, ByRecipe):
         base = options["default"].fields
+        model = command.fields.model
+        model = replace(model, name=module_name(model.name))
+        command = replace(command, fields=replace(command.fields, model=model))
         recipes.check(command.fields, base)  # first: its messages name `search.lr` and not `fields.search.lr`
     schema.check(command)
     return command
@@ -129,11 +135,13 @@ def _usage(name: str, problem: str) -> str:
 
 @CONSTRUCTORS.primitive_rule
 def _lenient(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """Numbers, choices and eps; other words pass as they are, and the check of the fields refuses them."""
+    """Numbers, choices, paths and eps; other words pass as they are, and the fields' check refuses them."""
     choices = {str(value): value for value in get_args(info.type)}
-    if get_origin(info.type) is not Literal and info.type not in (int, float, Eps):
+    if get_origin(info.type) is not Literal and info.type not in (int, float, Eps, Path):
         return None
     convert: Callable[[str], Any] = choices.__getitem__ if choices else info.type
+    if info.type is Path:
+        convert = expand_home  # the shell leaves --runs=~/runs as it is
 
     def construct(words: list[str]) -> Any:
         try:

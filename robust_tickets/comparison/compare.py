@@ -91,8 +91,9 @@ def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> 
     for seed in seeds:
         inputs |= experiment.inputs(seed)
     run.check_inputs(inputs)
-    run.check_machine(experiment.machine.device)
-    run.begin(experiment.machine.device, inputs)
+    machine = experiment.machine
+    run.check_machine(machine.device, any_machine=machine.any_machine)
+    run.begin(machine.device, inputs, any_machine=machine.any_machine)
 
 
 def search(experiment: Experiment, seed: int, runs: Path) -> Path:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import PIL
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.paths import expand_home
 from robust_tickets.data import archives
 from robust_tickets.runs import tensor_file
 
@@ -20,9 +22,14 @@ _KIND = "cache of images"
 
 
 def folder() -> Path:
-    """The user's cache folder for this project ($XDG_CACHE_HOME, or ~/.cache)."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "robust-tickets"
+    """The user's cache folder for this project ($XDG_CACHE_HOME, or ~/.cache).
+
+    Raises InputError where there is no home folder.
+    """
+    try:
+        return expand_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "robust-tickets"
+    except InputError:
+        raise InputError("there is no home folder for the cache: set XDG_CACHE_HOME to a folder") from None
 
 
 def load_or_decode(
@@ -32,15 +39,17 @@ def load_or_decode(
 
     A damaged file in the cache is replaced; a cache that cannot be written costs time alone. Both are logged.
     """
-    path = folder() / f"{name}-{source_key(source)}.safetensors"
-    if path.is_file():
-        try:
-            return tensor_file.load(path, _KIND)[0]
-        except InputError:
-            log("the cached images are damaged, and are decoded again")
+    key = f"{name}-{source_key(source)}.safetensors"
+    with suppress(InputError, OSError):  # where the folder may not be looked into, nor written
+        path = folder() / key
+        if path.is_file():
+            try:
+                return tensor_file.load(path, _KIND)[0]
+            except InputError:
+                log("the cached images are damaged, and are decoded again")
     arrays = decode()
     try:
-        tensor_file.save(path, _KIND, arrays, {})
+        tensor_file.save(folder() / key, _KIND, arrays, {})
     except InputError as error:
         log(f"the decoded images are not cached, and will be decoded again ({error})")
     return arrays

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.paths import expand_home
 from robust_tickets.data import cache
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.fields import Data, DataName
@@ -39,7 +40,7 @@ def path_hint(name: DataName) -> str:
 def data_path(data: Data) -> Path:
     """The path of the images, or of the folder that they are downloaded to. Raises InputError for none."""
     variable = os.environ.get(environment_variable(data.name))
-    root = data.root or (Path(variable) if variable else None)
+    root = data.root or (expand_home(variable) if variable else None)
     if data.download:
         if data.name == "folder":
             raise InputError("a folder of your own cannot be downloaded: leave out --data.download")

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from robust_tickets.base import paths
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import copy_net
@@ -20,12 +21,12 @@ NetFactory = Callable[[], nn.Module]
 
 
 def import_function(name: str) -> NetFactory:
-    """Import `module:function`; the module may be in the working directory.
+    """Import `module:function`; the module may be in the working directory, or given by its file's path.
 
     Importing a module runs its code, so the name must come from the user, never from a file. Raises
     InputError for a name that cannot be imported or is no function.
     """
-    module_name, _, path = name.partition(":")
+    module_name, _, path = paths.module_name(name).partition(":")
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -12,6 +12,7 @@ from typing import Any
 import tomli_w
 
 from robust_tickets.base.errors import InputError, unknown_name
+from robust_tickets.base.paths import expand_home, module_name
 from robust_tickets.recipe import checks, schema
 from robust_tickets.recipe.fields import (
     Compare,
@@ -112,12 +113,12 @@ def load(recipe: str) -> Recipe:
     """Load the shipped recipe of that name, or a TOML file. Raises InputError if there is none."""
     if recipe in shipped_names():
         return _from_toml(recipe, (_folder() / f"{recipe}.toml").read_text(encoding="utf-8"))
-    path = Path(recipe)
+    path = expand_home(recipe)
     if recipe and path.is_dir():
         raise InputError(f"recipe {recipe} is a folder: name a TOML file, such as recipe.toml of a run")
     if path.suffix != ".toml" and not path.is_file():
         raise unknown_name("recipe", recipe, shipped_names())
-    return _from_toml(recipe, _read(path))
+    return _from_toml(str(path), _read(path))
 
 
 def load_recorded(path: Path) -> Recipe:
@@ -154,7 +155,7 @@ def _folder() -> Traversable:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # Windows' editors begin files with a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         names = ", ".join(shipped_names())
@@ -187,6 +188,9 @@ def _from_toml(source: str, text: str, recorded: bool = False) -> Recipe:
                 raise InputError(
                     f"data.{field} belongs to a machine and not to a recipe: give it by --data.{field}"
                 )
+        model = table.get("model")
+        if not recorded and isinstance(model, dict) and isinstance(model.get("name"), str):
+            table["model"] = {**model, "name": module_name(model["name"])}
         recipe = schema.read(Recipe, {"name": Path(source).stem, **table})
         check(recipe, base=recipe if recorded else None)
         return recipe

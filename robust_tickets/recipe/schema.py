@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from robust_tickets.base.errors import InputError, unknown_name
+from robust_tickets.base.paths import expand_home
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe.eps import Eps
 
@@ -154,7 +155,7 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         return read(hint, value, base, field)  # type: ignore[arg-type]
     if hint is Path and isinstance(value, (str, Path)):
-        return Path(value)
+        return expand_home(value)
     if hint in (int, float) and type(value) is int and abs(value) > _LARGEST:
         raise InputError(
             f"{field} must be at most {_LARGEST} in size, got a number of {len(str(value))} digits"

@@ -1,6 +1,7 @@
 """The timing table: what each arm cost, and how accurate it is."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
@@ -38,6 +39,7 @@ COLUMNS = [
     "pass_flops_vs_dense",
     "pass_seconds_vs_dense",
     "jobs",
+    "machines",
 ]
 """Columns of timing.csv; new ones are added at the end, none is renamed."""
 
@@ -62,6 +64,9 @@ TITLES = (
 _DAGGER = "†"
 """Marks seconds that were taken while other jobs ran."""
 
+_DOUBLE_DAGGER = "‡"
+"""Marks seconds of a run that was continued on another machine."""
+
 
 def timing(run: RunDirectory) -> pd.DataFrame:
     """The timing table, a row an arm.
@@ -72,7 +77,8 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     search or first stage before it. flops_vs_dense and seconds_vs_dense are ratios, pgd20_vs_dense is a
     difference of fractions. channels_removed counts the channels that were pruned whole and left out in
     training; pass_flops_vs_dense and pass_seconds_vs_dense are the ratios of what a sample costs in training.
-    jobs is how many ran at a time, at most, while the arm's seconds were taken.
+    jobs is how many ran at a time, at most, while the arm's seconds were taken; machines is on how many the
+    run was computed.
     """
     by_arm = results(run)
     table = pd.DataFrame([_row(arm, seeds) for arm, seeds in by_arm.items()], columns=COLUMNS)
@@ -82,11 +88,12 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     table["pgd20_vs_dense"] = table.pgd20_mean - dense.pgd20_mean
     for column in ("pass_flops_vs_dense", "pass_seconds_vs_dense"):
         table[column] /= dense[column]
+    table["machines"] = len(run.machines())
     return table
 
 
 def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
-    """The values of COLUMNS for one arm; those against dense are filled in later."""
+    """The values of COLUMNS for one arm; those against dense, and machines, are filled in later."""
     accuracies = {
         column: [result.accuracy["best", attack] for result in seeds]
         for attack, column in TABLE_ATTACKS.items()
@@ -119,6 +126,7 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
         average(lambda r: r.ledger["charged_flops"]) / passes,
         train / passes,
         max(int(ledger.get("jobs", 1)) for ledger in ledgers),
+        1,
     ]
 
 
@@ -133,10 +141,10 @@ def cells(run: RunDirectory) -> list[list[str]]:
             _percent(row.fgsm_mean, row.fgsm_sd),
             _percent(row.pgd20_mean, row.pgd20_sd),
             _percent(row.pgd20_last_mean, row.pgd20_last_sd),
-            f"{row.search_s:,.0f}",
-            f"{row.train_s:,.0f}",
-            f"{row.total_s:,.0f}{_DAGGER * (row.jobs > 1)}",
-            f"{row.seconds_vs_dense:.2f}{_DAGGER * (row.jobs > 1)}",
+            f"{row.search_s:,.0f}{_DOUBLE_DAGGER * (row.machines > 1)}",
+            f"{row.train_s:,.0f}{_DOUBLE_DAGGER * (row.machines > 1)}",
+            f"{row.total_s:,.0f}{_marks(row)}",
+            f"{row.seconds_vs_dense:.2f}{_marks(row)}",
             f"{row.total_passes / 1e6:.2f}",
             f"{row.flops_vs_dense:.2f}",
             f"{100 * row.pgd20_vs_dense:+.1f}",
@@ -145,10 +153,16 @@ def cells(run: RunDirectory) -> list[list[str]]:
     ]
 
 
+def _marks(row: Any) -> str:
+    """The marks of an arm's seconds in all."""
+    return f"{_DAGGER * (row.jobs > 1)}{_DOUBLE_DAGGER * (row.machines > 1)}"
+
+
 def notes(run: RunDirectory) -> str:
     """How the figures were measured, and on which machine."""
     fix = "remove that file and run compare again"
     machine = read_object(run.machine_file, fix, ("cpu", "gpu", "threads", "torch"))
+    others = [str(other.get("gpu") or other.get("cpu")) for other in run.machines()[1:]]
     several = len(complete_seeds(run)) > 1
     spread = "Mean ± sample standard deviation over seeds." if several else "One seed: no spread is known."
     threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
@@ -163,6 +177,10 @@ def notes(run: RunDirectory) -> str:
         "the network's forward FLOPs.",
         *(stage.note for stage in stages if stage is not None),
         f"{_DAGGER} Taken while up to {jobs} jobs ran at a time." if jobs > 1 else "",
+        f"{_DOUBLE_DAGGER} The run was continued on another machine ({', '.join(others)}): its seconds "
+        "cannot be compared, FLOPs can."
+        if others
+        else "",
         f"Machine: {machine['cpu']}, {threads}{gpu}, torch {machine['torch']}.",
     ]
     return " ".join(filter(None, parts))

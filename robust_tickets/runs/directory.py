@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import describe_machine
@@ -11,7 +12,8 @@ from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.files import read_object, write_json, write_text
 
 _RECIPE = "recipe.toml"
-_FIX = "remove that file"
+_FIX = "remove that file and run compare again"
+_OTHERS = "others"  # key of the further machines of a run, in the first one's record
 
 
 class _File:
@@ -181,17 +183,38 @@ class RunDirectory:
         arms = [ArmDirectory(record.parent) for record in records]
         return [other for other in arms if other.is_finished and other.run_path != self.path]
 
-    def begin(self, device: str, inputs: Mapping[str, str]) -> None:
+    def begin(self, device: str, inputs: Mapping[str, str], *, any_machine: bool = False) -> None:
         """Write recipe, machine and inputs, unless they are there; new inputs are added.
+
+        any_machine: another machine than those of the run so far is added to them.
 
         Raises InputError where another recipe is there.
         """
         self.write_recipe()
         if not self.machine_file.exists():
             write_json(self.machine_file, describe_machine(device, self.recipe.compute.threads))
+        elif any_machine:
+            self._add_machine(device)
         recorded = self._inputs()
         if not inputs.items() <= recorded.items():
             write_json(self.inputs_file, {**inputs, **recorded})
+
+    def _add_machine(self, device: str) -> None:
+        """Record that the run goes on on this machine, unless it is one of the run's machines."""
+        first, *others = self.machines()
+        current = describe_machine(device, self.recipe.compute.threads)
+        if all(_differences(machine, current) for machine in (first, *others)):
+            write_json(self.machine_file, {**first, _OTHERS: [*others, current]})
+
+    def machines(self) -> list[dict[str, Any]]:
+        """The machines that the run was computed on, the first one first; empty before it has begun."""
+        if not self.machine_file.exists():
+            return []
+        first = read_object(self.machine_file, _FIX)
+        others = first.pop(_OTHERS, [])
+        if not isinstance(others, list) or not all(isinstance(other, dict) for other in others):
+            raise InputError(f"{self.machine_file} has no list of machines as {_OTHERS!r}: {_FIX}")
+        return [first, *others]
 
     def write_recipe(self) -> None:
         """Write the recipe, unless it is there. Raises InputError where another one is."""
@@ -209,19 +232,25 @@ class RunDirectory:
                 "that file and give the same command again, which writes it anew"
             )
 
-    def check_machine(self, device: str) -> None:
-        """Raise InputError if the run began on another machine: their seconds cannot be compared."""
-        if not self.machine_file.exists():
-            return
-        recorded = read_object(self.machine_file, _FIX)
+    def check_machine(self, device: str, *, any_machine: bool = False) -> None:
+        """Raise InputError if the run began on another machine: their seconds cannot be compared.
+
+        any_machine: another processor or GPU is accepted, but no other version of PyTorch.
+        """
+        machines = self.machines()
         current = describe_machine(device, self.recipe.compute.threads)
-        for key in ("device", "cpu", "vectors", "gpu", "torch"):
-            if key in recorded and recorded[key] != current[key]:
-                raise InputError(
-                    f"{self.path} began on a machine with {key} {recorded[key]}, this one has "
-                    f"{current[key]}, and seconds of two machines cannot be compared: choose another folder "
-                    "by --runs"
-                )
+        differences = [_differences(machine, current) for machine in machines]
+        if not machines or not all(differences):
+            return
+        key, fix = differences[0][0], "choose another folder by --runs"
+        if any("torch" not in keys for keys in differences):
+            if any_machine:
+                return
+            fix += ", or continue with --any-machine, which marks the seconds"
+        raise InputError(
+            f"{self.path} began on a machine with {key} {machines[0][key]}, this one has {current[key]}, and "
+            f"seconds of two machines cannot be compared: {fix}"
+        )
 
     def check_inputs(self, inputs: Mapping[str, str]) -> None:
         """Raise InputError if the run began with other images, or another network of the user's own.
@@ -245,3 +274,9 @@ class RunDirectory:
 
     def _inputs(self) -> dict[str, str]:
         return read_object(self.inputs_file, _FIX) if self.inputs_file.exists() else {}
+
+
+def _differences(machine: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """What makes the seconds of two machines differ."""
+    keys = ("device", "cpu", "vectors", "gpu", "torch")
+    return [key for key in keys if key in machine and machine[key] != current[key]]

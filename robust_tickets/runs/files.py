@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.file_systems import optional
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _RUN_AGAIN = "remove its folder and run the stage again"
+_MAY_BE_LOST = "the last files may be lost if the power fails"
 
 
 def write(path: Path, save: Callable[[Path], None]) -> None:
@@ -30,10 +32,11 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
     part = Path(name)
     try:
         save(part)
-        with part.open("rb+") as file:
+        with part.open("rb+") as file, optional("sync files", _MAY_BE_LOST):
             os.fsync(file.fileno())
         # mkstemp makes files for their owner alone; results are meant to be read by others
-        part.chmod(0o666 & ~_umask())
+        with optional("set permissions", "only you may be able to read the results"):
+            part.chmod(0o666 & ~_umask())
         part.replace(path)
         _flush(path.parent)
     except OSError as error:
@@ -55,16 +58,18 @@ def write_error(path: Path, error: OSError) -> InputError:
 def _flush(folder: Path) -> None:
     """Bring a folder's names to the disk, where the system can: a rename may be lost with the power."""
     if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with optional("sync folders", _MAY_BE_LOST):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    write_bytes(path, text.encode())
+    # names of files that are no UTF-8 are written as \udc80 and so on
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -121,7 +126,13 @@ def read_csv(path: Path, texts: Iterable[str], fix: str = _RUN_AGAIN) -> "pd.Dat
 
     try:
         # empty cells alone are missing values, as a checkpoint may be called 1 or NA
-        return pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
+        return pd.read_csv(
+            path,
+            dtype=dict.fromkeys(texts, str),
+            keep_default_na=False,
+            na_values=[""],
+            encoding="utf-8-sig",
+        )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"cannot read {path} ({reason}): {fix}") from None
@@ -129,7 +140,7 @@ def read_csv(path: Path, texts: Iterable[str], fix: str = _RUN_AGAIN) -> "pd.Dat
 
 def _parse(path: Path, parse: Callable[[str], Any], fix: str) -> Any:
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}): {fix}") from None
 

@@ -38,7 +38,8 @@ def earlier_rounds(
         (rounds, folder)
         for other in _similar_runs(recipe, run)
         for rounds, folder in _rounds(other, seed)
-        if rounds <= recipe.search.rounds and same_machine(other, experiment.machine.device, inputs)
+        if rounds <= recipe.search.rounds
+        and (other.path == run.path or same_machine(other, experiment.machine.device, inputs))
     ]
     model = experiment.model_spec
     for rounds, folder in sorted(candidates, key=lambda item: item[0], reverse=True):

@@ -109,12 +109,12 @@ def reuse_arm(
 
 
 def same_machine(run: RunDirectory, device: str, inputs: Mapping[str, str]) -> bool:
-    """Whether a run began on this machine with these inputs."""
+    """Whether a run was computed on this machine alone, with these inputs."""
     if not run.machine_file.is_file():
         return False
     try:
         run.check_machine(device)
         run.check_inputs(inputs)
+        return len(run.machines()) == 1
     except InputError:
         return False
-    return True

@@ -53,13 +53,13 @@ def search(experiment: Experiment, seed: int, run: RunDirectory) -> Path:
         experiment.log(f"already done: {folder.ticket}")
         return folder.ticket
     experiment.prepare()
-    run.check_machine(machine.device)
+    run.check_machine(machine.device, any_machine=machine.any_machine)
     work = PreparedSearch.of(experiment, seed)
     ledger = work.ledger
     with ledger.measure(), ledger.phase("load"):
         inputs["images"] = work.dataset.fingerprint
         run.check_inputs(inputs)
-        run.begin(machine.device, inputs)
+        run.begin(machine.device, inputs, any_machine=machine.any_machine)
         earlier = earlier_rounds(experiment, seed, run, inputs)
 
     def save(result: SearchResult) -> None:

@@ -56,7 +56,7 @@ def train(
         experiment.log(f"already done: {folder}")
         return folder
     experiment.prepare()
-    run.check_machine(machine.device)
+    run.check_machine(machine.device, any_machine=machine.any_machine)
     ticket_hash = ticket.hash if ticket else None
     key = arm_key(recipe, plan, ticket_hash, seed, inputs)
     work = PreparedTraining.of(experiment, seed, plan, ticket)
@@ -65,7 +65,7 @@ def train(
     with ledger.measure(), ledger.phase("load"):
         inputs["images"] = dataset.fingerprint
         run.check_inputs(inputs)
-        run.begin(machine.device, inputs)
+        run.begin(machine.device, inputs, any_machine=machine.any_machine)
     # only now that the images are known, which have to be the same
     if not folder.states.is_dir() and reuse_arm(experiment, run, folder, plan, key, inputs):
         return folder

@@ -12,6 +12,7 @@ from robust_tickets.report.plots import curves
 from robust_tickets.report.read import missing_part
 from robust_tickets.report.tables import markdown, timing
 from robust_tickets.report.write import csv
+from robust_tickets.runs import files
 
 
 def test_means_and_sample_deviations(run, robust):
@@ -112,6 +113,20 @@ def test_seconds_taken_beside_other_jobs_are_marked(run):
     assert list(timing(run).jobs) == [1, 3]
     assert "† Taken while up to 3 jobs ran at a time." in markdown(run)
     assert "8†" in markdown(run)
+
+
+def test_seconds_of_several_machines_are_marked_and_flops_stand(run):
+    before = timing(run)
+    assert list(before.machines) == [1, 1]
+    own = files.read_json(run.machine_file)
+    files.write_json(run.machine_file, {**own, "others": [{**own, "cpu": "an abacus"}]})
+    after = timing(run)
+    assert list(after.machines) == [2, 2]
+    assert list(after.total_flops) == list(before.total_flops)
+    text = markdown(run)
+    assert "‡ The run was continued on another machine (an abacus)" in text
+    assert text.count("| 8‡ |") == 1
+    assert text.count("‡ |") == 8  # four columns of seconds, two arms
 
 
 def write_checks(run, arm, name, passed, **about):

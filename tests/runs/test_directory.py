@@ -150,3 +150,33 @@ def test_two_seeds_need_two_networks(run):
     run.check_inputs({"net of seed 1": "b" * 16})
     with pytest.raises(InputError, match="net of seed 1 is bit for bit the net of seed 0"):
         run.check_inputs({"net of seed 1": "a" * 16})
+
+
+@pytest.mark.parametrize("key", ["cpu", "vectors", "gpu", "device"])
+def test_on_request_a_run_goes_on_on_another_machine_which_is_recorded(key, run):
+    run.begin("cpu", {})
+    own = files.read_json(run.machine_file)
+    files.write_json(run.machine_file, {**own, key: "another"})
+    with pytest.raises(InputError, match="or continue with --any-machine, which marks the seconds"):
+        run.check_machine("cpu")
+    for _ in range(2):  # recorded once
+        run.check_machine("cpu", any_machine=True)
+        run.begin("cpu", {}, any_machine=True)
+    assert run.machines() == [{**own, key: "another"}, own]
+    run.check_machine("cpu")  # which it knows from now on
+
+
+def test_another_version_of_pytorch_is_refused_on_any_machine(run):
+    run.begin("cpu", {})
+    files.write_json(run.machine_file, {**files.read_json(run.machine_file), "torch": "1.0", "cpu": "x"})
+    for any_machine in (False, True):
+        with pytest.raises(InputError, match="began on a machine") as caught:
+            run.check_machine("cpu", any_machine=any_machine)
+        assert "--any-machine" not in str(caught.value)
+
+
+def test_a_run_of_one_machine_stays_one(run):
+    for _ in range(2):
+        run.begin("cpu", {}, any_machine=True)
+    assert len(run.machines()) == 1
+    assert "others" not in files.read_json(run.machine_file)

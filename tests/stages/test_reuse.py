@@ -193,7 +193,9 @@ def test_a_recipe_that_somebody_changed_is_named(change, base, first, compare):
     assert first.recipe_file.read_text() == whole
 
 
-@pytest.mark.parametrize("damage", ["unfinished", "other machine", "other images", "no key", "no json"])
+@pytest.mark.parametrize(
+    "damage", ["unfinished", "other machine", "several machines", "other images", "no key", "no json"]
+)
 def test_what_is_not_whole_or_of_another_machine_is_passed_over(damage, base, first, compare):
     folder = first.arm(0, "dense")
     if damage == "unfinished":
@@ -208,7 +210,11 @@ def test_what_is_not_whole_or_of_another_machine_is_passed_over(damage, base, fi
         inputs = files.read_json(first.inputs_file)
         files.write_json(first.inputs_file, {**inputs, "images": "0" * 16})
     else:
-        files.write_json(first.machine_file, {**files.read_json(first.machine_file), "cpu": "an abacus"})
+        own = files.read_json(first.machine_file)
+        other = {**own, "cpu": "an abacus"}
+        files.write_json(
+            first.machine_file, other if damage == "other machine" else {**own, "others": [other]}
+        )
     second, taken = compare(changed(base, "compare", arms=("dense",)))
     assert taken == []
     assert arm_result(second, 0, "dense").history

@@ -1,0 +1,48 @@
+"""Paths as users write them: with ~ for the home folder, and modules by the path of their file."""
+
+import sys
+from pathlib import Path
+
+from robust_tickets.base.errors import InputError
+
+
+def expand_home(path: str | Path) -> Path:
+    """A path in which ~ and ~user are the home folder.
+
+    Raises InputError where the system knows no home folder. A file that is called ~name stays what it is.
+    """
+    path = Path(path)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        if path.parts[0] != "~":
+            return path
+        raise InputError(
+            f"{path} cannot be expanded, as there is no home folder: set HOME, or write the whole path"
+        ) from None
+
+
+def module_name(name: str) -> str:
+    """`module:function` for `folder/module.py:function`, whose folder can be imported from now on.
+
+    Any other name is given back as it is. Raises InputError where there is no such file.
+    """
+    file, colon, function = name.rpartition(":")
+    if not colon or not file.endswith(".py"):
+        return name
+    path = expand_home(file)
+    if not path.is_file():
+        raise InputError(
+            f"{name} names a file, {path}, which is not there: check it, or write module:function"
+        )
+    if not path.stem.isidentifier():
+        raise InputError(f"{path} cannot be imported by its name: call it something like my_nets.py")
+    loaded = getattr(sys.modules.get(path.stem), "__file__", None)
+    if path.stem in sys.modules and (loaded is None or Path(loaded).resolve() != path.resolve()):
+        raise InputError(
+            f"{path} has the name of another module that is in use ({loaded or 'one of Python'}): rename it"
+        )
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return f"{path.stem}:{function}"

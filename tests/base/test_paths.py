@@ -1,0 +1,96 @@
+"""Paths as users write them: ~, and modules by the path of their file."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from robust_tickets.base.arguments import to_path
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.paths import expand_home, module_name
+from robust_tickets.cli.parse import parse
+from robust_tickets.data import cache
+from robust_tickets.data.data_paths import data_path
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import Data
+
+COMMANDS = {
+    "runs": "train --recipe demo --runs=~/x",
+    "root": "train --recipe ~/own.toml --data.root ~/x",
+    "ticket": "train --recipe=~/own.toml --ticket=~/x",
+    "checkpoint": "evaluate ~/x",
+    "source": "evaluate a --from ~/x",
+    "save_images": "evaluate a --save-images=~/x",
+    "out": "export a --out=~/x",
+    "path": "table ~/x",
+}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.toml").write_text("[train]\nepochs = 3\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("field", COMMANDS)
+def test_every_path_of_the_command_line_expands_the_home_folder(field, home):
+    name, *words = COMMANDS[field].split()
+    command = parse(name, words)
+    value = command.fields.data.root if field == "root" else getattr(command, field)
+    assert value == home / "x"
+    if "own.toml" in COMMANDS[field]:
+        assert command.fields.train.epochs == 3
+
+
+def test_variables_recipes_and_arguments_of_functions_expand_it_too(home, monkeypatch):
+    (home / "images").mkdir()
+    monkeypatch.setenv("ROBUST_TICKETS_FOLDER", "~/images")
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/cache")
+    assert data_path(Data("folder")) == home / "images"
+    assert cache.folder() == home / "cache" / "robust-tickets"
+    assert to_path("runs", "~/x") == home / "x"
+    assert recipes.load("~/own.toml").train.epochs == 3
+
+
+def test_without_a_home_folder_only_what_needs_one_is_refused(monkeypatch):
+    def nothing(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", nothing)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(InputError, match="set HOME"):
+        expand_home("~/x")
+    assert expand_home("~backup/x") == Path("~backup/x")
+    with pytest.raises(InputError, match="set XDG_CACHE_HOME"):
+        cache.folder()
+    lines = []
+    assert cache.load_or_decode("a", Path(__file__), dict, lines.append) == {}
+    assert "not cached" in lines[0]
+
+
+def test_a_module_may_be_named_by_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "nets_of_mine.py").touch()
+    assert module_name("deep/nets_of_mine.py:build") == "nets_of_mine:build"
+    assert str(tmp_path / "deep") in sys.path
+    assert module_name("nets:build") == "nets:build"
+    assert module_name("resnet20") == "resnet20"
+    words = ["--recipe", "demo", "--model.width", "1", "--model.name", "deep/nets_of_mine.py:build"]
+    command = parse("train", words)
+    assert command.fields.model.name == "nets_of_mine:build"
+    (tmp_path / "own.toml").write_text('[model]\nname = "deep/nets_of_mine.py:build"\n')
+    assert recipes.load("own.toml").model.name == "nets_of_mine:build"
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("away.py", "is not there"), ("my-nets.py", "call it something like"), ("json.py", "another module")],
+)
+def test_a_file_that_cannot_be_imported_is_refused_with_the_reason(file, words, tmp_path):
+    for name in ("my-nets.py", "json.py"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=words):
+        module_name(f"{tmp_path / file}:build")
