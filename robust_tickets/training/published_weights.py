@@ -115,16 +115,16 @@ def parse_normalisation(text: str, spec: Spec) -> tuple[tuple[float, ...], tuple
 
 
 def _misfit(path: Path, model: ModelSpec, candidate: Candidate) -> InputError:
-    """The InputError for weights that do not fit: a line for each kind of mistake, with a few names."""
-    lines = []
+    """The InputError for weights that do not fit: each kind of mistake, with a few names."""
+    kinds = []
     for words in (" is missing", " is not in the network", ", in the network "):
         mistakes = [mistake for mistake in candidate.mistakes if words in mistake]
         if mistakes:
             more = len(mistakes) - _NAMES_SHOWN
-            lines.append("; ".join(mistakes[:_NAMES_SHOWN]) + (f"; and {more} more" if more > 0 else ""))
+            kinds.append("; ".join(mistakes[:_NAMES_SHOWN]) + (f"; and {more} more" if more > 0 else ""))
     return InputError(
         f"{path} does not fit {model.name} at width {model.width:g} for {model.classes} classes, choose "
-        f"another network by --model.name; {len(candidate.mistakes)} names:\n  " + "\n  ".join(lines)
+        f"another network by --model.name; {len(candidate.mistakes)} names: " + "; ".join(kinds)
     )
 
 

@@ -81,8 +81,8 @@ def test_a_message_on_another_network_has_at_most_six_lines(tmp_path):
     torch.save({"module." + name: tensor for name, tensor in other.items()}, tmp_path / "other.pt")
     with pytest.raises(InputError, match=r"and \d+ more") as caught:
         load_published(tmp_path / "other.pt", SPEC, Recipe())
-    assert str(caught.value).count("\n") < 6
-    assert len(str(caught.value)) < 800
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 6 * 120
 
 
 def test_values_that_are_not_finite_are_named(tmp_path):
