@@ -195,7 +195,7 @@ class _Model(nn.Module):
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, K) of the images' type, counted; `error` is what the network raised on such images."""
         try:
-            logits = self.blocks.net(images)
+            logits = self.blocks.call(images)
         except Exception as error:
             if (images.dtype, images.shape[1:]) == self._sample:
                 self.error = error

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import InputError
-from .network import Net
+from .network import WRITES, Net, hint_for, unwritten
 
 
 class Blocks:
@@ -21,9 +21,10 @@ class Blocks:
     labels: int64 (N,), the classes of the images; with them all logits are checked.
     least_classes: how many classes the network must have.
 
-    `forwards` and `backwards` count the samples that went through the network, padding included. With labels,
-    raises InputError for logits that are no matrix of floats (N, classes), are NaN or all infinite, for
-    labels that are no class of the network, and for too few classes.
+    `forwards` and `backwards` count the samples that went through the network, padding included. Raises
+    InputError for a network that writes into its images. With labels, also for logits that are no matrix of
+    floats (N, classes), are NaN or all infinite, for labels that are no class of the network, and for too few
+    classes.
     """
 
     def __init__(
@@ -35,6 +36,24 @@ class Blocks:
         self._labels = None if labels is None else (int(labels.min()), int(labels.max()))
         self.forwards = 0
         self.backwards = 0
+        self._compare = labels is not None
+
+    def call(self, images: Tensor) -> Tensor:
+        """What the network gives for images, which it must leave as they are: they are the attack's own."""
+        # values too, once: writes through .data or numpy count no version, and a look makes a GPU wait
+        values = images.detach().clone() if self._compare else None
+        self._compare = False
+        try:
+            with unwritten(self.net, images):
+                output = self.net(images)
+        except InputError:
+            if values is not None:
+                images.detach().copy_(values)  # they may share memory with the caller's
+            raise
+        if values is not None and not _equal(values, images.detach()):
+            images.detach().copy_(values)
+            raise InputError(WRITES)
+        return output
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -78,7 +97,7 @@ class Blocks:
     def _forward(self, images: Tensor, n: int) -> Tensor:
         """The logits of the first n images: the others are padding."""
         try:
-            logits = self.net(images)
+            logits = self.call(images)
         except RuntimeError as error:
             mismatch = _type_mismatch(self.net, images, error)
             if mismatch is None:
@@ -102,6 +121,11 @@ class Blocks:
                 padded[:n], padded[n:] = block, block[-1]
                 block = padded
             yield block, n, slice(first, first + n)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors have the same values, NaN counting as one."""
+    return torch.equal(a, b) or torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
 _SMALL = 32  # so small a block, half empty, takes about as long as two full ones of half its size
@@ -156,7 +180,7 @@ def _check_logits(logits: Tensor, size: int, n: int, lowest: int, highest: int, 
         got = f"shape {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
         raise InputError(
             f"the network gave {got} for {size} images, expected logits (N, classes): let it return them "
-            "alone"
+            f"alone{'' if is_tensor else hint_for(logits)}"
         )
     if not logits.is_floating_point():
         raise InputError(f"the network gave {logits.dtype}, expected logits, which are floats, not classes")

@@ -1,13 +1,78 @@
 """The network under attack: any callable from images to logits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from .errors import InputError
+
 Net = Callable[[Tensor], Tensor]
 """From images (N, C, H, W) to logits (N, K)."""
+
+WRITES = (
+    "the network writes into its images, which belong to its caller: look for a layer that works in place on "
+    "them, as sub_, div_ or clamp_, x[mask] = 0, nn.ReLU(inplace=True) or Normalize(inplace=True) at its "
+    "beginning; make it work out of place, or begin forward with images = images.clone()"
+)
+
+
+@contextmanager
+def unwritten(net: Net, images: Tensor) -> Iterator[None]:
+    """Raise InputError where a call of the network within the block writes into its images.
+
+    Their version counter tells, which no GPU has to wait for; where they are a leaf of the graph, PyTorch
+    refuses the write, and the network is asked again with a copy whether it was this write.
+    """
+    version = None if images.is_inference() else images._version
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if ("in-place" in text or "inplace" in text) and _writes(net, images):
+            raise InputError(WRITES) from None
+        raise
+    if version is not None and images._version != version:
+        raise InputError(WRITES)
+
+
+def _writes(net: Net, images: Tensor) -> bool:
+    copy = images.detach().clone()
+    version = copy._version
+    with torch.no_grad():
+        net(copy)
+    return copy._version != version
+
+
+def hint_for(output: object) -> str:
+    """How to get at the logits of an output that is no tensor, as the end of a message."""
+    if isinstance(output, Mapping):
+        name = "logits" if "logits" in output else next(iter(output), "logits")
+        return f", as by a module whose forward returns net(images)[{name!r}]"
+    if isinstance(output, (tuple, list)):
+        return ", as by a module whose forward returns net(images)[0]"
+    if hasattr(output, "logits"):
+        return ", as by a module whose forward returns net(images).logits"
+    return ""
+
+
+def set_mode(net: nn.Module, train: bool) -> None:
+    """Put a network into train or eval mode.
+
+    A program of torch.export has the one mode that it was exported in, and frozen TorchScript is in eval mode
+    for good. Raises InputError where they are to be trained.
+    """
+    try:
+        if not hasattr(net, "training"):
+            raise NotImplementedError
+        net.train(train)
+    except NotImplementedError:
+        if train:
+            raise InputError(
+                "the network has no train mode, as exported and frozen programs have none: hand over the "
+                "network that the program was made from"
+            ) from None
 
 
 @contextmanager
@@ -20,7 +85,8 @@ def eval_mode(net: Net) -> Iterator[None]:
     if not isinstance(net, nn.Module):
         yield
         return
-    modes = [(module, module.training) for module in net.modules()]
+    # frozen TorchScript has no mode
+    modes = [(module, module.training) for module in net.modules() if hasattr(module, "training")]
     trainable = [p for p in net.parameters() if p.requires_grad]
     buffers = [
         (module, name, buffer, buffer._version, buffer.detach().clone())
@@ -29,7 +95,7 @@ def eval_mode(net: Net) -> Iterator[None]:
         if buffer is not None
     ]
     try:
-        net.eval()
+        set_mode(net, False)
         for parameter in trainable:
             parameter.requires_grad_(False)
         yield

@@ -20,7 +20,8 @@ class ThreatModel:
         8/255 for Linf and 0.5 for L2.
     bounds: the lowest and the highest value of a pixel.
 
-    Raises ValueError for another norm, for an eps that is not positive, or for empty bounds.
+    Raises ValueError for another norm, for an eps that is not positive or, in Linf, wider than the box, and
+    for empty bounds.
     """
 
     norm: str
@@ -41,6 +42,11 @@ class ThreatModel:
             raise ValueError(f"eps must be a number such as 8 / 255, got {self.eps!r}")
         if not 0 < self.eps < float("inf"):
             raise ValueError(f"eps must be positive and finite, got {self.eps}")
+        if self.norm == "Linf" and self.eps > high - low:
+            raise ValueError(
+                f"eps {self.eps:g} is more than the whole box of pixels, [{low:g}, {high:g}]: give it in "
+                "their units, as 8 / 255 for images in [0, 1], or give the bounds too"
+            )
 
     def ball(self, images: Tensor) -> Ball:
         """The allowed points around a batch, for several projections or steps in a row."""

@@ -28,7 +28,7 @@ def cases(
     images = draw(arrays(dtype, SHAPE, elements=st.floats(low, high, width=width)))
     wide = st.floats(low - 3 * (high - low), high + 3 * (high - low), width=width)
     candidates = draw(arrays(dtype, SHAPE, elements=wide))
-    eps = draw(st.floats(1e-4, 1.5)) * (high - low)
+    eps = draw(st.floats(1e-4, 1.0)) * (high - low)
     threat = ThreatModel(draw(st.sampled_from(norms)), eps, (low, high))
     return threat, torch.tensor(images), torch.tensor(candidates)
 

@@ -1,0 +1,135 @@
+"""Networks that write into their images, programs of other formats, and modes that cannot be switched."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robust_tickets.attacks import APGD, PGD, Attack, InputError, Square, ThreatModel, TorchAttack
+
+THREAT = ThreatModel("Linf", 0.1)
+ATTACKS = (
+    PGD(THREAT, steps=2),
+    APGD(THREAT, steps=2),
+    Square(THREAT, queries=5),
+    TorchAttack(THREAT, "PGD", steps=2),
+)
+
+
+def small_net() -> nn.Module:
+    """A network with a BatchNorm, in eval mode."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 16, 3)]
+    return nn.Sequential(*layers).eval()
+
+
+class Before(nn.Module):
+    """A network with something done to its images first."""
+
+    def __init__(self, first: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first = first
+        self.net = small_net()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(self.first(images))
+
+
+def normalise(images: Tensor) -> Tensor:
+    return images.sub_(0.5).div_(0.25)
+
+
+def masked(images: Tensor) -> Tensor:
+    images[images < 0] = 0  # writes nothing here, but may
+    return images
+
+
+def part(images: Tensor) -> Tensor:
+    images[:, :, 2:].mul_(0.5)
+    return images
+
+
+def several_views(images: Tensor) -> Tensor:
+    first, second = images.split(3, 2)
+    return torch.cat([first.relu_(), second], 2)
+
+
+def data(images: Tensor) -> Tensor:
+    images.data.sub_(0.1)
+    return images
+
+
+def numpy(images: Tensor) -> Tensor:
+    images.detach().numpy()[...] -= 0.1
+    return images
+
+
+def autocast(images: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return images.sub_(0.5)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: type(attack).__name__)
+@pytest.mark.parametrize("first", [normalise, masked, part, several_views, data, numpy, autocast])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_network_that_writes_into_its_images_is_refused(
+    attack: Attack, first: Callable[[Tensor], Tensor], layout: torch.memory_format
+) -> None:
+    images = torch.rand(3, 1, 6, 6).contiguous(memory_format=layout)
+    before = images.clone()
+    with pytest.raises(InputError, match=r"writes into its images.*images\.clone\(\)"):
+        attack.run(Before(first), images, torch.tensor([0, 1, 2]))
+    assert torch.equal(images, before)
+
+
+def test_writes_into_own_tensors_are_the_networks_own_affair() -> None:
+    images, labels = torch.rand(3, 1, 6, 6), torch.tensor([0, 1, 2])
+    for attack in ATTACKS[:3]:
+        ours = attack.run(Before(lambda x: normalise(x.clone())), images, labels)
+        twin = attack.run(Before(lambda x: (x - 0.5) / 0.25), images, labels)
+        assert torch.equal(ours.images, twin.images)
+
+
+class ForgetsSelf(nn.Sequential):
+    """A network whose train() does not return it."""
+
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
+        super().train(mode)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize(
+    "kind", ["exported", "scripted", "traced", "frozen", "forgets self", "data parallel"]
+)
+def test_programs_of_other_formats_are_attacked_as_the_network(kind: str) -> None:
+    net = small_net()
+    images, labels = torch.rand(3, 1, 6, 6), torch.tensor([0, 1, 2])
+    make: dict[str, Callable[[], nn.Module]] = {
+        "exported": lambda: torch.export.export(
+            net, (images,), dynamic_shapes=({0: torch.export.Dim("n")},)
+        ).module(),
+        "scripted": lambda: torch.jit.script(net),
+        "traced": lambda: torch.jit.trace(net, images),
+        "frozen": lambda: torch.jit.freeze(torch.jit.script(net)),
+        "forgets self": lambda: ForgetsSelf(*net),
+        "data parallel": lambda: nn.DataParallel(net),
+    }
+    program = make[kind]()
+    modes = [getattr(module, "training", None) for module in program.modules()]
+    ours = ATTACKS[0].run(program, images, labels)
+    assert torch.allclose(ours.images, ATTACKS[0].run(copy.deepcopy(small_net()), images, labels).images)
+    assert [getattr(module, "training", None) for module in program.modules()] == modes
+
+
+@pytest.mark.parametrize("output", [{"logits": 0}, (0,)])
+def test_outputs_that_hold_the_logits_are_named(output: object) -> None:
+    with pytest.raises(InputError, match="as by a module whose forward returns"):
+        ATTACKS[0].run(lambda images: output, torch.rand(1, 1, 6, 6), torch.tensor([0]))  # type: ignore[arg-type, return-value]
+
+
+def test_a_ball_beyond_the_box_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than the whole box"):
+        ThreatModel("Linf", 8)
+    assert ThreatModel("Linf", 8, (0, 255)).eps == 8
