@@ -1,6 +1,7 @@
 """The devices that PyTorch computes on: those that are accepted, and what depends on their kind."""
 
 import platform
+import warnings
 from typing import Any
 
 from robust_tickets.base.errors import InputError
@@ -51,6 +52,45 @@ def device_name(device: str) -> str:
     module = device_module(device)
     index = torch.device(device).index
     return str(module.get_device_name(index)) if hasattr(module, "get_device_name") else "this Mac's GPU"
+
+
+def prepare_cuda() -> None:
+    """Let the same recipe give the same bits on a GPU of NVIDIA, and float32 be float32.
+
+    By default cuDNN computes convolutions of float32 with the 10 bits of TF32.
+    """
+    cudnn = torch.backends.cudnn
+    cudnn.deterministic = True
+    cudnn.benchmark = False  # it would choose among deterministic algorithms by their time
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old switches
+        # old switches and new ones must agree: torch.compile reads old ones, which raise otherwise. The old
+        # ones alone would let convolutions inherit TF32 from torch.backends.fp32_precision
+        torch.set_float32_matmul_precision("highest")
+        cudnn.allow_tf32 = False
+        cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"
+
+
+def describe_gpu(device: str) -> dict[str, Any]:
+    """What a GPU's results and seconds depend on; empty for the CPU."""
+    if device == "cpu":
+        return {}
+    description: dict[str, Any] = {"gpu": device_name(device)}
+    if device.partition(":")[0] == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        precisions = cudnn.conv.fp32_precision, matmul.fp32_precision
+        description |= {
+            "capability": f"{properties.major}.{properties.minor}",
+            "multiprocessors": properties.multi_processor_count,  # of the slice of a GPU that is shared (MIG)
+            "gpu_memory": properties.total_memory,
+            "cuda": torch.version.cuda or torch.version.hip,
+            "cudnn": cudnn.version(),  # type: ignore[no-untyped-call]
+            "tf32": "tf32" in precisions,
+            "cudnn_deterministic": cudnn.deterministic,
+            "cudnn_benchmark": cudnn.benchmark,
+        }
+    return description
 
 
 def has_bfloat16(device: str) -> bool:

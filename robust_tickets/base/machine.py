@@ -2,14 +2,13 @@
 
 import os
 import platform
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from robust_tickets.base import signals
-from robust_tickets.base.devices import UNTRIED, device_kind, device_module, device_name
+from robust_tickets.base.devices import UNTRIED, describe_gpu, device_kind, device_module, prepare_cuda
 from robust_tickets.base.lazy import nn, torch
 from robust_tickets.base.memory import keep_freed_memory
 from robust_tickets.base.progress import Progress
@@ -44,7 +43,7 @@ class Machine:
         elif torch.device(self.device).index is not None and hasattr(device_module(kind), "set_device"):
             device_module(kind).set_device(self.device)  # where the ledger's events are recorded
         if kind == "cuda":
-            _prepare_cudnn()
+            prepare_cuda()
         if kind in UNTRIED:
             self.progress.log_once(
                 f"device {kind} is untried: this project was never run on one; compare a short run with "
@@ -53,20 +52,6 @@ class Machine:
         torch.set_num_threads(threads)
         with signals.deferred():  # an import that a signal interrupts fails later
             _warm_up(self.device)
-
-
-def _prepare_cudnn() -> None:
-    """Let the same recipe give the same bits, and float32 be float32.
-
-    By default cuDNN computes convolutions of float32 with the 10 bits of TF32. The old switch is set: where
-    the new one (`fp32_precision`) is, torch.compile's own look at the old one fails.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some versions say that the switch is old
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False  # it would choose among deterministic algorithms by their time
 
 
 @lru_cache(maxsize=1)
@@ -98,7 +83,8 @@ def describe_machine(device: str, threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
         "device": device.partition(":")[0],
-        "gpu": None if device == "cpu" else device_name(device),
+        "gpu": None,
+        **describe_gpu(device),
     }
 
 

@@ -68,4 +68,7 @@ def crop_and_flip(images: Tensor, down: Tensor, right: Tensor, flip: Tensor, pad
 def to_float(images: Tensor, channels_last: bool) -> Tensor:
     """uint8 images as float32 in [0, 1], in the channels-last or the default memory format."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    return images.to(torch.float32).div_(255).contiguous(memory_format=layout)
+    # by a number on the device: GPUs take a division by one of the host as a product with its reciprocal,
+    # which is another float32 for every second pixel value
+    largest = torch.full((), 255.0, device=images.device)
+    return images.to(torch.float32).div_(largest).contiguous(memory_format=layout)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from robust_tickets.base.devices import describe_gpu
 from robust_tickets.base.version import __version__
 from robust_tickets.evaluation import result, robustness_csv
 from robust_tickets.evaluation.result import RobustnessRow
@@ -95,6 +96,7 @@ class SavedEvaluation(EvaluationRun):
 
     def _about(self, recipe: Recipe) -> dict[str, Any]:
         """Everything that verdicts depend on besides the attack."""
+        gpu = describe_gpu(self.machine.device)
         return {
             "net": self.net.digest,
             "source": "" if self.source is None else self.source.digest,
@@ -109,5 +111,6 @@ class SavedEvaluation(EvaluationRun):
             "threads": recipe.compute.threads,
             "channels_last": recipe.compute.channels_last,
             "device": self.machine.device.partition(":")[0],
+            **{name: gpu[name] for name in ("gpu", "cudnn", "tf32") if name in gpu},
             "versions": {name: version(name) for name in ("torch", "torchattacks")} | {"ours": __version__},
         }

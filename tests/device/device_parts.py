@@ -175,6 +175,12 @@ def unseeded_device(device: str, folder: Path) -> None:
         train(device, folder, "natural")
 
 
+def divide_by_host_number(device: str, folder: Path) -> None:
+    """Pixels as a GPU computes them where they are divided by a number of the host."""
+    pixels = torch.arange(256.0, device=device) / 255
+    save_file({"pixels": pixels.cpu()}, folder / "pixels.safetensors")
+
+
 MISTAKES: dict[str, Part] = {
     "a tensor made on the host": partial(wrong_step, mistake=lambda loss: loss + torch.zeros(1)),
     "a generator of the host": partial(
@@ -186,6 +192,7 @@ MISTAKES: dict[str, Part] = {
     "copy to the host": partial(wrong_step, mistake=lambda loss: loss.cpu()),
     "a tensor from the host": partial(wrong_step, mistake=lambda loss: torch.zeros(1).to(loss.device)),
     "an unseeded device": unseeded_device,
+    "a division by a number": divide_by_host_number,
 }
 
 OURS = tuple(name + SETTINGS.get(name, "") for name in BUILDERS if name not in ("fgsm", "autoattack"))

@@ -8,7 +8,8 @@
 
 Numbers are the CPU's, bit for bit. What CUDA refuses is refused: two devices in one operation, a generator of
 the host for tensors of the device, `numpy()`. The device has a random state of its own, as a GPU has. Not
-simulated: kernels and their rounding, streams, the device's memory.
+simulated: kernels and their rounding (but that of divisions by a number of the host, which CUDA and XPU take
+as products with its reciprocal), streams, the device's memory.
 """
 
 from typing import Any
@@ -23,6 +24,14 @@ from watch import INDEXING, Watch
 NAME = "simulated"
 TO_COPY, COPY = "aten._to_copy.default", "aten.copy_.default"
 COPIES = {TO_COPY, COPY, "aten.copy.default", "aten._copy_from.default"}
+
+PRODUCTS = {
+    torch.ops.aten.div.Tensor: torch.ops.aten.mul.Tensor,
+    torch.ops.aten.div_.Tensor: torch.ops.aten.mul_.Tensor,
+    torch.ops.aten.div.Scalar: torch.ops.aten.mul.Tensor,
+    torch.ops.aten.div_.Scalar: torch.ops.aten.mul_.Tensor,
+}
+"""Division -> the product that takes its place, with the reciprocal in float32, for a divisor of the host."""
 
 MODULE = DeviceModule(NAME)
 _setup = getattr(backend_registration, "_setup_privateuseone_for_python_backend", None)
@@ -153,10 +162,18 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if kwargs.get("device") is not None:
         host_kwargs = {**host_kwargs, "device": "cpu"}
         host_kwargs.pop("non_blocking", None)
+    if func in PRODUCTS and args[0].dtype == torch.float32 and _is_host_number(args[1]):
+        return PRODUCTS[func](host_args[0], 1 / torch.as_tensor(args[1], dtype=torch.float32))
     if torch.Tag.nondeterministic_seeded in func.tags:
         with MODULE.own_random_numbers():
             return func(*host_args, **host_kwargs)
     return func(*host_args, **host_kwargs)
+
+
+def _is_host_number(value: Any) -> bool:
+    return isinstance(value, int | float) or (
+        isinstance(value, Tensor) and value.ndim == 0 and not is_simulated(value)
+    )
 
 
 def _makes_float64(result: Any, originals: dict[int, Tensor]) -> bool:
