@@ -129,8 +129,12 @@ import sys, warnings, torch
 from robust_tickets.base.devices import prepare_cuda
 warnings.simplefilter("error")
 for setting in (
-    "", "cudnn.conv.fp32_precision = 'tf32'", "cudnn.fp32_precision = 'tf32'",
-    "matmul.fp32_precision = 'tf32'", "torch.backends.fp32_precision = 'tf32'", "torch.set_float32_matmul_precision('high')",
+    "",
+    "cudnn.conv.fp32_precision = 'tf32'",
+    "cudnn.fp32_precision = 'tf32'",
+    "matmul.fp32_precision = 'tf32'",
+    "torch.backends.fp32_precision = 'tf32'",
+    "torch.set_float32_matmul_precision('high')",
 ):
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     exec(setting)
