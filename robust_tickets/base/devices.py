@@ -59,7 +59,7 @@ def prepare_cuda() -> None:
 
     By default cuDNN computes convolutions of float32 with the 10 bits of TF32.
     """
-    cudnn = torch.backends.cudnn
+    cudnn: Any = torch.backends.cudnn
     cudnn.deterministic = True
     cudnn.benchmark = False  # it would choose among deterministic algorithms by their time
     with warnings.catch_warnings():
@@ -78,14 +78,14 @@ def describe_gpu(device: str) -> dict[str, Any]:
     description: dict[str, Any] = {"gpu": device_name(device)}
     if device.partition(":")[0] == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-        precisions = cudnn.conv.fp32_precision, matmul.fp32_precision
+        cudnn: Any = torch.backends.cudnn
+        precisions = cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
         description |= {
             "capability": f"{properties.major}.{properties.minor}",
             "multiprocessors": properties.multi_processor_count,  # of the slice of a GPU that is shared (MIG)
             "gpu_memory": properties.total_memory,
             "cuda": torch.version.cuda or torch.version.hip,
-            "cudnn": cudnn.version(),  # type: ignore[no-untyped-call]
+            "cudnn": cudnn.version(),
             "tf32": "tf32" in precisions,
             "cudnn_deterministic": cudnn.deterministic,
             "cudnn_benchmark": cudnn.benchmark,
