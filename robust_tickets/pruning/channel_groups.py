@@ -86,13 +86,18 @@ def _trace(net: nn.Module, shape: Shape) -> list[Group]:
         groups = list(graph.get_all_groups(root_module_types=[_ConvNd, nn.Linear]))
     names = {id(module): name for name, module in net.named_modules()}
     shared = _shared_layers(net)
-    order = {name: i for i, name in enumerate(net.state_dict())}
-    converted = (_group(graph, items, names, shared, order) for items in groups)
-    return sorted((g for g in converted if g.readers or g.obstacle), key=lambda group: order[group.name])
+    sizes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    converted = (_group(graph, items, names, shared, sizes) for items in groups)
+    return sorted(
+        (g for g in converted if g.readers or g.obstacle), key=lambda group: list(sizes).index(group.name)
+    )
 
 
-def _group(graph: Any, items: Any, names: dict[int, str], shared: set[str], order: dict[str, int]) -> Group:
-    """Convert a group of torch-pruning's."""
+def _group(
+    graph: Any, items: Any, names: dict[int, str], shared: set[str], sizes: dict[str, torch.Size]
+) -> Group:
+    """Convert a group of torch-pruning's; `sizes`: of the network's tensors, in order."""
+    order = {name: i for i, name in enumerate(sizes)}
     parts: dict[str, list[Part]] = {"filters": [], "companions": [], "readers": []}
     obstacle, channels = "", len(items[0].idxs)
     for item in items:
@@ -111,7 +116,11 @@ def _group(graph: Any, items: Any, names: dict[int, str], shared: set[str], orde
         if reason or indices is None:
             obstacle = obstacle or f"{name} ({kind}): {reason}"
             continue
-        for role, part in _parts(module, name, indices, out):
+        found = list(_parts(module, name, indices, out))
+        if any(int(part.indices.max()) >= sizes[part.tensor][part.dim] for _, part in found):
+            obstacle = obstacle or f"{name} ({kind}): channels are added or cut before it, as by padding"
+            continue
+        for role, part in found:
             parts[role].append(part)
     if not parts["filters"]:
         obstacle = obstacle or "no filter makes them, as they are the image's own"

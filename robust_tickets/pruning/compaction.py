@@ -64,21 +64,27 @@ def _round_up(live: Tensor) -> Tensor:
     return live
 
 
+def dead_channels(group: Group, mask: Mask) -> Tensor:
+    """Which channels of a group have no kept weight in their filters, as a bool tensor."""
+    return ~_any(mask, group.filters, group.channels)
+
+
 def companion_masks(
     groups: Sequence[Group], mask: Mask, parameters: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Masks of the biases, gammas and betas of channels without filters, which would still send a constant.
 
+    They are where the groups say; `prove_companions` looks whether that is so.
+
     parameters: those of the network, by name.
     """
-    entries = dict(mask.items())
     masks: dict[str, Tensor] = {}
     for group in groups:
-        dead = ~_any(entries, group.filters, group.channels)
+        dead = dead_channels(group, mask)
         if group.obstacle or not bool(dead.any()):
             continue
         for part in group.companions:
-            if part.tensor in parameters and part.tensor not in entries:
+            if part.tensor in parameters and part.tensor not in mask:
                 full = torch.ones(parameters[part.tensor].shape, dtype=torch.bool)
                 masks.setdefault(part.tensor, full)[part.indices[dead].flatten()] = False
     return masks

@@ -25,6 +25,18 @@ def prunable_weights(net: nn.Module) -> dict[str, Tensor]:
     return {names[id(layer.weight)]: layer.weight for layer in layers if id(layer.weight) in names}
 
 
+def has_own_forward(layer: nn.Module) -> bool:
+    """Whether a layer is of a subclass that computes otherwise than PyTorch's, as by standardised weights."""
+    base = next((c for c in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear) if isinstance(layer, c)), None)
+    if base is None:
+        return False
+    kind = type(layer)
+    own = any(
+        getattr(kind, name, None) is not getattr(base, name, None) for name in ("forward", "_conv_forward")
+    )
+    return own or "forward" in vars(layer)
+
+
 @contextmanager
 def observe_layers(net: nn.Module, observe: Callable[[str, nn.Module, Tensor], None]) -> Iterator[None]:
     """Within the block, call `observe(weight name, layer, output)` for each prunable layer that runs."""

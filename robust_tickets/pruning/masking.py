@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import foldable_batchnorms
 from robust_tickets.pruning.channel_groups import channel_groups
-from robust_tickets.pruning.compaction import companion_masks
+from robust_tickets.pruning.companions import prove_companions
 from robust_tickets.pruning.layers import Shape
 from robust_tickets.pruning.mask import Mask
 
@@ -20,8 +20,15 @@ def masking_for(net: nn.Module, mask: Mask, shape: Shape) -> "Masking":
         groups = channel_groups(net, shape) if mask.has_dead_channels else []
     except InputError:  # of a network that cannot be traced, the BatchNorms behind convolutions are known
         groups = []
-    companions = companion_masks(groups, mask, dict(net.named_parameters()))
-    return Masking(net, mask, foldable_batchnorms(net), companions)
+    companions = prove_companions(net, groups, mask, shape)
+    masking = Masking(net, mask, foldable_batchnorms(net), companions.masks)
+    if companions.mixed:
+        group, layer = next(iter(companions.mixed.items()))
+        masking.warnings.append(
+            f"channels are mixed, padded or changed between {group} and {layer}: what pruned filters leave "
+            "behind there is trained like the rest (correct, and slower)"
+        )
+    return masking
 
 
 class Masking:
@@ -41,6 +48,7 @@ class Masking:
         self, net: nn.Module, mask: Mask, norms: Mapping[str, str], companions: Mapping[str, Tensor] = {}
     ) -> None:
         mask.check_fits(net)
+        self.warnings: list[str] = []
         parameters = dict(net.named_parameters())
         masks = dict(mask.items()) | dead_filter_masks(mask, norms, parameters)
         masks |= {name: masks.get(name, live) & live for name, live in companions.items()}

@@ -1,31 +1,31 @@
 """The network of a ticket without its dead channels: the same function at less cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from robust_tickets.attacks.float64 import float64_device
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import copy_net
+from robust_tickets.models.probe import probe_copy, probe_images
 from robust_tickets.models.resize import resize_layers
 from robust_tickets.pruning.channel_groups import Group, channel_groups
 from robust_tickets.pruning.compaction import (
     Compaction,
     LiveChannels,
     all_channels,
-    companion_masks,
     live_channels,
     plan_compaction,
 )
+from robust_tickets.pruning.companions import prove_companions
 from robust_tickets.pruning.layers import Shape
 from robust_tickets.pruning.mask import Mask
 
-TOLERANCE = 1e-8
-"""Largest difference of the small and the masked network's logits, in float64, over the largest logit."""
+TOLERANCE = {True: 1e-8, False: 1e-4}
+"""Largest difference of small and masked network over the largest logit: True for float64, else False."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ def compact_net(net: nn.Module, mask: Mask, shape: Shape) -> CompactNet:
     shape: channels, height and width of an image.
 
     It is the same function: in float64 logits and gradients agree to 1e-10, in train and eval mode. Logits
-    are checked each time to TOLERANCE, on a copy with random weights. Raises InputError, with the layer's
-    name, for a network that cannot be traced, or in which a removed channel would be missed.
+    are checked each time to TOLERANCE, on a copy with random weights, in float64 where the network's code can
+    compute in it. Raises InputError, with the layer's name, for a network that cannot be traced, or in which
+    a removed channel would be missed.
     """
     groups = channel_groups(net, shape)
     return compact_to(net, groups, live_channels(groups, mask), mask, shape)
@@ -75,12 +76,13 @@ def compact_to(
 
 def _check(net: nn.Module, groups: Sequence[Group], live: LiveChannels, mask: Mask, shape: Shape) -> None:
     """Raise InputError where the network without its dead channels would be another function."""
-    if _same_function(net, groups, live, mask, shape):
+    companions = prove_companions(net, groups, mask, shape).masks
+    if _same_function(net, groups, live, mask, companions, shape):
         return
     whole = all_channels(groups)
     for i, group in enumerate(groups):
         alone = (*whole[:i], live[i], *whole[i + 1 :])
-        if not bool(live[i].all()) and not _same_function(net, groups, alone, mask, shape):
+        if not bool(live[i].all()) and not _same_function(net, groups, alone, mask, companions, shape):
             raise InputError(
                 f"the channels of {group.name} cannot be removed: behind that layer the network makes "
                 "something of a channel that is zero, mixes channels, or relies on their number; leave the "
@@ -95,28 +97,32 @@ def _check(net: nn.Module, groups: Sequence[Group], live: LiveChannels, mask: Ma
 
 @torch.no_grad()
 def _same_function(
-    net: nn.Module, groups: Sequence[Group], live: LiveChannels, mask: Mask, shape: Shape
+    net: nn.Module,
+    groups: Sequence[Group],
+    live: LiveChannels,
+    mask: Mask,
+    companions: Mapping[str, Tensor],
+    shape: Shape,
 ) -> bool:
     """Whether the masked and the small network agree, for random weights and statistics."""
     plan = plan_compaction(groups, live, net.state_dict())
-    whole = _randomised_copy(net)
-    device = next(whole.parameters()).device
-    small = copy_net(net).to(device)
+    whole = _randomised_copy(net, shape)
+    like = next(whole.parameters())
+    small = copy_net(net).to(like.device)
     state = whole.state_dict()
     narrow = plan.narrow(state)
     resize_layers(small, narrow)
-    small.double().load_state_dict(narrow)
-    companions = companion_masks(groups, mask, dict(net.named_parameters()))
+    small.to(like.dtype).load_state_dict(narrow)
     for name, entries in (*mask.items(), *companions.items()):
         state[name] *= entries.to(state[name].device)
     small.load_state_dict(plan.narrow(state))
-    images = torch.rand((4, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return all(_same_logits(whole, small, images.to(device), train) for train in (False, True))
+    images = probe_images(whole, 4, shape)
+    return all(_same_logits(whole, small, images, train) for train in (False, True))
 
 
-def _randomised_copy(net: nn.Module) -> nn.Module:
-    """A copy in float64 with random weights and statistics, so that none agree by being zero or one."""
-    twin = copy_net(net).to(float64_device(next(net.parameters()).device)).double()
+def _randomised_copy(net: nn.Module, shape: Shape) -> nn.Module:
+    """A copy for probes with random weights and statistics, so that none agree by being zero or one."""
+    twin = probe_copy(net, shape)
     generator = torch.Generator().manual_seed(1)
     for tensor in twin.state_dict().values():
         if tensor.is_floating_point():
@@ -137,7 +143,7 @@ def _same_logits(whole: nn.Module, small: nn.Module, images: Tensor, train: bool
     if logits.shape != expected.shape:
         return False
     scale = expected.abs().max().clamp(min=1e-30)
-    return bool((expected - logits).abs().max() <= TOLERANCE * scale)
+    return bool((expected - logits).abs().max() <= TOLERANCE[expected.dtype == torch.float64] * scale)
 
 
 def _logits(net: nn.Module, images: Tensor, train: bool) -> Tensor:

@@ -12,6 +12,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
 from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.compaction import LiveChannels, channel_mask, live_channels
+from robust_tickets.pruning.companions import check_channels
 from robust_tickets.pruning.criteria import check_rounds, ignored_layers, prune_round
 from robust_tickets.pruning.layers import Shape, layer_roles
 from robust_tickets.pruning.mask import Mask
@@ -85,6 +86,9 @@ class ChannelStep(PruningStep):
                     f"the channels of {group.name} cannot be pruned; {group.obstacle}: leave them out by "
                     f"search.ignored_layers {group.name}, or prune weights, --search.granularity weight"
                 )
+
+        pruned = [group for group, keep in zip(self._groups, self._ignored, strict=True) if not keep]
+        check_channels(net, pruned, shape)
 
     def prune(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:
         by_channel = channel_scores(self._groups, scores, mask)

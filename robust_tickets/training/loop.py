@@ -260,5 +260,6 @@ def _prepare(
     with ledger.phase("compile" if compute.compile else "other"):
         images = to_float(data.train.images[: settings.batch], compute.channels_last)
         nets, warnings = training_networks(net, folded, compute, images)
+    warnings += masking.warnings if masking is not None else []
     state.monitor.begin(warnings, ledger.step_seconds, state.step)
     return state, _Setup(data, config, session, nets, folded, masking, flops, per_epoch)

@@ -1,0 +1,37 @@
+"""Copies of a network for checks by number, in float64 where its code can compute in it."""
+
+import torch
+from torch import Tensor, nn
+
+from robust_tickets.attacks.float64 import float64_device
+from robust_tickets.base.device_errors import is_device_error
+from robust_tickets.models.fold import copy_net
+
+Shape = tuple[int, int, int]
+"""Channels, height and width of an image."""
+
+
+@torch.no_grad()
+def probe_copy(net: nn.Module, shape: Shape) -> nn.Module:
+    """A copy in eval mode: in float64 where the network computes in it throughout, else in its own type.
+
+    Some networks' own code cannot, as one whose forward begins with `images.float()`. The copy is on the
+    network's device, or on the host where that has no float64.
+    """
+    twin = copy_net(net).to(float64_device(next(net.parameters()).device)).double().eval()
+    try:
+        logits = twin(probe_images(twin, 2, shape))
+    except Exception as error:  # the network's own code fails as it likes
+        if is_device_error(error):
+            raise
+        return copy_net(net).eval()
+    if isinstance(logits, Tensor) and logits.dtype != torch.float64:
+        return copy_net(net).eval()
+    return twin
+
+
+def probe_images(net: nn.Module, count: int, shape: Shape, seed: int = 0) -> Tensor:
+    """Random images (N, C, H, W) in the type and on the device of a network's first parameter."""
+    like = next(net.parameters())
+    images = torch.rand((count, *shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return images.to(like.device, like.dtype)
