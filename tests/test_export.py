@@ -148,3 +148,15 @@ def test_a_net_that_cannot_be_traced_is_said_and_leaves_no_file(form, tmp_path):
         export.export(file, form, make=Branching)
     assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]
     assert export.export(file, "safetensors", make=Branching).file.is_file()
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda net: torch.compile(net, backend="eager")])
+def test_a_network_within_another_is_exported(wrap, tmp_path):
+    def make():
+        return wrap(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
+
+    spec, net, file = ModelSpec("my_nets:make", 1.0, (1, 8, 8), 10, (0.0,), (1.0,)), make(), tmp_path / "net"
+    save(net, spec, file)
+    program = torch.export.load(export.export(file, "torch", make=make).file).module()
+    images = images_of(spec, 3)
+    torch.testing.assert_close(program(images), net(images))

@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from robust_tickets.attacks import eval_mode
+from robust_tickets.models.placement import blank_image
 
 
 def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
@@ -19,8 +20,7 @@ def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
     A multiplication and an addition are two. Convolutions and matrix products are counted, those of attention
     too, and element-wise operations are not. The network is left as it was.
     """
-    parameter = next(net.parameters())
-    image = torch.zeros((1, *shape), dtype=parameter.dtype, device=parameter.device)
+    image = blank_image(net, shape)
     # in eval mode, as one image has no batch statistics
     with eval_mode(net), torch.no_grad(), _attention_in_parts(), FlopCounterMode(display=False) as counter:
         net(image)

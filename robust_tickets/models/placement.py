@@ -1,7 +1,7 @@
-"""Moves a network to its device and memory format."""
+"""Moves a network to its device and memory format, and makes images that go with it."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.fields import Compute
@@ -15,7 +15,23 @@ def place_net(net: nn.Module, compute: Compute, device: str) -> nn.Module:
     if device == "cpu" and compute.channels_last:
         _check_backward(net)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
+    if any(parameter.ndim == 5 for parameter in net.parameters()):
+        # `to` would refuse channels_last for the weights of three-dimensional convolutions
+        net.to(device=device)
+        for parameter in net.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=layout)
+        return net
     return net.to(device=device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+def blank_image(net: nn.Module, shape: tuple[int, int, int]) -> Tensor:
+    """A black image (1, C, H, W) of the network's device and type: that of its first real parameter.
+
+    shape: of the image, (C, H, W).
+    """
+    like = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
+    return torch.zeros((1, *shape), dtype=like.dtype, device=like.device)
 
 
 def _check_backward(net: nn.Module) -> None:

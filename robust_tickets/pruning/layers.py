@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robust_tickets.attacks import eval_mode
 from robust_tickets.base.errors import InputError
+from robust_tickets.models.placement import blank_image
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
@@ -73,9 +74,8 @@ def layer_roles(net: nn.Module, shape: Shape) -> LayerRoles:
     Raises InputError where the image passes through no prunable layer.
     """
     order: list[str] = []
-    like = next(net.parameters())
     with observe_layers(net, lambda name, *_: order.append(name)), eval_mode(net), torch.no_grad():
-        net(torch.zeros((1, *shape), dtype=like.dtype, device=like.device))
+        net(blank_image(net, shape))
     if not order:
         raise InputError(
             "an image passes through no convolution and no linear layer of the network, so there is nothing "

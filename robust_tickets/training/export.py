@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.registry import ModelSpec
@@ -78,7 +79,9 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
 
 
 def _torch(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory | None) -> Net:
-    program = torch.export.export(net, (_images(spec, 2),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    program = torch.export.export(
+        _inner(net), (_images(spec, 2),), dynamic_shapes=({0: torch.export.Dim("n")},)
+    )
     with file.open("wb") as target:  # given a name, it would insist on a suffix
         torch.export.save(program, target)
     with file.open("rb") as source:
@@ -97,7 +100,7 @@ def _onnx(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory | None) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of deprecations within torch.onnx itself
         program = torch.onnx.export(
-            net,
+            _inner(net),
             (_images(spec, 2),),
             dynamo=True,
             verbose=False,
@@ -120,6 +123,13 @@ def _safetensors(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory |
     resize_layers(fresh, state)  # a ticket's network may have fewer channels
     fresh.load_state_dict(state)
     return fresh.eval()
+
+
+def _inner(net: nn.Module) -> nn.Module:
+    """The network within DataParallel or torch.compile, which no exporter takes."""
+    while isinstance(net, (nn.DataParallel, OptimizedModule)):
+        net = net.module if isinstance(net, nn.DataParallel) else net._orig_mod
+    return net
 
 
 _EXPORTERS: dict[Format, Callable[[nn.Module, ModelSpec, Path, NetFactory | None], Net]] = {

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.placement import place_net
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.models.placement import blank_image, place_net
 from robust_tickets.models.registry import NAMES, ModelSpec, build
 from robust_tickets.recipe.fields import Compute
 
@@ -66,3 +67,32 @@ def test_a_network_that_may_hang_is_refused(channels):
         return
     with pytest.raises(InputError, match=f"1.0 is a 1x1 convolution of stride 2 from {channels} channels"):
         place_net(net, Compute(), "cpu")
+
+
+def test_convolutions_in_three_dimensions_stay_as_they_are_beside_those_in_two():
+    net = nn.ModuleList([nn.Conv3d(2, 8, 3), nn.Conv2d(2, 8, 3)])
+    before = [p.clone() for p in net.parameters()]
+    place_net(net, Compute(), "cpu")
+    assert all(torch.equal(*pair) for pair in zip(before, net.parameters(), strict=True))
+    assert net[1].weight.is_contiguous(memory_format=torch.channels_last)
+    assert net[0].weight.is_contiguous()
+
+
+class ByFrequency(nn.Module):
+    """A network whose first parameter is complex."""
+
+    def __init__(self):
+        super().__init__()
+        self.filter = nn.Parameter(torch.ones(1, 8, 5, dtype=torch.complex64))
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.head(torch.fft.irfft2(torch.fft.rfft2(x) * self.filter, s=(8, 8)).flatten(1))
+
+
+def test_images_are_of_the_first_real_parameter():
+    net = ByFrequency()
+    assert blank_image(net, (1, 8, 8)).dtype == torch.float32
+    assert blank_image(net.double(), (1, 8, 8)).dtype == torch.float64
+    assert forward_flops(net, (1, 8, 8)) == 2 * 64 * 10
+    assert blank_image(nn.Flatten(), (1, 8, 8)).dtype == torch.float32
