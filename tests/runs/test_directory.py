@@ -10,7 +10,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Data, Train
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.runs import files
+from robust_tickets.runs import directory, files
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 
 
@@ -164,6 +164,33 @@ def test_on_request_a_run_goes_on_on_another_machine_which_is_recorded(key, run)
         run.begin("cpu", {}, any_machine=True)
     assert run.machines() == [{**own, key: "another"}, own]
     run.check_machine("cpu")  # which it knows from now on
+
+
+H100 = {"device": "cuda", "cpu": "one", "vectors": "AVX2", "gpu": "H100", "cudnn": 92000, "tf32": False}
+
+
+@pytest.mark.parametrize(
+    ("key", "other", "refused"),
+    [
+        ("device", "cpu", True),
+        ("gpu", "H200", True),
+        ("cudnn", 91000, True),
+        ("tf32", True, True),
+        ("torch", "1.0", True),
+        ("cpu", "another", False),
+        ("vectors", "AVX512", False),
+    ],
+)
+def test_a_run_on_a_gpu_may_go_on_under_another_processor(key, other, refused, tmp_path, monkeypatch):
+    monkeypatch.setattr(directory, "describe_machine", lambda *_: {**H100, "torch": "2.14"})
+    run = RunDirectory.of(tmp_path, Recipe())
+    run.begin("cuda", {})
+    files.write_json(run.machine_file, {**files.read_json(run.machine_file), key: other})
+    if refused:
+        with pytest.raises(InputError, match=f"began on a machine with {key} {other}"):
+            run.check_machine("cuda")
+    else:
+        run.check_machine("cuda")
 
 
 def test_another_version_of_pytorch_is_refused_on_any_machine(run):
