@@ -278,6 +278,6 @@ class RunDirectory:
 
 def _differences(machine: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """What makes results and seconds of two machines differ; of a GPU not the processor that feeds it."""
-    of_device = ("cpu", "vectors") if current["device"] == "cpu" else ("gpu", "cudnn", "tf32")
-    keys = ("device", *of_device, "torch")
+    of_device = ("cpu", "vectors") if current["device"] == "cpu" else ("cudnn", "tf32")
+    keys = ("device", *of_device, "gpu", "torch")
     return [key for key in keys if key in machine and machine[key] != current.get(key)]
