@@ -12,10 +12,11 @@ from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs import files
-from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.earlier_rounds import EarlierRounds, earlier_rounds
 from robust_tickets.stages.experiment import Experiment, make_ticket
+from robust_tickets.tickets.connectivity import check_paths
 from robust_tickets.tickets.methods.base import SearchPlan, SearchResult, SearchTask
 from robust_tickets.tickets.search import find_ticket as run_pruning_method
 from robust_tickets.tickets.ticket import Ticket
@@ -64,7 +65,15 @@ def search(experiment: Experiment, seed: int, run: RunDirectory) -> Path:
 
     def save(result: SearchResult) -> None:
         """Write the rounds so far: into the search's folder, or that of the round."""
-        target = folder if result.rounds == work.plan.rounds else folder.round(result.rounds)
+        write(result, folder if result.rounds == work.plan.rounds else folder.round(result.rounds))
+
+    def keep(result: SearchResult) -> None:
+        """Write a round that is then refused into its own folder, so that its training is not lost."""
+        target = folder.round(result.rounds)
+        write(result, target)
+        experiment.log(f"search, seed {seed}: round {result.rounds} is kept in {target}")
+
+    def write(result: SearchResult, target: ArmDirectory) -> None:
         with ledger.phase("checkpoint"):
             work.ticket(result).save(target.ticket)
             files.write_jsonl(target.metrics, result.history)
@@ -75,7 +84,7 @@ def search(experiment: Experiment, seed: int, run: RunDirectory) -> Path:
     identity = {"recipe": recipes.to_table(experiment.recipe), "inputs": inputs, "seed": seed}
     checkpointer = experiment.checkpointer(folder.states, identity)
     with signals.deferred():
-        work.run(checkpointer, earlier, save)
+        work.run(checkpointer, earlier, save, keep)
         remove_states(folder.states)
     return folder.ticket
 
@@ -117,10 +126,12 @@ class PreparedSearch:
         checkpointer: Checkpointer | None = None,
         earlier: EarlierRounds | None = None,
         save: Callable[[SearchResult], None] = lambda result: None,
+        keep: Callable[[SearchResult], None] = lambda result: None,
     ) -> SearchResult:
         """Search, after earlier rounds and from a saved state within a round where there are any.
 
         save: called with the result so far after each round.
+        keep: called instead with a round that is then refused.
         """
         checkpointer = checkpointer or Checkpointer()
         rounds = 0 if earlier is None else earlier.result.rounds
@@ -136,6 +147,7 @@ class PreparedSearch:
             elif earlier is not None:
                 ledger.add_report(earlier.ledger)
             if earlier is not None and rounds == self.plan.rounds:
+                check_paths(self.net, earlier.result.mask, self.dataset.spec.shape)
                 save(earlier.result)
                 return earlier.result
             search = self.experiment.recipe.search
@@ -145,5 +157,5 @@ class PreparedSearch:
                 config = self.experiment.config(search, self.plan.round_steps, self.seed)
                 session = Session(ledger, meter, checkpointer, saved)
                 rounds_before = None if earlier is None else earlier.result
-                task = SearchTask(self.net, self.dataset, config, session, rounds_before, save)
+                task = SearchTask(self.net, self.dataset, config, session, rounds_before, save, keep)
                 return run_pruning_method(search, task)

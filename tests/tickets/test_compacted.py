@@ -180,3 +180,30 @@ def test_the_memory_format_stays(layout: torch.memory_format) -> None:
     assert small.plan.removed_channels
     assert weights
     assert all(weight.is_contiguous(memory_format=layout) for weight in weights)
+
+
+class Casting(nn.Module):
+    """A network whose forward computes in float32, whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 24, 3), nn.Conv2d(24, 8, 3)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.one(images.float()).relu()
+        return self.head(self.two(x).relu().mean((2, 3)))
+
+
+def test_a_network_that_casts_to_float32_is_checked_in_float32() -> None:
+    torch.manual_seed(0)
+    net = Casting()
+    entries = dict(Mask.full(net))
+    entries["one.weight"][3:13] = False
+    small = compact_net(net, Mask(entries), SHAPE)
+    assert small.plan.removed_channels == 8
+    images = torch.rand(4, *SHAPE)
+    masking_for(net, Mask(entries), SHAPE).mask_parameters()
+    net.one.bias.data[3:13] = 0
+    masking_for(small.net, small.mask, SHAPE).mask_parameters()
+    assert torch.allclose(net(images), small.net(images), atol=1e-6)

@@ -82,3 +82,52 @@ def test_usual_masks_pass_whatever_the_weights(name, init):
     before = {k: v.clone() for k, v in net.state_dict().items()}
     check_paths(net, random_mask(Mask.full(net), 0.9, "erk", 0, frozenset()), shape)
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+class Probed(Chain):
+    """A chain that what is given makes hard to probe."""
+
+    def __init__(self, before=lambda x: x, activation=torch.relu, depth=0):
+        super().__init__()
+        self.before, self.activation = before, activation
+        self.blocks = nn.ModuleList(nn.Conv2d(4, 4, 1) for _ in range(depth))
+
+    def forward(self, x):
+        x = self.activation(self.one(self.before(x)))
+        for block in self.blocks:
+            x = x + self.activation(block(x))
+        return self.head(self.activation(self.two(x)).mean((2, 3)))
+
+
+def only_pixels(x):
+    assert float(x.min()) >= 0
+    assert float(x.max()) <= 1
+    return x
+
+
+PROBED = {
+    "relu6": lambda: Probed(activation=nn.functional.relu6, depth=12),
+    "normalised-relu6": lambda: Probed(lambda x: (x - 0.5) / 0.01, nn.functional.relu6, depth=4),
+    "hardtanh": lambda: Probed(activation=nn.functional.hardtanh, depth=6),
+    "hardswish": lambda: Probed(activation=nn.functional.hardswish, depth=6),
+    "softshrink": lambda: Probed(activation=lambda x: nn.functional.softshrink(x, 0.2)),
+    "negative": lambda: Probed(activation=lambda x: -torch.relu(-x)),
+    "float32": lambda: Probed(lambda x: x.float(), nn.functional.relu6, depth=12),
+    "pixels": lambda: Probed(only_pixels),
+    "blind": lambda: Probed(activation=torch.sign),
+}
+
+
+@pytest.mark.parametrize("name", PROBED)
+def test_a_network_that_is_hard_to_probe_has_a_path(name):
+    net = PROBED[name]()
+    check_paths(net, Mask.full(net), SHAPE)
+    check_paths(net, random_mask(Mask.full(net), 0.3, "uniform", 0, frozenset()), SHAPE)
+
+
+@pytest.mark.parametrize("name", ["relu6", "normalised-relu6", "hardtanh", "hardswish", "float32", "pixels"])
+def test_a_cut_is_seen_all_the_same(name):
+    net = PROBED[name]()
+    mask = mask_without(net, two=slice(0, 2), head=(slice(None), slice(2, 4)))
+    with pytest.raises(InputError, match=r"no path .* left in head.weight"):
+        check_paths(net, mask, SHAPE)

@@ -91,6 +91,7 @@ class SearchTask:
     session: takes seconds, passes and FLOPs, shows the progress, saves states within a round.
     earlier: result of the rounds to resume after; None: start with the first.
     save: called with the result so far after each round.
+    keep: called instead with a round that no further one can follow, before that is refused.
     """
 
     net: "nn.Module"
@@ -99,6 +100,7 @@ class SearchTask:
     session: "Session"
     earlier: SearchResult | None = None
     save: Callable[[SearchResult], None] = lambda result: None
+    keep: Callable[[SearchResult], None] = lambda result: None
 
 
 class PruningMethod(ABC):

@@ -45,6 +45,8 @@ class IMP(PruningMethod):
         result = task.earlier or SearchResult(copy_state(net), Mask.full(net), [])
         first = task.earlier.rounds + 1 if task.earlier else 1
         left = search.rounds - first + 1
+        if task.earlier:
+            check_paths(net, result.mask, data.spec.shape)  # of a round that was kept though it is cut
         step.check(net, result.mask, left, compact=left > 1 or config.compute.compact)
         for number in range(first, search.rounds + 1):
             load_weights(net, result.init, "init")
@@ -64,7 +66,6 @@ class IMP(PruningMethod):
             )
             with session.ledger.phase("prune"):
                 mask = next_mask()
-                check_paths(net, mask, data.spec.shape)
             if trained.history[-1]["step"] < config.steps and search.stop_distance:
                 session.meter.note(f"round {number}: the mask has converged after epoch {trained.last_epoch}")
             session.meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
@@ -74,6 +75,11 @@ class IMP(PruningMethod):
                 [*result.history, *({"round": number, **record} for record in trained.history)],
                 (*result.warnings, *(f"round {number}, {warning}" for warning in trained.warnings)),
             )
+            try:
+                check_paths(net, mask, data.spec.shape)
+            except InputError as error:
+                task.keep(result)
+                raise InputError(f"after round {number}, {error}") from None
             task.save(result)
         return result
 
