@@ -57,8 +57,13 @@ def hint_for(output: object) -> str:
     return ""
 
 
-def set_mode(net: nn.Module, train: bool) -> None:
-    """Put a network into train or eval mode.
+def module_modes(net: nn.Module) -> list[tuple[nn.Module, bool]]:
+    """Each module that has a mode, and whether it is in train mode; frozen TorchScript has none."""
+    return [(module, module.training) for module in net.modules() if hasattr(module, "training")]
+
+
+def set_mode(net: nn.Module, train: bool) -> nn.Module:
+    """Put a network into train or eval mode; gives the network, even where its own `train` gives nothing.
 
     A program of torch.export has the one mode that it was exported in, and frozen TorchScript is in eval mode
     for good. Raises InputError where they are to be trained.
@@ -73,6 +78,9 @@ def set_mode(net: nn.Module, train: bool) -> None:
                 "the network has no train mode, as exported and frozen programs have none: hand over the "
                 "network that the program was made from"
             ) from None
+        for module, _ in module_modes(net):  # those around a program
+            module.training = False
+    return net
 
 
 @contextmanager
@@ -85,8 +93,7 @@ def eval_mode(net: Net) -> Iterator[None]:
     if not isinstance(net, nn.Module):
         yield
         return
-    # frozen TorchScript has no mode
-    modes = [(module, module.training) for module in net.modules() if hasattr(module, "training")]
+    modes = module_modes(net)
     trainable = [p for p in net.parameters() if p.requires_grad]
     buffers = [
         (module, name, buffer, buffer._version, buffer.detach().clone())

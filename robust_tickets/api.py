@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.arguments import name_arguments, to_path, whole_number
 from robust_tickets.base.errors import InputError, RobustnessWarning, unknown_name
 from robust_tickets.base.machine import Machine
@@ -120,7 +121,7 @@ def train(
     trained = work.start.net
     load_weights(trained, result.best, "best epoch")
     history = pd.DataFrame(result.history)
-    return Trained(trained.eval(), result.best_epoch, history, result.last, work.ledger.report())
+    return Trained(set_mode(trained, False), result.best_epoch, history, result.last, work.ledger.report())
 
 
 @name_arguments

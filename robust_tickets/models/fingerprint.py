@@ -6,6 +6,7 @@ import re
 import torch
 from torch import nn
 
+from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import copy_net
 
@@ -23,7 +24,7 @@ def function_fingerprint(net: nn.Module, shape: tuple[int, int, int]) -> str:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand((4, *shape), generator=generator, dtype=torch.float64)
     try:
-        view = copy_net(net).cpu().double().eval()
+        view = set_mode(copy_net(net).cpu().double(), False)
         with use_seed(0), torch.no_grad():
             for tensor in (*view.parameters(), *view.buffers()):
                 if tensor.is_floating_point():

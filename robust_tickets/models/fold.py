@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.errors import InputError
 
 
@@ -18,7 +19,7 @@ def foldable_batchnorms(net: nn.Module) -> dict[str, str]:
     cannot trace has no pairs. Raises InputError as `copy_net` does.
     """
     # in eval mode, as attacks are; a copy, since tracing runs the network's own code, which may have a state
-    net = copy_net(net).eval()
+    net = set_mode(copy_net(net), False)
     graph = _trace(net)
     if graph is None:
         return {}
@@ -75,8 +76,9 @@ class FoldedNet(nn.Module):
         }
         shared |= {id(b): b for b in net.buffers()}
         self.view = copy_net(net, shared)
+        self._separate = _separate_tensors(net, self.view)
         self._pairs = [self._fold(net, layer, norm) for layer, norm in foldable_batchnorms(net).items()]
-        self.eval()
+        self.train(False)
         self.refresh()
 
     def _fold(self, net: nn.Module, layer_name: str, norm_name: str) -> _Pair:
@@ -94,6 +96,8 @@ class FoldedNet(nn.Module):
     @torch.no_grad()
     def refresh(self) -> None:
         """Fold the network's current weights and running statistics."""
+        for own, copied in self._separate:
+            copied.copy_(own)
         for pair in self._pairs:
             layer, norm, folded = pair.layer, pair.norm, pair.folded
             assert norm.running_mean is not None
@@ -108,7 +112,9 @@ class FoldedNet(nn.Module):
 
     def train(self, mode: bool = True) -> "FoldedNet":
         """Stay in eval mode: there are no folded statistics in training."""
-        return super().train(False)
+        self.training = False
+        set_mode(self.view, False)
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W), those of the network in eval mode."""
@@ -120,6 +126,17 @@ def fold(net: nn.Module) -> FoldedNet:
     return FoldedNet(net)
 
 
+def _separate_tensors(net: nn.Module, view: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of a network's tensors and those of its view that do not share their memory.
+
+    TorchScript copies all of its tensors, whatever it is told to share.
+    """
+    views = {**dict(view.named_parameters()), **dict(view.named_buffers())}
+    tensors = [*net.named_parameters(), *net.named_buffers()]
+    pairs = [(tensor, views[name]) for name, tensor in tensors if name in views]
+    return [(own, seen) for own, seen in pairs if own.data_ptr() != seen.data_ptr()]
+
+
 def copy_net(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Module:
     """A deep copy of a network.
 
@@ -127,13 +144,18 @@ def copy_net(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Modu
     Raises InputError for a network that cannot be copied.
     """
     try:
-        return copy.deepcopy(net, shared)
+        with torch.no_grad():  # else TorchScript's copies keep a graph to the original
+            copied = copy.deepcopy(net, shared)
     except Exception as error:  # objects in the network may raise anything
         raise InputError(
             f"the network cannot be copied, as attacks need it ({type(error).__name__}: {error}): keep no "
             "files, locks or tensors computed from parameters in it; after torch.nn.utils.prune, call "
             "torch.nn.utils.prune.remove(layer, 'weight')"
         ) from error
+    if shared is None and any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
+        for own, parameter in zip(net.parameters(), copied.parameters(), strict=True):
+            parameter.requires_grad_(own.requires_grad)
+    return copied
 
 
 def _trace(net: nn.Module) -> fx.Graph | None:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.attacks.float64 import float64_device
+from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.models.fold import copy_net
 
@@ -18,15 +19,16 @@ def probe_copy(net: nn.Module, shape: Shape) -> nn.Module:
     Some networks' own code cannot, as one whose forward begins with `images.float()`. The copy is on the
     network's device, or on the host where that has no float64.
     """
-    twin = copy_net(net).to(float64_device(next(net.parameters()).device)).double().eval()
+    twin = copy_net(net).to(float64_device(next(net.parameters()).device)).double()
+    set_mode(twin, False)
     try:
         logits = twin(probe_images(twin, 2, shape))
     except Exception as error:  # the network's own code fails as it likes
         if is_device_error(error):
             raise
-        return copy_net(net).eval()
+        return set_mode(copy_net(net), False)
     if isinstance(logits, Tensor) and logits.dtype != torch.float64:
-        return copy_net(net).eval()
+        return set_mode(copy_net(net), False)
     return twin
 
 

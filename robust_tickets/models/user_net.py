@@ -9,10 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from robust_tickets.attacks.network import WRITES, module_modes, set_mode
 from robust_tickets.base import paths
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import copy_net
+from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.init import initialise
 from robust_tickets.models.registry import ModelSpec, build
 
@@ -76,6 +78,7 @@ def build_user_net(make: NetFactory, spec: ModelSpec, *, seed: int, train: bool 
         _check_weights(net, spec.name)
         check_logits(net, spec)  # before the init, since lazy layers have weights after a forward pass
         initialise(net, spec.init)
+        check_copies(net, spec.name, spec.shape)
         if train:
             _check_trains(net, spec)
         return net
@@ -122,11 +125,11 @@ def check_logits(net: nn.Module, spec: ModelSpec) -> None:
     """
     device = next((parameter.device for parameter in net.parameters()), None)
     images = torch.zeros((2, *spec.shape), device=device)
-    modes = [(module, module.training) for module in net.modules()]
+    modes = module_modes(net)
     problem = f"{spec.name} fails on images of shape {tuple(images.shape)}"
     try:
         with _user_errors(problem, "it must take images (N, C, H, W) in [0, 1] of this data set"):
-            logits = net.eval()(images)
+            logits = set_mode(net, False)(images)
     finally:
         for module, mode in modes:
             module.training = mode
@@ -139,25 +142,40 @@ def check_logits(net: nn.Module, spec: ModelSpec) -> None:
 
 
 def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
-    """Raise InputError unless training mode gives logits, with gradients of images and weights."""
-    view = copy_net(net).train()
+    """Raise InputError unless training mode gives logits, with gradients of images and weights.
+
+    And for a network that writes into its images, in training mode or eval mode: a batch is used again.
+    """
+    view = set_mode(copy_net(net), True)
     images = torch.rand((2, *spec.shape)).requires_grad_()
+    received = images.clone()
     with _user_errors(
         f"{spec.name} cannot be trained",
         "it must run in training mode and pass gradients from logits to images and weights",
     ):
-        logits = view(images)
+        logits = view(received)
         if not isinstance(logits, torch.Tensor):
             raise InputError(
                 f"{spec.name} gives a {type(logits).__name__} in training mode, expected logits (N, "
                 "classes): switch auxiliary outputs off"
             )
+        _check_untouched(received, images, spec.name)
         gradient = torch.autograd.grad(logits.sum(), [images, *trainable_parameters(view)], allow_unused=True)
+        received = images.detach().clone()
+        with torch.no_grad():
+            set_mode(view, False)(received)
+        _check_untouched(received, images, spec.name)
     if gradient[0] is None or all(part is None for part in gradient[1:]):
         target = "the images" if gradient[0] is None else "its weights"
         raise InputError(
             f"{spec.name} passes no gradient to {target}: leave detach() and no_grad() out of its forward"
         )
+
+
+def _check_untouched(received: torch.Tensor, images: torch.Tensor, name: str) -> None:
+    """Raise InputError if the network has written into the copy of the images that it received."""
+    if received._version or not torch.equal(received, images):
+        raise InputError(f"{name} cannot be trained: {WRITES}")
 
 
 def trainable_parameters(net: nn.Module) -> list[nn.Parameter]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.layers import Shape
 
@@ -65,7 +66,7 @@ def channel_groups(net: nn.Module, shape: Shape) -> list[Group]:
     Pruning"), traced with an image (C, H, W). A group with a part that cannot be narrowed has an obstacle.
     Raises InputError for a network that cannot be traced.
     """
-    twin = copy.deepcopy(net).eval().requires_grad_(True)
+    twin = set_mode(copy.deepcopy(net), False).requires_grad_(True)
     try:
         return _trace(twin, shape)
     except Exception as error:  # the tracer raises whatever the network's own code makes it raise

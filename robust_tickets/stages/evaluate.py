@@ -19,6 +19,7 @@ from robust_tickets.evaluation.result import RobustnessRow
 from robust_tickets.evaluation.sanity_files import table_reports
 from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.models.fold import copy_net, fold
+from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.placement import place_net
 from robust_tickets.models.user_net import NetFactory, check_logits
 from robust_tickets.recipe.recipe import Recipe
@@ -63,6 +64,7 @@ def evaluate_net(
     request.recipes(recipe)
     request.check_classes(recipe, experiment.spec)
     experiment.prepare()
+    check_copies(net, type(net).__name__, experiment.spec.shape)
     copy = place_net(copy_net(net), recipe.compute, machine.device)
     check_logits(copy, experiment.model_spec)
     ledger = Ledger("evaluate", clock_for(machine.device))

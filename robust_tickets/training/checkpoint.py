@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fingerprint import function_fingerprint
 from robust_tickets.models.registry import ModelSpec
@@ -102,7 +103,7 @@ class Checkpoint:
         load_weights(net, self.state, "checkpoint")
         if self.removed:
             check_logits(net, spec)
-        return net.eval()
+        return set_mode(net, False)
 
     def resolved_recipe(self) -> Recipe:
         """The recipe that it was trained by."""

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 
+from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.resize import resize_layers
@@ -122,7 +123,7 @@ def _safetensors(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory |
     fresh, state = make_net(spec, make, seed=1), load_file(file)
     resize_layers(fresh, state)  # a ticket's network may have fewer channels
     fresh.load_state_dict(state)
-    return fresh.eval()
+    return set_mode(fresh, False)
 
 
 def _inner(net: nn.Module) -> nn.Module:
