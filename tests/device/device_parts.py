@@ -22,9 +22,11 @@ from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
+from robust_tickets.recipe.arms import controls
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Compare, Compute, Data, Evaluate, Model, Search, Threat, Train
 from robust_tickets.recipe.methods import METHODS
+from robust_tickets.recipe.pruning_methods import PRUNING_METHODS
 from robust_tickets.recipe.recipe import Recipe, to_table
 from robust_tickets.runs.files import write_json
 from robust_tickets.stages.evaluate import evaluate_file
@@ -32,6 +34,7 @@ from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.search import find_ticket
 from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.config import Session
 from robust_tickets.training.export import export
 from robust_tickets.training.loop import fit
@@ -73,21 +76,50 @@ def experiment(device: str, recipe: Recipe = RECIPE, net: Callable[[], nn.Module
     return Experiment(recipe, net, None, Machine(device, SilentProgress()))
 
 
-def train(device: str, folder: Path, method: str, steps: int = 6, **compute: str) -> None:
-    """Epochs of three steps by one method, of a network half of whose weights are pruned."""
-    recipe = replace(RECIPE, compute=replace(RECIPE.compute, **compute))
+def train(
+    device: str,
+    folder: Path,
+    method: str,
+    *,
+    steps: int = 6,
+    norm: str = "Linf",
+    optimiser: str = "sgd",
+    precision: str = "float32",
+    resumed: bool = False,
+) -> None:
+    """Epochs of three steps by one method, of a network half of whose weights are pruned.
+
+    resumed: goes on from a state on disk before its last step.
+    """
+    compute = replace(RECIPE.compute, precision=precision)
+    recipe = replace(RECIPE, compute=compute, threat=Threat(Eps("0.1"), norm))
     work = experiment(device, recipe)
     work.prepare()
     data, net = work.load(), work.fresh_net(0)
     full = Mask.full(net)
     mask = prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), full), full, 0.5)
     ledger = Ledger("train", clock_for(device))
-    config = work.config(replace(recipe.train, method=method), steps, 0)
+    config = work.config(replace(recipe.train, method=method, optimiser=optimiser), steps, 0)
+    session = Session(ledger)
+    if resumed:
+        session = Session(ledger, checkpointer=Checkpointer(folder, {}, minutes=0, steps=steps - 1))
+        with Ledger("train", clock_for(device)).measure():
+            fit(work.fresh_net(0), mask, data, config, session)
+        session = replace(session, saved=session.checkpointer.newest())
+        assert session.saved is not None
     with ledger.measure():
-        result = fit(net, mask, data, config, Session(ledger))
+        result = fit(net, mask, data, config, session)
     save_file(result.best, folder / "best.safetensors")
     save_file(result.last, folder / "last.safetensors")
     write_json(folder / "history.json", {"epochs": result.history, **ledger.report()})
+
+
+def search(device: str, folder: Path, pruning_method: str) -> None:
+    """A search by one pruning method: of two rounds with rewinding where it trains."""
+    settings = {} if pruning_method == "imp" else {"rounds": 1, "rewind_iterations": 0}
+    changed = replace(RECIPE.search, pruning_method=pruning_method, **settings)
+    ticket, _ = find_ticket(experiment(device, replace(RECIPE, search=changed)), 0)
+    ticket.save(folder / "ticket.safetensors")
 
 
 def search_and_compare(device: str, folder: Path) -> None:
@@ -99,6 +131,12 @@ def search_channels(device: str, folder: Path) -> None:
     """A search of channels that goes on from its weights, its ticket trained as a narrower network."""
     search = replace(RECIPE.search, granularity="channel", after="fine-tune", rewind_iterations=0, ratio=0.3)
     recipe = replace(RECIPE, model=Model("resnet20", width=1.0), search=search)
+    compare(experiment(device, recipe, None), [0], folder)
+
+
+def compare_controls(device: str, folder: Path) -> None:
+    """The controls of a ticket."""
+    recipe = replace(RECIPE, model=Model("lenet-300-100", width=0.05), compare=Compare(arms=controls()))
     compare(experiment(device, recipe, None), [0], folder)
 
 
@@ -151,12 +189,6 @@ def quick_attack(device: str, folder: Path) -> None:
         save_file(tensors, folder / f"{name.partition('(')[0].replace(':', '-')}.safetensors")
 
 
-def search(device: str, folder: Path) -> None:
-    """A search of two rounds, with rewinding."""
-    ticket, _ = find_ticket(experiment(device), 0)
-    ticket.save(folder / "ticket.safetensors")
-
-
 def wrong_step(device: str, folder: Path, mistake: Callable[[Tensor], object]) -> None:
     """A training with a mistake in its steps."""
     observe = Monitor.observe
@@ -201,11 +233,15 @@ THEIRS = ("torchattacks:PGD(steps=2)", "torchattacks:CW(steps=2)")
 PARTS: dict[str, Part] = {
     **{f"train-{name}": partial(train, method=name) for name in METHODS},
     "train-bf16": partial(train, method="pgd", precision="bf16"),
+    "train-L2": partial(train, method="pgd", norm="L2"),
+    "train-adam": partial(train, method="fgsm", optimiser="adam"),
+    "train-resumed": partial(train, method="pgd", resumed=True),
     **{f"mistake: {name}": part for name, part in MISTAKES.items()},
-    "search": search,
+    **{f"search-{name}": partial(search, pruning_method=name) for name in PRUNING_METHODS},
     "quick-attack": quick_attack,
     "compare": search_and_compare,
     "channels": search_channels,
+    "controls": compare_controls,
     # so small that some images withstand all attacks
     "attacks-Linf": partial(evaluate, names=(*OURS, *THEIRS), norm="Linf", eps="0.01"),
     "attacks-L2": partial(evaluate, names=OURS, norm="L2", eps="0.1"),

@@ -1,34 +1,38 @@
 """The project on a simulated GPU: the CPU's bits, all on the right device, no wait in a training step."""
 
 import pytest
-from device_parts import METHODS, MISTAKES
+from device_parts import METHODS, MISTAKES, PRUNING_METHODS
 
 EPOCHS = 2
+TRAININGS = [f"train-{name}" for name in METHODS]
+SEARCHES = [f"search-{name}" for name in PRUNING_METHODS]
 COPIES = 3  # of an epoch's order, crops and flips, before its first step
 
 
 @pytest.fixture(scope="module")
 def outcomes(work):
     """What all fast parts did, in one process."""
-    mistakes = [f"mistake: {name}" for name in MISTAKES]
-    return work(*(f"train-{name}" for name in METHODS), "train-bf16", "search", "quick-attack", *mistakes)
+    return work(
+        *TRAININGS, "train-bf16", *SEARCHES, "quick-attack", *(f"mistake: {name}" for name in MISTAKES)
+    )
 
 
-@pytest.mark.parametrize("part", [*(f"train-{name}" for name in METHODS), "search", "quick-attack"])
+@pytest.mark.parametrize("part", [*TRAININGS, *SEARCHES, "quick-attack"])
 def test_it_gives_the_bits_of_the_cpu(part, outcomes):
     assert outcomes[part].error == ""
     assert outcomes[part].differences == []
 
 
-@pytest.mark.parametrize("part", [*(f"train-{name}" for name in METHODS), "train-bf16"])
+@pytest.mark.parametrize("part", [*TRAININGS, "train-bf16"])
 def test_no_training_step_waits_for_the_device(part, outcomes):
     assert outcomes[part].error == ""
     assert outcomes[part].lines == []
     assert outcomes[part].waits["train data"] == COPIES * EPOCHS
 
 
-def test_no_step_of_a_search_waits_for_the_device(outcomes):
-    assert outcomes["search"].lines == []
+@pytest.mark.parametrize("part", SEARCHES)
+def test_no_step_of_a_search_waits_for_the_device(part, outcomes):
+    assert outcomes[part].lines == []
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -44,8 +48,22 @@ def test_a_mistake_is_seen(name, outcomes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["compare", "channels", "attacks-Linf", "attacks-L2", "ensemble", "export"])
-def test_whole_commands_give_the_bits_of_the_cpu(part, work):
+@pytest.mark.parametrize(
+    "part",
+    [
+        "train-L2",
+        "train-adam",
+        "train-resumed",
+        "compare",
+        "channels",
+        "controls",
+        "attacks-Linf",
+        "attacks-L2",
+        "ensemble",
+        "export",
+    ],
+)
+def test_more_work_gives_the_bits_of_the_cpu(part, work):
     outcome = work(part)[part]
     assert outcome.error == ""
     assert outcome.differences == []
@@ -53,7 +71,7 @@ def test_whole_commands_give_the_bits_of_the_cpu(part, work):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["train-pgd", "search", "channels", "attacks-Linf", "attacks-L2"])
+@pytest.mark.parametrize("part", ["train-pgd", "search-imp", "channels", "attacks-Linf", "attacks-L2"])
 def test_a_device_without_float64_gives_them_too(part, work):
     outcome = work(part, without_float64=True)[part]
     assert outcome.error == ""
