@@ -20,6 +20,7 @@ COMMANDS = {
     "ticket diff": "robust_tickets.cli.tickets:TicketDiff",
     "ticket export": "robust_tickets.cli.tickets:TicketExport",
     "ticket verify": "robust_tickets.cli.tickets:TicketVerify",
+    "data show": "robust_tickets.cli.data:DataShow",
     "runs list": "robust_tickets.cli.runs:RunsList",
     "runs rm": "robust_tickets.cli.runs:RunsRm",
     "cache clear": "robust_tickets.cli.cache:CacheClear",

@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -58,6 +58,28 @@ def paths(root: Path) -> Iterator[Path]:
             folders.clear()
         for name in (*names, *(n for n in folders if PurePosixPath(n).suffix and not n.startswith("."))):
             yield Path(folder, name)
+
+
+def folders(root: Path) -> set[str]:
+    """The folders of a tree or an archive, by their paths below the root, with slashes.
+
+    Empty for compressed tar archives, which would have to be unpacked once more.
+    """
+    if root.is_dir():
+        found: set[str] = set()
+        for folder, names, _ in os.walk(root, followlinks=True):
+            inner = Path(folder).relative_to(root)
+            if len(inner.parts) >= _DEEPEST:
+                names.clear()
+            found.update((inner / name).as_posix() for name in names)
+        return found
+    with suppress(OSError, tarfile.TarError, zipfile.BadZipFile):
+        if zipfile.is_zipfile(root):
+            with zipfile.ZipFile(root) as packed:
+                return {str(PurePosixPath(m.filename)) for m in packed.infolist() if m.is_dir()}
+        with tarfile.open(root, "r:", tarinfo=_Header) as archive:
+            return {str(PurePosixPath(member.name)) for member in archive if member.isdir()}
+    return set()
 
 
 def _open_in_tree(path: Path, largest: int) -> IO[bytes]:

@@ -15,7 +15,7 @@ from robust_tickets.base.paths import expand_home
 from robust_tickets.data import archives
 from robust_tickets.runs import tensor_file
 
-DECODER = f"2-pillow-{PIL.__version__}"
+DECODER = f"3-pillow-{PIL.__version__}"
 """Version of the decoder: ours and Pillow's, since JPEG decoders differ in the last bit."""
 
 _KIND = "cache of images"

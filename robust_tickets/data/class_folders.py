@@ -15,6 +15,7 @@ class ClassFolders:
     """The images of a folder by part and class."""
 
     train: Classes = field(default_factory=dict)
+    """empty if there is a test part alone"""
     test: Classes = field(default_factory=dict)
     """empty if there is no test part"""
     test_part: str = ""
@@ -27,7 +28,7 @@ def find_class_folders(names: Iterable[str]) -> ClassFolders:
     """Sort the paths of images by part and class: train/<class>/* and test/<class>/*, or <class>/*.
 
     Both may be in one enclosing folder, as in most archives. If there is no test folder, val, valid or
-    validation is used; train/<class>/* alone equals <class>/*.
+    validation is used; train/<class>/* alone equals <class>/*. A test part alone is no enclosing folder.
     """
     paths = {tuple(name.split("/")): name for name in sorted(names)}
     tops = {path[0] for path in paths if len(path) > 1}
@@ -36,10 +37,11 @@ def find_class_folders(names: Iterable[str]) -> ClassFolders:
     for start in starts:
         parts = {top.lower(): top for top in sorted({p[len(start)] for p in paths if len(p) > len(start)})}
         train = _classes(paths, (*start, parts["train"])) if "train" in parts else {}
-        if train:
+        if train or (parts and parts.keys() <= set(TEST_PARTS)):
             tests = ((name, _classes(paths, (*start, parts[name]))) for name in TEST_PARTS if name in parts)
             test_part, test = next(((name, test) for name, test in tests if test), ("", {}))
             folders = ClassFolders(train, test, parts.get(test_part, ""))
+        if folders.train or folders.test:
             break
     else:
         # of <class>/* and <enclosing>/<class>/* the first with two classes, else with one

@@ -1,12 +1,14 @@
 """Data sets in memory, and the specs of the named ones."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.data.balance import balanced_order, validation_order
 from robust_tickets.recipe.fields import Data, DataName
 
 
@@ -98,8 +100,10 @@ class Split:
     def first(self, n: int) -> "Split":
         """A constant subset of n images, balanced over the classes; 0: all, in balanced order.
 
-        Raises InputError if there are fewer than n.
+        Raises InputError if there are fewer than n, or none at all.
         """
+        if not len(self):
+            raise InputError("there are no such images: choose another split")
         if n > len(self):
             raise InputError(f"{n} images are more than the {len(self)} that there are: choose fewer")
         return self.take(balanced_order(self.labels)[: n or len(self)])
@@ -136,6 +140,10 @@ class Dataset:
 def count_training_images(data: Data, spec: Spec) -> int:
     """The number of images that are trained on. Raises InputError if the set has too few."""
     pool = spec.train_images
+    if not pool:
+        raise InputError(
+            "there are test images alone, and training needs others: give train/<class>/* beside test/"
+        )
     if data.val_images + max(data.train_images, 1) > pool:
         raise InputError(
             f"data.train_images {data.train_images} and data.val_images {data.val_images} are together more "
@@ -144,10 +152,22 @@ def count_training_images(data: Data, spec: Spec) -> int:
     return data.train_images or pool - data.val_images
 
 
-def hold_out_validation(data: Data, spec: Spec, title: str, train: Split, test: Split) -> Dataset:
-    """Split `train` into validation images and `data.train_images` training images, always the same ones."""
+def hold_out_validation(
+    data: Data,
+    spec: Spec,
+    title: str,
+    train: Split,
+    test: Split,
+    log: Callable[[str], None] = lambda line: None,
+) -> Dataset:
+    """Split `train` into validation images and `data.train_images` training images, always the same ones.
+
+    log: is told of classes that are so rare that fewer of their images are held out than of the others.
+    """
     n = count_training_images(data, spec)
-    order = balanced_order(train.labels)
+    order, notes = validation_order(train.labels, data.val_images, spec.labels)
+    for note in notes:
+        log(note)
     val = train.take(order[: data.val_images])
     rest = train.take(order[data.val_images : data.val_images + n])
     return Dataset(spec, title, rest, val, test, fingerprint(train, test))
@@ -160,16 +180,3 @@ def fingerprint(train: Split, test: Split) -> str:
         digest.update(part.images.numpy().tobytes())
         digest.update(part.labels.numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def balanced_order(labels: Tensor) -> Tensor:
-    """A constant random order, int64 (N,), of which each prefix has about as many images of each class."""
-    labels = labels.cpu()
-    generator = torch.Generator().manual_seed(0x5EED)
-    shuffled = torch.randperm(len(labels), generator=generator)
-    rank = torch.empty(len(labels), dtype=torch.int64)
-    for label in torch.unique(labels):
-        members = shuffled[labels[shuffled] == label]
-        rank[members] = torch.arange(len(members))
-    # the first of each class, then the second of each class, ...; those of one rank in shuffled order
-    return shuffled[torch.argsort(rank[shuffled], stable=True)]

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data import archives, cache, image_decoding
+from robust_tickets.data.balance import balanced_order
 from robust_tickets.data.class_folders import Classes, ClassFolders, find_class_folders
+from robust_tickets.data.class_names import describe_numbers, match_names
 from robust_tickets.data.data_paths import data_path
-from robust_tickets.data.dataset import Dataset, balanced_order, number_samples
+from robust_tickets.data.dataset import Dataset, number_samples
 from robust_tickets.data.image_decoding import ImageHeader, Rows
 from robust_tickets.data.user_images import check_classes, describe_images, split_user_images
 from robust_tickets.recipe.fields import Data
@@ -29,48 +31,83 @@ Log = Callable[[str], None]
 def load(data: Data, log: Log) -> Dataset:
     """Load the images of a folder. Raises InputError if they are missing, damaged or of several sizes."""
     root = data_path(data)
-    arrays = cache.load_or_decode(f"folder-{data.resize}", root, lambda: decode(root, data.resize, log), log)
+    decoded: list[Path] = []
+
+    def decode_root() -> dict[str, Tensor]:
+        decoded.append(root)
+        return decode(root, data.resize, log)
+
+    arrays = cache.load_or_decode(f"folder-{data.resize}", root, decode_root, log)
+    if not decoded:
+        for note in json.loads(arrays["notes"].numpy().tobytes()):
+            log(note)
     train = number_samples(arrays["train_images"], arrays["train_labels"])
     test = number_samples(arrays["test_images"], arrays["test_labels"], len(train))
     names = tuple(json.loads(arrays["classes"].numpy().tobytes()))
-    return split_user_images(data, describe_images(train, test, names, data.flip), train, test)
+    return split_user_images(data, describe_images(train, test, names, data.flip), train, test, log)
 
 
 def decode(root: Path, resize: int, log: Log) -> dict[str, Tensor]:
     """Decode train/<class>/* and test/<class>/*, or <class>/* with a fifth of each class as test images.
 
     resize: side of the square that each image is scaled to cover and cropped to; 0: all have one size.
+    log: is told what is left out, and how classes and parts are read.
 
     Gives uint8 images (N, C, H, W) and int64 labels (N,) as train_images, train_labels, test_images and
-    test_labels, ordered by class and file name, and `classes`: their names as JSON in uint8. Images are grey
-    if all files are, else RGB. The orientation that cameras record beside the pixels is not applied.
+    test_labels, ordered by class and file name, and `classes`: their names as JSON in uint8; likewise
+    `notes`, the lines on the images. Where there is a test part alone, there are no training images. Images
+    are grey if all files are, else RGB. The orientation that cameras record beside the pixels is not applied.
 
     Raises InputError for files that are no such tree.
     """
     log(f"decoding {root.name} (once; the images are cached)")
+    notes: list[str] = []
+
+    def note(line: str) -> None:
+        notes.append(line)
+        log(line)
+
     headers, other_files = _read_headers(root)
     folders = find_class_folders(headers)
-    _log_unused(folders, other_files, log)
-    if not folders.train:
+    _log_unused(root, folders, other_files, note)
+    if not folders.train and not folders.test:
         raise InputError(
             f"{root} has no images in class folders: give train/<class>/* and test/<class>/*, or "
             f"<class>/*, with {', '.join(s[1:] for s in image_decoding.SUFFIXES)}; check --data.root"
         )
-    classes = sorted({*folders.train, *folders.test})
-    train, test = _rows(folders.train, classes), _rows(folders.test, classes)
-    if folders.test:
-        check_classes(_labels(train), _labels(test), classes)
-        if folders.test_part.lower() != "test":
-            log(f"there is no test folder: the images of {folders.test_part} are used for testing")
-    else:
+    named_train, named_test = match_names(folders.train, folders.test, note)
+    classes = sorted({*named_train, *named_test})
+    numbers = describe_numbers(classes)
+    if numbers:
+        note(numbers)
+    train, test = _split(folders, _rows(named_train, classes), _rows(named_test, classes), classes, note)
+    shape = _shape(root, {name: headers[name] for name, _ in (*train, *test)}, resize)
+    tensors = image_decoding.decode_parts(root, {"train": train, "test": test}, shape)
+    return tensors | {"classes": _as_json(classes), "notes": _as_json(notes)}
+
+
+def _split(folders: ClassFolders, train: Rows, test: Rows, classes: list[str], log: Log) -> tuple[Rows, Rows]:
+    """Training and test images. Raises InputError unless both have all classes."""
+    if not folders.train:
+        labels = _labels(test)
+        check_classes(labels, labels, classes)
+        log(f"there is a folder {folders.test_part} alone: all its images are for testing, none for training")
+        return [], test
+    if not folders.test:
         train, test = _hold_out_test(train, classes)
         log(
             f"there is no test folder: a fifth of each class, {len(test):,} images, is held out for testing, "
             "always the same ones"
         )
-    shape = _shape(root, {name: headers[name] for name, _ in (*train, *test)}, resize)
-    tensors = image_decoding.decode_parts(root, {"train": train, "test": test}, shape)
-    return tensors | {"classes": torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8)}
+        return train, test
+    check_classes(_labels(train), _labels(test), classes)
+    if folders.test_part.lower() != "test":
+        log(f"there is no test folder: the images of {folders.test_part} are used for testing")
+    return train, test
+
+
+def _as_json(texts: list[str]) -> Tensor:
+    return torch.tensor(list(json.dumps(texts).encode()), dtype=torch.uint8)
 
 
 def _read_headers(root: Path) -> tuple[dict[str, ImageHeader | InputError], list[str]]:
@@ -92,13 +129,23 @@ def _read_headers(root: Path) -> tuple[dict[str, ImageHeader | InputError], list
     return headers, other_files
 
 
-def _log_unused(folders: ClassFolders, other_files: list[str], log: Log) -> None:
+def _log_unused(root: Path, folders: ClassFolders, other_files: list[str], log: Log) -> None:
+    """Say which files and folders are left out."""
     used = [name for part in (folders.train, folders.test) for names in part.values() for name in names]
     parents = {PurePosixPath(name).parent for name in used}
     no_images = sorted(name for name in other_files if PurePosixPath(name).parent in parents)
+    above = {parent.parent for parent in parents}
+    empty = sorted(
+        name
+        for name in archives.folders(root)
+        if PurePosixPath(name).parent in above - parents
+        and PurePosixPath(name) not in parents | above
+        and not archives.is_hidden(name)
+    )
     for names, one, many in (
         (no_images, "file that is no image", "files that are no images"),
         (folders.others, "image in no class folder", "images in no class folder"),
+        (empty, "folder without images, which is no class", "folders without images, which are no classes"),
     ):
         if names and used:
             log(f"left out: {len(names):,} {one if len(names) == 1 else many}, such as {names[0]}")

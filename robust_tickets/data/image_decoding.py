@@ -19,7 +19,8 @@ from robust_tickets.data import archives
 from robust_tickets.data.archives import LARGEST_FILE, Entry
 
 SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".bmp", ".webp", ".gif",
+    ".tif", ".tiff", ".ppm", ".pgm",
 )  # fmt: skip
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 

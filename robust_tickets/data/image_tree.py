@@ -10,7 +10,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.data import archives
 from robust_tickets.data.image_decoding import Rows, decode_parts, read_header
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg")
 _LARGEST_FILE = 1 << 20  # bytes; a 32 x 32 image takes a few kB
 
 

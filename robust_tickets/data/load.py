@@ -9,8 +9,9 @@ from torch import Tensor
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data import cache, folder, image_tree, torchvision_sets
+from robust_tickets.data.balance import balanced_order
 from robust_tickets.data.data_paths import check_data_path, data_path
-from robust_tickets.data.dataset import SPECS, Dataset, balanced_order, hold_out_validation, number_samples
+from robust_tickets.data.dataset import SPECS, Dataset, hold_out_validation, number_samples
 from robust_tickets.recipe.fields import Data
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -36,7 +37,7 @@ def load(data: Data, log: Callable[[str], None] = lambda line: None) -> Dataset:
     if data.name == "cifar10" and not data.download and (root.is_file() or (root / "train").is_dir()):
         return _cifar10_images(data, root, log)
     train, test = torchvision_sets.read(data.name, root, download=data.download, log=log)
-    return hold_out_validation(data, SPECS[data.name], SPECS[data.name].title, train, test)
+    return hold_out_validation(data, SPECS[data.name], SPECS[data.name].title, train, test, log)
 
 
 def _digits(data: Data) -> Dataset:

@@ -1,6 +1,6 @@
 """The user's own images: checked, described and split."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,15 @@ from torch import Tensor
 
 from robust_tickets.base.arguments import to_int
 from robust_tickets.base.errors import InputError
-from robust_tickets.data.dataset import Dataset, Spec, Split, hold_out_validation, number_samples
+from robust_tickets.base.progress import stderr_progress
+from robust_tickets.data.dataset import (
+    Dataset,
+    Spec,
+    Split,
+    fingerprint,
+    hold_out_validation,
+    number_samples,
+)
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.fields import Data
 
@@ -48,16 +56,31 @@ def from_tensors(
             f"training images are {tuple(pixels.shape[1:])} and test images {tuple(test_pixels.shape[1:])} "
             "(C, H, W): give images of one shape"
         )
-    classes = int(torch.cat([labels, test_labels]).max()) + 1
+    every = torch.cat([labels, test_labels])
+    classes = int(every.max()) + 1
+    if int(every.min()) > 0:
+        raise InputError(
+            f"the labels go from {int(every.min())} to {classes - 1}, and classes are counted from 0: pass "
+            f"labels - {int(every.min())}"
+        )
     check_classes(labels, test_labels, [str(label) for label in range(classes)])
     train_part = number_samples(pixels, labels)
     test_part = number_samples(test_pixels, test_labels, len(labels))
-    return split_user_images(data, describe_images(train_part, test_part, (), flip), train_part, test_part)
+    spec = describe_images(train_part, test_part, (), flip)
+    return split_user_images(data, spec, train_part, test_part, lambda line: stderr_progress().log(line))
 
 
-def split_user_images(data: Data, spec: Spec, train: Split, test: Split) -> Dataset:
-    """Split own images. Raises InputError if validation leaves no training image of a class."""
-    dataset = hold_out_validation(data, spec, spec.title, train, test)
+def split_user_images(
+    data: Data, spec: Spec, train: Split, test: Split, log: Callable[[str], None] = lambda line: None
+) -> Dataset:
+    """Split own images; where there are test images alone, the other parts are empty.
+
+    log: is told of rare classes.
+    Raises InputError if validation leaves no training image of a class.
+    """
+    if not len(train):
+        return Dataset(spec, spec.title, train, train, test, fingerprint(train, test))
+    dataset = hold_out_validation(data, spec, spec.title, train, test, log)
     counts = torch.bincount(dataset.train.labels, minlength=spec.classes)
     if len(dataset.train) >= spec.classes and not bool(counts.all()):
         label = int((counts == 0).nonzero()[0])
@@ -71,19 +94,22 @@ def split_user_images(data: Data, spec: Spec, train: Split, test: Split) -> Data
 def describe_images(train: Split, test: Split, labels: tuple[str, ...], flip: bool) -> Spec:
     """The spec of own images; mean and std are those of the training images, to four decimals.
 
+    Where there are test images alone, these take their place.
+
     labels: names of the classes; empty if they have none.
     flip: whether training images are flipped horizontally at random.
     The std of a constant channel is 1.
     """
-    channels, height, width = train.images.shape[1:]
+    described = train if len(train) else test
+    channels, height, width = described.images.shape[1:]
     counts = np.zeros((channels, 256), np.int64)
-    for images in torch.split(train.images, 4096):
+    for images in torch.split(described.images, 4096):
         for channel in range(channels):
             counts[channel] += np.bincount(images[:, channel].numpy().ravel(), minlength=256)
     shares, values = counts / counts.sum(1, keepdims=True), np.arange(256) / 255
     mean = shares @ values
     std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(1))
-    classes = int(train.labels.max()) + 1
+    classes = int(described.labels.max()) + 1
     return Spec(
         f"own images ({classes} classes)",
         (channels, height, width),

@@ -11,13 +11,8 @@ from sklearn.datasets import load_digits
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data import load as loading
-from robust_tickets.data.dataset import (
-    SPECS,
-    Split,
-    balanced_order,
-    count_training_images,
-    hold_out_validation,
-)
+from robust_tickets.data.balance import balanced_order
+from robust_tickets.data.dataset import SPECS, Split, count_training_images, hold_out_validation
 from robust_tickets.recipe.fields import Data
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=60)

@@ -110,7 +110,14 @@ MISTAKES = {
     "no test images of the class '2'": lambda: {"test": pair(6, classes=2)},
     "one class, '0'": lambda: {"train": pair(classes=1), "test": pair(6, classes=1)},
     r"data\.val_images 12.*12 training images": lambda: {"val_images": 12},
-    "leaves no training image of the class 2": labels(lambda y: torch.tensor([0] * 6 + [1] * 5 + [2])),
+    "labels go from 1 to 3, .* counted from 0: pass labels - 1": lambda: {
+        "train": (TRAIN[0], TRAIN[1] + 1),
+        "test": (TEST[0], TEST[1] + 1),
+    },
+    "leaves no training image of the class 1": lambda: {
+        "train": (TRAIN[0], torch.tensor([0] * 8 + [1] * 2 + [2] * 2)),
+        "val_images": 9,
+    },
 }
 
 
