@@ -103,7 +103,7 @@ class Split:
         Raises InputError if there are fewer than n, or none at all.
         """
         if not len(self):
-            raise InputError("there are no such images: choose another split")
+            raise InputError("this split has no images: choose another one")
         if n > len(self):
             raise InputError(f"{n} images are more than the {len(self)} that there are: choose fewer")
         return self.take(balanced_order(self.labels)[: n or len(self)])

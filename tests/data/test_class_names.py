@@ -32,7 +32,7 @@ def test_a_test_part_alone_is_evaluated_whole(packed, part, prefix, tmp_path):
     assert f"there is a folder {part} alone: all its images are for testing, none for training" in lines
     with pytest.raises(InputError, match="test images alone, and training needs others"):
         count_training_images(Data("folder", val_images=3), dataset.spec)
-    with pytest.raises(InputError, match="choose another split"):
+    with pytest.raises(InputError, match="this split has no images"):
         dataset.val.first(0)
 
 

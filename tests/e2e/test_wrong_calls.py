@@ -17,7 +17,7 @@ CALLS = {
     "unknown command": ("serach --recipe demo", "'serach'; 'search'"),
     "no recipe": ("train --seed 1", "--recipe; demo"),
     "recipe without its flag": ("compare demo --seeds 2", "write --recipe demo"),
-    "folder for a recipe": ("compare --recipe {run}", "--recipe {run} is a folder; TOML"),
+    "folder for a recipe": ("compare --recipe {run}", "recipe {run} is a folder; TOML"),
     "unknown recipe": ("compare --recipe dmeo", "'dmeo'; 'demo'"),
     "no file of the recipe": ("search --recipe {away}/mine.toml", "{away}/mine.toml"),
     "no TOML": ("search --recipe {no_toml}", "{no_toml}; TOML; line 1"),
