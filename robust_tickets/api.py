@@ -10,7 +10,8 @@ net: a function that returns a fresh nn.Module, or a module, which is copied and
     recipe's own.
 data: what `images` gives, or a table of the recipe's fields on data; None: the recipe's own data set.
 recipe: a shipped name, a TOML file or a Recipe; keyword arguments named like its sections override fields.
-device: torch device. PyTorch's number of threads is set to the recipe's `compute.threads`, and stays so.
+device: torch device. PyTorch's number of threads is set to the recipe's `compute.threads`, and stays so; on
+    cuda so are deterministic kernels of cuDNN, and float32 without TF32.
 """
 
 import warnings

@@ -10,7 +10,7 @@ from robust_tickets.recipe.fields import Compute
 def place_net(net: nn.Module, compute: Compute, device: str) -> nn.Module:
     """Move a network to a torch device, in the recipe's memory format, in place; gives the network.
 
-    Raises InputError for a network whose backward pass would hang.
+    Raises InputError for a network whose backward pass would hang, and one that the device cannot hold.
     """
     if device == "cpu" and compute.channels_last:
         _check_backward(net)
@@ -22,7 +22,13 @@ def place_net(net: nn.Module, compute: Compute, device: str) -> nn.Module:
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=layout)
         return net
-    return net.to(device=device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+    try:
+        return net.to(device=device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+    except TypeError as error:  # float64, which some GPUs lack
+        raise InputError(
+            f"the network cannot be moved to {device} ({str(error).splitlines()[0]}): make its weights and "
+            "buffers float32, or give --device cpu"
+        ) from error
 
 
 def blank_image(net: nn.Module, shape: tuple[int, int, int]) -> Tensor:

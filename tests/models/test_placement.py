@@ -96,3 +96,16 @@ def test_images_are_of_the_first_real_parameter():
     assert blank_image(net.double(), (1, 8, 8)).dtype == torch.float64
     assert forward_flops(net, (1, 8, 8)) == 2 * 64 * 10
     assert blank_image(nn.Flatten(), (1, 8, 8)).dtype == torch.float32
+
+
+def test_a_network_that_the_device_cannot_hold_is_one_line(monkeypatch):
+    def refuse(*arguments, **options):
+        raise TypeError(
+            "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+        )
+
+    monkeypatch.setattr(nn.Linear, "to", refuse)
+    with pytest.raises(
+        InputError, match=r"cannot be moved to mps .*float64.*float32"
+    ):
+        place_net(nn.Linear(2, 2).double(), Compute(), "mps")
