@@ -105,7 +105,5 @@ def test_a_network_that_the_device_cannot_hold_is_one_line(monkeypatch):
         )
 
     monkeypatch.setattr(nn.Linear, "to", refuse)
-    with pytest.raises(
-        InputError, match=r"cannot be moved to mps .*float64.*float32"
-    ):
+    with pytest.raises(InputError, match=r"cannot be moved to mps .*float64.*float32"):
         place_net(nn.Linear(2, 2).double(), Compute(), "mps")
