@@ -22,7 +22,7 @@ def initialise(net: nn.Module, init: str) -> None:
     init: "default" leaves the network unchanged. "glorot-normal" draws with standard deviation
         sqrt(2 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 12; the init of Frankle & Carbin 2019),
         "kaiming-normal" with sqrt(2 / fan_in) (He et al. 2015, eq. 10). Both set biases to zero and leave
-        other layers unchanged.
+        other layers, and frozen weights, unchanged.
 
     Raises InputError for a layer whose weight is computed from other parameters.
     """
@@ -40,6 +40,7 @@ def initialise(net: nn.Module, init: str) -> None:
                 "'default', or parametrise the network later"
             )
     for layer in layers.values():
-        _LAWS[init](layer.weight)
-        if layer.bias is not None:
+        if layer.weight.requires_grad:
+            _LAWS[init](layer.weight)
+        if layer.bias is not None and layer.bias.requires_grad:
             nn.init.zeros_(layer.bias)

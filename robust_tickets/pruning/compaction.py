@@ -74,7 +74,7 @@ def companion_masks(
 ) -> dict[str, Tensor]:
     """Masks of the biases, gammas and betas of channels without filters, which would still send a constant.
 
-    They are where the groups say; `prove_companions` looks whether that is so.
+    They are where the groups say; `prove_companions` looks whether that is so. Frozen ones are left out.
 
     parameters: those of the network, by name.
     """
@@ -84,8 +84,9 @@ def companion_masks(
         if group.obstacle or not bool(dead.any()):
             continue
         for part in group.companions:
-            if part.tensor in parameters and part.tensor not in mask:
-                full = torch.ones(parameters[part.tensor].shape, dtype=torch.bool)
+            parameter = parameters.get(part.tensor)
+            if parameter is not None and parameter.requires_grad and part.tensor not in mask:
+                full = torch.ones(parameter.shape, dtype=torch.bool)
                 masks.setdefault(part.tensor, full)[part.indices[dead].flatten()] = False
     return masks
 

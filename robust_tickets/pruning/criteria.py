@@ -115,7 +115,7 @@ def ignored_layers(search: Search, weights: Iterable[str], roles: LayerRoles) ->
     Raises InputError where a field names a layer that does not exist, or nothing would be left to prune.
     """
     names = list(weights)
-    ignored: set[str] = set()
+    ignored = set(roles.frozen)
     if not search.prune_first_conv:
         if roles.first_conv is None:
             raise InputError("the network has no convolution: leave out search.prune_first_conv")
@@ -132,7 +132,7 @@ def ignored_layers(search: Search, weights: Iterable[str], roles: LayerRoles) ->
         ignored.update(matches)
     if len(ignored) == len(names):
         raise InputError(
-            f"no layer is left to prune: all of {', '.join(names)} are ignored: name fewer in "
+            f"no layer is left to prune: all of {', '.join(names)} are ignored or frozen: name fewer in "
             "search.ignored_layers, or let search.prune_first_conv or search.prune_output be true"
         )
     return frozenset(ignored)

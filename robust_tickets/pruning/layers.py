@@ -61,11 +61,13 @@ class LayerRoles:
     first_conv: the first convolution that runs; None in a network without convolutions.
     output: the layer that runs last.
     linear: the linear layers, the output layer apart.
+    frozen: those without requires_grad, which are never pruned.
     """
 
     first_conv: str | None
     output: str
     linear: frozenset[str]
+    frozen: frozenset[str] = frozenset()
 
 
 def layer_roles(net: nn.Module, shape: Shape) -> LayerRoles:
@@ -81,6 +83,8 @@ def layer_roles(net: nn.Module, shape: Shape) -> LayerRoles:
             "an image passes through no convolution and no linear layer of the network, so there is nothing "
             "to prune: give a network that calls layers such as nn.Conv2d and nn.Linear"
         )
-    linear = {name for name, weight in prunable_weights(net).items() if weight.ndim == 2}
+    weights = prunable_weights(net)
+    linear = {name for name, weight in weights.items() if weight.ndim == 2}
+    frozen = frozenset(name for name, weight in weights.items() if not weight.requires_grad)
     first_conv = next((name for name in order if name not in linear), None)
-    return LayerRoles(first_conv, order[-1], frozenset(linear - {order[-1]}))
+    return LayerRoles(first_conv, order[-1], frozenset(linear - {order[-1]}), frozen)

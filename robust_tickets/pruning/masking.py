@@ -9,7 +9,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import foldable_batchnorms
 from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.companions import prove_companions
-from robust_tickets.pruning.layers import Shape
+from robust_tickets.pruning.layers import Shape, has_own_forward
 from robust_tickets.pruning.mask import Mask
 
 
@@ -50,7 +50,7 @@ class Masking:
         mask.check_fits(net)
         self.warnings: list[str] = []
         parameters = dict(net.named_parameters())
-        masks = dict(mask.items()) | dead_filter_masks(mask, norms, parameters)
+        masks = dict(mask.items()) | dead_filter_masks(mask, norms, _maskable(net))
         masks |= {name: masks.get(name, live) & live for name, live in companions.items()}
         self._parameters: list[Tensor] = [parameters[name] for name in masks]
         # in the parameter's own type and memory format, so that multiplying is one pass over memory
@@ -88,6 +88,16 @@ class Masking:
                     f"{revived} pruned weights are no longer zero, in a layer of {tuple(parameter.shape)}: "
                     "something besides the optimiser changes the network's weights; let it leave them alone"
                 )
+
+
+def _maskable(net: nn.Module) -> set[str]:
+    """Parameters that may be held at zero: none that the user froze, nor a bias of a layer's own forward."""
+    own = {name for name, module in net.named_modules() if has_own_forward(module)}
+    return {
+        name
+        for name, parameter in net.named_parameters()
+        if parameter.requires_grad and not (name.endswith(".bias") and name.removesuffix(".bias") in own)
+    }
 
 
 def dead_filter_masks(mask: Mask, norms: Mapping[str, str], parameters: Iterable[str]) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robust_tickets.models.fold import foldable_batchnorms
-from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.models.modes import frozen_modules
+from robust_tickets.pruning.layers import has_own_forward, prunable_weights
 
 
 def unsupported_parts(net: nn.Module) -> list[str]:
@@ -33,7 +34,19 @@ def unsupported_parts(net: nn.Module) -> list[str]:
     if frozen:
         lines.append(
             f"not trained: {_size(frozen)} of {total:,} parameters are frozen ({_first_names(frozen)}); "
-            "where they are weights, a search still prunes them, unless search.ignored_layers names them"
+            "where they are weights, no search prunes them"
+        )
+    modes = [name for name, module in net.named_modules() if id(module) in set(map(id, frozen_modules(net)))]
+    if modes:
+        lines.append(
+            f"not switched to training: {len(modes)} modules were put in eval mode and stay in it "
+            f"({_first(modes)})"
+        )
+    own = [name for name, module in net.named_modules() if has_own_forward(module)]
+    if own:
+        lines.append(
+            f"pruned before they are computed: {len(own)} layers have a forward of their own "
+            f"({_first(own)}); what they compute of pruned weights need not be zero, and saves no FLOPs"
         )
     norms = sum(isinstance(module, _BatchNorm) for module in net.modules())
     folded = len(foldable_batchnorms(net))
@@ -50,4 +63,8 @@ def _size(parameters: Mapping[str, nn.Parameter]) -> str:
 
 
 def _first_names(parameters: Mapping[str, nn.Parameter]) -> str:
-    return ", ".join(list(parameters)[:3]) + (", ..." if len(parameters) > 3 else "")
+    return _first(list(parameters))
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

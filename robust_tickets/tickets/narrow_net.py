@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robust_tickets.models import registry
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.registry import ModelSpec
-from robust_tickets.pruning.layers import Shape, observe_layers
+from robust_tickets.pruning.layers import Shape, has_own_forward, observe_layers
 from robust_tickets.pruning.mask import Mask
 
 _STEPS = 256
@@ -27,6 +27,8 @@ def masked_flops(net: nn.Module, mask: Mask, shape: Shape) -> int:
     per_weight: dict[str, int] = {}
 
     def observe(name: str, layer: nn.Module, output: Tensor) -> None:
+        if has_own_forward(layer):  # what it computes of its zeros is not zero
+            return
         per_weight[name] = per_weight.get(name, 0) + 2 * output.numel() // len(mask[name])
 
     with observe_layers(net, observe):

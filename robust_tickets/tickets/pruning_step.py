@@ -79,7 +79,12 @@ class ChannelStep(PruningStep):
                     f"search.ignored_layers {pattern!r} names no layer that makes channels: channels that a "
                     f"layer reads are kept by naming the layer that makes them, one of {', '.join(makers)}"
                 )
-        self._ignored = [any(part.tensor in ignored for part in group.filters) for group in self._groups]
+        frozen = {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
+        self._ignored = [
+            any(part.tensor in ignored for part in group.filters)
+            or any(part.tensor in frozen for part in group.parts)
+            for group in self._groups
+        ]
         for group, keep in zip(self._groups, self._ignored, strict=True):
             if group.obstacle and not keep:
                 raise InputError(

@@ -14,6 +14,7 @@ from robust_tickets.data.batches import steps_per_epoch, to_float
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import FoldedNet, fold
+from robust_tickets.models.modes import train_mode
 from robust_tickets.models.weights import StateDict, copy_state, load_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking, masking_for
@@ -79,7 +80,7 @@ def fit(
     cost = method.passes(settings.batch)
     try:
         for epoch in range(state.epoch + 1, setup.epochs + 1):
-            net.train()
+            train_mode(net)
             for batch in ledger.charge_each("data", training_batches(data, config, epoch, state.step)):
                 checkpoint(state, session.checkpointer)
                 if state.step in config.points:

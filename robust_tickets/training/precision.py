@@ -12,6 +12,7 @@ from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.devices import device_name, has_bfloat16
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import FoldedNet
+from robust_tickets.models.modes import train_mode
 from robust_tickets.recipe.fields import Compute
 from robust_tickets.training.methods.base import Networks
 
@@ -71,7 +72,7 @@ def _warm_up(nets: Networks, net: nn.Module, images: Tensor) -> None:
     """Take a step's passes, and leave the network as it was."""
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     modes = [(module, module.training) for module in net.modules()]
-    net.train()
+    train_mode(net)
     attack = nets.attack
     try:
         with eval_mode(attack):

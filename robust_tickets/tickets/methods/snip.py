@@ -68,11 +68,11 @@ def sensitivity(net: "nn.Module", loss: "Callable[[nn.Module], Tensor]") -> "dic
     without the division by their sum, which changes no order). In train mode, as the weights are about to be
     trained.
     """
-    from robust_tickets.attacks.network import set_mode
     from robust_tickets.models.fold import copy_net
+    from robust_tickets.models.modes import train_mode
     from robust_tickets.pruning.layers import prunable_weights
 
-    twin = set_mode(copy_net(net), True)
+    twin = train_mode(copy_net(net))
     for parameter in twin.parameters():
         parameter.requires_grad_(True)
     weights = prunable_weights(twin)

@@ -1,0 +1,28 @@
+"""Train mode without what the user froze."""
+
+from torch import nn
+
+from robust_tickets.attacks.network import set_mode
+
+
+def frozen_modules(net: nn.Module) -> list[nn.Module]:
+    """Modules in eval mode while others with parameters are in train mode, as BatchNorms that are frozen.
+
+    A network that is in eval mode as a whole, as one that was loaded, is not frozen.
+    """
+    # programs of torch.export have no mode
+    if not hasattr(net, "training"):
+        return []
+    with_weights = [m for m in net.modules() if any(True for _ in m.parameters(recurse=False))]
+    if not net.training or not any(getattr(m, "training", False) for m in with_weights):
+        return []
+    return [module for module in net.modules() if not getattr(module, "training", True)]
+
+
+def train_mode(net: nn.Module) -> nn.Module:
+    """Put a network in train mode but for the modules that the user froze; returns the network."""
+    frozen = frozen_modules(net)
+    set_mode(net, True)
+    for module in frozen:
+        module.training = False
+    return net
