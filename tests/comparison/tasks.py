@@ -27,6 +27,8 @@ class NotedTask:
             raise InputError("it makes no sense")
         if self.ending == "full disk":
             raise OSError(28, "No space left on device", "some/file")
+        if self.ending == "no memory":
+            raise MemoryError("of 8 GiB")
         if self.ending == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.ending == "bug":

@@ -53,6 +53,7 @@ def test_at_most_so_many_tasks_run_at_a_time_and_in_order(tmp_path: Path, jobs: 
 ENDINGS = {
     "wrong input": r"b: it makes no sense",
     "full disk": r"b: some/file cannot be used: No space left on device",
+    "no memory": r"b: out of memory \(of 8 GiB\): .*fewer jobs; what is done is kept",
     "killed": r"b was killed by SIGKILL, .*memory.*same command",
     "bug": r"b ended with status 1, .*error above.*same command",
 }
