@@ -147,7 +147,8 @@ def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
     And for a network that writes into its images, in training mode or eval mode: a batch is used again.
     """
     view = set_mode(copy_net(net), True)
-    images = torch.rand((2, *spec.shape)).requires_grad_()
+    device = next(view.parameters()).device
+    images = torch.rand((2, *spec.shape)).to(device).requires_grad_()
     received = images.clone()
     with _user_errors(
         f"{spec.name} cannot be trained",

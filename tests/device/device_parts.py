@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from robust_tickets import api
 from robust_tickets.attacks.text import BUILDERS, parse
 from robust_tickets.base import random_streams
 from robust_tickets.base.ledger import Ledger, clock_for
@@ -176,6 +177,25 @@ def _checkpoint(folder: Path) -> Path:
     return file
 
 
+def from_python(device: str, folder: Path) -> None:
+    """A user's own network and images, which lie on the device already."""
+    pixels, labels = (
+        torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)),
+        torch.arange(60) % 10,
+    )
+    split = pixels.to(device), labels.to(device)
+    images = api.images(train=split, test=split, val_images=20)
+    net = experiment(device).fresh_net(0)
+    sections = {"compute": {"threads": 1}, "evaluate": {"val_steps": 1, "batch": 10}, "device": device}
+    settings = {"method": "fgsm", "batch": 16}
+    ticket = api.find_ticket(net, images, search={"epochs": 1, "ratio": 0.5, **settings}, **sections)
+    ticket.save(folder / "ticket.safetensors")
+    trained = api.train(net, images, ticket, train={"ticket_epochs": 1, **settings}, **sections)
+    save_file(trained.last, folder / "last.safetensors")
+    rows = api.evaluate(net, images, attacks="fgsm", limit=10, **sections)
+    rows.to_csv(folder / "rows.csv")
+
+
 def quick_attack(device: str, folder: Path) -> None:
     """Two of our attacks and one of torchattacks, and nothing else."""
     work = experiment(device)
@@ -241,6 +261,7 @@ PARTS: dict[str, Part] = {
     "quick-attack": quick_attack,
     "compare": search_and_compare,
     "channels": search_channels,
+    "from-python": from_python,
     "controls": compare_controls,
     # so small that some images withstand all attacks
     "attacks-Linf": partial(evaluate, names=(*OURS, *THEIRS), norm="Linf", eps="0.01"),

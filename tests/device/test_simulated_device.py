@@ -57,6 +57,7 @@ def test_a_mistake_is_seen(name, outcomes):
         "compare",
         "channels",
         "controls",
+        "from-python",
         "attacks-Linf",
         "attacks-L2",
         "ensemble",
