@@ -35,6 +35,7 @@ from robust_tickets.data.dataset import Dataset
 from robust_tickets.data.user_images import from_tensors as images
 from robust_tickets.evaluation.attack_names import attack_names
 from robust_tickets.models.fold import copy_net
+from robust_tickets.models.probabilities import probability_warnings
 from robust_tickets.models.user_net import NetFactory, function_name
 from robust_tickets.models.weights import load_weights
 from robust_tickets.recipe import old_names
@@ -155,6 +156,7 @@ def evaluate(
     request = EvaluationRequest(attack_names(attacks), limit=number, seed=_seed(seed))
     experiment = _experiment(net, data, recipe, device, fields)
     rows, sanity = evaluation.evaluate_net(experiment, net, request)
+    _warn("this robust accuracy may mislead", probability_warnings(net, experiment.spec.shape))
     _warn("this robust accuracy may mislead", sanity.warnings)
     columns = ["attack", "n", "accuracy", "low", "high", "seconds", "passes"]
     values = [(r.attack, len(r.robust), r.accuracy, *r.interval, r.seconds, r.passes.total) for r in rows]

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from robust_tickets.attacks.network import WRITES, module_modes, set_mode
+from robust_tickets.attacks.network import WRITES, hint_for, module_modes, set_mode
 from robust_tickets.base import paths
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import use_seed
@@ -134,10 +134,12 @@ def check_logits(net: nn.Module, spec: ModelSpec) -> None:
         for module, mode in modes:
             module.training = mode
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, spec.classes):
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+        is_tensor = isinstance(logits, torch.Tensor)
+        got = tuple(logits.shape) if is_tensor else f"a {type(logits).__name__}"
+        fix = "give the last layer one output a class" if is_tensor else "return the logits alone"
         raise InputError(
-            f"{spec.name} gives {got} for two images, expected logits of shape (2, {spec.classes}): give the "
-            f"last layer one output a class"
+            f"{spec.name} gives {got} for two images, expected logits of shape (2, {spec.classes}): "
+            f"{fix}{hint_for(logits)}"
         )
 
 

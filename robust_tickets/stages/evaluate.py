@@ -21,6 +21,7 @@ from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.models.fold import copy_net, fold
 from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.placement import place_net
+from robust_tickets.models.probabilities import probability_warnings
 from robust_tickets.models.user_net import NetFactory, check_logits
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.plots import robustness_curve
@@ -145,6 +146,8 @@ def evaluate_file(
     folder = _folder(target, dataset, request.runs)
     with locks.lock(folder.run_path if folder.in_run else folder.path), ledger.measure():
         net = LoadedNet.of(target, recipes[0], machine.device)
+        for line in probability_warnings(net.view, spec.shape):
+            machine.progress.log_once(line)
         source_net = None if source is None else LoadedNet.of(source, recipes[0], machine.device)
         run = SavedEvaluation(request, machine, net, dataset, ledger, source_net, album, folder=folder)
         run.check_files(sanity_recipe)

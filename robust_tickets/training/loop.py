@@ -15,6 +15,7 @@ from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import FoldedNet, fold
 from robust_tickets.models.modes import train_mode
+from robust_tickets.models.probabilities import probability_warnings
 from robust_tickets.models.weights import StateDict, copy_state, load_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking, masking_for
@@ -262,5 +263,6 @@ def _prepare(
         images = to_float(data.train.images[: settings.batch], compute.channels_last)
         nets, warnings = training_networks(net, folded, compute, images)
     warnings += masking.warnings if masking is not None else []
+    warnings += probability_warnings(net, data.spec.shape)
     state.monitor.begin(warnings, ledger.step_seconds, state.step)
     return state, _Setup(data, config, session, nets, folded, masking, flops, per_epoch)
