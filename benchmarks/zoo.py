@@ -5,7 +5,7 @@
 Each network of `benchmarks.zoo_networks` goes through a search of single weights and one of channels, a
 training from each ticket, an evaluation and an export. Images are noise: what counts
 is whether a step works, or is refused in words. Anything but an InputError is a fault, and shown as one.
-Writes outcomes.jsonl as it goes (a stopped run resumes) and networks.md.
+Writes outcomes.jsonl as it goes (a stopped run resumes) and networks.md, which is copied to docs/.
 """
 
 import tempfile
@@ -37,6 +37,15 @@ FIELDS: dict[str, Any] = {
     "evaluate": {"val_steps": 1, "batch": 20, "early_epochs": 0},
     "compute": {"threads": 2},
 }
+
+INTRODUCTION = """# Networks
+
+Which networks go through which stage. torchvision's networks are narrow where they can be, the others are
+one for each mechanism (`benchmarks/zoo_networks.py`). Each is searched, trained from its ticket, evaluated
+and exported with a few images of noise, one epoch and FGSM: the table says what works, not how well.
+`python -m benchmarks.zoo` makes it anew; slow tests assert that each stage works or refuses. "refused": an
+error in words, given below.
+"""
 
 
 @dataclass(frozen=True)
@@ -119,12 +128,15 @@ def export_net(build: Callable[[], torch.nn.Module], data: Any) -> None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """A line a network, and what is said of those that a stage refuses."""
-    lines = [f"| network | {' | '.join(STAGES)} |", f"| --- |{' --- |' * len(STAGES)}"]
+    lines = [INTRODUCTION, f"| network | {' | '.join(STAGES)} |", f"| --- |{' --- |' * len(STAGES)}"]
     lines += [
         f"| {row['network']} | {' | '.join(_cell(row['outcomes'].get(stage, '')) for stage in STAGES)} |"
         for row in rows
     ]
-    return "\n".join([*lines, "", "What is said:", "", *_messages(rows), ""])
+    missing = [name for name in NETWORKS if name not in {row["network"] for row in rows}]
+    if missing:
+        lines += ["", f"Not tried for this table: {', '.join(missing)}."]
+    return "\n".join([*lines, "", "What is said of the others, by its first line:", "", *_messages(rows), ""])
 
 
 def _cell(outcome: str) -> str:
