@@ -109,13 +109,14 @@ def eval_mode(net: Net) -> Iterator[None]:
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
-        for module, mode in modes:
-            module.training = mode
         for module, name, buffer, version, value in buffers:
             module._buffers[name] = buffer
-            if buffer._version != version:
+            # statistics of a BatchNorm that stays in train mode count no version
+            if buffer._version != version or getattr(module, "training", False):
                 with torch.no_grad():
                     buffer.copy_(value)
+        for module, mode in modes:
+            module.training = mode
 
 
 def misclassified(logits: Tensor, labels: Tensor) -> Tensor:

@@ -90,7 +90,11 @@ class FoldedNet(nn.Module):
         assert norm.running_mean is not None
         folded.weight = nn.Parameter(torch.empty_like(layer.weight), requires_grad=False)
         folded.bias = nn.Parameter(torch.empty_like(norm.running_mean), requires_grad=False)
-        self.view.set_submodule(norm_name, nn.Identity())
+        # in its place, as functions and lists of the network may hold it too
+        identity = self.view.get_submodule(norm_name)
+        identity.__class__ = nn.Identity
+        identity._parameters.clear()
+        identity._buffers.clear()
         return _Pair(layer, norm, folded)
 
     @torch.no_grad()
