@@ -193,3 +193,24 @@ def test_places_outside_a_tensor_are_an_obstacle_or_a_mix():
     entries["two.weight"][:9] = False
     masking_for(net, Mask(entries), SHAPE).mask_parameters()
     assert bool(net.end.weight[9:].all())  # the padded input reaches 4 to 11, and 9 on have filters of two
+
+
+class Joined(nn.Module):
+    """Two convolutions, one of them flipped, before one BatchNorm that is called once more behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(2, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.shared = nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images):
+        x = self.norm(torch.cat([self.two(images), self.one(images).flip(1)], 1)).relu()
+        return self.head(self.norm(self.shared(x)).relu().mean((2, 3)))
+
+
+def test_concatenation_and_a_shared_batchnorm_silence_nothing():
+    net = Joined()
+    masking_for(net, dead_filters(net, [0, 1]), SHAPE).mask_parameters()
+    assert bool(net.norm.weight.all())
