@@ -14,7 +14,7 @@ from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.state_dicts import Candidate, find_candidates
+from robust_tickets.training.state_dicts import Candidate, find_candidates, is_averaged
 from robust_tickets.training.weight_choice import choose_weights
 from robust_tickets.training.weight_files import read_weight_file
 
@@ -133,9 +133,13 @@ def _check_outside(path: Path, chosen: Candidate, normalised: bool, log: Callabl
 
     normalised: whether the user named a normalisation, which replaces one in the file.
     """
-    if chosen.outside:
+    averaged = [name for name in chosen.outside if is_averaged(name)]
+    outside = [name for name in chosen.outside if name not in averaged]
+    if averaged and not chosen.averaged:
+        log(f"left out: averaged weights whose names do not fit the network's ({_few(averaged)})")
+    if outside:
         raise InputError(
-            f"{path} has {len(chosen.outside)} names besides the network's ({_few(chosen.outside)}), so "
+            f"{path} has {len(outside)} names besides the network's ({_few(outside)}), so "
             "the network that was trained has other parts: name your own function that builds all of it, as "
             "--model.name my_nets.py:build"
         )

@@ -24,11 +24,11 @@ _WRAPPERS = {
 }
 _UNUSED = re.compile(
     r"^sub_block1\.|"  # in TRADES's WideResNets, where no forward pass reaches it
-    r"(^|\.)(n_averaged|initted|step)$|"  # of averaged networks
+    r"(^|\.)(n_averaged|initted|step|decay|num_updates)$|"  # of averaged networks
     r"(^|\.)(total_ops|total_params)$|"  # of thop, which counts FLOPs
     r"^(\w+[._])?(criterion|loss|loss_fn|metrics?|accuracy|acc)\."
 )
-_NORMALISATION = re.compile(r"(^|[._])(mean|std|mu|sigma)$")
+_NORMALISATION = re.compile(r"(?<!running)(^|[._])(mean|std|mu|sigma)$")
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,15 @@ def _readings(
 
 def _is_part(name: str, prefix: str, targets: Mapping[str, str]) -> bool:
     """Whether a name belongs to the reading with this prefix; averages have one of their own."""
-    first, _, rest = name.partition(".")
     if not prefix:
-        return name in targets or not rest or not _AVERAGED & _words(first)
+        return name in targets or not is_averaged(name)
     return name.startswith(prefix)
+
+
+def is_averaged(name: str) -> bool:
+    """Whether the first part of a name, as `model_ema.fc.weight`, says that it is an average's."""
+    first, dot, _ = name.partition(".")
+    return bool(dot) and bool(_AVERAGED & _words(first))
 
 
 def _reading(

@@ -35,6 +35,7 @@ def read_weight_file(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _check_no_program(path)
         if _is_compressed(path):
             raise InputError(
                 f"{path} is compressed, as torch.save never does, and may hold far more than it seems: fetch "
@@ -59,6 +60,18 @@ def _is_compressed(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
+
+
+def _check_no_program(path: Path) -> None:
+    """Raise InputError for TorchScript and for torch.export, which are code and not weights alone."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+        if "constants.pkl" in names or any(name.startswith("models/") for name in names):
+            raise InputError(
+                f"{path} is a program (TorchScript or torch.export) and not weights alone: load it in Python "
+                "and save its state_dict() with torch.save"
+            )
 
 
 def _unknown_names(path: Path) -> list[str]:

@@ -159,6 +159,32 @@ def test_a_normalisation_under_another_name_is_to_be_named(tmp_path):
     assert "left out: the file's own normalisation (0.mean, 0.std)" in lines[0]
 
 
+def test_averages_under_names_that_do_not_fit_are_left_out_aloud(tmp_path):
+    averages = {name.replace(".", ""): value for name, value in EMA.items()}
+    state = prefixed("model.", RAW) | prefixed(
+        "model_ema.", averages | {"decay": COUNT, "num_updates": COUNT}
+    )
+    state, lines = load({"state_dict": state}, tmp_path)
+    assert_is(state, RAW)
+    assert "left out: averaged weights whose names do not fit" in lines[-1]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
+@pytest.mark.parametrize("kind", ["script", "export"])
+def test_a_program_is_named(kind, tmp_path):
+    if kind == "script":
+        torch.jit.trace(small().eval(), torch.rand(1, 3, 8, 8)).save(tmp_path / "net.pt")
+    else:
+        torch.export.save(
+            torch.export.export(small().eval(), (torch.rand(1, 3, 8, 8),)), tmp_path / "net.pt2"
+        )
+    (file,) = tmp_path.iterdir()
+    with pytest.raises(InputError, match=r"is a program .*save its state_dict"):
+        load_published(file, SPEC, Recipe())
+
+
 def test_other_parts_of_a_network_are_not_passed_over(tmp_path):
+    with pytest.raises(InputError, match=r"extra\.running_mean is not in the network"):
+        load(RAW | {"extra.running_mean": torch.ones(3)}, tmp_path)
     with pytest.raises(InputError, match=r"denoiser\.weight.*has other parts"):
         load(prefixed("classifier.", RAW) | {"denoiser.weight": COUNT}, tmp_path)
