@@ -112,8 +112,9 @@ def _check_weights(net: nn.Module, name: str) -> None:
         if module._forward_pre_hooks and computed:  # parametrisations need no hook, and are supported
             raise InputError(
                 f"{name} returns a network in which a hook computes the {computed[0]} of "
-                f"{layer or 'the network'!r}, as by torch.nn.utils.prune: call "
-                f"torch.nn.utils.prune.remove(layer, {computed[0]!r}) before you return it"
+                f"{layer or 'the network'!r}: before you return it, call "
+                f"torch.nn.utils.prune.remove(layer, {computed[0]!r}) for torch.nn.utils.prune, and use "
+                "torch.nn.utils.parametrizations for spectral and weight norm"
             )
 
 

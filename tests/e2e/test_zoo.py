@@ -7,8 +7,8 @@ from benchmarks.zoo_networks import NETWORKS
 
 # stages that refuse a network, each with a part of the reason
 REFUSED = {
-    ("spectral norm by hooks", "search: weights"): "a hook computes the weight",
-    ("weight norm by hooks", "search: weights"): "a hook computes the weight",
+    ("spectral norm by hooks", "search: weights"): "use torch.nn.utils.parametrizations for spectral",
+    ("weight norm by hooks", "search: weights"): "use torch.nn.utils.parametrizations for spectral",
 }
 QUICK = {"complex parameter"}
 
