@@ -34,9 +34,8 @@ from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.data.user_images import from_tensors as images
 from robust_tickets.evaluation.attack_names import attack_names
-from robust_tickets.models.fold import copy_net
 from robust_tickets.models.probabilities import probability_warnings
-from robust_tickets.models.user_net import NetFactory, function_name
+from robust_tickets.models.user_net import NetFactory, copy_with_modes, function_name
 from robust_tickets.models.weights import load_weights
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
@@ -284,7 +283,7 @@ def _experiment(
             "data must be what robust_tickets.images gives, or a table of fields, got a "
             f"{type(data).__name__}"
         )
-    make = partial(copy_net, net) if isinstance(net, nn.Module) else net
+    make = partial(copy_with_modes, net) if isinstance(net, nn.Module) else net
     full = recipes.from_table(table, base)
     check_study_settings(study, full.study, base.study)
     machine = Machine(str(device), stderr_progress(), any_machine=bool(any_machine))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.jit._trace import TopLevelTracedModule
 
 from robust_tickets.attacks.network import WRITES, hint_for, module_modes, set_mode
 from robust_tickets.base import paths
@@ -180,6 +181,27 @@ def _check_untouched(received: torch.Tensor, images: torch.Tensor, name: str) ->
     """Raise InputError if the network has written into the copy of the images that it received."""
     if received._version or not torch.equal(received, images):
         raise InputError(f"{name} cannot be trained: {WRITES}")
+
+
+def copy_with_modes(net: nn.Module) -> nn.Module:
+    """A deep copy of a network, to be trained.
+
+    Raises InputError for a program of one mode, whose BatchNorms and dropout would stay in it unnoticed.
+    """
+    modes = module_modes(net)
+    try:
+        set_mode(net, True)  # an exported program refuses it, and its copy would not
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    for module, _ in modes:
+        name = getattr(module, "original_name", "")  # of a layer in a traced program
+        if isinstance(net, TopLevelTracedModule) and name.startswith(("BatchNorm", "Dropout")):
+            raise InputError(
+                f"the network is a traced program, whose {name} stays in the mode it was traced in: hand "
+                "over the network that it was traced from"
+            )
+    return copy_net(net)
 
 
 def trainable_parameters(net: nn.Module) -> list[nn.Parameter]:
