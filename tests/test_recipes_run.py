@@ -38,8 +38,10 @@ FACTOR = {"paper-wrn34-10": 0.1, "frankle-vgg19": 0.125} | dict.fromkeys(
 
 def cheap(training: Training) -> dict[str, object]:
     """One step of PGD, if that is the method, and as few images as BatchNorm needs."""
-    return {"batch": BATCH, "pgd": {"steps": 1}, "warmup": 0.0, "warmup_lr": 0.0} | (
-        {"milestones": training.milestones} if training.schedule == "step" else {}
+    return (
+        {"batch": BATCH, "warmup": 0.0, "warmup_lr": 0.0}
+        | ({"pgd": {"steps": 1}} if training.method == "pgd" else {})
+        | ({"milestones": training.milestones} if training.schedule == "step" else {})
     )
 
 

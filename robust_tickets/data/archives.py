@@ -73,10 +73,10 @@ def folders(root: Path) -> set[str]:
                 names.clear()
             found.update((inner / name).as_posix() for name in names)
         return found
-    with suppress(OSError, tarfile.TarError, zipfile.BadZipFile):
+    with suppress(InputError), _archive_errors(root):
         if zipfile.is_zipfile(root):
             with zipfile.ZipFile(root) as packed:
-                return {str(PurePosixPath(m.filename)) for m in packed.infolist() if m.is_dir()}
+                return {str(PurePosixPath(m.filename)) for m in packed.infolist() if m.filename.endswith("/")}
         with tarfile.open(root, "r:", tarinfo=_Header) as archive:
             return {str(PurePosixPath(member.name)) for member in archive if member.isdir()}
     return set()
