@@ -68,19 +68,27 @@ def set_mode(net: nn.Module, train: bool) -> nn.Module:
     A program of torch.export has the one mode that it was exported in, and frozen TorchScript is in eval mode
     for good. Raises InputError where they are to be trained.
     """
-    try:
-        if not hasattr(net, "training"):
-            raise NotImplementedError
-        net.train(train)
-    except NotImplementedError:
-        if train:
-            raise InputError(
-                "the network has no train mode, as exported and frozen programs have none: hand over the "
-                "network that the program was made from"
-            ) from None
-        for module, _ in module_modes(net):  # those around a program
-            module.training = False
+    if _switch(net, train):
+        return net
+    if train:
+        raise InputError(
+            "the network has no train mode, as exported and frozen programs have none: hand over the network "
+            "that the program was made from"
+        )
+    for module, _ in module_modes(net):  # those around a program
+        module.training = False
     return net
+
+
+def _switch(net: nn.Module, train: bool) -> bool:
+    """Put a network into a mode; gives whether it has modes."""
+    if not hasattr(net, "training"):  # frozen TorchScript
+        return False
+    try:
+        net.train(train)
+    except NotImplementedError:  # a program of torch.export
+        return False
+    return True
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import copy_net
 from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.init import initialise
+from robust_tickets.models.modes import train_mode
 from robust_tickets.models.registry import ModelSpec, build
 
 NetFactory = Callable[[], nn.Module]
@@ -150,7 +151,7 @@ def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
 
     And for a network that writes into its images, in training mode or eval mode: a batch is used again.
     """
-    view = set_mode(copy_net(net), True)
+    view = train_mode(copy_net(net))
     device = next(view.parameters()).device
     images = torch.rand((2, *spec.shape)).to(device).requires_grad_()
     received = images.clone()
