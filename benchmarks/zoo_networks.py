@@ -138,11 +138,12 @@ class Frames(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.norm = nn.Conv3d(1, 8, 3, 2, 1), nn.BatchNorm3d(8)
-        self.head = nn.Linear(8, CLASSES)
+        self.first, self.norm = nn.Conv3d(1, 16, 3, 2, 1), nn.BatchNorm3d(16)
+        self.second, self.head = nn.Conv3d(16, 16, (1, 3, 3), 2, 1), nn.Linear(16, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(F.relu(self.norm(self.first(x[:, None]))).mean((2, 3, 4)))
+        x = F.relu(self.norm(self.first(x[:, None])))
+        return self.head(F.relu(self.second(x)).mean((2, 3, 4)))
 
 
 class Rows(nn.Module):
@@ -201,11 +202,11 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "mobilenet_v2": partial(vision.mobilenet_v2, num_classes=CLASSES, width_mult=0.25),
     "mobilenet_v3_small": partial(vision.mobilenet_v3_small, num_classes=CLASSES, width_mult=0.25),
     "shufflenet_v2_x0_5": partial(vision.shufflenet_v2_x0_5, num_classes=CLASSES),
-    "densenet": partial(vision.DenseNet, 8, (2, 2), 16, num_classes=CLASSES),
+    "densenet121": partial(vision.DenseNet, 8, (6, 12, 24, 16), 16, num_classes=CLASSES),
     "googlenet": partial(vision.googlenet, num_classes=CLASSES, aux_logits=False, init_weights=False),
     "efficientnet_b0": partial(vision.efficientnet_b0, num_classes=CLASSES),
     "convnext_tiny": partial(vision.convnext_tiny, num_classes=CLASSES),
-    "vit": partial(vision.VisionTransformer, 32, 8, 2, 2, 32, 64, num_classes=CLASSES),
+    "vit_b_16": partial(vision.VisionTransformer, 32, 16, 12, 12, 48, 96, num_classes=CLASSES),
     "zero-padded shortcuts": zero_padded_shortcuts,
     "skip with concatenation": Skip,
     "squeeze-and-excitation": SqueezeAndExcitation,

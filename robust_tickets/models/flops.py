@@ -1,5 +1,6 @@
 """FLOPs of a forward pass."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from robust_tickets.attacks import eval_mode
 from robust_tickets.models.placement import blank_image
+from robust_tickets.models.probe import eager
 
 
 def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
@@ -22,8 +24,11 @@ def forward_flops(net: nn.Module, shape: tuple[int, int, int]) -> int:
     """
     image = blank_image(net, shape)
     # in eval mode, as one image has no batch statistics
-    with eval_mode(net), torch.no_grad(), _attention_in_parts(), FlopCounterMode(display=False) as counter:
-        net(image)
+    with eval_mode(net), torch.no_grad(), _attention_in_parts(), warnings.catch_warnings():
+        # of a compiled network, about the counter's own hooks
+        warnings.filterwarnings("ignore", message=".*global hooks on modules")
+        with eager(), FlopCounterMode(display=False) as counter:
+            net(image)
     return int(counter.get_total_flops())
 
 

@@ -1,5 +1,8 @@
 """Copies of a network for checks by number, in float64 where its code can compute in it."""
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -7,9 +10,20 @@ from robust_tickets.attacks.float64 import float64_device
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.models.fold import copy_net
+from robust_tickets.models.placement import blank_image
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
+
+
+def eager() -> AbstractContextManager[object]:
+    """Within the block compiled networks run as they are written, since compiled code skips new hooks.
+
+    No code is compiled then either, of the many copies that a check makes.
+    """
+    if "torch._dynamo" not in sys.modules:  # slow to import, and nothing is compiled without it
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
@@ -33,7 +47,7 @@ def probe_copy(net: nn.Module, shape: Shape) -> nn.Module:
 
 
 def probe_images(net: nn.Module, count: int, shape: Shape, seed: int = 0) -> Tensor:
-    """Random images (N, C, H, W) in the type and on the device of a network's first parameter."""
-    like = next(net.parameters())
+    """Random images (N, C, H, W) in the type and on the device of a network's first real parameter."""
+    like = blank_image(net, shape)
     images = torch.rand((count, *shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return images.to(like.device, like.dtype)

@@ -11,10 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.parametrize import is_parametrized
 
 from robust_tickets.attacks.network import set_mode
+from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
+from robust_tickets.models.placement import blank_image
+from robust_tickets.models.probe import eager
 from robust_tickets.pruning.layers import Shape
+
+_COMPUTED = "computed from other parameters"
 
 
 @dataclass(frozen=True)
@@ -64,33 +70,39 @@ def channel_groups(net: nn.Module, shape: Shape) -> list[Group]:
 
     They follow torch-pruning's dependency graph (Fang et al. 2023, "DepGraph: Towards Any Structural
     Pruning"), traced with an image (C, H, W). A group with a part that cannot be narrowed has an obstacle.
-    Raises InputError for a network that cannot be traced.
+    Raises InputError for a network that cannot be followed.
     """
     twin = set_mode(copy.deepcopy(net), False).requires_grad_(True)
     try:
         return _trace(twin, shape)
     except Exception as error:  # the tracer raises whatever the network's own code makes it raise
+        if is_device_error(error):
+            raise
         raise InputError(
-            f"the channels of the network cannot be traced ({type(error).__name__}: {error}): prune weights "
-            "instead, --search.granularity weight"
+            "the channels of the network cannot be followed through its forward, as where its own code "
+            "reshapes, shuffles or regroups them: prune weights instead, --search.granularity weight"
         ) from error
 
 
 def _trace(net: nn.Module, shape: Shape) -> list[Group]:
     import torch_pruning  # slow to import, and needed by few trainings
 
-    like = next(net.parameters())
-    image = torch.zeros((1, *shape), dtype=like.dtype, device=like.device)
-    with warnings.catch_warnings(), torch.enable_grad():
+    image = blank_image(net, shape)
+    with warnings.catch_warnings(), torch.enable_grad(), eager():
         warnings.simplefilter("ignore")  # of parameters that it does not know: they are obstacles here
-        graph = torch_pruning.DependencyGraph().build_dependency(net, image, verbose=False)
+        # without a function of ours, a single image without its batch would be tried first
+        graph = torch_pruning.DependencyGraph().build_dependency(
+            net, image, forward_fn=lambda model, images: model(images), verbose=False
+        )
         groups = list(graph.get_all_groups(root_module_types=[_ConvNd, nn.Linear]))
     names = {id(module): name for name, module in net.named_modules()}
     shared = _shared_layers(net)
     sizes = {name: tensor.shape for name, tensor in net.state_dict().items()}
     converted = (_group(graph, items, names, shared, sizes) for items in groups)
+    order = list(names.values())
     return sorted(
-        (g for g in converted if g.readers or g.obstacle), key=lambda group: list(sizes).index(group.name)
+        (g for g in converted if g.readers or g.obstacle),
+        key=lambda group: order.index(group.name.rpartition(".")[0]),
     )
 
 
@@ -118,6 +130,10 @@ def _group(
             obstacle = obstacle or f"{name} ({kind}): {reason}"
             continue
         found = list(_parts(module, name, indices, out))
+        missing = next((part.tensor for _, part in found if part.tensor not in sizes), None)
+        if missing:
+            obstacle = obstacle or f"{name} ({kind}): its {missing.rpartition('.')[2]} is {_COMPUTED}"
+            continue
         if any(int(part.indices.max()) >= sizes[part.tensor][part.dim] for _, part in found):
             obstacle = obstacle or f"{name} ({kind}): channels are added or cut before it, as by padding"
             continue
@@ -159,6 +175,8 @@ def _indices(indices: list[int], channels_of: list[int], channels: int) -> Tenso
 
 def _layer_obstacle(module: nn.Module) -> str:
     """Why a layer cannot be narrowed; "" where it can."""
+    if is_parametrized(module):
+        return f"its {next(iter(module.parametrizations))} is {_COMPUTED}"  # type: ignore[arg-type]
     if isinstance(module, _ConvNd):
         if module.transposed:
             return "transposed convolutions are not narrowed"

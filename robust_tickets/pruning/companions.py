@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import use_seed
-from robust_tickets.models.probe import probe_copy, probe_images
+from robust_tickets.models.probe import eager, probe_copy, probe_images
 from robust_tickets.pruning.channel_groups import Group, Part
 from robust_tickets.pruning.compaction import companion_masks, dead_channels
 from robust_tickets.pruning.layers import Shape, has_own_forward
@@ -179,7 +179,7 @@ def _varying_channels(
         else:
             hooks.append(layer.register_forward_pre_hook(lambda _, args, key=key: observe(key, args[0])))
     try:
-        with use_seed(0):  # of networks with noise of their own
+        with eager(), use_seed(0):  # of networks with noise of their own
             net(probe_images(net, 8, shape))
     except Exception as error:  # the network's own code fails as it likes; then nothing is proved
         if is_device_error(error):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robust_tickets.attacks import eval_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.placement import blank_image
+from robust_tickets.models.probe import eager
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
@@ -48,7 +49,8 @@ def observe_layers(net: nn.Module, observe: Callable[[str, nn.Module, Tensor], N
 
     hooks = [m.register_forward_hook(hook) for m in net.modules() if id(getattr(m, "weight", None)) in names]
     try:
-        yield
+        with eager():
+            yield
     finally:
         for handle in hooks:
             handle.remove()

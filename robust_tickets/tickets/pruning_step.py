@@ -42,8 +42,8 @@ class PruningStep(ABC):
 def pruning_step(net: nn.Module, search: Search, shape: Shape) -> PruningStep:
     """The pruning step of a search on a network for images (C, H, W).
 
-    Raises InputError for a network without prunable layers and, for channels, where they cannot be traced or
-    removed.
+    Raises InputError for a network without prunable layers and, for channels, where they cannot be followed
+    or removed.
     """
     return {"weight": WeightStep, "channel": ChannelStep}[search.granularity](net, search, shape)
 
@@ -80,8 +80,10 @@ class ChannelStep(PruningStep):
                     f"layer reads are kept by naming the layer that makes them, one of {', '.join(makers)}"
                 )
         frozen = {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
+        # without a filter of its own, a group has nothing that could be pruned
         self._ignored = [
-            any(part.tensor in ignored for part in group.filters)
+            not group.filters
+            or any(part.tensor in ignored for part in group.filters)
             or any(part.tensor in frozen for part in group.parts)
             for group in self._groups
         ]
@@ -91,8 +93,12 @@ class ChannelStep(PruningStep):
                     f"the channels of {group.name} cannot be pruned; {group.obstacle}: leave them out by "
                     f"search.ignored_layers {group.name}, or prune weights, --search.granularity weight"
                 )
-
         pruned = [group for group, keep in zip(self._groups, self._ignored, strict=True) if not keep]
+        if not pruned:
+            raise InputError(
+                "no channels are left to prune: those of all layers are left out by search.ignored_layers, "
+                "frozen, made by computed weights, or logits; prune weights, --search.granularity weight"
+            )
         check_channels(net, pruned, shape)
 
     def prune(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:
