@@ -96,12 +96,14 @@ class TorchAttack(Attack):
             )
         n, adversarial = len(task.images), task.images.clone()
         classes = net.logits(task.images[:1]).shape[1]  # this also checks network and labels
+        net.read()
         for rows in torch.split(torch.arange(n, device=task.images.device), net.size or n):
             adversarial[rows] = self._attack(net, task.select(rows), classes)
         allowed = self.threat.allows(adversarial, task.images)
         images = torch.where(allowed.reshape(-1, *[1] * (adversarial.ndim - 1)), adversarial, task.images)
         broken = misclassified(net.logits(images), task.labels) if task.options.verdict else None
-        return AttackResult(images, broken, net.forwards, net.backwards, outside=int((~allowed).sum()))
+        (outside,) = net.read((~allowed).sum())
+        return AttackResult(images, broken, net.forwards, net.backwards, outside=outside)
 
     def _attack(self, net: Blocks, block: Task, classes: int) -> Tensor:
         """The images that the attack returns for one block, in the shape and type of the block's."""

@@ -62,11 +62,11 @@ class APGD(Attack):
         return self.restarts * (2 * self.steps + 1)
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
-        record = AttackRecord(task)
+        record = AttackRecord(task, net)
         for restart, rows in record.restarts(self.restarts):
             climb = _start_climb(self.threat, task, rows, restart, (task.labels[rows],))
             _climb(net, climb, self._loss, record, self.steps, self.rho)
-        return record.result(net)
+        return record.result()
 
 
 class APGDTargeted(Attack):
@@ -103,7 +103,7 @@ class APGDTargeted(Attack):
         return 1 + self.targets * (2 * self.steps + 1)
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
-        record = AttackRecord(task)
+        record = AttackRecord(task, net)
         logits = net.logits(task.images)
         record.note(record.open_rows(), task.images, misclassified(logits, task.labels))
         wrong = logits.masked_fill(F.one_hot(task.labels, logits.shape[1]).bool(), -torch.inf)
@@ -111,7 +111,7 @@ class APGDTargeted(Attack):
         for rank, rows in record.restarts(min(self.targets, order.shape[1] - 1)):
             climb = _start_climb(self.threat, task, rows, rank, (task.labels[rows], order[rows, rank]))
             _climb(net, climb, targeted_dlr, record, self.steps, self.rho)
-        return record.result(net)
+        return record.result()
 
 
 @dataclass(frozen=True)

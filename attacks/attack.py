@@ -60,8 +60,10 @@ class Attack(ABC):
             images, labels = _graph_tensor(images).detach(), _graph_tensor(labels)
             ids = torch.arange(len(images), device=images.device) if sample_ids is None else sample_ids
             start = None if start is None else _graph_tensor(start)
-            blocks = Blocks(net, options.block, labels if options.check else None, self.least_classes)
-            return self._run(blocks, Task(images, labels, _graph_tensor(ids), seed, start, options))
+            checked = labels if options.check else None
+            blocks = Blocks(net, options.block, checked, self.least_classes, postpone=True)
+            with blocks.checks():
+                return self._run(blocks, Task(images, labels, _graph_tensor(ids), seed, start, options))
 
     @abstractmethod
     def _run(self, net: Blocks, task: Task) -> AttackResult: ...

@@ -1,12 +1,14 @@
 """Runs a network for attacks in blocks of a few fixed sizes and counts the passes."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from .errors import InputError
 from .network import WRITES, Net, hint_for, unwritten
+from .postponed import PostponedChecks
 
 
 class Blocks:
@@ -20,6 +22,8 @@ class Blocks:
     size: at most so many images go through the network at once; None: all images of a call.
     labels: int64 (N,), the classes of the images; with them all logits are checked.
     least_classes: how many classes the network must have.
+    postpone: whether what is checked on the device waits for the next `read`, as a GPU is waited for; else it
+        is read at the end of each call.
 
     `forwards` and `backwards` count the samples that went through the network, padding included. Raises
     InputError for a network that writes into its images. With labels, also for logits that are no matrix of
@@ -28,19 +32,41 @@ class Blocks:
     """
 
     def __init__(
-        self, net: Net, size: int | None = None, labels: Tensor | None = None, least_classes: int = 2
+        self,
+        net: Net,
+        size: int | None = None,
+        labels: Tensor | None = None,
+        least_classes: int = 2,
+        *,
+        postpone: bool = False,
     ) -> None:
         self.net = net
         self.size = size
         self.least_classes = least_classes
-        self._labels = None if labels is None else (int(labels.min()), int(labels.max()))
+        self.postpone = postpone
+        self._labels = None if labels is None else torch.stack([labels.min(), labels.max()]).tolist()
         self.forwards = 0
         self.backwards = 0
         self._compare = labels is not None
+        self._checks = PostponedChecks()
+
+    def read(self, *numbers: Tensor) -> list[int]:
+        """Numbers of the device, each int64 (), on the host: one wait, in which postponed checks may raise."""
+        return self._checks.read(*numbers)
+
+    @contextmanager
+    def checks(self) -> Iterator[None]:
+        """Read all checks at the end of a block, also where it fails: the first fault is the one to name."""
+        try:
+            yield
+        except Exception:
+            self.read()
+            raise
+        self.read()
 
     def call(self, images: Tensor) -> Tensor:
         """What the network gives for images, which it must leave as they are: they are the attack's own."""
-        # values too, once: writes through .data or numpy count no version, and a look makes a GPU wait
+        # values too, once: writes through .data or numpy count no version
         values = images.detach().clone() if self._compare else None
         self._compare = False
         try:
@@ -50,15 +76,23 @@ class Blocks:
             if values is not None:
                 images.detach().copy_(values)  # they may share memory with the caller's
             raise
-        if values is not None and not _equal(values, images.detach()):
-            images.detach().copy_(values)
-            raise InputError(WRITES)
+        if values is not None:
+            self._check_unwritten(images.detach(), values)
         return output
+
+    def _check_unwritten(self, images: Tensor, values: Tensor) -> None:
+        def error(_: int) -> Exception:
+            images.copy_(values)
+            return InputError(WRITES)
+
+        changed = (images != values) & ~(images.isnan() & values.isnan())
+        self._checks.add(changed.any().long(), error)
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, K), without a graph."""
-        return torch.cat([self._forward(block, n) for block, n, _ in self._blocks(images)])
+        with self._call():
+            return torch.cat([self._forward(block, n) for block, n, _ in self._blocks(images)])
 
     def gradient(
         self, images: Tensor, loss: Callable[..., Tensor], *classes: Tensor
@@ -72,19 +106,23 @@ class Blocks:
         Raises InputError for a network that has no gradient to its images.
         """
         all_logits, all_losses, gradients = [], [], []
-        for block, n, rows in self._blocks(images):
-            point = block.detach().requires_grad_(True)
-            with torch.enable_grad():
-                logits = self._forward_with_graph(point, n)
-                losses = loss(logits, *(each[rows] for each in classes))
-                (gradient,) = _gradient(losses.sum(), point)
-            self.backwards += len(block)
-            all_logits.append(logits.detach())
-            all_losses.append(losses.detach())
-            gradients.append(gradient[:n])
+        with self._call():
+            for block, n, rows in self._blocks(images):
+                point = block.detach().requires_grad_(True)
+                with torch.enable_grad():
+                    logits = self._forward_with_graph(point, n)
+                    losses = loss(logits, *(each[rows] for each in classes))
+                    (gradient,) = _gradient(losses.sum(), point)
+                self.backwards += len(block)
+                all_logits.append(logits.detach())
+                all_losses.append(losses.detach())
+                gradients.append(gradient[:n])
         if len(gradients) == 1:
             return all_logits[0], all_losses[0], gradients[0]
         return torch.cat(all_logits), torch.cat(all_losses), torch.cat(gradients)
+
+    def _call(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.postpone else self.checks()
 
     def _forward_with_graph(self, point: Tensor, n: int) -> Tensor:
         try:
@@ -105,8 +143,27 @@ class Blocks:
             raise mismatch from None
         self.forwards += len(images)
         if self._labels is not None:
-            _check_logits(logits, len(images), n, *self._labels, self.least_classes)
+            _check_shape(logits, len(images), *self._labels, self.least_classes)
+            self._check_finite(logits[:n].detach())
         return logits[:n]
+
+    def _check_finite(self, logits: Tensor) -> None:
+        n = len(logits)
+
+        def nan(count: int) -> Exception:
+            return InputError(
+                f"the network gave NaN logits for {count} of {n} images: its weights are damaged, or it "
+                "divides by zero on some images: use another checkpoint, or repair the network"
+            )
+
+        def infinite(count: int) -> Exception:
+            return InputError(
+                f"the network gave only infinite logits for {count} of {n} images, and no loss can rise "
+                "there: find what overflows in it"
+            )
+
+        self._checks.add(logits.isnan().any(1).sum(), nan)
+        self._checks.add((~logits.isfinite().any(1)).sum(), infinite)
 
     def _blocks(self, images: Tensor) -> Iterator[tuple[Tensor, int, slice]]:
         """Blocks of images, how many of them are not padding, and their places in the call."""
@@ -121,11 +178,6 @@ class Blocks:
                 padded[:n], padded[n:] = block, block[-1]
                 block = padded
             yield block, n, slice(first, first + n)
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors have the same values, NaN counting as one."""
-    return torch.equal(a, b) or torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
 _SMALL = 32  # so small a block, half empty, takes about as long as two full ones of half its size
@@ -174,7 +226,7 @@ def _type_mismatch(net: Net, images: Tensor, error: RuntimeError) -> InputError 
     )
 
 
-def _check_logits(logits: Tensor, size: int, n: int, lowest: int, highest: int, least: int) -> None:
+def _check_shape(logits: Tensor, size: int, lowest: int, highest: int, least: int) -> None:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != size:
         is_tensor = isinstance(logits, Tensor)
         got = f"shape {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
@@ -193,16 +245,4 @@ def _check_logits(logits: Tensor, size: int, n: int, lowest: int, highest: int, 
     if lowest < 0 or highest >= classes:
         raise InputError(
             f"labels lie in {lowest} to {highest}, but the network has {classes} classes (0 to {classes - 1})"
-        )
-    nan = logits[:n].isnan().any(1)
-    if bool(nan.any()):
-        raise InputError(
-            f"the network gave NaN logits for {int(nan.sum())} of {n} images: its weights are damaged, or it "
-            "divides by zero on some images: use another checkpoint, or repair the network"
-        )
-    infinite = ~logits[:n].isfinite().any(1)
-    if bool(infinite.any()):
-        raise InputError(
-            f"the network gave only infinite logits for {int(infinite.sum())} of {n} images, and no loss can "
-            "rise there: find what overflows in it"
         )

@@ -48,7 +48,7 @@ def check_call(net: object, seed: object) -> None:
 def check_input(
     images: Tensor, labels: Tensor, start: Tensor | None, sample_ids: Tensor | None, threat: "ThreatModel"
 ) -> None:
-    """Raise InputError for a batch that makes no sense; on a GPU this waits.
+    """Raise InputError for a batch that makes no sense; a GPU is waited for, once or twice.
 
     The arguments are those of `Attack.run`.
     """
@@ -69,13 +69,13 @@ def check_input(
         raise InputError(
             f"expected {len(images)} labels of type int64, got {labels.dtype} of shape {tuple(labels.shape)}"
         )
-    nan = images.detach().isnan().flatten(1).any(1)
-    if bool(nan.any()):
-        raise InputError(
-            f"{int(nan.sum())} of {len(images)} images hold NaN: look at the code that reads or makes them"
-        )
-    lowest, highest = float(images.detach().min()), float(images.detach().max())
-    if not (low <= lowest and highest <= high):
+    lowest, highest = torch.stack([images.detach().min(), images.detach().max()]).tolist()
+    if not (low <= lowest and highest <= high):  # nor is NaN, which is the lowest and the highest
+        nan = int(images.detach().isnan().flatten(1).any(1).sum())
+        if nan:
+            raise InputError(
+                f"{nan} of {len(images)} images hold NaN: look at the code that reads or makes them"
+            )
         raise InputError(
             f"images lie in [{lowest:g}, {highest:g}], expected [{low:g}, {high:g}]: "
             "make normalisation the network's first layer, and attack the images before it"

@@ -70,7 +70,7 @@ class Ensemble(Attack):
             result = attack._run(net, replace(task.select(rows), options=options))
             assert result.broken is not None
             images[rows] = result.images
-            broken_by[rows[result.broken]] = number
+            broken_by[rows] = torch.where(result.broken, number, -1)
             outside += result.outside
         broken = broken_by >= 0 if task.options.verdict else None
         return AttackResult(images, broken, net.forwards, net.backwards, broken_by, outside)

@@ -78,12 +78,12 @@ class PGD(Attack):
         return self.restarts * (2 * self.steps + 1)
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
-        record = AttackRecord(task)
+        record = AttackRecord(task, net)
         for restart, rows in record.restarts(self.restarts):
             from_image = not self.random_start and task.start is None
             start = task.images[rows] if from_image else task.starts(self.threat, rows, restart)
             self._climb(net, task, start, rows, record)
-        return record.result(net)
+        return record.result()
 
     def _climb(self, net: Blocks, task: Task, x: Tensor, rows: Tensor, record: AttackRecord) -> None:
         """One restart from x, for the samples `rows` of the task."""

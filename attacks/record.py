@@ -12,12 +12,14 @@ from .task import AttackResult, Task
 class AttackRecord:
     """The verdicts and images of a task while its attack runs; over restarts the image of highest loss stays.
 
-    Its methods take `rows`, int64: places of samples in the task's batch.
+    Its methods take `rows`, int64: places of samples in the task's batch. The host waits for the device where
+    it must know how many samples are left, and the network's checks are read with that.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, net: Blocks) -> None:
         n, device = len(task.images), task.images.device
         self._task = task
+        self._net = net
         self.images = task.images.clone()
         self.broken = torch.zeros(n, dtype=torch.bool, device=device)
         self._losses = torch.full((n,), -torch.inf, dtype=task.images.dtype, device=device)
@@ -25,7 +27,7 @@ class AttackRecord:
     def open_rows(self) -> Tensor:
         """The samples that are still attacked, as rows."""
         if self._task.options.stop_when_broken:
-            return (~self.broken).nonzero()[:, 0]
+            return self._split(self.broken)[0]
         return torch.arange(len(self.images), device=self.images.device)
 
     def restarts(self, times: int) -> Iterator[tuple[int, Tensor]]:
@@ -44,17 +46,27 @@ class AttackRecord:
         self.broken[rows] |= wrong
         if not self._task.options.stop_when_broken:
             return torch.arange(len(rows), device=rows.device)
-        self.images[rows[wrong]] = images[wrong]
-        return (~wrong).nonzero()[:, 0]
+        left, gone = self._split(wrong)
+        if len(gone):
+            self.images[rows[gone]] = images[gone]
+        return left
+
+    def _split(self, wrong: Tensor) -> tuple[Tensor, Tensor]:
+        """The places where a bool (N,) is False, and those where it is True: one wait."""
+        order = wrong.to(torch.uint8).argsort(stable=True)
+        (left,) = self._net.read((~wrong).sum())
+        return order[:left], order[left:]
 
     def keep_highest(self, rows: Tensor, images: Tensor, losses: Tensor) -> None:
         """At the end of a restart: keep its images where their losses are the highest so far."""
         losses = losses.to(self._losses.dtype)  # a network may compute in another type than its images have
-        higher = losses > self._losses[rows]
-        self.images[rows[higher]] = images[higher]
-        self._losses[rows[higher]] = losses[higher]
+        before = self._losses[rows]
+        higher = losses > before
+        higher_images = higher.reshape(-1, *[1] * (images.ndim - 1))
+        self.images[rows] = torch.where(higher_images, images, self.images[rows])
+        self._losses[rows] = torch.where(higher, losses, before)
 
-    def result(self, net: Blocks) -> AttackResult:
+    def result(self) -> AttackResult:
         """The result of the attack, with the passes that the network has counted."""
         broken = self.broken if self._task.options.verdict else None
-        return AttackResult(self.images, broken, net.forwards, net.backwards)
+        return AttackResult(self.images, broken, self._net.forwards, self._net.backwards)

@@ -61,10 +61,10 @@ class Square(Attack):
                 f"square changes windows of pixels: expected images (N, C, H, W), got shape "
                 f"{tuple(task.images.shape)}"
             )
-        record = AttackRecord(task)
+        record = AttackRecord(task, net)
         for restart, rows in record.restarts(self.restarts):
             self._search(net, task, restart, rows, record)
-        return record.result(net)
+        return record.result()
 
     def _search(self, net: Blocks, task: Task, restart: int, rows: Tensor, record: AttackRecord) -> None:
         """Algorithm 1 from one start, for the samples `rows` of the task."""

@@ -154,7 +154,7 @@ class _EvaluationLoop:
             result = self._run(source, member, images[rows], samples.take(rows), stop_when_broken=False)
             broken, looks = self._classify(result.images, samples.take(rows))
             adversarial[rows] = result.images
-            broken_by[rows[broken]] = number
+            broken_by[rows] = torch.where(broken, number, -1)
             outside += result.outside
             passes.add(looks)
             source_passes.add(Passes(result.forwards, result.backwards))

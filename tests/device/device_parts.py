@@ -10,7 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from watch import Watch
+
 from robust_tickets import api
+from robust_tickets.attacks import RunOptions
+from robust_tickets.attacks.record import AttackRecord
 from robust_tickets.attacks.text import BUILDERS, parse
 from robust_tickets.base import random_streams
 from robust_tickets.base.ledger import Ledger, clock_for
@@ -209,6 +213,25 @@ def quick_attack(device: str, folder: Path) -> None:
         save_file(tensors, folder / f"{name.partition('(')[0].replace(':', '-')}.safetensors")
 
 
+def attack(device: str, folder: Path, text: str, stop: bool, planted: bool = False) -> None:
+    """One attack in three blocks; planted: with a look at the device in each step."""
+    work = experiment(device)
+    work.prepare()
+    net, split = work.fresh_net(0).eval(), work.load().test
+    images, labels = to_float(split.images[:12], channels_last=True), split.labels[:12]
+    options, built = RunOptions(stop_when_broken=stop, block=4), parse(text, replace(work.threat, eps=1e-4))
+    note = AttackRecord.note
+
+    def with_wait(record: AttackRecord, rows: Tensor, images: Tensor, wrong: Tensor) -> Tensor:
+        return note(record, rows[rows >= 0] if planted else rows, images, wrong)
+
+    with patch.object(AttackRecord, "note", with_wait):
+        Watch.phases.append(PHASE)
+        result = built.run(net, images, labels, options=options)
+        Watch.phases.pop()
+    save_file({"images": result.images.cpu().contiguous()}, folder / "images.safetensors")
+
+
 def wrong_step(device: str, folder: Path, mistake: Callable[[Tensor], object]) -> None:
     """A training with a mistake in its steps."""
     observe = Monitor.observe
@@ -250,7 +273,21 @@ MISTAKES: dict[str, Part] = {
 OURS = tuple(name + SETTINGS.get(name, "") for name in BUILDERS if name not in ("fgsm", "autoattack"))
 THEIRS = ("torchattacks:PGD(steps=2)", "torchattacks:CW(steps=2)")
 
+PHASE = "one attack"
+STEPS = {"short": 3, "long": 8}
+ATTACKS = {"pgd": "pgd(steps={})", "apgd": "apgd(steps={})", "square": "square(queries={})"}
+
 PARTS: dict[str, Part] = {
+    **{
+        f"{name} {length} {'stop' if stop else 'go on'}": partial(attack, text=text.format(steps), stop=stop)
+        for name, text in ATTACKS.items()
+        for length, steps in STEPS.items()
+        for stop in (True, False)
+    },
+    **{
+        f"planted {length}": partial(attack, text=ATTACKS["pgd"].format(steps), stop=False, planted=True)
+        for length, steps in STEPS.items()
+    },
     **{f"train-{name}": partial(train, method=name) for name in METHODS},
     "train-bf16": partial(train, method="pgd", precision="bf16"),
     "train-L2": partial(train, method="pgd", norm="L2"),
