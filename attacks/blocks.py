@@ -44,14 +44,16 @@ class Blocks:
         self.size = size
         self.least_classes = least_classes
         self.postpone = postpone
-        self._labels = None if labels is None else torch.stack([labels.min(), labels.max()]).tolist()
+        self._labels: list[int] | None = None
+        if labels is not None:
+            self._labels = torch.stack([labels.min(), labels.max()]).tolist()
         self.forwards = 0
         self.backwards = 0
         self._compare = labels is not None
         self._checks = PostponedChecks()
 
     def read(self, *numbers: Tensor) -> list[int]:
-        """Numbers of the device, each int64 (), on the host: one wait, in which postponed checks may raise."""
+        """Numbers of the device, each int64 (), on the host: one wait, where postponed checks may raise."""
         return self._checks.read(*numbers)
 
     @contextmanager
@@ -143,7 +145,7 @@ class Blocks:
             raise mismatch from None
         self.forwards += len(images)
         if self._labels is not None:
-            _check_shape(logits, len(images), *self._labels, self.least_classes)
+            _check_shape(logits, len(images), self._labels, self.least_classes)
             self._check_finite(logits[:n].detach())
         return logits[:n]
 
@@ -226,7 +228,7 @@ def _type_mismatch(net: Net, images: Tensor, error: RuntimeError) -> InputError 
     )
 
 
-def _check_shape(logits: Tensor, size: int, lowest: int, highest: int, least: int) -> None:
+def _check_shape(logits: Tensor, size: int, labels: list[int], least: int) -> None:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != size:
         is_tensor = isinstance(logits, Tensor)
         got = f"shape {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
@@ -242,6 +244,7 @@ def _check_shape(logits: Tensor, size: int, lowest: int, highest: int, least: in
             f"the network has {classes} {'class' if classes == 1 else 'classes'}, this attack needs {least}"
             + (": choose another, as pgd or apgd" if least > 2 else ": let it give a logit for each class")
         )
+    lowest, highest = labels
     if lowest < 0 or highest >= classes:
         raise InputError(
             f"labels lie in {lowest} to {highest}, but the network has {classes} classes (0 to {classes - 1})"

@@ -9,7 +9,6 @@ from unittest.mock import patch
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-
 from watch import Watch
 
 from robust_tickets import api

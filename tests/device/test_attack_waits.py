@@ -1,4 +1,4 @@
-"""How often an evaluation's attacks wait for the device: once a step at most, and then for all that they ask."""
+"""How often an attack of an evaluation waits for the device: once a step at most."""
 
 import pytest
 from device_parts import ATTACKS, PHASE, STEPS
