@@ -43,8 +43,8 @@ INTRODUCTION = """# Networks
 Which networks go through which stage. torchvision's networks are narrow where they can be, the others are
 one for each mechanism (`benchmarks/zoo_networks.py`). Each is searched, trained from its ticket, evaluated
 and exported with a few images of noise, one epoch and FGSM: the table says what works, not how well.
-`python -m benchmarks.zoo` makes it anew; slow tests assert that each stage works or refuses. "refused": an
-error in words, given below.
+`python -m benchmarks.zoo` makes it anew; slow tests assert each outcome. "refused": an error in words, given
+below.
 """
 
 

@@ -231,3 +231,27 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "compiled": lambda: torch.compile(small(), backend="eager"),
 }
 """Functions that build a network, by the network's name."""
+
+_CHANNELS = "search: channels"
+_SEARCHES = "search: weights", _CHANNELS
+_MIXED = "before norm the network mixes, pads or changes channels"
+_NARROW = "layers of this kind are not narrowed"
+
+REFUSALS: dict[str, dict[str, str]] = {
+    "shufflenet_v2_x0_5": {_CHANNELS: "cannot be followed through its forward"},
+    "convnext_tiny": {_CHANNELS: f"(LayerNorm2d): {_NARROW}"},
+    "vit_b_16": {_CHANNELS: f"(LayerNorm): {_NARROW}"},
+    "zero-padded shortcuts": {_CHANNELS: "channels are added or cut before it, as by padding"},
+    "channel shuffle": {_CHANNELS: _MIXED},
+    "flip of channels": {_CHANNELS: _MIXED},
+    "permutation of channels": {_CHANNELS: _MIXED},
+    "max-out": {_CHANNELS: _MIXED},
+    "pixel shuffle": {_CHANNELS: "channels are added or cut before it"},
+    "pixel unshuffle": {_CHANNELS: _MIXED},
+    "weight standardisation": {_CHANNELS: "makes something of a channel that is zero"},
+    "spectral norm": {_CHANNELS: "its weight is computed from other parameters"},
+    "weight norm": {_CHANNELS: "its weight is computed from other parameters"},
+    "spectral norm by hooks": dict.fromkeys((*_SEARCHES, "export"), "use torch.nn.utils.parametrizations"),
+    "weight norm by hooks": dict.fromkeys((*_SEARCHES, "export"), "use torch.nn.utils.parametrizations"),
+}
+"""For each network the stages that refuse it, with a part of the reason; it goes through all others."""

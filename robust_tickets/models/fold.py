@@ -2,6 +2,8 @@
 
 import copy
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -148,18 +150,45 @@ def copy_net(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Modu
     Raises InputError for a network that cannot be copied.
     """
     try:
-        with torch.no_grad():  # else TorchScript's copies keep a graph to the original
+        with torch.no_grad(), _without_graphs(net):  # else TorchScript's copies keep a graph to the original
             copied = copy.deepcopy(net, shared)
     except Exception as error:  # objects in the network may raise anything
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.100}"
+        for name, module in net.named_modules():
+            for key, value in vars(module).items():
+                if isinstance(value, Tensor) and value.grad_fn is not None:
+                    reason = f"the {key} of {name or 'the network'!r} is a tensor computed from parameters"
         raise InputError(
-            f"the network cannot be copied, as attacks need it ({type(error).__name__}: {error}): keep no "
-            "files, locks or tensors computed from parameters in it; after torch.nn.utils.prune, call "
+            f"the network cannot be copied, as attacks need it ({reason}): keep no files, locks or tensors "
+            "computed from parameters in it; after torch.nn.utils.prune, call "
             "torch.nn.utils.prune.remove(layer, 'weight')"
         ) from error
     if shared is None and any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
         for own, parameter in zip(net.parameters(), copied.parameters(), strict=True):
             parameter.requires_grad_(own.requires_grad)
     return copied
+
+
+@contextmanager
+def _without_graphs(net: nn.Module) -> Iterator[None]:
+    """Within the block, what hooks compute before each pass has no graph, which deepcopy refuses.
+
+    Hooks of weight norm and spectral norm (torch.nn.utils) do so, and those of torch.nn.utils.prune.
+    """
+    computed = [
+        (vars(module), key, value)
+        for module in net.modules()
+        if getattr(module, "_forward_pre_hooks", None)
+        for key, value in vars(module).items()
+        if isinstance(value, Tensor) and value.grad_fn is not None
+    ]
+    try:
+        for attributes, key, value in computed:
+            attributes[key] = value.detach()
+        yield
+    finally:
+        for attributes, key, value in computed:
+            attributes[key] = value
 
 
 def _trace(net: nn.Module) -> fx.Graph | None:

@@ -1,6 +1,5 @@
 """Channel groups of a network: channels that can only be removed together, from every tensor they lie in."""
 
-import copy
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
+from robust_tickets.models.fold import copy_net
 from robust_tickets.models.placement import blank_image
 from robust_tickets.models.probe import eager
 from robust_tickets.pruning.layers import Shape
@@ -72,7 +72,7 @@ def channel_groups(net: nn.Module, shape: Shape) -> list[Group]:
     Pruning"), traced with an image (C, H, W). A group with a part that cannot be narrowed has an obstacle.
     Raises InputError for a network that cannot be followed.
     """
-    twin = set_mode(copy.deepcopy(net), False).requires_grad_(True)
+    twin = set_mode(copy_net(net), False).requires_grad_(True)
     try:
         return _trace(twin, shape)
     except Exception as error:  # the tracer raises whatever the network's own code makes it raise
