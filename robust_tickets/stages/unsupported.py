@@ -7,7 +7,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robust_tickets.models.fold import foldable_batchnorms
 from robust_tickets.models.modes import frozen_modules
-from robust_tickets.pruning.layers import has_own_forward, prunable_weights
+from robust_tickets.pruning.layers import prunable_weights
+from robust_tickets.pruning.own_forward import saves_by_zeros
 
 
 def unsupported_parts(net: nn.Module) -> list[str]:
@@ -42,7 +43,7 @@ def unsupported_parts(net: nn.Module) -> list[str]:
             f"not switched to training: {len(modes)} modules were put in eval mode and stay in it "
             f"({_first(modes)})"
         )
-    own = [name for name, module in net.named_modules() if has_own_forward(module)]
+    own = [name for name, module in net.named_modules() if not saves_by_zeros(module)]
     if own:
         lines.append(
             f"pruned before they are computed: {len(own)} layers have a forward of their own "
