@@ -17,7 +17,6 @@ device: torch device. PyTorch's number of threads is set to the recipe's `comput
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,9 @@ from robust_tickets.data.dataset import Dataset
 from robust_tickets.data.user_images import from_tensors as images
 from robust_tickets.evaluation.attack_names import attack_names
 from robust_tickets.models.probabilities import probability_warnings
-from robust_tickets.models.user_net import NetFactory, copy_with_modes, function_name
+from robust_tickets.models.user_net import NetCopies, NetFactory, function_name
 from robust_tickets.models.weights import load_weights
+from robust_tickets.models.whole_state import unswitched_layers
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
@@ -156,6 +156,8 @@ def evaluate(
     experiment = _experiment(net, data, recipe, device, fields)
     rows, sanity = evaluation.evaluate_net(experiment, net, request)
     _warn("this robust accuracy may mislead", probability_warnings(net, experiment.spec.shape))
+    layers = unswitched_layers(net, experiment.spec.shape)
+    _warn("this robust accuracy may mislead", [f"the network {layers}"] if layers else [])
     _warn("this robust accuracy may mislead", sanity.warnings)
     columns = ["attack", "n", "accuracy", "low", "high", "seconds", "passes"]
     values = [(r.attack, len(r.robust), r.accuracy, *r.interval, r.seconds, r.passes.total) for r in rows]
@@ -283,7 +285,7 @@ def _experiment(
             "data must be what robust_tickets.images gives, or a table of fields, got a "
             f"{type(data).__name__}"
         )
-    make = partial(copy_with_modes, net) if isinstance(net, nn.Module) else net
+    make = NetCopies(net) if isinstance(net, nn.Module) else net
     full = recipes.from_table(table, base)
     check_study_settings(study, full.study, base.study)
     machine = Machine(str(device), stderr_progress(), any_machine=bool(any_machine))

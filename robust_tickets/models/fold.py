@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
@@ -78,8 +79,11 @@ class FoldedNet(nn.Module):
         }
         shared |= {id(b): b for b in net.buffers()}
         self.view = copy_net(net, shared)
-        self._separate = _separate_tensors(net, self.view)
+        # TorchScript copies all of its tensors, whatever it is told to share
+        separate = bool(_separate_tensors(net, self.view))
+        self._separate = partial(_separate_tensors, net, self.view) if separate else list
         self._pairs = [self._fold(net, layer, norm) for layer, norm in foldable_batchnorms(net).items()]
+        self._with_buffers = _modules_with_buffers(net, self.view)
         self.train(False)
         self.refresh()
 
@@ -102,8 +106,13 @@ class FoldedNet(nn.Module):
     @torch.no_grad()
     def refresh(self) -> None:
         """Fold the network's current weights and running statistics."""
-        for own, copied in self._separate:
-            copied.copy_(own)
+        for own, seen in self._separate():
+            seen.copy_(own)
+        for module, copied in self._with_buffers:
+            for name, buffer in module._buffers.items():
+                # assigned anew by forward, as self.mean = 0.9 * self.mean + ...
+                if copied._buffers[name] is not buffer:
+                    copied._buffers[name] = buffer
         for pair in self._pairs:
             layer, norm, folded = pair.layer, pair.norm, pair.folded
             assert norm.running_mean is not None
@@ -132,11 +141,21 @@ def fold(net: nn.Module) -> FoldedNet:
     return FoldedNet(net)
 
 
-def _separate_tensors(net: nn.Module, view: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of a network's tensors and those of its view that do not share their memory.
+def _modules_with_buffers(net: nn.Module, view: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
+    """A network's modules with buffers, but for TorchScript, and those of its view that share them."""
+    views = dict(view.named_modules())
+    modules = [(module, views[name]) for name, module in net.named_modules() if name in views]
+    return [
+        (module, copied)
+        for module, copied in modules
+        if not isinstance(module, torch.jit.ScriptModule)
+        and module._buffers
+        and all(copied._buffers.get(name) is buffer for name, buffer in module._buffers.items())
+    ]
 
-    TorchScript copies all of its tensors, whatever it is told to share.
-    """
+
+def _separate_tensors(net: nn.Module, view: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of a network's tensors and those of its view that do not share their memory."""
     views = {**dict(view.named_parameters()), **dict(view.named_buffers())}
     tensors = [*net.named_parameters(), *net.named_buffers()]
     pairs = [(tensor, views[name]) for name, tensor in tensors if name in views]

@@ -11,8 +11,8 @@ from torch.nn.parameter import is_lazy
 from robust_tickets.attacks.network import module_modes, set_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import copy_net
+from robust_tickets.models.trial_pass import trial_images, trial_leaves, trial_logits
 
 
 def check_copies(net: nn.Module, name: str, shape: tuple[int, int, int]) -> None:
@@ -31,13 +31,12 @@ def check_copies(net: nn.Module, name: str, shape: tuple[int, int, int]) -> None
     are not finite, or another's at the same call, cannot be proved and passes.
     """
     view, twin = (set_mode(copy_net(net), False) for _ in range(2))
-    like = next((p for p in view.parameters() if p.is_floating_point()), torch.empty(0))
-    images = torch.rand((2, *shape), generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
+    images = trial_images(view, shape)
     with warnings.catch_warnings(), _own_state(net):
         warnings.simplefilter("ignore")  # of the user's code, which warns when it is called in earnest
         try:
             # twice, as lazy layers are made in the first pass
-            logits = [_logits(view, images) for _ in range(3)][1:]
+            logits = [trial_logits(view, images) for _ in range(3)][1:]
         except Exception as error:
             if is_device_error(error):
                 raise
@@ -57,15 +56,6 @@ def check_copies(net: nn.Module, name: str, shape: tuple[int, int, int]) -> None
     )
 
 
-@torch.no_grad()
-def _logits(net: nn.Module, images: Tensor) -> Tensor:
-    with use_seed(0):
-        logits = net(images.clone())
-    if not isinstance(logits, Tensor):
-        raise TypeError(type(logits).__name__)
-    return logits.float()
-
-
 def _same(logits: Tensor, others: Tensor) -> bool:
     # kernels of GPUs may round differently from call to call
     return logits.shape == others.shape and torch.allclose(logits, others, rtol=1e-3, atol=1e-5)
@@ -73,7 +63,7 @@ def _same(logits: Tensor, others: Tensor) -> bool:
 
 def _is_unchanged(view: nn.Module, images: Tensor, logits: Tensor) -> bool:
     try:
-        return _same(_logits(view, images), logits)
+        return _same(trial_logits(view, images), logits)
     except Exception as error:  # whatever NaN leads to in the user's code
         if is_device_error(error):
             raise
@@ -83,24 +73,11 @@ def _is_unchanged(view: nn.Module, images: Tensor, logits: Tensor) -> bool:
 def _weights_in_graph(net: nn.Module, images: Tensor) -> list[Tensor]:
     """The tensors that logits have a gradient to."""
     try:
-        with use_seed(0), torch.enable_grad():
-            logits = net(images.clone())
+        return trial_leaves(net, images)
     except Exception as error:
         if is_device_error(error):
             raise
         return []
-    found: list[Tensor] = []
-    seen: set[object] = set()
-    nodes = [logits.grad_fn]
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found.append(node.variable)
-        nodes += [following for following, _ in node.next_functions]
-    return found
 
 
 @contextmanager

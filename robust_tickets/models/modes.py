@@ -1,4 +1,7 @@
-"""Train mode without what the user froze."""
+"""Train mode without what the user froze, and whose mode a network reads."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from torch import nn
 
@@ -26,3 +29,25 @@ def train_mode(net: nn.Module) -> nn.Module:
     for module in frozen:
         module.training = False
     return net
+
+
+@contextmanager
+def mode_reads() -> Iterator[Collection[nn.Module]]:
+    """Record the modules whose mode is read within the block, by whatever code."""
+    read: dict[int, nn.Module] = {}
+
+    def get(module: nn.Module) -> bool:
+        if "training" not in vars(module):  # TorchScript keeps it elsewhere
+            raise AttributeError("training")
+        read[id(module)] = module
+        return bool(vars(module)["training"])
+
+    def set_value(module: nn.Module, mode: bool) -> None:
+        vars(module)["training"] = mode
+
+    # a property of the class comes before the attribute of the object
+    nn.Module.training = property(get, set_value)  # type: ignore[assignment]
+    try:
+        yield read.values()
+    finally:
+        del nn.Module.training

@@ -2,8 +2,10 @@
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +21,7 @@ from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.init import initialise
 from robust_tickets.models.modes import train_mode
 from robust_tickets.models.registry import ModelSpec, build
+from robust_tickets.models.whole_state import check_whole_state
 
 NetFactory = Callable[[], nn.Module]
 """A function that builds a network: images (N, C, H, W) in [0, 1] to logits (N, classes)."""
@@ -80,7 +83,10 @@ def build_user_net(make: NetFactory, spec: ModelSpec, *, seed: int, train: bool 
         _check_weights(net, spec.name)
         check_logits(net, spec)  # before the init, since lazy layers have weights after a forward pass
         initialise(net, spec.init)
+        if isinstance(make, NetCopies):
+            check_copies(make.net, spec.name, spec.shape)  # its functions may hold it, and its copies' too
         check_copies(net, spec.name, spec.shape)
+        check_whole_state(net, spec.name, spec.shape)
         if train:
             _check_trains(net, spec)
         return net
@@ -100,9 +106,10 @@ def _user_errors(problem: str, fix: str) -> Iterator[None]:
 def _check_weights(net: nn.Module, name: str) -> None:
     """Raise InputError for a network without trainable weights, or with a state that files cannot hold."""
     if not trainable_parameters(net):
-        raise InputError(
-            f"{name} returns a network without trainable parameters: set requires_grad of some of them"
-        )
+        fix = "set requires_grad of some of them"
+        if not any(True for _ in net.parameters()):
+            fix = "hold layers in attributes, nn.ModuleList or nn.ModuleDict, not in a plain list or dict"
+        raise InputError(f"{name} returns a network without trainable parameters: {fix}")
     for key, value in net.state_dict().items():
         if not isinstance(value, torch.Tensor):
             raise InputError(
@@ -155,10 +162,10 @@ def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
     device = next(view.parameters()).device
     images = torch.rand((2, *spec.shape)).to(device).requires_grad_()
     received = images.clone()
-    with _user_errors(
-        f"{spec.name} cannot be trained",
-        "it must run in training mode and pass gradients from logits to images and weights",
-    ):
+    problem = f"{spec.name} cannot be trained"
+    fix = "it must run in training mode and pass gradients from logits to images and weights"
+    with _user_errors(problem, fix), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the user's code, which warns when it is called in earnest
         logits = view(received)
         if not isinstance(logits, torch.Tensor):
             raise InputError(
@@ -184,7 +191,18 @@ def _check_untouched(received: torch.Tensor, images: torch.Tensor, name: str) ->
         raise InputError(f"{name} cannot be trained: {WRITES}")
 
 
-def copy_with_modes(net: nn.Module) -> nn.Module:
+@dataclass(frozen=True)
+class NetCopies:
+    """Builds deep copies of a network, to be trained."""
+
+    net: nn.Module
+
+    def __call__(self) -> nn.Module:
+        """A copy. Raises InputError for a program of one mode."""
+        return _copy_with_modes(self.net)
+
+
+def _copy_with_modes(net: nn.Module) -> nn.Module:
     """A deep copy of a network, to be trained.
 
     Raises InputError for a program of one mode, whose BatchNorms and dropout would stay in it unnoticed.

@@ -232,3 +232,29 @@ def test_other_networks_are_equal_folded_or_not(build_net):
     train_a_step(net, images)
     view.refresh()
     assert gap(net, view, images) < 1e-10
+
+
+class AssignedStatistic(nn.Module):
+    """A buffer that training mode assigns anew, and does not change in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(4, 3)
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        if self.training:
+            self.mean = 0.5 * self.mean + 0.5 * x.detach().mean(0)
+        return self.last(x - self.mean)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("wrap", [lambda net: net, torch.jit.script], ids=["module", "scripted"])
+def test_the_view_follows_buffers_that_are_assigned_anew(wrap):
+    net = wrap(AssignedStatistic())
+    view, images = fold(net), torch.rand(5, 1, 2, 2)
+    net.train()(images)
+    view.refresh()
+    assert torch.equal(view(images), net.eval()(images))
+    assert bool(net.mean.any())

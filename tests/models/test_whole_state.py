@@ -1,0 +1,291 @@
+"""Weights, layers and statistics outside a network's parameters, modules and buffers are refused."""
+
+import copy
+import functools
+import weakref
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import robust_tickets as rt
+from robust_tickets.base.errors import InputError, RobustnessWarning
+from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.user_net import build_user_net
+from robust_tickets.models.whole_state import check_whole_state, unswitched_layers
+
+SHAPE = (1, 4, 4)
+SPEC = ModelSpec("my_nets:net", 1.0, SHAPE, 3, (0.5,), (0.2,))
+GLOBAL = nn.Linear(3, 3)
+
+
+@dataclass
+class Holder:
+    layer: nn.Module = field(default_factory=lambda: nn.Linear(3, 3))
+
+
+class Slots:
+    __slots__ = ("layer",)
+
+    def __init__(self) -> None:
+        self.layer = nn.Linear(3, 3)
+
+
+class Net(nn.Module):
+    """A linear layer, and another step in an attribute `more`."""
+
+    def __init__(self, more: object = None, step=lambda net, x: x) -> None:
+        super().__init__()
+        self.last = nn.Linear(16, 3)
+        self.more, self.step = more, step
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.step(self, self.last(x.flatten(1)))
+
+
+def apply(x: Tensor, layer: nn.Module) -> Tensor:
+    return layer(x)
+
+
+HIDDEN_WEIGHTS = {
+    "list": (
+        lambda: Net([nn.Linear(3, 3)], lambda net, x: net.more[0](x)),
+        r"more\[0\]\.weight, more\[0\]\.bias",
+    ),
+    "tuple": (lambda: Net((nn.Linear(3, 3),), lambda net, x: net.more[0](x)), r"more\[0\]\.bias"),
+    "dict": (lambda: Net({"a": nn.Linear(3, 3)}, lambda net, x: net.more["a"](x)), r"more\['a'\]\.weight"),
+    "list of lists": (lambda: Net([[nn.Linear(3, 3)]], lambda net, x: net.more[0][0](x)), r"more\[0\]\[0\]"),
+    "within a layer": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 3), Net.within()), r"2\.more\[0\]"),
+    "parameter in a list": (
+        lambda: Net([nn.Parameter(torch.ones(3))], lambda net, x: x * net.more[0]),
+        "more",
+    ),
+    "tensor": (lambda: Net(torch.ones(3, requires_grad=True), lambda net, x: x * net.more), "more"),
+    "dataclass": (lambda: Net(Holder(), lambda net, x: net.more.layer(x)), r"more\.layer\.weight"),
+    "slots": (lambda: Net(Slots(), lambda net, x: net.more.layer(x)), r"more\.layer\.weight"),
+    "partial": (
+        lambda: Net(functools.partial(apply, layer=nn.Linear(3, 3)), lambda net, x: net.more(x)),
+        r"more\.keywords\['layer'\]\.weight",
+    ),
+    "bound method": (lambda: Net(nn.Linear(3, 3).forward, lambda net, x: net.more(x)), r"more\.weight"),
+    "in training alone": (
+        lambda: Net([nn.Linear(3, 3)], lambda net, x: net.more[0](x) if net.training else x),
+        r"more\[0\]\.weight",
+    ),
+    "in eval mode alone": (
+        lambda: Net([nn.Linear(3, 3)], lambda net, x: x if net.training else net.more[0](x)),
+        r"more\[0\]\.weight",
+    ),
+}
+
+
+class Within(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = [nn.Linear(3, 3)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.more[0](x)
+
+
+Net.within = Within  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("kind", HIDDEN_WEIGHTS)
+def test_hidden_weights_are_refused_for_training_and_for_files(kind, train):
+    make, place = HIDDEN_WEIGHTS[kind]
+    with pytest.raises(InputError, match=rf"my_nets:net computes with .*\(.*{place}.*neither trained nor"):
+        build_user_net(make, SPEC, seed=0, train=train)
+
+
+SHARED = {
+    "closure": lambda: Net(None, (lambda layer: lambda net, x: layer(x))(nn.Linear(3, 3))),
+    "global": lambda: Net(None, lambda net, x: GLOBAL(x)),
+    "weak reference": lambda: Net(weakref.ref(GLOBAL), lambda net, x: net.more()(x)),
+}
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_weights_that_copies_share_are_refused_as_such(kind):
+    with pytest.raises(InputError, match=r"my_nets:net cannot be copied.*over another network"):
+        build_user_net(SHARED[kind], SPEC, seed=0)
+
+
+def test_a_network_with_layers_in_a_list_alone_is_named_as_that():
+    class Alone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = [nn.Flatten(), nn.Linear(16, 3)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layers[1](self.layers[0](x))
+
+    with pytest.raises(InputError, match=r"without trainable parameters: hold layers in .*nn\.ModuleList"):
+        build_user_net(Alone, SPEC, seed=0)
+
+
+class Statistic(nn.Module):
+    """A linear layer behind a running mean; `kind` says how it is kept."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.last, self.kind = nn.Linear(16, 3), kind
+        self.rate = 0.001 if kind == "slow" else 0.1
+        if kind == "buffer":
+            self.register_buffer("mean", torch.zeros(16))
+        elif kind == "left out":
+            self.register_buffer("mean", torch.zeros(16), persistent=False)
+        elif kind == "list":
+            self.means = [torch.zeros(16)]
+        elif kind == "number":
+            self.scale = 1.0
+        else:
+            self.mean = torch.zeros(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        mean = x.detach().mean(0)
+        if self.kind == "number":
+            self.scale *= 0.999 if self.training else 1.0
+            return self.last(x) * self.scale
+        if self.training:
+            if self.kind == "list":
+                self.means[0] = self.means[0].lerp(mean, self.rate)
+            elif self.kind == "in place":
+                self.mean.lerp_(mean, self.rate)
+            else:
+                self.mean = self.mean.lerp(mean, self.rate)
+        return self.last(x - (self.means[0] if self.kind == "list" else self.mean))
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("plain", "mean"),
+        ("in place", "mean"),
+        ("slow", "mean"),
+        ("left out", "mean"),
+        ("list", r"means\[0\]"),
+        ("number", "scale"),
+    ],
+)
+def test_statistics_outside_the_state_dict_are_refused(kind, place, train):
+    with pytest.raises(
+        InputError, match=rf"my_nets:net changes in training by .* \({place}\).*register_buffer"
+    ):
+        build_user_net(lambda: Statistic(kind), SPEC, seed=0, train=train)
+
+
+def steps(layers: object) -> Net:
+    return Net(layers, lambda net, x: net.more[0](x))
+
+
+UNSWITCHED = {
+    "dropout": (lambda: steps([nn.Dropout(0.5)]), r"\(more\[0\]\).*\(Dropout\)"),
+    "norm": (lambda: steps([nn.BatchNorm1d(3, affine=False)]), r"\(more\[0\]\).*\(BatchNorm1d\)"),
+    "frozen norm": (lambda: steps([nn.BatchNorm1d(3).requires_grad_(False)]), r"\(more\[0\]\)"),
+}
+
+
+@pytest.mark.parametrize("kind", UNSWITCHED)
+def test_layers_that_modes_do_not_reach_are_refused(kind):
+    make, words = UNSWITCHED[kind]
+    with pytest.raises(
+        InputError, match=rf"my_nets:net computes with layers .*eval\(\) does not reach.*{words}"
+    ):
+        build_user_net(make, SPEC, seed=0)
+
+
+@pytest.mark.filterwarnings("ignore:this robust accuracy may mislead")
+def test_layers_that_modes_do_not_reach_are_warned_of_where_a_network_is_evaluated():
+    net = nn.Sequential(nn.Conv2d(1, 1, 5), nn.Flatten(), steps([nn.Dropout(0.5)]), nn.Linear(3, 10))
+    with pytest.warns(RobustnessWarning, match="may mislead: the network computes with layers"):
+        rt.evaluate(net, {"name": "digits"}, attacks="clean", limit=20)
+
+
+def mode_of(net: nn.Module):
+    return lambda module, inputs, output: nn.functional.dropout(output, 0.5, net.training)
+
+
+def with_hook() -> Net:
+    net = Net()
+    net.last.register_forward_hook(mode_of(net))
+    return net
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_module_whose_hook_reads_its_mode_is_refused_before_training(trained):
+    net = nn.Sequential(nn.Conv2d(1, 1, 5), nn.Flatten(), with_hook(), nn.Linear(3, 10)).train(trained)
+    with pytest.raises(InputError, match="cannot be copied, as attacks"):
+        rt.train(net, {"name": "digits"})
+    with pytest.raises(InputError, match="cannot be copied, as attacks"):
+        rt.find_ticket(net, {"name": "digits"})
+    assert all(module.training == trained for module in net.modules())
+
+
+def test_a_copy_of_a_template_whose_mode_it_reads_is_refused():
+    template = with_hook()
+    with pytest.raises(InputError, match=r"eval\(\) does not reach.*\(Net\)"):
+        build_user_net(lambda: copy.deepcopy(template), SPEC, seed=0)
+    assert template.training
+
+
+class Leaf(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept = x.detach().flatten(1).requires_grad_()
+        return self.last(x.flatten(1)) + self.last(self.kept)
+
+
+def tied() -> nn.Module:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 3))
+    net[2].weight = net[1].weight
+    return net
+
+
+def own_layers_in_a_list() -> nn.Module:
+    net = steps([])
+    net.more.append(nn.Dropout(0.5))
+    net.drop = net.more[0]
+    return net
+
+
+FINE = {
+    "buffer": lambda: Statistic("buffer"),
+    "makes leaves": Leaf,
+    "tied": tied,
+    "own layers in a list": own_layers_in_a_list,
+    "frozen layers in a list": lambda: steps([nn.Linear(3, 3).requires_grad_(False)]),
+    "layers in a list without a mode": lambda: steps([nn.ReLU()]),
+    "frozen norm in eval mode in a list": lambda: steps([nn.BatchNorm1d(3).requires_grad_(False).eval()]),
+    "random": lambda: Net(None, lambda net, x: x + torch.rand_like(x)),
+    "checkpointed": lambda: Net(
+        None, lambda net, x: torch.utils.checkpoint.checkpoint(torch.relu, x, use_reentrant=False)
+    ),
+    "weight norm": lambda: nn.Sequential(
+        nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(16, 3))
+    ),
+    "spectral norm": lambda: nn.Sequential(
+        nn.Flatten(), nn.utils.parametrizations.spectral_norm(nn.Linear(16, 3))
+    ),
+    "lazy": lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)),
+    "compiled": lambda: torch.compile(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), backend="eager"),
+    "DataParallel": lambda: nn.DataParallel(nn.Sequential(nn.Flatten(), nn.Linear(16, 3))),
+}
+
+
+@pytest.mark.parametrize("kind", FINE)
+def test_other_networks_pass_and_are_left_as_they_were(kind):
+    net = build_user_net(FINE[kind], SPEC, seed=0)
+    state, modes = copy.deepcopy(net.state_dict()), [module.training for module in net.modules()]
+    check_whole_state(net, "mine", SHAPE)
+    assert unswitched_layers(net, SHAPE) == ""
+    assert [module.training for module in net.modules()] == modes
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert "training" not in vars(nn.Module)
