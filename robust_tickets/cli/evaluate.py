@@ -80,8 +80,8 @@ class Evaluate(OnMachine, Command):
     """
 
     checkpoint: Positional[Path]
-    """a best.safetensors or last.safetensors; or published weights (.pt, .safetensors), with --model.name and
-    --data.name"""
+    """a best.safetensors or last.safetensors; a program of export (.pt2); or published weights (.pt,
+    .safetensors), with --model.name and --data.name"""
     attacks: Annotated[tuple[str, ...], arg(metavar="ATTACK...")] = ("quick",)
     """attacks, and sets of them: quick (clean fgsm pgd-20), standard (quick and restarts, the margin loss,
     APGD), autoattack (apgd, apgd-t, fab-t and square, each on what is still robust); pgd-N has N steps from a

@@ -60,11 +60,9 @@ def _proof(problem: Callable[[nn.Module, Shape], str], net: nn.Module, shape: Sh
 def _hidden_weights(net: nn.Module, shape: Shape) -> str:
     """The problem where logits have gradients of tensors that are no parameters of the network."""
     view, images = set_mode(copy_net(net), False), trial_images(net, shape)
-    hidden = _constant_leaves(view, images)
+    ids = _other_leaves(view, images)
     with suppress(Exception):  # a program of one mode, and what the code raises in train mode
-        hidden += _constant_leaves(train_mode(view), images)
-    own = {id(tensor) for tensor in (*view.parameters(), *view.buffers())}
-    ids = {id(leaf) for leaf in hidden} - own
+        ids |= _other_leaves(train_mode(view), images)
     if not ids:
         return ""
     places = [place for place, value in plain_objects(view) if id(value) in ids]
@@ -75,10 +73,11 @@ def _hidden_weights(net: nn.Module, shape: Shape) -> str:
     )
 
 
-def _constant_leaves(net: nn.Module, images: Tensor) -> list[Tensor]:
-    """The leaves that two passes have in common: forward may make others itself."""
-    first, second = trial_leaves(net, images), trial_leaves(net, images)
-    return [leaf for leaf in first if any(leaf is other for other in second)]
+def _other_leaves(net: nn.Module, images: Tensor) -> set[int]:
+    """The ids of leaves that are not the network's own, and the same in two passes: forward may make some."""
+    own = {id(tensor) for tensor in (*net.parameters(), *net.buffers())}
+    first = [leaf for leaf in trial_leaves(net, images) if id(leaf) not in own]
+    return {id(leaf) for leaf in first} & set(map(id, trial_leaves(net, images))) if first else set()
 
 
 def _unswitched_layers(net: nn.Module, shape: Shape) -> str:
@@ -114,7 +113,7 @@ def _hidden_statistics(net: nn.Module, shape: Shape) -> str:
     set_mode(twin, False)
     set_mode(other, False)
     logits = trial_logits(twin, images)
-    if not _same(logits, trial_logits(twin, images)) or _same(logits, trial_logits(other, images)):
+    if _same(logits, trial_logits(other, images)) or not _same(logits, trial_logits(twin, images)):
         return ""
     before = dict(plain_objects(other))
     changed = [place for place, v in plain_objects(twin) if place in before and _differ(v, before[place])]

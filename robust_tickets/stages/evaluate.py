@@ -33,6 +33,7 @@ from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.evaluation_run import EvaluationRun, LoadedNet, compare_attacks
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.load_checkpoint import ImageSource, NetFile
+from robust_tickets.training.program_file import Program
 from robust_tickets.training.published_weights import ARM
 
 
@@ -188,7 +189,9 @@ def _folder(target: NetFile, dataset: Dataset, runs: Path | None) -> ArmDirector
             f"{target.path} was trained on other images than these ({checkpoint.data}, not "
             f"{dataset.fingerprint}): give the same --data.root, or choose another folder by --runs"
         )
-    if runs is None or (folder.in_run and dataset.fingerprint == checkpoint.data):
+    # beside its checkpoint, a program's rows would take the place of those
+    beside = dataset.fingerprint == checkpoint.data and not isinstance(checkpoint, Program)
+    if runs is None or (folder.in_run and beside):
         return folder
     about = json.dumps([dataset.fingerprint, asdict(checkpoint.model)])
     if checkpoint.arm.startswith(f"{ARM} ("):

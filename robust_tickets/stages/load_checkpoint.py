@@ -13,6 +13,7 @@ from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import tensor_file
 from robust_tickets.stages.experiment import data_spec, model_spec
 from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.program_file import is_program, load_program
 from robust_tickets.training.published_weights import load_published, parse_normalisation
 
 SOURCE_FLAGS = "--from-model"
@@ -69,12 +70,21 @@ class NetDescription:
         return user_net.import_function(self.name) if self.name is not None and ":" in self.name else None
 
     def checkpoint(self, file: Path, images: ImageSource, split: str, progress: Progress) -> Checkpoint:
-        """The checkpoint in a file: of this package, or published weights.
+        """The checkpoint in a file: of this package, exported as a program, or published weights.
 
         Published weights need the names of network and data set. Raises InputError where these are missing,
         where a checkpoint of this package is of another network than the one named, and for a file that
         cannot be read or does not fit.
         """
+        if is_program(file):
+            if self != NetDescription(flags=self.flags):
+                raise InputError(f"{file} is a program, which holds its network: leave out {self.flags}")
+            return load_program(file)
+        if file.suffix == ".onnx":
+            raise InputError(
+                f"{file} is an ONNX model, in which attacks have no gradients: name the checkpoint "
+                "that it was exported from, or the program of export --format torch (.pt2)"
+            )
         if not file.is_file() or tensor_file.is_ours(file):
             checkpoint = Checkpoint.load(file)
             self._check_agrees(file, checkpoint)
@@ -145,9 +155,11 @@ class SourceNetDescription:
     def over(self, model: NetDescription, file: Path) -> NetDescription:
         """The description of the network in that file: this one where it says something, else `model`.
 
-        A checkpoint of this package describes itself.
+        A checkpoint of this package describes itself, and so does a program.
         """
-        describes_itself = tensor_file.is_ours(file) and ":" not in Checkpoint.load(file).model.name
+        describes_itself = is_program(file) or (
+            tensor_file.is_ours(file) and ":" not in Checkpoint.load(file).model.name
+        )
         base = NetDescription() if describes_itself else model
         own = {key: value for key, value in vars(self).items() if value is not None}
         return replace(base, flags=SOURCE_FLAGS, **own)

@@ -62,20 +62,17 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        meta = {name: getattr(self, name) for name in _PLAIN} | {"model": asdict(self.model)}
-        tensor_file.save(path, KIND, self.state, meta)
+        tensor_file.save(path, KIND, self.state, self.meta())
+
+    def meta(self) -> dict[str, Any]:
+        """All of it but the weights, as plain values."""
+        return {name: getattr(self, name) for name in _PLAIN} | {"model": asdict(self.model)}
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
         """Read a checkpoint. Raises InputError where it is absent, damaged or another kind of file."""
         tensors, meta = tensor_file.load(path, KIND)
-        try:
-            plain = {name: tensor_file.field(meta, name, kind) for name, kind in _PLAIN.items()}
-            return cls(tensors, schema.read(ModelSpec, meta["model"], path="model"), **plain)
-        except (KeyError, TypeError, InputError) as error:
-            raise InputError(
-                f"{path} is no whole checkpoint ({error}): copy it again, or train again"
-            ) from None
+        return cls(tensors, **plain_fields(path, meta))
 
     def net(self, make: NetFactory | None = None) -> nn.Module:
         """The network with these weights, in eval mode.
@@ -108,3 +105,12 @@ class Checkpoint:
     def resolved_recipe(self) -> Recipe:
         """The recipe that it was trained by."""
         return recipes.from_table(self.recipe)
+
+
+def plain_fields(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
+    """All fields but the weights, from `Checkpoint.meta` in a file. Raises InputError where one is wrong."""
+    try:
+        plain = {name: tensor_file.field(meta, name, kind) for name, kind in _PLAIN.items()}
+        return {"model": schema.read(ModelSpec, meta["model"], path="model"), **plain}
+    except (KeyError, TypeError, InputError) as error:
+        raise InputError(f"{path} is no whole checkpoint ({error}): copy it again, or train again") from None

@@ -18,6 +18,7 @@ from robust_tickets.models.resize import resize_layers
 from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.runs import files
 from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.program_file import save_program
 
 Format = Literal["torch", "onnx", "safetensors"]
 Net = Callable[[Tensor], Tensor]
@@ -44,6 +45,8 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     out: file to write; None: beside the checkpoint.
     make: builds a network of the user's own, of which the file has the name alone.
 
+    A torch program holds what its checkpoint says, by which it is evaluated.
+
     The exported network takes any number of images float32 (N, C, H, W) in [0, 1] and gives logits
     (N, classes); normalisation is in it, and pruned weights are zero. Raises InputError, and leaves no file,
     where it cannot be exported or its logits differ by more than TOLERANCE.
@@ -56,7 +59,7 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
 
     def save(part: Path) -> None:
         try:
-            exported = _EXPORTERS[form](net, spec, part, make)
+            exported = _EXPORTERS[form](net, original, part, make)
             differences.append(_difference(exported, net, spec))
         except InputError:
             raise
@@ -79,17 +82,16 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     )
 
 
-def _torch(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory | None) -> Net:
+def _torch(net: nn.Module, original: Checkpoint, file: Path, make: NetFactory | None) -> Net:
     program = torch.export.export(
-        _inner(net), (_images(spec, 2),), dynamic_shapes=({0: torch.export.Dim("n")},)
+        _inner(net), (_images(original.model, 2),), dynamic_shapes=({0: torch.export.Dim("n")},)
     )
-    with file.open("wb") as target:  # given a name, it would insist on a suffix
-        torch.export.save(program, target)
+    save_program(program, original, file)
     with file.open("rb") as source:
         return torch.export.load(source).module()
 
 
-def _onnx(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory | None) -> Net:
+def _onnx(net: nn.Module, original: Checkpoint, file: Path, make: NetFactory | None) -> Net:
     try:
         import onnx
         import onnxruntime
@@ -102,7 +104,7 @@ def _onnx(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory | None) 
         warnings.simplefilter("ignore")  # of deprecations within torch.onnx itself
         program = torch.onnx.export(
             _inner(net),
-            (_images(spec, 2),),
+            (_images(original.model, 2),),
             dynamo=True,
             verbose=False,
             input_names=["images"],
@@ -117,10 +119,10 @@ def _onnx(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory | None) 
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-def _safetensors(net: nn.Module, spec: ModelSpec, file: Path, make: NetFactory | None) -> Net:
+def _safetensors(net: nn.Module, original: Checkpoint, file: Path, make: NetFactory | None) -> Net:
     # layers may share a weight, which safetensors would refuse
     save_file({name: tensor.clone().contiguous() for name, tensor in net.state_dict().items()}, file)
-    fresh, state = make_net(spec, make, seed=1), load_file(file)
+    fresh, state = make_net(original.model, make, seed=1), load_file(file)
     resize_layers(fresh, state)  # a ticket's network may have fewer channels
     fresh.load_state_dict(state)
     return set_mode(fresh, False)
@@ -133,7 +135,7 @@ def _inner(net: nn.Module) -> nn.Module:
     return net
 
 
-_EXPORTERS: dict[Format, Callable[[nn.Module, ModelSpec, Path, NetFactory | None], Net]] = {
+_EXPORTERS: dict[Format, Callable[[nn.Module, Checkpoint, Path, NetFactory | None], Net]] = {
     "torch": _torch,
     "onnx": _onnx,
     "safetensors": _safetensors,
