@@ -45,10 +45,9 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     out: file to write; None: beside the checkpoint.
     make: builds a network of the user's own, of which the file has the name alone.
 
-    A torch program holds what its checkpoint says, by which it is evaluated.
-
     The exported network takes any number of images float32 (N, C, H, W) in [0, 1] and gives logits
-    (N, classes); normalisation is in it, and pruned weights are zero. Raises InputError, and leaves no file,
+    (N, classes); normalisation is in it, and pruned weights are zero. A torch program also holds what its
+    checkpoint says beside the weights, so that it can be evaluated. Raises InputError, and leaves no file,
     where it cannot be exported or its logits differ by more than TOLERANCE.
     """
     original = Checkpoint.load(checkpoint)
