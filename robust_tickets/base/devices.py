@@ -1,7 +1,9 @@
 """The devices that PyTorch computes on: those that are accepted, and what depends on their kind."""
 
 import platform
+import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 from robust_tickets.base.errors import InputError
@@ -9,6 +11,8 @@ from robust_tickets.base.lazy import torch
 
 KINDS = ["cpu", "cuda", "mps", "xpu"]
 """Kinds of device that are accepted: CPUs, and GPUs of NVIDIA and AMD, of Apple, and of Intel."""
+
+DRIVER_FILES = ("/proc/driver/nvidia/version", "/sys/module/amdgpu/version")
 
 UNTRIED = ("mps", "xpu")
 """Kinds that nobody has run this project on."""
@@ -43,6 +47,26 @@ def device_in_use() -> tuple[str, int] | None:
     if not getattr(module, "is_initialized", module.is_available)():
         return None
     return accelerator.type, module.current_device() if hasattr(module, "current_device") else 0
+
+
+def numbered_devices(device: str) -> tuple[str, ...]:
+    """A device; for a kind of GPU without a number the current one, then all others of the same description.
+
+    What cannot be used is given back, to be refused where it is prepared.
+    """
+    if device not in KINDS or device == "cpu":
+        return (device,)
+    try:
+        module = device_module(device)
+        if not hasattr(module, "current_device") or not module.is_available():
+            return (device,)
+        current = module.current_device()
+        numbers = [current, *(index for index in range(module.device_count()) if index != current)]
+        devices = [f"{device}:{index}" for index in numbers]
+        description = describe_gpu(devices[0])
+        return tuple(each for each in devices if describe_gpu(each) == description)
+    except (RuntimeError, AssertionError, ImportError):
+        return (device,)
 
 
 def device_name(device: str) -> str:
@@ -84,6 +108,8 @@ def describe_gpu(device: str) -> dict[str, Any]:
             "capability": f"{properties.major}.{properties.minor}",
             "multiprocessors": properties.multi_processor_count,  # of the slice of a GPU that is shared (MIG)
             "gpu_memory": properties.total_memory,
+            "mig": description["gpu"].partition(" MIG ")[2],  # the profile of such a slice, as 1g.10gb
+            "driver": _driver(),
             "cuda": torch.version.cuda or torch.version.hip,
             "cudnn": cudnn.version(),
             "tf32": "tf32" in precisions,
@@ -91,6 +117,18 @@ def describe_gpu(device: str) -> dict[str, Any]:
             "cudnn_benchmark": cudnn.benchmark,
         }
     return description
+
+
+def _driver() -> str:
+    """The version of the GPU's driver, of NVIDIA or AMD; empty where the system does not tell."""
+    for file in DRIVER_FILES:
+        try:
+            version = re.search(r"\d+(\.\d+)+", Path(file).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if version:
+            return version[0]
+    return ""
 
 
 def has_bfloat16(device: str) -> bool:

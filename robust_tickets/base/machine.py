@@ -2,13 +2,21 @@
 
 import os
 import platform
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from robust_tickets.base import signals
-from robust_tickets.base.devices import UNTRIED, describe_gpu, device_kind, device_module, prepare_cuda
+from robust_tickets.base.devices import (
+    UNTRIED,
+    describe_gpu,
+    device_kind,
+    device_module,
+    numbered_devices,
+    prepare_cuda,
+)
 from robust_tickets.base.lazy import nn, torch
 from robust_tickets.base.memory import keep_freed_memory
 from robust_tickets.base.progress import Progress
@@ -18,11 +26,12 @@ from robust_tickets.base.progress import Progress
 class Machine:
     """Where a stage runs.
 
-    device: torch device.
+    device: torch device; a kind of GPU without a number, as "cuda", becomes the process's current one.
     progress: shows what the stage does.
     checkpoint_minutes, checkpoint_steps: longest distance between two states of a training; 0: no limit.
     jobs: how many stages run at the same time.
     any_machine: whether a run that began on another processor or GPU may go on here.
+    devices: those that jobs take in turn: where the device came without a number, all GPUs like it.
     """
 
     device: str
@@ -31,6 +40,22 @@ class Machine:
     checkpoint_steps: int = 0
     jobs: int = 1
     any_machine: bool = False
+    devices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Name the GPU: "cuda" would be another one after a later call on "cuda:1"."""
+        if not self.devices:
+            devices = numbered_devices(self.device)
+            object.__setattr__(self, "device", devices[0])
+            object.__setattr__(self, "devices", devices)
+
+    def share(self, jobs: int, busy: Sequence[str]) -> "Machine":
+        """The machine of the next of so many jobs at a time: its device is the one that the fewest use.
+
+        busy: the devices of the jobs that run now.
+        """
+        device = min(self.devices, key=busy.count)
+        return replace(self, jobs=jobs, device=device, devices=(device,))
 
     def prepare(self, threads: int) -> None:
         """Set up the device and the number of CPU threads.
@@ -40,7 +65,7 @@ class Machine:
         kind = device_kind(self.device)
         if kind == "cpu":
             keep_freed_memory()
-        elif torch.device(self.device).index is not None and hasattr(device_module(kind), "set_device"):
+        elif hasattr(device_module(kind), "set_device"):
             device_module(kind).set_device(self.device)  # where the ledger's events are recorded
         if kind == "cuda":
             prepare_cuda()

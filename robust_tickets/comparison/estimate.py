@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 
-from robust_tickets.base.ledger import Ledger, clock_for
-from robust_tickets.base.progress import SilentProgress
+from robust_tickets.comparison.timed_passes import evaluation_pass_seconds, training_pass_seconds
 from robust_tickets.data.data_paths import check_data_path
-from robust_tickets.data.dataset import Dataset, Spec, Split
+from robust_tickets.data.dataset import Spec
 from robust_tickets.evaluation.attack_names import build_attack
 from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.evaluation.sanity_checks import sanity_passes
@@ -27,12 +25,7 @@ from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.plan import ArmPlan
 from robust_tickets.stages.reuse import arm_key
 from robust_tickets.tickets.narrow_net import narrow_spec
-from robust_tickets.training.config import Session
-from robust_tickets.training.loop import fit
 
-_TIMED_STEPS = 3
-_TIMED_FLOPS = 1e12  # some ten seconds on a small machine
-_LEAST_BATCH = 2  # BatchNorm needs more than one image
 _UNITS = {"days": 86400, "hours": 3600}
 
 
@@ -75,8 +68,8 @@ def estimate_all(works: Sequence[PlannedArms], seeds: int) -> Estimate:
 
     Channel tickets are counted as if each layer lost the same share of its channels. An arm or a search that
     several experiments share is counted with the first. Validation and evaluation are counted as if no sample
-    broke, so they are an upper bound, as are searches that may end early. Where a step is expensive, smaller
-    batches are timed instead, whose samples are slower.
+    broke, so they are an upper bound, as are searches that may end early; they are timed apart, in float32
+    without an update. Where a step is expensive, smaller batches are timed instead, whose samples are slower.
     """
     tally = _Tally()
     for work in works:
@@ -136,12 +129,11 @@ class _Tally:
                 checks += plan.validations * _validation_passes(recipe, plan.training)
                 checks += _evaluation_passes(experiment, spec)
                 self._add_training(work, plan, _arm_flops(experiment, name, flops), flops)
-        rates = [self._rate(experiment, training, flops) for training in (recipe.search, recipe.train)]
         _, _, passes, total, seconds = self._checks
         self._checks = self._checks._replace(
             passes=passes + checks,
             flops=total + checks * flops,
-            estimated_seconds=seconds + checks * max(rates),
+            estimated_seconds=seconds + checks * self._evaluation_rate(experiment, flops),
         )
 
     def _is_new(self, key: str) -> bool:
@@ -169,10 +161,18 @@ class _Tally:
 
     def _rate(self, experiment: Experiment, training: Training, flops: int) -> float:
         """Seconds of a forward pass's worth of work; timed once for trainings that take the same steps."""
-        model, settings = experiment.recipe.model, method_settings(training)
-        key = (model, training.method, settings, training.batch, training.optimiser)
+        recipe, settings = experiment.recipe, method_settings(training)
+        key = (recipe.model, recipe.compute, training.method, settings, training.batch, training.optimiser)
         if key not in self._rates:
-            self._rates[key] = _seconds_per_cost(experiment, training, flops)
+            self._rates[key] = training_pass_seconds(experiment, training, flops)
+        return self._rates[key]
+
+    def _evaluation_rate(self, experiment: Experiment, flops: int) -> float:
+        """The same of validation and evaluation, which are in float32 in any case."""
+        recipe = experiment.recipe
+        key = (recipe.model, recipe.threat, recipe.evaluate.batch, recipe.compute)
+        if key not in self._rates:
+            self._rates[key] = evaluation_pass_seconds(experiment, flops)
         return self._rates[key]
 
 
@@ -208,35 +208,6 @@ def _evaluation_passes(experiment: Experiment, spec: Spec) -> int:
     passes = sum(1 if attack is None else attack.passes_per_sample for attack in attacks)
     images = recipe.evaluate.images or spec.test_images
     return 2 * (passes * images + sanity_passes(images))
-
-
-def _seconds_per_cost(experiment: Experiment, training: Training, flops: int) -> float:
-    """Seconds of one forward pass's worth of work, from a few training steps on random images.
-
-    flops: of a forward pass of the network.
-    """
-    spec, machine = experiment.spec, experiment.machine
-    generator = torch.Generator().manual_seed(0)
-    step = planning.training_passes(replace(training, batch=1), 1).cost * flops
-    batch = min(training.batch, max(_LEAST_BATCH, int(_TIMED_FLOPS / (step * _TIMED_STEPS))))
-    if machine.device != "cpu":
-        batch = training.batch  # a GPU is not filled by less, and soon done with it
-    n = batch * _TIMED_STEPS
-
-    def random_images(count: int) -> Split:
-        pixels = torch.randint(256, (count, *spec.shape), generator=generator, dtype=torch.uint8)
-        labels = torch.randint(spec.classes, (count,), generator=generator)
-        return Split(pixels, labels, torch.arange(count)).to(machine.device)
-
-    data = Dataset(spec, spec.title, random_images(n), random_images(1), random_images(1), "")
-    net = experiment.fresh_net(0)
-    config = experiment.config(replace(training, batch=batch), _TIMED_STEPS, 0)
-    for _ in range(2):  # the first time warms up
-        ledger = Ledger("train", clock_for(machine.device))
-        with ledger.measure(), SilentProgress().stage("", 1) as meter:
-            fit(net, None, data, config, Session(ledger, meter))
-    cost = sum(ledger.passes[phase].cost for phase in ledger.passes if phase in ("attack", "update"))
-    return ledger.step_seconds / cost
 
 
 def _duration(seconds: float) -> str:

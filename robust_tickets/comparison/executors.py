@@ -55,6 +55,7 @@ def check_main_guard(jobs: int) -> None:
 def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int) -> None:
     """Run all tasks, at most `jobs` at a time; with one job in this process, in their order.
 
+    Where the machine has several GPUs of one kind and none was named, jobs take them in turn.
     After a first failure, or a signal, running tasks save their state and end, and no other begins.
 
     threads: CPU threads of a task.
@@ -71,7 +72,6 @@ def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int
             f"{jobs} jobs of {threads} threads on {cores} cores slow each other down: compute.threads "
             f"{max(1, cores // jobs)} would give each its own"
         )
-    shared = replace(machine, jobs=min(jobs, len(tasks)))
     running: dict[int, _Child] = {}
     finished: set[int] = set()
     try:
@@ -79,7 +79,8 @@ def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int
             for i, task in enumerate(tasks):
                 ready = i not in finished and i not in running and finished.issuperset(task.after)
                 if ready and len(running) < jobs:
-                    running[i] = _Child(task, shared)
+                    busy = [child.device for child in running.values()]
+                    running[i] = _Child(task, machine.share(min(jobs, len(tasks)), busy))
             connection.wait([child.process.sentinel for child in running.values()])
             for i in [i for i, child in running.items() if not child.process.is_alive()]:
                 running.pop(i).check()
@@ -107,7 +108,7 @@ class _Child:
     """A task in a process of its own."""
 
     def __init__(self, task: Task, machine: "Machine") -> None:
-        self._name = task.name
+        self._name, self.device = task.name, machine.device
         context = multiprocessing.get_context("spawn")
         self._message, end_of_child = context.Pipe(duplex=False)
         progress = (

@@ -20,6 +20,7 @@ from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison.compare import compare
+from robust_tickets.comparison.estimate import estimate
 from robust_tickets.data.batches import to_float
 from robust_tickets.models.user_net import function_name
 from robust_tickets.pruning.criteria import prune
@@ -160,6 +161,12 @@ def evaluate(device: str, folder: Path, names: tuple[str, ...], norm: str, eps: 
     file = _checkpoint(folder)
     request = EvaluationRequest(names, limit=12, eps=(Eps(eps),), norm=norm, save_images=folder / "images")
     evaluate_file(file, Machine(device, SilentProgress()), request, make=Net)
+
+
+def plan(device: str, folder: Path) -> None:
+    """The estimate of a comparison, which times steps on the device."""
+    rows = estimate(experiment(device), 1).rows
+    rows.rename(columns={"estimated_seconds": "seconds"}).to_csv(folder / "rows.csv")
 
 
 def write_exports(device: str, folder: Path) -> None:
@@ -304,4 +311,5 @@ PARTS: dict[str, Part] = {
     "attacks-L2": partial(evaluate, names=OURS, norm="L2", eps="0.1"),
     "ensemble": partial(evaluate, names=("autoattack",), norm="Linf", eps="0.3"),
     "export": write_exports,
+    "plan": plan,
 }

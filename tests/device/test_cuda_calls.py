@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from robust_tickets.attacks import adapter
 from robust_tickets.base import devices, machine, random_streams
+from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import GPUClock, Ledger, clock_for
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.evaluation.chunks import chunk_size
@@ -77,10 +79,57 @@ def test_the_device_that_is_named_becomes_the_current_one(cuda, monkeypatch):
     prepared = []
     monkeypatch.setattr(machine, "prepare_cuda", lambda: prepared.append(True))
     machine.Machine("cuda:1", SilentProgress()).prepare(1)
-    assert cuda == [("set_device", "cuda:1")]
     machine.Machine("cuda", SilentProgress()).prepare(1)
-    assert len(cuda) == 1
+    assert cuda == [("set_device", "cuda:1")] * 2
     assert len(prepared) == 2
+
+
+def test_a_gpu_without_a_number_is_the_current_one_for_good(cuda, monkeypatch):
+    of_old = machine.Machine("cuda", SilentProgress())
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)  # after a call on cuda:0
+    assert of_old.device == replace(of_old, jobs=2).device == "cuda:1"
+    assert machine.Machine("cuda", SilentProgress()).device == "cuda:0"
+    assert machine.Machine("cuda:1", SilentProgress()).devices == ("cuda:1",)
+
+
+def test_without_a_gpu_cuda_is_refused_where_it_is_prepared():
+    computer = machine.Machine("cuda", SilentProgress())
+    assert (computer.device, computer.devices) == ("cuda", ("cuda",))
+    with pytest.raises(InputError, match="device 'cuda' cannot be used"):
+        computer.prepare(1)
+
+
+def test_jobs_share_the_gpus_that_are_alike(cuda, monkeypatch):
+    names = ["A100", "H100", "H100", "H100"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "get_device_name", names.__getitem__)
+    busy = []
+    for _ in range(4):
+        share = machine.Machine("cuda", SilentProgress()).share(4, busy)
+        busy.append(share.device)
+        assert (share.jobs, share.devices) == (4, (share.device,))
+    assert busy == ["cuda:1", "cuda:2", "cuda:3", "cuda:1"]
+    busy.remove("cuda:2")  # a job that has ended
+    assert machine.Machine("cuda", SilentProgress()).share(4, busy).device == "cuda:2"
+    assert machine.Machine("cuda:1", SilentProgress()).share(4, busy).device == "cuda:1"
+
+
+DRIVERS = {
+    "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024": "550.54.15",
+    "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.10  Release Build": "570.86.10",
+    "6.8.5\n": "6.8.5",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("text", DRIVERS)
+def test_driver_and_slice_are_described(text, cuda, monkeypatch, tmp_path):
+    file = tmp_path / "version"
+    file.write_text(text)
+    monkeypatch.setattr(devices, "DRIVER_FILES", (str(tmp_path / "missing"), str(file)))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "NVIDIA H100 80GB HBM3 MIG 1g.10gb")
+    description = machine.describe_machine("cuda:1", 1)
+    assert (description["driver"], description["mig"]) == (DRIVERS[text], "1g.10gb")
 
 
 def test_the_ledger_reads_events_when_it_settles(cuda):
@@ -111,8 +160,10 @@ def test_a_gpu_and_its_arithmetic_are_described(cuda):
     assert description["gpu"] == "H100 of 1"
     assert description["capability"] == "9.0"
     assert description["multiprocessors"] == 132
+    assert description["mig"] == ""
     assert {
         "cuda",
+        "driver",
         "cudnn",
         "tf32",
         "cudnn_deterministic",

@@ -62,6 +62,7 @@ def test_a_mistake_is_seen(name, outcomes):
         "attacks-L2",
         "ensemble",
         "export",
+        "plan",
     ],
 )
 def test_more_work_gives_the_bits_of_the_cpu(part, work):

@@ -1,0 +1,87 @@
+"""What a pass costs in seconds on this machine, from a few steps on random images."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from robust_tickets.attacks import PGD, RunOptions
+from robust_tickets.base.ledger import Ledger, clock_for
+from robust_tickets.base.progress import SilentProgress
+from robust_tickets.data.batches import to_float
+from robust_tickets.data.dataset import Dataset, Spec, Split
+from robust_tickets.models.fold import fold
+from robust_tickets.recipe.fields import Training
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.training.config import Session
+from robust_tickets.training.loop import fit
+
+_STEPS = 3
+_GPU_STEPS = 30  # three would be over in some 50 ms
+_FLOPS = 1e12  # some ten seconds on a small machine
+_LEAST_BATCH = 2  # BatchNorm needs more than one image
+
+
+def training_pass_seconds(experiment: Experiment, training: Training, flops: int) -> float:
+    """Seconds of one forward pass's worth of training.
+
+    flops: of a forward pass of the network.
+    """
+    device = experiment.machine.device
+    step = planning.training_passes(replace(training, batch=1), 1).cost * flops
+    batch, steps = _batch(device, training.batch, step), _steps(device)
+    train, one = _random_images(experiment, batch * steps), _random_images(experiment, 1)
+    data = Dataset(experiment.spec, experiment.spec.title, train, one, one, "")
+    net = experiment.fresh_net(0)
+    config = experiment.config(replace(training, batch=batch), steps, 0)
+    for _ in range(2):  # the first time warms up
+        with _measure(device) as ledger, SilentProgress().stage("", 1) as meter:
+            fit(net, None, data, config, Session(ledger, meter))
+    cost = sum(ledger.passes[phase].cost for phase in ledger.passes if phase in ("attack", "update"))
+    return ledger.step_seconds / cost
+
+
+def evaluation_pass_seconds(experiment: Experiment, flops: int) -> float:
+    """Seconds of a forward pass's worth of validation and evaluation: float32, the folded network, no update.
+
+    flops: of a forward pass of the network.
+    """
+    device, recipe = experiment.machine.device, experiment.recipe
+    batch, steps = _batch(device, recipe.evaluate.batch, 2 * flops), _steps(device)
+    samples = _random_images(experiment, batch)
+    images: Tensor = to_float(samples.images, recipe.compute.channels_last)
+    net, attack = fold(experiment.fresh_net(0)), PGD(experiment.threat, steps=steps)
+    options = RunOptions(verdict=False, check=False)
+    for _ in range(2):
+        with _measure(device) as ledger, ledger.phase("attack"):
+            result = attack.run(net, images, samples.labels, options=options)
+    return ledger.seconds["attack"] / (result.forwards + result.backwards)
+
+
+@contextmanager
+def _measure(device: str) -> Iterator[Ledger]:
+    ledger = Ledger("train", clock_for(device))
+    with ledger.measure():
+        yield ledger
+
+
+def _steps(device: str) -> int:
+    return _STEPS if device == "cpu" else _GPU_STEPS
+
+
+def _batch(device: str, batch: int, flops: int) -> int:
+    """How many images a timed step has; flops: of one of them."""
+    if device != "cpu":
+        return batch  # a GPU is not filled by less, and soon done with it
+    return min(batch, max(_LEAST_BATCH, int(_FLOPS / (flops * _STEPS))))
+
+
+def _random_images(experiment: Experiment, count: int) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    spec: Spec = experiment.spec
+    pixels = torch.randint(256, (count, *spec.shape), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(spec.classes, (count,), generator=generator)
+    return Split(pixels, labels, torch.arange(count)).to(experiment.machine.device)
