@@ -53,6 +53,11 @@ class ArmResult:
         records = sorted([*self.points, *self.history], key=lambda record: (record["step"], record["epoch"]))
         return [{**record, "epoch": record["step"] / self.about["steps_per_epoch"]} for record in records]
 
+    @property
+    def jobs(self) -> int:
+        """How many jobs ran at a time, at most, while its seconds were taken."""
+        return max(int(ledger.get("jobs", 1)) for ledger in (self.ledger, self.before or {}))
+
     def charged(self, quantity: str) -> float:
         """The seconds, passes or flops that are charged to the arm, with those of the stage before it."""
         key = f"charged_{quantity}"

@@ -1,12 +1,12 @@
 """The timing table: what each arm cost, and how accurate it is."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
 from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.recipe.arms import ARMS
+from robust_tickets.report.marks import DAGGER, DOUBLE_DAGGER, seconds_marks
 from robust_tickets.report.read import ArmResult, complete_seeds, heading, results
 from robust_tickets.report.trust import sanity_note, warnings_note
 from robust_tickets.report.verdict import verdict
@@ -61,12 +61,6 @@ TITLES = (
 )
 """Column heads of the table for people."""
 
-_DAGGER = "†"
-"""Marks seconds that were taken while other jobs ran."""
-
-_DOUBLE_DAGGER = "‡"
-"""Marks seconds of a run that was continued on another machine."""
-
 
 def timing(run: RunDirectory) -> pd.DataFrame:
     """The timing table, a row an arm.
@@ -108,7 +102,6 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
     search = average(lambda r: r.before["charged_seconds"] if r.before else 0.0)
     train = average(lambda r: r.ledger["charged_seconds"])
     passes = average(lambda r: r.ledger["charged_passes"])
-    ledgers = [ledger for result in seeds for ledger in (result.ledger, result.before) if ledger]
     return [
         arm,
         len(seeds),
@@ -125,7 +118,7 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
         average(lambda r: r.about["channels_removed"]),
         average(lambda r: r.ledger["charged_flops"]) / passes,
         train / passes,
-        max(int(ledger.get("jobs", 1)) for ledger in ledgers),
+        max(result.jobs for result in seeds),
         1,
     ]
 
@@ -141,21 +134,16 @@ def cells(run: RunDirectory) -> list[list[str]]:
             _percent(row.fgsm_mean, row.fgsm_sd),
             _percent(row.pgd20_mean, row.pgd20_sd),
             _percent(row.pgd20_last_mean, row.pgd20_last_sd),
-            f"{row.search_s:,.0f}{_DOUBLE_DAGGER * (row.machines > 1)}",
-            f"{row.train_s:,.0f}{_DOUBLE_DAGGER * (row.machines > 1)}",
-            f"{row.total_s:,.0f}{_marks(row)}",
-            f"{row.seconds_vs_dense:.2f}{_marks(row)}",
+            f"{row.search_s:,.0f}{seconds_marks(1, row.machines)}",
+            f"{row.train_s:,.0f}{seconds_marks(1, row.machines)}",
+            f"{row.total_s:,.0f}{seconds_marks(row.jobs, row.machines)}",
+            f"{row.seconds_vs_dense:.2f}{seconds_marks(row.jobs, row.machines)}",
             f"{row.total_passes / 1e6:.2f}",
             f"{row.flops_vs_dense:.2f}",
             f"{100 * row.pgd20_vs_dense:+.1f}",
         ]
         for row in timing(run).itertuples()
     ]
-
-
-def _marks(row: Any) -> str:
-    """The marks of an arm's seconds in all."""
-    return f"{_DAGGER * (row.jobs > 1)}{_DOUBLE_DAGGER * (row.machines > 1)}"
 
 
 def notes(run: RunDirectory) -> str:
@@ -176,8 +164,8 @@ def notes(run: RunDirectory) -> str:
         "FLOPs count a forward pass 1, a backward pass to the input 1, a full backward pass 2 times "
         "the network's forward FLOPs.",
         *(stage.note for stage in stages if stage is not None),
-        f"{_DAGGER} Taken while up to {jobs} jobs ran at a time." if jobs > 1 else "",
-        f"{_DOUBLE_DAGGER} The run was continued on another machine ({', '.join(others)}): its seconds "
+        f"{DAGGER} Taken while up to {jobs} jobs ran at a time." if jobs > 1 else "",
+        f"{DOUBLE_DAGGER} The run was continued on another machine ({', '.join(others)}): its seconds "
         "cannot be compared, FLOPs can."
         if others
         else "",
@@ -194,7 +182,7 @@ def channels_note(run: RunDirectory) -> str:
         return ""
     parts = [
         f"`{row.arm}` {row.channels_removed:.4g} (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of "
-        f"dense's and {row.pass_seconds_vs_dense:.2f} of the seconds)"
+        f"dense's and {row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds)"
         for row in tickets.itertuples()
     ]
     return f"Channels pruned whole, and left out in training: {', '.join(parts)}."
@@ -203,7 +191,7 @@ def channels_note(run: RunDirectory) -> str:
 def paragraphs(run: RunDirectory) -> list[str]:
     """The text under the table: what it supports, then what a reader must know of the figures."""
     texts = (
-        verdict(results(run), run.recipe),
+        verdict(results(run), run.recipe, len(run.machines())),
         channels_note(run),
         warnings_note(run),
         sanity_note(run),

@@ -6,6 +6,7 @@ from statistics import mean, stdev
 
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.marks import seconds_marks
 from robust_tickets.report.read import ArmResult
 
 LEAST_SEEDS = 3
@@ -15,11 +16,14 @@ Results = dict[str, list[ArmResult]]
 """The results of each arm, over the same seeds."""
 
 
-def verdict(results: Results, recipe: Recipe) -> str:
-    """One paragraph that the figures support: the arms' sentences, or what cannot be said without them."""
+def verdict(results: Results, recipe: Recipe, machines: int = 1) -> str:
+    """One paragraph that the figures support: the arms' sentences, or what cannot be said without them.
+
+    machines: on how many the run was computed; ratios of their seconds are marked as in the table.
+    """
     if "ticket" not in results:
         return "No ticket was trained, so nothing can be said of one."
-    figures = {arm: ArmFigures(arm, results) for arm in results}
+    figures = {arm: ArmFigures(arm, results, machines) for arm in results}
     sentences = [
         arm.sentence(figures) if name in results else arm.caveat(recipe) for name, arm in ARMS.items()
     ]
@@ -32,6 +36,7 @@ class ArmFigures:
 
     arm: str
     results: Results
+    machines: int = 1
 
     @property
     def epochs(self) -> str:
@@ -49,8 +54,9 @@ class ArmFigures:
         return self._ratio(other, "flops")
 
     def seconds(self, other: str) -> str:
-        """The ratio of its seconds to those of another arm."""
-        return self._ratio(other, "seconds")
+        """The ratio of its seconds to those of another arm, with their marks."""
+        jobs = max(result.jobs for arm in (self.arm, other) for result in self.results[arm])
+        return self._ratio(other, "seconds") + seconds_marks(jobs, self.machines)
 
     def difference(self, other: str) -> str:
         """The mean of the paired differences, and its interval where there are enough seeds for one."""

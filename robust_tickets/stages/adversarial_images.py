@@ -59,6 +59,11 @@ class AdversarialImages:
         InputError where they cannot be written.
         """
         shutil.rmtree(self._unfinished, ignore_errors=True)  # left by a process that was killed
+        if not self._parts:
+            return (
+                f"no adversarial images are in {self._folder}: no image is right without an attack, or no "
+                "attack was asked for"
+            )
         try:
             count = self._write()
             self._folder.rmdir()  # it is empty

@@ -1,6 +1,7 @@
 """Tables of a made-up run directory, against numpy, and the warnings and sanity checks under them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -127,6 +128,7 @@ def test_seconds_of_several_machines_are_marked_and_flops_stand(run):
     assert "‡ The run was continued on another machine (an abacus)" in text
     assert text.count("| 8‡ |") == 1
     assert text.count("‡ |") == 8  # four columns of seconds, two arms
+    assert len(re.findall(r"[\d.]+‡ of (the|its) seconds", text)) == 2  # under the table
 
 
 def write_checks(run, arm, name, passed, **about):

@@ -51,6 +51,14 @@ def test_figures_are_those_of_the_arms():
     assert "`dense-short`, the same 6 epochs with no search, took 0.50 of the FLOPs at 22.0 %" in text
 
 
+@pytest.mark.parametrize(("jobs", "machines", "marks"), [(1, 1, ""), (2, 1, "†"), (1, 2, "‡"), (2, 2, "†‡")])
+def test_ratios_of_seconds_have_the_marks_of_the_table_and_flops_none(jobs, machines, marks):
+    results = table([0.23], [0.24])
+    results["dense"][0].ledger["jobs"] = jobs
+    text = module.verdict(results, REWINDING, machines)
+    assert f"took 0.80 of the FLOPs and 0.80{marks} of the seconds" in text
+
+
 @pytest.mark.parametrize("ticket", [[0.24, 0.24], [0.25, 0.20], [0.1, 0.1]])
 def test_not_better_at_equal_cost_is_no_saving(ticket):
     assert "no saving shown against dense at equal cost" in verdict(table(ticket, [0.24, 0.24]))

@@ -33,6 +33,13 @@ def test_images_come_as_arrays_and_pictures(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["album"]
 
 
+def test_where_nothing_is_attacked_the_folder_stays_empty_and_this_is_said(tmp_path):
+    folder = tmp_path / "album"
+    album = AdversarialImages(folder, apart=True)
+    assert album.write().startswith(f"no adversarial images are in {folder}: no image is right")
+    assert list(tmp_path.rglob("*")) == [folder]
+
+
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
 def test_where_writing_ends_early_no_file_is_left_and_the_same_call_succeeds(error, tmp_path, monkeypatch):
     folder, save, count = tmp_path / "album", Image.Image.save, [0]
