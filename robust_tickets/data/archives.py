@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -36,19 +36,25 @@ class Entry:
     open: Callable[[], IO[bytes]]
 
 
-def entries(root: Path, largest: int = LARGEST_FILE) -> Iterator[Entry]:
+def entries(root: Path, largest: int = LARGEST_FILE, folders: set[str] | None = None) -> Iterator[Entry]:
     """All files of a tree or an archive, in no particular order.
+
+    largest: bytes of the largest file that is read.
+    folders: takes the paths of the folders below the root, with slashes, all of them once the last entry is
+        taken.
 
     Raises InputError for a file that is damaged or no archive.
     """
+    folders = set() if folders is None else folders
     if root.is_dir():
+        folders.update(_tree_folders(root))
         for path in paths(root):
             yield Entry(path.relative_to(root).as_posix(), partial(_open_in_tree, path, largest))
         return
     with _archive_errors(root):
         with root.open("rb") as file:
             zipped = file.read(4) in _ZIP_MAGIC
-        yield from (_zip_entries if zipped else _tar_entries)(root, largest)
+        yield from (_zip_entries if zipped else _tar_entries)(root, largest, folders)
 
 
 def paths(root: Path) -> Iterator[Path]:
@@ -60,26 +66,13 @@ def paths(root: Path) -> Iterator[Path]:
             yield Path(folder, name)
 
 
-def folders(root: Path) -> set[str]:
-    """The folders of a tree or an archive, by their paths below the root, with slashes.
-
-    Empty for compressed tar archives, which would have to be unpacked once more.
-    """
-    if root.is_dir():
-        found: set[str] = set()
-        for folder, names, _ in os.walk(root, followlinks=True):
-            inner = Path(folder).relative_to(root)
-            if len(inner.parts) >= _DEEPEST:
-                names.clear()
-            found.update((inner / name).as_posix() for name in names)
-        return found
-    with suppress(InputError), _archive_errors(root):
-        if zipfile.is_zipfile(root):
-            with zipfile.ZipFile(root) as packed:
-                return {str(PurePosixPath(m.filename)) for m in packed.infolist() if m.filename.endswith("/")}
-        with tarfile.open(root, "r:", tarinfo=_Header) as archive:
-            return {str(PurePosixPath(member.name)) for member in archive if member.isdir()}
-    return set()
+def _tree_folders(root: Path) -> Iterator[str]:
+    """The folders of a tree, by their paths below the root."""
+    for folder, names, _ in os.walk(root, followlinks=True):
+        inner = Path(folder).relative_to(root)
+        if len(inner.parts) >= _DEEPEST:
+            names.clear()
+        yield from ((inner / name).as_posix() for name in names)
 
 
 def _open_in_tree(path: Path, largest: int) -> IO[bytes]:
@@ -90,7 +83,7 @@ def _open_in_tree(path: Path, largest: int) -> IO[bytes]:
         raise InputError(f"cannot read {path} ({error.strerror}): make it readable, or remove it") from None
 
 
-def _tar_entries(root: Path, largest: int) -> Iterator[Entry]:
+def _tar_entries(root: Path, largest: int, folders: set[str]) -> Iterator[Entry]:
     def content(member: tarfile.TarInfo) -> IO[bytes]:
         _check_path(member.name, root)
         if not member.isfile():
@@ -104,7 +97,9 @@ def _tar_entries(root: Path, largest: int) -> Iterator[Entry]:
     # as a stream, since xz and gzip cannot seek cheaply
     with tarfile.open(root, "r|*", tarinfo=_Header) as archive:
         for member in archive:
-            if member.isfile() or member.issym() or member.islnk():
+            if member.isdir():
+                folders.add(str(PurePosixPath(member.name)))
+            elif member.isfile() or member.issym() or member.islnk():
                 yield Entry(str(PurePosixPath(member.name)), partial(content, member))
 
 
@@ -128,7 +123,7 @@ _HEADERS = (
 )
 
 
-def _zip_entries(root: Path, largest: int) -> Iterator[Entry]:
+def _zip_entries(root: Path, largest: int, folders: set[str]) -> Iterator[Entry]:
     def content(member: zipfile.ZipInfo) -> IO[bytes]:
         _check_path(member.filename, root)
         if stat.S_ISLNK(member.external_attr >> 16):
@@ -141,8 +136,11 @@ def _zip_entries(root: Path, largest: int) -> Iterator[Entry]:
 
     with zipfile.ZipFile(root) as archive:
         for member in archive.infolist():
-            if member.filename and not member.is_dir():
-                yield Entry(str(PurePosixPath(member.filename.replace("\\", "/"))), partial(content, member))
+            name = member.filename.replace("\\", "/")
+            if name.endswith("/"):
+                folders.add(str(PurePosixPath(name)))
+            elif name:
+                yield Entry(str(PurePosixPath(name)), partial(content, member))
 
 
 @contextmanager

@@ -67,9 +67,10 @@ def decode(root: Path, resize: int, log: Log) -> dict[str, Tensor]:
         notes.append(line)
         log(line)
 
-    headers, other_files = _read_headers(root)
+    all_folders: set[str] = set()
+    headers, other_files = _read_headers(root, all_folders)
     folders = find_class_folders(headers)
-    _log_unused(root, folders, other_files, note)
+    _log_unused(folders, other_files, all_folders, note)
     if not folders.train and not folders.test:
         raise InputError(
             f"{root} has no images in class folders: give train/<class>/* and test/<class>/*, or "
@@ -110,11 +111,14 @@ def _as_json(texts: list[str]) -> Tensor:
     return torch.tensor(list(json.dumps(texts).encode()), dtype=torch.uint8)
 
 
-def _read_headers(root: Path) -> tuple[dict[str, ImageHeader | InputError], list[str]]:
-    """Headers of the files with the suffix of an image, or their errors; and the names of other files."""
+def _read_headers(root: Path, folders: set[str]) -> tuple[dict[str, ImageHeader | InputError], list[str]]:
+    """Headers of the files with the suffix of an image, or their errors; and the names of other files.
+
+    folders: takes the paths of all folders.
+    """
     headers: dict[str, ImageHeader | InputError] = {}
     other_files = []
-    for entry in archives.entries(root):
+    for entry in archives.entries(root, folders=folders):
         if archives.is_hidden(entry.name):
             continue
         if not image_decoding.is_image(entry.name):
@@ -129,7 +133,7 @@ def _read_headers(root: Path) -> tuple[dict[str, ImageHeader | InputError], list
     return headers, other_files
 
 
-def _log_unused(root: Path, folders: ClassFolders, other_files: list[str], log: Log) -> None:
+def _log_unused(folders: ClassFolders, other_files: list[str], all_folders: set[str], log: Log) -> None:
     """Say which files and folders are left out."""
     used = [name for part in (folders.train, folders.test) for names in part.values() for name in names]
     parents = {PurePosixPath(name).parent for name in used}
@@ -137,7 +141,7 @@ def _log_unused(root: Path, folders: ClassFolders, other_files: list[str], log: 
     above = {parent.parent for parent in parents}
     empty = sorted(
         name
-        for name in archives.folders(root)
+        for name in all_folders
         if PurePosixPath(name).parent in above - parents
         and PurePosixPath(name) not in parents | above
         and not archives.is_hidden(name)

@@ -14,6 +14,7 @@ from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.parameter_lists import find_listed
 from robust_tickets.training.state_dicts import Candidate, find_candidates, is_averaged
 from robust_tickets.training.weight_choice import choose_weights
 from robust_tickets.training.weight_files import read_weight_file
@@ -53,7 +54,9 @@ def load_published(
     expected = net.state_dict()
     # our networks have a normalisation too, and a count that old files lack
     optional = {n: t for n, t in expected.items() if n.startswith("normalise.") or "num_batches_tracked" in n}
-    candidates = find_candidates(read_weight_file(path), expected, set(optional))
+    content = read_weight_file(path)
+    candidates = find_candidates(content, expected, set(optional))
+    candidates += find_listed(content, net, set(optional), log)
     if not candidates:
         raise InputError(f"{path} holds no state dict: save net.state_dict() to it")
     buffers = {name for name, _ in net.named_buffers()}

@@ -87,8 +87,18 @@ def _state_dicts(content: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[st
     if state:
         yield path, state
     for key, value in content.items():
-        if not _NO_WEIGHTS & _words(str(key)):
+        if leads_to_weights(str(key)):
             yield from _state_dicts(value, (*path, str(key)))
+
+
+def leads_to_weights(key: str) -> bool:
+    """Whether a key may lead to weights: not to the state of an optimiser."""
+    return not _NO_WEIGHTS & _words(key)
+
+
+def names_average(key: str) -> bool:
+    """Whether a key says that it leads to averages of weights over training."""
+    return bool(_AVERAGED & _words(key))
 
 
 def _apply_masks(state: StateDict) -> StateDict:
@@ -125,7 +135,7 @@ def _readings(
                     if _is_part(name, prefix, targets)
                 }
                 averaged = _is_averaged(path, prefix, state)
-                readings[prefix] = _reading(path, prefix, averaged, tensors, expected, optional)
+                readings[prefix] = read_candidate(path, averaged, tensors, expected, optional, prefix)
             fitting = {p: reading for p, reading in readings.items() if not reading.mistakes}
             if fitting:
                 fitting |= {p: reading for p, reading in readings.items() if reading.lacks}
@@ -152,15 +162,20 @@ def is_averaged(name: str) -> bool:
     return bool(dot) and bool(_AVERAGED & _words(first))
 
 
-def _reading(
+def read_candidate(
     path: tuple[str, ...],
-    prefix: str,
     averaged: bool,
     state: StateDict,
     expected: StateDict,
     optional: set[str],
+    prefix: str = "",
 ) -> Candidate:
-    """One reading of a state dict, held against the network."""
+    """One reading of a state dict, held against the network.
+
+    path: the keys that lead to it; prefix: of its names, which is removed already.
+    averaged: whether it is an average; state: by the network's names.
+    expected, optional: as of `find_candidates`.
+    """
     outside = {name: state[name] for name in state if name not in expected}
     ignored = {name for name in outside if _UNUSED.search(name) or _NORMALISATION.search(name)}
     state = {name: value for name, value in state.items() if name not in ignored}
@@ -192,7 +207,7 @@ def _is_averaged(path: tuple[str, ...], prefix: str, state: StateDict) -> bool:
     """Whether a state dict's keys and prefix say that its weights are averages over training."""
     parts = [part for part in prefix.split(".") if part]
     counters = {".".join([*parts[:depth], "n_averaged"]) for depth in range(len(parts) + 1)}
-    return bool(counters & state.keys()) or any(_AVERAGED & _words(part) for part in (*path, *parts))
+    return bool(counters & state.keys()) or any(map(names_average, (*path, *parts)))
 
 
 def _prefixes(names: Mapping[str, str], least: int) -> list[str]:

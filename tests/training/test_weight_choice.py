@@ -104,6 +104,44 @@ def test_the_choice_between_raw_and_averaged_weights_is_said_and_asked_for_by_a_
         assert_is(state, EMA)
 
 
+def listed(state):
+    """What torch_ema saves beside the weights."""
+    names = [name for name, _ in build(SPEC, seed=0).named_parameters()]
+    return {
+        "decay": 0.99,
+        "num_updates": 7,
+        "shadow_params": [state[n] for n in names],
+        "collected_params": None,
+    }
+
+
+def test_averages_in_a_list_are_mapped_by_the_order_of_the_parameters(tmp_path):
+    content = {"model": RAW, "ema": listed(EMA)}
+    state, lines = load(content, tmp_path)
+    assert_is(state, RAW)
+    assert "ema/shadow_params (averaged): model is used; others by --model.weights" in lines[-1]
+    for wish in ("averaged", "shadow_params", "ema/shadow_params"):
+        state, lines = load(content, tmp_path, weights=wish)
+        assert torch.equal(state["layer1.0.conv1.weight"], EMA["layer1.0.conv1.weight"])
+        assert torch.equal(state["bn1.running_var"], RAW["bn1.running_var"])
+        assert lines[-1] == "the weights are averages over training: ema/shadow_params"
+
+
+@pytest.mark.parametrize("cut", [slice(1, None), slice(None, None, -1)])
+def test_averages_in_a_list_that_does_not_fit_are_said_to_be_left_out(cut, tmp_path):
+    ema = listed(EMA)
+    ema["shadow_params"] = ema["shadow_params"][cut]
+    state, lines = load({"model": RAW, "ema": ema}, tmp_path)
+    assert_is(state, RAW)
+    (line,) = lines
+    assert line.startswith(f"left out: ema/shadow_params, a list of {len(ema['shadow_params'])} tensors")
+
+
+def test_a_list_of_another_kind_is_passed_over(tmp_path):
+    content = {"model": RAW, "losses": [torch.zeros(())] * 3, "optimizer": {"ema": listed(EMA)}}
+    assert load(content, tmp_path)[1] == []
+
+
 def test_averages_alone_are_used_and_said(tmp_path):
     content = prefixed("module.", EMA) | {"n_averaged": COUNT}
     state, lines = load(content, tmp_path)
