@@ -49,7 +49,8 @@ class Blocks:
             self._labels = torch.stack([labels.min(), labels.max()]).tolist()
         self.forwards = 0
         self.backwards = 0
-        self._compare = labels is not None
+        # whether the images' values are compared in the next call with a graph, and without one
+        self._compare = {True: labels is not None, False: labels is not None}
         self._checks = PostponedChecks()
 
     def read(self, *numbers: Tensor) -> list[int]:
@@ -69,8 +70,9 @@ class Blocks:
     def call(self, images: Tensor) -> Tensor:
         """What the network gives for images, which it must leave as they are: they are the attack's own."""
         # values too, once: writes through .data or numpy count no version
-        values = images.detach().clone() if self._compare else None
-        self._compare = False
+        graph = torch.is_grad_enabled()
+        values = images.detach().clone() if self._compare[graph] else None
+        self._compare[graph] = False
         try:
             with unwritten(self.net, images):
                 output = self.net(images)

@@ -1,7 +1,7 @@
 """The network under attack: any callable from images to logits."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
@@ -22,15 +22,15 @@ WRITES = (
 def unwritten(net: Net, images: Tensor) -> Iterator[None]:
     """Raise InputError where a call of the network within the block writes into its images.
 
-    Their version counter tells, which no GPU has to wait for; where they are a leaf of the graph, PyTorch
-    refuses the write, and the network is asked again with a copy whether it was this write.
+    Their version counter tells, which no GPU has to wait for; where they are in a graph, PyTorch refuses some
+    writes, and the network is asked again with a copy whether it was this write.
     """
     version = None if images.is_inference() else images._version
     try:
         yield
     except RuntimeError as error:
         text = str(error)
-        if ("in-place" in text or "inplace" in text) and _writes(net, images):
+        if any(word in text for word in ("in-place", "inplace", "out=")) and _writes(net, images):
             raise InputError(WRITES) from None
         raise
     if version is not None and images._version != version:
@@ -40,7 +40,7 @@ def unwritten(net: Net, images: Tensor) -> Iterator[None]:
 def _writes(net: Net, images: Tensor) -> bool:
     copy = images.detach().clone()
     version = copy._version
-    with torch.no_grad():
+    with torch.no_grad(), suppress(RuntimeError):  # it may fail there too
         net(copy)
     return copy._version != version
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.jit._trace import TopLevelTracedModule
 
-from robust_tickets.attacks.network import WRITES, hint_for, module_modes, set_mode
+from robust_tickets.attacks.network import WRITES, hint_for, module_modes, set_mode, unwritten
 from robust_tickets.base import paths
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import use_seed
@@ -166,7 +166,11 @@ def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
     fix = "it must run in training mode and pass gradients from logits to images and weights"
     with _user_errors(problem, fix), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the user's code, which warns when it is called in earnest
-        logits = view(received)
+        try:
+            with unwritten(view, received):
+                logits = view(received)
+        except InputError as error:
+            raise InputError(f"{problem}: {error}") from None
         if not isinstance(logits, torch.Tensor):
             raise InputError(
                 f"{spec.name} gives a {type(logits).__name__} in training mode, expected logits (N, "

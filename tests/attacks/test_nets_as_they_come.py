@@ -6,6 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision import transforms
+from torchvision.transforms import v2
 
 from robust_tickets.attacks import APGD, PGD, Attack, InputError, Square, ThreatModel, TorchAttack
 
@@ -69,6 +71,109 @@ def numpy(images: Tensor) -> Tensor:
 def autocast(images: Tensor) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         return images.sub_(0.5)
+
+
+def copy_into(images: Tensor) -> Tensor:
+    return images.copy_(images * 0.5)
+
+
+def out(images: Tensor) -> Tensor:
+    return torch.sub(images, 0.5, out=images)
+
+
+def indexed(images: Tensor) -> Tensor:
+    return images.index_put_((torch.tensor([0]),), torch.zeros(()))
+
+
+def new_data(images: Tensor) -> Tensor:
+    images.data = images.data * 0.5
+    return images
+
+
+def clamped_view(images: Tensor) -> Tensor:
+    images.view(len(images), -1).clamp_(0.2, 0.8)
+    return images
+
+
+def rows(images: Tensor) -> Tensor:
+    for row in images.unbind(0):
+        row.sub_(0.5)
+    return images
+
+
+def shared_memory(images: Tensor) -> Tensor:
+    torch.from_dlpack(images.detach()).sub_(0.1)
+    return images
+
+
+def without_graph_alone(images: Tensor) -> Tensor:
+    return images if torch.is_grad_enabled() else data(images)
+
+
+def with_graph_alone(images: Tensor) -> Tensor:
+    return data(images) if torch.is_grad_enabled() else images
+
+
+FURTHER = {
+    "copy_": copy_into,
+    "out=": out,
+    "index_put_": indexed,
+    "new data": new_data,
+    "view": clamped_view,
+    "rows": rows,
+    "dlpack": shared_memory,
+    "transforms": transforms.Normalize((0.5,), (0.25,), inplace=True),
+    "transforms.v2": v2.Normalize((0.5,), (0.25,), inplace=True),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: type(attack).__name__)
+@pytest.mark.parametrize("first", FURTHER.values(), ids=FURTHER)
+def test_other_ways_to_write_are_refused(attack: Attack, first: Callable[[Tensor], Tensor]) -> None:
+    images = torch.rand(3, 1, 6, 6)
+    before = images.clone()
+    with pytest.raises(InputError, match="writes into its images"):
+        attack.run(Before(first), images, torch.tensor([0, 1, 2]))
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: type(attack).__name__)
+@pytest.mark.parametrize("first", [without_graph_alone, with_graph_alone], ids=lambda first: first.__name__)
+def test_unseen_writes_in_one_mode_are_refused(attack: Attack, first: Callable[[Tensor], Tensor]) -> None:
+    images, labels = torch.rand(3, 1, 6, 6), torch.tensor([0, 1, 2])
+    before = images.clone()
+    if isinstance(attack, Square) and first is with_graph_alone:  # it has no such passes
+        twin = attack.run(Before(lambda x: x), images, labels)
+        assert torch.equal(attack.run(Before(first), images, labels).images, twin.images)
+    else:
+        with pytest.raises(InputError, match="writes into its images"):
+            attack.run(Before(first), images, labels)
+    assert torch.equal(images, before)
+
+
+@pytest.mark.filterwarnings("ignore")  # of dynamo, in its own code
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("first", [normalise, data, clamped_view], ids=lambda first: first.__name__)
+def test_a_compiled_network_that_writes_is_refused(first: Callable[[Tensor], Tensor], backend: str) -> None:
+    images = torch.rand(3, 1, 6, 6)
+    before = images.clone()
+    net = torch.compile(Before(first), backend=backend)
+    for attack in (ATTACKS[0], ATTACKS[2]):
+        with pytest.raises(InputError, match="writes into its images"):
+            attack.run(net, images, torch.tensor([0, 1, 2]))
+        assert torch.equal(images, before)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_network_may_write_into_its_own_tensors(backend: str) -> None:
+    images, labels = torch.rand(3, 1, 6, 6), torch.tensor([0, 1, 2])
+    net = torch.compile(Before(lambda x: normalise(x.clone())), backend=backend)
+    for attack in (ATTACKS[0], ATTACKS[2]):
+        ours = attack.run(net, images, labels)
+        twin = attack.run(Before(lambda x: (x - 0.5) / 0.25), images, labels)
+        assert torch.equal(ours.broken, twin.broken)
+        torch.testing.assert_close(ours.images, twin.images)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: type(attack).__name__)
