@@ -14,7 +14,7 @@ from robust_tickets.runs.curve import early_steps
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
-from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.experiment import Experiment, check_other_inits
 from robust_tickets.stages.reuse import check_finished
 
 
@@ -61,7 +61,9 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
     """The tasks of a comparison, each after those that it waits for.
 
     label: stands before the names of the tasks and the lines that they log.
+    Raises InputError for arms that need a new init of a network that has one.
     """
+    check_other_inits(experiment, seeds, experiment.recipe.compare.trained)
     all_tasks: list[Task] = []
     for seed in seeds:
         jobs = [ArmJob(experiment, seed, run, arm) for arm in experiment.recipe.compare.trained]

@@ -1,8 +1,11 @@
 """Initial weights."""
 
-from collections.abc import Callable
+import random as python_random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
@@ -44,3 +47,16 @@ def initialise(net: nn.Module, init: str) -> None:
             _LAWS[init](layer.weight)
         if layer.bias is not None and layer.bias.requires_grad:
             nn.init.zeros_(layer.bias)
+
+
+@contextmanager
+def seeded_like_torch(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python and numpy within the block, for weights drawn from them."""
+    states = python_random.getstate(), np.random.get_state()
+    try:
+        python_random.seed(seed)
+        np.random.seed(seed % 2**32)
+        yield
+    finally:
+        python_random.setstate(states[0])
+        np.random.set_state(states[1])

@@ -18,7 +18,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import copy_net
 from robust_tickets.models.independent_copies import check_copies
-from robust_tickets.models.init import initialise
+from robust_tickets.models.init import initialise, seeded_like_torch
 from robust_tickets.models.modes import train_mode
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.models.whole_state import check_whole_state
@@ -72,8 +72,10 @@ def build_user_net(make: NetFactory, spec: ModelSpec, *, seed: int, train: bool 
     classes or that cannot be trained.
     """
     with use_seed(seed):
-        with _user_errors(
-            f"{spec.name} failed", "it is called without arguments and must return an nn.Module"
+        problem = f"{spec.name} failed"
+        with (
+            _user_errors(problem, "it is called without arguments and must return an nn.Module"),
+            seeded_like_torch(seed),
         ):
             net = make()
         if not isinstance(net, nn.Module):

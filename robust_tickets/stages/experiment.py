@@ -1,6 +1,6 @@
 """An experiment: a recipe, the machine that it runs on, and what the user passes in Python."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -9,13 +9,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from robust_tickets.attacks import ThreatModel
+from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import Progress, SilentProgress
 from robust_tickets.data import dataset as dataset_module
 from robust_tickets.data import load as loading
 from robust_tickets.data.dataset import Dataset, Spec
-from robust_tickets.models import fingerprint, user_net
+from robust_tickets.models import fingerprint, fresh_weights, user_net
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.placement import place_net
 from robust_tickets.models.registry import ModelSpec
@@ -23,6 +24,7 @@ from robust_tickets.models.user_net import NetFactory
 from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Data, Training
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages.plan import TicketCost
@@ -31,6 +33,7 @@ from robust_tickets.tickets import narrow_net, starting_net
 from robust_tickets.tickets.methods.base import SearchResult
 from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.tickets.transforms import NEW_INITS
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.config import TrainingConfig
@@ -106,6 +109,14 @@ class Experiment:
     def _built(self, seed: int) -> nn.Module:
         return user_net.make_net(self.model_spec, self.make, seed=seed)
 
+    def init_problem(self, seed: int) -> str:
+        """A line where the user's function gives other weights at each call; "": none.
+
+        Raises InputError where it gives the same network again.
+        """
+        name = self.model_spec.name
+        return "" if self.make is None else fresh_weights.init_problem(self._built, name, seed)
+
     def config(
         self, training: Training, steps: int, seed: int, points: tuple[int, ...] = ()
     ) -> TrainingConfig:
@@ -129,6 +140,9 @@ class Experiment:
         elif self.recipe.data.name == "folder":
             prints["images"] = _read(self.recipe.data, self.machine.progress).fingerprint
         if self.make is not None:
+            problem = self.init_problem(seed)
+            if problem:
+                raise InputError(problem)
             net = self._built(seed)
             prints["net"] = fingerprint.function_fingerprint(net, self.spec.shape)
             prints[f"net of seed {seed}"] = fingerprint.weights_fingerprint(net)
@@ -142,6 +156,21 @@ _OTHER_INIT = 2**31
 def other_init(experiment: Experiment, seed: int) -> dict[str, Tensor]:
     """The state of a fresh network other than the seed's, the same for all controls of the seed."""
     return copy_state(experiment.fresh_net(seed + _OTHER_INIT))
+
+
+def check_other_inits(experiment: Experiment, seeds: Sequence[int], arms: Sequence[str]) -> None:
+    """Check, before any training, that seeds give the inits that are expected of them; else log a line.
+
+    arms: those that are trained.
+    Raises InputError where some start from a new init, and the user's function has none.
+    """
+    new = [arm for arm in arms if ARMS[arm].transform in NEW_INITS]
+    if experiment.make is None or (not new and len(seeds) < 2):
+        return
+    pair = (seeds[0], seeds[0] + _OTHER_INIT) if new else seeds[:2]
+    name = experiment.model_spec.name
+    for line in fresh_weights.seed_warnings(experiment._built, name, pair, new):
+        experiment.machine.progress.log_once(line)
 
 
 def narrow_experiment(experiment: Experiment, ticket: Ticket, size: str) -> Experiment:

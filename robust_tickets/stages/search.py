@@ -27,6 +27,9 @@ from robust_tickets.training.config import Session
 def find_ticket(experiment: Experiment, seed: int) -> tuple[Ticket, tuple[str, ...]]:
     """Find the ticket of one seed and write nothing; returns it with the warnings of its search."""
     experiment.prepare()
+    problem = experiment.init_problem(seed)
+    if problem:
+        experiment.log(problem)
     work = PreparedSearch.of(experiment, seed)
     result = work.run()
     return work.ticket(result), result.warnings

@@ -29,6 +29,9 @@ def train_net(
 ) -> tuple["PreparedTraining", TrainingResult]:
     """Train one arm of one seed and write nothing; arguments as `train` has them."""
     experiment.prepare()
+    problem = experiment.init_problem(seed)
+    if problem:
+        experiment.log(problem)
     work = PreparedTraining.of(experiment, seed, plan, ticket)
     dataset = work.load()
     with work.ledger.measure():

@@ -50,6 +50,9 @@ TRANSFORMS: dict[str, Transform] = {
 }
 """Ticket transforms by name."""
 
+NEW_INITS = frozenset({"reinit", "random"})
+"""Those that start from the other init."""
+
 
 def shuffle_by_layer(mask: "Mask", seed: int) -> "Mask":
     """A mask with as many weights in each layer, at positions drawn from the seed."""
