@@ -63,10 +63,13 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
     label: stands before the names of the tasks and the lines that they log.
     Raises InputError for arms that need a new init of a network that has one.
     """
-    check_other_inits(experiment, seeds, experiment.recipe.compare.trained)
+    recipe = experiment.recipe
+    check_other_inits(experiment, seeds, recipe.compare.trained)
+    if recipe.train.batch == 1:  # now rather than after the search
+        experiment.check_batches(experiment.fresh_net(seeds[0]), train=1)
     all_tasks: list[Task] = []
     for seed in seeds:
-        jobs = [ArmJob(experiment, seed, run, arm) for arm in experiment.recipe.compare.trained]
+        jobs = [ArmJob(experiment, seed, run, arm) for arm in recipe.compare.trained]
         # the ticket and its arms first, as a search can fail where dense training cannot
         jobs.sort(key=lambda job: not job.needs_ticket)
         search: tuple[int, ...] = ()

@@ -55,6 +55,7 @@ _FROM_RESTARTS = 0.10  # accuracy that a few more starts may take
 _ENOUGH = 20  # samples, of which those two are a tenth
 _ROUNDING = 1e-4  # by how much logits may differ from call to call, as a share of the largest
 _GRADIENT = "every sample has a gradient"
+_AT_CHANCE = "the network is at chance, which is no fault of the attack"
 _UNSEEN = "gradient attacks cannot see what they cannot climb: believe square, not pgd"
 
 
@@ -113,6 +114,14 @@ class _Checks:
             )
         yield self._one_function()
         yield self._noise()
+        if self._is_at_chance():
+            yield self._better_than_chance()
+            for check in self._of_attacks():
+                yield replace(check, otherwise=_AT_CHANCE)
+        else:
+            yield from self._of_attacks()
+
+    def _of_attacks(self) -> Iterator[SanityCheck]:
         try:
             yield self._gradients()
             by_eps = self._pgd_at_radii()
@@ -167,6 +176,24 @@ class _Checks:
             difference <= _ROUNDING * max(scale, 1e-30),
             "attacks meet another network at every step: it is random (average over it, EOT, before "
             "believing them), or looks at all images of a batch",
+        )
+
+    def _is_at_chance(self) -> bool:
+        """Whether the network is right no more often than a guess, or gives one class whatever the image."""
+        guesses, labels = self.logits.argmax(1), self.labels
+        one_class = bool((guesses == guesses[0]).all()) and bool((labels != labels[0]).any())
+        return one_class or share(self.right) <= 1 / self.logits.shape[1]
+
+    def _better_than_chance(self) -> SanityCheck:
+        guesses = self.logits.argmax(1)
+        most = int(guesses.bincount().max())
+        return SanityCheck(
+            "the network is better than chance",
+            f"{percent(share(self.right))} right of {self.logits.shape[1]} classes, {most} of {len(guesses)} "
+            "images in one class",
+            False,
+            "it has learned nothing that an attack could break, so that its robust accuracy says nothing: "
+            "train it first, or look for weights that were not loaded",
         )
 
     def _noise(self) -> SanityCheck:

@@ -59,13 +59,16 @@ def check_data(data: Data) -> None:
 def check_model(model: Model) -> None:
     """Raise InputError for an unknown network, or a field that does nothing to the network."""
     user_net = ":" in model.name
-    if not user_net and model.name not in NETS and not _WIDE.fullmatch(model.name):
+    named = model.name in NETS or _WIDE.fullmatch(model.name) is not None
+    # a file or a dotted name is meant for a function, too
+    if not named and (user_net or re.search(r"[./\\]", model.name)) and not _FUNCTION.fullmatch(model.name):
+        raise InputError(
+            f"model.name {model.name!r:.80} names no function: write module:function, as my_nets:small_net "
+            "or my_nets.py:small_net"
+        )
+    if not named and not user_net:
         raise unknown_name(
             "value for model.name:", model.name, [*NETS, "wrn28-10", "wrn34-10", "module:function"]
-        )
-    if user_net and not _FUNCTION.fullmatch(model.name):
-        raise InputError(
-            f"model.name {model.name!r:.80} names no function: write module:function, as my_nets:small_net"
         )
     if user_net and model.width != 1:
         raise InputError(f"model.width does nothing to {model.name}, a network of your own: leave it out")

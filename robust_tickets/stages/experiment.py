@@ -17,6 +17,7 @@ from robust_tickets.data import dataset as dataset_module
 from robust_tickets.data import load as loading
 from robust_tickets.data.dataset import Dataset, Spec
 from robust_tickets.models import fingerprint, fresh_weights, user_net
+from robust_tickets.models.batch_of_one import check_batch_of_one
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.placement import place_net
 from robust_tickets.models.registry import ModelSpec
@@ -116,6 +117,12 @@ class Experiment:
         """
         name = self.model_spec.name
         return "" if self.make is None else fresh_weights.init_problem(self._built, name, seed)
+
+    def check_batches(self, net: nn.Module, **batches: int) -> None:
+        """Raise InputError where a batch, by its section of the recipe, is one image, and too small."""
+        for section, batch in batches.items():
+            if batch == 1:
+                check_batch_of_one(net, self.spec.shape, f"{section}.batch")
 
     def config(
         self, training: Training, steps: int, seed: int, points: tuple[int, ...] = ()

@@ -117,6 +117,7 @@ class PreparedTraining:
         machine = experiment.machine
         # of several jobs, the process that starts them warns
         net = experiment.fresh_net(seed, warn=machine.jobs == 1)
+        experiment.check_batches(net, train=plan.training.batch)
         shape = experiment.spec.shape
         start_ledger = Ledger("train", clock_for(machine.device))
         with start_ledger.measure(), start_ledger.phase("prune"):

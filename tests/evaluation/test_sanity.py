@@ -1,6 +1,7 @@
 """Sanity checks: an honest network passes them all, and each fails for a network built to fail it."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ STRONGER = "stronger attacks break more"
 BLACK_BOX = "a black box is no stronger than a white box"
 LUCKY = "a few more starts break few more"
 ENOUGH = "there are enough images"
+CHANCE = "the network is better than chance"
 ALL = [DETERMINISTIC, NOISE, GRADIENT, LARGER, NOTHING, STRONGER, LUCKY, BLACK_BOX]
 
 
@@ -88,7 +90,7 @@ NETWORKS = {
         lambda net: lambda x: torch.cat([net(x), torch.full((len(x), 1), -math.inf)], 1),
         [],
     ),
-    "is nearly constant": (lambda net: lambda x: BIAS + 1e-3 * x.flatten(1)[:, :4], [NOTHING]),
+    "is nearly constant": (lambda net: lambda x: BIAS + 1e-3 * x.flatten(1)[:, :4], [CHANCE, NOTHING]),
     "is broken by noise": (lambda net: lambda x: net(x) * (1 - 1e4 * roughness(x)), [NOISE]),
 }
 
@@ -161,8 +163,9 @@ def test_a_network_that_hides_its_gradient_from_larger_steps_is_named(net):
 def test_a_network_without_gradients_is_named_and_not_attacked(cut, counted, net, split):
     watched = counted(net)
     sanity = run_sanity_checks(lambda x: cut(watched(x)), split, CONFIG)
-    assert [check.name for check in sanity.checks] == [DETERMINISTIC, NOISE, GRADIENT]
-    assert failed(sanity) == [GRADIENT]
+    names = [check.name for check in sanity.checks if check.name != CHANCE]
+    assert names == [DETERMINISTIC, NOISE, GRADIENT]
+    assert failed(sanity)[-1] == GRADIENT
     assert figure(sanity, GRADIENT) == "the network gives none"
     assert sanity.passes.forward == watched.forwards
 
@@ -178,7 +181,7 @@ def test_gradients_that_are_zero_or_not_finite_are_counted(net, split):
     assert failed(sanity) == [GRADIENT]
     assert figure(sanity, GRADIENT) == "0 all-zero, 7 not finite, of 100"
     constant = run_sanity_checks(lambda x: BIAS + 0 * x.flatten(1)[:, :4], split, CONFIG)
-    assert failed(constant) == [GRADIENT, NOTHING]
+    assert failed(constant) == [CHANCE, GRADIENT, NOTHING]
     assert figure(constant, GRADIENT) == "100 all-zero, 0 not finite, of 100"
 
 
@@ -228,4 +231,18 @@ def test_an_honest_network_passes_on_few_samples_in_grey_and_in_both_balls(threa
 def test_a_network_that_is_wrong_everywhere_is_checked_without_a_crash(net, split):
     sanity = run_sanity_checks(lambda x: net(x).roll(1, dims=1), split, CONFIG)
     assert figure(sanity, NOISE).startswith("0.0 % right without")
-    assert [check.name for check in sanity.checks] == ALL
+    assert [check.name for check in sanity.checks] == [*ALL[:2], CHANCE, *ALL[2:]]
+    assert figure(sanity, CHANCE).startswith("0.0 % right of 4 classes")
+
+
+def test_no_attack_is_blamed_for_a_network_at_chance(net, split):
+    """It gives one class whatever the image shows, so that no attack breaks what it guesses right."""
+    sanity = run_sanity_checks(lambda x: BIAS + 1e-3 * x.flatten(1)[:, :4], split, CONFIG)
+    assert failed(sanity) == [CHANCE, NOTHING]
+    assert re.match(r"2\d\.0 % right of 4 classes, 100 of 100 images in one class", figure(sanity, CHANCE))
+    chance, nothing = sanity.warnings
+    assert chance.endswith("train it first, or look for weights that were not loaded")
+    assert nothing.endswith("robust; the network is at chance, which is no fault of the attack")
+    # a split of one class alone is not guessed
+    of_one = split.take((split.labels == 0).nonzero()[:, 0])
+    assert CHANCE not in failed(run_sanity_checks(net, of_one, CONFIG))
