@@ -1,7 +1,9 @@
 """Single passes of a network on random images, which prove something of it before any work."""
 
 import sys
+from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,18 +33,33 @@ def trial_leaves(net: nn.Module, images: Tensor) -> list[Tensor]:
     """
     with torch.enable_grad():
         logits = _forward(net, images)
-    leaves: list[Tensor] = []
+    return [node.variable for node in _nodes(logits) if hasattr(node, "variable")]
+
+
+def leaf_uses(net: nn.Module, images: Tensor) -> Counter[int]:
+    """How often the graph of a network's logits reads each leaf, by the leaf's id; a call of a layer is one.
+
+    Whatever the network's code raises is raised.
+    """
+    with torch.enable_grad():
+        logits = _forward(net, images)
+    following = (each for node in _nodes(logits) for each, _ in node.next_functions)
+    return Counter(id(node.variable) for node in following if hasattr(node, "variable"))
+
+
+def _nodes(logits: Tensor) -> list[Any]:
+    """The nodes of the graph behind a tensor, each once."""
+    nodes: list[Any] = []
     seen: set[object] = set()
-    nodes = [logits.grad_fn]
-    while nodes:
-        node = nodes.pop()
+    left = [logits.grad_fn]
+    while left:
+        node = left.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
-            leaves.append(node.variable)
-        nodes += [following for following, _ in node.next_functions]
-    return leaves
+        nodes.append(node)
+        left += [following for following, _ in node.next_functions]
+    return nodes
 
 
 def _forward(net: nn.Module, images: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from robust_tickets.pruning.channel_groups import Group, Part
 from robust_tickets.pruning.compaction import companion_masks, dead_channels
 from robust_tickets.pruning.layers import Shape, has_own_forward
 from robust_tickets.pruning.mask import Mask
+from robust_tickets.pruning.shared_parameters import shared_parameters
 
 _TOLERANCE = {torch.float64: 1e-9}
 _COARSE = 1e-4
@@ -48,7 +49,9 @@ def prove_companions(
 
     readers: whether to look at what the weights that read dead channels get, too.
     """
-    masks = companion_masks(groups, mask, dict(net.named_parameters()))
+    shared = shared_parameters(net, shape) if groups else frozenset()
+    own = {name: parameter for name, parameter in net.named_parameters() if name not in shared}
+    masks = companion_masks(groups, mask, own)
     claims = _claims(net, groups, mask, readers)
     mixed: dict[str, str] = {}
     if not claims:

@@ -1,6 +1,6 @@
 """A mask applied to a network in training, with the biases and BatchNorms of the filters that it removes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.companions import prove_companions
 from robust_tickets.pruning.layers import Shape, has_own_forward
 from robust_tickets.pruning.mask import Mask
+from robust_tickets.pruning.shared_parameters import shared_parameters
 
 
 def masking_for(net: nn.Module, mask: Mask, shape: Shape) -> "Masking":
@@ -21,7 +22,8 @@ def masking_for(net: nn.Module, mask: Mask, shape: Shape) -> "Masking":
     except InputError:  # of a network that cannot be traced, the BatchNorms behind convolutions are known
         groups = []
     companions = prove_companions(net, groups, mask, shape)
-    masking = Masking(net, mask, foldable_batchnorms(net), companions.masks)
+    shared = shared_parameters(net, shape) if mask.has_dead_channels else frozenset()
+    masking = Masking(net, mask, foldable_batchnorms(net), companions.masks, shared)
     if companions.mixed:
         group, layer = next(iter(companions.mixed.items()))
         masking.warnings.append(
@@ -42,15 +44,21 @@ class Masking:
     norms: layer -> BatchNorm behind it. A filter that is pruned whole would still send a constant forward, so
         its bias, gamma and beta are masked too.
     companions: further parameters to mask, by name.
+    shared: names of parameters that others use too, which are left alone unless the mask has them.
     """
 
     def __init__(
-        self, net: nn.Module, mask: Mask, norms: Mapping[str, str], companions: Mapping[str, Tensor] = {}
+        self,
+        net: nn.Module,
+        mask: Mask,
+        norms: Mapping[str, str],
+        companions: Mapping[str, Tensor] = {},
+        shared: Collection[str] = (),
     ) -> None:
         mask.check_fits(net)
         self.warnings: list[str] = []
         parameters = dict(net.named_parameters())
-        masks = dict(mask.items()) | dead_filter_masks(mask, norms, _maskable(net))
+        masks = dict(mask.items()) | dead_filter_masks(mask, norms, _maskable(net).difference(shared))
         masks |= {name: masks.get(name, live) & live for name, live in companions.items()}
         self._parameters: list[Tensor] = [parameters[name] for name in masks]
         # in the parameter's own type and memory format, so that multiplying is one pass over memory
