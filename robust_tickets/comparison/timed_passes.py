@@ -53,7 +53,7 @@ def evaluation_pass_seconds(experiment: Experiment, flops: int) -> float:
     batch, steps = _batch(device, recipe.evaluate.batch, 2 * flops), _steps(device)
     samples = _random_images(experiment, batch)
     images: Tensor = to_float(samples.images, recipe.compute.channels_last)
-    net, attack = fold(experiment.fresh_net(0)), PGD(experiment.threat, steps=steps)
+    net, attack = fold(experiment.fresh_net(0), experiment.spec.shape), PGD(experiment.threat, steps=steps)
     options = RunOptions(verdict=False, check=False)
     for _ in range(2):
         with _measure(device) as ledger, ledger.phase("attack"):

@@ -12,15 +12,29 @@ from torch import Tensor, fx, nn
 
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.errors import InputError
+from robust_tickets.models.fold_proof import folds_wrongly
+from robust_tickets.models.trial_pass import Shape
 
 
-def foldable_batchnorms(net: nn.Module) -> dict[str, str]:
+def foldable_batchnorms(net: nn.Module, shape: Shape | None = None) -> dict[str, str]:
     """The 2-d convolutions followed by nothing but a BatchNorm: name of the convolution -> of the norm.
 
     Both are PyTorch's own, without hooks or parametrisations, called once, under one name, and share no
     parameter with other layers; nothing else reads the output of the convolution. A network that torch.fx
-    cannot trace has no pairs. Raises InputError as `copy_net` does.
+    cannot trace has no pairs.
+
+    shape: of an image, (C, H, W); a network that is shown to be another function when it is folded has none.
+    Raises InputError as `copy_net` does.
     """
+    pairs = _pairs(net)
+    if pairs and shape is not None:
+        fold_pairs = partial(FoldedNet, pairs=pairs)
+        if folds_wrongly(lambda: set_mode(copy_net(net), False), fold_pairs, pairs.values(), shape):
+            return {}
+    return pairs
+
+
+def _pairs(net: nn.Module) -> dict[str, str]:
     # in eval mode, as attacks are; a copy, since tracing runs the network's own code, which may have a state
     net = set_mode(copy_net(net), False)
     graph = _trace(net)
@@ -52,6 +66,8 @@ def _plain_modules(net: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
         )
         hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
         unshared = all(owners[id(p)] == 1 for p in module.parameters())
+        # in train mode here, one normalises by its batch even in eval mode
+        exact = exact and not (isinstance(module, nn.BatchNorm2d) and module.training)
         if exact and unshared and not hooked and calls[name] == names[id(module)] == 1 and name not in read:
             plain[name] = module
     return plain
@@ -69,9 +85,11 @@ class FoldedNet(nn.Module):
 
     Folded layers are copies, which `refresh` updates after the network has changed; all others share their
     memory with it. In float64 its logits equal the network's to 1e-10. Raises InputError as `copy_net` does.
+
+    pairs: the convolutions and BatchNorms to fold, as `foldable_batchnorms` gives them.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, pairs: dict[str, str]) -> None:
         super().__init__()
         # parameters without gradients that share the network's memory
         shared: dict[int, object] = {
@@ -82,7 +100,7 @@ class FoldedNet(nn.Module):
         # TorchScript copies all of its tensors, whatever it is told to share
         separate = bool(_separate_tensors(net, self.view))
         self._separate = partial(_separate_tensors, net, self.view) if separate else list
-        self._pairs = [self._fold(net, layer, norm) for layer, norm in foldable_batchnorms(net).items()]
+        self._pairs = [self._fold(net, layer, norm) for layer, norm in pairs.items()]
         self._with_buffers = _modules_with_buffers(net, self.view)
         self.train(False)
         self.refresh()
@@ -136,9 +154,12 @@ class FoldedNet(nn.Module):
         return self.view(images)  # type: ignore[no-any-return]
 
 
-def fold(net: nn.Module) -> FoldedNet:
-    """A network with BatchNorms folded, on the same device."""
-    return FoldedNet(net)
+def fold(net: nn.Module, shape: Shape | None = None) -> FoldedNet:
+    """A network with BatchNorms folded, on the same device.
+
+    shape: of an image, (C, H, W), with which it is proved that folding leaves the function as it is.
+    """
+    return FoldedNet(net, foldable_batchnorms(net, shape))
 
 
 def _modules_with_buffers(net: nn.Module, view: nn.Module) -> list[tuple[nn.Module, nn.Module]]:

@@ -71,7 +71,7 @@ def evaluate_net(
     check_logits(copy, experiment.model_spec)
     ledger = Ledger("evaluate", clock_for(machine.device))
     with ledger.measure():
-        loaded = LoadedNet(Path(type(net).__name__), fold(copy))
+        loaded = LoadedNet(Path(type(net).__name__), fold(copy, experiment.spec.shape))
         run = EvaluationRun(request, machine, loaded, experiment.load(), ledger)
         rows = run.run_attacks(recipe)
         sanity = run.check_sanity(recipe).merge(compare_attacks({str(recipe.threat.eps): rows}))

@@ -52,7 +52,7 @@ class LoadedNet:
         model, training = checkpoint.model, f"{checkpoint.arm}, seed {checkpoint.seed}"
         own = "" if file.make is None else function_fingerprint(net, model.shape)
         digest = short_digest([weights_fingerprint(net), asdict(model), own], 16)
-        return cls(file.path, fold(net), digest, training)
+        return cls(file.path, fold(net, model.shape), digest, training)
 
     def title(self, work: str) -> str:
         """The beginning of the lines about some work on it."""

@@ -103,7 +103,7 @@ class Experiment:
         warn: log, once, which of its parts cannot be pruned, trained or folded.
         """
         net = place_net(self._built(seed), self.recipe.compute, self.machine.device)
-        for line in unsupported_parts(net) if warn else ():
+        for line in unsupported_parts(net, self.spec.shape) if warn else ():
             self.machine.progress.log_once(line)
         return net
 

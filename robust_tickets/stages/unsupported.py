@@ -7,12 +7,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robust_tickets.models.fold import foldable_batchnorms
 from robust_tickets.models.modes import frozen_modules
+from robust_tickets.models.trial_pass import Shape
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.own_forward import saves_by_zeros
 
 
-def unsupported_parts(net: nn.Module) -> list[str]:
-    """A line each for weights that cannot be pruned, those that are frozen, and BatchNorms not folded."""
+def unsupported_parts(net: nn.Module, shape: Shape | None = None) -> list[str]:
+    """A line each for weights that cannot be pruned, those that are frozen, and BatchNorms not folded.
+
+    shape: of an image, (C, H, W), with which it is tried whether folding leaves the function as it is.
+    """
     lines = []
     total = sum(p.numel() for p in net.parameters())
     prunable = {id(weight) for weight in prunable_weights(net).values()}
@@ -50,11 +54,16 @@ def unsupported_parts(net: nn.Module) -> list[str]:
             f"({_first(own)}); what they compute of pruned weights need not be zero, and saves no FLOPs"
         )
     norms = sum(isinstance(module, _BatchNorm) for module in net.modules())
-    folded = len(foldable_batchnorms(net))
+    known, folded = len(foldable_batchnorms(net)), len(foldable_batchnorms(net, shape))
     if folded < norms:
+        reason = (
+            "since no convolution is known to come directly before them"
+            if known == folded
+            else "since the network gives other logits when they are, as where it looks at its own layers"
+        )
         lines.append(
-            f"not folded for the attack: {norms - folded} of {norms} BatchNorms, since no convolution is "
-            "known to come directly before them (the attack takes longer, with the same result)"
+            f"not folded for the attack: {norms - folded} of {norms} BatchNorms, {reason} (the attack takes "
+            "longer, with the same result)"
         )
     return lines
 

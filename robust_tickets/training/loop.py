@@ -236,7 +236,7 @@ def _prepare(
 ) -> tuple[TrainingState, _Setup]:
     """The state before the first step, or as it was saved, and what the steps need."""
     ledger, settings, compute = session.ledger, config.settings, config.compute
-    folded = fold(net)
+    folded = fold(net, data.spec.shape)
     masking = None if mask is None else masking_for(net, mask, data.spec.shape)
     if masking is not None:
         masking.mask_parameters()

@@ -40,7 +40,7 @@ class SNIP(PruningAtInit):
         net, config, ledger = task.net, task.config, task.session.ledger
         flops = forward_flops(net, task.data.spec.shape)
         batch = next(training_batches(task.data, replace(config, steps=1), epoch=1, step=0))
-        method, folded = make_method(self.search), fold(net)
+        method, folded = make_method(self.search), fold(net, task.data.spec.shape)
         cost = method.passes(len(batch.images))
         with ledger.phase("attack"):
             adversarial = method.perturb(Networks(net, folded), batch)
