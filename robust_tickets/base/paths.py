@@ -22,6 +22,16 @@ def expand_home(path: str | Path) -> Path:
         ) from None
 
 
+def follow_links(path: Path) -> Path:
+    """The whole path without links. Raises InputError for links that lead in a circle."""
+    try:
+        return path.resolve()
+    except (RuntimeError, OSError) as error:  # Python before 3.13 raises the first
+        raise InputError(
+            f"{path} cannot be followed ({error}): give another path, or mend the link"
+        ) from None
+
+
 def module_name(name: str) -> str:
     """`module:function` for `folder/module.py:function`, whose folder can be imported from now on.
 

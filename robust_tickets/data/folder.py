@@ -1,6 +1,7 @@
 """The user's own images: a folder of image files by class, or an archive of one."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -70,7 +71,7 @@ def decode(root: Path, resize: int, log: Log) -> dict[str, Tensor]:
     all_folders: set[str] = set()
     headers, other_files = _read_headers(root, all_folders)
     folders = find_class_folders(headers)
-    _log_unused(folders, other_files, all_folders, note)
+    _log_unused(root, folders, other_files, all_folders, note)
     if not folders.train and not folders.test:
         raise InputError(
             f"{root} has no images in class folders: give train/<class>/* and test/<class>/*, or "
@@ -133,8 +134,10 @@ def _read_headers(root: Path, folders: set[str]) -> tuple[dict[str, ImageHeader 
     return headers, other_files
 
 
-def _log_unused(folders: ClassFolders, other_files: list[str], all_folders: set[str], log: Log) -> None:
-    """Say which files and folders are left out."""
+def _log_unused(
+    root: Path, folders: ClassFolders, other_files: list[str], all_folders: set[str], log: Log
+) -> None:
+    """Say which files and folders are left out. Raises InputError for a class folder that cannot be read."""
     used = [name for part in (folders.train, folders.test) for names in part.values() for name in names]
     parents = {PurePosixPath(name).parent for name in used}
     no_images = sorted(name for name in other_files if PurePosixPath(name).parent in parents)
@@ -146,6 +149,12 @@ def _log_unused(folders: ClassFolders, other_files: list[str], all_folders: set[
         and PurePosixPath(name) not in parents | above
         and not archives.is_hidden(name)
     )
+    for name in empty if root.is_dir() and used else ():
+        if PurePosixPath(name).name != "lost+found" and not os.access(root / name, os.R_OK | os.X_OK):
+            raise InputError(
+                f"cannot read the folder {root / name}, which may be a class (Permission denied): make it "
+                "readable, or move it away"
+            )
     for names, one, many in (
         (no_images, "file that is no image", "files that are no images"),
         (folders.others, "image in no class folder", "images in no class folder"),

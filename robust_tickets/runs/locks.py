@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.file_systems import UNSUPPORTED, note_once
+from robust_tickets.base.paths import follow_links
 
 LOCK_FILE = ".lock"
 
@@ -31,7 +32,7 @@ def lock(folder: Path) -> Iterator[None]:
     if _parent_locks:
         yield
         return
-    file = folder.resolve() / LOCK_FILE
+    file = follow_links(folder) / LOCK_FILE
     new_folders = [parent for parent in file.parents if not parent.exists()]
     lock = FileLock(file, timeout=0, is_singleton=True, thread_local=False)
     try:

@@ -12,6 +12,7 @@ from torch import nn
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
+from robust_tickets.base.paths import follow_links
 from robust_tickets.data.dataset import Dataset, Spec
 from robust_tickets.evaluation import result, robustness_csv
 from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
@@ -124,7 +125,7 @@ def evaluate_file(
     Raises InputError for a checkpoint or a request that does not fit.
     """
     # a link stands for the file that it names
-    target = request.load_target(file.resolve(), make, machine.progress)
+    target = request.load_target(follow_links(file), make, machine.progress)
     source = request.load_source(target.checkpoint, machine.progress)
     training = target.checkpoint.resolved_recipe()
     recipes = request.recipes(training)

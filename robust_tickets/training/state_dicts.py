@@ -80,7 +80,9 @@ def find_candidates(content: Any, expected: StateDict, optional: set[str]) -> li
 
 
 def _state_dicts(content: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], StateDict]]:
-    """All dictionaries with tensors, each with the keys that lead to it."""
+    """All dictionaries with tensors, each with the keys that lead to it; in a list its places are keys."""
+    if isinstance(content, list | tuple) and any(isinstance(value, Mapping) for value in content):
+        content = dict(enumerate(content))
     if not isinstance(content, Mapping) or len(path) > _DEEPEST:
         return
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}

@@ -45,6 +45,8 @@ def read_weight_file(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(f"cannot read {path} ({error.strerror}): make it readable, or copy it") from None
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} is no file of weights, or holds more than weights, and code from a file is never run: "

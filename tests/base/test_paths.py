@@ -7,7 +7,7 @@ import pytest
 
 from robust_tickets.base.arguments import to_path
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.paths import expand_home, module_name
+from robust_tickets.base.paths import expand_home, follow_links, module_name
 from robust_tickets.cli.parse import parse
 from robust_tickets.data import cache
 from robust_tickets.data.data_paths import data_path
@@ -94,3 +94,12 @@ def test_a_file_that_cannot_be_imported_is_refused_with_the_reason(file, words, 
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=words):
         module_name(f"{tmp_path / file}:build")
+
+
+def test_links_in_a_circle_are_one_line_and_others_are_followed(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(InputError, match="cannot be followed .*: give another path"):
+        follow_links(tmp_path / "a" / "runs")
+    (tmp_path / "c").symlink_to(tmp_path / "real")
+    assert follow_links(tmp_path / "c" / "x") == tmp_path / "real" / "x"

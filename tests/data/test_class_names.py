@@ -1,5 +1,6 @@
 """Folders as people have them: a test part alone, empty classes, look-alike names, numbers; `data show`."""
 
+import os
 import shutil
 import unicodedata
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_class_folders_without_images_are_said_at_every_load(packed, tmp_path):
         assert "left out: 2 folders without images, which are no classes, such as test/dog" in lines
         assert "left out: 1 file that is no image, such as train/ant/notes.txt" in lines
         assert "left out: 1 image in no class folder, such as extra/deep/1.png" in lines
+
+
+def test_a_class_folder_that_cannot_be_read_is_an_error_and_no_empty_class(tmp_path, monkeypatch):
+    """Its class would be missing, and all labels after it others."""
+    root = as_tree(tmp_path / "tree", contents())
+    for folder in ("train/bat", "test/bat", "lost+found"):
+        (root / folder).mkdir()
+    access = os.access
+    closed = lambda path, mode: Path(path).name not in ("bat", "lost+found") and access(path, mode)  # noqa: E731
+    monkeypatch.setattr(os, "access", closed)
+    with pytest.raises(InputError, match=r"cannot read the folder .*bat, which may be a class"):
+        load(root)
+    for folder in ("train/bat", "test/bat"):
+        (root / folder).rmdir()
+    load(root)
 
 
 def test_one_name_in_two_code_points_is_one_class(tmp_path):

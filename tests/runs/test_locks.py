@@ -82,6 +82,12 @@ def test_a_block_that_writes_nothing_leaves_no_folder(tmp_path):
     assert (tmp_path / "old").is_dir()
 
 
+def test_a_folder_below_a_circle_of_links_is_named(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "a")
+    with pytest.raises(InputError, match="cannot be followed"), locks.lock(tmp_path / "a" / "run"):
+        pass
+
+
 def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("x", encoding="utf-8")
     words = r"cannot write .*: choose a folder"

@@ -142,6 +142,25 @@ def test_a_list_of_another_kind_is_passed_over(tmp_path):
     assert load(content, tmp_path)[1] == []
 
 
+@pytest.mark.parametrize("content", [(RAW, 3), [{"epoch": 3}, {"model": prefixed("module.", RAW)}]])
+def test_weights_may_be_in_a_list(content, tmp_path):
+    state, lines = load(content, tmp_path)
+    assert_is(state, RAW)
+    assert lines == []
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(name, tmp_path, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setattr(torch, "load", denied)
+    monkeypatch.setattr("robust_tickets.training.weight_files.load_file", denied)
+    with pytest.raises(InputError, match=r"^cannot read .* \(Permission denied\): make it readable"):
+        load_published(tmp_path / name, SPEC, Recipe())
+
+
 def test_averages_alone_are_used_and_said(tmp_path):
     content = prefixed("module.", EMA) | {"n_averaged": COUNT}
     state, lines = load(content, tmp_path)
