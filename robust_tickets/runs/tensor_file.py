@@ -5,6 +5,7 @@ There is no pickle, no clock and no path in it, so that the same content gives t
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +46,8 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path} is a folder: name the {kind} in it (.safetensors)")
     if not path.is_file():
         raise InputError(f"there is no file {path}: give the path of a {kind} (.safetensors)")
+    if not os.access(path, os.R_OK):  # which safe_open calls a file that is not there
+        raise InputError(f"cannot read {path} (Permission denied): make it readable, or copy it")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)

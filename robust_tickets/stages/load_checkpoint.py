@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.paths import module_name
 from robust_tickets.base.progress import Progress
 from robust_tickets.models import user_net
 from robust_tickets.models.user_net import NetFactory
@@ -51,7 +52,7 @@ class ImageSource:
 class NetDescription:
     """What the user says of a checkpoint's network.
 
-    name: a network of this package, or module:function.
+    name: a network of this package, module:function, or folder/module.py:function.
     width: of published weights, the factor on the network's hidden widths.
     normalise: of published weights, the normalisation that the network was trained with.
     weights: of published weights, which ones of a file with several: "raw", "averaged" or a key.
@@ -63,6 +64,11 @@ class NetDescription:
     normalise: str | None = None
     weights: str | None = None
     flags: str = "--model"
+
+    def __post_init__(self) -> None:
+        """Name a module that is named by its file as any other."""
+        if self.name is not None:
+            object.__setattr__(self, "name", module_name(self.name))
 
     @property
     def make(self) -> NetFactory | None:

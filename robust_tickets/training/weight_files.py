@@ -1,5 +1,6 @@
 """Reads a file of weights that others wrote, without running any code that it names."""
 
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -32,6 +33,8 @@ def read_weight_file(path: Path) -> Any:
         raise InputError(f"{path} is a folder: name the file in it, as {path / 'best.safetensors'}")
     if not path.is_file():
         raise InputError(f"there is no file {path}: give the path of a checkpoint (.safetensors, .pt)")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"cannot read {path} (Permission denied): make it readable, or copy it")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -45,8 +48,6 @@ def read_weight_file(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
-    except PermissionError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}): make it readable, or copy it") from None
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} is no file of weights, or holds more than weights, and code from a file is never run: "

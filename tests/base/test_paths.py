@@ -13,6 +13,7 @@ from robust_tickets.data import cache
 from robust_tickets.data.data_paths import data_path
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Data
+from robust_tickets.stages.load_checkpoint import NetDescription
 
 COMMANDS = {
     "runs": "train --recipe demo --runs=~/x",
@@ -81,6 +82,7 @@ def test_a_module_may_be_named_by_its_file(tmp_path, monkeypatch):
     words = ["--recipe", "demo", "--model.width", "1", "--model.name", "deep/nets_of_mine.py:build"]
     command = parse("train", words)
     assert command.fields.model.name == "nets_of_mine:build"
+    assert NetDescription("deep/nets_of_mine.py:build").name == "nets_of_mine:build"  # of evaluate and export
     (tmp_path / "own.toml").write_text('[model]\nname = "deep/nets_of_mine.py:build"\n')
     assert recipes.load("own.toml").model.name == "nets_of_mine:build"
 
@@ -99,7 +101,7 @@ def test_a_file_that_cannot_be_imported_is_refused_with_the_reason(file, words, 
 def test_links_in_a_circle_are_one_line_and_others_are_followed(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
-    with pytest.raises(InputError, match="cannot be followed .*: give another path"):
+    with pytest.raises(InputError, match=r"cannot be followed .*: give another path"):
         follow_links(tmp_path / "a" / "runs")
     (tmp_path / "c").symlink_to(tmp_path / "real")
     assert follow_links(tmp_path / "c" / "x") == tmp_path / "real" / "x"

@@ -11,6 +11,7 @@ from torch import nn
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.published_weights import load_published
 
 SPEC = ModelSpec("resnet20", 0.5, (1, 8, 8), 10, (0.0,), (1.0,))
@@ -151,14 +152,11 @@ def test_weights_may_be_in_a_list(content, tmp_path):
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
 def test_a_file_that_may_not_be_read_is_not_called_damaged(name, tmp_path, monkeypatch):
-    def denied(*_, **__):
-        raise PermissionError(13, "Permission denied")
-
     (tmp_path / name).write_bytes(b"x")
-    monkeypatch.setattr(torch, "load", denied)
-    monkeypatch.setattr("robust_tickets.training.weight_files.load_file", denied)
-    with pytest.raises(InputError, match=r"^cannot read .* \(Permission denied\): make it readable"):
-        load_published(tmp_path / name, SPEC, Recipe())
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    for load in (lambda file: load_published(file, SPEC, Recipe()), Checkpoint.load):
+        with pytest.raises(InputError, match=r"^cannot read .* \(Permission denied\): make it readable"):
+            load(tmp_path / name)
 
 
 def test_averages_alone_are_used_and_said(tmp_path):
