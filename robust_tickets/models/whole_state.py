@@ -45,6 +45,14 @@ def unswitched_layers(net: nn.Module, shape: Shape) -> str:
     return _proof(_unswitched_layers, net, shape)
 
 
+def hidden_draws(net: nn.Module, other: nn.Module, shape: Shape) -> str:
+    """Words where two networks of one function, of different seeds, differ by more than state dicts; or "".
+
+    They are left as they were.
+    """
+    return _proof(lambda net, shape: _hidden_draws(net, other, shape), net, shape)
+
+
 def _proof(problem: Callable[[nn.Module, Shape], str], net: nn.Module, shape: Shape) -> str:
     """The problem of a network; "" where its own code fails, which proves nothing: other checks name it."""
     with warnings.catch_warnings():
@@ -106,21 +114,41 @@ def _unswitched_layers(net: nn.Module, shape: Shape) -> str:
 
 def _hidden_statistics(net: nn.Module, shape: Shape) -> str:
     """The problem where a training changes what the state dict does not hold."""
-    twin, other, images = train_mode(copy_net(net)), copy_net(net), trial_images(net, shape)
+    twin, images = train_mode(copy_net(net)), trial_images(net, shape)
     for _ in range(2):
         trial_leaves(twin, images)  # with a graph, as in training
-    other.load_state_dict(twin.state_dict())
-    set_mode(twin, False)
-    set_mode(other, False)
-    logits = trial_logits(twin, images)
-    if _same(logits, trial_logits(other, images)) or not _same(logits, trial_logits(twin, images)):
+    places = _outside(twin, copy_net(net), images)
+    if places is None:
         return ""
-    before = dict(plain_objects(other))
-    changed = [place for place, v in plain_objects(twin) if place in before and _differ(v, before[place])]
     return (
-        f"changes in training by values that its state dict does not hold{_first(changed)}, so that "
-        "attacks and files would miss them: keep them in buffers, by register_buffer"
+        f"changes in training by values that its state dict does not hold{_first(places)}, so that attacks "
+        "and files would miss them: keep them in buffers, by register_buffer"
     )
+
+
+def _hidden_draws(net: nn.Module, other: nn.Module, shape: Shape) -> str:
+    places = _outside(copy_net(net), copy_net(other), trial_images(net, shape))
+    if places is None:
+        return ""
+    return (
+        f"draws values that its state dict does not hold{_first(places)}, so that a network of its file has "
+        "others: keep them in buffers, by register_buffer, or draw them with a generator of their own"
+    )
+
+
+def _outside(net: nn.Module, other: nn.Module, images: Tensor) -> list[str] | None:
+    """Where two networks differ when one has the state dict of the other; None where they do not.
+
+    It must be seen in their logits. Both are changed.
+    """
+    other.load_state_dict(net.state_dict())
+    set_mode(net, False)
+    set_mode(other, False)
+    logits = trial_logits(net, images)
+    if _same(logits, trial_logits(other, images)) or not _same(logits, trial_logits(net, images)):
+        return None
+    others = dict(plain_objects(other))
+    return [place for place, v in plain_objects(net) if place in others and _differ(v, others[place])]
 
 
 def _same(logits: Tensor, others: Tensor) -> bool:

@@ -23,6 +23,7 @@ from robust_tickets.models.placement import place_net
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.user_net import NetFactory
 from robust_tickets.models.weights import copy_state
+from robust_tickets.models.whole_state import hidden_draws
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import ARMS
@@ -113,10 +114,17 @@ class Experiment:
     def init_problem(self, seed: int) -> str:
         """A line where the user's function gives other weights at each call; "": none.
 
-        Raises InputError where it gives the same network again.
+        Raises InputError where it gives the same network again, or draws what no state dict holds.
         """
+        if self.make is None:
+            return ""
         name = self.model_spec.name
-        return "" if self.make is None else fresh_weights.init_problem(self._built, name, seed)
+        problem = fresh_weights.init_problem(self._built, name, seed)
+        if not problem:
+            words = hidden_draws(self._built(seed), self._built(seed + 1), self.spec.shape)
+            if words:
+                raise InputError(f"{name} {words}")
+        return problem
 
     def check_batches(self, net: nn.Module, **batches: int) -> None:
         """Raise InputError where a batch, by its section of the recipe, is one image, and too small."""

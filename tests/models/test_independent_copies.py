@@ -29,6 +29,7 @@ class Net(nn.Module):
         self.own = [torch.rand(1), {"scale": torch.rand(1)}]
         self.frozen = nn.Parameter(torch.rand(1), requires_grad=False)
         self.plain = torch.rand(1)
+        self.register_buffer("calls", torch.zeros(()))
         self.features = None
         change(self)
 
@@ -71,6 +72,10 @@ DEPENDENT = {
     "function over a plain tensor": set_features(
         lambda net: lambda x: x.repeat(1, 4, 1, 1)[..., :6, :6] * net.plain
     ),
+    "function over a buffer": set_features(
+        lambda net: lambda x: x.repeat(1, 4, 1, 1)[..., :6, :6] * net.norm.running_var[0]
+    ),
+    "function that counts its calls": set_features(lambda net: lambda x: net.body(x) + 0 * net.calls.add_(1)),
     "without gradients": set_features(lambda net: torch.no_grad()(lambda x: net.body(x))),
     "hook": hook_over_self,
     "list": in_a_list,

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import random
 import weakref
 from dataclasses import dataclass, field
 
@@ -13,11 +14,12 @@ import robust_tickets as rt
 from robust_tickets.base.errors import InputError, RobustnessWarning
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.user_net import build_user_net
-from robust_tickets.models.whole_state import check_whole_state, unswitched_layers
+from robust_tickets.models.whole_state import check_whole_state, hidden_draws, unswitched_layers
 
 SHAPE = (1, 4, 4)
 SPEC = ModelSpec("my_nets:net", 1.0, SHAPE, 3, (0.5,), (0.2,))
 GLOBAL = nn.Linear(3, 3)
+EVAL = nn.Dropout(0.5).eval()
 
 
 @dataclass
@@ -233,6 +235,35 @@ def test_a_copy_of_a_template_whose_mode_it_reads_is_refused():
     assert template.training
 
 
+DRAWN = {
+    "tensor": (lambda: Net(torch.rand(3), lambda net, x: x * net.more), "more"),
+    "frozen layer": (
+        lambda: Net([nn.Linear(3, 3).requires_grad_(False)], lambda net, x: net.more[0](x)),
+        r"more\[0\]\.weight",
+    ),
+    "number": (lambda: Net(float(torch.rand(())), lambda net, x: x * net.more), "more"),
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_values_that_a_seed_draws_and_no_file_holds_are_refused(kind):
+    make, place = DRAWN[kind]
+    function = lambda: nn.Sequential(nn.Conv2d(1, 1, 5), nn.Flatten(), make(), nn.Linear(3, 10))  # noqa: E731
+    for stage in (rt.train, rt.find_ticket):
+        with pytest.raises(InputError, match=rf"draws values .*\(2\.{place}.*register_buffer"):
+            stage(function, {"name": "digits"})
+
+
+def test_values_that_are_the_same_for_each_seed_are_no_draws():
+    def make(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return Net(torch.rand(3, generator=torch.Generator().manual_seed(5)), lambda net, x: x * net.more)
+
+    assert hidden_draws(make(0), make(1), SHAPE) == ""
+    noise = [Net(None, lambda net, x: x + random.random()) for _ in range(2)]
+    assert hidden_draws(*noise, SHAPE) == ""
+
+
 class Leaf(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -265,6 +296,10 @@ FINE = {
     "layers in a list without a mode": lambda: steps([nn.ReLU()]),
     "frozen norm in eval mode in a list": lambda: steps([nn.BatchNorm1d(3).requires_grad_(False).eval()]),
     "random": lambda: Net(None, lambda net, x: x + torch.rand_like(x)),
+    "random by another generator": lambda: Net(None, lambda net, x: x + random.random()),
+    "frozen dropout in a list": lambda: steps([nn.Dropout(0.5).eval()]),
+    "dropout of nothing in a list": lambda: steps([nn.Dropout(0.0)]),
+    "global dropout in eval mode": lambda: Net(None, lambda net, x: EVAL(x)),
     "checkpointed": lambda: Net(
         None, lambda net, x: torch.utils.checkpoint.checkpoint(torch.relu, x, use_reentrant=False)
     ),
@@ -289,3 +324,4 @@ def test_other_networks_pass_and_are_left_as_they_were(kind):
     assert [module.training for module in net.modules()] == modes
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
     assert "training" not in vars(nn.Module)
+    assert not EVAL.training
