@@ -27,6 +27,7 @@ from robust_tickets.pruning.compaction import (
 from robust_tickets.pruning.companions import prove_companions
 from robust_tickets.pruning.layers import Shape
 from robust_tickets.pruning.mask import Mask
+from robust_tickets.tickets.sign_probes import same_for_signs
 
 TOLERANCE = {True: 1e-8, False: 1e-4}
 """Largest difference of small and masked network over the largest logit: True for float64, else False."""
@@ -124,6 +125,8 @@ def _same_function(
     small.load_state_dict(plan.narrow(state))
     images = probe_images(whole, 4, shape)
     if not _same_logits(whole, small, images, "eval"):
+        return False
+    if not same_for_signs(whole, small, plan, (mask, companions), images):
         return False
     if _same_logits(whole, small, images, "train"):
         return True
