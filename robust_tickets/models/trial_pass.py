@@ -33,7 +33,7 @@ def trial_leaves(net: nn.Module, images: Tensor) -> list[Tensor]:
     """
     with torch.enable_grad():
         logits = _forward(net, images)
-    return [node.variable for node in _nodes(logits) if hasattr(node, "variable")]
+    return [node.variable for node in graph_nodes(logits) if hasattr(node, "variable")]
 
 
 def leaf_uses(net: nn.Module, images: Tensor) -> Counter[int]:
@@ -43,11 +43,11 @@ def leaf_uses(net: nn.Module, images: Tensor) -> Counter[int]:
     """
     with torch.enable_grad():
         logits = _forward(net, images)
-    following = (each for node in _nodes(logits) for each, _ in node.next_functions)
+    following = (each for node in graph_nodes(logits) for each, _ in node.next_functions)
     return Counter(id(node.variable) for node in following if hasattr(node, "variable"))
 
 
-def _nodes(logits: Tensor) -> list[Any]:
+def graph_nodes(logits: Tensor) -> list[Any]:
     """The nodes of the graph behind a tensor, each once."""
     nodes: list[Any] = []
     seen: set[object] = set()

@@ -11,6 +11,7 @@ from robust_tickets.attacks import eval_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.placement import blank_image
 from robust_tickets.models.probe import eager
+from robust_tickets.models.trial_pass import graph_nodes
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
@@ -42,12 +43,14 @@ def has_own_forward(layer: nn.Module) -> bool:
 @contextmanager
 def observe_layers(net: nn.Module, observe: Callable[[str, nn.Module, Tensor], None]) -> Iterator[None]:
     """Within the block, call `observe(weight name, layer, output)` for each prunable layer that runs."""
-    names = {id(weight): name for name, weight in prunable_weights(net).items()}
+    weights = {id(weight): name for name, weight in prunable_weights(net).items()}
+    # names are looked up beforehand: within torch.func.functional_call layers have other weights
+    names = {module: weights.get(id(getattr(module, "weight", None))) for module in net.modules()}
 
     def hook(layer: nn.Module, args: object, output: Tensor) -> None:
-        observe(names[id(layer.weight)], layer, output)
+        observe(names[layer] or "", layer, output)
 
-    hooks = [m.register_forward_hook(hook) for m in net.modules() if id(getattr(m, "weight", None)) in names]
+    hooks = [module.register_forward_hook(hook) for module, name in names.items() if name is not None]
     try:
         with eager():
             yield
@@ -61,7 +64,7 @@ class LayerRoles:
     """Weight names by the role of their layers.
 
     first_conv: the first convolution that runs; None in a network without convolutions.
-    output: the layer that runs last.
+    output: the layer that runs last on the way to the logits.
     linear: the linear layers, the output layer apart.
     frozen: those without requires_grad, which are never pruned.
     """
@@ -78,8 +81,15 @@ def layer_roles(net: nn.Module, shape: Shape) -> LayerRoles:
     Raises InputError where the image passes through no prunable layer.
     """
     order: list[str] = []
-    with observe_layers(net, lambda name, *_: order.append(name)), eval_mode(net), torch.no_grad():
-        net(blank_image(net, shape))
+    nodes: list[object] = []  # of the layers' outputs, in the graph of the image's gradient
+
+    def observe(name: str, layer: nn.Module, output: Tensor) -> None:
+        order.append(name)
+        nodes.append(getattr(output, "grad_fn", None))
+
+    with observe_layers(net, observe), eval_mode(net), torch.enable_grad():
+        logits = net(blank_image(net, shape).requires_grad_().clone())
+    path = set(graph_nodes(logits))
     if not order:
         raise InputError(
             "an image passes through no convolution and no linear layer of the network, so there is nothing "
@@ -89,4 +99,6 @@ def layer_roles(net: nn.Module, shape: Shape) -> LayerRoles:
     linear = {name for name, weight in weights.items() if weight.ndim == 2}
     frozen = frozenset(name for name, weight in weights.items() if not weight.requires_grad)
     first_conv = next((name for name in order if name not in linear), None)
-    return LayerRoles(first_conv, order[-1], frozenset(linear - {order[-1]}), frozen)
+    # a head whose output is no part of the logits may run last, as a projection for another loss
+    output = next((order[i] for i in reversed(range(len(order))) if nodes[i] in path), order[-1])
+    return LayerRoles(first_conv, output, frozenset(linear - {output}), frozen)

@@ -134,6 +134,44 @@ def test_layers_have_the_roles_in_which_they_run(net, first_conv, output, hidden
     assert layer_roles(net, (1, 8, 8)) == LayerRoles(first_conv, output, frozenset(hidden))
 
 
+class Heads(nn.Module):
+    """Two heads: the logits', and one that runs before or after it, and may be a part of the logits."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.other = other
+        self.body, self.head, self.projection = nn.Linear(64, 8), nn.Linear(8, 3), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = self.body(x.flatten(1)).relu_()
+        logits, projection = self.head(h), self.projection(h)
+        if self.other == "detached":
+            self.kept = projection.detach()
+        if self.other == "runs on the logits":
+            self.projection(logits.repeat(1, 3)[:, :8])
+        if self.other == "functional":
+            own = {name: 1.0 * p for name, p in self.head.named_parameters()}
+            logits = torch.func.functional_call(self.head, own, (h,))
+        return logits + projection if self.other == "added" else logits
+
+
+@pytest.mark.parametrize(
+    ("other", "output"),
+    [
+        ("detached", "head"),
+        ("runs on the logits", "head"),
+        ("functional", "head"),
+        ("added", "projection"),
+        ("no gradient", "head"),
+    ],
+)
+def test_the_output_layer_is_the_last_on_the_way_to_the_logits(other, output):
+    net = Heads(other).requires_grad_(other != "no gradient")
+    roles = layer_roles(net, (1, 8, 8))
+    assert roles.output == f"{output}.weight"
+    assert roles.linear == set(prunable_weights(net)) - {roles.output}
+
+
 @pytest.mark.parametrize("criterion", SCORES)
 def test_layerwise_pruning_is_torch_prune_over_several_rounds(criterion):
     """Within a layer a factor on all scores changes nothing, so that both criteria are L1Unstructured's."""
