@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from .errors import InputError
 
@@ -65,6 +67,8 @@ def module_modes(net: nn.Module) -> list[tuple[nn.Module, bool]]:
 def set_mode(net: nn.Module, train: bool) -> nn.Module:
     """Put a network into train or eval mode; gives the network, even where its own `train` gives nothing.
 
+    By its own `train()` and `eval()`, which may be the user's: some merge weights or switch noise off.
+
     A program of torch.export has the one mode that it was exported in, and frozen TorchScript is in eval mode
     for good. Raises InputError where they are to be trained.
     """
@@ -85,10 +89,61 @@ def _switch(net: nn.Module, train: bool) -> bool:
     if not hasattr(net, "training"):  # frozen TorchScript
         return False
     try:
-        net.train(train)
+        net.eval() if not train and _has_eval(net) else net.train(train)
     except NotImplementedError:  # a program of torch.export
         return False
     return True
+
+
+def own_switch(module: nn.Module) -> bool:
+    """Whether a module has a `train` or `eval` of its own, which may do more than set modes."""
+    kind = type(module)
+    replaced = kind.train is not nn.Module.train or kind.eval is not nn.Module.eval
+    return replaced or not vars(module).keys().isdisjoint(("train", "eval"))
+
+
+def restore_modes(net: nn.Module, modes: list[tuple[nn.Module, bool]]) -> None:
+    """Put the modules of a network into the modes that `module_modes` gave.
+
+    Where one has a `train` or `eval` of its own, the network is switched as its user would do it.
+    """
+    if any(module.training != mode and own_switch(module) for module, mode in modes):
+        _switch(net, modes[0][1])
+        for module, mode in modes:
+            if module.training != mode and own_switch(module):
+                _switch(module, mode)
+    for module, mode in modes:
+        module.training = mode
+
+
+def _has_eval(net: nn.Module) -> bool:
+    """Whether a network has an `eval` of its own which is called like PyTorch's, and does not test it."""
+    if type(net).eval is nn.Module.eval and "eval" not in vars(net):
+        return False
+    try:
+        signature(net.eval).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+@contextmanager
+def mode_guard(net: nn.Module) -> Iterator[None]:
+    """Restore each module's mode after the block, and weights and buffers that switching modes may change."""
+    modes = module_modes(net)
+    tensors: list[Tensor] = []
+    if any(own_switch(module) for module, _ in modes):
+        both = [*net.parameters(), *net.buffers()]
+        tensors = [t for t in both if not (is_lazy(t) or t.is_meta or t.is_inference())]
+    values = [tensor.detach().clone() for tensor in tensors]
+    try:
+        yield
+    finally:
+        restore_modes(net, modes)
+        for tensor, value in zip(tensors, values, strict=True):
+            # merged weights are not the same bits when they are parted; and no graph may notice
+            if tensor.shape == value.shape:
+                tensor.data.copy_(value)
 
 
 @contextmanager
@@ -101,7 +156,19 @@ def eval_mode(net: Net) -> Iterator[None]:
     if not isinstance(net, nn.Module):
         yield
         return
-    modes = module_modes(net)
+    if not any(mode for _, mode in module_modes(net)):
+        with _out_of_graph(net):
+            yield
+        return
+    with mode_guard(net):
+        set_mode(net, False)
+        with _out_of_graph(net):
+            yield
+
+
+@contextmanager
+def _out_of_graph(net: nn.Module) -> Iterator[None]:
+    """No gradients of parameters within the block, after which buffers are as they were."""
     trainable = [p for p in net.parameters() if p.requires_grad]
     buffers = [
         (module, name, buffer, buffer._version, buffer.detach().clone())
@@ -110,7 +177,6 @@ def eval_mode(net: Net) -> Iterator[None]:
         if buffer is not None
     ]
     try:
-        set_mode(net, False)
         for parameter in trainable:
             parameter.requires_grad_(False)
         yield
@@ -123,8 +189,6 @@ def eval_mode(net: Net) -> Iterator[None]:
             if buffer._version != version or getattr(module, "training", False):
                 with torch.no_grad():
                     buffer.copy_(value)
-        for module, mode in modes:
-            module.training = mode
 
 
 def misclassified(logits: Tensor, labels: Tensor) -> Tensor:

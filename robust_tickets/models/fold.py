@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, fx, nn
 
-from robust_tickets.attacks.network import set_mode
+from robust_tickets.attacks.network import own_switch, restore_modes, set_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold_proof import folds_wrongly
 from robust_tickets.models.trial_pass import Shape
@@ -96,10 +96,16 @@ class FoldedNet(nn.Module):
             id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()
         }
         shared |= {id(b): b for b in net.buffers()}
-        self.view = copy_net(net, shared)
+        # one that merges weights when it is switched would merge those of the network
+        switches = any(map(own_switch, net.modules()))
+        self.view = copy_net(net, None if switches else shared)
+        if switches:
+            self.view.requires_grad_(False)
+        self._take_modes = partial(_take_modes, net, self.view) if switches else None
         # TorchScript copies all of its tensors, whatever it is told to share
         separate = bool(_separate_tensors(net, self.view))
         self._separate = partial(_separate_tensors, net, self.view) if separate else list
+        self._shared = [] if separate else list(zip(net.parameters(), self.view.parameters(), strict=True))
         self._pairs = [self._fold(net, layer, norm) for layer, norm in pairs.items()]
         self._with_buffers = _modules_with_buffers(net, self.view)
         self.train(False)
@@ -124,8 +130,14 @@ class FoldedNet(nn.Module):
     @torch.no_grad()
     def refresh(self) -> None:
         """Fold the network's current weights and running statistics."""
+        if self._take_modes:
+            self._take_modes()
         for own, seen in self._separate():
             seen.copy_(own)
+        for own, seen in self._shared:
+            # given other memory by forward, as self.weight.data = torch.renorm(...)
+            if seen.data_ptr() != own.data_ptr():
+                seen.data = own.data
         for module, copied in self._with_buffers:
             for name, buffer in module._buffers.items():
                 # assigned anew by forward, as self.mean = 0.9 * self.mean + ...
@@ -142,6 +154,8 @@ class FoldedNet(nn.Module):
             torch.mul(layer.weight, scale.reshape(-1, 1, 1, 1), out=folded.weight)
             bias = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
             folded.bias.copy_(bias * scale if norm.bias is None else bias * scale + norm.bias)
+        if self._take_modes:
+            set_mode(self.view, False)
 
     def train(self, mode: bool = True) -> "FoldedNet":
         """Stay in eval mode: there are no folded statistics in training."""
@@ -173,6 +187,13 @@ def _modules_with_buffers(net: nn.Module, view: nn.Module) -> list[tuple[nn.Modu
         and module._buffers
         and all(copied._buffers.get(name) is buffer for name, buffer in module._buffers.items())
     ]
+
+
+def _take_modes(net: nn.Module, view: nn.Module) -> None:
+    """Put a view into its network's modes, as by the user, so that its weights are merged where those are."""
+    views = dict(view.named_modules())
+    modes = [(name, module.training) for name, module in net.named_modules() if hasattr(module, "training")]
+    restore_modes(view, [(views[name], mode) for name, mode in modes if name in views])
 
 
 def _separate_tensors(net: nn.Module, view: nn.Module) -> list[tuple[Tensor, Tensor]]:

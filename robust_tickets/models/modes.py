@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from robust_tickets.attacks.network import set_mode
+from robust_tickets.attacks.network import own_switch, set_mode
 
 
 def frozen_modules(net: nn.Module) -> list[nn.Module]:
@@ -27,6 +27,8 @@ def train_mode(net: nn.Module) -> nn.Module:
     frozen = frozen_modules(net)
     set_mode(net, True)
     for module in frozen:
+        if own_switch(module):
+            set_mode(module, False)
         module.training = False
     return net
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.jit._trace import TopLevelTracedModule
 
-from robust_tickets.attacks.network import WRITES, hint_for, module_modes, set_mode, unwritten
+from robust_tickets.attacks.network import WRITES, hint_for, mode_guard, module_modes, set_mode, unwritten
 from robust_tickets.base import paths
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import use_seed
@@ -137,14 +137,10 @@ def check_logits(net: nn.Module, spec: ModelSpec) -> None:
     """
     device = next((parameter.device for parameter in net.parameters()), None)
     images = torch.zeros((2, *spec.shape), device=device)
-    modes = module_modes(net)
     problem = f"{spec.name} fails on images of shape {tuple(images.shape)}"
-    try:
-        with _user_errors(problem, "it must take images (N, C, H, W) in [0, 1] of this data set"):
-            logits = set_mode(net, False)(images)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    fix = "it must take images (N, C, H, W) in [0, 1] of this data set"
+    with mode_guard(net), _user_errors(problem, fix):
+        logits = set_mode(net, False)(images)
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, spec.classes):
         is_tensor = isinstance(logits, torch.Tensor)
         got = tuple(logits.shape) if is_tensor else f"a {type(logits).__name__}"
@@ -213,13 +209,9 @@ def _copy_with_modes(net: nn.Module) -> nn.Module:
 
     Raises InputError for a program of one mode, whose BatchNorms and dropout would stay in it unnoticed.
     """
-    modes = module_modes(net)
-    try:
+    with mode_guard(net):
         set_mode(net, True)  # an exported program refuses it, and its copy would not
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    for module, _ in modes:
+    for module, _ in module_modes(net):
         name = getattr(module, "original_name", "")  # of a layer in a traced program
         if isinstance(net, TopLevelTracedModule) and name.startswith(("BatchNorm", "Dropout")):
             raise InputError(

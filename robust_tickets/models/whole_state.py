@@ -117,7 +117,7 @@ def _hidden_statistics(net: nn.Module, shape: Shape) -> str:
     twin, images = train_mode(copy_net(net)), trial_images(net, shape)
     for _ in range(2):
         trial_leaves(twin, images)  # with a graph, as in training
-    places = _outside(twin, copy_net(net), images)
+    places = _outside(twin, train_mode(copy_net(net)), images)
     if places is None:
         return ""
     return (

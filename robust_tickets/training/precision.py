@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from robust_tickets.attacks.network import eval_mode
+from robust_tickets.attacks.network import eval_mode, mode_guard
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.devices import device_name, has_bfloat16
 from robust_tickets.base.random_streams import use_seed
@@ -71,19 +71,17 @@ def _networks(net: nn.Module, folded: FoldedNet, compute: Compute) -> Networks:
 def _warm_up(nets: Networks, net: nn.Module, images: Tensor) -> None:
     """Take a step's passes, and leave the network as it was."""
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
-    modes = [(module, module.training) for module in net.modules()]
-    train_mode(net)
-    attack = nets.attack
     try:
-        with eval_mode(attack):
-            point = images.detach().requires_grad_()
-            torch.autograd.grad(attack(point).sum(), point)
-        nets.update(images).sum().backward()  # type: ignore[no-untyped-call]
+        with mode_guard(net):
+            train_mode(net)
+            attack = nets.attack
+            with eval_mode(attack):
+                point = images.detach().requires_grad_()
+                torch.autograd.grad(attack(point).sum(), point)
+            nets.update(images).sum().backward()  # type: ignore[no-untyped-call]
     finally:
         for parameter in net.parameters():
             parameter.grad = None
-        for module, mode in modes:
-            module.training = mode
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
