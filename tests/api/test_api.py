@@ -115,6 +115,7 @@ def test_progress_is_shown_or_not(shown, images, capsys):
     assert bool(capsys.readouterr().err) == shown
 
 
+@pytest.mark.filterwarnings("ignore:this robust accuracy may mislead")
 def test_a_module_may_replace_the_function_and_stays_as_it_is(images):
     torch.manual_seed(7)
     module = build_net().train()

@@ -10,6 +10,7 @@ from torchvision import transforms
 from torchvision.transforms import v2
 
 from robust_tickets.attacks import APGD, PGD, Attack, InputError, Square, ThreatModel, TorchAttack
+from robust_tickets.attacks.network import set_mode
 
 THREAT = ThreatModel("Linf", 0.1)
 ATTACKS = (
@@ -226,6 +227,13 @@ def test_programs_of_other_formats_are_attacked_as_the_network(kind: str) -> Non
     ours = ATTACKS[0].run(program, images, labels)
     assert torch.allclose(ours.images, ATTACKS[0].run(copy.deepcopy(small_net()), images, labels).images)
     assert [getattr(module, "training", None) for module in program.modules()] == modes
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_a_network_whose_train_returns_nothing_is_switched_and_given(train: bool) -> None:
+    net = ForgetsSelf(*small_net())
+    assert set_mode(net, train) is net
+    assert net.training == train
 
 
 @pytest.mark.parametrize("output", [{"logits": 0}, (0,)])
