@@ -41,6 +41,12 @@ def unsupported_parts(net: nn.Module, shape: Shape | None = None) -> list[str]:
             f"not trained: {_size(frozen)} of {total:,} parameters are frozen ({_first_names(frozen)}); "
             "where they are weights, no search prunes them"
         )
+    unused = {n: b for n, b in net.named_buffers() if b.requires_grad}
+    if unused:
+        lines.append(
+            f"not trained: {len(unused)} buffers require a gradient, and only parameters are trained "
+            f"({_first(list(unused))}): make them nn.Parameter, or buffers without requires_grad"
+        )
     modes = [name for name, module in net.named_modules() if id(module) in set(map(id, frozen_modules(net)))]
     if modes:
         lines.append(

@@ -237,6 +237,15 @@ def test_frozen_and_other_parameters_are_named_as_unsupported():
     assert unsupported_parts(small()) == []
 
 
+def test_buffers_that_require_a_gradient_are_named_as_untrained():
+    net = small()
+    net.register_buffer("scale", torch.ones(1, requires_grad=True))
+    (line,) = unsupported_parts(net)
+    assert line.startswith(
+        "not trained: 1 buffers require a gradient, and only parameters are trained (scale)"
+    )
+
+
 def test_the_name_is_one_that_can_be_imported_or_own_net():
     assert function_name(small) == f"{__name__}:small"
     assert function_name(nn.Flatten) == function_name(nn.Flatten()) == "torch.nn.modules.flatten:Flatten"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import robust_tickets as rt
 from robust_tickets.base.errors import InputError, RobustnessWarning
+from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.user_net import build_user_net
 from robust_tickets.models.whole_state import check_whole_state, hidden_draws, unswitched_layers
@@ -274,6 +275,12 @@ class Leaf(nn.Module):
         return self.last(x.flatten(1)) + self.last(self.kept)
 
 
+def with_buffer() -> nn.Module:
+    net = Net(None, lambda net, x: x * net.scale)
+    net.register_buffer("scale", torch.ones(3, requires_grad=True))
+    return net
+
+
 def tied() -> nn.Module:
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 3))
     net[2].weight = net[1].weight
@@ -297,6 +304,10 @@ FINE = {
     "frozen norm in eval mode in a list": lambda: steps([nn.BatchNorm1d(3).requires_grad_(False).eval()]),
     "random": lambda: Net(None, lambda net, x: x + torch.rand_like(x)),
     "random by another generator": lambda: Net(None, lambda net, x: x + random.random()),
+    "random, with dropout of nothing in a list": lambda: Net(
+        [nn.Dropout(0.0)], lambda net, x: net.more[0](x) + random.random()
+    ),
+    "buffer with a gradient": lambda: with_buffer(),
     "frozen dropout in a list": lambda: steps([nn.Dropout(0.5).eval()]),
     "dropout of nothing in a list": lambda: steps([nn.Dropout(0.0)]),
     "global dropout in eval mode": lambda: Net(None, lambda net, x: EVAL(x)),
@@ -325,3 +336,11 @@ def test_other_networks_pass_and_are_left_as_they_were(kind):
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
     assert "training" not in vars(nn.Module)
     assert not EVAL.training
+
+
+def test_proofs_compile_no_copies():
+    calls = []
+    net = torch.compile(Net(), backend=lambda graph, inputs: calls.append(1) or graph.forward)
+    check_copies(net, "mine", SHAPE)
+    check_whole_state(net, "mine", SHAPE)
+    assert calls == []
