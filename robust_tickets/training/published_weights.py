@@ -9,11 +9,13 @@ from torch import Tensor
 
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.data.dataset import SPECS, Spec
+from robust_tickets.models.normalise import Normalise
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.masks_in_files import unused_masks
 from robust_tickets.training.parameter_lists import find_listed
 from robust_tickets.training.state_dicts import Candidate, find_candidates, is_averaged
 from robust_tickets.training.weight_choice import choose_weights
@@ -53,7 +55,12 @@ def load_published(
     net = make_net(model, make, seed=0, train=False)
     expected = net.state_dict()
     # our networks have a normalisation too, and a count that old files lack
-    optional = {n: t for n, t in expected.items() if n.startswith("normalise.") or "num_batches_tracked" in n}
+    ours = isinstance(getattr(net, "normalise", None), Normalise)
+    optional = {
+        name: tensor
+        for name, tensor in expected.items()
+        if (ours and name.startswith("normalise.")) or "num_batches_tracked" in name
+    }
     content = read_weight_file(path)
     candidates = find_candidates(content, expected, set(optional))
     candidates += find_listed(content, net, set(optional), log)
@@ -63,9 +70,16 @@ def load_published(
     chosen = choose_weights(candidates, weights, buffers, f"{flags}.weights", log)
     if chosen is None:
         raise _misfit(path, model, min(candidates, key=lambda candidate: len(candidate.mistakes)))
-    _check_outside(path, chosen, normalised, log)
+    part = "" if weights in (None, "raw", "averaged") else chosen.key
+    _check_outside(path, chosen, normalised, part, log)
+    masks = unused_masks(content, chosen.state)
+    if masks:
+        log(
+            f"{path} has masks beside the weights ({', '.join(masks)}), and weights that they prune are not "
+            "zero: they are used as they are; to prune them, multiply them before you save them"
+        )
     state = chosen.state
-    own_normalisation = sorted(name for name in state if name.startswith("normalise."))
+    own_normalisation = sorted(name for name in state if ours and name.startswith("normalise."))
     if normalised and own_normalisation:
         raise InputError(
             f"{path} has a normalisation of its own ({', '.join(own_normalisation)}): leave out the flag "
@@ -127,24 +141,34 @@ def _misfit(path: Path, model: ModelSpec, candidate: Candidate) -> InputError:
             kinds.append("; ".join(mistakes[:_NAMES_SHOWN]) + (f"; and {more} more" if more > 0 else ""))
     return InputError(
         f"{path} does not fit {model.name} at width {model.width:g} for {model.classes} classes, choose "
-        f"another network by --model.name; {len(candidate.mistakes)} names: " + "; ".join(kinds)
+        f"another network by --model.name; {_count(candidate.mistakes)}: " + "; ".join(kinds)
     )
 
 
-def _check_outside(path: Path, chosen: Candidate, normalised: bool, log: Callable[[str], None]) -> None:
+def _check_outside(
+    path: Path, chosen: Candidate, normalised: bool, part: str, log: Callable[[str], None]
+) -> None:
     """Raise InputError for parts of the network that was trained which the named network does not have.
 
     normalised: whether the user named a normalisation, which replaces one in the file.
+    part: the key of the weights, where the user named it: then the rest is meant to be left out; else "".
     """
     averaged = [name for name in chosen.outside if is_averaged(name)]
     outside = [name for name in chosen.outside if name not in averaged]
     if averaged and not chosen.averaged:
         log(f"left out: averaged weights whose names do not fit the network's ({_few(averaged)})")
-    if outside:
+    if outside and part:
+        log(f"left out: {_count(outside)} besides {part} ({_few(outside)})")
+    elif outside:
+        choice = (
+            ""
+            if chosen.key == "top"
+            else f"; or, where they take no part in the logits, --model.weights {chosen.key}"
+        )
         raise InputError(
-            f"{path} has {len(outside)} names besides the network's ({_few(outside)}), so "
+            f"{path} has {_count(outside)} besides the network's ({_few(outside)}), so "
             "the network that was trained has other parts: name your own function that builds all of it, as "
-            "--model.name my_nets.py:build"
+            f"--model.name my_nets.py:build{choice}"
         )
     if not chosen.normalisation:
         return
@@ -159,6 +183,10 @@ def _check_outside(path: Path, chosen: Candidate, normalised: bool, log: Callabl
             "MEAN,STD (none: for images in [0, 1])"
         )
     log(f"left out: the file's own normalisation ({names}), in favour of the one that is named")
+
+
+def _count(names: list[str]) -> str:
+    return f"{len(names)} name{'s' * (len(names) != 1)}"
 
 
 def _few(names: list[str]) -> str:

@@ -12,6 +12,8 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from robust_tickets.base.errors import InputError
 
+_DEEPEST = 8  # containers that are looked into
+
 
 class _Placeholder(dict[Any, Any]):
     """Stands for an object beside the weights, such as a NumPy scalar: its class is never imported."""
@@ -45,7 +47,7 @@ def read_weight_file(path: Path) -> Any:
                 "the file again, or unpack it"
             )
         with safe_globals([(_Placeholder, name) for name in _unknown_names(path)]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return _dense(torch.load(path, map_location="cpu", weights_only=True), path)
     except InputError:
         raise
     except pickle.UnpicklingError:
@@ -55,6 +57,22 @@ def read_weight_file(path: Path) -> Any:
         ) from None
     except Exception:  # torch.load raises whatever a damaged file leads it to
         raise InputError(f"{path} is damaged or no file of weights: fetch it again") from None
+
+
+def _dense(content: Any, path: Path, depth: int = 0) -> Any:
+    """The content with ordinary tensors in place of sparse and quantised ones."""
+    if isinstance(content, torch.Tensor):
+        if content.is_meta:
+            raise InputError(
+                f"{path} has tensors without values (device meta): save the network once its weights are made"
+            )
+        plain = content.dequantize() if content.is_quantized else content
+        return plain if plain.layout == torch.strided else plain.to_dense()
+    if depth < _DEEPEST and isinstance(content, dict):
+        return {key: _dense(value, path, depth + 1) for key, value in content.items()}
+    if depth < _DEEPEST and isinstance(content, list | tuple):
+        return [_dense(value, path, depth + 1) for value in content]
+    return content
 
 
 def _is_compressed(path: Path) -> bool:

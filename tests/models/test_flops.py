@@ -149,3 +149,44 @@ def test_counting_leaves_the_network_unchanged(fails, spec, net, images):
                 forward_flops(net, (7, *spec.shape[1:]))
         else:
             forward_flops(net, spec.shape)
+
+
+class Recurrent(nn.Module):
+    """Rows of 8 pixels as 8 time steps, then logits of the last."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x[:, 0])[0][:, -1]
+
+
+class Product(nn.Module):
+    """What a function makes of an image as a vector and of a parameter."""
+
+    def __init__(self, function: object, *shape: int) -> None:
+        super().__init__()
+        self.function, self.weight = function, nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.weight, x.flatten())
+
+
+@pytest.mark.parametrize(
+    ("net", "expected"),
+    [
+        # gates, inputs and states of each of 8 steps
+        (Recurrent(nn.LSTM(8, 5, batch_first=True)), 8 * 2 * 4 * 5 * (8 + 5)),
+        (Recurrent(nn.LSTM(8, 5, 2, batch_first=True)), 8 * 2 * 4 * 5 * (8 + 5 + 5 + 5)),
+        (Recurrent(nn.LSTM(8, 5, batch_first=True, bidirectional=True)), 2 * 8 * 2 * 4 * 5 * (8 + 5)),
+        (Recurrent(nn.GRU(8, 5, batch_first=True)), 8 * 2 * 3 * 5 * (8 + 5)),
+        (Product(lambda w, x: F.bilinear(x[None], x[None], w), 3, 64, 64), 2 * 3 * 64 * 64 + 2 * 3 * 64),
+        (Product(torch.mv, 3, 64), 2 * 3 * 64),
+        (Product(lambda w, x: torch.addmv(w[:, 0], w, x), 3, 64), 2 * 3 * 64),
+        (Product(torch.dot, 64), 2 * 64),
+    ],
+    ids=["lstm", "two layers", "both directions", "gru", "bilinear", "mv", "addmv", "dot"],
+)
+def test_products_that_pytorchs_counter_leaves_out_are_counted(net, expected):
+    assert forward_flops(net, (1, 8, 8)) == expected
