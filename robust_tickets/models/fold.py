@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from robust_tickets.attacks.network import own_switch, restore_modes, set_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold_proof import folds_wrongly
+from robust_tickets.models.plain_attributes import plain_objects
 from robust_tickets.models.trial_pass import Shape
 
 
@@ -205,20 +206,16 @@ def _separate_tensors(net: nn.Module, view: nn.Module) -> list[tuple[Tensor, Ten
 
 
 def copy_net(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Module:
-    """A deep copy of a network.
+    """A deep copy of a network; tensors with a graph that it keeps, as its last features, lose theirs.
 
     shared: by their id, objects of the network that are replaced and not copied.
     Raises InputError for a network that cannot be copied.
     """
     try:
         with torch.no_grad(), _without_graphs(net):  # else TorchScript's copies keep a graph to the original
-            copied = copy.deepcopy(net, shared)
+            copied = _copy(net, shared or {})
     except Exception as error:  # objects in the network may raise anything
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.100}"
-        for name, module in net.named_modules():
-            for key, value in vars(module).items():
-                if isinstance(value, Tensor) and value.grad_fn is not None:
-                    reason = f"the {key} of {name or 'the network'!r} is a tensor computed from parameters"
         raise InputError(
             f"the network cannot be copied, as attacks need it ({reason}): keep no files, locks or tensors "
             "computed from parameters in it; after torch.nn.utils.prune, call "
@@ -228,6 +225,22 @@ def copy_net(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Modu
         for own, parameter in zip(net.parameters(), copied.parameters(), strict=True):
             parameter.requires_grad_(own.requires_grad)
     return copied
+
+
+def _copy(net: nn.Module, shared: dict[int, object]) -> nn.Module:
+    try:
+        return copy.deepcopy(net, dict(shared))
+    except RuntimeError:
+        kept = graph_tensors(net)
+        if not kept:
+            raise
+    return copy.deepcopy(net, {id(tensor): tensor.detach().clone() for _, tensor in kept} | shared)
+
+
+def graph_tensors(net: nn.Module) -> list[tuple[str, Tensor]]:
+    """The tensors with a graph that a network keeps in attributes, lists and so on, each with its place."""
+    objects = [*plain_objects(net), *net.named_buffers()]
+    return [(place, v) for place, v in objects if isinstance(v, Tensor) and v.grad_fn is not None]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from robust_tickets.attacks.network import module_modes, set_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.fold import copy_net, graph_tensors
 from robust_tickets.models.trial_pass import trial_images, trial_leaves, trial_logits
 
 
@@ -46,6 +46,13 @@ def check_copies(net: nn.Module, name: str, shape: tuple[int, int, int]) -> None
         with _poisoned(net):
             independent = _is_unchanged(view, images, logits[0])
         weights = [_weights_in_graph(each, images) for each in (view, twin)]
+        # copied without their graphs, tensors computed once would be constants; those of each pass are not
+        kept = graph_tensors(net)
+        if kept and _names(net, _weights_in_graph(net, images)) != _names(view, weights[0]):
+            raise InputError(
+                f"{name} cannot be copied, as attacks and pruning need it: its {kept[0][0]} is a tensor "
+                "computed from parameters, which forward uses: compute it in forward"
+            )
     if independent and not {id(w) for w in weights[0]} & {id(w) for w in weights[1]}:
         return
     raise InputError(
@@ -78,6 +85,11 @@ def _weights_in_graph(net: nn.Module, images: Tensor) -> list[Tensor]:
         if is_device_error(error):
             raise
         return []
+
+
+def _names(net: nn.Module, weights: list[Tensor]) -> set[str]:
+    ids = set(map(id, weights))
+    return {name for name, parameter in net.named_parameters() if id(parameter) in ids}
 
 
 @contextmanager

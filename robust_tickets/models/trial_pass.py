@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.random_streams import use_seed
+from robust_tickets.models.init import seeded_like_torch
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
@@ -63,7 +64,7 @@ def graph_nodes(logits: Tensor) -> list[Any]:
 
 
 def _forward(net: nn.Module, images: Tensor) -> Tensor:
-    with _uncompiled(), use_seed(0):
+    with _uncompiled(), use_seed(0), seeded_like_torch(0):
         logits = net(images.clone())
     if not isinstance(logits, Tensor):
         raise TypeError(type(logits).__name__)

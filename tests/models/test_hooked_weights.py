@@ -13,7 +13,10 @@ import robust_tickets
 from robust_tickets.models.fold import copy_net, fold
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*there are enough images", "ignore:`torch.nn.utils.weight_norm`", "ignore:.*was larger than"
+    "ignore:.*there are enough images",
+    "ignore:.*better than chance",
+    "ignore:`torch.nn.utils.weight_norm`",
+    "ignore:.*was larger than",
 )
 HOOKS: dict[str, tuple[Callable[[nn.Module], object], Callable[[nn.Module], object]]] = {
     "weight norm": (nn.utils.weight_norm, nn.utils.remove_weight_norm),

@@ -2,8 +2,10 @@
 
 import copy
 import functools
+import random
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -184,3 +186,21 @@ def test_they_are_refused_before_training_and_evaluation():
         build_user_net(lambda: Net(DEPENDENT["lambda"]), spec, seed=0)
     with pytest.raises(InputError, match="Net cannot be copied"):
         rt.evaluate(Net(DEPENDENT["lambda"]), {"name": "digits"}, attacks="clean", limit=10)
+
+
+class RandomPlace(Net):
+    """Images at a random place, drawn by NumPy and Python, in eval mode too."""
+
+    def body(self, x: Tensor, power: float = 1.0) -> Tensor:
+        shift = (int(np.random.randint(8)), random.randrange(8))
+        return super().body(torch.roll(x + np.random.rand() * 5, shift, (2, 3)))
+
+
+@pytest.mark.parametrize("_attempt", range(4))
+def test_draws_of_numpy_and_python_are_the_same_in_each_pass_and_leave_their_generators(_attempt):
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    check_copies(RandomPlace(), "net", SHAPE)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+    random.random(), np.random.rand()
+    with pytest.raises(InputError, match="cannot be copied"):
+        check_copies(RandomPlace(hook_over_self), "net", SHAPE)
