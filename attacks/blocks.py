@@ -209,6 +209,11 @@ def _gradient(loss: Tensor, point: Tensor) -> tuple[Tensor]:
     except RuntimeError as error:
         if "does not require grad" in str(error) or "not have been used in the graph" in str(error):
             raise InputError(NO_GRADIENT) from None
+        if "use_reentrant" in str(error):
+            raise InputError(
+                "the network has no gradient to its images alone, as it runs torch.utils.checkpoint with "
+                "use_reentrant=True: pass use_reentrant=False there"
+            ) from None
         raise
 
 

@@ -154,9 +154,14 @@ def evaluate(
     number = whole_number("limit", limit, least=0)
     request = EvaluationRequest(attack_names(attacks), limit=number, seed=_seed(seed))
     experiment = _experiment(net, data, recipe, device, fields)
-    rows, sanity = evaluation.evaluate_net(experiment, net, request)
-    _warn("this robust accuracy may mislead", probability_warnings(net, experiment.spec.shape))
     layers = unswitched_layers(net, experiment.spec.shape)
+    try:
+        rows, sanity = evaluation.evaluate_net(experiment, net, request)
+    except ValueError as error:
+        if layers and not isinstance(error, InputError):  # a BatchNorm in train mode takes no single image
+            raise InputError(f"the network {layers}") from error
+        raise
+    _warn("this robust accuracy may mislead", probability_warnings(net, experiment.spec.shape))
     _warn("this robust accuracy may mislead", [f"the network {layers}"] if layers else [])
     _warn("this robust accuracy may mislead", sanity.warnings)
     columns = ["attack", "n", "accuracy", "low", "high", "seconds", "passes"]

@@ -148,7 +148,7 @@ def _outside(net: nn.Module, other: nn.Module, images: Tensor) -> list[str] | No
     if _same(logits, trial_logits(other, images)) or not _same(logits, trial_logits(net, images)):
         return None
     others = dict(plain_objects(other))
-    return [place for place, v in plain_objects(net) if place in others and _differ(v, others[place])]
+    return [place for place, value in plain_objects(net) if _differ(value, others.get(place))]
 
 
 def _same(logits: Tensor, others: Tensor) -> bool:

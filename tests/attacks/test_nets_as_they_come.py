@@ -2,9 +2,11 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.transforms import v2
@@ -234,6 +236,12 @@ def test_a_network_whose_train_returns_nothing_is_switched_and_given(train: bool
     net = ForgetsSelf(*small_net())
     assert set_mode(net, train) is net
     assert net.training == train
+
+
+def test_reentrant_checkpoints_are_named() -> None:
+    first = partial(torch.utils.checkpoint.checkpoint, torch.tanh, use_reentrant=True)
+    with pytest.raises(InputError, match="pass use_reentrant=False"):
+        ATTACKS[0].run(Before(first), torch.rand(2, 1, 6, 6), torch.tensor([0, 1]))
 
 
 @pytest.mark.parametrize("output", [{"logits": 0}, (0,)])

@@ -62,6 +62,7 @@ def test_copies_compute_the_same_and_the_network_keeps_its_graph(pair):
     assert not torch.allclose(logits(folded), logits(twin), atol=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore:this robust accuracy may mislead")
 def test_an_evaluation_is_that_of_the_plain_network(pair):
     rows = [robust_tickets.evaluate(net, own_images(), RECIPE, attacks=("clean", "pgd-2")) for net in pair]
     assert rows[0].accuracy.tolist() == rows[1].accuracy.tolist()

@@ -144,6 +144,8 @@ class Statistic(nn.Module):
             self.means = [torch.zeros(16)]
         elif kind == "number":
             self.scale = 1.0
+        elif kind == "begins as None":
+            self.mean = None
         else:
             self.mean = torch.zeros(16)
 
@@ -154,13 +156,16 @@ class Statistic(nn.Module):
             self.scale *= 0.999 if self.training else 1.0
             return self.last(x) * self.scale
         if self.training:
-            if self.kind == "list":
+            if self.kind == "begins as None":
+                self.mean = mean
+            elif self.kind == "list":
                 self.means[0] = self.means[0].lerp(mean, self.rate)
             elif self.kind == "in place":
                 self.mean.lerp_(mean, self.rate)
             else:
                 self.mean = self.mean.lerp(mean, self.rate)
-        return self.last(x - (self.means[0] if self.kind == "list" else self.mean))
+        kept = self.means[0] if self.kind == "list" else self.mean
+        return self.last(x if kept is None else x - kept)
 
 
 @pytest.mark.parametrize("train", [True, False])
@@ -172,6 +177,7 @@ class Statistic(nn.Module):
         ("slow", "mean"),
         ("left out", "mean"),
         ("list", r"means\[0\]"),
+        ("begins as None", "mean"),
         ("number", "scale"),
     ],
 )
@@ -206,6 +212,12 @@ def test_layers_that_modes_do_not_reach_are_refused(kind):
 def test_layers_that_modes_do_not_reach_are_warned_of_where_a_network_is_evaluated():
     net = nn.Sequential(nn.Conv2d(1, 1, 5), nn.Flatten(), steps([nn.Dropout(0.5)]), nn.Linear(3, 10))
     with pytest.warns(RobustnessWarning, match="may mislead: the network computes with layers"):
+        rt.evaluate(net, {"name": "digits"}, attacks="clean", limit=20)
+
+
+def test_a_norm_that_stays_in_train_mode_and_takes_no_single_image_is_named_by_an_evaluation():
+    net = nn.Sequential(nn.Conv2d(1, 1, 5), nn.Flatten(), UNSWITCHED["norm"][0](), nn.Linear(3, 10))
+    with pytest.raises(InputError, match=r"^the network computes with layers .*\(BatchNorm1d\)"):
         rt.evaluate(net, {"name": "digits"}, attacks="clean", limit=20)
 
 
