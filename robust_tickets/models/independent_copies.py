@@ -46,12 +46,14 @@ def check_copies(net: nn.Module, name: str, shape: tuple[int, int, int]) -> None
         with _poisoned(net):
             independent = _is_unchanged(view, images, logits[0])
         weights = [_weights_in_graph(each, images) for each in (view, twin)]
-        # copied without their graphs, tensors computed once would be constants; those of each pass are not
-        kept = graph_tensors(net)
-        if kept and _names(net, _weights_in_graph(net, images)) != _names(view, weights[0]):
+        place = "".join(f" ({place})" for place, _ in graph_tensors(net)[:1])
+        if (place or _has_hooks(net)) and _names(net, _weights_in_graph(net, images)) != _names(
+            view, weights[0]
+        ):
             raise InputError(
-                f"{name} cannot be copied, as attacks and pruning need it: its {kept[0][0]} is a tensor "
-                "computed from parameters, which forward uses: compute it in forward"
+                f"{name} cannot be copied, as attacks and pruning need it: a deep copy of it computes with a "
+                f"tensor that the original has computed{place}: compute it in forward, and keep "
+                "no lambda, function or hook over self in its attributes; a method of the class does the same"
             )
     if independent and not {id(w) for w in weights[0]} & {id(w) for w in weights[1]}:
         return
@@ -85,6 +87,13 @@ def _weights_in_graph(net: nn.Module, images: Tensor) -> list[Tensor]:
         if is_device_error(error):
             raise
         return []
+
+
+def _has_hooks(net: nn.Module) -> bool:
+    """Whether hooks may bring what another pass has computed."""
+    if any(map(is_lazy, net.parameters())):  # hooks of PyTorch's, and a pass would make its layers
+        return False
+    return any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
 
 def _names(net: nn.Module, weights: list[Tensor]) -> set[str]:

@@ -98,9 +98,26 @@ def test_copies_and_views_compute_the_same_after_a_pass_with_a_graph(kind):
     assert net.conv.weight.grad is not None
 
 
-def test_a_weight_computed_once_is_refused():
-    with pytest.raises(InputError, match="its weights is a tensor computed from parameters"):
-        check_copies(Once(), "net", SHAPE)
+class HookOverItself(Net):
+    """Its head computes with what a hook has put into the network's own dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[str, Tensor] = {}
+        self.norm.register_forward_hook(lambda module, inputs, output: self.kept.update(last=output))
+
+    def forward(self, x: Tensor) -> Tensor:
+        super().forward(x)
+        return self.last(self.kept["last"].flatten(1))
+
+
+@pytest.mark.parametrize(("kind", "place"), [(Once, r" \(weights\)"), (HookOverItself, "")])
+def test_a_copy_that_would_compute_with_the_original_s_tensors_is_refused(kind, place):
+    net = kind()
+    with torch.no_grad():
+        net(torch.rand(2, *SHAPE))
+    with pytest.raises(InputError, match=f"computes with a tensor that the original has computed{place}: "):
+        check_copies(net, "net", SHAPE)
 
 
 @pytest.mark.parametrize("kind", [Net, ByHook])
