@@ -22,6 +22,7 @@ class NotedTask:
     def __call__(self, machine: Machine) -> None:
         self._note("process", os.getpid())
         self._note("start", time.time())
+        self._note("device", machine.device)
         machine.progress.log(f"{self.name} of {machine.jobs}")
         if self.ending == "wrong input":
             raise InputError("it makes no sense")

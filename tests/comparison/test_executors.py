@@ -50,6 +50,12 @@ def test_at_most_so_many_tasks_run_at_a_time_and_in_order(tmp_path: Path, jobs: 
     assert at_a_time == jobs
 
 
+def test_tasks_that_run_at_a_time_are_on_different_devices(tmp_path: Path) -> None:
+    tasks = make_tasks(tmp_path, a="", b="")
+    run_tasks(tasks, 2, replace(MACHINE, device="gpu:1", devices=("gpu:1", "gpu:0")), 1)
+    assert [(tmp_path / f"{name}.device").read_text() for name in "ab"] == ["gpu:1", "gpu:0"]
+
+
 ENDINGS = {
     "wrong input": r"b: it makes no sense",
     "full disk": r"b: some/file cannot be used: No space left on device",

@@ -70,6 +70,15 @@ def test_a_class_folder_that_cannot_be_read_is_an_error_and_no_empty_class(tmp_p
     load(root)
 
 
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    root = as_tree(tmp_path / "tree", contents())
+    os.mkfifo(root / "train" / "ant" / "pipe.png")
+    os.mkfifo(tmp_path / "pipe.tar")
+    for path in (root, tmp_path / "pipe.tar"):
+        with pytest.raises(InputError, match=r"pipe\.\w+ is a pipe, a socket or a device and no file"):
+            load(path)
+
+
 def test_one_name_in_two_code_points_is_one_class(tmp_path):
     files = contents(classes=("ant", NFC, "zoo"))
     expected = load(as_tree(tmp_path / "same", files))
