@@ -145,7 +145,7 @@ class _Tally:
 
     def _add_training(self, work: PlannedArms, plan: ArmPlan, flops: int, whole: int) -> None:
         """Add a training of a network of so many forward FLOPs; whole: those of the whole network."""
-        passes = planning.training_passes(plan.training, plan.steps)
+        passes = planning.training_passes(plan.training, plan.steps, work.experiment.spec.classes)
         rate = self._rate(work.experiment, plan.training, whole)
         seconds = passes.cost * rate * flops / whole
         epochs = f"{plan.epochs:.4g}"

@@ -1,12 +1,13 @@
 """Training batches, augmented on the device from uint8 images."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.data.augmentation import Augmentation
 from robust_tickets.data.dataset import Spec, Split
 
 
@@ -23,14 +24,29 @@ def steps_per_epoch(images: int, batch: int, field: str = "batch") -> int:
     return images // batch
 
 
+class TrainingImages(NamedTuple):
+    """A batch of training images.
+
+    images: float32 (B, C, H, W) in [0, 1], augmented.
+    labels, ids: int64 (B,).
+    rows: int64 (B,), where the images stand in their split.
+    augmentation: how each was cropped and flipped.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    rows: Tensor
+    augmentation: Augmentation
+
+
 def batches(
     split: Split, spec: Spec, batch: int, *, seed: int, epoch: int, channels_last: bool
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[TrainingImages]:
     """One epoch of shuffled and augmented batches.
 
-    Gives images float32 (B, C, H, W) in [0, 1], labels int64 (B,) and ids int64 (B,). Order and augmentation
-    depend on (seed, epoch) alone, so that any epoch can be drawn again, and all arms of a seed see the same
-    batches.
+    Order and augmentation depend on (seed, epoch) alone, so that any epoch can be drawn again, and all arms
+    of a seed see the same batches.
     """
     steps = steps_per_epoch(len(split), batch)
     # on the CPU, so that a GPU gets the same epoch
@@ -44,25 +60,9 @@ def batches(
     for step in range(steps):
         part = slice(step * batch, (step + 1) * batch)
         rows = order[part]
-        images = crop_and_flip(split.images[rows], down[part], right[part], flip[part], spec.crop_padding)
-        yield to_float(images, channels_last), split.labels[rows], split.ids[rows]
-
-
-def crop_and_flip(images: Tensor, down: Tensor, right: Tensor, flip: Tensor, padding: int) -> Tensor:
-    """Padded random crop and horizontal flip: a crop of each image padded with zeros, by one gather.
-
-    images: (B, C, H, W).
-    down, right: first row and column of each crop, int64 (B,) in 0..2*padding.
-    flip: which images are flipped, bool (B,).
-    Gives (B, C, H, W) in the channels-last memory format.
-    """
-    n, _, height, width = images.shape
-    padded = F.pad(images, (padding, padding, padding, padding))
-    column = torch.arange(width, device=images.device).expand(n, width)
-    column = torch.where(flip[:, None], width - 1 - column, column) + right[:, None]
-    row = torch.arange(height, device=images.device) + down[:, None]
-    sample = torch.arange(n, device=images.device)[:, None, None]
-    return padded[sample, :, row[:, :, None], column[:, None, :]].permute(0, 3, 1, 2)
+        augmentation = Augmentation(down[part], right[part], flip[part], spec.crop_padding)
+        images = to_float(augmentation.apply(split.images[rows]), channels_last)
+        yield TrainingImages(images, split.labels[rows], split.ids[rows], rows, augmentation)
 
 
 def to_float(images: Tensor, channels_last: bool) -> Tensor:

@@ -57,7 +57,7 @@ def write_contact_sheet(dataset: Dataset, file: Path, seed: int) -> str:
     augmented = dict(zip(chosen.ids.tolist(), chosen.images, strict=True))
     if len(dataset.train):
         drawn = batches(chosen, dataset.spec, len(chosen), seed=seed, epoch=0, channels_last=False)
-        for images, _, ids in drawn:
+        for images, _, ids, *_ in drawn:
             pixels = (images * 255).round().to(torch.uint8)
             augmented |= dict(zip(ids.tolist(), pixels, strict=True))
     scale = -(-_SMALLEST // min(dataset.spec.shape[1:]))

@@ -1,6 +1,7 @@
 """The lengths of searches and arms, by arithmetic from the recipe alone."""
 
 import math
+from bisect import bisect
 from dataclasses import dataclass, replace
 
 from robust_tickets.base.errors import InputError
@@ -105,34 +106,43 @@ class StepLengths:
         as the whole one, one without its dead channels fewer.
         """
         unit = 1 if self.recipe.train.iterations else self.per_epoch
-        whole = training_passes(self.training, unit).cost
         if self.cost is not None:
-            flops = self.cost.search + self._ticket_passes * self.cost.ticket
-            return -(-flops // (whole * self.cost.dense)) * unit
+            return self._as_long_as(self.cost.search + self._ticket_passes * self.cost.ticket, unit)
         passes = search_cost(self.recipe, self.spec) + self._ticket_passes * self._ticket_share
-        return math.ceil(passes / whole) * unit
+        return self._as_long_as(passes, unit)
 
     @property
     def search_cost(self) -> int:
         """As long as the search costs in FLOPs, rounded up to a step in favour of the whole network."""
-        step = training_passes(self.training, 1).cost
-        if self.cost is not None:
-            return -(-self.cost.search // (step * self.cost.dense))
-        return math.ceil(search_cost(self.recipe, self.spec) / step)
+        cost = self.cost.search if self.cost is not None else search_cost(self.recipe, self.spec)
+        return self._as_long_as(cost)
 
     @property
     def ticket_cost(self) -> int:
         """As long as the ticket's training costs in FLOPs, rounded up to a step, as `search_cost` is."""
-        step = training_passes(self.training, 1).cost
-        if self.cost is not None:
-            return -(-self._ticket_passes * self.cost.ticket // (step * self.cost.dense))
-        return math.ceil(self._ticket_passes / step * self._ticket_share)
+        share = self.cost.ticket if self.cost is not None else self._ticket_share
+        return self._as_long_as(self._ticket_passes * share)
+
+    def _as_long_as(self, cost: float, unit: int = 1) -> int:
+        """The fewest steps, a multiple of `unit`, that cost the whole network at least so much.
+
+        cost: in FLOPs, or in forward passes of the whole network where the ticket's cost is not known yet.
+        """
+        flops = 1 if self.cost is None else self.cost.dense
+
+        def is_short(units: int) -> bool:
+            return training_passes(self.training, units * unit, self.spec.classes).cost * flops < cost
+
+        most = 1
+        while is_short(most):
+            most *= 2
+        return bisect(range(most + 1), False, key=lambda units: not is_short(units)) * unit
 
     @property
     def _ticket_passes(self) -> int:
         """Passes of the ticket's training."""
         own = replace(self, training=self.recipe.train, images=0)
-        return training_passes(own.training, own.short).cost
+        return training_passes(own.training, own.short, self.spec.classes).cost
 
     @property
     def _ticket_share(self) -> float:
@@ -191,14 +201,14 @@ def check(recipe: Recipe, spec: Spec) -> None:
         )
 
 
-def training_passes(training: Training, steps: int) -> Passes:
-    """Passes of so many steps, attack and update."""
-    return make_method(training).passes(steps * training.batch).whole
+def training_passes(training: Training, steps: int, classes: int) -> Passes:
+    """Passes of a schedule of so many steps on images of so many classes, attack and update."""
+    return make_method(training).schedule_passes(training.batch, 0, steps, classes).whole
 
 
 def search_passes(recipe: Recipe, spec: Spec) -> Passes:
     """Passes of the whole search; at most, where it may end early."""
-    return make_pruning_method(recipe.search).passes(search_plan(recipe, spec))
+    return make_pruning_method(recipe.search).passes(search_plan(recipe, spec), spec.classes)
 
 
 def pass_share(search: Search, rounds: int) -> float:

@@ -78,12 +78,12 @@ def fit(
     state, setup = _prepare(net, mask, data, config, session)
     settings, ledger = config.settings, session.ledger
     method, optimiser, masking = state.method, state.optimiser, setup.masking
-    cost = method.passes(settings.batch)
     try:
         for epoch in range(state.epoch + 1, setup.epochs + 1):
             train_mode(net)
             for batch in ledger.charge_each("data", training_batches(data, config, epoch, state.step)):
                 checkpoint(state, session.checkpointer)
+                cost = method.passes(settings.batch, batch.step)
                 if state.step in config.points:
                     add_point(state, setup)
                 if state.step == config.early_step:
@@ -97,6 +97,7 @@ def fit(
                     with use_seed(step_seed(config.seed, state.step)):  # dropout and the like
                         loss = method.loss(setup.nets, batch, adversarial)
                     loss.backward()  # type: ignore[no-untyped-call]
+                    method.after_backward(setup.nets, batch)
                     if masking is not None:
                         masking.mask_gradients()
                     state.monitor.observe(state.step, loss, adversarial)
@@ -256,6 +257,7 @@ def _prepare(
         best=copy_state(net),
     )
     flops = forward_flops(net, data.spec.shape)
+    state.method.prepare(data)
     if session.saved is not None:
         state.load_state_dict(session.saved)
         session.checkpointer.set_fallback(state.step, session.saved)

@@ -8,7 +8,7 @@ from robust_tickets.base.random_streams import epoch_seed
 from robust_tickets.data.batches import batches, steps_per_epoch
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.training.config import TrainingConfig
-from robust_tickets.training.methods.base import Batch
+from robust_tickets.training.methods.base import Batch, Step
 
 
 def training_batches(data: Dataset, config: TrainingConfig, epoch: int, step: int) -> Iterator[Batch]:
@@ -25,5 +25,15 @@ def training_batches(data: Dataset, config: TrainingConfig, epoch: int, step: in
     )
     first = (epoch - 1) * steps_per_epoch(len(data.train), settings.batch)
     seed = epoch_seed(config.seed, epoch)
-    for number, (images, labels, ids) in enumerate(islice(stream, step - first, config.steps - first), step):
-        yield Batch(images, labels, ids, config.threat, seed, number / config.steps)
+    for number, batch in enumerate(islice(stream, step - first, config.steps - first), step):
+        place = Step(number, config.steps, spec.classes)
+        yield Batch(
+            batch.images,
+            batch.labels,
+            batch.ids,
+            config.threat,
+            seed,
+            place,
+            batch.rows,
+            batch.augmentation,
+        )

@@ -143,7 +143,7 @@ def test_later_rounds_are_the_loop_from_step_k_written_out(k, recipe, tiny_data,
                 early = copy_state(by_hand)
             epoch, position = step // 4 + 1, step % 4
             stream = batches(tiny_data.train, tiny_data.spec, 32, seed=0, epoch=epoch, channels_last=True)
-            images, labels, _ = list(stream)[position]
+            images, labels, *_ = list(stream)[position]
             optimiser.param_groups[0]["lr"] = learning_rate(recipe.search, step, STEPS)
             optimiser.zero_grad()
             F.cross_entropy(by_hand(images), labels).backward()
@@ -163,7 +163,9 @@ def test_only_the_steps_that_are_taken_are_charged(recipe, search_of):
     ledger, search = Ledger("search"), search_of(recipe, rewind_iterations=6, rounds=3)
     result = search.run(ledger=ledger)
     assert search.plan.steps == 10 + 2 * 4
-    assert ledger.charged_passes == planning.training_passes(search.recipe.search, search.plan.steps).total
+    assert (
+        ledger.charged_passes == planning.training_passes(search.recipe.search, search.plan.steps, 10).total
+    )
     assert result.history[-1]["passes"] == ledger.charged_passes
     rounds = [(record["round"], record["epoch"], record["step"]) for record in result.history]
     assert rounds == [(1, 1, 4), (1, 2, 8), (1, 3, 10), (2, 2, 8), (2, 3, 10), (3, 2, 8), (3, 3, 10)]

@@ -66,7 +66,7 @@ def test_snip_keeps_the_weights_of_highest_sensitivity_and_costs_one_batch(tiny_
     result = search.run(net, ledger)
     channels_last = search.recipe.compute.channels_last
     stream = batches(tiny_data.train, tiny_data.spec, 32, seed=0, epoch=1, channels_last=channels_last)
-    images, labels, _ = next(stream)
+    images, labels, *_ = next(stream)
     scores = sensitivity(net, lambda twin: F.cross_entropy(twin(images), labels))
     assert result.mask == prune(scores, Mask.full(net), 0.7)
     assert all(torch.equal(result.init[name], value) for name, value in copy_state(net).items())

@@ -41,10 +41,14 @@ class MadeUp(Method):
     def loss(self, nets, batch, adversarial):
         """Clean loss, and an adversarial one that counts more and more."""
         clean = F.cross_entropy(nets.update(batch.images), batch.labels)
-        weight = self.settings.weight * batch.progress
+        weight = self.settings.weight * batch.step.progress
         return clean + weight * F.cross_entropy(nets.update(adversarial), batch.labels)
 
-    def passes(self, samples):
+    def attack_steps(self):
+        """One."""
+        return 1
+
+    def passes(self, samples, step):
         """One attack step, and two passes in the update."""
         return StepPasses(Passes(samples, samples), Passes(forward=2 * samples, full_backward=2 * samples))
 
@@ -77,9 +81,9 @@ class EveryNth(PruningAtInit):
 
         full = Mask.full(task.net)
         flat = [torch.arange(entries.numel()) % self.settings.n == 0 for entries in full.values()]
-        task.session.ledger.count("prune", self.passes(None), 1000)
+        task.session.ledger.count("prune", self.passes(None, 10), 1000)
         return full.with_entries(list(full), torch.cat(flat))
 
-    def passes(self, plan):
+    def passes(self, plan, classes):
         """A forward pass a batch."""
         return Passes(forward=self.search.batch)

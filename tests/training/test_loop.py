@@ -81,7 +81,7 @@ def test_training_is_plain_pytorch(make_net, tiny_data, optimised):
     attack = PGD(threat, steps=2, step_size=0.5 * threat.eps)
     for epoch in (1, 2):
         stream = batches(tiny_data.train, tiny_data.spec, 32, seed=0, epoch=epoch, channels_last=False)
-        for images, labels, ids in stream:
+        for images, labels, ids, *_ in stream:
             if settings.method == "pgd":
                 images = attack.run(by_hand, images, labels, sample_ids=ids, seed=epoch).images
             by_hand.train()

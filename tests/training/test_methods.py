@@ -10,11 +10,12 @@ from torch.nn import functional as F
 from robust_tickets.attacks import ThreatModel
 from robust_tickets.attacks.noise import uniform
 from robust_tickets.base.errors import InputError
+from robust_tickets.data.augmentation import Augmentation
 from robust_tickets.models.fold import fold
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Training
 from robust_tickets.recipe.methods import METHODS, make_method, method_class
-from robust_tickets.training.methods.base import Batch, Networks
+from robust_tickets.training.methods.base import Batch, Networks, Step
 from robust_tickets.training.methods.nfgsm import NFGSMSettings
 from robust_tickets.training.methods.pgd import PGDSettings
 from robust_tickets.training.methods.trades import TRADESSettings
@@ -73,7 +74,22 @@ def batch_of(n=6, norm="Linf", ids=None, seed=3):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         images, labels = torch.rand(n, 2, 6, 6, dtype=torch.float64), torch.randint(5, (n,))
-    return Batch(images, labels, torch.arange(n) if ids is None else ids, ThreatModel(norm, EPS), seed, 0.5)
+    rows = torch.arange(n)
+    augmentation = Augmentation(rows % 3, (rows + 1) % 3, rows % 2 == 0, padding=1)
+    step = Step(20, 40, classes=5)
+    ids = rows if ids is None else ids
+    return Batch(images, labels, ids, ThreatModel(norm, EPS), seed, step, rows, augmentation)
+
+
+def rows_of(batch, rows):
+    """Some samples of a batch, in this order."""
+    augmentation = batch.augmentation
+    crops = (augmentation.down, augmentation.right, augmentation.flip)
+    return replace(
+        batch,
+        **{name: getattr(batch, name)[rows] for name in ("images", "labels", "ids", "rows")},
+        augmentation=Augmentation(*(values[rows] for values in crops), augmentation.padding),
+    )
 
 
 def method_of(name, **settings):
@@ -155,7 +171,7 @@ def test_a_method_is_charged_what_its_networks_count(name, net):
     nets = Networks(update, fold(net), attack)
     adversarial = method.perturb(nets, batch)
     assert update.samples == [0, 0]
-    cost = method.passes(7)
+    cost = method.passes(7, batch.step)
     method.loss(nets, batch, adversarial).backward()
     assert attack.samples == [cost.attack.forward, cost.attack.input_backward]
     assert update.samples == [cost.update.forward, cost.update.full_backward]
@@ -171,7 +187,7 @@ def test_the_images_of_a_sample_do_not_depend_on_its_batch(name, net):
     generator = torch.get_rng_state()
     whole = method.perturb(Networks(net, fold(net)), batch)
     order = torch.tensor([4, 1])
-    part = Batch(batch.images[order], batch.labels[order], batch.ids[order], batch.threat, batch.seed, 0.0)
+    part = rows_of(batch, order)
     torch.testing.assert_close(
         method.perturb(Networks(net, fold(net)), part), whole[order], rtol=0, atol=1e-12
     )

@@ -79,9 +79,9 @@ def test_augmentation_does_not_change_the_order(conv_net, tiny_data, config, mon
     real = training_batches.batches
 
     def noted(*args, **kwargs):
-        for images, labels, ids in real(*args, **kwargs):
-            order.append(ids)
-            yield images, labels, ids
+        for batch in real(*args, **kwargs):
+            order.append(batch.ids)
+            yield batch
 
     monkeypatch.setattr("robust_tickets.training.training_batches.batches", noted)
     for augment in (True, False):

@@ -134,8 +134,8 @@ class PruningMethod(ABC):
         """The search in steps, of which an epoch has `per_epoch`. Raises InputError for impossible ones."""
 
     @abstractmethod
-    def passes(self, plan: SearchPlan) -> Passes:
-        """Passes of the whole search, known beforehand; at most, where it may end early."""
+    def passes(self, plan: SearchPlan, classes: int) -> Passes:
+        """Passes of the whole search on images of so many classes; at most, where it may end early."""
 
     def check(self) -> None:
         """Raise InputError where a field of the search makes no sense with the method."""

@@ -117,8 +117,12 @@ class IMP(PruningMethod):
             )
         return SearchPlan(steps, rewind, search.rounds, per_epoch)
 
-    def passes(self, plan: SearchPlan) -> Passes:
-        return make_method(self.search).passes(plan.steps * self.search.batch).whole
+    def passes(self, plan: SearchPlan, classes: int) -> Passes:
+        method, passes = make_method(self.search), Passes()
+        for steps in plan.steps_of_rounds:
+            begin = plan.round_steps - steps
+            passes.add(method.schedule_passes(self.search.batch, begin, plan.round_steps, classes).whole)
+        return passes
 
     def describe(self) -> str:
         search = self.search

@@ -48,7 +48,7 @@ class Random(PruningAtInit):
             ignored, seed = ignored_layers(self.search, full, roles), task.config.seed
             return random_mask(full, self.search.ratio, self.settings.densities, seed, ignored)
 
-    def passes(self, plan: SearchPlan) -> Passes:
+    def passes(self, plan: SearchPlan, classes: int) -> Passes:
         return Passes()
 
     def check(self) -> None:

@@ -9,7 +9,7 @@ from robust_tickets.base.ledger import Passes
 from robust_tickets.base.random_streams import step_seed, use_seed
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.tickets.methods.base import PruningAtInit, SearchPlan, SearchTask
-from robust_tickets.training.methods.base import Networks
+from robust_tickets.training.methods.base import Networks, Step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,7 +41,7 @@ class SNIP(PruningAtInit):
         flops = forward_flops(net, task.data.spec.shape)
         batch = next(training_batches(task.data, replace(config, steps=1), epoch=1, step=0))
         method, folded = make_method(self.search), fold(net, task.data.spec.shape)
-        cost = method.passes(len(batch.images))
+        cost = method.passes(len(batch.images), batch.step)
         with ledger.phase("attack"):
             adversarial = method.perturb(Networks(net, folded), batch)
         ledger.count("attack", cost.attack, flops)
@@ -54,8 +54,8 @@ class SNIP(PruningAtInit):
         ledger.count("prune", cost.update, flops)
         return mask
 
-    def passes(self, plan: SearchPlan) -> Passes:
-        return make_method(self.search).passes(self.search.batch).whole
+    def passes(self, plan: SearchPlan, classes: int) -> Passes:
+        return make_method(self.search).passes(self.search.batch, Step(0, 1, classes)).whole
 
 
 def sensitivity(net: "nn.Module", loss: "Callable[[nn.Module], Tensor]") -> "dict[str, Tensor]":

@@ -16,7 +16,28 @@ from robust_tickets.base.ledger import Passes
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from robust_tickets.data.augmentation import Augmentation
+    from robust_tickets.data.dataset import Dataset
     from robust_tickets.models.fold import FoldedNet
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a training.
+
+    number: from 0.
+    count: steps of the whole schedule.
+    classes: classes of the images.
+    """
+
+    number: int
+    count: int
+    classes: int
+
+    @property
+    def progress(self) -> float:
+        """Share of the schedule that is over, from 0 to 1."""
+        return self.number / self.count
 
 
 @dataclass(frozen=True)
@@ -28,7 +49,11 @@ class Batch:
     ids: int64 (B,), what the random numbers of a sample belong to, together with `seed`.
     threat: the perturbations that the adversary may make.
     seed: seed of the attack's random numbers; it differs from epoch to epoch.
-    progress: share of the schedule that is over, from 0 to 1.
+    step: where in the training it is.
+    rows: int64 (B,), where the images stand among the training images.
+    augmentation: how each image was cropped and flipped.
+    targets: (B, classes), the labels as the update smooths them; attacks keep the hard ones. None: hard ones
+        there too.
     """
 
     images: "Tensor"
@@ -36,7 +61,10 @@ class Batch:
     ids: "Tensor"
     threat: "attacks.ThreatModel"
     seed: int
-    progress: float
+    step: Step
+    rows: "Tensor"
+    augmentation: "Augmentation"
+    targets: "Tensor | None" = None
 
 
 class Networks:
@@ -88,6 +116,8 @@ class Method(ABC):
     settings: an instance of the class attribute `Settings`, whose fields become the recipe's
     `train.<method>.<field>` and `search.<method>.<field>`. `norms` are those of the threat models for which
     the method is defined. What a method remembers from step to step is part of `state_dict`.
+
+    A step calls `perturb`, `loss`, the backward pass, and `after_backward`.
     """
 
     Settings: ClassVar[type] = NoSettings
@@ -104,9 +134,26 @@ class Method(ABC):
     def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
         """The loss to minimise, a scalar with a graph to the weights; `adversarial` is from `perturb`."""
 
+    def after_backward(self, nets: Networks, batch: Batch) -> None:  # noqa: B027
+        """Called between the backward pass of the loss and the optimiser's step; most have nothing to do."""
+
     @abstractmethod
-    def passes(self, samples: int) -> StepPasses:
+    def attack_steps(self) -> int:
+        """Gradient steps of the attack on an image; 0: images are not attacked."""
+
+    @abstractmethod
+    def passes(self, samples: int, step: Step) -> StepPasses:
         """What a step on so many samples costs: exact, and known before any step."""
+
+    def schedule_passes(self, samples: int, begin: int, count: int, classes: int) -> StepPasses:
+        """What the steps from `begin` on of a schedule of `count` cost together, on so many samples each.
+
+        Methods whose steps differ in cost override it.
+        """
+        return self.passes(samples * (count - begin), Step(begin, count, classes))
+
+    def prepare(self, data: "Dataset") -> None:  # noqa: B027
+        """Called before the first step of a training on these images, or before the state is loaded."""
 
     def state_dict(self) -> "dict[str, Tensor]":
         """Everything that the method remembers between steps; empty for most."""
@@ -120,28 +167,29 @@ class Method(ABC):
     @property
     def single_step(self) -> bool:
         """Whether its attack takes one gradient step, which a network can learn to fool."""
-        return self.passes(1).attack.input_backward == 1
+        return self.attack_steps() == 1
 
     @property
     def attacks(self) -> bool:
         """Whether it attacks the images, so that they depend on the threat model."""
-        return self.passes(1).attack.total > 0
+        return self.attack_steps() > 0
 
 
 class CrossEntropyMethod(Method):
     """A method that minimises the mean cross-entropy of its images; a family adds the attack."""
 
-    @abstractmethod
-    def attack_steps(self) -> int:
-        """Gradient steps of the attack; each takes a forward pass and a backward pass to the image."""
-
     def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
-        return F.cross_entropy(nets.update(adversarial), batch.labels)
+        return cross_entropy(nets.update(adversarial), batch)
 
-    def passes(self, samples: int) -> StepPasses:
-        """The attack's steps, and one forward and one full backward pass for the update."""
+    def passes(self, samples: int, step: Step) -> StepPasses:
+        """A forward and a backward pass to the image a step of the attack, and the update's two passes."""
         steps = self.attack_steps() * samples
         return StepPasses(Passes(steps, steps), Passes(forward=samples, full_backward=samples))
+
+
+def cross_entropy(logits: "Tensor", batch: Batch) -> "Tensor":
+    """The mean cross-entropy (B, classes) -> scalar that an update minimises, with smoothed labels if any."""
+    return F.cross_entropy(logits, batch.labels if batch.targets is None else batch.targets)
 
 
 def run_attack(attack: "attacks.Attack", nets: Networks, batch: Batch) -> "Tensor":

@@ -7,7 +7,15 @@ from robust_tickets import attacks
 from robust_tickets.base.lazy import F, torch
 from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.schema import Count, Positive
-from robust_tickets.training.methods.base import Batch, Method, Networks, StepPasses, input_gradient
+from robust_tickets.training.methods.base import (
+    Batch,
+    Method,
+    Networks,
+    Step,
+    StepPasses,
+    cross_entropy,
+    input_gradient,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +51,10 @@ class TRADES(Method):
     Settings = TRADESSettings
     settings: TRADESSettings
 
-    def passes(self, samples: int) -> StepPasses:
+    def attack_steps(self) -> int:
+        return self.settings.steps
+
+    def passes(self, samples: int, step: Step) -> StepPasses:
         """The attack's clean forward pass and its steps, then two forward and backward passes."""
         steps = self.settings.steps * samples
         return StepPasses(
@@ -75,4 +86,4 @@ class TRADES(Method):
         stability = F.kl_div(
             F.log_softmax(nets.update(adversarial), 1), F.softmax(clean, 1), reduction="batchmean"
         )
-        return F.cross_entropy(clean, batch.labels) + self.settings.beta * stability
+        return cross_entropy(clean, batch) + self.settings.beta * stability
