@@ -37,7 +37,7 @@ class Augmentation:
         a crop shows padding.
         """
         padded = F.pad(images, (self.padding,) * 4)
-        padded[self._places(images)] = crops.permute(0, 2, 3, 1)
+        padded[self._places(images)] = crops.permute(0, 2, 3, 1).to(images.dtype)
         height, width = images.shape[2:]
         return padded[..., self.padding : self.padding + height, self.padding : self.padding + width]
 

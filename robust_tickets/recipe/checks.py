@@ -104,6 +104,10 @@ def check_training(concern: str, training: Training) -> None:
         raise InputError(
             f"{concern}.warmup_lr does nothing without {concern}.warmup: set it to 0, or give both"
         )
+    if training.smoothing != Training().smoothing and not training.label_smoothing:
+        raise InputError(
+            f"{concern}.smoothing does nothing without {concern}.label_smoothing: leave it out, or give both"
+        )
     if list(training.milestones) != sorted(set(training.milestones)):
         milestones = " ".join(f"{share:g}" for share in training.milestones)
         raise InputError(f"{concern}.milestones must rise, got {milestones}: write them as 0.5 0.75")

@@ -28,7 +28,7 @@ from robust_tickets.recipe.studies import STUDIES, load_study
 
 DataName = Literal["digits", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "folder", "own"]
 Optimiser = Literal["sgd", "adam"]
-Schedule = Literal["step", "constant", "cosine", "cyclic"]
+Schedule = Literal["step", "constant", "cosine", "cyclic", "one-cycle"]
 Criterion = Literal["magnitude", "magnitude-over-layer-mean"]
 Granularity = Literal["weight", "channel"]
 ArmName = Annotated[str, OneOf(arm_names)]
@@ -141,13 +141,19 @@ class Training(MethodFields):
     """L2 weight decay, on all parameters"""
     schedule: Schedule = "step"
     """step: times 0.1 at each of the milestones; constant; cosine: to 0 along half a cosine; cyclic: linearly
-    up to lr at the end of the warm-up (half-way without one), then down to 0"""
+    up to lr at the end of the warm-up (half-way without one), then down to 0; one-cycle: up along half a
+    cosine for the warm-up (30 % of the steps without one), then down to 0 along another"""
     milestones: tuple[Share, ...] = (0.5, 0.75)
     """step: shares of the steps after which the rate is multiplied by 0.1"""
     warmup: ShareOrZero = 0.0
     """share of the steps over which the rate rises linearly from warmup_lr to lr; 0: none"""
     warmup_lr: NotNegative = 0.0
     """learning rate at the first step of the warm-up"""
+    label_smoothing: ShareOrZero = 0.0
+    """share of each label that is spread over the classes, in the update alone: attacks keep hard labels"""
+    smoothing: Literal["uniform", "random"] = "uniform"
+    """label_smoothing: evenly over all classes, or over the other classes in a random ratio that changes from
+    epoch to epoch"""
     overfitting: Literal["warn", "restore-best"] = "warn"
     """for methods whose attack takes a single step, when the network becomes robust to FGSM but no longer to
     PGD (catastrophic overfitting): warn and go on, or restore the best epoch and end there"""

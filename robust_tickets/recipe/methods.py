@@ -18,7 +18,13 @@ METHODS = {
     "fgsm": "robust_tickets.training.methods.fgsm:FGSM",
     "pgd": "robust_tickets.training.methods.pgd:PGD",
     "trades": "robust_tickets.training.methods.trades:TRADES",
+    "mart": "robust_tickets.training.methods.mart:MART",
+    "fgsm_rs": "robust_tickets.training.methods.fgsm_rs:FGSMRS",
     "nfgsm": "robust_tickets.training.methods.nfgsm:NFGSM",
+    "sora": "robust_tickets.training.methods.sora:SORA",
+    "pgi": "robust_tickets.training.methods.pgi:PGI",
+    "liet": "robust_tickets.training.methods.liet:LIET",
+    "free": "robust_tickets.training.methods.free:Free",
 }
 """Name in recipes -> module:class."""
 

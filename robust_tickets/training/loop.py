@@ -81,7 +81,9 @@ def fit(
     try:
         for epoch in range(state.epoch + 1, setup.epochs + 1):
             train_mode(net)
-            for batch in ledger.charge_each("data", training_batches(data, config, epoch, state.step)):
+            for batch in ledger.charge_each(
+                "data", training_batches(data, config, epoch, state.step, method.replays)
+            ):
                 checkpoint(state, session.checkpointer)
                 cost = method.passes(settings.batch, batch.step)
                 if state.step in config.points:

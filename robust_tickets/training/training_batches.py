@@ -5,35 +5,46 @@ from dataclasses import replace
 from itertools import islice
 
 from robust_tickets.base.random_streams import epoch_seed
-from robust_tickets.data.batches import batches, steps_per_epoch
+from robust_tickets.data.batches import TrainingImages, batches, steps_per_epoch
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.training.config import TrainingConfig
+from robust_tickets.training.label_smoothing import smoothed_labels
 from robust_tickets.training.methods.base import Batch, Step
 
 
-def training_batches(data: Dataset, config: TrainingConfig, epoch: int, step: int) -> Iterator[Batch]:
-    """The batches of an epoch (from 1) from a step of the schedule (from 0) on, to the end of either."""
+def training_batches(
+    data: Dataset, config: TrainingConfig, epoch: int, step: int, replays: int = 1
+) -> Iterator[Batch]:
+    """The batches of an epoch (from 1) from a step of the schedule (from 0) on, to the end of either.
+
+    replays: steps that a batch is taken for, one after the other.
+    """
+    per_epoch = steps_per_epoch(len(data.train), config.settings.batch)
+    end, seed = min(epoch * per_epoch, config.steps), epoch_seed(config.seed, epoch)
+    if step >= end:
+        return
+    settings, classes = config.settings, data.spec.classes
+    stream = _images(data, config, step // replays)
+    images = next(stream)
+    for number in range(step, end):
+        if number > step and number % replays == 0:
+            images = next(stream)
+        targets = None
+        if settings.label_smoothing:
+            targets = smoothed_labels(settings, images.labels, images.ids, classes, seed)
+        place = Step(number, config.steps, classes)
+        yield Batch(*images[:3], config.threat, seed, place, *images[3:], targets)
+
+
+def _images(data: Dataset, config: TrainingConfig, number: int) -> Iterator[TrainingImages]:
+    """The batches of images from a number (from 0) on, epoch after epoch, without end."""
     settings = config.settings
     spec = data.spec if settings.augment else replace(data.spec, crop_padding=0, flip=False)
-    stream = batches(
-        data.train,
-        spec,
-        settings.batch,
-        seed=config.seed,
-        epoch=epoch,
-        channels_last=config.compute.channels_last,
-    )
-    first = (epoch - 1) * steps_per_epoch(len(data.train), settings.batch)
-    seed = epoch_seed(config.seed, epoch)
-    for number, batch in enumerate(islice(stream, step - first, config.steps - first), step):
-        place = Step(number, config.steps, spec.classes)
-        yield Batch(
-            batch.images,
-            batch.labels,
-            batch.ids,
-            config.threat,
-            seed,
-            place,
-            batch.rows,
-            batch.augmentation,
+    batch, channels_last = settings.batch, config.compute.channels_last
+    epoch, place = divmod(number, steps_per_epoch(len(data.train), batch))
+    while True:
+        stream = batches(
+            data.train, spec, batch, seed=config.seed, epoch=epoch + 1, channels_last=channels_last
         )
+        yield from islice(stream, place, None)
+        epoch, place = epoch + 1, 0

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.schema import Range
 
@@ -27,7 +28,8 @@ BASES = tuple(
             "train": {"iterations": 100, "ticket_iterations": 50, "method": "fgsm"},
         },
         {"search": {"pruning_method": "random"}},
-        *({"search": {"method": name}, "train": {"method": name}} for name in ("trades", "nfgsm")),
+        {stage: {"label_smoothing": 0.1} for stage in ("search", "train")},
+        *({"search": {"method": name}, "train": {"method": name}} for name in METHODS),
         {"search": {"granularity": "channel"}},
     )
 )

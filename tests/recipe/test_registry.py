@@ -158,7 +158,7 @@ def test_a_complete_class_needs_a_name_that_can_be_a_field():
 @pytest.mark.parametrize(
     ("module", "place", "missing"),
     [
-        ("methods", "training.methods.base:Method", "loss, passes, perturb"),
+        ("methods", "training.methods.base:Method", "attack_steps, loss, passes, perturb"),
         ("pruning_methods", "tickets.methods.base:PruningMethod", "find, passes, plan"),
     ],
 )

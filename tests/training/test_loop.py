@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_case import half_mask, noise_data, same_state, train
 
 from robust_tickets.attacks import PGD, ThreatModel
+from robust_tickets.base.ledger import Passes
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.data.batches import batches
 from robust_tickets.data.dataset import SPECS
@@ -137,6 +138,22 @@ def test_same_seed_same_bits_and_another_seed_differs(make_net, tiny_data, confi
     assert not same_state(first.last, other.last)
 
 
+PASSES = {
+    "natural": ((0, 0), (1, 0, 1)),
+    "fgsm": ((1, 1), (1, 0, 1)),
+    "pgd": ((2, 2), (1, 0, 1)),
+    "trades": ((11, 10), (2, 0, 2)),  # it asks for the clean logits too
+    "mart": ((10, 10), (2, 0, 2)),
+    "fgsm_rs": ((1, 1), (1, 0, 1)),
+    "nfgsm": ((1, 1), (1, 0, 1)),
+    "sora": ((1, 1), (1, 0, 1)),
+    "pgi": ((0, 0), (2, 1, 2)),
+    "liet": ((0, 0), (2, 1, 2)),
+    "free": ((0, 0), (1, 0, 1)),
+}
+"""Passes a sample: forward and backward to the image in the attack; those and full backward in the update."""
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_ledger_counts_what_hooks_count(method, make_net, tiny_data, config, monkeypatch):
     """Passes at the callable that ran (for attacks the folded view); FLOPs as PyTorch's counter has them."""
@@ -162,17 +179,18 @@ def test_ledger_counts_what_hooks_count(method, make_net, tiny_data, config, mon
         )
     )
     _, ledger = train(net, None, tiny_data, config)
-    steps = {"natural": 0, "fgsm": 1, "pgd": 2, "trades": 10, "nfgsm": 1}[method]
-    clean, updates = (1, 2) if method == "trades" else (0, 1)  # TRADES asks for the clean logits too
-    assert samples["attack"] == ledger.passes["attack"].forward == 128 * (steps + clean)
-    assert samples["validate"] == ledger.passes["validate"].forward
-    assert samples["update"] == ledger.passes["update"].forward == 128 * updates
-    assert ledger.passes["update"].full_backward == 128 * updates
-    assert ledger.passes["attack"].input_backward == 128 * steps
+    attack, update = PASSES[method]
+    grey = 10 if method == "liet" else 0  # an image a class, once
+    expected = {
+        "attack": Passes(128 * attack[0] + grey, 128 * attack[1] + grey),
+        "update": Passes(*(128 * passes for passes in update)),
+    }
+    assert {phase: ledger.passes[phase] for phase in expected} == expected
+    assert samples == {phase: ledger.passes[phase].forward for phase in samples}
     with FlopCounterMode(display=False) as counter:
         net.eval()(torch.rand(1, 1, 8, 8))
-    assert ledger.flops["update"] == 128 * 3 * updates * counter.get_total_flops()
-    assert ledger.flops["attack"] == 128 * (2 * steps + clean) * counter.get_total_flops()
+    for phase, passes in expected.items():
+        assert ledger.flops[phase] == passes.cost * counter.get_total_flops()
     assert ledger.charged_flops == ledger.flops["update"] + ledger.flops["attack"]
 
 

@@ -165,6 +165,11 @@ class Method(ABC):
             raise InputError(f"the training state does not fit the method {type(self).__name__}: remove it")
 
     @property
+    def replays(self) -> int:
+        """How many steps are taken on each batch, one after the other."""
+        return 1
+
+    @property
     def single_step(self) -> bool:
         """Whether its attack takes one gradient step, which a network can learn to fool."""
         return self.attack_steps() == 1

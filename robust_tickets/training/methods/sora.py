@@ -1,0 +1,99 @@
+"""SORA: one gradient step whose length follows the measured curvature of the loss."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from robust_tickets import attacks
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.lazy import F, torch
+from robust_tickets.recipe.schema import Positive, Share
+from robust_tickets.training.methods.base import Batch, CrossEntropyMethod, Networks, input_gradient
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SORASettings:
+    """The training attack of method sora."""
+
+    alpha: Positive = 2.0
+    """largest step size as a share of eps"""
+    tolerance: Positive = 0.02
+    """lack of alignment of the gradients above which steps get shorter"""
+    decay: Share = 0.95
+    """of the moving average of the gradients' alignment"""
+
+
+class SORA(CrossEntropyMethod):
+    """One step from uniform noise, each pixel's length random, shorter where the loss is curved.
+
+    "SORA: Free Second-Order Attacks in Fast Adversarial Training", ICML 2026 (arXiv 2606.00738):
+
+        n ~ U(-eps, eps),   g = dCE(f_w(x + n), y) / dx,   u ~ U(0, 1) a pixel,
+        x' = x + n + alpha eps min(1, tolerance / (1 - k)) u sign(g)
+
+    clipped to the box of valid pixels and not to the ball. k is a moving average of <sign(g), g'> / |g|_1,
+    where g' is the gradient at x' and comes from the update's own backward pass; it begins at 0.99 and is
+    held within [-1, 1]. On a linear network k is 1. g is of the network in eval mode and g' of train mode.
+    Defined for Linf.
+    """
+
+    Settings = SORASettings
+    settings: SORASettings
+    norms = ("Linf",)
+
+    def __init__(self, settings: SORASettings) -> None:
+        super().__init__(settings)
+        self._alignment: Tensor | None = None
+        self._gradient: Tensor | None = None
+        self._point: Tensor | None = None
+
+    def attack_steps(self) -> int:
+        return 1
+
+    def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
+        from robust_tickets.attacks.noise import uniform
+
+        net, eps, bounds = nets.attack, batch.threat.eps, batch.threat.bounds
+        if self._alignment is None:
+            self._alignment = torch.tensor(0.99)
+        self._alignment = self._alignment.to(batch.images.device)
+        # one draw gives two numbers of 16 bits each
+        numbers = uniform(tuple(batch.images.shape[1:]), batch.ids, seed=batch.seed).mul_(2**16)
+        lengths = numbers.frac().to(batch.images)
+        noise = numbers.floor_().mul_(2.0**-15).sub_(1).to(batch.images)
+        noisy = (batch.images + eps * noise).clamp_(*bounds)
+        with attacks.eval_mode(net):
+            gradient = input_gradient(
+                net, noisy, lambda logits: F.cross_entropy(logits, batch.labels, reduction="sum")
+            )
+        self._gradient = gradient
+        share = (self.settings.tolerance / (1 - self._alignment)).clamp(max=1)  # 0.02 / 0 is inf: 1
+        step = (self.settings.alpha * eps * share) * lengths
+        return (noisy + step * gradient.sign()).clamp_(*bounds)
+
+    def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
+        self._point = adversarial.detach().requires_grad_(True)
+        return super().loss(nets, batch, self._point)
+
+    def after_backward(self, nets: Networks, batch: Batch) -> None:
+        """Measure how well the gradients before and after the step agree."""
+        assert self._point is not None
+        assert self._point.grad is not None
+        assert self._gradient is not None
+        assert self._alignment is not None
+        before, after = self._gradient.flatten(1), self._point.grad.flatten(1) * len(batch.labels)
+        agreement = (before.sign() * after).sum(1) / before.abs().sum(1).clamp(min=1e-12)
+        decay = self.settings.decay
+        self._alignment = (decay * self._alignment + (1 - decay) * agreement.mean()).clamp(-1, 1)
+        self._point = self._gradient = None
+
+    def state_dict(self) -> "dict[str, Tensor]":
+        return {} if self._alignment is None else {"alignment": self._alignment}
+
+    def load_state_dict(self, state: "dict[str, Tensor]") -> None:
+        super().load_state_dict({name: value for name, value in state.items() if name != "alignment"})
+        self._alignment = state.get("alignment")
+        if self._alignment is not None and self._alignment.numel() != 1:
+            raise InputError("the training state does not fit the method SORA: remove it")
