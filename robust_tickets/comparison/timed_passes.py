@@ -31,7 +31,8 @@ def training_pass_seconds(experiment: Experiment, training: Training, flops: int
     flops: of a forward pass of the network.
     """
     device = experiment.machine.device
-    step = planning.training_passes(replace(training, batch=1), 1, spec.classes).cost * flops
+    classes = experiment.spec.classes
+    step = planning.training_passes(replace(training, batch=1), 1, classes).cost * flops
     batch, steps = _batch(device, training.batch, step), _steps(device)
     train, one = _random_images(experiment, batch * steps), _random_images(experiment, 1)
     data = Dataset(experiment.spec, experiment.spec.title, train, one, one, "")
