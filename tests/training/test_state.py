@@ -13,6 +13,9 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation import evaluate
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
+from robust_tickets.training.methods.free import FreeSettings
+from robust_tickets.training.methods.liet import LIETSettings
+from robust_tickets.training.methods.pgi import PGISettings
 from robust_tickets.training.methods.trades import TRADESSettings
 
 SETTINGS = {
@@ -22,6 +25,11 @@ SETTINGS = {
     "natural": {"method": "natural"},
     "trades": {"method": "trades", "trades": TRADESSettings(steps=2)},
     "nfgsm": {"method": "nfgsm"},
+    "sora": {"method": "sora"},
+    "pgi": {"method": "pgi", "pgi": PGISettings(reset=1)},
+    "liet": {"method": "liet", "liet": LIETSettings(refresh=3, constant_start=True)},
+    "free": {"method": "free", "free": FreeSettings(replays=3)},
+    "smoothing": {"label_smoothing": 0.3, "smoothing": "random"},
     "memory": {"method": "made_up"},
 }
 
