@@ -159,7 +159,8 @@ def test_ledger_counts_what_hooks_count(method, make_net, tiny_data, config, mon
     """Passes at the callable that ran (for attacks the folded view); FLOPs as PyTorch's counter has them."""
     config = replace(config, settings=replace(config.settings, method=method), steps=4)
     net, samples, validating = make_net(), {"attack": 0, "update": 0, "validate": 0}, []
-    forward, validate = fold.FoldedNet.forward, loop.validate
+    forward, validate, batches_of = fold.FoldedNet.forward, loop.validate, loop.training_batches
+    epochs = []  # that have begun: folding is proved by a few passes before the first
 
     def noted(*args):
         validating.append(1)
@@ -168,9 +169,14 @@ def test_ledger_counts_what_hooks_count(method, make_net, tiny_data, config, mon
         return result
 
     def counted(self, images):
-        samples["validate" if validating else "attack"] += len(images)
+        samples["validate" if validating else "attack"] += len(images) if epochs else 0
         return forward(self, images)
 
+    def drawn(*args):
+        epochs.append(1)
+        return batches_of(*args)
+
+    monkeypatch.setattr(loop, "training_batches", drawn)
     monkeypatch.setattr(loop, "validate", noted)
     monkeypatch.setattr(fold.FoldedNet, "forward", counted)
     net.register_forward_hook(
