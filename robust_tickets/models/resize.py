@@ -11,7 +11,9 @@ from robust_tickets.base.errors import InputError
 
 
 def resize_layers(net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give convolutions, linear layers and BatchNorms the shapes of a state dict, in place.
+    """Give convolutions, linear layers, BatchNorms and parameters of own modules the shapes of a state dict.
+
+    It is done in place.
 
     Resized tensors are uninitialised, with their old memory format; tensors that the state lacks stay.
     Raises InputError for another layer with a tensor of another shape, and leaves the network half changed.
@@ -23,11 +25,12 @@ def resize_layers(net: nn.Module, state: Mapping[str, Tensor]) -> None:
         changed = {n: shapes[n] for n, tensor in tensors if n in shapes and shapes[n] != tensor.shape}
         if not changed:
             continue
-        if not isinstance(module, (_ConvNd, nn.Linear, _BatchNorm)) or not _resizable(module, shapes):
+        known = isinstance(module, (_ConvNd, nn.Linear, _BatchNorm))
+        if not (_resizable(module, shapes) if known else _are_own_vectors(module, changed)):
             n, shape = next(iter(changed.items()))
             raise InputError(
                 f"{name} ({type(module).__name__}) cannot have a {n} of {tuple(shape)}: only the channels of "
-                "convolutions, linear layers and BatchNorms can change"
+                "convolutions, linear layers, BatchNorms and the network's own vectors can change"
             )
         for n, shape in changed.items():
             tensor = getattr(module, n)
@@ -49,6 +52,14 @@ def _resizable(module: nn.Module, shapes: Mapping[str, Size]) -> bool:
     if isinstance(module, _ConvNd) and (module.transposed or (module.groups > 1 and not depthwise(module))):
         return False
     return "bias" not in shapes or shapes["bias"] == shapes["weight"][:1]
+
+
+def _are_own_vectors(module: nn.Module, shapes: Mapping[str, Size]) -> bool:
+    """Whether these are parameters of a module of the user's own, with a value a channel, as LayerScale's."""
+    return not type(module).__module__.startswith("torch.") and all(
+        n in module._parameters and len(shape) == getattr(module, n).ndim and shape.numel() == max(shape)
+        for n, shape in shapes.items()
+    )
 
 
 def depthwise(layer: _ConvNd) -> bool:

@@ -47,6 +47,7 @@ class Group:
     filters: parts of the weights that make them.
     companions: parts of what else belongs to them, biases and BatchNorms.
     readers: parts of the weights that read them.
+    scales: parts of parameters of the network's own that they are multiplied or shifted by, as LayerScale's.
     obstacle: why they cannot be removed, as a layer and a reason; "" where they can.
 
     Parts are in the order of the network's state dict.
@@ -57,12 +58,13 @@ class Group:
     filters: tuple[Part, ...]
     companions: tuple[Part, ...]
     readers: tuple[Part, ...]
+    scales: tuple[Part, ...] = ()
     obstacle: str = ""
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """All parts of the network in which they lie."""
-        return self.filters + self.companions + self.readers
+        return self.filters + self.companions + self.readers + self.scales
 
 
 def channel_groups(net: nn.Module, shape: Shape) -> list[Group]:
@@ -72,7 +74,10 @@ def channel_groups(net: nn.Module, shape: Shape) -> list[Group]:
     Pruning"), traced with an image (C, H, W). A group with a part that cannot be narrowed has an obstacle.
     Raises InputError for a network that cannot be followed.
     """
-    twin = set_mode(copy_net(net), False).requires_grad_(True)
+    twin = set_mode(copy_net(net), False)
+    for parameter in twin.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)
     try:
         return _trace(twin, shape)
     except Exception as error:  # the tracer raises whatever the network's own code makes it raise
@@ -96,9 +101,10 @@ def _trace(net: nn.Module, shape: Shape) -> list[Group]:
         )
         groups = list(graph.get_all_groups(root_module_types=[_ConvNd, nn.Linear]))
     names = {id(module): name for name, module in net.named_modules()}
+    names |= {id(parameter): name for name, parameter in net.named_parameters()}
     shared = _shared_layers(net)
     sizes = {name: tensor.shape for name, tensor in net.state_dict().items()}
-    converted = (_group(graph, items, names, shared, sizes) for items in groups)
+    converted = (_group(graph, items, names, shared, sizes) for items in groups if not _are_logits(items))
     order = list(names.values())
     return sorted(
         (g for g in converted if g.readers or g.obstacle),
@@ -106,12 +112,17 @@ def _trace(net: nn.Module, shape: Shape) -> list[Group]:
     )
 
 
+def _are_logits(items: Any) -> bool:
+    """Whether channels are given out, perhaps scaled or through an activation: these stay as many."""
+    return any(type(item.dep.target.module).__name__ == "_OutputOp" for item in items)
+
+
 def _group(
     graph: Any, items: Any, names: dict[int, str], shared: set[str], sizes: dict[str, torch.Size]
 ) -> Group:
     """Convert a group of torch-pruning's; `sizes`: of the network's tensors, in order."""
     order = {name: i for i, name in enumerate(sizes)}
-    parts: dict[str, list[Part]] = {"filters": [], "companions": [], "readers": []}
+    parts: dict[str, list[Part]] = {"filters": [], "companions": [], "readers": [], "scales": []}
     obstacle, channels = "", len(items[0].idxs)
     for item in items:
         module = item.dep.target.module
@@ -124,6 +135,12 @@ def _group(
         name, out = names[id(module)], graph.is_out_channel_pruning_fn(item.dep.handler)
         indices = _indices(item.idxs, item.root_idxs, channels)
         reason = "" if indices is not None else "channels are mixed before it"
+        if isinstance(module, nn.Parameter) and indices is not None and not reason:
+            if module.numel() != max(module.shape) or int(indices.max()) >= module.numel():
+                obstacle = obstacle or f"{name} (Parameter): it has more than a value a channel"
+            else:
+                parts["scales"].append(Part(name, module.shape.index(module.numel()), indices))
+            continue
         reason = reason or _layer_obstacle(module)
         reason = reason or ("its weights are another layer's too" if name in shared else "")
         if reason or indices is None:

@@ -138,6 +138,8 @@ def _random_copy(net: nn.Module, shape: Shape) -> nn.Module:
     twin = probe_copy(net, shape)
     generator = torch.Generator().manual_seed(1)
     for tensor in twin.parameters():
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            continue  # places, as of a permutation
         if tensor.ndim > 1:
             tensor.copy_(torch.randn(tensor.shape, generator=generator) / max(1, tensor[0].numel()) ** 0.5)
         else:

@@ -138,11 +138,21 @@ def _randomised_copy(net: nn.Module, shape: Shape) -> nn.Module:
     """A copy for probes with random weights and statistics, so that none agree by being zero or one."""
     twin = probe_copy(net, shape)
     generator = torch.Generator().manual_seed(1)
+    before = {name: buffer.clone() for name, buffer in twin.named_buffers()}
     for tensor in twin.state_dict().values():
         if tensor.is_floating_point():
             # positive and about as large as what keeps a network's outputs of order one
             size = 1 / max(1, tensor[0].numel()) if tensor.ndim > 1 else 1.0
             tensor.copy_(size * (0.5 + torch.rand(tensor.shape, generator=generator, dtype=torch.float64)))
+    try:
+        _logits(twin, probe_images(twin, 2, shape), "eval")
+    except Exception as error:  # code that checks its own statistics, as of quantisation: they stay
+        if is_device_error(error):
+            raise
+        own = {n for n, module in twin.named_modules() if not isinstance(module, _BatchNorm)}
+        for name, buffer in twin.named_buffers():
+            if name.rpartition(".")[0] in own:
+                buffer.copy_(before[name])
     return twin
 
 

@@ -40,7 +40,7 @@ def same_for_signs(
     masks: of the parameters of `whole` that are pruned.
     """
     state = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
-    learned = [name for name, _ in whole.named_parameters()]
+    learned = [name for name, p in whole.named_parameters() if p.is_floating_point() or p.is_complex()]
     try:
         return all(
             _same_inputs(whole, small, plan, _masked({**state, **signed}, masks), images)

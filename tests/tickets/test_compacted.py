@@ -163,7 +163,7 @@ def test_layers_of_another_kind_are_not_resized() -> None:
     state = {name: tensor[:8] for name, tensor in net.state_dict().items()}
     with pytest.raises(InputError, match=r"1 \(GroupNorm\) cannot have a weight of \(8,\)"):
         resize_layers(net, state)
-    words = "only the channels of convolutions, linear layers and BatchNorms can change"
+    words = "only the channels of convolutions, linear layers, BatchNorms and the network's own vectors can"
     with pytest.raises(InputError, match=words):
         resize_layers(
             nn.Sequential(nn.Linear(4, 3)), {"0.weight": torch.zeros(2, 4), "0.bias": torch.zeros(3)}
