@@ -9,14 +9,21 @@ from robust_tickets.base.errors import InputError
 def expand_home(path: str | Path) -> Path:
     """A path in which ~ and ~user are the home folder.
 
-    Raises InputError where the system knows no home folder. A file that is called ~name stays what it is.
+    Raises InputError where the system knows no home folder, or no such user. A file or folder that is
+    called ~name stays what it is.
     """
     path = Path(path)
     try:
         return path.expanduser()
     except RuntimeError:
-        if path.parts[0] != "~":
+        name = path.parts[0]
+        if name != "~" and Path(name).exists():
             return path
+        if name != "~":
+            raise InputError(
+                f"{path} cannot be expanded, as there is no user {name[1:]!r}: check it, or give the "
+                "whole path of a folder of this name"
+            ) from None
         raise InputError(
             f"{path} cannot be expanded, as there is no home folder: set HOME, or write the whole path"
         ) from None

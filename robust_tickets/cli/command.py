@@ -9,7 +9,7 @@ from tyro.conf import arg
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import stderr_progress
 from robust_tickets.cli.flags import is_section
-from robust_tickets.recipe.field_help import field_help
+from robust_tickets.recipe.field_help import HAVE_DOCSTRINGS, field_help
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.schema import Count, CountOrZero, NotNegative, Range
 
@@ -29,7 +29,7 @@ class Command:
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def command(cls: type[C]) -> type[C]:
     """Make a class a command. Raises TypeError for one without a docstring, a `run`, or help on a field."""
-    if not cls.__dict__.get("__doc__"):
+    if HAVE_DOCSTRINGS and not cls.__dict__.get("__doc__"):
         raise TypeError(f"the command {cls.__name__} has no docstring: it is its help")
     if not issubclass(cls, Command) or cls.run is Command.run:
         raise TypeError(f"the command {cls.__name__} has no run(): it does the work")

@@ -10,7 +10,7 @@ from robust_tickets.base.errors import unknown_name
 from robust_tickets.cli.flags import RECIPE, Flag, Section
 from robust_tickets.cli.registry import COMMANDS, command_class, flag_sections
 
-_MAX_COLUMNS = 120
+_MIN_COLUMNS, _MAX_COLUMNS = 50, 120  # narrower, no word of a help text would fit beside its flag
 
 
 def overview(family: str = "") -> str:
@@ -116,4 +116,4 @@ def _summary(name: str) -> str:
 
 
 def _columns() -> int:
-    return min(shutil.get_terminal_size().columns, _MAX_COLUMNS)
+    return max(_MIN_COLUMNS, min(shutil.get_terminal_size().columns, _MAX_COLUMNS))

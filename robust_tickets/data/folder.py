@@ -84,6 +84,7 @@ def decode(root: Path, resize: int, log: Log) -> dict[str, Tensor]:
         note(numbers)
     train, test = _split(folders, _rows(named_train, classes), _rows(named_test, classes), classes, note)
     shape = _shape(root, {name: headers[name] for name, _ in (*train, *test)}, resize)
+    _log_alpha({name: headers[name] for name, _ in (*train, *test)}, note)
     tensors = image_decoding.decode_parts(root, {"train": train, "test": test}, shape)
     return tensors | {"classes": _as_json(classes), "notes": _as_json(notes)}
 
@@ -162,6 +163,17 @@ def _log_unused(
     ):
         if names and used:
             log(f"left out: {len(names):,} {one if len(names) == 1 else many}, such as {names[0]}")
+
+
+def _log_alpha(files: dict[str, ImageHeader | InputError], log: Log) -> None:
+    """Say that transparency is left out, which may show what no viewer does."""
+    names = [name for name, header in files.items() if isinstance(header, ImageHeader) and header.alpha]
+    if names:
+        log(
+            f"{len(names):,} of {len(files):,} images have an alpha channel, such as {names[0]}: it is left "
+            "out, and transparent pixels have the colour that is stored under them; put the images on a "
+            "background first if they should have another"
+        )
 
 
 def _rows(part: Classes, classes: list[str]) -> Rows:

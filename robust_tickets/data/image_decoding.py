@@ -26,6 +26,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 
 _GREY = {"1", "L", "LA", "La"}
 _COLOUR = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
+_ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 _BATCH = 1 << 18  # bytes of files that a thread decodes at once
 _LONGEST_QUEUE = 16  # batches that are read and not yet decoded
 
@@ -45,6 +46,8 @@ class ImageHeader:
     """width, height"""
     colour: bool
     format: str
+    alpha: bool = False
+    """whether pixels may be transparent"""
 
 
 def is_image(name: str) -> bool:
@@ -66,7 +69,8 @@ def read_header(entry: Entry, formats: tuple[str, ...] = FORMATS) -> ImageHeader
                         f"{entry.name} has pixels of more than 8 bits (mode {image.mode}): convert it to "
                         "8 bits a channel"
                     )
-                return ImageHeader(image.size, _is_colour(image), str(image.format))
+                alpha = image.mode in _ALPHA or "transparency" in image.info
+                return ImageHeader(image.size, _is_colour(image), str(image.format), alpha)
     except InputError:
         raise
     except Exception as error:  # a damaged file may make a decoder raise anything

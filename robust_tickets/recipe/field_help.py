@@ -3,9 +3,13 @@
 import ast
 import dataclasses
 import inspect
+import sys
 import textwrap
 from functools import cache
 from typing import Any, get_type_hints
+
+HAVE_DOCSTRINGS = sys.flags.optimize < 2
+"""Whether Python keeps docstrings; with -OO it drops them, and help has no texts of commands."""
 
 
 @cache

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from robust_tickets.recipe import schema
-from robust_tickets.recipe.field_help import field_help
+from robust_tickets.recipe.field_help import HAVE_DOCSTRINGS, field_help
 
 
 def load_class(kind: str, name: str, place: str, base: str) -> Any:
@@ -42,7 +42,7 @@ def _missing(name: str, cls: Any, base: type) -> list[str]:
     if not (isinstance(cls, type) and issubclass(cls, base)):
         return [f"the base class {base.__name__}"]
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
-    if not vars(cls).get("__doc__"):
+    if HAVE_DOCSTRINGS and not vars(cls).get("__doc__"):
         missing.append(f"a docstring of {cls.__name__}")
     return missing + _missing_in_settings(getattr(cls, "Settings", None))
 
@@ -54,7 +54,8 @@ def _missing_in_settings(settings: Any) -> list[str]:
     owner = settings.__name__
     docstring = vars(settings).get("__doc__") or ""
     # `dataclass` gives a class without one its signature
-    missing = [] if docstring and not docstring.startswith(f"{owner}(") else [f"a docstring of {owner}"]
+    described = not HAVE_DOCSTRINGS or (docstring and not docstring.startswith(f"{owner}("))
+    missing = [] if described else [f"a docstring of {owner}"]
     help_texts, hints = field_help(settings), get_type_hints(settings, include_extras=True)
     for field in dataclasses.fields(settings):
         place, hint = f"{owner}.{field.name}", hints[field.name]
@@ -71,5 +72,7 @@ def _missing_in_settings(settings: Any) -> list[str]:
 
 def first_lines(classes: Mapping[str, type]) -> str:
     """What each class does, for the help of a field: the first lines of their docstrings."""
+    if not HAVE_DOCSTRINGS:
+        return ", ".join(classes)
     lines = ((name, (inspect.getdoc(cls) or "").splitlines()[0]) for name, cls in classes.items())
     return "; ".join(f"{name}: {line[0].lower()}{line[1:].rstrip('.')}" for name, line in lines)

@@ -62,7 +62,6 @@ def test_without_a_home_folder_only_what_needs_one_is_refused(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     with pytest.raises(InputError, match="set HOME"):
         expand_home("~/x")
-    assert expand_home("~backup/x") == Path("~backup/x")
     with pytest.raises(InputError, match="set XDG_CACHE_HOME"):
         cache.folder()
     lines = []
@@ -105,3 +104,11 @@ def test_links_in_a_circle_are_one_line_and_others_are_followed(tmp_path):
         follow_links(tmp_path / "a" / "runs")
     (tmp_path / "c").symlink_to(tmp_path / "real")
     assert follow_links(tmp_path / "c" / "x") == tmp_path / "real" / "x"
+
+
+def test_a_user_that_is_not_known_is_named_but_for_a_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"no user 'backup-of-nobody': check it, or give the whole path"):
+        expand_home("~backup-of-nobody/x")
+    (tmp_path / "~backup-of-nobody").mkdir()
+    assert expand_home("~backup-of-nobody/x") == Path("~backup-of-nobody/x")

@@ -1,6 +1,8 @@
 """Help is complete, short, and has no broken lines."""
 
 import re
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -99,3 +101,19 @@ def test_an_unknown_section_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["compare", "--help", "serach"])
     assert "did you mean 'search'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", ["1", "10", "49"])
+def test_a_narrow_terminal_gets_the_narrowest_help(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    expected = overview(), command_help("train", "all")
+    assert max(len(line) for line in expected[0].splitlines() if ":" not in line) <= 50
+    monkeypatch.setenv("COLUMNS", columns)
+    assert (overview(), command_help("train", "all")) == expected
+
+
+def test_python_without_docstrings_has_flags_without_a_text():
+    code = "from robust_tickets.cli.main import main; main(['train', '--help', 'all']); main(['recipes'])"
+    done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
+    assert "--train.epochs" in done.stdout
+    assert "demo" in done.stdout

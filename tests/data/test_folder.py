@@ -180,3 +180,21 @@ def test_files_left_out_are_logged_but_for_hidden_ones(tmp_path):
         "left out: 2 files that are no images, such as train/ant/notes.txt",
         "left out: 1 image in no class folder, such as logo.png",
     ]
+
+
+def test_transparency_that_is_left_out_is_said_on_every_load(tmp_path):
+    files = contents(classes=("ant", "bee"), each=2)
+    root, lines = as_tree(tmp_path / "opaque", files), []
+    load(root, lines)
+    assert not [line for line in lines if "alpha" in line]
+    clear = Image.new("RGBA", (12, 9), (7, 8, 9, 0))
+    clear.save(root / "train/ant/0.png")
+    grey = io.BytesIO()
+    Image.new("P", (12, 9)).save(grey, "PNG", transparency=0)
+    (root / "train/bee/1.png").write_bytes(grey.getvalue())
+    for _ in range(2):
+        lines = []
+        images, _ = all_training_images(load(root, lines))
+        (line,) = [line for line in lines if "alpha" in line]
+        assert line.startswith("2 of 8 images have an alpha channel, such as train/ant/0.png: it is left out")
+    assert images[0, :, 0, 0].tolist() == [7, 8, 9]
