@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from robust_tickets.attacks.network import own_switch, restore_modes, set_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold_proof import folds_wrongly
+from robust_tickets.models.gradient_hooks import copy_gradient_hooks
 from robust_tickets.models.plain_attributes import plain_objects
 from robust_tickets.models.trial_pass import Shape
 
@@ -208,6 +209,8 @@ def _separate_tensors(net: nn.Module, view: nn.Module) -> list[tuple[Tensor, Ten
 def copy_net(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Module:
     """A deep copy of a network; tensors with a graph that it keeps, as its last features, lose theirs.
 
+    Hooks on the gradients of parameters, which may freeze them, are those of the network.
+
     shared: by their id, objects of the network that are replaced and not copied.
     Raises InputError for a network that cannot be copied.
     """
@@ -224,6 +227,9 @@ def copy_net(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Modu
     if shared is None and any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
         for own, parameter in zip(net.parameters(), copied.parameters(), strict=True):
             parameter.requires_grad_(own.requires_grad)
+    if shared is None:
+        for own, parameter in zip(net.parameters(), copied.parameters(), strict=True):
+            copy_gradient_hooks(own, parameter)
     return copied
 
 

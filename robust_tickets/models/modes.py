@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from robust_tickets.attacks.network import own_switch, set_mode
 
@@ -11,13 +12,18 @@ from robust_tickets.attacks.network import own_switch, set_mode
 def frozen_modules(net: nn.Module) -> list[nn.Module]:
     """Modules in eval mode while others with parameters are in train mode, as BatchNorms that are frozen.
 
-    A network that is in eval mode as a whole, as one that was loaded, is not frozen.
+    A network that is in eval mode as a whole, as one that was loaded, is not frozen; one all of which is in
+    eval mode but for a head is. (BatchNorms alone in train mode are no head: some networks keep them there.)
     """
     # programs of torch.export have no mode
     if not hasattr(net, "training"):
         return []
     with_weights = [m for m in net.modules() if any(True for _ in m.parameters(recurse=False))]
-    if not net.training or not any(getattr(m, "training", False) for m in with_weights):
+    if not net.training:
+        with_weights = [m for m in with_weights if not isinstance(m, _BatchNorm)]
+        if any(map(own_switch, net.modules())):  # its own eval() may leave modules in train mode
+            return []
+    if not any(getattr(m, "training", False) for m in with_weights):
         return []
     return [module for module in net.modules() if not getattr(module, "training", True)]
 

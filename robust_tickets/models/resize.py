@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.models.gradient_hooks import copy_gradient_hooks
 
 
 def resize_layers(net: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -37,7 +38,11 @@ def resize_layers(net: nn.Module, state: Mapping[str, Tensor]) -> None:
             channels_last = tensor.ndim == 4 and not tensor.is_contiguous()
             layout = torch.channels_last if channels_last else torch.contiguous_format
             new = tensor.new_empty(shape).to(memory_format=layout)
-            setattr(module, n, nn.Parameter(new, tensor.requires_grad) if n in module._parameters else new)
+            if n in module._parameters:
+                parameter = nn.Parameter(new, tensor.requires_grad)
+                copy_gradient_hooks(tensor, parameter, prefix + n)
+                new = parameter
+            setattr(module, n, new)
         _update_sizes(module)
 
 

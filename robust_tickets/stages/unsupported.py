@@ -47,7 +47,8 @@ def unsupported_parts(net: nn.Module, shape: Shape | None = None) -> list[str]:
             f"not trained: {len(unused)} buffers require a gradient, and only parameters are trained "
             f"({_first(list(unused))}): make them nn.Parameter, or buffers without requires_grad"
         )
-    modes = [name for name, module in net.named_modules() if id(module) in set(map(id, frozen_modules(net)))]
+    frozen_ids = set(map(id, frozen_modules(net)))
+    modes = [name or "the network" for name, module in net.named_modules() if id(module) in frozen_ids]
     if modes:
         lines.append(
             f"not switched to training: {len(modes)} modules were put in eval mode and stay in it "

@@ -4,12 +4,14 @@ import copy
 
 import pytest
 import torch
-from own_case import RECIPE
+from own_case import RECIPE, own_images
 from torch import nn
 
 import robust_tickets
+from robust_tickets.base.errors import InputError
 from robust_tickets.models.init import initialise
 from robust_tickets.models.modes import frozen_modules, train_mode
+from robust_tickets.models.resize import resize_layers
 from robust_tickets.pruning.layers import has_own_forward, layer_roles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import masking_for
@@ -134,3 +136,76 @@ def test_layers_with_a_forward_of_their_own_have_no_zeros():
     masking_for(net, Mask(entries), (1, 4, 4)).mask_parameters()
     assert bool(net[2].bias.all())
     assert any("2 layers have a forward of their own (0, 2)" in line for line in unsupported_parts(net))
+
+
+def base(width: int = 8) -> nn.Sequential:
+    norms = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
+    convs = nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+    ends = nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, 3)
+    return nn.Sequential(convs[0], norms[0], nn.ReLU(), convs[1], norms[1], nn.ReLU(), *ends)
+
+
+def zero_gradient(parameter: nn.Parameter) -> None:
+    parameter.grad = 0 * parameter.grad
+
+
+def all_but_the_head() -> nn.Sequential:
+    net = base().eval()
+    net[8].train()
+    net[1].running_mean.fill_(0.3)
+    return net
+
+
+@pytest.mark.parametrize("net", [all_but_the_head(), all_but_the_head], ids=["module", "function"])
+def test_a_network_in_eval_mode_but_for_its_head_keeps_its_statistics(net, capsys):
+    trained = robust_tickets.train(net, own_images(), recipe=RECIPE).net
+    assert torch.equal(trained[1].running_mean, torch.full((8,), 0.3))
+    assert (
+        "9 modules were put in eval mode and stay in it (the network, 0, 1, ...)" in capsys.readouterr().err
+    )
+
+
+def test_batchnorms_alone_in_train_mode_are_no_head():
+    net = base().eval()
+    net[1].train()
+    assert frozen_modules(net) == []
+    net[8].train()
+    assert frozen_modules(net) == [net, net[0], *net[2:8]]
+
+
+@pytest.mark.parametrize("kind", ["register_hook", "register_post_accumulate_grad_hook"])
+@pytest.mark.parametrize("granularity", ["weight", "channel"])
+@pytest.mark.parametrize("module", [True, False])
+def test_weights_frozen_by_gradient_hooks_stay(kind, granularity, module):
+    def hooked() -> nn.Sequential:
+        torch.manual_seed(0)
+        net = base(16)
+        for tensor in (net[8].bias, net[3].weight):
+            stop = (lambda g: g * 0) if kind == "register_hook" else zero_gradient
+            getattr(tensor, kind)(stop)
+        return net
+
+    search = {"granularity": granularity, "ratio": 0.4, "rounds": 1, "weight_decay": 0.0}
+    if granularity == "channel":
+        search |= {"ratio": 0.5}
+    changes = {"search": search, "train": {"weight_decay": 0.0, "ticket_epochs": 1}}
+    net = hooked() if module else hooked
+    ticket = robust_tickets.find_ticket(net, own_images(), RECIPE, **changes)
+    trained = robust_tickets.train(net, own_images(), ticket, RECIPE, **changes).net
+    init = dict(ticket.init)
+    assert torch.equal(trained[8].bias, init["8.bias"])
+    assert bool(trained[4].bias.any())  # which are zero at first
+    if granularity == "weight":
+        assert torch.equal(trained[3].weight, init["3.weight"] * ticket.mask["3.weight"])
+
+
+def test_a_hook_that_does_not_fit_fewer_channels_is_said():
+    mask = torch.ones(8, 1, 3, 3)
+    net = base()
+    net[0].weight.register_hook(lambda g: g * mask)
+    state = net.state_dict()
+    narrow = {name: t[:3] if name.startswith(("0.", "1.")) and t.ndim else t for name, t in state.items()}
+    narrow["3.weight"] = state["3.weight"][:, :3]
+    resize_layers(net, narrow)
+    with pytest.raises(InputError, match=r"hook of 0\.weight does not fit the ticket's channels"):
+        net[0].weight.sum().backward()
