@@ -238,7 +238,7 @@ def _type_mismatch(net: Net, images: Tensor, error: RuntimeError) -> InputError 
 def _check_shape(logits: Tensor, size: int, labels: list[int], least: int) -> None:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != size:
         is_tensor = isinstance(logits, Tensor)
-        got = f"shape {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
+        got = f"shape {tuple(logits.shape)}" if is_tensor else f"an output of type {type(logits).__name__}"
         raise InputError(
             f"the network gave {got} for {size} images, expected logits (N, classes): let it return them "
             f"alone{'' if is_tensor else hint_for(logits)}"

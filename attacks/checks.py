@@ -61,13 +61,21 @@ def check_input(
                 f"{name} {verb} a {type(value).__name__}, expected a torch.Tensor: "
                 "convert them, as by torch.as_tensor or torch.stack"
             )
-    if images.ndim < 2 or len(images) == 0:
+    if images.ndim >= 2 and len(images) == 0:
+        raise InputError(f"there are no images, as their shape is {tuple(images.shape)}: give at least one")
+    if images.ndim == 3 and labels.numel() == 1 and labels.shape != images.shape[:1]:
+        raise InputError(
+            f"images have the shape {tuple(images.shape)} of one image, expected a batch (N, C, H, W): give "
+            "images[None] and its label as a tensor of shape (1,)"
+        )
+    if images.ndim < 2:
         raise InputError(f"expected a batch of images (N, C, H, W), got shape {tuple(images.shape)}")
     if not images.is_floating_point():
         raise InputError(f"images are {images.dtype}: convert them to floats within [{low:g}, {high:g}]")
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise InputError(
-            f"expected {len(images)} labels of type int64, got {labels.dtype} of shape {tuple(labels.shape)}"
+            f"expected {_count(images, 'label')} of type int64, got {labels.dtype} of shape "
+            f"{tuple(labels.shape)}"
         )
     lowest, highest = torch.stack([images.detach().min(), images.detach().max()]).tolist()
     if not (low <= lowest and highest <= high):  # nor is NaN, which is the lowest and the highest
@@ -89,6 +97,10 @@ def check_input(
         raise InputError("start lies outside ball or box: project it first (ThreatModel.project)")
     if sample_ids is not None and (sample_ids.shape != labels.shape or sample_ids.dtype != torch.int64):
         raise InputError(
-            f"expected {len(images)} sample ids of type int64, got {sample_ids.dtype} of shape "
+            f"expected {_count(images, 'sample id')} of type int64, got {sample_ids.dtype} of shape "
             f"{tuple(sample_ids.shape)}"
         )
+
+
+def _count(images: Tensor, name: str) -> str:
+    return f"{len(images)} {name}{'s' * (len(images) > 1)}"

@@ -56,7 +56,7 @@ Net = nn.Module | NetFactory
 Images = Dataset | Mapping[str, Any] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trained:
     """A trained network.
 
@@ -72,6 +72,13 @@ class Trained:
     history: pd.DataFrame
     last: dict[str, Any]
     ledger: dict[str, Any]
+
+    def __repr__(self) -> str:
+        best = self.history.iloc[self.best_epoch - 1]
+        return (
+            f"<Trained {type(self.net).__name__}: best epoch {self.best_epoch} of {len(self.history)}, "
+            f"validation {best.val_clean:.1%} clean, {best.val_robust:.1%} robust>"
+        )
 
 
 @name_arguments

@@ -22,6 +22,23 @@ ROUGH = "one step finds what many do not: the loss surface is rough, or the grad
 STUCK = "an attack that gets weaker in a larger ball is stuck: the gradient misleads it"
 
 
+_CONTRARIES = {
+    "there are enough images": "there are few images",
+    "the network is deterministic": "the network is not deterministic",
+    "the network is better than chance": "the network is no better than chance",
+    "random noise hardly hurts": "random noise hurts",
+    "every sample has a gradient": "samples have no gradient",
+    "a larger eps breaks more": "a larger eps breaks less",
+    "almost no sample is robust": "many samples are robust",
+    "stronger attacks break more": "stronger attacks break less",
+    "a few more starts break few more": "a few more starts break many more",
+    "a black box is no stronger than a white box": "a black box is stronger than a white box",
+    "FGSM is no stronger than PGD": "FGSM is stronger than PGD",
+    "robust accuracy falls as eps grows": "robust accuracy does not fall as eps grows",
+}
+"""How the names of checks begin, and what is found where one does not pass."""
+
+
 @dataclass(frozen=True)
 class SanityCheck:
     """One sanity check.
@@ -37,6 +54,15 @@ class SanityCheck:
     passed: bool
     otherwise: str
 
+    @property
+    def finding(self) -> str:
+        """What was found, in words: the rule, or its contrary where it does not hold."""
+        if not self.passed:
+            for rule, contrary in _CONTRARIES.items():
+                if self.name.startswith(rule):
+                    return contrary + self.name.removeprefix(rule)
+        return self.name
+
 
 @dataclass(frozen=True)
 class SanityReport:
@@ -49,7 +75,7 @@ class SanityReport:
     @property
     def warnings(self) -> list[str]:
         """A line for each check that did not pass."""
-        return [f"{c.name}: {c.figure}; {c.otherwise}" for c in self.checks if not c.passed]
+        return [f"{c.finding}: {c.figure}; {c.otherwise}" for c in self.checks if not c.passed]
 
     def merge(self, checks: Iterable[SanityCheck]) -> "SanityReport":
         """The report with more checks, which replace those of the same name."""

@@ -143,7 +143,7 @@ def check_logits(net: nn.Module, spec: ModelSpec) -> None:
         logits = set_mode(net, False)(images)
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, spec.classes):
         is_tensor = isinstance(logits, torch.Tensor)
-        got = tuple(logits.shape) if is_tensor else f"a {type(logits).__name__}"
+        got = tuple(logits.shape) if is_tensor else f"an output of type {type(logits).__name__}"
         fix = "give the last layer one output a class" if is_tensor else "return the logits alone"
         raise InputError(
             f"{spec.name} gives {got} for two images, expected logits of shape (2, {spec.classes}): "
@@ -171,8 +171,8 @@ def _check_trains(net: nn.Module, spec: ModelSpec) -> None:
             raise InputError(f"{problem}: {error}") from None
         if not isinstance(logits, torch.Tensor):
             raise InputError(
-                f"{spec.name} gives a {type(logits).__name__} in training mode, expected logits (N, "
-                "classes): switch auxiliary outputs off"
+                f"{spec.name} gives an output of type {type(logits).__name__} in training mode, expected "
+                "logits (N, classes): switch auxiliary outputs off"
             )
         _check_untouched(received, images, spec.name)
         gradient = torch.autograd.grad(logits.sum(), [images, *trainable_parameters(view)], allow_unused=True)

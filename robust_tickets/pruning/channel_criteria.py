@@ -67,10 +67,16 @@ def prune_channels(
         _remove_share(scores, remaining, ratio, groups, round_to)
     if all(torch.equal(one, other) for one, other in zip(remaining, live, strict=True)):
         counts = ", ".join(str(int(live[i].sum())) for i in candidates)
+        if not candidates:
+            raise InputError(
+                "no channels are left to prune: all layers are left out by search.ignored_layers, frozen or "
+                "logits; prune weights, --search.granularity weight"
+            )
+        has = f"the only group has {counts}" if len(candidates) == 1 else f"the groups have {counts}"
         finer = "a smaller search.round_to, " if round_to > BLOCK else ""
         raise InputError(
             f"a share of {ratio:g} of the channels is less than one block of {round_to}, or would leave a "
-            f"layer with less (the groups have {counts} channels): choose a wider network (model.width), "
+            f"layer with less ({has} channels): choose a wider network (model.width), "
             f"another search.ratio, {finer}fewer search.rounds, or --search.granularity weight"
         )
     return tuple(remaining)

@@ -36,6 +36,9 @@ class Mask(Mapping[str, Tensor]):
             return False
         return all(torch.equal(self[name], other[name]) for name in self)
 
+    def __repr__(self) -> str:
+        return f"<Mask of {len(self)} weights: {self.count:,} of {self.size:,} entries kept>"
+
     __hash__ = None  # type: ignore[assignment]
 
     @property

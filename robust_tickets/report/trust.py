@@ -38,7 +38,7 @@ def sanity_note(run: RunDirectory) -> str:
                 reports = table_reports(checkpoint, run.recipe.threat, evaluated_images(folder, run))
                 unchecked += [] if reports else [name]
                 samples |= {report.samples for report in reports}
-                failed = {c.name: c.figure for report in reports for c in report.checks if not c.passed}
+                failed = {c.finding: c.figure for report in reports for c in report.checks if not c.passed}
                 warnings += [f"{name}: {check}: {figure}" for check, figure in failed.items()]
     if not samples:
         return ""

@@ -17,7 +17,7 @@ from robust_tickets.runs import tensor_file
 KIND = "ticket"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ticket:
     """A sparse sub-network and the weights that it starts from.
 
@@ -41,6 +41,13 @@ class Ticket:
     seed: int
     passes: int
     flops: int
+
+    def __repr__(self) -> str:
+        search = self.search.get("search", {})
+        words = [f"density {self.mask.density:.3g}", f"seed {self.seed}", f"hash {self.hash}"]
+        if "rounds" in search:
+            words.insert(1, f"{search['rounds']} round{'s' * (search['rounds'] != 1)}")
+        return f"<Ticket of {self.model.name}: {', '.join(words)}>"
 
     def save(self, path: Path | str) -> None:
         """Write the file, whole or not at all."""

@@ -34,7 +34,7 @@ _PLAIN: dict[str, type[Any]] = {
 """The fields of a checkpoint that a file holds as plain values."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkpoint:
     """Weights, and everything that is needed to use them.
 
@@ -59,6 +59,9 @@ class Checkpoint:
     val_robust: float
     function: str = ""
     removed: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint of {self.model.name}: {self.arm}, seed {self.seed}, epoch {self.epoch}>"
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""

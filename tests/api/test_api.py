@@ -24,7 +24,7 @@ from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
 
 # the images of most tests are few
-pytestmark = pytest.mark.filterwarnings("ignore:.*there are enough images")
+pytestmark = pytest.mark.filterwarnings("ignore:.*there are few images")
 
 
 def test_a_ticket_is_that_of_the_stage(run, ticket, tmp_path):
@@ -33,6 +33,9 @@ def test_a_ticket_is_that_of_the_stage(run, ticket, tmp_path):
     assert (tmp_path / "t.safetensors").read_bytes() == file.read_bytes()
     assert ticket.hash == Ticket.load(file).hash
     assert ticket.mask.count < ticket.mask.size * 0.4
+    words = rf"<Ticket of \S+: density 0\.\d+, \d rounds?, seed 0, hash {ticket.hash}>"
+    assert re.fullmatch(words, repr(ticket))
+    assert repr(ticket.mask).startswith("<Mask of ")
 
 
 def test_a_recipe_may_be_an_object_a_name_or_a_file(tiny_recipe, tmp_path):
@@ -56,6 +59,8 @@ def test_weights_and_history_are_those_of_the_stage(arm, run, images, ticket):
     assert list(trained.history.epoch) == [1, 2][: last.epoch]
     row = trained.history.iloc[trained.best_epoch - 1]
     assert (row.val_clean, row.val_robust) == (best.val_clean, best.val_robust)
+    assert repr(trained).endswith(f"validation {best.val_clean:.1%} clean, {best.val_robust:.1%} robust>")
+    assert len(repr(best)) < 100
     assert not any(module.training for module in trained.net.modules())
 
 

@@ -8,7 +8,7 @@ import robust_tickets
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Dataset
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*(there are enough images|the net collapsed)")
+pytestmark = pytest.mark.filterwarnings("ignore:.*(there are few images|the net collapsed)")
 
 
 class Squeezed(nn.Sequential):

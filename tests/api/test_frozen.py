@@ -20,7 +20,7 @@ from robust_tickets.stages.unsupported import unsupported_parts
 from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.pruning_step import pruning_step
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*(there are enough images|the net collapsed)")
+pytestmark = pytest.mark.filterwarnings("ignore:.*(there are few images|the net collapsed)")
 
 
 def partly_frozen(images) -> nn.Sequential:

@@ -16,7 +16,7 @@ from robust_tickets.models.fresh_weights import init_problem, seed_warnings
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.user_net import build_user_net
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*(there are enough images|the net collapsed)")
+pytestmark = pytest.mark.filterwarnings("ignore:.*(there are few images|the net collapsed)")
 SPEC = ModelSpec("my_nets:net", 1.0, (1, 8, 8), 3, (0.0,), (1.0,))
 LOADED = build_net().state_dict()
 

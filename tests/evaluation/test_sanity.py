@@ -13,7 +13,7 @@ from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.ledger import Passes
 from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.sanity_checks import run_sanity_checks, sanity_passes
-from robust_tickets.evaluation.sanity_report import SanityReport
+from robust_tickets.evaluation.sanity_report import SanityCheck, SanityReport
 
 THREAT = ThreatModel("Linf", 8 / 255)
 CONFIG = EvaluationConfig(THREAT, batch=50)
@@ -246,3 +246,8 @@ def test_no_attack_is_blamed_for_a_network_at_chance(net, split):
     # a split of one class alone is not guessed
     of_one = split.take((split.labels == 0).nonzero()[:, 0])
     assert CHANCE not in failed(run_sanity_checks(net, of_one, CONFIG))
+
+
+def test_every_check_has_words_for_its_contrary():
+    for name in (*ALL, ENOUGH, CHANCE):
+        assert SanityCheck(name, "", False, "").finding != name

@@ -69,3 +69,13 @@ def test_a_warning_has_the_measured_values_and_their_meaning():
     assert (sanity.samples, sanity.passes) == (4, Passes(1))
     assert sanity.warnings == ["two: 3 of 4; believe nothing"]
     assert str(sanity) == "pass  one: 1 of 2\nWARN  two: 3 of 4\n      believe nothing"
+
+
+def test_a_warning_says_what_was_found_and_not_the_rule():
+    for name, words in {
+        "the network is deterministic": "the network is not deterministic",
+        "FGSM is no stronger than PGD at 4/255": "FGSM is stronger than PGD at 4/255",
+        "almost no sample is robust at eps 64/255": "many samples are robust at eps 64/255",
+    }.items():
+        assert SanityCheck(name, "", False, "").finding == words
+        assert SanityCheck(name, "", True, "").finding == name

@@ -13,7 +13,7 @@ import robust_tickets
 from robust_tickets.models.fold import copy_net, fold
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*there are enough images",
+    "ignore:.*there are few images",
     "ignore:.*better than chance",
     "ignore:`torch.nn.utils.weight_norm`",
     "ignore:.*was larger than",

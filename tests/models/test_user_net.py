@@ -162,7 +162,7 @@ WRONG_FUNCTIONS = {
     r"failed \(TypeError.*width.*without arguments": with_argument,
     r"returned a NoneType, expected an nn\.Module.*return the network": lambda: None,
     r"gives \(2, 7\) for two images.*\(2, 5\).*last layer": lambda: linear(192, 7),
-    "gives a tuple|fails on images": lambda: nn.LSTM(8, 5),
+    "of type tuple|fails on images": lambda: nn.LSTM(8, 5),
     r"fails on images of shape \(2, 3, 8, 8\).*RuntimeError.*\(N, C, H, W\) in \[0, 1\]": lambda: linear(
         27, 5
     ),
