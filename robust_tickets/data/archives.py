@@ -52,7 +52,7 @@ def entries(root: Path, largest: int = LARGEST_FILE, folders: set[str] | None = 
             yield Entry(path.relative_to(root).as_posix(), partial(_open_in_tree, path, largest))
         return
     with _archive_errors(root):
-        _check_kind(root, root.stat().st_mode)
+        check_kind(root, root.stat().st_mode)
         with root.open("rb") as file:
             zipped = file.read(4) in _ZIP_MAGIC
         yield from (_zip_entries if zipped else _tar_entries)(root, largest, folders)
@@ -79,7 +79,7 @@ def _tree_folders(root: Path) -> Iterator[str]:
 def _open_in_tree(path: Path, largest: int) -> IO[bytes]:
     try:
         status = path.stat()
-        _check_kind(path, status.st_mode)
+        check_kind(path, status.st_mode)
         _check_size(status.st_size, largest, str(path))
         return path.open("rb")
     except OSError as error:
@@ -161,7 +161,8 @@ def _archive_errors(root: Path) -> Iterator[None]:
         ) from None
 
 
-def _check_kind(path: Path, mode: int) -> None:
+def check_kind(path: Path, mode: int) -> None:
+    """Raise InputError for what is neither a file nor a folder; mode: of its status."""
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would be waited for without end
         raise InputError(f"{path} is a pipe, a socket or a device and no file: remove it, or give a file")
 

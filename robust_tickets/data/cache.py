@@ -61,6 +61,7 @@ def source_key(source: Path) -> str:
         if source.is_dir():
             return _tree_key(source)
         status = source.stat()
+        archives.check_kind(source, status.st_mode)
         return _archive_key(source, status.st_size, status.st_mtime_ns, status.st_ino)
     except OSError as error:
         raise InputError(f"cannot read {source} ({error.strerror}): check it and its permissions") from None
