@@ -28,6 +28,7 @@ from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.arguments import name_arguments, to_path, whole_number
 from robust_tickets.base.errors import InputError, RobustnessWarning, unknown_name
 from robust_tickets.base.machine import Machine
+from robust_tickets.base.paths import module_name
 from robust_tickets.base.progress import show_progress, stderr_progress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import Dataset
@@ -287,6 +288,8 @@ def _experiment(
         model = table.setdefault("model", {})
         if isinstance(model, dict):  # anything else is refused below
             table["model"] = {"width": 1.0, "dropout": 0.0, **model, "name": function_name(net)}
+    elif isinstance(table.get("model"), dict) and isinstance(table["model"].get("name"), str):
+        table["model"]["name"] = module_name(table["model"]["name"])
     if isinstance(data, Dataset):
         counts = {"val_images": len(data.val), "train_images": len(data.train)}
         table["data"] = {"name": "own", "flip": data.spec.flip, "resize": 0} | counts

@@ -200,3 +200,15 @@ def test_the_example_in_the_readme_runs(whole, tmp_path, monkeypatch):
     (x_train, y_train), (x_test, y_test) = labelled_images(400, 0), labelled_images(30, 9)
     names = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     exec(compile(block, "README.md", "exec"), {"build_net": build_net, **names})
+
+
+def test_a_function_may_be_named_by_its_file(tmp_path, images, monkeypatch):
+    (tmp_path / "nets_of_a_file.py").write_text("from own_case import build_net as build\n")
+    monkeypatch.chdir(tmp_path)
+    names = [f"{file}:build" for file in ("nets_of_a_file.py", tmp_path / "nets_of_a_file.py")]
+    fields = {"train": {"epochs": 1}, "search": {"ratio": 0.5, "rounds": 1, "epochs": 1}}
+    for name in names:
+        ticket = robust_tickets.find_ticket(
+            None, images, RECIPE, model={"name": name, "width": 1.0}, **fields
+        )
+        assert ticket.model.name == "nets_of_a_file:build"
