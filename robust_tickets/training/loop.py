@@ -16,6 +16,7 @@ from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import FoldedNet, fold
 from robust_tickets.models.modes import train_mode
 from robust_tickets.models.probabilities import probability_warnings
+from robust_tickets.models.view_check import check_view
 from robust_tickets.models.weights import StateDict, copy_state, load_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking, masking_for
@@ -155,6 +156,9 @@ def end_epoch(state: TrainingState, setup: _Setup) -> bool:
     config, session, data = setup.config, setup.session, setup.data
     net, ledger, monitor, history = state.net, state.ledger, state.monitor, state.history
     monitor.check()
+    if not state.history:
+        with state.ledger.phase("validate"):
+            check_view(state.net, setup.folded, setup.data.spec.shape)
     validation = _validate(state, setup)
     fields: dict[str, Any] = {}
     ended = False
