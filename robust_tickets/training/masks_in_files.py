@@ -9,6 +9,7 @@ from torch import Tensor
 from robust_tickets.models.weights import StateDict
 
 _DEEPEST = 6  # containers around a mask
+_MASK = re.compile(r"(^|[^a-z])masks?([^a-z]|$)")
 
 
 def unused_masks(content: Any, state: StateDict) -> list[str]:
@@ -29,6 +30,11 @@ def unused_masks(content: Any, state: StateDict) -> list[str]:
     return keys
 
 
+def is_mask(key: str, state: StateDict) -> bool:
+    """Whether a state dict of zeros and ones behind such a key is a mask, and no weights."""
+    return bool(_MASK.search(key.lower())) and all(map(_is_binary, state.values()))
+
+
 def _masks(content: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str, Tensor]]:
     """The masks in a content: the first key with the word mask, the name, the tensor."""
     if len(path) > _DEEPEST:
@@ -40,9 +46,13 @@ def _masks(content: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str, Tens
         for i, value in enumerate(content):
             yield from _masks(value, (*path, str(i)))
     elif isinstance(content, Tensor):
-        places = [i for i, key in enumerate(path) if re.search(r"(^|[^a-z])masks?([^a-z]|$)", key.lower())]
-        if places and bool(((content == 0) | (content == 1)).all()):
+        places = [i for i, key in enumerate(path) if _MASK.search(key.lower())]
+        if places and _is_binary(content):
             yield "/".join(path[: places[0] + 1]), path[-1], content
+
+
+def _is_binary(tensor: Tensor) -> bool:
+    return bool(((tensor == 0) | (tensor == 1)).all())
 
 
 def _is_mask_of(name: str, weight: str) -> bool:

@@ -15,7 +15,7 @@ from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.masks_in_files import unused_masks
+from robust_tickets.training.masks_in_files import is_mask, unused_masks
 from robust_tickets.training.parameter_lists import find_listed
 from robust_tickets.training.state_dicts import Candidate, find_candidates, is_averaged
 from robust_tickets.training.weight_choice import choose_weights
@@ -64,6 +64,7 @@ def load_published(
     content = read_weight_file(path)
     candidates = find_candidates(content, expected, set(optional))
     candidates += find_listed(content, net, set(optional), log)
+    candidates = [each for each in candidates if not is_mask(each.key, each.state)]
     if not candidates:
         raise InputError(f"{path} holds no state dict: save net.state_dict() to it")
     buffers = {name for name, _ in net.named_buffers()}

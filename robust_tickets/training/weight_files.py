@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,10 @@ def read_weight_file(path: Path) -> Any:
                 f"{path} is compressed, as torch.save never does, and may hold far more than it seems: fetch "
                 "the file again, or unpack it"
             )
-        with safe_globals([(_Placeholder, name) for name in _unknown_names(path)]):
+        with safe_globals([(_Placeholder, name) for name in _unknown_names(path)]), warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of old pickles and of sparse tensors, which are read all the same
             return _dense(torch.load(path, map_location="cpu", weights_only=True), path)
     except InputError:
         raise

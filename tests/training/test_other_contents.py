@@ -94,6 +94,16 @@ def test_masks_that_prune_nothing_more_are_not_said(tmp_path):
     assert lines == []
 
 
+@pytest.mark.parametrize("key", ["net", "unusual"])
+def test_masks_with_a_tensor_for_each_weight_are_no_weights(key, tmp_path):
+    masks = {name: torch.ones_like(tensor) for name, tensor in WEIGHTS.items()}
+    checkpoint, lines = load({"masks": masks, key: WEIGHTS}, tmp_path)
+    assert torch.equal(checkpoint.state["1.weight"], WEIGHTS["1.weight"])
+    assert lines == []
+    ones = load({"net": masks}, tmp_path)[0].state["1.weight"]  # behind another key they may be weights
+    assert torch.equal(ones, masks["1.weight"])
+
+
 @pytest.mark.filterwarnings("ignore")  # that such tensors are new, or old
 def test_sparse_and_quantised_tensors_are_read_as_what_they_stand_for(tmp_path):
     pruned = WEIGHTS["1.weight"] * MASK
