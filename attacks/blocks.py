@@ -141,6 +141,8 @@ class Blocks:
         try:
             logits = self.call(images)
         except RuntimeError as error:
+            if "Inference tensors cannot be saved" in str(error):
+                raise InputError(_INFERENCE) from None
             mismatch = _type_mismatch(self.net, images, error)
             if mismatch is None:
                 raise
@@ -220,6 +222,11 @@ def _gradient(loss: Tensor, point: Tensor) -> tuple[Tensor]:
 NO_GRADIENT = (
     "the network has no gradient to its images (it detaches them, or computes without torch): attack it with "
     "a black-box attack, square, or hand over the network before what cuts the gradient"
+)
+
+_INFERENCE = (
+    "the network was made within torch.inference_mode, so that no gradient can be computed in it: make it, or "
+    "a copy.deepcopy of it, outside of that mode"
 )
 
 

@@ -27,7 +27,7 @@ def unwritten(net: Net, images: Tensor) -> Iterator[None]:
     Their version counter tells, which no GPU has to wait for; where they are in a graph, PyTorch refuses some
     writes, and the network is asked again with a copy whether it was this write.
     """
-    version = None if images.is_inference() else images._version
+    version = _version(images)
     try:
         yield
     except RuntimeError as error:
@@ -37,6 +37,11 @@ def unwritten(net: Net, images: Tensor) -> Iterator[None]:
         raise
     if version is not None and images._version != version:
         raise InputError(WRITES)
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often a tensor was written to; None of one that was made in inference mode, which has no count."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def _writes(net: Net, images: Tensor) -> bool:
@@ -171,7 +176,7 @@ def _out_of_graph(net: nn.Module) -> Iterator[None]:
     """No gradients of parameters within the block, after which buffers are as they were."""
     trainable = [p for p in net.parameters() if p.requires_grad]
     buffers = [
-        (module, name, buffer, buffer._version, buffer.detach().clone())
+        (module, name, buffer, _version(buffer), buffer.detach().clone())
         for module in net.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
@@ -181,13 +186,15 @@ def _out_of_graph(net: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(False)
         yield
     finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
+        # PyTorch refuses it elsewhere for parameters that were made in inference mode
+        with torch.inference_mode(any(parameter.is_inference() for parameter in trainable)):
+            for parameter in trainable:
+                parameter.requires_grad_(True)
         for module, name, buffer, version, value in buffers:
             module._buffers[name] = buffer
             # statistics of a BatchNorm that stays in train mode count no version
-            if buffer._version != version or getattr(module, "training", False):
-                with torch.no_grad():
+            if _version(buffer) != version or getattr(module, "training", False):
+                with torch.inference_mode(buffer.is_inference()), torch.no_grad():
                     buffer.copy_(value)
 
 

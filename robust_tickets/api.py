@@ -32,7 +32,7 @@ from robust_tickets.base.paths import module_name
 from robust_tickets.base.progress import show_progress, stderr_progress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import Dataset
-from robust_tickets.data.user_images import from_tensors as images
+from robust_tickets.data.user_images import from_tensors
 from robust_tickets.evaluation.attack_names import attack_names
 from robust_tickets.models.probabilities import probability_warnings
 from robust_tickets.models.user_net import NetCopies, NetFactory, function_name
@@ -52,6 +52,8 @@ from robust_tickets.studies import study as studies
 from robust_tickets.tickets.ticket import Ticket
 
 __all__ = ["Trained", "compare", "evaluate", "find_ticket", "images", "show_progress", "study", "train"]
+
+images = name_arguments(from_tensors)
 
 Net = nn.Module | NetFactory
 Images = Dataset | Mapping[str, Any] | None

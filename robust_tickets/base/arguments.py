@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.paths import expand_home
+from robust_tickets.base.torch_modes import plain_modes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,7 +44,9 @@ def to_path(name: str, value: Any) -> Path:
 
 
 def name_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Let the function's InputErrors name fields and arguments where messages name flags.
+    """A public function whose InputErrors name fields and arguments where messages name flags.
+
+    It computes alike in any mode of PyTorch that its caller is in (`plain_modes`).
 
     The stages' messages are those of the command line: `--data.root` becomes `data.root`, and `--runs`, where
     the function has an argument of that name, `runs`.
@@ -57,7 +60,8 @@ def name_arguments(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return function(*args, **kwargs)
+            with plain_modes():
+                return function(*args, **kwargs)
         except InputError as error:
             error.args = (_FLAG.sub(name, str(error)),)
             raise

@@ -139,6 +139,9 @@ def check_logits(net: nn.Module, spec: ModelSpec) -> None:
     images = torch.zeros((2, *spec.shape), device=device)
     problem = f"{spec.name} fails on images of shape {tuple(images.shape)}"
     fix = "it must take images (N, C, H, W) in [0, 1] of this data set"
+    wide = next((name for name, p in net.named_parameters() if p.dtype == torch.float64), None)
+    if wide:
+        fix += f"; images are float32 and {wide} is float64: return net.float()"
     with mode_guard(net), _user_errors(problem, fix):
         logits = set_mode(net, False)(images)
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, spec.classes):
