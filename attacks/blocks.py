@@ -225,8 +225,8 @@ NO_GRADIENT = (
 )
 
 _INFERENCE = (
-    "the network was made within torch.inference_mode, so that no gradient can be computed in it: make it, or "
-    "a copy.deepcopy of it, outside of that mode"
+    "the network was made within torch.inference_mode, so that it has no gradient: make it, or a "
+    "copy.deepcopy of it, outside of that mode"
 )
 
 

@@ -96,7 +96,8 @@ def find_ticket(
 ) -> Ticket:
     """Find a boosting ticket: train, prune, rewind, for the rounds of `search`.
 
-    `ticket.save(path)` writes it. Raises InputError for what cannot be searched with.
+    `ticket.save(path)` writes it. Raises InputError for what cannot be searched with; where that shows
+    after a round was trained, the round's ticket is the error's attribute `ticket`.
     """
     experiment = _experiment(net, data, recipe, device, fields)
     ticket, search_warnings = searching.find_ticket(experiment, _seed(seed))

@@ -25,13 +25,28 @@ from robust_tickets.training.config import Session
 
 
 def find_ticket(experiment: Experiment, seed: int) -> tuple[Ticket, tuple[str, ...]]:
-    """Find the ticket of one seed and write nothing; returns it with the warnings of its search."""
+    """Find the ticket of one seed and write nothing; returns it with the warnings of its search.
+
+    An InputError that is raised after a round was trained has that round's ticket in its attribute `ticket`.
+    """
     experiment.prepare()
     problem = experiment.init_problem(seed)
     if problem:
         experiment.log(problem)
     work = PreparedSearch.of(experiment, seed)
-    result = work.run()
+    rounds: list[tuple[int, Ticket]] = []
+
+    def keep(result: SearchResult) -> None:
+        rounds.append((result.rounds, work.ticket(result)))
+
+    try:
+        result = work.run(save=keep, keep=keep)
+    except InputError as error:
+        if rounds:
+            number, ticket = rounds[-1]
+            error.args = (f"{error}; the ticket of round {number} is kept in this error's `ticket`",)
+            error.ticket = ticket  # type: ignore[attr-defined]
+        raise
     return work.ticket(result), result.warnings
 
 
