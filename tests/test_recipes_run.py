@@ -102,8 +102,8 @@ BY_HAND = {
 @pytest.mark.parametrize("name", recipes.shipped_names())
 def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys):
     for kind in ("training", "evaluation"):
-        name = f"robust_tickets.comparison.estimate.{kind}_pass_seconds"
-        monkeypatch.setattr(name, lambda *arguments: 1e-6)
+        timed = f"robust_tickets.comparison.estimate.{kind}_pass_seconds"
+        monkeypatch.setattr(timed, lambda *arguments: 1e-6)
     main(["compare", "--recipe", name, "--dry-run", "--runs", str(tmp_path), "--compute.threads", "1"])
     lines = capsys.readouterr().out.splitlines()
     pattern = re.compile(r"\s*(\S.*?)\s+([\d.]*)\s+(\d+)\s+[\d.]+ T\s+[\d.]+")
@@ -119,8 +119,8 @@ def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys
 
 def test_flops_and_seconds_of_a_dry_run_are_passes_at_their_cost(monkeypatch):
     for kind in ("training", "evaluation"):
-        name = f"robust_tickets.comparison.estimate.{kind}_pass_seconds"
-        monkeypatch.setattr(name, lambda *arguments: 1e-6)
+        timed = f"robust_tickets.comparison.estimate.{kind}_pass_seconds"
+        monkeypatch.setattr(timed, lambda *arguments: 1e-6)
     rows = estimation.estimate(Experiment(recipes.load("frankle-lenet")), 1).rows.set_index("arm")
     forward = 2 * 266_200  # LeNet-300-100's weights, a multiply and an add each
     # 50,000 steps of 60 images, seven rounds of them

@@ -90,7 +90,7 @@ class LIET(ConsistencyMethod):
         if batch.step.number % self.settings.refresh == 0:
             self._starts = self._class_starts(nets, batch)
         elif self._starts is None:  # a training that begins within its schedule: noise alone until then
-            self._starts = torch.zeros(batch.step.classes, *images.shape[1:])
+            self._starts = images.new_zeros(batch.step.classes, *images.shape[1:])
         self._starts = self._starts.to(images)
         chosen = self._starts[batch.labels]
         share, side = uniform((2,), batch.ids, seed=batch.seed, stream=1)[..., None, None, None].unbind(1)
@@ -104,12 +104,12 @@ class LIET(ConsistencyMethod):
     def _class_starts(self, nets: Networks, batch: Batch) -> "Tensor":
         """The sign of each class's gradient at a grey image, (classes, C, H, W)."""
         net, classes = nets.attack, batch.step.classes
-        grey = torch.full((classes, *batch.images.shape[1:]), sum(batch.threat.bounds) / 2)
+        grey = batch.images.new_full((classes, *batch.images.shape[1:]), sum(batch.threat.bounds) / 2)
         labels = torch.arange(classes, device=batch.images.device)
         with attacks.eval_mode(net):
             return input_gradient(
                 net,
-                grey.to(batch.images),
+                grey,
                 lambda logits: F.cross_entropy(logits, labels, reduction="sum"),
             ).sign()
 

@@ -57,7 +57,7 @@ class SORA(CrossEntropyMethod):
 
         net, eps, bounds = nets.attack, batch.threat.eps, batch.threat.bounds
         if self._alignment is None:
-            self._alignment = torch.tensor(0.99)
+            self._alignment = torch.full((), 0.99, device=batch.images.device)
         self._alignment = self._alignment.to(batch.images.device)
         # one draw gives two numbers of 16 bits each
         numbers = uniform(tuple(batch.images.shape[1:]), batch.ids, seed=batch.seed).mul_(2**16)
