@@ -25,6 +25,7 @@ FILES = ("ticket.safetensors", "best.safetensors", "last.safetensors", "metrics.
 # sends a signal to itself when a module is imported, or before a step of the optimiser
 CHILD = """
 import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 point, number, sys.argv = sys.argv[1], int(sys.argv[2]), sys.argv[2:]
 class Finder:
     def find_spec(self, name, path=None, target=None):
