@@ -1,6 +1,7 @@
 """A training that is stopped between two steps and resumed ends with the bits of one that was not."""
 
 import copy
+import itertools
 import signal
 from dataclasses import replace
 
@@ -34,9 +35,21 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("channels_last", [True, False], ids=["channels last", "contiguous"])
-@pytest.mark.parametrize("masked", [False, True], ids=["dense", "masked"])
-@pytest.mark.parametrize("settings", SETTINGS)
+LAYOUTS = {"channels last": True, "contiguous": False}
+FAST_METHODS = ("sora", "pgi", "liet", "free", "smoothing")
+"""Tried in one case; the other three are slow tests."""
+
+
+def cases():
+    """Settings, whether masked, and whether channels last."""
+    for name, masked, layout in itertools.product(SETTINGS, (False, True), LAYOUTS):
+        is_slow = name in FAST_METHODS and not (masked and LAYOUTS[layout])
+        marks = [pytest.mark.slow] if is_slow else []
+        label = f"{name}-{'masked' if masked else 'dense'}-{layout}"
+        yield pytest.param(name, masked, LAYOUTS[layout], id=label, marks=marks)
+
+
+@pytest.mark.parametrize(("settings", "masked", "channels_last"), list(cases()))
 def test_resuming_from_any_step_gives_the_same_bits(
     settings, masked, channels_last, conv_net, tiny_data, config, tmp_path, monkeypatch
 ):
