@@ -16,6 +16,7 @@ from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Model, Search
+from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method, pruning_method_class
 from robust_tickets.stages import plan as planning
 from robust_tickets.tickets.methods.random import RandomSettings
@@ -125,3 +126,10 @@ def test_fields_that_do_nothing_with_a_method_are_refused(changes, words, tiny_r
     search = replace(tiny_recipe.search, **{"rounds": 1, **changes})
     with pytest.raises(InputError, match=words):
         recipes.check(replace(tiny_recipe, search=search))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_snip_sees_the_images_and_the_loss_of_any_training_method(method, tiny_recipe, tiny_data, search_of):
+    ledger, search = Ledger("search"), search_of(tiny_recipe, method=method, **SNIP)
+    assert search.run(ledger=ledger).mask.density == pytest.approx(0.3, abs=0.01)
+    assert ledger.charged_passes == planning.search_passes(search.recipe, tiny_data.spec).total

@@ -41,6 +41,7 @@ class SNIP(PruningAtInit):
         flops = forward_flops(net, task.data.spec.shape)
         batch = next(training_batches(task.data, replace(config, steps=1), epoch=1, step=0))
         method, folded = make_method(self.search), fold(net, task.data.spec.shape)
+        method.prepare(task.data)
         cost = method.passes(len(batch.images), batch.step)
         with ledger.phase("attack"):
             adversarial = method.perturb(Networks(net, folded), batch)

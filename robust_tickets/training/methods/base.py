@@ -192,6 +192,23 @@ class CrossEntropyMethod(Method):
         return StepPasses(Passes(steps, steps), Passes(forward=samples, full_backward=samples))
 
 
+class UpdateGradientMethod(CrossEntropyMethod):
+    """A method that uses the gradient to its images from the update's own backward pass."""
+
+    _point: "Tensor | None" = None
+
+    def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
+        self._point = adversarial.detach().requires_grad_(True)
+        return super().loss(nets, batch, self._point)
+
+    def images_and_gradient(self) -> "tuple[Tensor, Tensor]":
+        """The images of the update and the gradient of its loss to them, once after the backward pass."""
+        point, self._point = self._point, None
+        assert point is not None
+        assert point.grad is not None
+        return point.detach(), point.grad
+
+
 def cross_entropy(logits: "Tensor", batch: Batch) -> "Tensor":
     """The mean cross-entropy (B, classes) -> scalar that an update minimises, with smoothed labels if any."""
     return F.cross_entropy(logits, batch.labels if batch.targets is None else batch.targets)

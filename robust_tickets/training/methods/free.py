@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.schema import Count
-from robust_tickets.training.methods.base import Batch, CrossEntropyMethod, Networks, Step, StepPasses
+from robust_tickets.training.methods.base import Batch, Networks, Step, StepPasses, UpdateGradientMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ class FreeSettings:
     """steps that a batch is taken for, one after the other"""
 
 
-class Free(CrossEntropyMethod):
+class Free(UpdateGradientMethod):
     """The perturbation climbs by the input gradient of the update itself, while a batch is replayed.
 
     Shafahi et al. 2019, "Adversarial Training for Free!", algorithm 1, for each of the `replays` steps on a
@@ -38,7 +38,6 @@ class Free(CrossEntropyMethod):
     def __init__(self, settings: FreeSettings) -> None:
         super().__init__(settings)
         self._shift: Tensor | None = None
-        self._point: Tensor | None = None
 
     @property
     def replays(self) -> int:
@@ -57,17 +56,11 @@ class Free(CrossEntropyMethod):
         self._shift = self._shift.to(batch.images)
         return (batch.images + self._shift).clamp_(*batch.threat.bounds)
 
-    def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
-        self._point = adversarial.detach().requires_grad_(True)
-        return super().loss(nets, batch, self._point)
-
     def after_backward(self, nets: Networks, batch: Batch) -> None:
         """Move the perturbation; what leaves the box of valid pixels is cut off."""
-        assert self._point is not None
-        assert self._point.grad is not None
+        images, gradient = self.images_and_gradient()
         ball, eps = batch.threat.ball(batch.images), batch.threat.eps
-        self._shift = ball.step(self._point.detach(), self._point.grad, eps) - batch.images
-        self._point = None
+        self._shift = ball.step(images, gradient, eps) - batch.images
 
     def state_dict(self) -> "dict[str, Tensor]":
         return {} if self._shift is None else {"shift": self._shift}

@@ -7,7 +7,7 @@ from robust_tickets import attacks
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import F, torch
 from robust_tickets.recipe.schema import Positive, Share
-from robust_tickets.training.methods.base import Batch, CrossEntropyMethod, Networks, input_gradient
+from robust_tickets.training.methods.base import Batch, Networks, UpdateGradientMethod, input_gradient
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ class SORASettings:
     """of the moving average of the gradients' alignment"""
 
 
-class SORA(CrossEntropyMethod):
+class SORA(UpdateGradientMethod):
     """One step from uniform noise, each pixel's length random, shorter where the loss is curved.
 
     "SORA: Free Second-Order Attacks in Fast Adversarial Training", ICML 2026 (arXiv 2606.00738):
@@ -47,7 +47,6 @@ class SORA(CrossEntropyMethod):
         super().__init__(settings)
         self._alignment: Tensor | None = None
         self._gradient: Tensor | None = None
-        self._point: Tensor | None = None
 
     def attack_steps(self) -> int:
         return 1
@@ -73,21 +72,16 @@ class SORA(CrossEntropyMethod):
         step = (self.settings.alpha * eps * share) * lengths
         return (noisy + step * gradient.sign()).clamp_(*bounds)
 
-    def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
-        self._point = adversarial.detach().requires_grad_(True)
-        return super().loss(nets, batch, self._point)
-
     def after_backward(self, nets: Networks, batch: Batch) -> None:
         """Measure how well the gradients before and after the step agree."""
-        assert self._point is not None
-        assert self._point.grad is not None
+        _, gradient = self.images_and_gradient()
         assert self._gradient is not None
         assert self._alignment is not None
-        before, after = self._gradient.flatten(1), self._point.grad.flatten(1) * len(batch.labels)
+        before, after = self._gradient.flatten(1), gradient.flatten(1) * len(batch.labels)
         agreement = (before.sign() * after).sum(1) / before.abs().sum(1).clamp(min=1e-12)
         decay = self.settings.decay
         self._alignment = (decay * self._alignment + (1 - decay) * agreement.mean()).clamp(-1, 1)
-        self._point = self._gradient = None
+        self._gradient = None
 
     def state_dict(self) -> "dict[str, Tensor]":
         return {} if self._alignment is None else {"alignment": self._alignment}
