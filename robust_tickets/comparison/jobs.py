@@ -76,7 +76,7 @@ class ArmJob(Job):
             start = self._first_stage(cost)
         plan = planning.plan(self.experiment.recipe, self.arm, self.experiment.spec, cost)
         folder = train(experiment, self.seed, self.run, plan, start)
-        return _evaluate_both(folder, experiment)
+        return _evaluate_all(folder, experiment)
 
     @property
     def needs_ticket(self) -> bool:
@@ -123,7 +123,7 @@ class TicketFileJob(Job):
     def do(self) -> Path:
         """Train and evaluate; returns the arm's folder."""
         folder = train_from_file(self.experiment, self.seed, self.run, self.ticket)
-        return _evaluate_both(folder, self.experiment)
+        return _evaluate_all(folder, self.experiment)
 
 
 def train_from_file(experiment: Experiment, seed: int, run: RunDirectory, file: Path | None) -> ArmDirectory:
@@ -145,8 +145,8 @@ def train_from_file(experiment: Experiment, seed: int, run: RunDirectory, file: 
     return train(experiment, seed, run, plan, ticket)
 
 
-def _evaluate_both(folder: ArmDirectory, experiment: Experiment) -> Path:
-    """Evaluate the checkpoints of an arm; returns its folder."""
+def _evaluate_all(folder: ArmDirectory, experiment: Experiment) -> Path:
+    """Evaluate all checkpoints of an arm; returns its folder."""
     for checkpoint in folder.checkpoints:
         evaluate(checkpoint, experiment)
     return folder.path

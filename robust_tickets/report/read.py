@@ -31,7 +31,7 @@ class ArmResult:
     ledger: the ledger of its own training.
     before: the ledger of the search or first stage that is charged to it; None: there is none.
     history: a record an epoch.
-    accuracy: by checkpoint (best, last) and attack, a fraction of the test images.
+    accuracy: by checkpoint (best, last, average if there is one) and attack, a fraction of the test images.
     points: validations within the first epochs.
     """
 
@@ -179,11 +179,16 @@ def missing_part(run: RunDirectory, seed: int, arm: str) -> str:
         if not path.is_file():
             return f"there is no {path}"
     accuracy = _accuracy(folder, run)
-    for name in ("best", "last"):
+    for name in _checkpoints(folder):
         for attack in TABLE_ATTACKS:
             if (name, attack) not in accuracy:
                 return f"{folder.robustness} has no row of {name} under {attack}"
     return ""
+
+
+def _checkpoints(folder: ArmDirectory) -> tuple[str, ...]:
+    """The names of the checkpoints that an arm's training wrote."""
+    return "best", "last", *(["average"] if "best_is_average" in _read(folder.record, _RECORD) else [])
 
 
 def evaluated_images(folder: ArmDirectory, run: RunDirectory) -> int:

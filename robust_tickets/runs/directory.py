@@ -49,6 +49,8 @@ class ArmDirectory:
     """The checkpoint of the best epoch."""
     last = _File("last.safetensors")
     """The checkpoint of the last epoch."""
+    average = _File("average.safetensors")
+    """The checkpoint of the weights' moving average after the last epoch, where the training has one."""
     robustness = _File("robustness.csv")
     """One row an attack."""
     states = _File("state")
@@ -73,9 +75,9 @@ class ArmDirectory:
         return self.ledger.is_file()
 
     @property
-    def checkpoints(self) -> tuple[Path, Path]:
-        """Both checkpoints, the best first."""
-        return self.best, self.last
+    def checkpoints(self) -> tuple[Path, ...]:
+        """The checkpoints: the best, the last, and the average if there is one."""
+        return self.best, self.last, *([self.average] if self.average.is_file() else [])
 
     def round(self, number: int) -> "ArmDirectory":
         """The folder of a round of the search, counted from 1; the last round's is the search's own."""

@@ -59,7 +59,10 @@ def check_finished(folder: ArmDirectory, steps: Sequence[int]) -> None:
     """
     fix, records = how_to_restore(folder), (folder.record, folder.metrics, folder.early_metrics)
     faulty = [file for file in records if not file.is_file()]
-    faulty += [file for file in folder.checkpoints if not tensor_file.is_ours(file)]
+    checkpoints = [folder.best, folder.last]
+    if folder.record.is_file() and "best_is_average" in files.read_object(folder.record, fix):
+        checkpoints.append(folder.average)
+    faulty += [file for file in checkpoints if not tensor_file.is_ours(file)]
     if faulty:
         state = "damaged" if faulty[0].is_file() else "gone"
         raise InputError(f"{folder} is finished, but {faulty[0].name} is {state}: {fix}")
