@@ -86,7 +86,6 @@ def fit(
                 "data", training_batches(data, config, epoch, state.step, method.replays)
             ):
                 checkpoint(state, session.checkpointer)
-                cost = method.passes(settings.batch, batch.step)
                 if state.step in config.points:
                     add_point(state, setup)
                 if state.step == config.early_step:
@@ -108,6 +107,7 @@ def fit(
                     if masking is not None:
                         masking.mask_parameters()
                     state.loss_sum += loss.detach()
+                cost = method.passes_taken(settings.batch, batch.step)
                 ledger.count("attack", cost.attack, setup.flops)
                 ledger.count("update", cost.update, setup.flops)
                 session.meter.advance(1, cost.whole.total)

@@ -42,9 +42,9 @@ class SNIP(PruningAtInit):
         batch = next(training_batches(task.data, replace(config, steps=1), epoch=1, step=0))
         method, folded = make_method(self.search), fold(net, task.data.spec.shape)
         method.prepare(task.data)
-        cost = method.passes(len(batch.images), batch.step)
         with ledger.phase("attack"):
             adversarial = method.perturb(Networks(net, folded), batch)
+        cost = method.passes_taken(len(batch.images), batch.step)
         ledger.count("attack", cost.attack, flops)
         with ledger.phase("prune"):
             with use_seed(step_seed(config.seed, 0)):

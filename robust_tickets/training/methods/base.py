@@ -143,7 +143,17 @@ class Method(ABC):
 
     @abstractmethod
     def passes(self, samples: int, step: Step) -> StepPasses:
-        """What a step on so many samples costs: exact, and known before any step."""
+        """What a step on so many samples costs, known before any step.
+
+        It is exact where `passes_taken` is not overridden, and else the most that a step can cost.
+        """
+
+    def passes_taken(self, samples: int, step: Step) -> StepPasses:
+        """What the step just taken has cost; called after its `perturb`, before the next one.
+
+        Methods whose cost depends on the images or on the network override it.
+        """
+        return self.passes(samples, step)
 
     def schedule_passes(self, samples: int, begin: int, count: int, classes: int) -> StepPasses:
         """What the steps from `begin` on of a schedule of `count` cost together, on so many samples each.
