@@ -9,12 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from tyro.conf import Positional
+from tyro.conf import Fixed, Positional
 
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.field_help import arg_setting, field_help
 
 _POSITIONAL = get_args(Positional[str])[1]
+_FIXED = get_args(Fixed[str])[1]
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH", Eps: "EPS"}
 
 RECIPE = "recipe"
@@ -64,7 +65,7 @@ def command_sections(cls: type, defaults: Any = None) -> list[Section]:
         elif is_section(hints[field.name]):
             name = _hyphens(field.name)
             nested.append(Section(name, _first_paragraph(type(value)), tuple(_flags(value, f"{name}."))))
-        else:
+        elif _FIXED not in getattr(_hints(cls)[field.name], "__metadata__", ()):  # those are for files alone
             own.append(field.name)
     flags = [_flag(cls, name, "", defaults) for name in own]
     return [Section("", _first_paragraph(cls), tuple(flags)), *nested]

@@ -20,6 +20,7 @@ from robust_tickets.cli.flags import Flag
 from robust_tickets.cli.registry import command_class, flag_sections
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
+from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.old_names import new_flag
 
@@ -137,7 +138,7 @@ def _usage(name: str, problem: str) -> str:
 def _lenient(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """Numbers, choices, paths and eps; other words pass as they are, and the fields' check refuses them."""
     choices = {str(value): value for value in get_args(info.type)}
-    if get_origin(info.type) is not Literal and info.type not in (int, float, Eps, Path):
+    if get_origin(info.type) is not Literal and info.type not in (int, float, Eps, Path, ArmSettings):
         return None
     convert: Callable[[str], Any] = choices.__getitem__ if choices else info.type
     if info.type is Path:

@@ -7,6 +7,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.comparison.executors import Task, check_main_guard, run_tasks
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
 from robust_tickets.data.data_paths import check_data_path
+from robust_tickets.recipe.arm_training import arm_trainings
 from robust_tickets.report.read import missing_part
 from robust_tickets.report.write import write_report
 from robust_tickets.runs import locks
@@ -65,7 +66,8 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
     """
     recipe = experiment.recipe
     check_other_inits(experiment, seeds, recipe.compare.trained)
-    if recipe.train.batch == 1:  # now rather than after the search
+    trainings = (recipe.train, *arm_trainings(recipe).values())
+    if any(training.batch == 1 for training in trainings):  # now rather than after the search
         experiment.check_batches(experiment.fresh_net(seeds[0]), train=1)
     all_tasks: list[Task] = []
     for seed in seeds:

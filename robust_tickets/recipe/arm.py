@@ -17,13 +17,13 @@ class Schedule:
     """How long something is trained, and with which settings.
 
     steps: chooses the optimiser steps from the lengths.
-    settings: chooses the training settings from the recipe.
+    settings: chooses the training settings from the recipe; None: `[train]`, changed by the arm's own tables.
     images: chooses the number of training images, balanced over the classes; 0: all.
     follows_ticket: the steps depend on what the ticket cost, where the comparison has one.
     """
 
     steps: Callable[["StepLengths"], int]
-    settings: Callable[["Recipe"], "Training"] = lambda recipe: recipe.train
+    settings: Callable[["Recipe"], "Training"] | None = None
     images: Callable[["Recipe"], int] = lambda recipe: 0
     follows_ticket: bool = False
 
@@ -89,7 +89,7 @@ class Arm:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a record that cannot be a row of a comparison."""
-        words = r"[a-z0-9]+(-[a-z0-9]+)*"
+        words = r"[a-z0-9]+(-[a-z0-9]+)*(\+[a-z0-9]+([-_][a-z0-9]+)*)?"
         faults = (
             ("name it in small letters, digits and hyphens", re.fullmatch(words, self.name)),
             ("give it a help text", self.help.strip()),
@@ -108,6 +108,15 @@ class Arm:
     def is_trained(self) -> bool:
         """Whether it has a training and a folder of its own."""
         return not self.best_epoch_of
+
+    @property
+    def has_own_settings(self) -> bool:
+        """Whether a recipe may give it settings of its own, and a training method after a plus."""
+        return (
+            self.schedule.settings is None
+            and self.is_trained
+            and not (self.has_first_stage or self.other_search)
+        )
 
     @property
     def is_charged_search(self) -> bool:

@@ -3,12 +3,15 @@
 Recipes, plans, estimates, tables and plots read this table; `stages.plan` computes the lengths.
 """
 
+import colorsys
+import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage, no_sentence
+from robust_tickets.recipe.methods import METHODS
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.fields import Training
@@ -122,9 +125,37 @@ def _staged_caveat(recipe: "Recipe") -> str:
     )
 
 
-def arm_table(arms: Iterable[Arm]) -> dict[str, Arm]:
+class ArmTable(dict[str, Arm]):
+    """The arms by name; `ARM+METHOD` is the arm with another training method or table of settings."""
+
+    def __missing__(self, name: str) -> Arm:
+        base, plus, variant = name.partition("+")
+        if not plus or base not in self or not self[base].has_own_settings:
+            raise KeyError(name)
+        return replace(
+            self[base],
+            name=name,
+            help=f"as {base}, by {variant}",
+            colour=_variant_colour(variant, self[base].network),
+            sentence=no_sentence,
+            in_controls_study=False,
+            caveat=lambda recipe: "",
+        )
+
+
+def _variant_colour(variant: str, network: str) -> str:
+    """A colour for what follows the plus, lighter for a ticket than for the whole network."""
+    if variant in METHODS:
+        hue = list(METHODS).index(variant) / len(METHODS)
+    else:
+        hue = hashlib.sha256(variant.encode()).digest()[0] / 256
+    parts = colorsys.hls_to_rgb(hue, 0.55 if network == "ticket" else 0.35, 0.75)
+    return "#" + "".join(f"{round(255 * part):02X}" for part in parts)
+
+
+def arm_table(arms: Iterable[Arm]) -> ArmTable:
     """The arms by name. Raises ValueError for two that share a name or a colour."""
-    table: dict[str, Arm] = {}
+    table = ArmTable()
     for arm in arms:
         twin = next((a.name for a in table.values() if arm.name == a.name or arm.colour == a.colour), None)
         if twin is not None:
@@ -260,6 +291,14 @@ def arm_names() -> list[str]:
     return [name for name, arm in ARMS.items() if not arm.other_search]
 
 
+def is_arm(name: object) -> bool:
+    """Whether a recipe can have an arm of that name: one of the table, with or without a plus."""
+    try:
+        return not ARMS[str(name)].other_search
+    except KeyError:
+        return False
+
+
 def controls() -> tuple[str, ...]:
     """The arms that `study controls` has by default."""
     return tuple(name for name, arm in ARMS.items() if arm.in_controls_study)
@@ -267,7 +306,8 @@ def controls() -> tuple[str, ...]:
 
 def arms_help() -> str:
     """The help of the recipe's field compare.arms."""
-    return "; ".join(f"{name}: {ARMS[name].help}" for name in arm_names())
+    arms = "; ".join(f"{name}: {ARMS[name].help}" for name in arm_names())
+    return f"{arms}; ARM+METHOD, as dense+liet: ARM by that training method, or by a table [arms.METHOD]"
 
 
 def trained_arms(names: Iterable[str]) -> tuple[str, ...]:

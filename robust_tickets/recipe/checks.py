@@ -4,7 +4,8 @@ import re
 from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError, unknown_name
-from robust_tickets.recipe.arms import ARMS
+from robust_tickets.recipe.arm_training import arm_trainings
+from robust_tickets.recipe.arms import ARMS, is_arm
 from robust_tickets.recipe.fields import Data, Model, Search, Threat, Train, Training
 from robust_tickets.recipe.methods import METHODS, make_method
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method
@@ -149,14 +150,50 @@ def check_unused_settings(recipe: "Recipe", base: "Recipe | None") -> None:
         if base is None and (concern, field) == ("search", "method"):
             continue
         fields = getattr(recipe, concern)
-        chosen = getattr(fields, field)
+        chosen, used = getattr(fields, field), used_methods(recipe, concern, field)
         for name in methods:
             settings = getattr(fields, name, None)
-            if name != chosen and settings != getattr(getattr(before, concern), name, None):
+            if name not in used and settings != getattr(getattr(before, concern), name, None):
                 raise InputError(
                     f"{concern}.{name} is for {concern}.{field} {name}, and does nothing to {chosen}: choose "
                     f"{name}, or leave it out"
                 )
+
+
+def used_methods(recipe: "Recipe", concern: str, field: str) -> set[str]:
+    """The methods that the recipe uses of those that a field chooses from."""
+    used = {getattr(getattr(recipe, concern), field)}
+    return used | {t.method for t in arm_trainings(recipe).values()} if concern == "train" else used
+
+
+def check_arm_settings(recipe: "Recipe", base: "Recipe | None") -> None:
+    """Raise InputError for tables of arms with wrong fields, or that do nothing.
+
+    base: the recipe that this one changes; tables that it has may stay without an arm. None: a file's.
+    """
+    if "dense" in recipe.arms.tables:
+        raise InputError("[arms.dense] is [train] itself, which the other arms begin from: change that")
+    for arm, training in arm_trainings(recipe).items():
+        check_training(f"arms.{arm}", training)
+        for name in METHODS.keys() - {training.method}:
+            if getattr(training, name, None) != getattr(recipe.train, name, None):
+                raise InputError(
+                    f"arms.{arm}: the settings {name} do nothing to the method {training.method}: choose "
+                    f"method {name}, or leave them out"
+                )
+        check_method(f"arms.{arm}", training, recipe.threat)
+    names = {word for arm in recipe.compare.arms for word in (arm, arm.partition("+")[2])}
+    for name in recipe.arms.tables.keys() - names:
+        if base is None or name not in base.arms.tables:
+            raise InputError(
+                f"[arms.{name}] does nothing: compare.arms has no {name if is_arm(name) else 'ARM+' + name}; "
+                "add it, or leave the table out"
+            )
+    for name in recipe.arms.tables.keys() & set(recipe.compare.arms):
+        if not ARMS[name].has_own_settings:
+            raise InputError(
+                f"[arms.{name}] does nothing: the settings of that arm are those of another; leave it out"
+            )
 
 
 def check_arms(recipe: "Recipe") -> None:

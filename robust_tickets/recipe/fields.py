@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from robust_tickets.recipe.arms import arm_names, arms_help, trained_arms
+from robust_tickets.recipe.arms import arm_names, arms_help, is_arm, trained_arms
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.methods import METHODS, method_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_method_class
@@ -31,7 +31,7 @@ Optimiser = Literal["sgd", "adam"]
 Schedule = Literal["step", "constant", "cosine", "cyclic", "one-cycle"]
 Criterion = Literal["magnitude", "magnitude-over-layer-mean"]
 Granularity = Literal["weight", "channel"]
-ArmName = Annotated[str, OneOf(arm_names)]
+ArmName = Annotated[str, OneOf(arm_names, is_arm)]
 
 
 @dataclass(frozen=True)

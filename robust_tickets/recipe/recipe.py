@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from tyro.conf import Fixed
 
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.base.paths import expand_home, module_name
 from robust_tickets.recipe import checks, schema
+from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.fields import (
     Compare,
     Compute,
@@ -47,6 +49,8 @@ class Recipe:
     compare: Compare = Compare()
     compute: Compute = Compute()
     study: StudySettings = StudySettings()
+    arms: Fixed[ArmSettings] = ArmSettings()
+    """settings of single arms, in recipe files alone: [arms.NAME] has the fields that differ from [train]"""
 
     @property
     def identity(self) -> str:
@@ -61,10 +65,8 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
     """
     table = _without_prose(recipe)
     for concern, field, methods in checks.METHOD_FIELDS:
-        used = table[concern][field]
-        for name in methods:
-            if name != used:
-                table[concern].pop(name, None)
+        for name in methods.keys() - checks.used_methods(recipe, concern, field):
+            table[concern].pop(name, None)
     del table["study"]
     return table
 
@@ -75,6 +77,8 @@ def _without_prose(recipe: Recipe) -> dict[str, Any]:
     del table["summary"]
     for path in ("root", "download"):
         table["data"].pop(path, None)
+    if not table["arms"]:
+        del table["arms"]
     return table
 
 
@@ -104,6 +108,7 @@ def check(recipe: Recipe, base: Recipe | None = None) -> None:
     for concern, training in (("search", recipe.search), ("train", recipe.train)):
         checks.check_training(concern, training)
         checks.check_method(concern, training, recipe.threat)
+    checks.check_arm_settings(recipe, base)
     checks.check_unused_settings(recipe, base)
     checks.check_search(recipe.search)
     checks.check_arms(recipe)

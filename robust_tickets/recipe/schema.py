@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.base.paths import expand_home
 from robust_tickets.recipe import old_names
+from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.eps import Eps
 
 T = TypeVar("T")
@@ -37,9 +38,13 @@ class Range:
 
 @dataclass(frozen=True)
 class OneOf:
-    """The names that a text may be, asked for when it is checked, as tables of names can grow."""
+    """The names that a text may be, asked for when it is checked, as tables of names can grow.
+
+    admits: whether a text is one, where there are others than the `names` that a message lists.
+    """
 
     names: Callable[[], Iterable[str]]
+    admits: Callable[[object], bool] | None = None
 
 
 Count = Annotated[int, Range(least=1)]
@@ -101,6 +106,8 @@ def plain(instance: object) -> Any:
         return instance.text
     if isinstance(instance, Path):
         return str(instance)
+    if isinstance(instance, ArmSettings):
+        return instance.tables
     if isinstance(instance, tuple):
         return [plain(item) for item in instance]
     if dataclasses.is_dataclass(instance):
@@ -131,9 +138,9 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
         bounds = next((e for e in extras if isinstance(e, Range)), None)
-        names = next((list(e.names()) for e in extras if isinstance(e, OneOf)), None)
-        if names is not None and value not in names:
-            raise unknown_name(f"value for {field}:", value, names)
+        words = next((e for e in extras if isinstance(e, OneOf)), None)
+        if words is not None and not (words.admits(value) if words.admits else value in words.names()):
+            raise unknown_name(f"value for {field}:", value, words.names())
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         if value is None:
@@ -150,6 +157,8 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
         if not isinstance(value, (list, tuple)) or not value:
             raise InputError(f"{field} must be a list with at least one value, got {value!r:.80}")
         return tuple(_convert(get_args(hint)[0], item, field, None) for item in value)
+    if hint is ArmSettings:
+        return value if isinstance(value, ArmSettings) else ArmSettings(value)
     if hint is Eps:
         return value if isinstance(value, Eps) else _eps(value, field)
     if dataclasses.is_dataclass(hint):

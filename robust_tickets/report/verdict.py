@@ -21,8 +21,10 @@ def verdict(results: Results, recipe: Recipe, machines: int = 1) -> str:
 
     machines: on how many the run was computed; ratios of their seconds are marked as in the table.
     """
-    if "ticket" not in results:
+    if not any(ARMS[arm].network == "ticket" for arm in results):
         return "No ticket was trained, so nothing can be said of one."
+    if "ticket" not in results:
+        return ""
     figures = {arm: ArmFigures(arm, results, machines) for arm in results}
     sentences = [
         arm.sentence(figures) if name in results else arm.caveat(recipe) for name, arm in ARMS.items()

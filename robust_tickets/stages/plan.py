@@ -9,6 +9,7 @@ from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import steps_per_epoch
 from robust_tickets.data.dataset import Spec, count_training_images
 from robust_tickets.recipe.arm import Schedule
+from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Search, Train, Training
 from robust_tickets.recipe.methods import make_method
@@ -89,13 +90,13 @@ class StepLengths:
     @property
     def full(self) -> int:
         """The full schedule."""
-        train = self.recipe.train
+        train = self._train
         return train.iterations or train.epochs * self.per_epoch
 
     @property
     def short(self) -> int:
         """The short schedule."""
-        train = self.recipe.train
+        train = self._train
         return train.ticket_iterations or train.ticket_epochs * self.per_epoch
 
     @property
@@ -123,6 +124,11 @@ class StepLengths:
         share = self.cost.ticket if self.cost is not None else self._ticket_share
         return self._as_long_as(self._ticket_passes * share)
 
+    @property
+    def _train(self) -> Train:
+        """The settings that have the lengths of the full and the short schedule."""
+        return self.training if isinstance(self.training, Train) else self.recipe.train
+
     def _as_long_as(self, cost: float, unit: int = 1) -> int:
         """The fewest steps, a multiple of `unit`, that cost the whole network at least so much.
 
@@ -141,7 +147,7 @@ class StepLengths:
     @property
     def _ticket_passes(self) -> int:
         """Passes of the ticket's training."""
-        own = replace(self, training=self.recipe.train, images=0)
+        own = replace(self, training=arm_training(self.recipe, "ticket"), images=0)
         return training_passes(own.training, own.short, self.spec.classes).cost
 
     @property
@@ -169,7 +175,8 @@ def first_stage(recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = 
 
 
 def _plan(recipe: Recipe, folder: str, schedule: Schedule, spec: Spec, cost: TicketCost | None) -> ArmPlan:
-    training, images = schedule.settings(recipe), schedule.images(recipe)
+    training = schedule.settings(recipe) if schedule.settings else arm_training(recipe, folder)
+    images = schedule.images(recipe)
     lengths = StepLengths(recipe, spec, training, images, cost)
     return ArmPlan(folder, training, schedule.steps(lengths), lengths.per_epoch, images=images)
 

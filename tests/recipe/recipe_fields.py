@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.recipe import Recipe
@@ -31,6 +32,7 @@ BASES = tuple(
         {stage: {"label_smoothing": 0.1} for stage in ("search", "train")},
         *({"search": {"method": name}, "train": {"method": name}} for name in METHODS),
         {"search": {"granularity": "channel"}},
+        {"compare": {"arms": ["dense", "ticket+liet"]}},
     )
 )
 
@@ -78,10 +80,19 @@ def another(hint, value):
         float: lambda: value / 2,
         str: lambda: {"resnet20": "resnet32", "conv-2": "conv-4"}.get(value, value + "x"),
     }
-    return kinds.get(type(value), lambda: Eps("1/7") if kind is Eps else Path("/some/where"))()
+    others = {Eps: Eps("1/7"), ArmSettings: ArmSettings({"liet": {"lr": 0.02}})}
+    return kinds.get(type(value), lambda: others.get(kind, Path("/some/where")))()
 
 
-ACCEPTED = {bool: {bool}, int: {int}, float: {int, float}, str: {str}, Path: {str}, Eps: {str, int, float}}
+ACCEPTED = {
+    bool: {bool},
+    int: {int},
+    float: {int, float},
+    str: {str},
+    Path: {str},
+    Eps: {str, int, float},
+    ArmSettings: {dict},
+}
 
 
 def wrong_types(hint):
