@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .adapter import TorchAttack
     from .apgd import APGD, APGDTargeted
     from .attack import Attack
-    from .ensemble import Ensemble, autoattack
+    from .ensemble import Ensemble, apgd_pair, autoattack
     from .errors import InputError
     from .fgsm import FGSM
     from .network import eval_mode, misclassified
@@ -28,7 +28,7 @@ _MODULES = {
     "adapter": ("TorchAttack",),
     "apgd": ("APGD", "APGDTargeted"),
     "attack": ("Attack",),
-    "ensemble": ("Ensemble", "autoattack"),
+    "ensemble": ("Ensemble", "apgd_pair", "autoattack"),
     "errors": ("InputError",),
     "fgsm": ("FGSM",),
     "network": ("eval_mode", "misclassified"),
@@ -53,6 +53,7 @@ __all__ = [
     "Square",
     "ThreatModel",
     "TorchAttack",
+    "apgd_pair",
     "autoattack",
     "eval_mode",
     "misclassified",

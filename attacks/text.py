@@ -12,7 +12,7 @@ from functools import partial
 from .adapter import TorchAttack, fab_t
 from .apgd import APGD, APGDTargeted
 from .attack import Attack
-from .ensemble import autoattack
+from .ensemble import apgd_pair, autoattack
 from .errors import InputError, did_you_mean
 from .fgsm import FGSM
 from .pgd import PGD
@@ -26,6 +26,7 @@ BUILDERS: dict[str, Callable[..., Attack]] = {
     "apgd-t": APGDTargeted,
     "square": Square,
     "fab-t": fab_t,
+    "aa-apgd": apgd_pair,
     "autoattack": autoattack,
 }
 """The builder of the attack of each name: it takes the threat model, and the arguments as keywords."""

@@ -1,4 +1,4 @@
-"""The sets of attacks, and the attacks of the timing table."""
+"""The sets of attacks, and the attacks of tables."""
 
 CLEAN = "clean"
 """The name of the look at images as they are."""
@@ -19,3 +19,10 @@ SETS = {
 
 TABLE_ATTACKS = {CLEAN: "clean", "fgsm": "fgsm", "pgd-20": "pgd20"}
 """The attacks that every checkpoint of a run is evaluated with, and their columns in the timing table."""
+
+AA_PAIR = "aa-apgd"
+"""APGD-CE and APGD-T, the members of AutoAttack that decide nearly all: where a recipe asks for it, every
+checkpoint is judged by them."""
+
+AA_WHOLE = "autoattack"
+"""The whole of AutoAttack: FAB-T and Square on what is robust to these two."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -96,8 +96,10 @@ def evaluate(
             members = list(attack.names) if isinstance(attack, Ensemble) else []
             column = verdicts.column(name, _settings_line(attack), members)
             column.verdicts[clean.verdicts == BROKEN] = BROKEN
+            # verdicts that are taken over come without images
+            first = verdicts.take_over(column) if on_images is None else 0
             try:
-                loop.run_attack(column, attack)
+                loop.run_attack(column, attack, first)
             except InputError as error:
                 raise InputError(f"attack {name}: {error}") from None
             yield column.row()
@@ -124,8 +126,10 @@ class _EvaluationLoop:
             self._save(column, rows, begin, AttackResult(images, broken, passes.forward, 0), Passes())
         return column
 
-    def run_attack(self, column: VerdictColumn, attack: Attack) -> None:
-        """Fill the open rows of a column."""
+    def run_attack(self, column: VerdictColumn, attack: Attack, first: int = 0) -> None:
+        """Fill the open rows of a column; first: the member to begin with, of an ensemble."""
+        if isinstance(attack, Ensemble) and first:
+            attack = attack.without_first(first)
         for rows, samples, images in self._chunks(column, attack.passes_per_sample):
             begin = time.perf_counter()
             if self.source is None:
@@ -133,6 +137,9 @@ class _EvaluationLoop:
                 source_passes = Passes()
             else:
                 result, source_passes = self._transfer(self.source, attack, images, samples)
+            if result.broken_by is not None and first:
+                by = torch.where(result.broken_by < 0, -1, result.broken_by + first)
+                result = replace(result, broken_by=by)
             self._save(column, rows, begin, result, source_passes)
             if self.on_images is not None and result.broken is not None:
                 self.on_images(column.attack, samples, result.images.cpu(), result.broken.cpu())

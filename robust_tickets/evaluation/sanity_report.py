@@ -107,7 +107,7 @@ def order_of_attacks(rows: "Sequence[RobustnessRow]") -> Iterator[SanityCheck]:
 
 def _is_strong(row: "RobustnessRow") -> bool:
     """Whether an attack moves far enough to be compared with one step: PGD across the ball, or APGD."""
-    if row.attack.startswith(("apgd", "autoattack")):
+    if row.attack.startswith(("apgd", "aa-apgd", "autoattack")):
         return True
     settings = dict(word.split("=", 1) for word in row.settings.split() if "=" in word)
     if not row.attack.startswith("pgd") or not {"steps", "rel_step"} <= settings.keys():

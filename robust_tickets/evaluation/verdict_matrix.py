@@ -63,6 +63,12 @@ class VerdictColumn:
         """The passes of the network that is evaluated."""
         return Passes(self.forwards, self.backwards).minus(self.source_passes)
 
+    def is_beginning_of(self, other: "VerdictColumn") -> bool:
+        """Whether the other attack is an ensemble that runs this one's members first, in the same way."""
+        n = len(self.members)
+        begins = 0 < n < len(other.members) and other.members[:n] == self.members
+        return begins and other.settings.startswith(f"{self.settings} ")
+
     def row(self) -> RobustnessRow:
         """The attack's result, when no sample is open."""
         return RobustnessRow(
@@ -107,6 +113,24 @@ class VerdictMatrix:
             column = VerdictColumn(attack, settings, empty, torch.full_like(empty, -1), members or [])
             self.columns[attack] = column
         return column
+
+    def take_over(self, column: VerdictColumn) -> int:
+        """Give an ensemble's column the verdicts of a finished one whose members it begins with.
+
+        What these took becomes part of what the column took, unless it was begun without them.
+        Returns how many members need not be run again.
+        """
+        parts = [c for c in self.columns.values() if c.is_beginning_of(column) and not len(c.open_rows)]
+        if not parts:
+            return 0
+        part = max(parts, key=lambda c: len(c.members))
+        rows = (column.verdicts == UNKNOWN) & (part.verdicts == BROKEN)
+        column.verdicts[rows] = BROKEN
+        column.broken_by[rows] = part.broken_by[rows]
+        if column.forwards == 0:
+            for name in ("seconds", *_COUNTS):
+                setattr(column, name, getattr(part, name))
+        return len(part.members)
 
     def save(self) -> None:
         """Write the file, whole or not at all."""

@@ -235,6 +235,9 @@ class Evaluate:
 
     images: CountOrZero = 0
     """number of test images, balanced over the classes; 0: all"""
+    aa_images: CountOrZero = 0
+    """number of test images, balanced over the classes, on which every checkpoint is judged by AutoAttack: by
+    APGD-CE and APGD-T, and on the frontier of cost and accuracy by FAB-T and Square too; 0: no AutoAttack"""
     batch: Count = 250
     """images a batch"""
     rel_step: Positive = 0.25

@@ -7,7 +7,7 @@ from typing import Any
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation import robustness_csv
-from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
+from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, TABLE_ATTACKS
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.runs import files
 from robust_tickets.runs.curve import check_curve, early_steps
@@ -31,7 +31,8 @@ class ArmResult:
     ledger: the ledger of its own training.
     before: the ledger of the search or first stage that is charged to it; None: there is none.
     history: a record an epoch.
-    accuracy: by checkpoint (best, last, average if there is one) and attack, a fraction of the test images.
+    accuracy: by checkpoint (best, last, average if there is one) and attack, a fraction of the test images;
+        under AutoAttack, of the recipe's `aa_images`.
     points: validations within the first epochs.
     """
 
@@ -179,8 +180,9 @@ def missing_part(run: RunDirectory, seed: int, arm: str) -> str:
         if not path.is_file():
             return f"there is no {path}"
     accuracy = _accuracy(folder, run)
+    attacks = [*TABLE_ATTACKS, *([AA_PAIR] if run.recipe.evaluate.aa_images else [])]
     for name in _checkpoints(folder):
-        for attack in TABLE_ATTACKS:
+        for attack in attacks:
             if (name, attack) not in accuracy:
                 return f"{folder.robustness} has no row of {name} under {attack}"
     return ""
@@ -199,7 +201,9 @@ def evaluated_images(folder: ArmDirectory, run: RunDirectory) -> int:
 def _accuracy(folder: ArmDirectory, run: RunDirectory) -> dict[tuple[str, str], float]:
     """The accuracy of each checkpoint under each attack of the recipe's threat model."""
     rows, threat = robustness_csv.read_rows(folder.robustness), run.recipe.threat
-    rows = rows[(rows.split == "test") & (rows.n == evaluated_images(folder, run)) & (rows.seed == 0)]
+    autoattack = rows.attack.isin([AA_PAIR, AA_WHOLE])
+    images = autoattack.map({True: run.recipe.evaluate.aa_images, False: evaluated_images(folder, run)})
+    rows = rows[(rows.split == "test") & (rows.n == images) & (rows.seed == 0)]
     # not the images that were attacked on another network: they show how attacks transfer, no robustness
     rows = rows[(rows.eps == str(threat.eps)) & (rows.norm == threat.norm) & (rows.source == "")]
     return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}

@@ -89,9 +89,9 @@ class ArmDirectory:
         rounds = [(int(n), ArmDirectory(folder)) for n, folder in pairs if n.isascii() and n.isdigit()]
         return [(number, round_) for number, round_ in rounds if round_.is_finished]
 
-    def evaluation_ledger(self, checkpoint: Path) -> Path:
-        """The ledger of a checkpoint's evaluations."""
-        return self.path / f"evaluate-{checkpoint.stem}.ledger.json"
+    def evaluation_ledger(self, checkpoint: Path, account: str = "evaluate") -> Path:
+        """The ledger of a checkpoint's evaluations; account: evaluate, or judge for those by AutoAttack."""
+        return self.path / f"{account}-{checkpoint.stem}.ledger.json"
 
     def verdicts(self, checkpoint: Path, digest: str) -> Path:
         """The verdict matrix of one evaluation of a checkpoint."""

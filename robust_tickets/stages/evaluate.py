@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +15,7 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.base.paths import follow_links
 from robust_tickets.data.dataset import Dataset, Spec
 from robust_tickets.evaluation import result, robustness_csv
-from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
+from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, CLEAN, TABLE_ATTACKS
 from robust_tickets.evaluation.result import RobustnessRow
 from robust_tickets.evaluation.sanity_files import table_reports
 from robust_tickets.evaluation.sanity_report import SanityReport
@@ -84,21 +84,44 @@ def evaluate(file: Path, experiment: Experiment) -> Path:
 
     Returns the path of the run's robustness.csv.
     """
-    recipe = experiment.recipe
-    folder = ArmDirectory(file.parent)
+    settings = experiment.recipe.evaluate
+    requests = [EvaluationRequest(tuple(TABLE_ATTACKS), limit=settings.images)]
+    if settings.aa_images == (settings.images or experiment.spec.test_images):
+        requests = [replace(requests[0], attacks=(*TABLE_ATTACKS, AA_PAIR))]
+    elif settings.aa_images:
+        requests.append(_judge_request(AA_PAIR, experiment))
+    for request in requests:
+        _evaluate_request(file, request, experiment)
+    return ArmDirectory(file.parent).robustness
+
+
+def judge_whole(file: Path, experiment: Experiment) -> Path:
+    """Judge a run's checkpoint by the whole of AutoAttack too, unless that is done; returns as `evaluate`."""
+    _evaluate_request(file, _judge_request(AA_WHOLE, experiment), experiment)
+    return ArmDirectory(file.parent).robustness
+
+
+def _judge_request(attack: str, experiment: Experiment) -> EvaluationRequest:
+    """AutoAttack or its two members on the recipe's images for it, with PGD-20 on the same ones."""
+    images = experiment.recipe.evaluate.aa_images
+    return EvaluationRequest((CLEAN, "pgd-20", attack), limit=images, account="judge")
+
+
+def _evaluate_request(file: Path, request: EvaluationRequest, experiment: Experiment) -> None:
+    """Evaluate a run's checkpoint at the threat model of its training, unless that is done."""
+    recipe, folder = experiment.recipe, ArmDirectory(file.parent)
     rows = robustness_csv.read_rows(folder.robustness)
-    n = recipe.evaluate.images or experiment.spec.test_images
+    n = request.limit or experiment.spec.test_images
     key = {"checkpoint": file.stem, "split": "test", "n": n, "seed": 0, "source": ""}
     key |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
     for column, value in key.items():
         rows = rows[rows[column] == value]
-    evaluated = set(TABLE_ATTACKS) <= set(rows.attack) and table_reports(file, recipe.threat, n)
-    if evaluated and folder.evaluation_ledger(file).is_file():  # which is written last
-        return folder.robustness
+    evaluated = set(request.attacks) <= set(rows.attack) and table_reports(file, recipe.threat, n)
+    if evaluated and folder.evaluation_ledger(file, request.account).is_file():  # which is written last
+        return
     images = ImageSource(root=recipe.data.root, download=recipe.data.download)
-    request = EvaluationRequest(tuple(TABLE_ATTACKS), limit=recipe.evaluate.images, images=images)
     make, dataset = experiment.make, experiment.images
-    return evaluate_file(file, experiment.machine, request, make=make, dataset=dataset).file
+    evaluate_file(file, experiment.machine, replace(request, images=images), make=make, dataset=dataset)
 
 
 def evaluate_file(

@@ -66,7 +66,7 @@ class SavedEvaluation(EvaluationRun):
     def save_ledger(self) -> None:
         """Write what verdicts and checks took; the account of the same work stays as it is."""
         report = self.ledger.report()
-        file = self.folder.evaluation_ledger(self.net.path)
+        file = self.folder.evaluation_ledger(self.net.path, self.request.account)
         if not file.is_file() or files.read_json(file, "remove it").get("passes") != report["passes"]:
             files.write_json(file, report)
 

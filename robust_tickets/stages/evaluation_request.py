@@ -41,6 +41,7 @@ class EvaluationRequest:
     runs: where the results of a checkpoint outside of any run go; None: beside it.
     save_images: folder for the adversarial images.
     batch: images that go through the network at a time; 0: as the training's recipe says.
+    account: the beginning of the ledger's name.
     """
 
     attacks: tuple[str, ...]
@@ -56,6 +57,7 @@ class EvaluationRequest:
     runs: Path | None = None
     save_images: Path | None = None
     batch: int = 0
+    account: Literal["evaluate", "judge"] = "evaluate"
 
     def load_target(self, path: Path, make: NetFactory | None, progress: Progress) -> NetFile:
         """Load the checkpoint to evaluate; make: builds a network of the user's own."""

@@ -122,7 +122,10 @@ class EvaluationRun:
                 rows.append(row)
                 self.save_rows(rows, recipe)
                 meter.note("  ".join(f"{row.attack} {row.accuracy:.1%}" for row in rows))
-        for column in (verdicts.columns[row.attack] for row in rows):
+        columns = [verdicts.columns[row.attack] for row in rows]
+        for column in columns:
+            if any(column.is_beginning_of(other) for other in columns):
+                continue  # its passes are among the other's
             self._charge(self.net, column.passes)
             if self.source is not None:
                 self._charge(self.source, column.source_passes)

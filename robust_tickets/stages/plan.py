@@ -4,6 +4,7 @@ import math
 from bisect import bisect
 from dataclasses import dataclass, replace
 
+from robust_tickets.attacks import APGDTargeted
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import steps_per_epoch
@@ -205,6 +206,22 @@ def check(recipe: Recipe, spec: Spec) -> None:
         raise InputError(
             f"evaluate.images is {recipe.evaluate.images}, but {recipe.data.name} has {spec.test_images} "
             "test images: ask for fewer, or 0 for all"
+        )
+    _check_judge(recipe, spec)
+
+
+def _check_judge(recipe: Recipe, spec: Spec) -> None:
+    """Raise InputError where AutoAttack cannot judge on as many images as a recipe asks for."""
+    images, data = recipe.evaluate.aa_images, recipe.data.name
+    if images > spec.test_images:
+        raise InputError(
+            f"evaluate.aa_images is {images}, but {data} has {spec.test_images} test images: ask for fewer, "
+            "or 0 for no AutoAttack"
+        )
+    if images and spec.classes < APGDTargeted.least_classes:
+        raise InputError(
+            f"evaluate.aa_images is {images}, but AutoAttack needs {APGDTargeted.least_classes} classes and "
+            f"{data} has {spec.classes}: set it to 0, which leaves PGD-20"
         )
 
 

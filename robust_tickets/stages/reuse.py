@@ -33,6 +33,8 @@ def arm_key(recipe: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs
     """
     table = recipes.to_table(recipe)
     training = schema.plain(replace(Train(), **vars(plan.training)))
+    # an arm is judged where it is reused, so one that was not judged by AutoAttack will do
+    table["evaluate"].pop("aa_images")
     left_out = {*_LENGTHS, *METHODS} - {plan.training.method}
     parts: dict[str, Any] = {
         "version": __version__,

@@ -1,0 +1,51 @@
+"""The checkpoint and the attack by which rows are judged: in tables, in verdicts and on the frontier."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.read import ArmResult
+
+AVERAGE = "average"
+"""The checkpoint of the averaged weights, which stands beside the last epoch where an arm has it."""
+
+TITLES = {"pgd-20": "PGD-20", AA_PAIR: "AA (APGD-CE, APGD-T)", AA_WHOLE: "AA"}
+"""Attacks as texts and heads of tables name them."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One yardstick for all rows of a run.
+
+    attack: the strongest that all of them have: AutoAttack, its two members, or PGD-20.
+    checkpoint: the last epoch, which was chosen by nothing.
+    """
+
+    attack: str
+    checkpoint: str = "last"
+
+    @property
+    def title(self) -> str:
+        """The attack as a text names it."""
+        return TITLES[self.attack]
+
+    def accuracy(self, result: ArmResult, checkpoint: str = "") -> float:
+        """The robust accuracy of an arm, a fraction; of another checkpoint where one is named.
+
+        Raises KeyError where the arm has no such checkpoint.
+        """
+        return result.accuracy[checkpoint or self.checkpoint, self.attack]
+
+    def checkpoints(self, result: ArmResult) -> list[str]:
+        """The checkpoints that may stand for an arm: the last epoch, and its averaged weights if any."""
+        return [name for name in (self.checkpoint, AVERAGE) if (name, self.attack) in result.accuracy]
+
+
+def judge(results: Mapping[str, Sequence[ArmResult]], recipe: Recipe) -> Judge:
+    """The judge of the results by arm: AutoAttack, where the recipe has it run on every checkpoint."""
+    if not recipe.evaluate.aa_images:
+        return Judge("pgd-20")
+    rows = [result for seeds in results.values() for result in seeds]
+    whole = all(("last", AA_WHOLE) in result.accuracy for result in rows)
+    return Judge(AA_WHOLE if whole else AA_PAIR)
