@@ -45,6 +45,7 @@ from robust_tickets.recipe.studies import STUDIES, check_study_settings
 from robust_tickets.stages import evaluate as evaluation
 from robust_tickets.stages import search as searching
 from robust_tickets.stages import train as training
+from robust_tickets.stages.arm_rates import ArmRates
 from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import plan
@@ -127,7 +128,9 @@ def train(
             f"ticket is a {type(ticket).__name__}, expected what find_ticket gave, or Ticket.load(path) of "
             "robust_tickets.tickets.ticket"
         )
-    arm = plan(experiment.recipe, "dense" if ticket is None else "ticket", experiment.spec)
+    experiment.prepare()
+    rates = ArmRates(experiment, ticket)
+    arm = plan(experiment.recipe, "dense" if ticket is None else "ticket", experiment.spec, rates=rates)
     work, result = training.train_net(experiment, number, arm, ticket)
     _warn("a warning of this training", result.warnings)
     trained = work.start.net

@@ -11,12 +11,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tyro.conf import Fixed, Positional
 
+from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.field_help import arg_setting, field_help
+from robust_tickets.recipe.schema import TEXT_TYPES
 
 _POSITIONAL = get_args(Positional[str])[1]
 _FIXED = get_args(Fixed[str])[1]
-_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH", Eps: "EPS"}
+_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH", Eps: "EPS", Budget: "BUDGET"}
 
 RECIPE = "recipe"
 """Name of the section of the recipe's fields that are in no section of their own."""
@@ -73,7 +75,7 @@ def command_sections(cls: type, defaults: Any = None) -> list[Section]:
 
 def is_section(hint: Any) -> bool:
     """Whether a field's type is a dataclass, whose fields are flags of their own."""
-    return dataclasses.is_dataclass(_plain(hint)) and _plain(hint) is not Eps
+    return dataclasses.is_dataclass(_plain(hint)) and _plain(hint) not in TEXT_TYPES
 
 
 def opposite(switch: str) -> str:

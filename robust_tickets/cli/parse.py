@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 import tyro
@@ -21,7 +22,6 @@ from robust_tickets.cli.registry import command_class, flag_sections
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.arm_settings import ArmSettings
-from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.old_names import new_flag
 
 CONSTRUCTORS = ConstructorRegistry()
@@ -136,12 +136,15 @@ def _usage(name: str, problem: str) -> str:
 
 @CONSTRUCTORS.primitive_rule
 def _lenient(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """Numbers, choices, paths and eps; other words pass as they are, and the fields' check refuses them."""
-    choices = {str(value): value for value in get_args(info.type)}
-    if get_origin(info.type) is not Literal and info.type not in (int, float, Eps, Path, ArmSettings):
+    """Numbers, choices, paths, eps, budgets; other words pass as they are: the fields' check refuses them."""
+    kind: Any = info.type
+    if get_origin(kind) is UnionType:  # tyro takes a class or None for two commands
+        kind = next((part for part in get_args(kind) if part in schema.TEXT_TYPES), kind)
+    choices = {str(value): value for value in get_args(kind)}
+    if get_origin(kind) is not Literal and kind not in (int, float, Path, ArmSettings, *schema.TEXT_TYPES):
         return None
-    convert: Callable[[str], Any] = choices.__getitem__ if choices else info.type
-    if info.type is Path:
+    convert: Callable[[str], Any] = choices.__getitem__ if choices else kind
+    if kind is Path:
         convert = expand_home  # the shell leaves --runs=~/runs as it is
 
     def construct(words: list[str]) -> Any:

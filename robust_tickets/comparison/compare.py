@@ -1,9 +1,11 @@
 """A comparison: the arms of a recipe for several seeds, then the report."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.comparison.estimated_rates import EstimatedRates
 from robust_tickets.comparison.executors import Task, check_main_guard, run_tasks
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
 from robust_tickets.data.data_paths import check_data_path
@@ -31,7 +33,7 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
     experiment.prepare()
     if experiment.images is None:
         check_data_path(recipe.data)
-    planning.check(recipe, experiment.spec)
+    planning.check(recipe, experiment.spec, partial(EstimatedRates, experiment))
     run = RunDirectory.of(runs, recipe)
     with locks.lock(run.path):
         if jobs > 1:
@@ -54,7 +56,7 @@ def _check_finished_arms(experiment: Experiment, seed: int, run: RunDirectory) -
     for arm in recipe.compare.trained:
         folder = run.arm(seed, arm)
         if folder.is_finished:
-            per_epoch = planning.plan(recipe, arm, experiment.spec).per_epoch
+            per_epoch = planning.steps_of_epoch(recipe, arm, experiment.spec)
             check_finished(folder, early_steps(recipe.evaluate, per_epoch))
 
 

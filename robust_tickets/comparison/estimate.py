@@ -3,19 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
 
+from robust_tickets.comparison.estimated_rates import EstimatedRates, arm_flops, whole_flops
 from robust_tickets.comparison.timed_passes import evaluation_pass_seconds, training_pass_seconds
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.data.dataset import Spec
 from robust_tickets.evaluation.attack_names import build_attack
 from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.evaluation.sanity_checks import sanity_passes
-from robust_tickets.models import registry
-from robust_tickets.models.flops import forward_flops
-from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Training
 from robust_tickets.recipe.methods import make_method, method_settings
@@ -24,7 +23,6 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.plan import ArmPlan
 from robust_tickets.stages.reuse import arm_key
-from robust_tickets.tickets.narrow_net import narrow_spec
 
 _UNITS = {"days": 86400, "hours": 3600}
 
@@ -108,15 +106,16 @@ class _Tally:
         if experiment.images is None:
             check_data_path(recipe.data, needed=False)
         spec = experiment.spec
-        planning.check(recipe, spec)
         experiment.prepare()
-        flops = forward_flops(experiment.fresh_net(0), spec.shape)
+        rates = partial(EstimatedRates, experiment)
+        planning.check(recipe, spec, rates)
+        flops = whole_flops(experiment)
         search = json.dumps(search_fields(recipe, recipe.search.rounds), sort_keys=True)
         checks = 0
         for name in work.arms:
             arm = ARMS[name]
             if arm.has_first_stage:
-                first = planning.first_stage(recipe, name, spec)
+                first = planning.first_stage(recipe, name, spec, rates=rates(name))
                 if self._is_new(arm_key(recipe, first, None, 0, {})):
                     checks += first.validations * _validation_passes(recipe, first.training)
                     self._add_training(work, first, flops, flops)
@@ -124,11 +123,11 @@ class _Tally:
                 validations = planning.search_plan(recipe, spec).validations
                 checks += validations * _validation_passes(recipe, recipe.search)
                 self._add_search(work, spec, flops)
-            plan = planning.plan(recipe, name, spec)
+            plan = planning.plan(recipe, name, spec, rates=rates(name))
             if self._is_new(arm_key(recipe, plan, search if arm.uses_ticket else None, 0, {})):
                 checks += plan.validations * _validation_passes(recipe, plan.training)
                 checks += _evaluation_passes(experiment, spec)
-                self._add_training(work, plan, _arm_flops(experiment, name, flops), flops)
+                self._add_training(work, plan, arm_flops(experiment, name, flops), flops)
         _, _, passes, total, seconds = self._checks
         self._checks = self._checks._replace(
             passes=passes + checks,
@@ -174,25 +173,6 @@ class _Tally:
         if key not in self._rates:
             self._rates[key] = evaluation_pass_seconds(experiment, flops)
         return self._rates[key]
-
-
-def _arm_flops(experiment: Experiment, arm: str, flops: int) -> int:
-    """Forward FLOPs of an arm's network, as if the ticket had lost the same share of each layer.
-
-    flops: those of the whole network.
-    """
-    search, network = experiment.recipe.search, ARMS[arm].network
-    rounds = planning.search_plan(experiment.recipe, experiment.spec).rounds
-    if network == "ticket":
-        return round(flops * planning.pass_share(search, rounds))
-    if network == "whole":
-        return flops
-    spec = experiment.model_spec
-    density = (1 - search.ratio) ** (search.rounds * (2 if search.granularity == "channel" else 1))
-    weights = Mask.full(experiment.fresh_net(0)).size
-    targets = {"flops": max(1, round(density * flops)), "weights": max(1, round(density * weights))}
-    narrow = narrow_spec(spec, ARMS[arm].match, **targets)
-    return forward_flops(registry.build(narrow, seed=0), spec.shape)
 
 
 def _validation_passes(recipe: Recipe, training: Training) -> int:

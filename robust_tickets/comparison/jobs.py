@@ -13,6 +13,7 @@ from robust_tickets.runs import files
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
+from robust_tickets.stages.arm_rates import ArmRates
 from robust_tickets.stages.evaluate import evaluate
 from robust_tickets.stages.experiment import (
     Experiment,
@@ -74,7 +75,8 @@ class ArmJob(Job):
             experiment = narrow_experiment(experiment, ticket, arm.match)
         elif arm.has_first_stage and not self._has_both_stages:
             start = self._first_stage(cost)
-        plan = planning.plan(self.experiment.recipe, self.arm, self.experiment.spec, cost)
+        rates = ArmRates(experiment, start)
+        plan = planning.plan(self.experiment.recipe, self.arm, self.experiment.spec, cost, rates)
         folder = train(experiment, self.seed, self.run, plan, start)
         return _evaluate_all(folder, experiment)
 
@@ -107,7 +109,8 @@ class ArmJob(Job):
     def _first_stage(self, cost: planning.TicketCost | None) -> Ticket:
         """Train the first stage; returns its network as a ticket that prunes nothing."""
         experiment = self.experiment
-        plan = planning.first_stage(experiment.recipe, self.arm, experiment.spec, cost)
+        rates = ArmRates(experiment, None)
+        plan = planning.first_stage(experiment.recipe, self.arm, experiment.spec, cost, rates)
         folder = train(experiment, self.seed, self.run, plan, None)
         ledger = files.read_object(folder.ledger, f"remove {folder} and run compare again")
         last = _load(Checkpoint.load, folder.last)
@@ -139,7 +142,7 @@ def train_from_file(experiment: Experiment, seed: int, run: RunDirectory, file: 
         arm = "ticket"
     else:
         arm = "ticket-from"
-    plan = planning.plan(experiment.recipe, arm, experiment.spec)
+    plan = planning.plan(experiment.recipe, arm, experiment.spec, rates=ArmRates(experiment, ticket))
     if ticket is not None and ARMS[arm].other_search:
         plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
     return train(experiment, seed, run, plan, ticket)

@@ -117,9 +117,24 @@ def check_training(concern: str, training: Training) -> None:
             f"{concern}.milestones does nothing to the schedule {training.schedule}: leave it "
             f"out, or choose step"
         )
+    if isinstance(training, Train):
+        _check_budgets(concern, training)
     if isinstance(training, Train) and bool(training.iterations) != bool(training.ticket_iterations):
         raise InputError(
             "train.iterations and train.ticket_iterations belong together: give both, or neither and epochs"
+        )
+
+
+def _check_budgets(concern: str, train: Train) -> None:
+    if train.ticket_budget is not None and train.budget is None:
+        raise InputError(
+            f"{concern}.ticket_budget is for the short schedule, beside {concern}.budget for the full one: "
+            "give both, or neither"
+        )
+    if train.budget is not None and (train.iterations or train.ticket_iterations):
+        raise InputError(
+            f"{concern}.budget {train.budget} and {concern}.iterations are both the length of the training: "
+            "leave one out (iterations and ticket_iterations by 0)"
         )
 
 

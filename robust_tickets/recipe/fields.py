@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from robust_tickets.recipe.arms import arm_names, arms_help, is_arm, trained_arms
+from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.methods import METHODS, method_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_method_class
@@ -221,6 +222,18 @@ class Train(Training):
     """epochs of the short schedule, for the ticket and for dense-short; the same shape"""
     ticket_iterations: CountOrZero = 0
     """optimiser steps of the short schedule, where iterations is given; 0: go by epochs"""
+    budget: Budget | None = None
+    """what the training may cost, as 2e6passes or 1.5e15flops: as many steps as that pays for, instead of
+    epochs; every schedule keeps its shape. FLOPs are those of the network that is trained. None: no budget"""
+    ticket_budget: Budget | None = None
+    """the same for the short schedule; None: as budget"""
+
+    @property
+    def lengths_are_equal(self) -> bool:
+        """Whether the short schedule is as long as the full one."""
+        if self.budget is not None:
+            return self.ticket_budget in (None, self.budget)
+        return (self.epochs, self.iterations) == (self.ticket_epochs, self.ticket_iterations)
 
 
 _FIELDS = {name for cls in (Training, Search, Train) for name in cls.__annotations__}

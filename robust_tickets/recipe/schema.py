@@ -12,9 +12,16 @@ from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.base.paths import expand_home
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe.arm_settings import ArmSettings
+from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.eps import Eps
 
 T = TypeVar("T")
+
+TEXT_TYPES: dict[type, str] = {
+    Eps: "a number such as '8/255' or 0.03",
+    Budget: "an amount with its unit such as '2e6passes'",
+}
+"""Types of values that are recorded as the user writes them, and what they look like."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def check(instance: object, path: str = "") -> None:
     for key, hint in get_type_hints(type(instance), include_extras=True).items():
         field = f"{path}.{key}" if path else key
         value = getattr(instance, key)
-        if dataclasses.is_dataclass(value) and not isinstance(value, Eps):
+        if dataclasses.is_dataclass(value) and not isinstance(value, tuple(TEXT_TYPES)):
             check(value, field)
         else:
             _convert(hint, value, field, None)
@@ -102,7 +109,7 @@ def plain(instance: object) -> Any:
 
     Fields that are None are left out, since TOML cannot express None.
     """
-    if isinstance(instance, Eps):
+    if isinstance(instance, (Eps, Budget)):
         return instance.text
     if isinstance(instance, Path):
         return str(instance)
@@ -125,12 +132,12 @@ def is_readable(hint: Any) -> bool:
         return len(parts) == 1 and is_readable(parts[0]) and not is_table(parts[0])
     if origin is tuple:
         return parts[1:] == [...] and is_readable(parts[0]) and not is_table(parts[0])
-    return origin is Literal or hint in (*_WORDS, Eps) or is_table(hint)
+    return origin is Literal or hint in (*_WORDS, *TEXT_TYPES) or is_table(hint)
 
 
 def is_table(hint: Any) -> bool:
     """Whether a type is a dataclass of fields, which is a table in files."""
-    return isinstance(hint, type) and dataclasses.is_dataclass(hint) and hint is not Eps
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint) and hint not in TEXT_TYPES
 
 
 def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
@@ -159,8 +166,8 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
         return tuple(_convert(get_args(hint)[0], item, field, None) for item in value)
     if hint is ArmSettings:
         return value if isinstance(value, ArmSettings) else ArmSettings(value)
-    if hint is Eps:
-        return value if isinstance(value, Eps) else _eps(value, field)
+    if hint in TEXT_TYPES:
+        return value if isinstance(value, hint) else _from_text(hint, value, field)
     if dataclasses.is_dataclass(hint):
         return read(hint, value, base, field)  # type: ignore[arg-type]
     if hint is Path and isinstance(value, (str, Path)):
@@ -179,11 +186,12 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
     return value
 
 
-def _eps(value: object, field: str) -> Eps:
+def _from_text(kind: Any, value: object, field: str) -> Any:
+    """A value of one of the `TEXT_TYPES`; a number counts as its text."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise InputError(f"{field} must be a number such as '8/255' or 0.03, got {value!r:.80}")
+        raise InputError(f"{field} must be {TEXT_TYPES[kind]}, got {value!r:.80}")
     try:
-        return Eps(str(value))
+        return kind(str(value))
     except InputError as error:
         raise InputError(f"{field}: {error}") from None
 

@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from robust_tickets.attacks import APGDTargeted
@@ -12,11 +13,13 @@ from robust_tickets.data.dataset import Spec, count_training_images
 from robust_tickets.recipe.arm import Schedule
 from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.arms import ARMS
+from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.fields import Search, Train, Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.curve import early_steps
+from robust_tickets.stages.budgets import Rates, ShareOfRates, UnknownRates, steps_within
 from robust_tickets.tickets.methods.base import SearchPlan
 
 
@@ -41,7 +44,7 @@ class ArmPlan:
 
     @property
     def epochs(self) -> float:
-        """The steps in epochs: whole, unless the recipe's budget is in iterations."""
+        """The steps in epochs: whole, unless the recipe gives iterations or a budget."""
         whole, rest = divmod(self.steps, self.per_epoch)
         return self.steps / self.per_epoch if rest else whole
 
@@ -73,6 +76,7 @@ class StepLengths:
     images: training images; 0: all.
     cost: of the ticket; None: not known yet, so that lengths are those for a search that does not end early
         and a ticket that has lost no channel, or the same share of each layer's.
+    rates: of the network that is trained, for budgets.
     """
 
     recipe: Recipe
@@ -80,6 +84,7 @@ class StepLengths:
     training: Training
     images: int = 0
     cost: TicketCost | None = None
+    rates: Rates = UnknownRates()
 
     @property
     def per_epoch(self) -> int:
@@ -92,22 +97,27 @@ class StepLengths:
     def full(self) -> int:
         """The full schedule."""
         train = self._train
+        if train.budget is not None:
+            return self._within(train.budget)
         return train.iterations or train.epochs * self.per_epoch
 
     @property
     def short(self) -> int:
         """The short schedule."""
         train = self._train
+        if train.budget is not None:
+            return self._within(train.ticket_budget or train.budget)
         return train.ticket_iterations or train.ticket_epochs * self.per_epoch
 
     @property
     def equal_cost(self) -> int:
         """As long as search and ticket cost in FLOPs, rounded up in favour of the whole network.
 
-        To whole epochs, unless the recipe's budget is in iterations. A network with zeros runs as many FLOPs
-        as the whole one, one without its dead channels fewer.
+        To whole epochs, unless the recipe gives iterations or a budget. A network with zeros runs as many
+        FLOPs as the whole one, one without its dead channels fewer.
         """
-        unit = 1 if self.recipe.train.iterations else self.per_epoch
+        train = self._train
+        unit = 1 if train.iterations or train.budget is not None else self.per_epoch
         if self.cost is not None:
             return self._as_long_as(self.cost.search + self._ticket_passes * self.cost.ticket, unit)
         passes = search_cost(self.recipe, self.spec) + self._ticket_passes * self._ticket_share
@@ -130,6 +140,12 @@ class StepLengths:
         """The settings that have the lengths of the full and the short schedule."""
         return self.training if isinstance(self.training, Train) else self.recipe.train
 
+    def _within(self, budget: Budget) -> int:
+        """The most steps within a budget."""
+        return steps_within(
+            budget, lambda steps: training_passes(self.training, steps, self.spec.classes), self.rates
+        )
+
     def _as_long_as(self, cost: float, unit: int = 1) -> int:
         """The fewest steps, a multiple of `unit`, that cost the whole network at least so much.
 
@@ -148,7 +164,9 @@ class StepLengths:
     @property
     def _ticket_passes(self) -> int:
         """Passes of the ticket's training."""
-        own = replace(self, training=arm_training(self.recipe, "ticket"), images=0)
+        share = self._ticket_share if self.cost is None else self.cost.ticket / self.cost.dense
+        training, rates = arm_training(self.recipe, "ticket"), ShareOfRates(self.rates, share)
+        own = replace(self, training=training, images=0, rates=rates)
         return training_passes(own.training, own.short, self.spec.classes).cost
 
     @property
@@ -157,29 +175,47 @@ class StepLengths:
         return pass_share(self.recipe.search, search_plan(self.recipe, self.spec).rounds)
 
 
-def plan(recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None) -> ArmPlan:
+def plan(
+    recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None, rates: Rates = UnknownRates()
+) -> ArmPlan:
     """Plan the training of an arm by its record in `recipe.arms`; after its first stage, where it has one.
 
     cost: what the ticket cost, for arms whose length depends on it; see `StepLengths`.
+    rates: of the arm's network, for budgets.
+
+    Raises InputError for a budget that is shorter than one step.
     """
-    schedule = _plan(recipe, arm, ARMS[arm].schedule, spec, cost)
+    schedule = _plan(recipe, arm, ARMS[arm].schedule, spec, cost, rates)
     points = early_steps(recipe.evaluate, schedule.per_epoch)
     return replace(schedule, points=tuple(step for step in points if step < schedule.steps))
 
 
-def first_stage(recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None) -> ArmPlan:
+def first_stage(
+    recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None, rates: Rates = UnknownRates()
+) -> ArmPlan:
     """Plan the stage that is trained before an arm and charged to it; arguments as those of `plan`."""
     stage = ARMS[arm].before
     if stage is None or stage.schedule is None:
         raise ValueError(f"the arm {arm} has no first stage")
-    return _plan(recipe, stage.folder, stage.schedule, spec, cost)
+    return _plan(recipe, stage.folder, stage.schedule, spec, cost, rates)
 
 
-def _plan(recipe: Recipe, folder: str, schedule: Schedule, spec: Spec, cost: TicketCost | None) -> ArmPlan:
+def steps_of_epoch(recipe: Recipe, arm: str, spec: Spec) -> int:
+    """Steps of an epoch of an arm's training."""
+    return _lengths(recipe, arm, ARMS[arm].schedule, spec).per_epoch
+
+
+def _plan(
+    recipe: Recipe, folder: str, schedule: Schedule, spec: Spec, cost: TicketCost | None, rates: Rates
+) -> ArmPlan:
+    lengths = replace(_lengths(recipe, folder, schedule, spec), cost=cost, rates=rates)
+    steps = schedule.steps(lengths)
+    return ArmPlan(folder, lengths.training, steps, lengths.per_epoch, images=lengths.images)
+
+
+def _lengths(recipe: Recipe, folder: str, schedule: Schedule, spec: Spec) -> StepLengths:
     training = schedule.settings(recipe) if schedule.settings else arm_training(recipe, folder)
-    images = schedule.images(recipe)
-    lengths = StepLengths(recipe, spec, training, images, cost)
-    return ArmPlan(folder, training, schedule.steps(lengths), lengths.per_epoch, images=images)
+    return StepLengths(recipe, spec, training, schedule.images(recipe))
 
 
 def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
@@ -197,11 +233,14 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
     return make_pruning_method(search).plan(per_epoch)
 
 
-def check(recipe: Recipe, spec: Spec) -> None:
-    """Raise InputError where a recipe asks for more images than its data set has, or too large a batch."""
+def check(recipe: Recipe, spec: Spec, rates: Callable[[str], Rates] = lambda arm: UnknownRates()) -> None:
+    """Raise InputError where a recipe asks for more images than its data set has, or too large a batch.
+
+    rates: of the network of an arm, for budgets, which may be too short for a step.
+    """
     search_plan(recipe, spec)
     for arm in recipe.compare.arms:
-        plan(recipe, arm, spec)
+        plan(recipe, arm, spec, rates=rates(arm))
     if recipe.evaluate.images > spec.test_images:
         raise InputError(
             f"evaluate.images is {recipe.evaluate.images}, but {recipe.data.name} has {spec.test_images} "

@@ -19,7 +19,7 @@ from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan
 
-_LENGTHS = ("epochs", "iterations", "ticket_epochs", "ticket_iterations")
+_LENGTHS = ("epochs", "iterations", "ticket_epochs", "ticket_iterations", "budget", "ticket_budget")
 """Fields of a training that its number of steps already holds."""
 
 

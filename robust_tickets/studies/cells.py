@@ -18,11 +18,9 @@ def with_dense(recipe: "Recipe", arms: tuple[str, ...] = TICKET_AND_REINIT) -> "
 
     Warm-up and milestones are shares of a schedule, so that two schedules differ from the first step.
     """
-    train = recipe.train
     if "dense" not in arms:
         arms = ("dense", *arms)
-    same = (train.epochs, train.iterations) == (train.ticket_epochs, train.ticket_iterations)
-    if not same and "dense-short" not in arms:
+    if not recipe.train.lengths_are_equal and "dense-short" not in arms:
         after_dense = arms.index("dense") + 1
         arms = (*arms[:after_dense], "dense-short", *arms[after_dense:])
     return replace(recipe, compare=replace(recipe.compare, arms=arms))

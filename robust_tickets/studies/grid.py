@@ -1,12 +1,13 @@
 """The cells of a study, checked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Spec
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan
+from robust_tickets.stages.budgets import Rates, UnknownRates
 from robust_tickets.studies.base import Cell, Study
 
 
@@ -46,12 +47,20 @@ def name_setting(study: Study, message: str) -> str:
     return message.replace(study.varies, f"study.{study.field}") if study.varies else message
 
 
-def check_lengths(study: Study, cells: Sequence[Cell], spec: Spec) -> None:
-    """Raise InputError for an arm that is shorter than the first epochs that a study looks at."""
+def check_lengths(
+    study: Study,
+    cells: Sequence[Cell],
+    spec: Spec,
+    rates: Callable[[Recipe, str], Rates] = lambda recipe, arm: UnknownRates(),
+) -> None:
+    """Raise InputError for an arm that is shorter than the first epochs that a study looks at.
+
+    rates: of the network of an arm of a recipe, for budgets.
+    """
     for cell in cells if study.figure == "early" else ():
         early = cell.recipe.evaluate.early_epochs
         for arm in cell.recipe.compare.trained:
-            epochs = plan.plan(cell.recipe, arm, spec).epochs
+            epochs = plan.plan(cell.recipe, arm, spec, rates=rates(cell.recipe, arm)).epochs
             if epochs < early:
                 raise InputError(
                     f"study {study.name}, setting {cell.setting}: it is about the first {early} epochs "

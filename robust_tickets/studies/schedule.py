@@ -20,7 +20,8 @@ def _cells(base: "Recipe", lengths: tuple[int, ...]) -> Iterator[Cell]:
 
 
 def _needs_epochs(base: "Recipe") -> str:
-    return "it is in epochs: use a recipe without train.iterations" if base.train.iterations else ""
+    used = "iterations" if base.train.iterations else "budget" if base.train.budget else ""
+    return f"it is in epochs: use a recipe without train.{used}" if used else ""
 
 
 def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,9 +11,11 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare
 from robust_tickets.comparison.estimate import Estimate, PlannedArms, estimate_all
+from robust_tickets.comparison.estimated_rates import EstimatedRates
 from robust_tickets.comparison.executors import check_main_guard
 from robust_tickets.comparison.jobs import TicketFileJob
 from robust_tickets.data import data_paths
+from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.studies import load_study
 from robust_tickets.report.boosting import measured
 from robust_tickets.report.read import ArmResult, arm_result
@@ -84,9 +87,13 @@ def _checked_cells(study: Study, experiment: Experiment, reads_images: bool) -> 
     for recipe in (recipe for cell in cells for recipe in (cell.recipe, cell.source) if recipe is not None):
         if experiment.images is None:
             data_paths.check_data_path(recipe.data, needed=reads_images)
-    check_lengths(study, cells, experiment.spec)
+    check_lengths(study, cells, experiment.spec, partial(_rates, experiment))
     study.check_networks(experiment, cells)
     return cells
+
+
+def _rates(experiment: Experiment, recipe: Recipe, arm: str) -> EstimatedRates:
+    return EstimatedRates(replace(experiment, recipe=recipe), arm)
 
 
 def _cell_rows(base: Experiment, cell: Cell, seed: int, runs: Path) -> pd.DataFrame:

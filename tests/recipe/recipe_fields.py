@@ -7,10 +7,11 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arm_settings import ArmSettings
+from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.recipe.schema import Range
+from robust_tickets.recipe.schema import TEXT_TYPES, Range
 
 # each field can be changed by itself in one of these
 BASES = tuple(
@@ -28,6 +29,7 @@ BASES = tuple(
             "search": {"scope": "layer", "fc_ratio": 0.5, "output_ratio": 0.25, "method": "fgsm"},
             "train": {"iterations": 100, "ticket_iterations": 50, "method": "fgsm"},
         },
+        {"train": {"budget": "1e6passes"}},
         {"search": {"pruning_method": "random"}},
         {stage: {"label_smoothing": 0.1} for stage in ("search", "train")},
         *({"search": {"method": name}, "train": {"method": name}} for name in METHODS),
@@ -40,7 +42,7 @@ BASES = tuple(
 def leaves(cls, path=""):
     """Every field that is no dataclass of fields itself: its path and its type."""
     for name, hint in get_type_hints(cls, include_extras=True).items():
-        if dataclasses.is_dataclass(hint) and hint is not Eps:
+        if dataclasses.is_dataclass(hint) and hint not in TEXT_TYPES:
             yield from leaves(hint, f"{path}{name}.")
         else:
             yield f"{path}{name}", hint
@@ -80,7 +82,11 @@ def another(hint, value):
         float: lambda: value / 2,
         str: lambda: {"resnet20": "resnet32", "conv-2": "conv-4"}.get(value, value + "x"),
     }
-    others = {Eps: Eps("1/7"), ArmSettings: ArmSettings({"liet": {"lr": 0.02}})}
+    others = {
+        Eps: Eps("1/7"),
+        Budget: Budget("2e6passes"),
+        ArmSettings: ArmSettings({"liet": {"lr": 0.02}}),
+    }
     return kinds.get(type(value), lambda: others.get(kind, Path("/some/where")))()
 
 
@@ -91,6 +97,7 @@ ACCEPTED = {
     str: {str},
     Path: {str},
     Eps: {str, int, float},
+    Budget: {str},
     ArmSettings: {dict},
 }
 

@@ -11,6 +11,7 @@ import pytest
 from tyro.conf import arg
 
 from robust_tickets.recipe import schema
+from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.methods import METHODS, method_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_method_class
@@ -58,6 +59,7 @@ READABLE = {
     str: "x",
     Path: Path("x"),
     Eps: Eps("8/255"),
+    Budget: Budget("2e6passes"),
     Literal["x", "y"]: "x",
     schema.Positive: 0.5,
     float | None: None,

@@ -1,0 +1,49 @@
+"""What a pass of the network of an arm would cost, before the ticket is known."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from robust_tickets.models import registry
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe.arms import ARMS
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.tickets.narrow_net import narrow_spec
+
+
+@dataclass(frozen=True)
+class EstimatedRates:
+    """The rates of the network of an arm, as if the ticket had lost the same share of each layer."""
+
+    experiment: Experiment
+    arm: str
+
+    @cached_property
+    def flops(self) -> int:
+        """FLOPs of a forward pass on one image."""
+        return arm_flops(self.experiment, self.arm, whole_flops(self.experiment))
+
+
+def whole_flops(experiment: Experiment) -> int:
+    """Forward FLOPs of the whole network."""
+    return forward_flops(experiment.fresh_net(0), experiment.spec.shape)
+
+
+def arm_flops(experiment: Experiment, arm: str, flops: int) -> int:
+    """Forward FLOPs of an arm's network, as if the ticket had lost the same share of each layer.
+
+    flops: those of the whole network.
+    """
+    search, network = experiment.recipe.search, ARMS[arm].network
+    rounds = planning.search_plan(experiment.recipe, experiment.spec).rounds
+    if network == "ticket":
+        return round(flops * planning.pass_share(search, rounds))
+    if network == "whole":
+        return flops
+    spec = experiment.model_spec
+    density = (1 - search.ratio) ** (search.rounds * (2 if search.granularity == "channel" else 1))
+    weights = Mask.full(experiment.fresh_net(0)).size
+    targets = {"flops": max(1, round(density * flops)), "weights": max(1, round(density * weights))}
+    narrow = narrow_spec(spec, ARMS[arm].match, **targets)
+    return forward_flops(registry.build(narrow, seed=0), spec.shape)

@@ -1,0 +1,28 @@
+"""What a pass of the network of an arm costs."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from robust_tickets.models.flops import forward_flops
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.tickets.starting_net import starting_net
+from robust_tickets.tickets.ticket import Ticket
+
+
+@dataclass(frozen=True)
+class ArmRates:
+    """The rates of the network that is trained.
+
+    experiment: has its architecture.
+    ticket: it starts from that, without its dead channels; None: it is whole.
+    """
+
+    experiment: Experiment
+    ticket: Ticket | None
+
+    @cached_property
+    def flops(self) -> int:
+        """FLOPs of a forward pass on one image."""
+        experiment = self.experiment
+        shape, compute = experiment.spec.shape, experiment.recipe.compute
+        return forward_flops(starting_net(experiment.fresh_net(0), self.ticket, shape, compute).net, shape)

@@ -1,0 +1,75 @@
+"""How many steps a budget pays for, by arithmetic."""
+
+import math
+from bisect import bisect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Passes
+from robust_tickets.recipe.budget import Budget
+
+_MOST_STEPS = 2**31 - 1  # as of iterations
+
+
+class Rates(Protocol):
+    """What a pass of the network of an arm costs; asked only where a budget is in it."""
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of a forward pass on one image."""
+
+
+class UnknownRates:
+    """Stands in where no budget asks for a rate."""
+
+    @property
+    def flops(self) -> int:
+        """There are none."""
+        raise ValueError("a budget in FLOPs needs the FLOPs of the network: pass its rates")
+
+
+@dataclass(frozen=True)
+class ShareOfRates:
+    """The rates of a network whose passes cost a share of another one's."""
+
+    whole: Rates
+    share: float
+
+    @property
+    def flops(self) -> int:
+        """The share of the other network's."""
+        return round(self.whole.flops * self.share)
+
+
+def steps_within(budget: Budget, passes: Callable[[int], Passes], rates: Rates) -> int:
+    """The most steps that cost no more than a budget.
+
+    passes: of a schedule of so many steps.
+    rates: of the network that is trained.
+
+    Raises InputError for a budget that is shorter than one step.
+    """
+
+    def cost(steps: int) -> float:
+        return passes(steps).total if budget.unit == "passes" else passes(steps).cost * rates.flops
+
+    if cost(1) > budget.amount:
+        raise InputError(
+            f"the budget {budget} is shorter than one step, which takes {_amount(cost(1), budget)}: give at "
+            "least that, or a smaller train.batch"
+        )
+    beyond = 2
+    while cost(beyond) <= budget.amount:
+        if beyond > _MOST_STEPS:
+            raise InputError(
+                f"the budget {budget} pays for more than {_MOST_STEPS:,} steps: give a smaller one"
+            )
+        beyond *= 2
+    return bisect(range(1, beyond), budget.amount, key=cost)
+
+
+def _amount(cost: float, budget: Budget) -> str:
+    """A cost as a budget of the same unit is written."""
+    return f"{math.ceil(cost)}{budget.unit}"
