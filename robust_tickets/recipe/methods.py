@@ -24,6 +24,7 @@ METHODS = {
     "sora": "robust_tickets.training.methods.sora:SORA",
     "pgi": "robust_tickets.training.methods.pgi:PGI",
     "liet": "robust_tickets.training.methods.liet:LIET",
+    "bullet": "robust_tickets.training.methods.bullet:Bullet",
     "free": "robust_tickets.training.methods.free:Free",
 }
 """Name in recipes -> module:class."""

@@ -4,6 +4,7 @@ import pytest
 from device_parts import METHODS, MISTAKES, PRUNING_METHODS
 
 EPOCHS = 2
+STEPS = 6
 TRAININGS = [f"train-{name}" for name in METHODS]
 SEARCHES = [f"search-{name}" for name in PRUNING_METHODS]
 COPIES = 3  # of an epoch's order, crops and flips, before its first step
@@ -23,11 +24,17 @@ def test_it_gives_the_bits_of_the_cpu(part, outcomes):
     assert outcomes[part].differences == []
 
 
-@pytest.mark.parametrize("part", [*TRAININGS, "train-bf16"])
+@pytest.mark.parametrize("part", [*(name for name in TRAININGS if name != "train-bullet"), "train-bf16"])
 def test_no_training_step_waits_for_the_device(part, outcomes):
     assert outcomes[part].error == ""
     assert outcomes[part].lines == []
     assert outcomes[part].waits["train data"] == COPIES * EPOCHS
+
+
+def test_a_step_that_packs_images_waits_once_for_the_sizes_of_its_groups(outcomes):
+    outcome = outcomes["train-bullet"]
+    assert outcome.waits["train attack"] == STEPS
+    assert outcome.waits.get("train update", 0) == 0
 
 
 @pytest.mark.parametrize("part", SEARCHES)

@@ -11,11 +11,16 @@ from robust_tickets.models import registry
 from robust_tickets.recipe.fields import Data, Model
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.stages.experiment import model_spec
+from robust_tickets.training.methods.bullet import BulletSettings
 from robust_tickets.training.methods.mart import MARTSettings
 from robust_tickets.training.methods.trades import TRADESSettings
 
 STEPS = 160
-FEWER_STEPS = {"mart": MARTSettings(steps=2, rel_step=0.5), "trades": TRADESSettings(steps=2, rel_step=0.5)}
+FEWER_STEPS = {
+    "bullet": BulletSettings(steps=2, rel_step=0.5),
+    "mart": MARTSettings(steps=2, rel_step=0.5),
+    "trades": TRADESSettings(steps=2, rel_step=0.5),
+}
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "natural"])

@@ -20,7 +20,7 @@ from robust_tickets.training.methods.trades import TRADESSettings
 
 NORMS = ("Linf", "L2")
 SINGLE_STEP = {"fgsm", "fgsm_rs", "nfgsm", "sora", "pgi", "liet"}
-COST_OF_THE_DATA = set()
+COST_OF_THE_DATA = {"bullet"}
 """Methods whose steps cost what the images and the network make them."""
 
 

@@ -14,6 +14,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation import evaluate
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
+from robust_tickets.training.methods.bullet import BulletSettings
 from robust_tickets.training.methods.free import FreeSettings
 from robust_tickets.training.methods.liet import LIETSettings
 from robust_tickets.training.methods.pgi import PGISettings
@@ -29,6 +30,7 @@ SETTINGS = {
     "sora": {"method": "sora"},
     "pgi": {"method": "pgi", "pgi": PGISettings(reset=1)},
     "liet": {"method": "liet", "liet": LIETSettings(refresh=3, constant_start=True)},
+    "bullet": {"method": "bullet", "bullet": BulletSettings(steps=3, rel_step=0.5)},
     "free": {"method": "free", "free": FreeSettings(replays=3)},
     "smoothing": {"label_smoothing": 0.3, "smoothing": "random"},
     "memory": {"method": "made_up"},
@@ -36,7 +38,7 @@ SETTINGS = {
 
 
 LAYOUTS = {"channels last": True, "contiguous": False}
-FAST_METHODS = ("sora", "pgi", "liet", "free", "smoothing")
+FAST_METHODS = ("sora", "pgi", "liet", "free", "bullet", "smoothing")
 """Tried in one case; the other three are slow tests."""
 
 
