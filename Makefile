@@ -8,7 +8,8 @@
 #   make soak      random kills and file faults, compared with undisturbed runs
 #   make lowest    the fast tests with the oldest dependencies allowed
 #   make audit     known vulnerabilities of the dependencies (asks a service on the network)
-#   make bench     attack steps beside torchattacks' and their own lower bound; convolutions by width
+#   make bench     attack steps beside torchattacks' and their own lower bound; convolutions by width; a step of
+#                  each training method beside its own lower bound
 # Slow tests are marked `@pytest.mark.slow`. Only make leaves them out: `pytest tests/some_file.py` runs all tests
 # of that file, `pytest -m "not slow" tests/some_file.py` its fast ones.
 PYTHON ?= python3
@@ -67,6 +68,7 @@ soak: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.steps --out runs/bench/steps
 	$(BIN)/python -m benchmarks.channels --out runs/bench/channels
+	$(BIN)/python -m benchmarks.methods --out runs/bench/methods
 
 wheel: $(VENV)/installed
 	rm -rf build  # else deleted modules would be packed again

@@ -101,7 +101,7 @@ def prepare(threads: int) -> None:
 
 def peak(way: str, case: Case) -> float:
     """MiB at the peak of the steps, beyond network and images; for a fresh process."""
-    _net(case.net), _data(case.steps)
+    small_net(case.net), noise_data(case.steps)
     return peak_memory(lambda: _time_steps(way, case))
 
 
@@ -122,7 +122,7 @@ def _time_plain(case: Case) -> float:
     """A training step with torchattacks, as its documentation shows it: contiguous, eager."""
     import torchattacks
 
-    net = _net(case.net).train()
+    net = small_net(case.net).train()
     attack = torchattacks.PGD(net, eps=EPS, alpha=REL_STEP * EPS, steps=case.attack_steps, random_start=True)
     optimiser = torch.optim.SGD(net.parameters(), LR, momentum=0.9, weight_decay=5e-4)
     batches = _batches(case.steps, torch.contiguous_format)
@@ -137,7 +137,7 @@ def _time_plain(case: Case) -> float:
 
 def _time_floor(case: Case) -> float:
     """The passes alone, of the folded network and the network: no loss, no perturbation, no update."""
-    net = _net(case.net).to(memory_format=torch.channels_last)
+    net = small_net(case.net).to(memory_format=torch.channels_last)
     folded = fold(net)
     net.train()
     upstream = torch.full((BATCH, SPEC.classes), 1e-3)
@@ -163,12 +163,12 @@ def _time_fit(net: nn.Module, mask: Mask | None, case: Case, compute: Compute) -
     config = TrainingConfig(settings, case.steps, threat, evaluate, compute, seed=0)
     ledger = Ledger("train")
     with ledger.measure():
-        fit(net, mask, _data(case.steps), config, Session(ledger))
+        fit(net, mask, noise_data(case.steps), config, Session(ledger))
     return ledger.step_seconds
 
 
 def _our_net(way: str, name: str) -> tuple[nn.Module, Mask | None]:
-    net = _net(name)
+    net = small_net(name)
     full = Mask.full(net)
     scores = SCORES["magnitude-over-layer-mean"](prunable_weights(net), full)
     mask = None
@@ -181,13 +181,13 @@ def _our_net(way: str, name: str) -> tuple[nn.Module, Mask | None]:
     return net, mask
 
 
-def _net(name: str) -> nn.Module:
+def small_net(name: str) -> nn.Module:
     architecture, width = NETS[name]
     return build(ModelSpec(architecture, width, SPEC.shape, SPEC.classes, SPEC.mean, SPEC.std), seed=0)
 
 
-@lru_cache(maxsize=1)
-def _data(steps: int) -> Dataset:
+@lru_cache(maxsize=2)
+def noise_data(steps: int) -> Dataset:
     """Noise: the images of all steps, and one for validation."""
     generator = torch.Generator().manual_seed(0)
 
@@ -200,7 +200,7 @@ def _data(steps: int) -> Dataset:
 
 def _batches(steps: int, layout: torch.memory_format) -> list[tuple[Tensor, Tensor]]:
     """The same images as floats in [0, 1], in batches."""
-    train = _data(steps).train
+    train = noise_data(steps).train
     images = train.images.float().div(255).contiguous(memory_format=layout)
     return list(zip(images.split(BATCH), train.labels.split(BATCH), strict=True))
 
