@@ -1,7 +1,7 @@
 """robust-tickets: find boosting tickets, reuse them, and compare them honestly with dense training.
 
-From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare` and `study`, and the package `attacks`;
-torch comes with the first of them.
+From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `frontier` and `study`, and the package
+`attacks`; torch comes with the first of them.
 """
 
 from robust_tickets.base.version import __version__
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         compare,
         evaluate,
         find_ticket,
+        frontier,
         images,
         show_progress,
         study,
@@ -28,6 +29,7 @@ __all__ = [
     "compare",
     "evaluate",
     "find_ticket",
+    "frontier",
     "images",
     "show_progress",
     "study",

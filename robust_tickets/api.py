@@ -42,6 +42,9 @@ from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.studies import STUDIES, check_study_settings
+from robust_tickets.report.frontier_runs import read_frontier
+from robust_tickets.report.frontier_table import frontier_table
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import evaluate as evaluation
 from robust_tickets.stages import search as searching
 from robust_tickets.stages import train as training
@@ -52,7 +55,17 @@ from robust_tickets.stages.plan import plan
 from robust_tickets.studies import study as studies
 from robust_tickets.tickets.ticket import Ticket
 
-__all__ = ["Trained", "compare", "evaluate", "find_ticket", "images", "show_progress", "study", "train"]
+__all__ = [
+    "Trained",
+    "compare",
+    "evaluate",
+    "find_ticket",
+    "frontier",
+    "images",
+    "show_progress",
+    "study",
+    "train",
+]
 
 images = name_arguments(from_tensors)
 
@@ -211,6 +224,23 @@ def compare(
     experiment = _experiment(net, data, recipe, device, fields, any_machine=any_machine)
     chosen = _seeds(experiment, net, seeds)
     return comparison.compare(experiment, chosen, to_path("runs", runs), _jobs(jobs)).path
+
+
+@name_arguments
+def frontier(runs: Path | str | Iterable[Path | str], *, of: str = "dense") -> pd.DataFrame:
+    """Find who is on the frontier of cost and robust accuracy; returns a row an arm, by rising FLOPs.
+
+    runs: one run directory, or several with the same data, network, threat model and attacks.
+    of: the arm that costs are compared with.
+
+    Columns: those of frontier.csv (`report.frontier_table`), such as robust_mean and on_front_flops. Raises
+    InputError for runs that cannot be compared.
+    """
+    paths = [runs] if isinstance(runs, str | Path) or not isinstance(runs, Iterable) else list(runs)
+    if not paths:
+        raise InputError("runs must be a run directory, or several, got none")
+    directories = [RunDirectory.open(to_path("runs", path)) for path in paths]
+    return frontier_table(read_frontier(directories), of)
 
 
 @name_arguments

@@ -6,13 +6,15 @@ from robust_tickets.cli.command import Command, SideBySide, command
 
 @command
 class Compare(SideBySide, Command):
-    """Run all arms of a recipe and compare them. Writes timing and boosting (csv, md), and curves.svg."""
+    """Run all arms of a recipe and compare them. Writes timing, boosting, frontier (csv, md), and plots."""
 
     def run(self) -> None:
         """Print the table and the run directory, or the estimate."""
         with signals.deferred():
             from robust_tickets.comparison import compare
             from robust_tickets.comparison.estimate import estimate
+            from robust_tickets.report.frontier_answers import Question, answers
+            from robust_tickets.report.frontier_runs import read_frontier
             from robust_tickets.stages.experiment import Experiment
 
         experiment = Experiment(self.fields, machine=self.machine)
@@ -22,4 +24,5 @@ class Compare(SideBySide, Command):
         seeds = range(self.seed, self.seed + self.seeds)
         run = compare.compare(experiment, seeds, self.runs, self.jobs)
         print(run.timing_markdown.read_text(encoding="utf-8"))
+        print("\n\n".join(answers(read_frontier([run]), Question())), end="\n\n")
         print(run.path)

@@ -78,6 +78,11 @@ def is_section(hint: Any) -> bool:
     return dataclasses.is_dataclass(_plain(hint)) and _plain(hint) not in TEXT_TYPES
 
 
+def is_positional(hint: Any) -> bool:
+    """Whether a field is given as a word without a flag; the type with its annotations."""
+    return _POSITIONAL in getattr(hint, "__metadata__", ())
+
+
 def opposite(switch: str) -> str:
     """The flag that turns a switch off: --a.no-b of --a.b."""
     head, dot, last = switch.removeprefix("--").rpartition(".")
@@ -98,7 +103,7 @@ def _flag(cls: type, name: str, prefix: str, defaults: Any) -> Flag:
     hint = _hints(cls)[name]
     value = _default(next(field for field in dataclasses.fields(cls) if field.name == name), defaults)
     metavar = arg_setting(hint, "metavar") or _metavar(hint)
-    if _POSITIONAL in getattr(hint, "__metadata__", ()):
+    if is_positional(hint):
         spelling, metavar = arg_setting(hint, "metavar") or name.upper(), ""
     else:
         spelling = f"--{prefix}{_hyphens(arg_setting(hint, 'name') or name)}"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -17,7 +17,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.paths import expand_home, module_name
 from robust_tickets.cli.command import ByRecipe, Command
-from robust_tickets.cli.flags import Flag
+from robust_tickets.cli.flags import Flag, is_positional
 from robust_tickets.cli.registry import command_class, flag_sections
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
@@ -52,8 +52,10 @@ def parse(name: str, words: list[str]) -> Command:
             **options,
         )
     except SystemExit:
-        needs = [f"{flag.name} ({flag.help})" for flag in _positionals(name)]
-        raise InputError(_usage(name, f"{name} needs {' and '.join(needs)}")) from None
+        raise _no_words(name) from None
+    hints = get_type_hints(cls, include_extras=True)
+    if any(is_positional(hints[field]) and getattr(command, field) == () for field in hints):
+        raise _no_words(name)
     if rest:
         raise InputError(_usage(name, f"unexpected {rest[0]!r}"))
     if isinstance(command, ByRecipe):
@@ -121,6 +123,12 @@ def _no_recipe(name: str, words: list[str]) -> InputError:
     if more:
         return InputError(f"{name} needs --recipe: write --recipe {more[0]} for {more[0]!r}")
     return InputError(f"{name} needs --recipe: one of {', '.join(recipes.shipped_names())}, or a TOML file")
+
+
+def _no_words(name: str) -> InputError:
+    """The InputError for a command without its positional arguments."""
+    needs = [f"{flag.name} ({flag.help})" for flag in _positionals(name)]
+    return InputError(_usage(name, f"{name} needs {' and '.join(needs)}"))
 
 
 def _positionals(name: str) -> list[Flag]:

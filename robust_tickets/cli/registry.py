@@ -15,6 +15,7 @@ COMMANDS = {
     "study": "robust_tickets.cli.study:Study",
     "recipes": "robust_tickets.cli.recipes:Recipes",
     "table": "robust_tickets.cli.table:Table",
+    "frontier": "robust_tickets.cli.frontier:Frontier",
     "export": "robust_tickets.cli.export:Export",
     "ticket show": "robust_tickets.cli.tickets:TicketShow",
     "ticket diff": "robust_tickets.cli.tickets:TicketDiff",

@@ -22,7 +22,7 @@ class _File:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __get__(self, directory: "ArmDirectory | RunDirectory", owner: type) -> Path:
+    def __get__(self, directory: "ArmDirectory | FrontierFolder | RunDirectory", owner: type) -> Path:
         return directory.path / self.name
 
 
@@ -108,6 +108,20 @@ class ArmDirectory:
     def curve(self, checkpoint: Path, digest: str) -> Path:
         """The plot of a checkpoint's robust accuracy over eps."""
         return self.path / f"robustness-{checkpoint.stem}-{digest}.svg"
+
+
+@dataclass(frozen=True)
+class FrontierFolder:
+    """A folder with the files of a frontier: a run directory, or any other folder."""
+
+    path: Path
+
+    plot = _File("frontier.svg")
+    """Robust accuracy over cost."""
+    markdown = _File("frontier.md")
+    """The table and the answers for people."""
+    csv = _File("frontier.csv")
+    """The table for programs."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +219,7 @@ class RunDirectory:
         """Record that the run goes on on this machine, unless it is one of the run's machines."""
         first, *others = self.machines()
         current = describe_machine(device, self.recipe.compute.threads)
-        if all(_differences(machine, current) for machine in (first, *others)):
+        if all(machine_differences(machine, current) for machine in (first, *others)):
             write_json(self.machine_file, {**first, _OTHERS: [*others, current]})
 
     def machines(self) -> list[dict[str, Any]]:
@@ -241,7 +255,7 @@ class RunDirectory:
         """
         machines = self.machines()
         current = describe_machine(device, self.recipe.compute.threads)
-        differences = [_differences(machine, current) for machine in machines]
+        differences = [machine_differences(machine, current) for machine in machines]
         if not machines or not all(differences):
             return
         key, fix = differences[0][0], "choose another folder by --runs"
@@ -278,8 +292,11 @@ class RunDirectory:
         return read_object(self.inputs_file, _FIX) if self.inputs_file.exists() else {}
 
 
-def _differences(machine: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """What makes results and seconds of two machines differ; of a GPU not the processor that feeds it."""
+def machine_differences(machine: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """The keys in which two machines differ, so that their results and seconds do.
+
+    Of a GPU, the processor that feeds it is not one.
+    """
     of_device = ("cpu", "vectors") if current["device"] == "cpu" else ("cudnn", "tf32")
     keys = ("device", *of_device, "gpu", "torch")
     return [key for key in keys if key in machine and machine[key] != current.get(key)]

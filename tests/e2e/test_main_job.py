@@ -67,7 +67,7 @@ def refused(call, capsys):
 def test_a_comparison_writes_its_files(run):
     assert {p.name for p in run.iterdir()} == {
         "recipe.toml", "env.json", "inputs.json", "timing.csv", "timing.md", "curves.svg", "seed-0", "seed-1",
-        ".lock", "boosting.csv", "boosting.md",
+        ".lock", "boosting.csv", "boosting.md", "frontier.csv", "frontier.md", "frontier.svg",
     }  # fmt: skip
     names = {"best.safetensors", "last.safetensors", "metrics.jsonl", "ledger.json", "robustness.csv"}
     for seed in (run / "seed-0", run / "seed-1"):

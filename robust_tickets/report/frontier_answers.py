@@ -1,0 +1,175 @@
+"""The sentences of a frontier: the cheapest arm near another one, and the cheapest that reaches a target."""
+
+from dataclasses import dataclass
+from statistics import mean
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.report.candidates import Candidate, Cost, Frontier
+from robust_tickets.report.frontier import front
+from robust_tickets.report.verdict import LEAST_SEEDS, interval
+
+COST_NAMES: dict[Cost, str] = {"flops": "FLOPs", "seconds": "seconds"}
+"""Costs as texts name them."""
+
+_ROUNDING = 1e-9  # a difference of 0.005 in floats is not one of more than half a point
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a frontier is asked.
+
+    of: the arm that costs and accuracies are compared with.
+    within: points of robust accuracy that an arm may be below it.
+    target: the robust accuracy to reach, a fraction; 0: none is asked for.
+    cost: the quantity in which the cheapest arm is the cheapest.
+    """
+
+    of: str = "dense"
+    within: float = 0.5
+    target: float = 0.0
+    cost: Cost = "flops"
+
+
+def answers(frontier: Frontier, question: Question) -> list[str]:
+    """Who is on the front, then the answers to the question, a sentence or a few each.
+
+    Raises InputError where no arm reaches the target, and for an arm `of` that is not there or whose cost is
+    not known.
+    """
+    reference = frontier.reference(question.of)
+    if not reference.cost(question.cost):
+        raise InputError(
+            f"{reference.name} was trained on another machine than the first run, so that its seconds cannot "
+            "be compared: choose --cost flops, or another arm by --of"
+        )
+    texts = [_front_sentence(frontier, reference, question.cost)]
+    if question.target:
+        texts.append(_target_sentence(frontier, reference, question))
+    texts.append(_within_sentence(frontier, reference, question))
+    return texts
+
+
+def cost_ratio(candidate: Candidate, reference: Candidate, cost: Cost) -> str:
+    """The ratio of their mean costs, with an interval where seeds differ; "-" where one is not known."""
+    own, other = candidate.cost(cost), reference.cost(cost)
+    if not own or not other:
+        return "-"
+    text = f"{sum(own) / sum(other):.2f}"
+    if len(own) >= LEAST_SEEDS:
+        low, high = (f"{x:.2f}" for x in interval([a / b for a, b in zip(own, other, strict=True)]))
+        text += f" ({low} to {high})" if low != high else ""
+    if cost == "seconds":
+        text += "".join(dict.fromkeys(candidate.marks + reference.marks))
+    return text
+
+
+def differences(candidate: Candidate, reference: Candidate) -> tuple[float, ...]:
+    """Its robust accuracy minus the reference's, a fraction a seed."""
+    return tuple(a - b for a, b in zip(candidate.robust, reference.robust, strict=True))
+
+
+def _front_sentence(frontier: Frontier, reference: Candidate, cost: Cost) -> str:
+    arms = [frontier[name] for name in front(frontier.points(cost))]
+    texts = [
+        f"`{arm.name}` ({sum(arm.cost(cost)) / sum(reference.cost(cost)):.2f} of `{reference.name}`'s, "
+        f"{100 * mean(arm.robust):.1f} %)"
+        for arm in arms
+    ]
+    return f"On the front of {COST_NAMES[cost]} and {frontier.judge.title}: {', '.join(texts)}."
+
+
+def _target_sentence(frontier: Frontier, reference: Candidate, question: Question) -> str:
+    target = question.target
+    candidates = frontier.by_cost(question.cost)
+    reaching = [each for each in candidates if mean(each.robust) >= target - _ROUNDING]
+    if not reaching:
+        best = max(candidates, key=lambda candidate: mean(candidate.robust))
+        accuracy = mean(best.robust)
+        raise InputError(
+            f"no arm reaches {100 * target:g} % under {frontier.judge.title}: the best is {best.name} with "
+            f"{100 * accuracy:.1f} %; give a --target up to {int(1000 * accuracy) / 1000:g}"
+        )
+    arm = reaching[0]
+    n, seeds = len(arm.robust), sum(accuracy >= target - _ROUNDING for accuracy in arm.robust)
+    return (
+        f"The cheapest arm that reaches {100 * target:g} % is `{arm.name}`, at "
+        f"{_both_costs(arm, reference, question.cost)}: {100 * mean(arm.robust):.1f} %"
+        f"{_interval_text(arm.robust, '.1f')}; {seeds} of {n} seed{'s' * (n > 1)} reach it. "
+        + _verdict(arm.robust, target, f"less than {100 * target:g} %")
+    )
+
+
+def _within_sentence(frontier: Frontier, reference: Candidate, question: Question) -> str:
+    points = f"{question.within:g} point{'s' * (question.within != 1)}"
+    least, most = -question.within / 100, mean(reference.cost(question.cost))
+    cheaper = [c for c in frontier.by_cost(question.cost) if mean(c.cost(question.cost)) < most]
+    near = [c for c in cheaper if mean(differences(c, reference)) >= least - _ROUNDING]
+    if not cheaper:
+        return f"No arm is cheaper than `{reference.name}`."
+
+    def described(arm: Candidate) -> str:
+        costs = _both_costs(arm, reference, question.cost)
+        return f"`{arm.name}`, at {costs}: {_difference(arm, reference)}"
+
+    if not near:
+        best = max(cheaper, key=lambda candidate: mean(candidate.robust))
+        return f"No cheaper arm is within {points} of `{reference.name}`: the nearest is {described(best)}."
+    arm = near[0]
+    text = f"The cheapest arm within {points} of `{reference.name}` is {described(arm)}. " + _verdict(
+        differences(arm, reference), least, f"more than {points} less"
+    )
+    sure = next((c for c in near if _is_above(differences(c, reference), least)), None)
+    if sure not in (arm, None):
+        text += f" The cheapest for which it holds is {described(sure)}."
+    return text
+
+
+def _is_above(values: tuple[float, ...], least: float) -> bool:
+    """Whether the interval of the mean is known and has nothing below `least`."""
+    return len(values) >= LEAST_SEEDS and interval(list(values))[0] >= least - _ROUNDING
+
+
+def _verdict(values: tuple[float, ...], least: float, worse: str) -> str:
+    """Whether the claim that the mean is at least `least` holds; worse: what would contradict it."""
+    if len(values) < LEAST_SEEDS:
+        seeds = f"{len(values)} seed{'s' * (len(values) > 1)}"
+        return f"**Undecided**: with {seeds} no interval is known (at least {LEAST_SEEDS} are needed)."
+    if _is_above(values, least):
+        return f"**It holds**: nothing in the interval is {worse}."
+    return f"**Undecided**: the interval includes {worse}."
+
+
+def _both_costs(arm: Candidate, reference: Candidate, cost: Cost) -> str:
+    """Its costs over those of the reference, the one that is asked for first."""
+    other: Cost = "seconds" if cost == "flops" else "flops"
+    text = f"{cost_ratio(arm, reference, cost)} of `{reference.name}`'s {COST_NAMES[cost]}"
+    ratio = cost_ratio(arm, reference, other)
+    return text if ratio == "-" else f"{text} and {ratio} of its {COST_NAMES[other]}"
+
+
+def _difference(arm: Candidate, reference: Candidate) -> str:
+    """The mean difference in points, with its interval."""
+    values = differences(arm, reference)
+    return f"{_rounded(mean(values)):+.1f} points{_interval_text(values, '+.1f')}"
+
+
+def percent(values: tuple[float, ...]) -> str:
+    """The mean in percent, and its 95 % interval where there are enough seeds for one."""
+    text = f"{100 * mean(values):.1f}"
+    if len(values) >= LEAST_SEEDS:
+        low, high = interval(list(values))
+        text += f" ({_rounded(low):.1f} to {_rounded(high):.1f})"
+    return text
+
+
+def _interval_text(values: tuple[float, ...], form: str) -> str:
+    """The 95 % interval in percent or points; empty with too few seeds for one."""
+    if len(values) < LEAST_SEEDS:
+        return ""
+    low, high = map(_rounded, interval(list(values)))
+    return f" (95 % interval {low:{form}} to {high:{form}} over {len(values)} seeds)"
+
+
+def _rounded(fraction: float) -> float:
+    """A fraction in percent with one digit, and no "-0.0"."""
+    return round(100 * fraction, 1) + 0.0

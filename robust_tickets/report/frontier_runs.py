@@ -1,0 +1,180 @@
+"""Reads the candidates of a frontier from run directories that can be compared."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.report.candidates import Candidate, Frontier, Weights
+from robust_tickets.report.judge import Judge, judge
+from robust_tickets.report.read import ArmResult, data_title, results
+from robust_tickets.runs.directory import RunDirectory, machine_differences
+from robust_tickets.runs.files import read_object
+
+DEFAULT_WEIGHTS: tuple[Weights, ...] = ("last", "average")
+"""The checkpoints that stand for an arm, each on its own: the better one is not chosen by test images."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run directory with its results and its judge."""
+
+    directory: RunDirectory
+    arms: Mapping[str, Sequence[ArmResult]]
+    judge: Judge
+
+    @property
+    def seeds(self) -> list[int]:
+        return [result.seed for result in next(iter(self.arms.values()))]
+
+    @property
+    def images(self) -> int:
+        """The number of test images under the judge's attack."""
+        evaluate = self.directory.recipe.evaluate
+        if self.judge.attack != "pgd-20":
+            return evaluate.aa_images
+        return int(evaluate.images or self._about["test_images"])
+
+    @property
+    def network(self) -> str:
+        model = self.directory.recipe.model
+        return model.name if ":" in model.name else f"{model.name} at width {model.width:g}"
+
+    @property
+    def threat(self) -> str:
+        threat = self.directory.recipe.threat
+        return f"{threat.norm} {threat.eps}"
+
+    @property
+    def yardstick(self) -> dict[str, str]:
+        """What runs must share, by a name for each."""
+        inputs = self.directory.inputs_file
+        own_net = read_object(inputs).get("net", "") if inputs.exists() else ""
+        step = self.directory.recipe.evaluate.rel_step
+        return {
+            "data": f"{self._about['data']}, fingerprint {self._about['fingerprint']}",
+            "networks": f"{self.network} {own_net}".strip(),
+            "threat models": self.threat,
+            "attacks to judge them": self.judge.title,
+            "numbers of test images": f"{self.images:,}",
+            "step sizes of PGD-20": f"{step:g} of eps",
+        }
+
+    @property
+    def _about(self) -> Mapping[str, Any]:
+        return next(iter(self.arms.values()))[0].about
+
+
+def read_frontier(
+    directories: Sequence[RunDirectory], weights: Sequence[Weights] = DEFAULT_WEIGHTS
+) -> Frontier:
+    """Read the candidates of one or several runs, over the seeds that are complete in all of them.
+
+    weights: the checkpoints that stand for an arm, each as a candidate of its own; one that an arm lacks is
+        left out.
+    Raises InputError for runs that differ in data, network, threat model, judge or test images, that share no
+    complete seed, or in which no arm has such weights.
+    """
+    runs = [_read(directory) for directory in directories]
+    _check_yardstick(runs)
+    seeds = [n for n in runs[0].seeds if all(n in run.seeds for run in runs)]
+    if not seeds:
+        raise InputError(f"{_paths(runs)} share no complete seed: run compare for the same seeds in each")
+    candidates: dict[Candidate, str] = {}  # with the run that each comes from
+    results_seen = set()
+    for run in runs:
+        for candidate in _candidates(run, runs[0], seeds, weights):
+            result = (candidate.arm, candidate.weights, candidate.flops, candidate.robust, candidate.clean)
+            if result not in results_seen:  # else one run has copied the arm from the other
+                results_seen.add(result)
+                candidates[candidate] = _label(run, runs)
+    if not candidates:
+        others = ", ".join(get_args(Weights))
+        raise InputError(
+            f"no arm of {_paths(runs)} was evaluated with weights {' or '.join(weights)}: choose others of "
+            f"{others} by --weights"
+        )
+    title = f"{data_title(runs[0].directory)}, {runs[0].network}, {runs[0].threat}, "
+    title += f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    named = _with_names(candidates, runs[0].judge)
+    return Frontier(named, tuple(seeds), runs[0].judge, runs[0].images, title)
+
+
+def _read(directory: RunDirectory) -> _Run:
+    arms = results(directory)
+    return _Run(directory, arms, judge(arms, directory.recipe))
+
+
+def _check_yardstick(runs: Sequence[_Run]) -> None:
+    """Raise InputError for the first run that differs from the first one in what they must share."""
+    first = runs[0].yardstick
+    for run in runs[1:]:
+        for name, value in run.yardstick.items():
+            if value != first[name]:
+                raise InputError(
+                    f"{_paths([runs[0], run])} have different {name} ({first[name]}; {value}) and cannot "
+                    "share a frontier: give one of them, or run compare with the same"
+                )
+
+
+def _candidates(run: _Run, first: _Run, seeds: Sequence[int], weights: Sequence[Weights]) -> list[Candidate]:
+    """The candidates of a run, each named by its arm."""
+    same_machine = _same_machine(first.directory, run.directory)
+    machines = len(run.directory.machines())
+    candidates = []
+    for arm, all_seeds in run.arms.items():
+        of_seeds = [result for result in all_seeds if result.seed in seeds]
+        for checkpoint in weights:
+            if all((checkpoint, run.judge.attack) in result.accuracy for result in of_seeds):
+                candidates.append(
+                    Candidate(
+                        arm,
+                        arm,
+                        checkpoint,
+                        flops=tuple(result.charged("flops") for result in of_seeds),
+                        seconds=tuple(result.charged("seconds") for result in of_seeds if same_machine),
+                        robust=tuple(run.judge.accuracy(result, checkpoint) for result in of_seeds),
+                        clean=tuple(result.accuracy[checkpoint, "clean"] for result in of_seeds),
+                        jobs=max(result.jobs for result in of_seeds),
+                        machines=machines,
+                    )
+                )
+    return candidates
+
+
+def _same_machine(first: RunDirectory, other: RunDirectory) -> bool:
+    """Whether seconds of two runs can be compared: one machine, with as many threads."""
+    if first.path == other.path:
+        return True
+    machines = [*first.machines(), *other.machines()]
+    return (
+        bool(first.machines() and other.machines())
+        and not any(machine_differences(machines[0], machine) for machine in machines)
+        and len({machine.get("threads") for machine in machines}) == 1
+    )
+
+
+def _with_names(candidates: Mapping[Candidate, str], judge: Judge) -> tuple[Candidate, ...]:
+    """Name the candidates: with the weights where they are not the judge's, and with the run where needed."""
+    known = Counter((candidate.arm, candidate.weights) for candidate in candidates)
+    named = []
+    for candidate, run in candidates.items():
+        words: list[str] = [candidate.weights] if candidate.weights != judge.checkpoint else []
+        words += [run] if known[candidate.arm, candidate.weights] > 1 else []
+        named.append(
+            replace(candidate, name=f"{candidate.arm} ({', '.join(words)})" if words else candidate.arm)
+        )
+    return tuple(named)
+
+
+def _label(run: _Run, runs: Sequence[_Run]) -> str:
+    """The name of a run's folder; the whole path where another run's folder has that name too."""
+    path = run.directory.path
+    others = [other.directory.path.resolve() for other in runs if other.directory.path != path]
+    name = path.resolve().name
+    return str(path) if name in [other.name for other in others] else name
+
+
+def _paths(runs: Sequence[_Run]) -> str:
+    return " and ".join(str(run.directory.path) for run in runs)

@@ -1,0 +1,183 @@
+"""The files of a frontier: the table read back, the text, the plot; and the command that makes them."""
+
+import io
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+from frontier_case import candidate, frontier
+from scipy import stats
+
+import robust_tickets
+from robust_tickets.base.errors import InputError
+from robust_tickets.cli.main import main
+from robust_tickets.report.frontier_answers import Question
+from robust_tickets.report.frontier_plot import frontier_plot
+from robust_tickets.report.frontier_table import frontier_csv, frontier_markdown
+from robust_tickets.report.write import write_report
+
+ARMS = [
+    candidate("dense", 100, [0.40, 0.41, 0.42]),
+    candidate("ticket", 40, [0.397, 0.408, 0.416]),
+    candidate("ticket", 40, [0.38, 0.41, 0.38], name="ticket (average)", weights="average"),
+    candidate("random", 40, [0.30, 0.42, 0.29]),
+    candidate("dense-short", 50, [0.35, 0.36, 0.36], seconds=(90, 100, 110)),
+    candidate("dense-narrow-flops", 45, [0.30, 0.32, 0.31], seconds=()),
+]
+
+
+def test_the_csv_has_the_figures():
+    table = pd.read_csv(io.StringIO(frontier_csv(frontier(*ARMS), Question())), keep_default_na=True)
+    assert list(table.flops) == sorted(table.flops)
+    table = table.set_index("arm")
+    for arm in ARMS:
+        row, values = table.loc[arm.name], arm.robust
+        assert (row.weights, row.attack, row.seeds, row.ratios_to) == (arm.weights, "pgd-20", 3, "dense")
+        assert row.flops_ratio == pytest.approx(arm.flops[0] / 100)
+        low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+        assert [row.robust_mean, row.robust_low, row.robust_high] == pytest.approx(
+            [np.mean(values), low, high], rel=1e-5
+        )
+        assert row.clean_mean == pytest.approx(np.mean(values) + 0.2, rel=1e-5)
+    assert table.on_front_flops.to_dict() == {arm.name: arm.name in ("dense", "ticket") for arm in ARMS}
+    # in seed 1 both others of that cost are more accurate than the ticket, and random is more than dense
+    assert table.seeds_on_front_flops.to_dict() == {
+        "dense": 2, "ticket": 2, "ticket (average)": 0, "random": 1, "dense-short": 0,
+        "dense-narrow-flops": 0,
+    }  # fmt: skip
+    assert table.dominated_by_flops["random"] == table.dominated_by_flops["dense-short"] == "ticket"
+    assert table.seconds_ratio["dense-short"] == pytest.approx(0.1)
+    assert table.on_front_seconds["dense-short"]
+    assert table.loc["dense-narrow-flops", ["seconds", "seconds_ratio"]].isna().all()
+    assert not table.on_front_seconds["dense-narrow-flops"]
+
+
+def test_few_seeds_leave_intervals_empty():
+    one = frontier(candidate("dense", 100, [0.4]), candidate("ticket", 50, [0.3]))
+    table = pd.read_csv(io.StringIO(frontier_csv(one, Question())))
+    assert table[["robust_low", "robust_high", "clean_low", "clean_high"]].isna().all(axis=None)
+    text = frontier_markdown(one, Question())
+    assert re.search(r"\| ticket +\| +0\.50 \| +0\.50 \| +30\.0 \| +50\.0 \| +yes \| +1 of 1 \|", text)
+    assert "means over seeds, without intervals, for which at least 3 seeds are needed" in text
+
+
+def test_the_text_has_a_row_an_arm_the_answers_and_what_to_know():
+    text = frontier_markdown(frontier(*ARMS), Question(cost="seconds", target=0.35))
+    lines = text.splitlines()
+    assert lines[0] == "**made up**"
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2 : 4 + len(ARMS)]]
+    assert rows[0] == [
+        "arm", "FLOPs / dense", "seconds / dense", "PGD-20 %", "clean %", "front (seconds)", "seeds on it",
+    ]  # fmt: skip
+    assert len({len(line) for line in lines[2 : 4 + len(ARMS)]}) == 1, "columns are aligned"
+    assert rows[2] == [
+        "dense-short", "0.50", "0.10 (0.08 to 0.12)", "35.7 (34.2 to 37.1)", "55.7 (54.2 to 57.1)", "yes",
+        "3 of 3",
+    ]  # fmt: skip
+    assert rows[-1][0] == "dense-narrow-flops"
+    assert rows[-1][1:3] + rows[-1][5:] == ["0.45", "-", "-", "-"]
+    assert ["random", "no: dense-short"] in [[row[0], row[5]] for row in rows]
+    assert "The cheapest arm that reaches 35 % is `dense-short`, at 0.10" in text
+    assert "The cheapest arm within 0.5 points of `dense` is `ticket`" in text
+    assert "Seconds of `dense-narrow-flops` are left out" in text
+    assert "the better of two rows of this table is a choice on test images" in text
+    assert "†" not in text
+
+
+def test_marks_are_explained():
+    text = frontier_markdown(frontier(candidate("dense", 100, [0.4], jobs=3, machines=2)), Question())
+    assert "1.00†‡ |" in text
+    assert "† Taken while up to 3 jobs ran at a time. ‡ Continued on another machine" in text
+    assert "choice on test images" not in text
+
+
+def texts(file):
+    """The texts of an SVG, which has to be XML."""
+    root = ET.fromstring(file.read_text(encoding="utf-8"))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    return ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize("dearest", [100, 1e5])  # on a linear and on a logarithmic axis
+def test_the_plot_names_every_arm_in_each_panel_where_its_cost_is_known(dearest, tmp_path):
+    arms = [*ARMS, candidate("dense+pgd", dearest, [0.42, 0.43, 0.44]), candidate("ticket+pgd", 1, [0.1] * 3)]
+    frontier_plot(frontier(*arms), tmp_path / "a.svg", target=0.4)
+    words = texts(tmp_path / "a.svg")
+    assert {arm.name: words.count(arm.name) for arm in arms} == {
+        arm.name: 2 if arm.seconds else 1 for arm in arms
+    }
+    for word in ("whole network", "from a ticket", "narrow network", "hollow: average weights", "a seed"):
+        assert word in words
+
+
+def test_no_seconds_are_drawn_where_none_are_known(tmp_path):
+    for name in ("a.svg", "b.svg"):
+        frontier_plot(frontier(candidate("dense", 100, [0.4], seconds=())), tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    words = texts(tmp_path / "a.svg")
+    assert words.count("dense") == 1
+    assert "not known" in words
+    assert "a seed" not in words
+
+
+def test_a_comparison_s_report_has_the_frontier_and_the_command_prints_it(run, tmp_path, capsys):
+    write_report(run)
+    assert {file.name for file in run.path.glob("frontier.*")} == {
+        f"frontier.{e}" for e in ("svg", "md", "csv")
+    }
+    text = (run.path / "frontier.md").read_text()
+    main(["frontier", str(run.path)])
+    assert capsys.readouterr().out == text
+    folder = tmp_path / "new" / "folder"
+    main(["frontier", str(run.path), "--out", str(folder), "--target", "0.2", "--cost", "seconds"])
+    out = capsys.readouterr().out
+    assert "The cheapest arm that reaches 20 % is `ticket`, at 0.80 of `dense`'s seconds" in out
+    assert out.splitlines()[-3:] == [str(folder / f"frontier.{ending}") for ending in ("svg", "md", "csv")]
+    assert out.startswith((folder / "frontier.md").read_text())
+    assert {"dense", "ticket"} <= set(texts(folder / "frontier.svg"))
+    rows = robust_tickets.frontier(run.path, of="ticket")
+    assert list(rows.arm) == ["ticket", "dense"]
+    assert list(rows.flops_ratio) == pytest.approx([1, 1.25])
+    assert robust_tickets.frontier([run.path, str(run.path)]).equals(robust_tickets.frontier(run.path))
+
+
+MISTAKES = {
+    "no run": ("frontier", r"frontier needs RUN\.\.\. \(run directories"),
+    "flags alone": ("frontier --target 0.2", r"frontier needs RUN\.\.\."),
+    "no run directory": ("frontier {run}/seed-0", "is no run directory"),
+    "a target in percent": ("frontier {run} --target 38", "target must be at least 0 and at most 1, got 38"),
+    "a target out of reach": (
+        "frontier {run} --target 0.9",
+        "no arm reaches 90 % under PGD-20: the best is dense",
+    ),
+    "an unknown arm": ("frontier {run} --of tickets", "no arm 'tickets' on this frontier: choose --of from"),
+    "negative points": ("frontier {run} --within -1", "within must be at least 0"),
+    "no averages": ("frontier {run} --weights average", "choose others of last, best, average by --weights"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_wrong_input_is_answered_in_a_line_and_nothing_is_written(case, run, tmp_path, capsys):
+    words, message = MISTAKES[case]
+    with pytest.raises(SystemExit, match="2"):
+        main([*words.format(run=run.path).split(), "--out", str(tmp_path / "out")])
+    out, err = capsys.readouterr()
+    assert re.search(message, err)
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([],), "runs must be a run directory, or several, got none"),
+        ((3,), "runs must be a path"),
+        ((["no such folder"],), "is no run directory"),
+    ],
+)
+def test_wrong_runs_are_named_in_python(arguments, message):
+    with pytest.raises(InputError, match=message):
+        robust_tickets.frontier(*arguments)
