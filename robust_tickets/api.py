@@ -51,7 +51,7 @@ from robust_tickets.stages import train as training
 from robust_tickets.stages.arm_rates import ArmRates
 from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.stages.plan import plan
+from robust_tickets.stages.plan import plan, training_of
 from robust_tickets.studies import study as studies
 from robust_tickets.tickets.ticket import Ticket
 
@@ -142,8 +142,9 @@ def train(
             "robust_tickets.tickets.ticket"
         )
     experiment.prepare()
-    rates = ArmRates(experiment, ticket)
-    arm = plan(experiment.recipe, "dense" if ticket is None else "ticket", experiment.spec, rates=rates)
+    name = "dense" if ticket is None else "ticket"
+    rates = ArmRates(experiment, training_of(experiment.recipe, name), ticket)
+    arm = plan(experiment.recipe, name, experiment.spec, rates=rates)
     work, result = training.train_net(experiment, number, arm, ticket)
     _warn("a warning of this training", result.warnings)
     trained = work.start.net

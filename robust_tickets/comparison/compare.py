@@ -1,11 +1,10 @@
 """A comparison: the arms of a recipe for several seeds, then the report."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.comparison.estimated_rates import EstimatedRates
+from robust_tickets.comparison.estimated_rates import rates_of
 from robust_tickets.comparison.executors import Task, check_main_guard, run_tasks
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
 from robust_tickets.data.data_paths import check_data_path
@@ -19,6 +18,7 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment, check_other_inits
 from robust_tickets.stages.reuse import check_finished
+from robust_tickets.stages.timed_plan import check_jobs, check_one_machine
 
 
 def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int = 1) -> RunDirectory:
@@ -33,8 +33,10 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
     experiment.prepare()
     if experiment.images is None:
         check_data_path(recipe.data)
-    planning.check(recipe, experiment.spec, partial(EstimatedRates, experiment))
+    check_jobs(recipe, jobs)
     run = RunDirectory.of(runs, recipe)
+    not_fixed = [arm for arm in recipe.compare.trained if _to_be_planned(experiment, seeds, run, arm)]
+    planning.check(recipe, experiment.spec, rates_of(experiment), not_fixed)
     with locks.lock(run.path):
         if jobs > 1:
             prepare(experiment, seeds, run)
@@ -48,6 +50,17 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
                     raise InputError(f"{missing}: remove {run.arm(seed, arm)} and run compare again")
         write_report(run)
     return run
+
+
+def _to_be_planned(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, arm: str) -> bool:
+    """Whether the length of an arm of a seed is not fixed in its folder yet.
+
+    Raises InputError where it cannot be any more, since it follows from seconds of another machine.
+    """
+    if all(run.arm(seed, arm).length.is_file() for seed in seeds):
+        return False
+    check_one_machine(arm, run, experiment.machine.device)
+    return True
 
 
 def _check_finished_arms(experiment: Experiment, seed: int, run: RunDirectory) -> None:
@@ -75,16 +88,19 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
     for seed in seeds:
         jobs = [ArmJob(experiment, seed, run, arm) for arm in recipe.compare.trained]
         # the ticket and its arms first, as a search can fail where dense training cannot
-        jobs.sort(key=lambda job: not job.needs_ticket)
+        jobs.sort(key=lambda job: (not job.needs_ticket, job.waits_for_ticket_arm))
         search: tuple[int, ...] = ()
         if any(job.needs_ticket for job in jobs):
             search = (len(all_tasks),)
-            job = SearchJob(experiment, seed, run)
-            all_tasks.append(Task(f"{label}search, seed {seed}", job, label=label))
-        all_tasks += [
-            Task(f"{label}{job.arm}, seed {seed}", job, search if job.needs_ticket else (), label)
-            for job in jobs
-        ]
+            all_tasks.append(
+                Task(f"{label}search, seed {seed}", SearchJob(experiment, seed, run), label=label)
+            )
+        arms = [job.arm for job in jobs]
+        for job in jobs:
+            after = search if job.needs_ticket else ()
+            if job.waits_for_ticket_arm:
+                after += (len(all_tasks) - arms.index(job.arm) + arms.index("ticket"),)
+            all_tasks.append(Task(f"{label}{job.arm}, seed {seed}", job, after, label))
     return all_tasks
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from robust_tickets.comparison.estimated_rates import EstimatedRates, arm_flops, whole_flops
-from robust_tickets.comparison.timed_passes import evaluation_pass_seconds, training_pass_seconds
+from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer, arm_flops, whole_flops
+from robust_tickets.comparison.timed_passes import evaluation_pass_seconds
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.data.dataset import Spec
 from robust_tickets.evaluation.attack_names import build_attack
@@ -17,7 +17,7 @@ from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
 from robust_tickets.evaluation.sanity_checks import sanity_passes
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Training
-from robust_tickets.recipe.methods import make_method, method_settings
+from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, search_fields
@@ -92,6 +92,7 @@ class _Tally:
         self._rows: list[_Row] = []
         self._checks = _Row("validation and evaluation, at most", "", 0, 0, 0.0)
         self._counted: set[str] = set()
+        self._timer = PassTimer()
         self._rates: dict[tuple[object, ...], float] = {}
 
     def estimate(self, seeds: int) -> Estimate:
@@ -107,7 +108,7 @@ class _Tally:
             check_data_path(recipe.data, needed=False)
         spec = experiment.spec
         experiment.prepare()
-        rates = partial(EstimatedRates, experiment)
+        rates = partial(EstimatedRates, self._timer, experiment)
         planning.check(recipe, spec, rates)
         flops = whole_flops(experiment)
         search = json.dumps(search_fields(recipe, recipe.search.rounds), sort_keys=True)
@@ -115,7 +116,7 @@ class _Tally:
         for name in work.arms:
             arm = ARMS[name]
             if arm.has_first_stage:
-                first = planning.first_stage(recipe, name, spec, rates=rates(name))
+                first = planning.first_stage(recipe, name, spec)
                 if self._is_new(arm_key(recipe, first, None, 0, {})):
                     checks += first.validations * _validation_passes(recipe, first.training)
                     self._add_training(work, first, flops, flops)
@@ -145,7 +146,7 @@ class _Tally:
     def _add_training(self, work: PlannedArms, plan: ArmPlan, flops: int, whole: int) -> None:
         """Add a training of a network of so many forward FLOPs; whole: those of the whole network."""
         passes = planning.training_passes(plan.training, plan.steps, work.experiment.spec.classes)
-        rate = self._rate(work.experiment, plan.training, whole)
+        rate = self._timer.seconds(work.experiment, plan.training, whole)
         seconds = passes.cost * rate * flops / whole
         epochs = f"{plan.epochs:.4g}"
         self._rows.append(_Row(f"{plan.arm}{work.label}", epochs, passes.total, passes.cost * flops, seconds))
@@ -154,20 +155,12 @@ class _Tally:
         recipe = work.experiment.recipe
         plan, cost = planning.search_plan(recipe, spec), planning.search_cost(recipe, spec)
         passes = planning.search_passes(recipe, spec).total
-        seconds = cost * self._rate(work.experiment, recipe.search, flops)
+        seconds = cost * self._timer.seconds(work.experiment, recipe.search, flops)
         epochs = f"{plan.steps / plan.per_epoch:.4g}"
         self._rows.append(_Row(f"search{work.label}", epochs, passes, round(cost * flops), seconds))
 
-    def _rate(self, experiment: Experiment, training: Training, flops: int) -> float:
-        """Seconds of a forward pass's worth of work; timed once for trainings that take the same steps."""
-        recipe, settings = experiment.recipe, method_settings(training)
-        key = (recipe.model, recipe.compute, training.method, settings, training.batch, training.optimiser)
-        if key not in self._rates:
-            self._rates[key] = training_pass_seconds(experiment, training, flops)
-        return self._rates[key]
-
     def _evaluation_rate(self, experiment: Experiment, flops: int) -> float:
-        """The same of validation and evaluation, which are in float32 in any case."""
+        """Seconds of a pass of validation and evaluation, which are in float32 in any case."""
         recipe = experiment.recipe
         key = (recipe.model, recipe.threat, recipe.evaluate.batch, recipe.compute)
         if key not in self._rates:

@@ -1,21 +1,44 @@
 """What a pass of the network of an arm would cost, before the ticket is known."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from robust_tickets.comparison.timed_passes import training_pass_seconds
 from robust_tickets.models import registry
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.arms import ARMS
+from robust_tickets.recipe.fields import Training
+from robust_tickets.recipe.methods import method_settings
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.narrow_net import narrow_spec
 
 
+class PassTimer:
+    """Times trainings of the whole network, once those that take the same steps."""
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[object, ...], float] = {}
+
+    def seconds(self, experiment: Experiment, training: Training, flops: int) -> float:
+        """Seconds of a forward pass's worth of a training; flops: of a forward pass."""
+        recipe, settings = experiment.recipe, method_settings(training)
+        key = (recipe.model, recipe.compute, training.method, settings, training.batch, training.optimiser)
+        if key not in self._rates:
+            self._rates[key] = training_pass_seconds(experiment, training, flops)
+        return self._rates[key]
+
+
 @dataclass(frozen=True)
 class EstimatedRates:
-    """The rates of the network of an arm, as if the ticket had lost the same share of each layer."""
+    """The rates of the network of an arm, as if the ticket had lost the same share of each layer.
 
+    Seconds are those of the whole network for as many FLOPs.
+    """
+
+    timer: PassTimer
     experiment: Experiment
     arm: str
 
@@ -23,6 +46,18 @@ class EstimatedRates:
     def flops(self) -> int:
         """FLOPs of a forward pass on one image."""
         return arm_flops(self.experiment, self.arm, whole_flops(self.experiment))
+
+    @cached_property
+    def pass_seconds(self) -> float:
+        """Seconds of a forward pass's worth of the arm's training."""
+        flops, training = whole_flops(self.experiment), planning.training_of(self.experiment.recipe, self.arm)
+        return self.timer.seconds(self.experiment, training, flops) * self.flops / flops
+
+
+def rates_of(experiment: Experiment) -> Callable[[str], EstimatedRates]:
+    """Gives the rates of each arm of an experiment."""
+    timer = PassTimer()
+    return lambda arm: EstimatedRates(timer, experiment, arm)
 
 
 def whole_flops(experiment: Experiment) -> int:

@@ -22,6 +22,7 @@ from robust_tickets.stages.experiment import (
     ticket_cost,
     unpruned_ticket,
 )
+from robust_tickets.stages.timed_plan import plan_arm, waits_for_ticket_arm, with_ticket_arm
 from robust_tickets.stages.train import train
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.tickets.transforms import TRANSFORMS
@@ -68,6 +69,8 @@ class ArmJob(Job):
         cost = None
         if ticket is not None and arm.schedule.follows_ticket:
             cost = ticket_cost(experiment, ticket)
+            if self.waits_for_ticket_arm:
+                cost = self._with_ticket_arm(cost)
         start: Ticket | None = None
         if ticket is not None and arm.network == "ticket":
             start = self._transform(ticket)
@@ -75,8 +78,8 @@ class ArmJob(Job):
             experiment = narrow_experiment(experiment, ticket, arm.match)
         elif arm.has_first_stage and not self._has_both_stages:
             start = self._first_stage(cost)
-        rates = ArmRates(experiment, start)
-        plan = planning.plan(self.experiment.recipe, self.arm, self.experiment.spec, cost, rates)
+        rates = ArmRates(experiment, planning.training_of(experiment.recipe, self.arm), start)
+        plan = plan_arm(self.run, self.seed, self.arm, rates, cost)
         folder = train(experiment, self.seed, self.run, plan, start)
         return _evaluate_all(folder, experiment)
 
@@ -84,6 +87,17 @@ class ArmJob(Job):
     def needs_ticket(self) -> bool:
         """Whether the search of its seed has to be done first."""
         return needs_ticket(self.arm, self.experiment.recipe)
+
+    @property
+    def waits_for_ticket_arm(self) -> bool:
+        """Whether the arm `ticket` of its seed has to be trained first."""
+        return waits_for_ticket_arm(self.experiment.recipe, self.arm)
+
+    def _with_ticket_arm(self, cost: planning.TicketCost) -> planning.TicketCost:
+        """The cost of the ticket with that of its own arm, which is trained before, as by its own job."""
+        if not self.run.arm(self.seed, "ticket").is_finished:
+            replace(self, arm="ticket").do()
+        return with_ticket_arm(cost, self.run, self.seed, self.arm)
 
     def _ticket(self) -> Ticket:
         folder = self.run.search(self.seed)
@@ -109,8 +123,7 @@ class ArmJob(Job):
     def _first_stage(self, cost: planning.TicketCost | None) -> Ticket:
         """Train the first stage; returns its network as a ticket that prunes nothing."""
         experiment = self.experiment
-        rates = ArmRates(experiment, None)
-        plan = planning.first_stage(experiment.recipe, self.arm, experiment.spec, cost, rates)
+        plan = planning.first_stage(experiment.recipe, self.arm, experiment.spec, cost)
         folder = train(experiment, self.seed, self.run, plan, None)
         ledger = files.read_object(folder.ledger, f"remove {folder} and run compare again")
         last = _load(Checkpoint.load, folder.last)
@@ -142,9 +155,9 @@ def train_from_file(experiment: Experiment, seed: int, run: RunDirectory, file: 
         arm = "ticket"
     else:
         arm = "ticket-from"
-    plan = planning.plan(experiment.recipe, arm, experiment.spec, rates=ArmRates(experiment, ticket))
-    if ticket is not None and ARMS[arm].other_search:
-        plan = replace(plan, arm=f"ticket-{ticket.hash[:8]}")
+    name = f"ticket-{ticket.hash[:8]}" if ticket is not None and ARMS[arm].other_search else arm
+    rates = ArmRates(experiment, planning.training_of(experiment.recipe, arm), ticket)
+    plan = replace(plan_arm(run, seed, arm, rates, folder=run.arm(seed, name)), arm=name)
     return train(experiment, seed, run, plan, ticket)
 
 

@@ -9,18 +9,14 @@ from torch import Tensor
 
 from robust_tickets.attacks import PGD, RunOptions
 from robust_tickets.base.ledger import Ledger, clock_for
-from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Dataset, Spec, Split
 from robust_tickets.models.fold import fold
 from robust_tickets.recipe.fields import Training
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.training.config import Session
-from robust_tickets.training.loop import fit
+from robust_tickets.stages.timed_training import first_steps, steps_ledger
 
-_STEPS = 3
-_GPU_STEPS = 30  # three would be over in some 50 ms
 _FLOPS = 1e12  # some ten seconds on a small machine
 _LEAST_BATCH = 2  # BatchNorm needs more than one image
 
@@ -33,14 +29,11 @@ def training_pass_seconds(experiment: Experiment, training: Training, flops: int
     device = experiment.machine.device
     classes = experiment.spec.classes
     step = planning.training_passes(replace(training, batch=1), 1, classes).cost * flops
-    batch, steps = _batch(device, training.batch, step), _steps(device)
+    batch, steps = _batch(device, training.batch, step), first_steps(device)
     train, one = _random_images(experiment, batch * steps), _random_images(experiment, 1)
     data = Dataset(experiment.spec, experiment.spec.title, train, one, one, "")
-    net = experiment.fresh_net(0)
-    config = experiment.config(replace(training, batch=batch), steps, 0)
     for _ in range(2):  # the first time warms up
-        with _measure(device) as ledger, SilentProgress().stage("", 1) as meter:
-            fit(net, None, data, config, Session(ledger, meter))
+        ledger = steps_ledger(experiment, replace(training, batch=batch), None, data, steps)
     cost = sum(ledger.passes[phase].cost for phase in ledger.passes if phase in ("attack", "update"))
     return ledger.step_seconds / cost
 
@@ -51,7 +44,7 @@ def evaluation_pass_seconds(experiment: Experiment, flops: int) -> float:
     flops: of a forward pass of the network.
     """
     device, recipe = experiment.machine.device, experiment.recipe
-    batch, steps = _batch(device, recipe.evaluate.batch, 2 * flops), _steps(device)
+    batch, steps = _batch(device, recipe.evaluate.batch, 2 * flops), first_steps(device)
     samples = _random_images(experiment, batch)
     images: Tensor = to_float(samples.images, recipe.compute.channels_last)
     net, attack = fold(experiment.fresh_net(0), experiment.spec.shape), PGD(experiment.threat, steps=steps)
@@ -69,15 +62,11 @@ def _measure(device: str) -> Iterator[Ledger]:
         yield ledger
 
 
-def _steps(device: str) -> int:
-    return _STEPS if device == "cpu" else _GPU_STEPS
-
-
 def _batch(device: str, batch: int, flops: int) -> int:
     """How many images a timed step has; flops: of one of them."""
     if device != "cpu":
         return batch  # a GPU is not filled by less, and soon done with it
-    return min(batch, max(_LEAST_BATCH, int(_FLOPS / (flops * _STEPS))))
+    return min(batch, max(_LEAST_BATCH, int(_FLOPS / (flops * first_steps(device)))))
 
 
 def _random_images(experiment: Experiment, count: int) -> Split:

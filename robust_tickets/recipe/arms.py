@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FULL = Schedule(lambda lengths: lengths.full)
 SHORT = Schedule(lambda lengths: lengths.short)
 EQUAL_COST = Schedule(lambda lengths: lengths.equal_cost, follows_ticket=True)
+EQUAL_SECONDS = Schedule(lambda lengths: lengths.equal_seconds, follows_ticket=True, follows_seconds=True)
 TICKET_COST = Schedule(lambda lengths: lengths.ticket_cost, follows_ticket=True)
 
 
@@ -97,6 +98,18 @@ def _equal_cost_sentence(figures: "dict[str, ArmFigures]") -> str:
         f"**At equal cost** (`dense-equal-cost`, {equal.epochs}, {_cost(equal)}) the ticket is "
         f"{figures['ticket'].saving('dense-equal-cost', 'dense at equal cost')}"
     )
+
+
+def _equal_seconds_sentence(figures: "dict[str, ArmFigures]") -> str:
+    equal = figures["dense-equal-seconds"]
+    return (
+        f"**At equal seconds** (`dense-equal-seconds`, {equal.epochs}, {_cost(equal)}) the ticket is "
+        f"{figures['ticket'].saving('dense-equal-seconds', 'dense at equal seconds')}"
+    )
+
+
+def _no_ticket_arm(recipe: "Recipe") -> str:
+    return "" if "ticket" in recipe.compare.arms else "takes the seconds of the arm ticket: add that"
 
 
 def _staged_sentence(figures: "dict[str, ArmFigures]") -> str:
@@ -247,11 +260,20 @@ ARMS = arm_table(
         Arm(
             name="dense-equal-cost",
             help="the whole network for the FLOPs of the ticket's search and training, rounded up to epochs "
-            "(or iterations, where the budget is in them)",
+            "(or steps, where the length is in iterations or a budget)",
             colour="#009E73",
             schedule=EQUAL_COST,
             sentence=_equal_cost_sentence,
             caveat=_equal_cost_caveat,
+        ),
+        Arm(
+            name="dense-equal-seconds",
+            help="the whole network for the seconds of the arm ticket, search included, by a timing of its "
+            "steps on this machine; not with --jobs",
+            colour="#44AA99",
+            schedule=EQUAL_SECONDS,
+            sentence=_equal_seconds_sentence,
+            refusal=_no_ticket_arm,
         ),
         Arm(
             name="dense-staged",

@@ -6,9 +6,15 @@ from typing import Literal
 
 from robust_tickets.base.errors import InputError
 
-Unit = Literal["passes", "flops"]
+Unit = Literal["seconds", "passes", "flops"]
 
-_UNITS: dict[str, tuple[Unit, int]] = {"passes": ("passes", 1), "flops": ("flops", 1)}
+_UNITS: dict[str, tuple[Unit, int]] = {
+    "s": ("seconds", 1),
+    "min": ("seconds", 60),
+    "h": ("seconds", 3600),
+    "passes": ("passes", 1),
+    "flops": ("flops", 1),
+}
 _FORM = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)([a-z]+)")
 _LARGEST = 1e24
 
@@ -21,11 +27,11 @@ class Budget:
     """
 
     text: str
-    """as written, such as "2e6passes"; files show it"""
+    """as written, such as "30min"; files show it"""
 
     def __post_init__(self) -> None:
         if self._parts is None:
-            examples = "2e6passes or 1.5e15flops"
+            examples = "30min, 90s, 2h, 2e6passes or 1.5e15flops"
             raise InputError(f"{self.text!r:.80} is no budget: write an amount and its unit, as {examples}")
         if not 0 < self.amount <= _LARGEST:
             raise InputError(
@@ -40,7 +46,7 @@ class Budget:
 
     @property
     def unit(self) -> Unit:
-        """What the amount is of: passes of single samples through the network, or FLOPs."""
+        """What the amount is of: seconds, passes of single samples through the network, or FLOPs."""
         assert self._parts is not None
         return _UNITS[self._parts[1]][0]
 

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError, unknown_name
-from robust_tickets.recipe.arm_training import arm_trainings
+from robust_tickets.recipe.arm_training import arm_training, arm_trainings
 from robust_tickets.recipe.arms import ARMS, is_arm
 from robust_tickets.recipe.fields import Data, Model, Search, Threat, Train, Training
 from robust_tickets.recipe.methods import METHODS, make_method
@@ -138,6 +138,12 @@ def _check_budgets(concern: str, train: Train) -> None:
         )
 
 
+def _is_timed(train: Train) -> bool:
+    """Whether the short schedule is as long as a timing says."""
+    budget = train.ticket_budget or train.budget
+    return budget is not None and budget.unit == "seconds"
+
+
 def check_method(concern: str, training: Training, threat: Threat) -> None:
     """Raise InputError where the training method does not go with the threat model or another field."""
     method = make_method(training)
@@ -222,6 +228,15 @@ def check_arms(recipe: "Recipe") -> None:
         reason, source = arm_refusal(name, recipe), ARMS[name].best_epoch_of
         if reason:
             raise InputError(f"compare.arms {name} {reason}")
+        if (
+            ARMS[name].schedule.follows_ticket
+            and "ticket" not in names
+            and _is_timed(arm_training(recipe, "ticket"))
+        ):
+            raise InputError(
+                f"compare.arms {name} follows the ticket, whose length is timed: add the arm ticket, or give "
+                "budgets in passes or FLOPs"
+            )
         if source and source not in names:
             raise InputError(f"compare.arms {name} is read from the files of {source}: add it")
 

@@ -223,8 +223,9 @@ class Train(Training):
     ticket_iterations: CountOrZero = 0
     """optimiser steps of the short schedule, where iterations is given; 0: go by epochs"""
     budget: Budget | None = None
-    """what the training may cost, as 2e6passes or 1.5e15flops: as many steps as that pays for, instead of
-    epochs; every schedule keeps its shape. FLOPs are those of the network that is trained. None: no budget"""
+    """what the training may cost, as 30min, 90s, 2h, 2e6passes or 1.5e15flops: as many steps as that pays
+    for, instead of epochs; every schedule keeps its shape. Steps are timed beforehand on this machine; FLOPs
+    are those of the network that is trained. None: no budget"""
     ticket_budget: Budget | None = None
     """the same for the short schedule; None: as budget"""
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 TEXT_TYPES: dict[type, str] = {
     Eps: "a number such as '8/255' or 0.03",
-    Budget: "an amount with its unit such as '2e6passes'",
+    Budget: "an amount with its unit such as '30min' or '2e6passes'",
 }
 """Types of values that are recorded as the user writes them, and what they look like."""
 

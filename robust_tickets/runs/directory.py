@@ -39,6 +39,8 @@ class ArmDirectory:
     """Seconds, passes and FLOPs; written last, so that it tells a finished folder from others."""
     metrics = _File("metrics.jsonl")
     """One record an epoch."""
+    length = _File("length.json")
+    """The steps of an arm whose length follows from a timing; they are fixed before the first one."""
     early_metrics = _File("early.jsonl")
     """One record a validation within the first epochs."""
     ticket = _File("ticket.safetensors")

@@ -20,6 +20,10 @@ class Rates(Protocol):
     def flops(self) -> int:
         """FLOPs of a forward pass on one image."""
 
+    @property
+    def pass_seconds(self) -> float:
+        """Seconds of a forward pass's worth of the arm's training, on this machine."""
+
 
 class UnknownRates:
     """Stands in where no budget asks for a rate."""
@@ -28,6 +32,11 @@ class UnknownRates:
     def flops(self) -> int:
         """There are none."""
         raise ValueError("a budget in FLOPs needs the FLOPs of the network: pass its rates")
+
+    @property
+    def pass_seconds(self) -> float:
+        """There are none."""
+        raise ValueError("a budget in seconds needs those of a pass: pass the rates of the network")
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,11 @@ class ShareOfRates:
         """The share of the other network's."""
         return round(self.whole.flops * self.share)
 
+    @property
+    def pass_seconds(self) -> float:
+        """The share of the other network's."""
+        return self.whole.pass_seconds * self.share
+
 
 def steps_within(budget: Budget, passes: Callable[[int], Passes], rates: Rates) -> int:
     """The most steps that cost no more than a budget.
@@ -53,7 +67,10 @@ def steps_within(budget: Budget, passes: Callable[[int], Passes], rates: Rates) 
     """
 
     def cost(steps: int) -> float:
-        return passes(steps).total if budget.unit == "passes" else passes(steps).cost * rates.flops
+        cost = passes(steps)
+        if budget.unit == "passes":
+            return cost.total
+        return cost.cost * (rates.flops if budget.unit == "flops" else rates.pass_seconds)
 
     if cost(1) > budget.amount:
         raise InputError(
@@ -72,4 +89,6 @@ def steps_within(budget: Budget, passes: Callable[[int], Passes], rates: Rates) 
 
 def _amount(cost: float, budget: Budget) -> str:
     """A cost as a budget of the same unit is written."""
+    if budget.unit == "seconds":
+        return f"about {cost:.2g}s on this machine"
     return f"{math.ceil(cost)}{budget.unit}"

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from robust_tickets.attacks import APGDTargeted
@@ -56,16 +56,20 @@ class ArmPlan:
 
 @dataclass(frozen=True)
 class TicketCost:
-    """The FLOPs that a ticket took and takes.
+    """What a ticket took and takes.
 
-    search: of its search.
-    ticket: of a forward pass of the network that is trained from it.
-    dense: of a forward pass of the whole network.
+    search: FLOPs of its search.
+    ticket: FLOPs of a forward pass of the network that is trained from it.
+    dense: FLOPs of a forward pass of the whole network.
+    steps: of its training, where they follow from a timing; None: they follow from the recipe.
+    seconds: charged to its search and its training; None: it is not trained yet.
     """
 
     search: int
     ticket: int
     dense: int
+    steps: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,19 @@ class StepLengths:
         FLOPs as the whole one, one without its dead channels fewer.
         """
         train = self._train
-        unit = 1 if train.iterations or train.budget is not None else self.per_epoch
+        return self._equal_flops(1 if train.iterations or train.budget is not None else self.per_epoch)
+
+    @property
+    def equal_seconds(self) -> int:
+        """As long as search and ticket took in seconds, rounded up to a step in favour of the whole network.
+
+        Before they are known: as long as they cost in FLOPs.
+        """
+        if self.cost is None or self.cost.seconds is None:
+            return self._equal_flops(1)
+        return self._as_long_as(self.cost.seconds, price=self.rates.pass_seconds)
+
+    def _equal_flops(self, unit: int) -> int:
         if self.cost is not None:
             return self._as_long_as(self.cost.search + self._ticket_passes * self.cost.ticket, unit)
         passes = search_cost(self.recipe, self.spec) + self._ticket_passes * self._ticket_share
@@ -146,15 +162,17 @@ class StepLengths:
             budget, lambda steps: training_passes(self.training, steps, self.spec.classes), self.rates
         )
 
-    def _as_long_as(self, cost: float, unit: int = 1) -> int:
+    def _as_long_as(self, cost: float, unit: int = 1, price: float | None = None) -> int:
         """The fewest steps, a multiple of `unit`, that cost the whole network at least so much.
 
         cost: in FLOPs, or in forward passes of the whole network where the ticket's cost is not known yet.
+        price: of a forward pass, where the cost is in something else.
         """
-        flops = 1 if self.cost is None else self.cost.dense
+        if price is None:
+            price = 1 if self.cost is None else self.cost.dense
 
         def is_short(units: int) -> bool:
-            return training_passes(self.training, units * unit, self.spec.classes).cost * flops < cost
+            return training_passes(self.training, units * unit, self.spec.classes).cost * price < cost
 
         most = 1
         while is_short(most):
@@ -167,7 +185,8 @@ class StepLengths:
         share = self._ticket_share if self.cost is None else self.cost.ticket / self.cost.dense
         training, rates = arm_training(self.recipe, "ticket"), ShareOfRates(self.rates, share)
         own = replace(self, training=training, images=0, rates=rates)
-        return training_passes(own.training, own.short, self.spec.classes).cost
+        steps = own.short if self.cost is None or self.cost.steps is None else self.cost.steps
+        return training_passes(training, steps, self.spec.classes).cost
 
     @property
     def _ticket_share(self) -> float:
@@ -176,28 +195,41 @@ class StepLengths:
 
 
 def plan(
-    recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None, rates: Rates = UnknownRates()
+    recipe: Recipe,
+    arm: str,
+    spec: Spec,
+    cost: TicketCost | None = None,
+    rates: Rates = UnknownRates(),
+    steps: int | None = None,
 ) -> ArmPlan:
     """Plan the training of an arm by its record in `recipe.arms`; after its first stage, where it has one.
 
     cost: what the ticket cost, for arms whose length depends on it; see `StepLengths`.
     rates: of the arm's network, for budgets.
+    steps: its length, where that is fixed already.
 
     Raises InputError for a budget that is shorter than one step.
     """
-    schedule = _plan(recipe, arm, ARMS[arm].schedule, spec, cost, rates)
+    record = ARMS[arm].schedule
+    if steps is not None:
+        record = replace(record, steps=lambda lengths: steps)
+    schedule = _plan(recipe, arm, record, spec, cost, rates)
     points = early_steps(recipe.evaluate, schedule.per_epoch)
     return replace(schedule, points=tuple(step for step in points if step < schedule.steps))
 
 
-def first_stage(
-    recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None, rates: Rates = UnknownRates()
-) -> ArmPlan:
+def first_stage(recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None) -> ArmPlan:
     """Plan the stage that is trained before an arm and charged to it; arguments as those of `plan`."""
     stage = ARMS[arm].before
     if stage is None or stage.schedule is None:
         raise ValueError(f"the arm {arm} has no first stage")
-    return _plan(recipe, stage.folder, stage.schedule, spec, cost, rates)
+    return _plan(recipe, stage.folder, stage.schedule, spec, cost)
+
+
+def training_of(recipe: Recipe, arm: str) -> Training:
+    """The settings that an arm is trained with, after its first stage, where it has one."""
+    settings = ARMS[arm].schedule.settings
+    return settings(recipe) if settings else arm_training(recipe, arm)
 
 
 def steps_of_epoch(recipe: Recipe, arm: str, spec: Spec) -> int:
@@ -206,7 +238,12 @@ def steps_of_epoch(recipe: Recipe, arm: str, spec: Spec) -> int:
 
 
 def _plan(
-    recipe: Recipe, folder: str, schedule: Schedule, spec: Spec, cost: TicketCost | None, rates: Rates
+    recipe: Recipe,
+    folder: str,
+    schedule: Schedule,
+    spec: Spec,
+    cost: TicketCost | None,
+    rates: Rates = UnknownRates(),
 ) -> ArmPlan:
     lengths = replace(_lengths(recipe, folder, schedule, spec), cost=cost, rates=rates)
     steps = schedule.steps(lengths)
@@ -233,13 +270,19 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
     return make_pruning_method(search).plan(per_epoch)
 
 
-def check(recipe: Recipe, spec: Spec, rates: Callable[[str], Rates] = lambda arm: UnknownRates()) -> None:
+def check(
+    recipe: Recipe,
+    spec: Spec,
+    rates: Callable[[str], Rates] = lambda arm: UnknownRates(),
+    arms: Sequence[str] | None = None,
+) -> None:
     """Raise InputError where a recipe asks for more images than its data set has, or too large a batch.
 
     rates: of the network of an arm, for budgets, which may be too short for a step.
+    arms: those that are planned; None: all.
     """
     search_plan(recipe, spec)
-    for arm in recipe.compare.arms:
+    for arm in recipe.compare.arms if arms is None else arms:
         plan(recipe, arm, spec, rates=rates(arm))
     if recipe.evaluate.images > spec.test_images:
         raise InputError(

@@ -12,7 +12,7 @@ from robust_tickets.studies.cells import dense_arm, with_dense
 if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe
 
-_NO_CONTROLS = {"ticket", "dense-best", "dense-equal-cost", "dense-staged"}
+_NO_CONTROLS = {"ticket", "dense-best", "dense-equal-cost", "dense-equal-seconds", "dense-staged"}
 """Arms that the ticket is not compared with: dense-best is dense until it stops, and what is trained for the
 ticket's cost has another schedule."""
 

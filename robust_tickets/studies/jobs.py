@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robust_tickets.comparison import compare, executors
-from robust_tickets.comparison.estimated_rates import EstimatedRates
+from robust_tickets.comparison.estimated_rates import rates_of
 from robust_tickets.comparison.executors import Task
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, TicketFileJob
 from robust_tickets.runs import locks
@@ -75,7 +75,7 @@ def _key(task: Task) -> str:
     if isinstance(job, ArmJob):
         recipe = job.experiment.recipe
         search = _search_key(job.experiment, recipe.search.rounds) if job.needs_ticket else None
-        rates = EstimatedRates(job.experiment, job.arm)
+        rates = rates_of(job.experiment)(job.arm)
         schedule = plan.plan(recipe, job.arm, job.experiment.spec, rates=rates)
         return arm_key(recipe, schedule, search, job.seed, {})
     if isinstance(job, SearchJob):

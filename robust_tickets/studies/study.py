@@ -11,7 +11,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare
 from robust_tickets.comparison.estimate import Estimate, PlannedArms, estimate_all
-from robust_tickets.comparison.estimated_rates import EstimatedRates
+from robust_tickets.comparison.estimated_rates import EstimatedRates, rates_of
 from robust_tickets.comparison.executors import check_main_guard
 from robust_tickets.comparison.jobs import TicketFileJob
 from robust_tickets.data import data_paths
@@ -22,6 +22,7 @@ from robust_tickets.report.read import ArmResult, arm_result
 from robust_tickets.runs import locks
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.timed_plan import check_jobs
 from robust_tickets.studies.base import Cell, Study
 from robust_tickets.studies.grid import check_lengths, make_cells, name_setting
 from robust_tickets.studies.jobs import run_seed
@@ -42,6 +43,8 @@ def study(name: str, experiment: Experiment, seeds: Sequence[int], runs: Path, j
     record = load_study(name)
     experiment.prepare()
     cells = _checked_cells(record, experiment, reads_images=True)
+    for cell in cells:
+        check_jobs(cell.recipe, jobs)
     folder = StudyFolder.of(runs, record, experiment.recipe)
     with locks.lock(folder.path):
         folder.write_recipe()
@@ -93,7 +96,7 @@ def _checked_cells(study: Study, experiment: Experiment, reads_images: bool) -> 
 
 
 def _rates(experiment: Experiment, recipe: Recipe, arm: str) -> EstimatedRates:
-    return EstimatedRates(replace(experiment, recipe=recipe), arm)
+    return rates_of(replace(experiment, recipe=recipe))(arm)
 
 
 def _cell_rows(base: Experiment, cell: Cell, seed: int, runs: Path) -> pd.DataFrame:

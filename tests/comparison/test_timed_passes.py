@@ -13,6 +13,7 @@ from robust_tickets.comparison.estimate import estimate
 from robust_tickets.recipe.fields import Compare, Compute, Data, Evaluate, Model, Search, Train
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.timed_training import first_steps
 
 RECIPE = Recipe(
     data=Data("digits", train_images=40, val_images=10),
@@ -58,8 +59,8 @@ def test_training_is_timed_in_the_precision_of_the_recipe():
 
 
 def test_each_row_has_its_own_rate(monkeypatch):
-    for kind, seconds in (("training", 1e-6), ("evaluation", 1e-2)):
-        name = f"robust_tickets.comparison.estimate.{kind}_pass_seconds"
+    for kind, module, seconds in (("training", "estimated_rates", 1e-6), ("evaluation", "estimate", 1e-2)):
+        name = f"robust_tickets.comparison.{module}.{kind}_pass_seconds"
         monkeypatch.setattr(name, lambda *arguments, seconds=seconds: seconds)
     rows = estimate(experiment(), 1).rows.set_index("arm")
     checks = rows.loc["validation and evaluation, at most"]
@@ -69,5 +70,5 @@ def test_each_row_has_its_own_rate(monkeypatch):
 
 @pytest.mark.parametrize(("device", "steps"), [("cpu", 3), ("cuda:0", 30)])
 def test_a_gpu_takes_more_and_whole_steps(device, steps):
-    assert timed_passes._steps(device) == steps
+    assert first_steps(device) == steps
     assert timed_passes._batch(device, 250, 10**12) == (2 if device == "cpu" else 250)
