@@ -34,24 +34,28 @@ class Rates:
     """Rates of a made-up network."""
 
     flops: int = 1000
+    pass_seconds: float = 0.5
+
+
+PRICES = {"flops": 1000, "s": 0.5, "min": 0.5 / 60}
 
 
 def cost_step_by_step(train, steps, unit):
     """Of a whole schedule, from what the method says of each of its steps."""
     method = make_method(train)
     passes = [method.passes(train.batch, Step(step, steps, 10)).whole for step in range(steps)]
-    return (
-        sum(each.total for each in passes) if unit == "passes" else sum(each.cost for each in passes) * 1000
-    )
+    if unit == "passes":
+        return sum(each.total for each in passes)
+    return sum(each.cost for each in passes) * PRICES[unit]
 
 
-@pytest.mark.parametrize("unit", ["passes", "flops"])
+@pytest.mark.parametrize("unit", ["passes", "flops", "s"])
 @pytest.mark.parametrize("method", METHODS)
 def test_it_is_the_most_steps_within_the_budget(method, unit):
     train = replace(Train(), method=method, batch=8, liet=LIETSettings(refresh=3))
     for steps in (1, 2, 7, 30):
         cost, more = (cost_step_by_step(train, n, unit) for n in (steps, steps + 1))
-        for amount in (cost, more - 1):
+        for amount in (cost, more - 0.5):
             recipe = Recipe(train=replace(train, budget=Budget(f"{amount}{unit}")))
             assert plan(recipe, "dense", DIGITS, rates=Rates()).steps == steps
 
@@ -144,7 +148,7 @@ def recipe(tiny_recipe):
 def test_the_ledger_of_a_ticket_without_channels_keeps_within_its_budget(recipe):
     experiment = Experiment(recipe)
     ticket, _ = find_ticket(experiment, 0)
-    whole, small = (ArmRates(experiment, each) for each in (None, ticket))
+    whole, small = (ArmRates(experiment, recipe.train, each) for each in (None, ticket))
     assert small.flops < whole.flops
     schedule = plan(recipe, "ticket", DIGITS, rates=small)
     assert schedule.steps > plan(recipe, "ticket", DIGITS, rates=whole).steps
