@@ -41,7 +41,7 @@ def frontier_plot(frontier: Frontier, file: Path, target: float = 0.0) -> None:
                 _draw_points(ax, frontier, candidate, cost)
             ax.margins(x=0.12, y=0.1)
         axes[0].set_ylabel(f"accuracy under {frontier.judge.title} on {frontier.images:,} test images, %")
-        _add_legend(figure, frontier)
+        _add_legend(figure, frontier, target)
         figure.suptitle(frontier.title, fontsize=10)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # names are placed in pixels: nothing may move after this
@@ -60,7 +60,12 @@ def _set_axis(ax: Any, frontier: Frontier, cost: Cost) -> None:
     means = [point[0] for point in frontier.points(cost).values()]
     ax.set_xlabel(f"{_unit(frontier, cost)[1]}, search or first stage included")
     if means and min(means) > 0 and max(means) / min(means) > _WIDE:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(means) / min(means) < 100 else (1,)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _unit(frontier: Frontier, cost: Cost) -> tuple[float, str]:
@@ -112,7 +117,7 @@ def _write_names(ax: Any, frontier: Frontier, cost: Cost, lines: Sequence[Box]) 
         return
     styles = [
         {
-            "color": ARMS[frontier[name].arm].colour,
+            "color": _dark(ARMS[frontier[name].arm].colour),
             "fontsize": 8,
             "alpha": 1.0 if name in on_front else 0.75,
             "fontweight": "bold" if name in on_front else "normal",
@@ -128,7 +133,15 @@ def _write_names(ax: Any, frontier: Frontier, cost: Cost, lines: Sequence[Box]) 
     draw_labels(ax, names, means, styles, [*lines, *seeds])
 
 
-def _add_legend(figure: Any, frontier: Frontier) -> None:
+def _dark(colour: str) -> str:
+    """The colour, darkened where a text in it is too light to be read on white."""
+    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    brightness = sum(weight * part for weight, part in zip((0.3, 0.6, 0.1), parts, strict=True))
+    share = min(1.0, 120 / max(brightness, 1))
+    return "#" + "".join(f"{round(share * part):02X}" for part in parts)
+
+
+def _add_legend(figure: Any, frontier: Frontier, target: float) -> None:
     """Say below the panels what the marks mean, as far as they occur."""
     from matplotlib.lines import Line2D
 
@@ -147,4 +160,7 @@ def _add_legend(figure: Any, frontier: Frontier) -> None:
     if len(frontier.seeds) > 1:
         marks.append(Line2D([], [], marker="o", markersize=3, label="a seed", **grey))
     marks.append(Line2D([], [], color="#000000", linewidth=1, alpha=0.6, label="Pareto front of the means"))
+    if target:
+        label = f"target, {100 * target:g} %"
+        marks.append(Line2D([], [], color="#000000", linewidth=0.7, linestyle=":", label=label))
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=8)

@@ -108,7 +108,14 @@ def test_the_plot_names_every_arm_in_each_panel_where_its_cost_is_known(dearest,
     assert {arm.name: words.count(arm.name) for arm in arms} == {
         arm.name: 2 if arm.seconds else 1 for arm in arms
     }
-    for word in ("whole network", "from a ticket", "narrow network", "hollow: average weights", "a seed"):
+    for word in (
+        "target, 40 %",
+        "whole network",
+        "from a ticket",
+        "narrow network",
+        "hollow: average weights",
+        "a seed",
+    ):
         assert word in words
 
 
