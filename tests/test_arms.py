@@ -203,19 +203,20 @@ def test_dense_equal_cost_gets_at_least_the_ticket_s_flops_and_no_unit_more(name
     short, equal = (planning.plan(recipe, arm, spec) for arm in ("ticket", "dense-equal-cost"))
     # a channel ticket runs fewer FLOPs, in the search's later rounds too
     share = planning.pass_share(recipe.search, recipe.search.rounds)
-    training = planning.training_passes(recipe.train, short.steps, 10).cost * share
+    training = planning.training_passes(recipe.train, short.steps, 10, short.per_epoch).cost * share
     ticket = planning.search_cost(recipe, spec) + training
     unit = 1 if recipe.train.iterations else equal.per_epoch
     assert equal.steps % unit == 0
     enough, less = (
-        planning.training_passes(recipe.train, n, 10).cost for n in (equal.steps, equal.steps - unit)
+        planning.training_passes(recipe.train, n, 10, equal.per_epoch).cost
+        for n in (equal.steps, equal.steps - unit)
     )
     assert enough >= ticket > less
 
 
 def test_the_cost_of_an_epoch_by_hand(tiny_recipe):
     # 128 images; PGD-2: 2 forwards, 2 backwards to the input; update: a forward, a full backward (costs 2)
-    assert planning.training_passes(tiny_recipe.train, 4, 10).cost == 128 * (2 + 2 + 1 + 2)
+    assert planning.training_passes(tiny_recipe.train, 4, 10, 4).cost == 128 * (2 + 2 + 1 + 2)
     # FGSM, 2 rounds of 2 epochs
     assert planning.search_passes(tiny_recipe, DIGITS).cost == 2 * 2 * 128 * (1 + 1 + 1 + 2)
     # 20/7 epochs of search, rounded up
@@ -274,5 +275,5 @@ def test_planned_passes_are_those_of_the_ledgers(changes, tiny_recipe, tmp_path)
     assert ticket.passes == planning.search_passes(recipe, DIGITS).total
     plan = planning.plan(recipe, "dense", DIGITS)
     folder = train_stage.train(experiment, 0, run, plan, None)
-    passes = planning.training_passes(plan.training, plan.steps, 10).total
+    passes = planning.training_passes(plan.training, plan.steps, 10, plan.per_epoch).total
     assert read_json(folder.ledger)["charged_passes"] == passes

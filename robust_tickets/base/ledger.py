@@ -11,7 +11,9 @@ from robust_tickets.base.devices import device_module
 T = TypeVar("T")
 
 Stage = Literal["search", "train", "evaluate"]
-Phase = Literal["load", "data", "attack", "update", "validate", "prune", "checkpoint", "compile", "other"]
+Phase = Literal[
+    "load", "data", "attack", "update", "average", "validate", "prune", "checkpoint", "compile", "other"
+]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 CHARGED_PHASES: tuple[Phase, ...] = tuple(p for p in PHASES if p not in ("load", "validate"))

@@ -22,7 +22,7 @@ from robust_tickets.cli.registry import command_class, flag_sections
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.arm_settings import ArmSettings
-from robust_tickets.recipe.old_names import new_flag
+from robust_tickets.recipe.old_names import flag_reason, new_flag
 
 CONSTRUCTORS = ConstructorRegistry()
 """How tyro reads words as values."""
@@ -106,6 +106,9 @@ def _hint(name: str, flag: str, flags: list[str]) -> str:
     new = new_flag(flag)
     if new is not None:
         return f"it is now called {new}"
+    reason = flag_reason(flag)
+    if reason is not None:
+        return reason
     if flag.startswith("--study."):
         return f"{name} has no grid, only robust-tickets study has one; leave it out"
     field = flag.removeprefix("--")

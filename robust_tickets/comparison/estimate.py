@@ -23,6 +23,7 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.plan import ArmPlan
 from robust_tickets.stages.reuse import arm_key
+from robust_tickets.training.averaging import has_statistics
 
 _UNITS = {"days": 86400, "hours": 3600}
 
@@ -110,7 +111,7 @@ class _Tally:
         experiment.prepare()
         rates = partial(EstimatedRates, self._timer, experiment)
         planning.check(recipe, spec, rates)
-        flops = whole_flops(experiment)
+        flops, statistics = whole_flops(experiment), has_statistics(experiment.fresh_net(0))
         search = json.dumps(search_fields(recipe, recipe.search.rounds), sort_keys=True)
         checks = 0
         for name in work.arms:
@@ -118,17 +119,17 @@ class _Tally:
             if arm.has_first_stage:
                 first = planning.first_stage(recipe, name, spec)
                 if self._is_new(arm_key(recipe, first, None, 0, {})):
-                    checks += first.validations * _validation_passes(recipe, first.training)
-                    self._add_training(work, first, flops, flops)
+                    checks += _validation_passes(recipe, first)
+                    self._add_training(work, first, flops, flops, statistics)
             if arm.uses_ticket and self._is_new(search):
                 validations = planning.search_plan(recipe, spec).validations
-                checks += validations * _validation_passes(recipe, recipe.search)
+                checks += validations * _passes_of_validation(recipe, recipe.search)
                 self._add_search(work, spec, flops)
             plan = planning.plan(recipe, name, spec, rates=rates(name))
             if self._is_new(arm_key(recipe, plan, search if arm.uses_ticket else None, 0, {})):
-                checks += plan.validations * _validation_passes(recipe, plan.training)
-                checks += _evaluation_passes(experiment, spec)
-                self._add_training(work, plan, arm_flops(experiment, name, flops), flops)
+                checks += _validation_passes(recipe, plan)
+                checks += _evaluation_passes(experiment, spec, 3 if plan.is_averaged else 2)
+                self._add_training(work, plan, arm_flops(experiment, name, flops), flops, statistics)
         _, _, passes, total, seconds = self._checks
         self._checks = self._checks._replace(
             passes=passes + checks,
@@ -143,9 +144,15 @@ class _Tally:
         self._counted.add(key)
         return True
 
-    def _add_training(self, work: PlannedArms, plan: ArmPlan, flops: int, whole: int) -> None:
-        """Add a training of a network of so many forward FLOPs; whole: those of the whole network."""
-        passes = planning.training_passes(plan.training, plan.steps, work.experiment.spec.classes)
+    def _add_training(
+        self, work: PlannedArms, plan: ArmPlan, flops: int, whole: int, statistics: bool
+    ) -> None:
+        """Add a training of a network of so many forward FLOPs.
+
+        whole: those of the whole network; statistics: whether it has those of BatchNorm.
+        """
+        classes = work.experiment.spec.classes
+        passes = planning.training_passes(plan.training, plan.steps, classes, plan.per_epoch, statistics)
         rate = self._timer.seconds(work.experiment, plan.training, whole)
         seconds = passes.cost * rate * flops / whole
         epochs = f"{plan.epochs:.4g}"
@@ -168,19 +175,30 @@ class _Tally:
         return self._rates[key]
 
 
-def _validation_passes(recipe: Recipe, training: Training) -> int:
-    """Passes of a validation if no sample broke: 2 a step, 1 clean, 1 final verdict, 1 for the loss."""
-    fgsm = 2 + 1 if make_method(training).single_step else 0
+def _validation_passes(recipe: Recipe, plan: ArmPlan) -> int:
+    """Passes of all validations of a training if no sample broke, those of its average among them."""
+    passes = plan.validations * _passes_of_validation(recipe, plan.training)
+    if plan.is_averaged:
+        passes += plan.ends * _passes_of_validation(recipe)
+    return passes
+
+
+def _passes_of_validation(recipe: Recipe, training: Training | None = None) -> int:
+    """Passes of a validation if no sample broke: 2 a step, 1 clean, 1 final verdict, 1 for the loss.
+
+    training: what the network is trained by; None: the average of its weights is validated, without FGSM.
+    """
+    fgsm = 2 + 1 if training is not None and make_method(training).single_step else 0
     return (2 * recipe.evaluate.val_steps + 3 + fgsm) * recipe.data.val_images
 
 
-def _evaluation_passes(experiment: Experiment, spec: Spec) -> int:
-    """Passes of the evaluation of an arm's two checkpoints, if no sample broke."""
+def _evaluation_passes(experiment: Experiment, spec: Spec, checkpoints: int) -> int:
+    """Passes of the evaluation of so many checkpoints of an arm, if no sample broke."""
     recipe = experiment.recipe
     attacks = [build_attack(name, experiment.threat, recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
     passes = sum(1 if attack is None else attack.passes_per_sample for attack in attacks)
     images = recipe.evaluate.images or spec.test_images
-    return 2 * (passes * images + sanity_passes(images))
+    return checkpoints * (passes * images + sanity_passes(images))
 
 
 def _duration(seconds: float) -> str:

@@ -28,7 +28,7 @@ def training_pass_seconds(experiment: Experiment, training: Training, flops: int
     """
     device = experiment.machine.device
     classes = experiment.spec.classes
-    step = planning.training_passes(replace(training, batch=1), 1, classes).cost * flops
+    step = planning.step_passes(replace(training, batch=1), 1, classes).cost * flops
     batch, steps = _batch(device, training.batch, step), first_steps(device)
     train, one = _random_images(experiment, batch * steps), _random_images(experiment, 1)
     data = Dataset(experiment.spec, experiment.spec.title, train, one, one, "")

@@ -119,6 +119,11 @@ def check_training(concern: str, training: Training) -> None:
         )
     if isinstance(training, Train):
         _check_budgets(concern, training)
+    batches = training.average_batches if isinstance(training, Train) and not training.average else None
+    if batches not in (None, Train().average_batches):
+        raise InputError(
+            "train.average_batches does nothing without train.average: leave it out, or give both"
+        )
     if isinstance(training, Train) and bool(training.iterations) != bool(training.ticket_iterations):
         raise InputError(
             "train.iterations and train.ticket_iterations belong together: give both, or neither and epochs"

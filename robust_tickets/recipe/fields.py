@@ -228,6 +228,12 @@ class Train(Training):
     are those of the network that is trained. None: no budget"""
     ticket_budget: Budget | None = None
     """the same for the short schedule; None: as budget"""
+    average: ShareOrZero = 0.0
+    """decay of a moving average of the weights, which is validated and evaluated too: 0.9995 for a hundred
+    epochs of 390 steps, about 1 - 15/steps for short trainings; 0: none"""
+    average_batches: Count = 20
+    """average: adversarial batches, the last ones of each epoch, that its BatchNorm statistics are estimated
+    on; their forward passes are charged"""
 
     @property
     def lengths_are_equal(self) -> bool:

@@ -1,4 +1,4 @@
-"""Names of recipe fields, values and flags that have changed, so that messages can give the new ones."""
+"""Names of recipe fields, values and flags that have changed or were never there, for messages on them."""
 
 FIELDS = {
     "search.finder": "search.pruning_method",
@@ -15,6 +15,19 @@ VALUES = {("overfitting", "go-back"): "restore-best"}
 """Old values of recipe fields, by the field's last part, each with its new name."""
 
 _FLAGS = {"--save-minutes": "--checkpoint-minutes", "--save-steps": "--checkpoint-steps"}
+
+
+_NO_SEARCH_AVERAGE = (
+    "a search prunes the weights themselves: leave it out, train.average is for the trainings"
+)
+
+REASONS = {f"search.{name}": _NO_SEARCH_AVERAGE for name in ("average", "average_batches")}
+"""Fields that one may expect and that do not exist, each with the reason."""
+
+
+def flag_reason(flag: str) -> str | None:
+    """The reason why a flag, without `=value`, does not exist; None for any that is not in `REASONS`."""
+    return REASONS.get(flag.removeprefix("--").replace("-", "_"))
 
 
 def new_flag(flag: str) -> str | None:

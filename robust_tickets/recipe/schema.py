@@ -78,6 +78,8 @@ def read(cls: type[T], table: object, base: T | None = None, path: str = "") -> 
         if key not in hints:
             if field in old_names.FIELDS:
                 raise InputError(f"unknown field {field!r}: it is now called {old_names.FIELDS[field]!r}")
+            if field in old_names.REASONS:
+                raise InputError(f"unknown field {field!r}: {old_names.REASONS[field]}")
             raise unknown_name("field", key, hints, path=field)
         nested = getattr(base, key) if base is not None else None
         values[key] = _convert(hints[key], value, field, nested)

@@ -27,7 +27,7 @@ from robust_tickets.models.whole_state import hidden_draws
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import Data, Training
+from robust_tickets.recipe.fields import Data, Train, Training
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages.plan import TicketCost
 from robust_tickets.stages.unsupported import unsupported_parts
@@ -36,6 +36,7 @@ from robust_tickets.tickets.methods.base import SearchResult
 from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.tickets.transforms import NEW_INITS
+from robust_tickets.training.averaging import has_statistics
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.config import TrainingConfig
@@ -137,9 +138,12 @@ class Experiment:
     ) -> TrainingConfig:
         """The settings of one training of so many steps; points: steps before which it is validated too."""
         recipe = self.recipe
-        return TrainingConfig(
+        config = TrainingConfig(
             training, steps, self.threat, recipe.evaluate, recipe.compute, seed, points=points
         )
+        if not isinstance(training, Train):  # a search prunes the weights themselves
+            return config
+        return replace(config, average=training.average, average_batches=training.average_batches)
 
     def checkpointer(self, folder: Path, identity: dict[str, Any]) -> Checkpointer:
         """Saves the states of a training as often as the machine says; arguments as `Checkpointer` has."""
@@ -204,7 +208,8 @@ def ticket_cost(experiment: Experiment, ticket: Ticket) -> TicketCost:
     shape = experiment.spec.shape
     net = experiment.fresh_net(0)
     small = starting_net.starting_net(net, ticket, shape, experiment.recipe.compute).net
-    return TicketCost(ticket.flops, forward_flops(small, shape), forward_flops(net, shape))
+    flops = forward_flops(small, shape), forward_flops(net, shape)
+    return TicketCost(ticket.flops, *flops, statistics=has_statistics(net))
 
 
 def make_ticket(

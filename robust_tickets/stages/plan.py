@@ -49,9 +49,19 @@ class ArmPlan:
         return self.steps / self.per_epoch if rest else whole
 
     @property
+    def ends(self) -> int:
+        """How many epochs end in it; the last one may be cut short."""
+        return math.ceil(self.steps / self.per_epoch)
+
+    @property
     def validations(self) -> int:
-        """How often it is validated: after every epoch, the last of which may be cut short, and at points."""
-        return math.ceil(self.steps / self.per_epoch) + len(self.points)
+        """How often it is validated: after every epoch, and at points."""
+        return self.ends + len(self.points)
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether its weights are averaged, which gives a third checkpoint and a second validation."""
+        return isinstance(self.training, Train) and self.training.average > 0
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ class TicketCost:
     dense: FLOPs of a forward pass of the whole network.
     steps: of its training, where they follow from a timing; None: they follow from the recipe.
     seconds: charged to its search and its training; None: it is not trained yet.
+    statistics: whether the networks have BatchNorm statistics, which a weight average estimates anew.
     """
 
     search: int
@@ -70,6 +81,7 @@ class TicketCost:
     dense: int
     steps: int | None = None
     seconds: float | None = None
+    statistics: bool = True
 
 
 @dataclass(frozen=True)
@@ -158,9 +170,7 @@ class StepLengths:
 
     def _within(self, budget: Budget) -> int:
         """The most steps within a budget."""
-        return steps_within(
-            budget, lambda steps: training_passes(self.training, steps, self.spec.classes), self.rates
-        )
+        return steps_within(budget, self._passes, self.rates)
 
     def _as_long_as(self, cost: float, unit: int = 1, price: float | None = None) -> int:
         """The fewest steps, a multiple of `unit`, that cost the whole network at least so much.
@@ -172,7 +182,7 @@ class StepLengths:
             price = 1 if self.cost is None else self.cost.dense
 
         def is_short(units: int) -> bool:
-            return training_passes(self.training, units * unit, self.spec.classes).cost * price < cost
+            return self._passes(units * unit).cost * price < cost
 
         most = 1
         while is_short(most):
@@ -186,7 +196,12 @@ class StepLengths:
         training, rates = arm_training(self.recipe, "ticket"), ShareOfRates(self.rates, share)
         own = replace(self, training=training, images=0, rates=rates)
         steps = own.short if self.cost is None or self.cost.steps is None else self.cost.steps
-        return training_passes(training, steps, self.spec.classes).cost
+        return own._passes(steps).cost
+
+    def _passes(self, steps: int) -> Passes:
+        """Passes of so many steps; a network that is not known yet is taken to have BatchNorms."""
+        statistics = self.cost is None or self.cost.statistics
+        return training_passes(self.training, steps, self.spec.classes, self.per_epoch, statistics)
 
     @property
     def _ticket_share(self) -> float:
@@ -307,8 +322,25 @@ def _check_judge(recipe: Recipe, spec: Spec) -> None:
         )
 
 
-def training_passes(training: Training, steps: int, classes: int) -> Passes:
-    """Passes of a schedule of so many steps on images of so many classes, attack and update."""
+def training_passes(
+    training: Training, steps: int, classes: int, per_epoch: int, statistics: bool = True
+) -> Passes:
+    """Passes of a schedule: attack, update, and those that estimate the statistics of a weight average.
+
+    steps: its optimiser steps; per_epoch: those of an epoch.
+    classes: of the images.
+    statistics: whether the network has BatchNorm statistics.
+    """
+    passes = step_passes(training, steps, classes)
+    if isinstance(training, Train) and training.average and statistics:
+        epochs, rest = divmod(steps, per_epoch)
+        batches = epochs * min(training.average_batches, per_epoch) + min(training.average_batches, rest)
+        passes.add(Passes(forward=batches * training.batch))
+    return passes
+
+
+def step_passes(training: Training, steps: int, classes: int) -> Passes:
+    """Passes of so many steps on images of so many classes, attack and update."""
     return make_method(training).schedule_passes(training.batch, 0, steps, classes).whole
 
 

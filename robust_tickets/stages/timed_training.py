@@ -37,7 +37,7 @@ def own_pass_seconds(experiment: Experiment, training: Training, ticket: Ticket 
     first = steps_ledger(experiment, training, ticket, one_image, steps).step_seconds / steps
     steps = max(steps, min(_MOST_STEPS, int(_SECONDS / first)))
     ledger = steps_ledger(experiment, training, ticket, one_image, steps)
-    return ledger.step_seconds / planning.training_passes(training, steps, experiment.spec.classes).cost
+    return ledger.step_seconds / planning.step_passes(training, steps, experiment.spec.classes).cost
 
 
 def steps_ledger(

@@ -43,8 +43,8 @@ def train(
 ) -> ArmDirectory:
     """Train one arm of one seed, dense or from a ticket, unless another run directory has the same arm.
 
-    Returns its folder, with `best.safetensors` and `last.safetensors`. An arm of a run directory beside this
-    one is copied.
+    Returns its folder, with `best.safetensors`, `last.safetensors`, and `average.safetensors` where the
+    weights are averaged. An arm of a run directory beside this one is copied.
 
     Raises InputError for a ticket that does not fit the recipe's network, and for a finished arm that is not
     whole.
@@ -79,14 +79,15 @@ def train(
         with ledger.measure():
             result = work.run(dataset, checkpointer)
             with ledger.phase("checkpoint"):
-                for file, checkpoint in zip(
-                    folder.checkpoints, work.checkpoints(result, inputs), strict=True
-                ):
-                    checkpoint.save(file)
+                for name, checkpoint in work.checkpoints(result, inputs).items():
+                    checkpoint.save(folder.path / f"{name}.safetensors")
                 files.write_jsonl(folder.metrics, result.history)
                 files.write_jsonl(folder.early_metrics, result.points)
         about = describe(work.start, plan, result.best_epoch, ticket, dataset)
-        files.write_json(folder.record, {**about, "width": recipe.model.width, "key": key})
+        about |= {"width": recipe.model.width, "key": key}
+        if plan.is_averaged:
+            about["best_is_average"] = result.best_is_average
+        files.write_json(folder.record, about)
         # last of all: it says that the folder is whole
         files.write_json(folder.ledger, {**ledger.report(), "warnings": list(result.warnings)})
         remove_states(folder.states)
@@ -152,11 +153,16 @@ class PreparedTraining:
             session = Session(ledger, meter, checkpointer, saved)
             return fit(self.start.net, self.start.mask, images, config, session)
 
-    def checkpoints(self, result: TrainingResult, inputs: dict[str, str]) -> list[Checkpoint]:
-        """The checkpoints of the best epoch and of the last one."""
-        weights = [(result.best, result.best_epoch), (result.last, result.last_epoch)]
-        return [
-            Checkpoint(
+    def checkpoints(self, result: TrainingResult, inputs: dict[str, str]) -> dict[str, Checkpoint]:
+        """The checkpoints by name: of the best epoch, of the last one, and of the last one's average."""
+        weights = {
+            "best": (result.best, result.best_epoch, result.best_is_average),
+            "last": (result.last, result.last_epoch, False),
+        }
+        if result.average is not None:
+            weights["average"] = (result.average, result.last_epoch, True)
+        return {
+            name: Checkpoint(
                 state,
                 self.experiment.model_spec,
                 recipes.to_table(self.experiment.recipe),
@@ -164,13 +170,14 @@ class PreparedTraining:
                 self.plan.arm,
                 self.seed,
                 epoch,
-                val_clean=result.record(epoch)["val_clean"],
-                val_robust=result.record(epoch)["val_robust"],
+                val_clean=result.record(epoch)["val_average_clean" if averaged else "val_clean"],
+                val_robust=result.record(epoch)["val_average_robust" if averaged else "val_robust"],
                 function=inputs.get("net", ""),
                 removed=self.start.removed_channels,
+                averaged=averaged,
             )
-            for state, epoch in weights
-        ]
+            for name, (state, epoch, averaged) in weights.items()
+        }
 
 
 def describe(

@@ -30,6 +30,7 @@ _PLAIN: dict[str, type[Any]] = {
     "val_robust": float,
     "function": str,
     "removed": int,
+    "averaged": bool,
 }
 """The fields of a checkpoint that a file holds as plain values."""
 
@@ -46,6 +47,7 @@ class Checkpoint:
     val_clean, val_robust: validation accuracies, fractions.
     function: fingerprint of what a network of the user's own computes; empty for the registry's.
     removed: how many channels of the network a ticket removed.
+    averaged: whether the weights are a moving average over the training.
     """
 
     state: dict[str, Tensor]
@@ -59,6 +61,7 @@ class Checkpoint:
     val_robust: float
     function: str = ""
     removed: int = 0
+    averaged: bool = False
 
     def __repr__(self) -> str:
         return f"<Checkpoint of {self.model.name}: {self.arm}, seed {self.seed}, epoch {self.epoch}>"

@@ -26,6 +26,8 @@ class TrainingConfig:
     begin: step of the schedule at which the training begins.
     points: steps before which it validates, besides after every epoch.
     early_step: step before which `TrainingResult.early` is copied; None: no step.
+    average: decay of the moving average of the weights; 0: there is none.
+    average_batches: adversarial batches that give the average's BatchNorm statistics, at most an epoch's.
     """
 
     settings: Training
@@ -37,6 +39,8 @@ class TrainingConfig:
     begin: int = 0
     points: tuple[int, ...] = ()
     early_step: int | None = None
+    average: float = 0.0
+    average_batches: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,16 @@ from robust_tickets.base.random_streams import step_seed, use_seed
 from robust_tickets.data.batches import steps_per_epoch, to_float
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
-from robust_tickets.models.fold import FoldedNet, fold
+from robust_tickets.models.fold import FoldedNet, foldable_batchnorms
 from robust_tickets.models.modes import train_mode
 from robust_tickets.models.probabilities import probability_warnings
 from robust_tickets.models.view_check import check_view
-from robust_tickets.models.weights import StateDict, copy_state, load_weights
+from robust_tickets.models.weights import StateDict, copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking, masking_for
 from robust_tickets.recipe.methods import make_method
+from robust_tickets.training.averaging import WeightAverage
+from robust_tickets.training.best_epoch import choose_best, restore_best
 from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.methods.base import Networks
@@ -39,12 +41,14 @@ class TrainingResult:
 
     best, last: state dicts; `last` is the best epoch's where the training went back to it.
     history: a record an epoch, the last one perhaps cut short: epoch (from 1), step (steps taken by its end),
-    lr (of its last step), train_loss, what `validate` measured, passes and FLOPs charged so far, and the
-    fields of the session's hook.
+    lr (of its last step), train_loss, what `validate` measured (val_average_clean and so on: of the weights'
+    average), passes and FLOPs charged so far, and the fields of the session's hook.
     early: the weights before `TrainingConfig.early_step`.
     warnings: what the monitors noticed.
     points: a record for each of `TrainingConfig.points`: step, epoch (a fraction), what `validate` measured,
     passes and FLOPs.
+    best_is_average: whether `best` is the average of the weights, which was better than they were.
+    average: the average of the weights after the last epoch; None: there is none.
     """
 
     best: StateDict
@@ -55,6 +59,8 @@ class TrainingResult:
     early: StateDict | None = None
     warnings: tuple[str, ...] = ()
     points: list[dict[str, Any]] = field(default_factory=list)
+    best_is_average: bool = False
+    average: StateDict | None = None
 
     def record(self, epoch: int) -> dict[str, Any]:
         """The record of an epoch."""
@@ -72,9 +78,10 @@ def fit(
     config: settings, length, threat model and seed.
     session: takes cost, progress and states, and has the state to resume from.
 
-    Validates on the held-out images, clean and under PGD, after every epoch; the first epoch where the
-    accuracy that chooses is highest is the best. Raises DivergedError where loss or gradients are no longer
-    finite, and InputError where a batch is larger than the training set or the saved state does not fit.
+    Validates on the held-out images, clean and under PGD, after every epoch, the weights and their average;
+    the first of all that have the highest accuracy of the kind that chooses are the best. Raises
+    DivergedError where loss or gradients are no longer finite, and InputError where a batch is larger than
+    the training set or the saved state does not fit.
     """
     state, setup = _prepare(net, mask, data, config, session)
     settings, ledger = config.settings, session.ledger
@@ -106,6 +113,8 @@ def fit(
                     optimiser.step()
                     if masking is not None:
                         masking.mask_parameters()
+                    if state.average is not None:
+                        state.average.update(state.step, method.images_of_update(adversarial))
                     state.loss_sum += loss.detach()
                 cost = method.passes_taken(settings.batch, batch.step)
                 ledger.count("attack", cost.attack, setup.flops)
@@ -126,6 +135,8 @@ def fit(
         early=state.early,
         warnings=tuple(state.monitor.warnings),
         points=state.points,
+        best_is_average=state.best_is_average,
+        average=None if state.average is None else copy_state(state.average.net),
     )
 
 
@@ -160,6 +171,10 @@ def end_epoch(state: TrainingState, setup: _Setup) -> bool:
         with state.ledger.phase("validate"):
             check_view(state.net, setup.folded, setup.data.spec.shape)
     validation = _validate(state, setup)
+    averaged: dict[str, Any] = {}
+    if state.average is not None:
+        averaged = _validate_average(state, state.average, setup, validation)
+    ledger.count("validate", validation.passes, setup.flops)
     fields: dict[str, Any] = {}
     ended = False
     if state.hook is not None:
@@ -176,29 +191,29 @@ def end_epoch(state: TrainingState, setup: _Setup) -> bool:
             "lr": learning_rate(config.settings, state.step - 1, config.steps),
             "train_loss": float(state.loss_sum) / (state.step - begin),
             **validation.record,
+            **averaged,
             "passes": ledger.charged_passes,
             "flops": ledger.charged_flops,
             **fields,
         }
     )
     state.loss_sum.zero_()
-    selected = [record[f"val_{config.evaluate.select_by}"] for record in history]
-    if selected[-1] > max(selected[:-1], default=-1.0):
-        with ledger.phase("checkpoint"):
-            state.best, state.best_epoch = copy_state(net), state.epoch
+    with ledger.phase("checkpoint"):
+        choose_best(state, config)
     ledger.settle()
     ledger.end_epoch()
     accuracies = f"clean {history[-1]['val_clean']:.1%}  robust {history[-1]['val_robust']:.1%}"
+    if averaged:
+        accuracies += "  average {val_average_clean:.1%}  {val_average_robust:.1%}".format(**averaged)
     session.meter.note(f"epoch {state.epoch}/{setup.epochs}  {accuracies}")
     if setup.masking is not None:
         setup.masking.check()
     monitor.check_pace(state.epoch, ledger.step_seconds, state.step)
     monitor.check_collapse(history, validation.right, data.val.labels, last=ended)
     if monitor.overfitted(history, data.val.labels) and config.settings.overfitting == "restore-best":
-        load_weights(net, state.best, "best epoch")
+        restore_best(state)
         if state.early is None and config.early_step is not None:
-            state.early = state.best
-        state.epoch = state.best_epoch
+            state.early = copy_state(net)
         return True
     if not ended and session.checkpointer.saves_regularly:
         with ledger.phase("checkpoint"):
@@ -216,26 +231,42 @@ def checkpoint(state: TrainingState, checkpointer: Checkpointer) -> None:
 
 def add_point(state: TrainingState, setup: _Setup) -> None:
     """Validate within an epoch, and record it."""
-    record = _validate(state, setup).record
-    point = {"step": state.step, "epoch": state.step / setup.per_epoch, **record}
+    validation = _validate(state, setup)
+    state.ledger.count("validate", validation.passes, setup.flops)
+    point = {"step": state.step, "epoch": state.step / setup.per_epoch, **validation.record}
     point |= {"passes": state.ledger.charged_passes, "flops": state.ledger.charged_flops}
     state.points.append(point)
 
 
-def _validate(state: TrainingState, setup: _Setup) -> Validation:
-    """Validate, with a checkpoint between two chunks of images: a stop there begins it again."""
+def _validate_average(
+    state: TrainingState, average: WeightAverage, setup: _Setup, validation: Validation
+) -> dict[str, Any]:
+    """Estimate the statistics of the average, validate it, and give the fields of its record.
+
+    validation: the network's own, whose passes get those of the average added.
+    """
+    with state.ledger.phase("average"):
+        passes = average.settle(state.step)
+    state.ledger.count("average", passes, setup.flops)
+    own = _validate(state, setup, average.folded)
+    validation.passes.add(own.passes)
+    return {f"val_average_{name.removeprefix('val_')}": value for name, value in own.record.items()}
+
+
+def _validate(state: TrainingState, setup: _Setup, average: FoldedNet | None = None) -> Validation:
+    """Validate, with a checkpoint between two chunks of images: a stop there begins it again.
+
+    average: what is validated in place of the network, without FGSM, which is for the monitors.
+    """
     between = partial(checkpoint, state, setup.session.checkpointer)
+    folded, fgsm = setup.folded if average is None else average, average is None and state.method.single_step
     with state.ledger.phase("validate"):
         try:
-            validation = validate(
-                setup.folded, setup.data.val, setup.config, state.method.single_step, between
-            )
+            return validate(folded, setup.data.val, setup.config, fgsm, between)
         except DivergedError:
             raise
         except InputError as error:  # the last step's update was too much: the network gives NaN
             raise state.monitor.diverged(state.step - 1, f"on validation images {error}") from None
-    state.ledger.count("validate", validation.passes, setup.flops)
-    return validation
 
 
 def _prepare(
@@ -243,7 +274,8 @@ def _prepare(
 ) -> tuple[TrainingState, _Setup]:
     """The state before the first step, or as it was saved, and what the steps need."""
     ledger, settings, compute = session.ledger, config.settings, config.compute
-    folded = fold(net, data.spec.shape)
+    pairs = foldable_batchnorms(net, data.spec.shape)
+    folded = FoldedNet(net, pairs)
     masking = None if mask is None else masking_for(net, mask, data.spec.shape)
     if masking is not None:
         masking.mask_parameters()
@@ -261,6 +293,7 @@ def _prepare(
         epoch=config.begin // per_epoch,
         loss_sum=torch.zeros((), device=data.train.images.device),
         best=copy_state(net),
+        average=WeightAverage(net, pairs, config, per_epoch) if config.average else None,
     )
     flops = forward_flops(net, data.spec.shape)
     state.method.prepare(data)

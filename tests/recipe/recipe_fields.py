@@ -30,6 +30,7 @@ BASES = tuple(
             "train": {"iterations": 100, "ticket_iterations": 50, "method": "fgsm"},
         },
         {"train": {"budget": "1e6passes"}},
+        {"train": {"average": 0.9}},
         {"search": {"pruning_method": "random"}},
         {stage: {"label_smoothing": 0.1} for stage in ("search", "train")},
         *({"search": {"method": name}, "train": {"method": name}} for name in METHODS),

@@ -113,7 +113,7 @@ def test_a_budget_shorter_than_a_step_is_refused_with_what_a_step_costs(unit, le
 
 def test_a_budget_without_end_is_refused(tiny_recipe):
     with pytest.raises(InputError, match=r"pays for more than 2,147,483,647 steps: give a smaller one"):
-        steps_within(Budget("1e24passes"), lambda n: training_passes(tiny_recipe.train, n, 10), Rates())
+        steps_within(Budget("1e24passes"), lambda n: training_passes(tiny_recipe.train, n, 10, 4), Rates())
 
 
 def test_a_budget_too_short_is_refused_before_anything_is_run(tiny_recipe, tmp_path):

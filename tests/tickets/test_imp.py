@@ -163,9 +163,9 @@ def test_only_the_steps_that_are_taken_are_charged(recipe, search_of):
     ledger, search = Ledger("search"), search_of(recipe, rewind_iterations=6, rounds=3)
     result = search.run(ledger=ledger)
     assert search.plan.steps == 10 + 2 * 4
-    assert (
-        ledger.charged_passes == planning.training_passes(search.recipe.search, search.plan.steps, 10).total
-    )
+    plan, settings = search.plan, search.recipe.search
+    passes = planning.training_passes(settings, plan.steps, 10, plan.per_epoch)
+    assert ledger.charged_passes == passes.total
     assert result.history[-1]["passes"] == ledger.charged_passes
     rounds = [(record["round"], record["epoch"], record["step"]) for record in result.history]
     assert rounds == [(1, 1, 4), (1, 2, 8), (1, 3, 10), (2, 2, 8), (2, 3, 10), (3, 2, 8), (3, 3, 10)]

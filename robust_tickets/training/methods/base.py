@@ -137,6 +137,13 @@ class Method(ABC):
     def after_backward(self, nets: Networks, batch: Batch) -> None:  # noqa: B027
         """Called between the backward pass of the loss and the optimiser's step; most have nothing to do."""
 
+    def images_of_update(self, adversarial: "Tensor") -> "Tensor":
+        """The images that the step just taken has updated the weights on; `adversarial` is from `perturb`.
+
+        Methods whose `loss` moves the images override it.
+        """
+        return adversarial
+
     @abstractmethod
     def attack_steps(self) -> int:
         """Gradient steps of the attack on an image; 0: images are not attacked."""

@@ -38,6 +38,7 @@ class ConsistencyMethod(Method):
     def __init__(self, settings: ConsistencySettings) -> None:
         super().__init__(settings)
         self._constant_logits: Tensor | None = None
+        self._end: Tensor | None = None
 
     @abstractmethod
     def start(self, nets: Networks, batch: Batch) -> "Tensor":
@@ -83,8 +84,13 @@ class ConsistencyMethod(Method):
             first = nets.update(point)
             gradient = self._gradient(first, point, batch, retain_graph=True)
             adversarial = self._step(batch, point.detach(), gradient)
+        self._end = adversarial.detach()
         second = nets.update(adversarial)
         return cross_entropy(second, batch) + self.weight(batch.step) * self.divergence(first, second)
+
+    def images_of_update(self, adversarial: "Tensor") -> "Tensor":
+        assert self._end is not None
+        return self._end
 
     def _gradient(
         self, logits: "Tensor", point: "Tensor", batch: Batch, retain_graph: bool = False
