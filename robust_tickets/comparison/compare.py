@@ -7,6 +7,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.comparison.estimated_rates import rates_of
 from robust_tickets.comparison.executors import Task, check_main_guard, run_tasks
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
+from robust_tickets.comparison.judge_front import front_tasks
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe.arm_training import arm_trainings
 from robust_tickets.report.read import missing_part
@@ -48,6 +49,7 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
                 missing = missing_part(run, seed, arm)
                 if missing:  # its ledger says that the arm is finished
                     raise InputError(f"{missing}: remove {run.arm(seed, arm)} and run compare again")
+        run_tasks(front_tasks(experiment, run), jobs, experiment.machine, recipe.compute.threads)
         write_report(run)
     return run
 

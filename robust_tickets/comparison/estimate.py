@@ -9,12 +9,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer, arm_flops, whole_flops
+from robust_tickets.comparison.evaluation_cost import evaluation_passes, whole_passes
 from robust_tickets.comparison.timed_passes import evaluation_pass_seconds
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.data.dataset import Spec
-from robust_tickets.evaluation.attack_names import build_attack
-from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
-from robust_tickets.evaluation.sanity_checks import sanity_passes
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Training
 from robust_tickets.recipe.methods import make_method
@@ -34,15 +32,21 @@ class Estimate:
 
     rows: of one seed, a row an arm, a search and a first stage, and one for validation and evaluation.
     seconds: of all seeds, on this machine.
+    whole_seconds: at most, of the rest of AutoAttack on one arm on the frontier, which is known at the end.
     """
 
     rows: pd.DataFrame
     seconds: float
+    whole_seconds: float = 0.0
 
     def __str__(self) -> str:
         """The rows, and the time of all seeds."""
         table = self.rows.assign(flops=[f"{f / 1e12:.3f} T" for f in self.rows.flops])
-        return f"{table.to_string(index=False)}\nall seeds, on this machine: about {_duration(self.seconds)}"
+        text = f"{table.to_string(index=False)}\nall seeds, on this machine: about {_duration(self.seconds)}"
+        if self.whole_seconds:
+            whole = _duration(self.whole_seconds)
+            text += f"; the rest of AutoAttack, for each arm on the frontier and seed: at most {whole} more"
+        return text
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class _Tally:
     def __init__(self) -> None:
         self._rows: list[_Row] = []
         self._checks = _Row("validation and evaluation, at most", "", 0, 0, 0.0)
+        self._whole_seconds = 0.0
         self._counted: set[str] = set()
         self._timer = PassTimer()
         self._rates: dict[tuple[object, ...], float] = {}
@@ -100,7 +105,7 @@ class _Tally:
         """The table so far, and the seconds of so many seeds."""
         table = pd.DataFrame([*self._rows, self._checks])
         table["estimated_seconds"] = table.estimated_seconds.round(1)
-        return Estimate(table, float(table.estimated_seconds.sum()) * seeds)
+        return Estimate(table, float(table.estimated_seconds.sum()) * seeds, self._whole_seconds)
 
     def add(self, work: PlannedArms) -> None:
         """Add the arms of an experiment, and the searches and first stages that they need."""
@@ -128,7 +133,7 @@ class _Tally:
             plan = planning.plan(recipe, name, spec, rates=rates(name))
             if self._is_new(arm_key(recipe, plan, search if arm.uses_ticket else None, 0, {})):
                 checks += _validation_passes(recipe, plan)
-                checks += _evaluation_passes(experiment, spec, 3 if plan.is_averaged else 2)
+                checks += evaluation_passes(experiment, 3 if plan.is_averaged else 2)
                 self._add_training(work, plan, arm_flops(experiment, name, flops), flops, statistics)
         _, _, passes, total, seconds = self._checks
         self._checks = self._checks._replace(
@@ -136,6 +141,8 @@ class _Tally:
             flops=total + checks * flops,
             estimated_seconds=seconds + checks * self._evaluation_rate(experiment, flops),
         )
+        whole = whole_passes(experiment) * self._evaluation_rate(experiment, flops)
+        self._whole_seconds = max(self._whole_seconds, whole)
 
     def _is_new(self, key: str) -> bool:
         """Whether a training or search has not been counted yet; from now on it has."""
@@ -190,15 +197,6 @@ def _passes_of_validation(recipe: Recipe, training: Training | None = None) -> i
     """
     fgsm = 2 + 1 if training is not None and make_method(training).single_step else 0
     return (2 * recipe.evaluate.val_steps + 3 + fgsm) * recipe.data.val_images
-
-
-def _evaluation_passes(experiment: Experiment, spec: Spec, checkpoints: int) -> int:
-    """Passes of the evaluation of so many checkpoints of an arm, if no sample broke."""
-    recipe = experiment.recipe
-    attacks = [build_attack(name, experiment.threat, recipe.evaluate.rel_step) for name in TABLE_ATTACKS]
-    passes = sum(1 if attack is None else attack.passes_per_sample for attack in attacks)
-    images = recipe.evaluate.images or spec.test_images
-    return checkpoints * (passes * images + sanity_passes(images))
 
 
 def _duration(seconds: float) -> str:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.frontier import front
 from robust_tickets.report.read import ArmResult
 
 AVERAGE = "average"
@@ -49,3 +51,26 @@ def judge(results: Mapping[str, Sequence[ArmResult]], recipe: Recipe) -> Judge:
     rows = [result for seeds in results.values() for result in seeds]
     whole = all(("last", AA_WHOLE) in result.accuracy for result in rows)
     return Judge(AA_WHOLE if whole else AA_PAIR)
+
+
+def front_checkpoints(results: Mapping[str, Sequence[ArmResult]], judge: Judge) -> list[tuple[str, str]]:
+    """The arms on the front of robust accuracy and FLOPs, or of it and seconds, each with its checkpoint.
+
+    Costs and accuracies are means over the seeds; averaged weights are a point of their own.
+    """
+    on_front: dict[tuple[str, str], None] = {}
+    for quantity in ("flops", "seconds"):
+        places = {
+            f"{arm} {name}": (arm, name)
+            for arm, seeds in results.items()
+            for name in judge.checkpoints(seeds[0])
+        }
+        points = {
+            key: (
+                mean(result.charged(quantity) for result in results[arm]),
+                mean(judge.accuracy(result, name) for result in results[arm]),
+            )
+            for key, (arm, name) in places.items()
+        }
+        on_front |= dict.fromkeys(places[key] for key in front(points))
+    return list(on_front)

@@ -84,15 +84,20 @@ def evaluate(file: Path, experiment: Experiment) -> Path:
 
     Returns the path of the run's robustness.csv.
     """
-    settings = experiment.recipe.evaluate
-    requests = [EvaluationRequest(tuple(TABLE_ATTACKS), limit=settings.images)]
-    if settings.aa_images == (settings.images or experiment.spec.test_images):
-        requests = [replace(requests[0], attacks=(*TABLE_ATTACKS, AA_PAIR))]
-    elif settings.aa_images:
-        requests.append(_judge_request(AA_PAIR, experiment))
-    for request in requests:
+    for request in table_requests(experiment):
         _evaluate_request(file, request, experiment)
     return ArmDirectory(file.parent).robustness
+
+
+def table_requests(experiment: Experiment) -> list[EvaluationRequest]:
+    """How every checkpoint of a run is evaluated: for the tables, and by AutoAttack's two members."""
+    settings = experiment.recipe.evaluate
+    table = EvaluationRequest(tuple(TABLE_ATTACKS), limit=settings.images)
+    if not settings.aa_images:
+        return [table]
+    if settings.aa_images == (settings.images or experiment.spec.test_images):
+        return [replace(table, attacks=(*TABLE_ATTACKS, AA_PAIR))]
+    return [table, _judge_request(AA_PAIR, experiment)]
 
 
 def judge_whole(file: Path, experiment: Experiment) -> Path:

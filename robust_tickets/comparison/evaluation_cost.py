@@ -1,0 +1,33 @@
+"""What the evaluation of an arm costs, by arithmetic: as if no sample broke, which is an upper bound."""
+
+from robust_tickets.evaluation.attack_names import build_attack
+from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
+from robust_tickets.evaluation.sanity_checks import sanity_passes
+from robust_tickets.stages.evaluate import table_requests
+from robust_tickets.stages.evaluation_request import EvaluationRequest
+from robust_tickets.stages.experiment import Experiment
+
+
+def evaluation_passes(experiment: Experiment, checkpoints: int) -> int:
+    """Passes of the evaluation of so many checkpoints of an arm, by AutoAttack's two members included."""
+    requests = table_requests(experiment)
+    return checkpoints * sum(_request_passes(request, experiment) for request in requests)
+
+
+def whole_passes(experiment: Experiment) -> int:
+    """Passes of FAB-T and Square on one checkpoint; 0 where a recipe has no AutoAttack."""
+    images = experiment.recipe.evaluate.aa_images
+    if not images:
+        return 0  # torchattacks need not be imported
+    return images * (_attack_passes(AA_WHOLE, experiment) - _attack_passes(AA_PAIR, experiment))
+
+
+def _request_passes(request: EvaluationRequest, experiment: Experiment) -> int:
+    images = request.limit or experiment.spec.test_images
+    return images * sum(_attack_passes(name, experiment) for name in request.attacks) + sanity_passes(images)
+
+
+def _attack_passes(name: str, experiment: Experiment) -> int:
+    """Passes of a sample."""
+    attack = build_attack(name, experiment.threat, experiment.recipe.evaluate.rel_step)
+    return 1 if attack is None else attack.passes_per_sample
