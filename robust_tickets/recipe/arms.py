@@ -72,7 +72,7 @@ def _ticket_sentence(figures: "dict[str, ArmFigures]") -> str:
     return (
         f"Against `dense` ({dense.epochs}), the ticket took {ticket.flops('dense')} of the FLOPs and "
         f"{ticket.seconds('dense')} of the seconds, search included, at {ticket.robust} robust accuracy "
-        f"(PGD-20) against {dense.robust} ({ticket.difference('dense')})."
+        f"(last epoch) under {ticket.judge.title} against {dense.robust} ({ticket.difference('dense')})."
     )
 
 

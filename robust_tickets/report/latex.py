@@ -1,7 +1,8 @@
 """The timing table for a paper."""
 
 from robust_tickets.report.read import complete_seeds, heading
-from robust_tickets.report.tables import TITLES, cells, paragraphs
+from robust_tickets.report.table_cells import titled_cells
+from robust_tickets.report.tables import paragraphs, timing
 from robust_tickets.runs.directory import RunDirectory
 
 _SPECIAL = {
@@ -17,6 +18,7 @@ _SPECIAL = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "×": r"$\times$",
+    "§": r"\S{}",
 }
 
 
@@ -25,8 +27,10 @@ def latex(run: RunDirectory) -> str:
 
     The figures are those of the markdown table, character by character.
     """
-    heads = [f"{{{escape(title)}}}" for title in TITLES]
-    caption = " ".join([f"{heading(run)}.", *paragraphs(run)]).replace("**", "").replace("`", "")
+    table = timing(run)
+    titles, rows = titled_cells(table)
+    heads = [f"{{{escape(title)}}}" for title in titles]
+    caption = " ".join([f"{heading(run)}.", *paragraphs(run, table)]).replace("**", "").replace("`", "")
     seeds = "-".join(map(str, complete_seeds(run)))
     return "\n".join(
         [
@@ -36,11 +40,11 @@ def latex(run: RunDirectory) -> str:
             rf"\caption{{{escape(caption)}}}",
             rf"\label{{tab:{run.recipe.name}-{seeds}}}",
             r"\resizebox{\linewidth}{!}{%",
-            rf"\begin{{tabular}}{{l{'r' * (len(TITLES) - 1)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}",
             r"\toprule",
             " & ".join(heads) + r" \\",
             r"\midrule",
-            *(" & ".join(map(escape, row)) + r" \\" for row in cells(run)),
+            *(" & ".join(map(escape, row)) + r" \\" for row in rows),
             r"\bottomrule",
             r"\end{tabular}}",
             r"\end{table}",

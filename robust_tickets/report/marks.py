@@ -1,4 +1,7 @@
-"""Marks of seconds that cannot be compared with those of a machine of one's own."""
+"""Marks of seconds that cannot be compared with those of one's own machine, and of accuracies."""
+
+SECTION = "§"
+"""Marks accuracies under the whole of AutoAttack."""
 
 DAGGER = "†"
 """Marks seconds that were taken while other jobs ran."""

@@ -4,14 +4,19 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from robust_tickets.evaluation.attack_sets import TABLE_ATTACKS
-from robust_tickets.recipe.arms import ARMS
-from robust_tickets.report.marks import DAGGER, DOUBLE_DAGGER, seconds_marks
-from robust_tickets.report.read import ArmResult, complete_seeds, heading, results
+from robust_tickets.report.accuracy_columns import (
+    EARLIER_COLUMNS,
+    LATER_COLUMNS,
+    earlier_columns,
+    later_columns,
+)
+from robust_tickets.report.judge import judge
+from robust_tickets.report.notes import accuracy_note, channels_note, cost_note
+from robust_tickets.report.read import ArmResult, heading, results
+from robust_tickets.report.table_cells import titled_cells
 from robust_tickets.report.trust import sanity_note, warnings_note
 from robust_tickets.report.verdict import verdict
 from robust_tickets.runs.directory import RunDirectory
-from robust_tickets.runs.files import read_object
 
 COLUMNS = [
     "arm",
@@ -19,14 +24,7 @@ COLUMNS = [
     "epochs",
     "density",
     "params",
-    "clean_mean",
-    "clean_sd",
-    "fgsm_mean",
-    "fgsm_sd",
-    "pgd20_mean",
-    "pgd20_sd",
-    "pgd20_last_mean",
-    "pgd20_last_sd",
+    *EARLIER_COLUMNS,
     "search_s",
     "train_s",
     "total_s",
@@ -40,46 +38,35 @@ COLUMNS = [
     "pass_seconds_vs_dense",
     "jobs",
     "machines",
+    *LATER_COLUMNS,
 ]
 """Columns of timing.csv; new ones are added at the end, none is renamed."""
-
-TITLES = (
-    "arm",
-    "epochs",
-    "weights kept",
-    "clean %",
-    "FGSM %",
-    "PGD-20 %",
-    "PGD-20 last %",
-    "search s",
-    "train s",
-    "total s",
-    "seconds / dense",
-    "passes, M",
-    "FLOPs / dense",
-    "PGD-20 - dense, points",
-)
-"""Column heads of the table for people."""
 
 
 def timing(run: RunDirectory) -> pd.DataFrame:
     """The timing table, a row an arm.
 
-    Accuracies are fractions of the test images, means over seeds of the checkpoint that validation chose (or
-    the last one, where the column says so); `sd` is the sample standard deviation, empty with one seed.
+    Accuracies are fractions of the test images, means over seeds, of the last epoch, of the best (the one
+    that validation chose) or of the averaged weights; clean, fgsm and pgd20 without such a word are of the
+    best.
+    `sd` is the sample standard deviation, empty with one seed; for `low`, `high` and `added` see
+    `accuracy_columns.autoattack_figures`. robust_mean is what `judge` says of the last epoch: PGD-20, or as
+    much of AutoAttack as all rows have; robust_vs_dense and pgd20_vs_dense are differences of fractions.
     Seconds are those charged to the arm, without reading data and validating; search_s are those of the
-    search or first stage before it. flops_vs_dense and seconds_vs_dense are ratios, pgd20_vs_dense is a
-    difference of fractions. channels_removed counts the channels that were pruned whole and left out in
-    training; pass_flops_vs_dense and pass_seconds_vs_dense are the ratios of what a sample costs in training.
-    jobs is how many ran at a time, at most, while the arm's seconds were taken; machines is on how many the
-    run was computed.
+    search or first stage before it. flops_vs_dense and seconds_vs_dense are ratios. channels_removed counts
+    the channels that were pruned whole and left out in training; pass_flops_vs_dense and
+    pass_seconds_vs_dense are the ratios of what a sample costs in training. jobs is how many ran at a time,
+    at most, while the arm's seconds were taken; machines is on how many the run was computed.
     """
     by_arm = results(run)
-    table = pd.DataFrame([_row(arm, seeds) for arm, seeds in by_arm.items()], columns=COLUMNS)
+    own_judge, images = judge(by_arm, run.recipe), run.recipe.evaluate.aa_images
+    rows = [[*_row(arm, seeds), *later_columns(seeds, own_judge, images)] for arm, seeds in by_arm.items()]
+    table = pd.DataFrame(rows, columns=COLUMNS)
     dense = table[table.arm == "dense"].iloc[0]
     table["flops_vs_dense"] = table.total_flops / dense.total_flops
     table["seconds_vs_dense"] = table.total_s / dense.total_s
     table["pgd20_vs_dense"] = table.pgd20_mean - dense.pgd20_mean
+    table["robust_vs_dense"] = table.robust_mean - dense.robust_mean
     for column in ("pass_flops_vs_dense", "pass_seconds_vs_dense"):
         table[column] /= dense[column]
     table["machines"] = len(run.machines())
@@ -87,14 +74,7 @@ def timing(run: RunDirectory) -> pd.DataFrame:
 
 
 def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
-    """The values of COLUMNS for one arm; those against dense, and machines, are filled in later."""
-    accuracies = {
-        column: [result.accuracy["best", attack] for result in seeds]
-        for attack, column in TABLE_ATTACKS.items()
-    }
-    accuracies["pgd20_last"] = [result.accuracy["last", "pgd-20"] for result in seeds]
-    table = pd.DataFrame(accuracies)
-    mean, sd = table.mean(), table.std()  # the sample's standard deviation; NaN with one seed
+    """The values of COLUMNS for one arm up to LATER_COLUMNS; those against dense are filled in later."""
 
     def average(value: Callable[[ArmResult], float]) -> float:
         return sum(map(value, seeds)) / len(seeds)
@@ -108,7 +88,7 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
         average(lambda r: r.about["epochs"]),  # seeds may differ where a search ends early
         seeds[0].about["density"],
         round(average(lambda r: r.about["params"])),
-        *(figure for column in accuracies for figure in (mean[column], sd[column])),
+        *earlier_columns(seeds),
         search,
         train,
         search + train,
@@ -123,89 +103,23 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
     ]
 
 
-def cells(run: RunDirectory) -> list[list[str]]:
-    """The timing table for people, a row an arm under TITLES: percent, seconds, ratios."""
-    return [
-        [
-            row.arm,
-            f"{row.epochs:.4g}",
-            f"{row.density:.0%}",
-            _percent(row.clean_mean, row.clean_sd),
-            _percent(row.fgsm_mean, row.fgsm_sd),
-            _percent(row.pgd20_mean, row.pgd20_sd),
-            _percent(row.pgd20_last_mean, row.pgd20_last_sd),
-            f"{row.search_s:,.0f}{seconds_marks(1, row.machines)}",
-            f"{row.train_s:,.0f}{seconds_marks(1, row.machines)}",
-            f"{row.total_s:,.0f}{seconds_marks(row.jobs, row.machines)}",
-            f"{row.seconds_vs_dense:.2f}{seconds_marks(row.jobs, row.machines)}",
-            f"{row.total_passes / 1e6:.2f}",
-            f"{row.flops_vs_dense:.2f}",
-            f"{100 * row.pgd20_vs_dense:+.1f}",
-        ]
-        for row in timing(run).itertuples()
-    ]
-
-
-def notes(run: RunDirectory) -> str:
-    """How the figures were measured, and on which machine."""
-    fix = "remove that file and run compare again"
-    machine = read_object(run.machine_file, fix, ("cpu", "gpu", "threads", "torch"))
-    others = [str(other.get("gpu") or other.get("cpu")) for other in run.machines()[1:]]
-    several = len(complete_seeds(run)) > 1
-    spread = "Mean ± sample standard deviation over seeds." if several else "One seed: no spread is known."
-    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
-    gpu = f", {machine['gpu']}" if machine["gpu"] else ""
-    stages = dict.fromkeys(ARMS[arm].before for arm in run.recipe.compare.arms)
-    jobs = int(timing(run).jobs.max())
-    parts = [
-        f"Accuracy is that of the epoch with the best {run.recipe.evaluate.select_by} accuracy on "
-        f"{run.recipe.data.val_images} validation images (`last`: of the last epoch). {spread} "
-        "Seconds and passes are those of search and training, without validation and evaluation; "
-        "FLOPs count a forward pass 1, a backward pass to the input 1, a full backward pass 2 times "
-        "the network's forward FLOPs.",
-        *(stage.note for stage in stages if stage is not None),
-        f"{DAGGER} Taken while up to {jobs} jobs ran at a time." if jobs > 1 else "",
-        f"{DOUBLE_DAGGER} The run was continued on another machine ({', '.join(others)}): its seconds "
-        "cannot be compared, FLOPs can."
-        if others
-        else "",
-        f"Machine: {machine['cpu']}, {threads}{gpu}, torch {machine['torch']}.",
-    ]
-    return " ".join(filter(None, parts))
-
-
-def channels_note(run: RunDirectory) -> str:
-    """How many channels tickets pruned whole, and what leaving them out saved; empty without a ticket."""
-    table = timing(run)
-    tickets = table[[ARMS[arm].network == "ticket" for arm in table.arm]]
-    if tickets.empty or not run.recipe.compute.compact:
-        return ""
-    parts = [
-        f"`{row.arm}` {row.channels_removed:.4g} (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of "
-        f"dense's and {row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds)"
-        for row in tickets.itertuples()
-    ]
-    return f"Channels pruned whole, and left out in training: {', '.join(parts)}."
-
-
-def paragraphs(run: RunDirectory) -> list[str]:
+def paragraphs(run: RunDirectory, table: pd.DataFrame) -> list[str]:
     """The text under the table: what it supports, then what a reader must know of the figures."""
     texts = (
         verdict(results(run), run.recipe, len(run.machines())),
-        channels_note(run),
+        channels_note(run, table),
         warnings_note(run),
         sanity_note(run),
-        notes(run),
+        accuracy_note(run, table),
+        cost_note(run, table),
     )
     return [text for text in texts if text]
 
 
 def markdown(run: RunDirectory) -> str:
     """The timing table for people, and the text under it."""
-    lines = ["| " + " | ".join(TITLES) + " |", "|" + " --- |" + " ---: |" * (len(TITLES) - 1)]
-    lines += ["| " + " | ".join(row) + " |" for row in cells(run)]
-    return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), *paragraphs(run)]) + "\n"
-
-
-def _percent(mean: float, sd: float) -> str:
-    return f"{100 * mean:.1f}" if pd.isna(sd) else f"{100 * mean:.1f} ± {100 * sd:.1f}"
+    table = timing(run)
+    titles, rows = titled_cells(table)
+    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" + " ---: |" * (len(titles) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), *paragraphs(run, table)]) + "\n"

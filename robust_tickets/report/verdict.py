@@ -6,6 +6,7 @@ from statistics import mean, stdev
 
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.judge import Judge, judge
 from robust_tickets.report.marks import seconds_marks
 from robust_tickets.report.read import ArmResult
 
@@ -25,7 +26,8 @@ def verdict(results: Results, recipe: Recipe, machines: int = 1) -> str:
         return "No ticket was trained, so nothing can be said of one."
     if "ticket" not in results:
         return ""
-    figures = {arm: ArmFigures(arm, results, machines) for arm in results}
+    own_judge = judge(results, recipe)
+    figures = {arm: ArmFigures(arm, results, machines, own_judge) for arm in results}
     sentences = [
         arm.sentence(figures) if name in results else arm.caveat(recipe) for name, arm in ARMS.items()
     ]
@@ -39,6 +41,7 @@ class ArmFigures:
     arm: str
     results: Results
     machines: int = 1
+    judge: Judge = Judge("pgd-20")
 
     @property
     def epochs(self) -> str:
@@ -48,8 +51,8 @@ class ArmFigures:
 
     @property
     def robust(self) -> str:
-        """Its accuracy under PGD-20, such as "34.6 %"."""
-        return f"{100 * mean(map(_robust, self.results[self.arm])):.1f} %"
+        """Its robust accuracy, such as "34.6 %"."""
+        return f"{100 * mean(map(self.judge.accuracy, self.results[self.arm])):.1f} %"
 
     def flops(self, other: str) -> str:
         """The ratio of its FLOPs to those of another arm."""
@@ -91,7 +94,7 @@ class ArmFigures:
     def _differences(self, other: str) -> list[float]:
         """Its accuracy minus that of another arm, a fraction a seed."""
         pairs = zip(self.results[self.arm], self.results[other], strict=True)
-        return [_robust(result) - _robust(opposite) for result, opposite in pairs]
+        return [self.judge.accuracy(own) - self.judge.accuracy(opposite) for own, opposite in pairs]
 
 
 def interval(differences: list[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -101,8 +104,3 @@ def interval(differences: list[float], confidence: float = 0.95) -> tuple[float,
     n = len(differences)
     half = float(t.ppf((1 + confidence) / 2, n - 1)) * stdev(differences) / math.sqrt(n)
     return mean(differences) - half, mean(differences) + half
-
-
-def _robust(result: ArmResult) -> float:
-    """The accuracy of the best epoch under PGD-20."""
-    return result.accuracy["best", "pgd-20"]

@@ -17,6 +17,7 @@ from robust_tickets.attacks import (
     RunOptions,
     Square,
     ThreatModel,
+    apgd_pair,
     autoattack,
 )
 from robust_tickets.attacks.adapter import TorchAttack, fab_t
@@ -137,6 +138,15 @@ def test_members_are_called_by_their_classes_where_no_names_are_given(threat):
     assert [ensemble.settings[name]["steps"] for name in ("PGD", "PGD-2")] == [2, 7]
     assert "'steps': 2," in repr(ensemble)
     assert Ensemble(ensemble.attacks, ("a", "b", "c")).settings.keys() == {"a", "b", "c"}
+
+
+def test_the_pair_is_the_beginning_of_autoattack_and_the_rest_is_what_follows(threat):
+    pair, whole = apgd_pair(threat), autoattack(threat)
+    rest = whole.without_first(len(pair.attacks))
+    assert pair.settings | rest.settings == whole.settings
+    assert [*pair.names, *rest.names] == list(whole.names)
+    assert rest.attacks == whole.attacks[2:]
+    assert pair.least_classes == 4
 
 
 def test_autoattack_is_the_standard_set(threat):

@@ -28,6 +28,7 @@ GOOD = {
     "apgd(steps=5)": (APGD, {"steps": 5, "loss": "ce"}),
     "apgd-t(targets=3, steps=7)": (APGDTargeted, {"targets": 3, "steps": 7}),
     "square(queries=1000)": (Square, {"queries": 1000}),
+    "aa-apgd": (Ensemble, {"apgd-ce": {"steps": 100, "loss": "ce", "restarts": 1, "rho": 0.75}}),
     "autoattack": (Ensemble, {}),
     "fab-t": (TorchAttack, {"name": "FAB", "steps": 100, "multi_targeted": True, "n_restarts": 1}),
     "torchattacks:CW(c=1, steps=50)": (TorchAttack, {"name": "CW", "c": 1, "steps": 50}),

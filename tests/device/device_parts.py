@@ -276,7 +276,9 @@ MISTAKES: dict[str, Part] = {
     "a division by a number": divide_by_host_number,
 }
 
-OURS = tuple(name + SETTINGS.get(name, "") for name in BUILDERS if name not in ("fgsm", "autoattack"))
+OURS = tuple(
+    name + SETTINGS.get(name, "") for name in BUILDERS if name not in ("fgsm", "aa-apgd", "autoattack")
+)
 THEIRS = ("torchattacks:PGD(steps=2)", "torchattacks:CW(steps=2)")
 
 PHASE = "one attack"

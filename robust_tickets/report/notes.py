@@ -1,0 +1,104 @@
+"""The notes under the timing table: what its accuracies and its costs are, and of which machine."""
+
+import pandas as pd
+
+from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
+from robust_tickets.recipe.arms import ARMS
+from robust_tickets.report.accuracy_columns import wilson
+from robust_tickets.report.judge import AVERAGE, TITLES
+from robust_tickets.report.marks import DAGGER, DOUBLE_DAGGER, SECTION, seconds_marks
+from robust_tickets.report.table_cells import has_autoattack
+from robust_tickets.report.verdict import LEAST_SEEDS
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import read_object
+
+
+def accuracy_note(run: RunDirectory, table: pd.DataFrame) -> str:
+    """Of which weights the accuracies are, under which attacks, and what their intervals are."""
+    several = table.seeds.max() > 1
+    best = f"`best`: of the epoch with the best {run.recipe.evaluate.select_by} accuracy on"
+    parts = [
+        f"Accuracy is that of the last epoch ({best} {run.recipe.data.val_images} validation images"
+        + ("; `average`: of the averaged weights)." if table.pgd20_average_mean.notna().any() else ")."),
+        "Mean ± sample standard deviation over seeds." if several else "One seed: no spread is known.",
+        *(_autoattack_sentences(table) if has_autoattack(table) else []),
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _autoattack_sentences(table: pd.DataFrame) -> list[str]:
+    added, images = _added_by_checkpoint(table), int(table.aa_images.max())
+    members = "APGD-CE and APGD-T, which decide nearly all"
+    if added:
+        members += f"; {SECTION}: the whole of it, as these rows are on the frontier of cost and accuracy"
+    common = "the whole of it" if table.judge.iloc[0] == AA_WHOLE else TITLES[AA_PAIR]
+    return [
+        f"AA: AutoAttack on {images:,} test images, balanced over classes: {members}.",
+        f"FAB-T and Square changed these by so many points: {', '.join(added)}." if added else "",
+        f"Differences and verdicts rest on {common}, which all rows have.",
+        _interval_sentence(table),
+    ]
+
+
+def _added_by_checkpoint(table: pd.DataFrame) -> list[str]:
+    """What the last two members of AutoAttack changed, in points, where they were run."""
+    texts = []
+    for row in table.itertuples():
+        for name in ("last", AVERAGE):
+            added = getattr(row, f"aa_{name}_added")
+            if pd.notna(added):
+                checkpoint = "" if name == "last" else f" ({name})"
+                texts.append(f"`{row.arm}`{checkpoint} {round(100 * added, 2) + 0.0:.4g}")
+    return texts
+
+
+def _interval_sentence(table: pd.DataFrame) -> str:
+    """What the intervals beside accuracies under AutoAttack are of."""
+    low, high = wilson(table.aa_last_mean.mean(), int(table.aa_images.max()))
+    half = f"{50 * (high - low):.1f} points"
+    if table.seeds.max() >= LEAST_SEEDS:
+        return (
+            "In brackets: the 95 % interval of the mean over seeds (Student's t), for other seeds on these "
+            f"images; other images would move all rows alike, by up to about {half}."
+        )
+    return (
+        f"In brackets: the 95 % interval over images (Wilson), about {half} to each side, for other images "
+        "like these; it says nothing of other seeds, and rows share most of it."
+    )
+
+
+def cost_note(run: RunDirectory, table: pd.DataFrame) -> str:
+    """How the costs were measured, and on which machine."""
+    fix = "remove that file and run compare again"
+    machine = read_object(run.machine_file, fix, ("cpu", "gpu", "threads", "torch"))
+    others = [str(other.get("gpu") or other.get("cpu")) for other in run.machines()[1:]]
+    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
+    gpu = f", {machine['gpu']}" if machine["gpu"] else ""
+    stages = dict.fromkeys(ARMS[arm].before for arm in run.recipe.compare.arms)
+    jobs = int(table.jobs.max())
+    parts = [
+        "Seconds and FLOPs are those of search and training, without validation and evaluation; "
+        "FLOPs count a forward pass 1, a backward pass to the input 1, a full backward pass 2 times "
+        "the network's forward FLOPs.",
+        *(stage.note for stage in stages if stage is not None),
+        f"{DAGGER} Taken while up to {jobs} jobs ran at a time." if jobs > 1 else "",
+        f"{DOUBLE_DAGGER} The run was continued on another machine ({', '.join(others)}): its seconds "
+        "cannot be compared, FLOPs can."
+        if others
+        else "",
+        f"Machine: {machine['cpu']}, {threads}{gpu}, torch {machine['torch']}.",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def channels_note(run: RunDirectory, table: pd.DataFrame) -> str:
+    """How many channels tickets pruned whole, and what leaving them out saved; empty without a ticket."""
+    tickets = table[[ARMS[arm].network == "ticket" for arm in table.arm]]
+    if tickets.empty or not run.recipe.compute.compact:
+        return ""
+    parts = [
+        f"`{row.arm}` {row.channels_removed:.4g} (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of "
+        f"dense's and {row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds)"
+        for row in tickets.itertuples()
+    ]
+    return f"Channels pruned whole, and left out in training: {', '.join(parts)}."

@@ -1,0 +1,137 @@
+"""AutoAttack on the checkpoints of a run: what is run, what is done already, and who is on the frontier."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from training_case import same_state
+
+from robust_tickets.attacks import APGD, FGSM, APGDTargeted, Ensemble
+from robust_tickets.attacks.text import BUILDERS
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
+from robust_tickets.comparison import compare as comparison
+from robust_tickets.comparison.evaluation_cost import evaluation_passes, whole_passes
+from robust_tickets.data.dataset import SPECS
+from robust_tickets.evaluation.sanity_checks import sanity_passes
+from robust_tickets.recipe.fields import Compare
+from robust_tickets.report.judge import front_checkpoints, judge
+from robust_tickets.report.read import results
+from robust_tickets.report.tables import markdown
+from robust_tickets.runs.directory import ArmDirectory
+from robust_tickets.stages import evaluate as stage
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.training.checkpoint import Checkpoint
+
+IMAGES = 20
+
+
+def short_pair(threat):
+    return Ensemble([APGD(threat, steps=2), APGDTargeted(threat, steps=1)], ("apgd-ce", "apgd-t"))
+
+
+def short_whole(threat):
+    pair = short_pair(threat)
+    return Ensemble([*pair.attacks, FGSM(threat)], (*pair.names, "fgsm"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short():
+    """Few steps, and sanity checks that take no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BUILDERS, "aa-apgd", short_pair)
+        patch.setitem(BUILDERS, "autoattack", short_whole)
+        yield
+
+
+@pytest.fixture(scope="module")
+def judged_recipe(tiny_recipe):
+    return replace(tiny_recipe, evaluate=replace(tiny_recipe.evaluate, aa_images=IMAGES))
+
+
+def rows_of(file):
+    rows = pd.read_csv(file.with_name("robustness.csv"))
+    return {(row.attack, row.n) for row in rows.itertuples() if not row.attack.startswith("worst-case")}
+
+
+TABLE = {("clean", 50), ("fgsm", 50), ("pgd-20", 50)}
+PAIR = {("clean", IMAGES), ("pgd-20", IMAGES), ("aa-apgd", IMAGES)}
+
+
+@pytest.mark.usefixtures("no_sanity")
+def test_a_checkpoint_is_judged_once(judged_recipe, tiny_recipe, new_copy, monkeypatch):
+    file, experiment = new_copy("judged"), Experiment(judged_recipe)
+    stage.evaluate(file, Experiment(tiny_recipe))
+    assert rows_of(file) == TABLE
+    stage.evaluate(file, experiment)
+    assert rows_of(file) == TABLE | PAIR
+    ledgers = [ArmDirectory(file.parent).evaluation_ledger(file, name) for name in ("evaluate", "judge")]
+    assert all(ledger.is_file() for ledger in ledgers)
+    stage.judge_whole(file, experiment)
+    assert rows_of(file) == TABLE | PAIR | {("autoattack", IMAGES)}
+    monkeypatch.setattr(stage, "evaluate_file", None)
+    stage.evaluate(file, experiment)
+    stage.judge_whole(file, experiment)
+    csv = file.with_name("robustness.csv")
+    csv.write_text("".join(line for line in csv.read_text().splitlines(True) if ",aa-apgd," not in line))
+    with pytest.raises(TypeError):  # which is not there
+        stage.evaluate(file, experiment)
+
+
+@pytest.mark.usefixtures("no_sanity")
+def test_on_as_many_images_as_the_table_it_is_one_evaluation(judged_recipe, new_copy, monkeypatch):
+    recipe = replace(judged_recipe, evaluate=replace(judged_recipe.evaluate, aa_images=50))
+    file, real, calls = new_copy("one"), stage.evaluate_file, []
+    monkeypatch.setattr(stage, "evaluate_file", lambda *args, **kw: calls.append(1) or real(*args, **kw))
+    stage.evaluate(file, Experiment(recipe))
+    stage.evaluate(file, Experiment(recipe))
+    assert (rows_of(file), calls) == (TABLE | {("aa-apgd", 50)}, [1])
+
+
+@pytest.mark.usefixtures("no_sanity")
+def test_arms_on_the_frontier_are_judged_by_the_whole(judged_recipe, machine, spoken, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "write_report", lambda run: None)  # which draws curves
+    recipe = replace(
+        judged_recipe,
+        train=replace(judged_recipe.train, epochs=2, ticket_epochs=1, warmup=0.0, warmup_lr=0.0),
+        compare=Compare(("dense", "dense-short", "dense-best")),
+    )
+    plain = replace(recipe, evaluate=replace(recipe.evaluate, aa_images=0))
+    before = comparison.compare(Experiment(plain, machine=machine), [0], tmp_path)
+    assert "aa-apgd" not in (before.arm(0, "dense").robustness).read_text()
+    run = comparison.compare(Experiment(recipe, machine=Machine("cpu", spoken)), [0], tmp_path)
+    assert sum(line.startswith("copied from") for line in spoken.lines) == 2, "it trains nothing again"
+    states = [Checkpoint.load(each.arm(0, "dense").last).state for each in (before, run)]
+    assert same_state(*states)
+    by_arm = results(run)
+    own_judge = judge(by_arm, recipe)
+    front = front_checkpoints(by_arm, own_judge)
+    assert ("dense-short", "last") in front, "nothing is cheaper"
+    for arm, (result,) in by_arm.items():
+        assert ("last", "aa-apgd") in result.accuracy
+        assert (("last", "autoattack") in result.accuracy) == ((arm, "last") in front), arm
+    assert len(front) < 3 or own_judge.attack == "autoattack"
+    assert f"AutoAttack on {IMAGES} test images" in markdown(run)
+
+
+def test_more_images_than_there_are_and_too_few_classes_are_refused(judged_recipe):
+    digits = SPECS["digits"]
+    planning.check(judged_recipe, digits)
+    many = replace(judged_recipe, evaluate=replace(judged_recipe.evaluate, aa_images=digits.test_images + 1))
+    with pytest.raises(InputError, match=r"evaluate.aa_images is \d+, but digits has \d+ test images"):
+        planning.check(many, digits)
+    message = "AutoAttack needs 4 classes and digits has 3: set it to 0, which leaves PGD-20"
+    with pytest.raises(InputError, match=message):
+        planning.check(judged_recipe, replace(digits, classes=3))
+    planning.check(replace(judged_recipe, evaluate=replace(many.evaluate, aa_images=0)), digits)
+
+
+def test_the_estimate_counts_autoattack(judged_recipe, tiny_recipe, monkeypatch):
+    judged, plain = Experiment(judged_recipe), Experiment(tiny_recipe)
+    # clean, PGD-20, two steps of APGD, one step to each of nine classes after a look, each with a last look
+    pair = 1 + 41 + (2 * 2 + 1) + (1 + 9 * 3)
+    added = IMAGES * pair + sanity_passes(IMAGES)
+    assert evaluation_passes(judged, 2) - evaluation_passes(plain, 2) == 2 * added
+    assert whole_passes(judged) == IMAGES * FGSM(judged.threat).passes_per_sample
+    assert whole_passes(plain) == 0
