@@ -8,7 +8,7 @@ from typing import Any, get_args
 from robust_tickets.base.errors import InputError
 from robust_tickets.report.candidates import Candidate, Frontier, Weights
 from robust_tickets.report.judge import Judge, judge
-from robust_tickets.report.read import ArmResult, data_title, results
+from robust_tickets.report.read import ArmResult, results
 from robust_tickets.runs.directory import RunDirectory, machine_differences
 from robust_tickets.runs.files import read_object
 
@@ -37,6 +37,10 @@ class _Run:
         return int(evaluate.images or self._about["test_images"])
 
     @property
+    def data(self) -> str:
+        return str(self._about["data"])
+
+    @property
     def network(self) -> str:
         model = self.directory.recipe.model
         return model.name if ":" in model.name else f"{model.name} at width {model.width:g}"
@@ -53,7 +57,7 @@ class _Run:
         own_net = read_object(inputs).get("net", "") if inputs.exists() else ""
         step = self.directory.recipe.evaluate.rel_step
         return {
-            "data": f"{self._about['data']}, fingerprint {self._about['fingerprint']}",
+            "data": f"{self.data}, fingerprint {self._about['fingerprint']}",
             "networks": f"{self.network} {own_net}".strip(),
             "threat models": self.threat,
             "attacks to judge them": self.judge.title,
@@ -95,7 +99,7 @@ def read_frontier(
             f"no arm of {_paths(runs)} was evaluated with weights {' or '.join(weights)}: choose others of "
             f"{others} by --weights"
         )
-    title = f"{data_title(runs[0].directory)}, {runs[0].network}, {runs[0].threat}, "
+    title = f"{runs[0].data}, {runs[0].network}, {runs[0].threat}, "
     title += f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     named = _with_names(candidates, runs[0].judge)
     return Frontier(named, tuple(seeds), runs[0].judge, runs[0].images, title)
