@@ -20,7 +20,7 @@ def dominance(points):
     return no_worse & better
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=300)
+@settings(deadline=None, derandomize=True, database=None, max_examples=100)
 @given(points=POINTS)
 def test_the_front_is_what_nothing_dominates(points):
     by_name = {f"arm-{i}": point for i, point in enumerate(points)}
@@ -30,7 +30,7 @@ def test_the_front_is_what_nothing_dominates(points):
     assert costs == sorted(costs)
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=300)
+@settings(deadline=None, derandomize=True, database=None, max_examples=100)
 @given(points=POINTS)
 def test_a_dominated_point_is_told_the_cheapest_of_the_front_that_dominates_it(points):
     by_name = {f"arm-{i}": point for i, point in enumerate(points)}

@@ -15,8 +15,10 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.cli.main import main
 from robust_tickets.report.frontier_answers import Question
 from robust_tickets.report.frontier_plot import frontier_plot
+from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.frontier_table import frontier_csv, frontier_markdown
-from robust_tickets.report.write import write_report
+from robust_tickets.report.write import write_frontier
+from robust_tickets.runs.directory import FrontierFolder
 
 ARMS = [
     candidate("dense", 100, [0.40, 0.41, 0.42]),
@@ -129,8 +131,8 @@ def test_no_seconds_are_drawn_where_none_are_known(tmp_path):
     assert "a seed" not in words
 
 
-def test_a_comparison_s_report_has_the_frontier_and_the_command_prints_it(run, tmp_path, capsys):
-    write_report(run)
+def test_the_command_prints_and_writes_what_a_comparison_writes(run, tmp_path, capsys):
+    write_frontier(read_frontier([run]), Question(), FrontierFolder(run.path))
     assert {file.name for file in run.path.glob("frontier.*")} == {
         f"frontier.{e}" for e in ("svg", "md", "csv")
     }
@@ -147,7 +149,7 @@ def test_a_comparison_s_report_has_the_frontier_and_the_command_prints_it(run, t
     rows = robust_tickets.frontier(run.path, of="ticket")
     assert list(rows.arm) == ["ticket", "dense"]
     assert list(rows.flops_ratio) == pytest.approx([1, 1.25])
-    assert robust_tickets.frontier([run.path, str(run.path)]).equals(robust_tickets.frontier(run.path))
+    assert robust_tickets.frontier([run.path, str(run.path)], of="ticket").equals(rows)
 
 
 MISTAKES = {
