@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
 from robust_tickets.report.candidates import Candidate, Frontier, Weights
 from robust_tickets.report.judge import Judge, judge
 from robust_tickets.report.read import ArmResult, results
@@ -81,6 +82,8 @@ def read_frontier(
     complete seed, or in which no arm has such weights.
     """
     runs = [_read(directory) for directory in directories]
+    if {run.judge.attack for run in runs} == {AA_PAIR, AA_WHOLE}:  # where all have the whole, they have both
+        runs = [replace(run, judge=replace(run.judge, attack=AA_PAIR)) for run in runs]
     _check_yardstick(runs)
     seeds = [n for n in runs[0].seeds if all(n in run.seeds for run in runs)]
     if not seeds:

@@ -49,7 +49,8 @@ def judge(results: Mapping[str, Sequence[ArmResult]], recipe: Recipe) -> Judge:
     if not recipe.evaluate.aa_images:
         return Judge("pgd-20")
     rows = [result for seeds in results.values() for result in seeds]
-    whole = all(("last", AA_WHOLE) in result.accuracy for result in rows)
+    places = [(result, name) for result in rows for name in Judge(AA_PAIR).checkpoints(result)]
+    whole = all((name, AA_WHOLE) in result.accuracy for result, name in places)
     return Judge(AA_WHOLE if whole else AA_PAIR)
 
 

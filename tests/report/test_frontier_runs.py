@@ -35,15 +35,31 @@ def change(run, arm, file, **values):
         path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def add_average(run, arm, attack=""):
-    """Give an arm rows of averaged weights, an accuracy of a tenth more than that of the last epoch."""
-    change(run, arm, "record", best_is_average=False)
+def add_rows(run, arm, source, more, **columns):
+    """Give an arm rows like those of a checkpoint, or of its PGD-20, with an accuracy of so much more."""
     for seed in run.seeds():
         file = run.arm(seed, arm).robustness
         rows = pd.read_csv(file, keep_default_na=False)
-        last = rows[rows.checkpoint == "last"]
-        extra = last.assign(checkpoint="average", accuracy=last.accuracy + 0.1)
+        like = rows[(rows.checkpoint == source) & ((rows.attack == "pgd-20") | ("attack" not in columns))]
+        extra = like.assign(accuracy=like.accuracy + more, **columns)
         pd.concat([rows, extra]).to_csv(file, index=False)
+
+
+def add_average(run, arm):
+    """Give an arm averaged weights, a tenth more accurate than those of the last epoch."""
+    change(run, arm, "record", best_is_average=False)
+    add_rows(run, arm, "last", 0.1, checkpoint="average")
+
+
+def add_autoattack(run, another, whole=()):
+    """The run with AutoAttack's two members on 20 images for all rows, and the whole of it for some."""
+    judged = another(f"whole-{len(whole)}", evaluate=replace(run.recipe.evaluate, aa_images=20))
+    for arm in ("dense", "ticket"):
+        for checkpoint in ("best", "last", *(["average"] if arm == "ticket" else [])):
+            add_rows(judged, arm, checkpoint, -0.01, attack="aa-apgd", n=20)
+            if (arm, checkpoint) in whole:
+                add_rows(judged, arm, checkpoint, -0.02, attack="autoattack", n=20)
+    return judged
 
 
 def test_costs_are_all_that_is_charged_and_accuracy_is_the_last_epochs(run, robust):
@@ -110,6 +126,32 @@ def test_the_seeds_are_those_of_all_runs(run, another):
     shutil.rmtree(run.path / "seed-1")
     with pytest.raises(InputError, match=f"{run.path} and {other.path} share no complete seed: run compare"):
         read_frontier([run, other])
+
+
+def test_autoattack_judges_where_every_candidate_has_it(run, another):
+    add_average(run, "ticket")
+    last = [("dense", "last"), ("ticket", "last")]
+    pair, short, full = (
+        add_autoattack(run, another, whole) for whole in ([], last, [*last, ("ticket", "average")])
+    )
+    pgd = read_frontier([run])
+    for runs, attack, less in (
+        ([pair], "aa-apgd", 0.01),
+        ([short], "aa-apgd", 0.01),  # the average lacks the whole
+        ([full], "autoattack", 0.02),
+        ([full, pair], "aa-apgd", 0.01),  # what both have
+    ):
+        frontier = read_frontier(runs)
+        assert (frontier.judge.attack, frontier.images) == (attack, 20)
+        assert [candidate.name for candidate in frontier.candidates] == [
+            "dense",
+            "ticket",
+            "ticket (average)",
+        ]
+        for one, other in zip(frontier.candidates, pgd.candidates, strict=True):
+            assert one.robust == pytest.approx([x - less for x in other.robust])
+    with pytest.raises(InputError, match=r"different attacks to judge them \(PGD-20; AA\)"):
+        read_frontier([run, full])
 
 
 DIFFERENCES = {
