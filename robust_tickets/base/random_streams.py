@@ -33,9 +33,17 @@ def use_seed(seed: int) -> Iterator[None]:
     Those of the CPU, and of the current GPU if one is in use; afterwards they are as before. The CPU's
     generator reads the low 32 bits of the seed alone.
     """
+    with restored_generators():
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs
+        device = device_in_use()
+        if device is not None:
+            device_module(device[0]).manual_seed(seed)
+        yield
+
+
+@contextmanager
+def restored_generators() -> Iterator[None]:
+    """After the block, PyTorch's global generators are as before: the CPU's, and the current GPU's if any."""
     kind, *devices = device_in_use() or ("cuda",)
     with torch.random.fork_rng(devices=devices, device_type=kind):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs
-        if devices:
-            device_module(kind).manual_seed(seed)
         yield

@@ -10,7 +10,7 @@ from robust_tickets.models.flops import forward_flops
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Training
-from robust_tickets.recipe.methods import method_settings
+from robust_tickets.recipe.methods import used_settings
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.narrow_net import narrow_spec
@@ -24,8 +24,8 @@ class PassTimer:
 
     def seconds(self, experiment: Experiment, training: Training, flops: int) -> float:
         """Seconds of a forward pass's worth of a training; flops: of a forward pass."""
-        recipe, settings = experiment.recipe, method_settings(training)
-        key = (recipe.model, recipe.compute, training.method, settings, training.batch, training.optimiser)
+        recipe, settings = experiment.recipe, tuple(used_settings(training).items())
+        key = (recipe.model, recipe.compute, settings, training.batch, training.optimiser)
         if key not in self._rates:
             self._rates[key] = training_pass_seconds(experiment, training, flops)
         return self._rates[key]

@@ -1,13 +1,15 @@
 """Checks of a recipe's fields against each other: what makes no sense together is refused."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.recipe.arm_training import arm_training, arm_trainings
 from robust_tickets.recipe.arms import ARMS, is_arm
 from robust_tickets.recipe.fields import Data, Model, Search, Threat, Train, Training
-from robust_tickets.recipe.methods import METHODS, make_method
+from robust_tickets.recipe.methods import METHODS, WRAPPERS, make_method, used_settings, wrapper_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method
 
 if TYPE_CHECKING:
@@ -152,6 +154,7 @@ def _is_timed(train: Train) -> bool:
 def check_method(concern: str, training: Training, threat: Threat) -> None:
     """Raise InputError where the training method does not go with the threat model or another field."""
     method = make_method(training)
+    method.check(concern)
     if threat.norm not in method.norms:
         raise InputError(
             f"{concern}.method {training.method} is defined for threat.norm {' or '.join(method.norms)}, got "
@@ -166,7 +169,7 @@ def check_method(concern: str, training: Training, threat: Threat) -> None:
 
 
 def check_unused_settings(recipe: "Recipe", base: "Recipe | None") -> None:
-    """Raise InputError for settings of a method that is not chosen, since they would do nothing.
+    """Raise InputError for settings of a method or wrapper that is not chosen, since they would do nothing.
 
     base: the recipe that this one changes; what it has may stay. None: the recipe is a file's, which may have
         settings of methods for a search, since a study may choose another one.
@@ -184,6 +187,29 @@ def check_unused_settings(recipe: "Recipe", base: "Recipe | None") -> None:
                     f"{concern}.{name} is for {concern}.{field} {name}, and does nothing to {chosen}: choose "
                     f"{name}, or leave it out"
                 )
+    for concern in ("search", "train"):
+        unused = WRAPPERS.keys() - used_wrappers(recipe, concern)
+        _check_wrappers(concern, unused, getattr(recipe, concern), getattr(before, concern))
+
+
+def _check_wrappers(concern: str, unused: Iterable[str], training: Training, base: Training) -> None:
+    """Refuse settings of wrappers that are off; those that `base` has may stay."""
+    for name in unused:
+        cls, settings = wrapper_class(name), getattr(training, name)
+        off = cls.Settings()
+        rest = replace(getattr(base, name), **{cls.switch: getattr(off, cls.switch)})
+        if settings not in (off, rest):
+            raise InputError(
+                f"{concern}.{name} does nothing without {concern}.{name}.{cls.switch}: give it too, or leave "
+                "the other settings out"
+            )
+
+
+def used_wrappers(recipe: "Recipe", concern: str) -> set[str]:
+    """The wrappers that are on in the recipe's search, or in any of its trainings."""
+    trainings = [getattr(recipe, concern)]
+    trainings += arm_trainings(recipe).values() if concern == "train" else []
+    return {name for training in trainings for name in WRAPPERS.keys() & used_settings(training)}
 
 
 def used_methods(recipe: "Recipe", concern: str, field: str) -> set[str]:
@@ -207,6 +233,8 @@ def check_arm_settings(recipe: "Recipe", base: "Recipe | None") -> None:
                     f"arms.{arm}: the settings {name} do nothing to the method {training.method}: choose "
                     f"method {name}, or leave them out"
                 )
+        unused = WRAPPERS.keys() - used_settings(training)
+        _check_wrappers(f"arms.{arm}", unused, training, recipe.train)
         check_method(f"arms.{arm}", training, recipe.threat)
     names = {word for arm in recipe.compare.arms for word in (arm, arm.partition("+")[2])}
     for name in recipe.arms.tables.keys() - names:

@@ -12,7 +12,7 @@ from tyro.conf import arg
 from robust_tickets.recipe.arms import arm_names, arms_help, is_arm, trained_arms
 from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.methods import METHODS, method_class
+from robust_tickets.recipe.methods import METHODS, WRAPPERS, method_class, wrapper_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_method_class
 from robust_tickets.recipe.registry import first_lines
 from robust_tickets.recipe.schema import (
@@ -95,7 +95,7 @@ if TYPE_CHECKING:
 
     @dataclass(frozen=True)
     class MethodFields:
-        """Which training method, and the settings of each: `method`, `pgd`, `trades`, ..."""
+        """Which training method, and the settings of each and of each wrapper: `method`, `pgd`, `awp`, ..."""
 
         method: str = "pgd"
 
@@ -107,15 +107,19 @@ if TYPE_CHECKING:
 
 else:
 
+    def _settings_of(classes):
+        """Dataclass fields: the settings of the classes that have any."""
+        return [(n, cls.Settings, cls.Settings()) for n, cls in classes.items() if fields(cls.Settings)]
+
     def _fields_of(field, default, classes):
-        """Dataclass fields: that which names a method, and the settings of the methods that have any."""
+        """Dataclass fields: that which names a method, and the settings of the methods."""
         names = Annotated[Literal[tuple(classes)], arg(help=first_lines(classes))]
-        settings = [(n, cls.Settings, cls.Settings()) for n, cls in classes.items() if fields(cls.Settings)]
-        return [(field, names, default), *settings]
+        return [(field, names, default), *_settings_of(classes)]
 
     MethodName = Literal[tuple(METHODS)]
     _methods = _fields_of("method", "pgd", {n: method_class(n) for n in METHODS})
-    MethodFields = make_dataclass("MethodFields", _methods, frozen=True)
+    _wrappers = _settings_of({n: wrapper_class(n) for n in WRAPPERS})
+    MethodFields = make_dataclass("MethodFields", [*_methods, *_wrappers], frozen=True)
     _methods = _fields_of("pruning_method", "imp", {n: pruning_method_class(n) for n in PRUNING_METHODS})
     PruningMethodFields = make_dataclass("PruningMethodFields", _methods, frozen=True)
 
@@ -244,7 +248,8 @@ class Train(Training):
 
 
 _FIELDS = {name for cls in (Training, Search, Train) for name in cls.__annotations__}
-_TAKEN = (_FIELDS & {*METHODS, *PRUNING_METHODS}) | (METHODS.keys() & PRUNING_METHODS.keys())
+_NAMES = [*_FIELDS, *METHODS, *WRAPPERS, *PRUNING_METHODS]
+_TAKEN = {name for name in _NAMES if _NAMES.count(name) > 1}
 if _TAKEN:
     raise TypeError(f"{sorted(_TAKEN)[0]} is a method and another field of trainings: rename the method")
 

@@ -1,7 +1,7 @@
-"""The training methods by name. One line of `METHODS` registers one: nothing else names it.
+"""The training methods and their wrappers by name. One line registers one: nothing else names it.
 
 The recipe's allowed values, its nested settings (`train.<method>.<field>`), their flags and help come from
-this table.
+these tables.
 """
 
 from functools import cache
@@ -12,6 +12,7 @@ from robust_tickets.recipe.registry import load_class
 if TYPE_CHECKING:
     from robust_tickets.recipe.fields import Training
     from robust_tickets.training.methods.base import Method
+    from robust_tickets.training.wrappers.base import Wrapper
 
 METHODS = {
     "natural": "robust_tickets.training.methods.natural:Natural",
@@ -29,16 +30,29 @@ METHODS = {
 }
 """Name in recipes -> module:class."""
 
+WRAPPERS = {
+    "awp": "robust_tickets.training.wrappers.awp:AWP",
+}
+"""The same of the wrappers over any method, the innermost first."""
+
 
 def make_method(training: "Training") -> "Method":
-    """The method of a training, fresh, with its settings from the recipe."""
-    return method_class(training.method)(method_settings(training))
+    """The method of a training, fresh, in the wrappers that the recipe turns on."""
+    settings = used_settings(training)
+    method = method_class(training.method)(settings.pop(training.method))
+    for name, own in settings.items():
+        method = wrapper_class(name)(own, method)
+    return method
 
 
-def method_settings(training: "Training") -> Any:
-    """The settings of a training's own method."""
+def used_settings(training: "Training") -> dict[str, Any]:
+    """The settings of a training's method, and of the wrappers that are on, by name."""
     empty = method_class(training.method).Settings
-    return getattr(training, training.method, None) or empty()
+    wrappers = {name: getattr(training, name) for name in WRAPPERS}
+    return {
+        training.method: getattr(training, training.method, None) or empty(),
+        **{name: own for name, own in wrappers.items() if wrapper_class(name).wraps(own)},
+    }
 
 
 @cache
@@ -46,3 +60,10 @@ def method_class(name: str) -> type["Method"]:
     """The class of a registered method. Raises TypeError for one that lacks a part of the interface."""
     base = "robust_tickets.training.methods.base:Method"
     return load_class("training method", name, METHODS[name], base)  # type: ignore[no-any-return]
+
+
+@cache
+def wrapper_class(name: str) -> type["Wrapper"]:
+    """The class of a registered wrapper. Raises TypeError for one that lacks a part of the interface."""
+    base = "robust_tickets.training.wrappers.base:Wrapper"
+    return load_class("wrapper", name, WRAPPERS[name], base)  # type: ignore[no-any-return]

@@ -27,6 +27,7 @@ from robust_tickets.recipe.fields import (
     Threat,
     Train,
 )
+from robust_tickets.recipe.methods import WRAPPERS
 
 FORMAT = 2
 """Version of the run directory's layout; part of a run's identity."""
@@ -61,12 +62,15 @@ class Recipe:
 def to_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as run directories and tickets record it, every field resolved.
 
-    Paths, prose, studies, and the settings of methods that are not used are left out.
+    Paths, prose, studies, and the settings of methods and wrappers that are not used are left out.
     """
     table = _without_prose(recipe)
     for concern, field, methods in checks.METHOD_FIELDS:
         for name in methods.keys() - checks.used_methods(recipe, concern, field):
             table[concern].pop(name, None)
+    for concern in ("search", "train"):
+        for name in WRAPPERS.keys() - checks.used_wrappers(recipe, concern):
+            del table[concern][name]
     del table["study"]
     return table
 

@@ -261,8 +261,10 @@ def _plan(
     rates: Rates = UnknownRates(),
 ) -> ArmPlan:
     lengths = replace(_lengths(recipe, folder, schedule, spec), cost=cost, rates=rates)
-    steps = schedule.steps(lengths)
-    return ArmPlan(folder, lengths.training, steps, lengths.per_epoch, images=lengths.images)
+    training, steps = lengths.training, schedule.steps(lengths)
+    concern = "train" if isinstance(training, Train) else "search"
+    make_method(training).check_length(f"arms.{folder}" if "+" in folder else concern, steps)
+    return ArmPlan(folder, training, steps, lengths.per_epoch, images=lengths.images)
 
 
 def _lengths(recipe: Recipe, folder: str, schedule: Schedule, spec: Spec) -> StepLengths:

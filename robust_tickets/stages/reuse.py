@@ -11,7 +11,7 @@ from robust_tickets.base.version import __version__
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.fields import Train
-from robust_tickets.recipe.methods import METHODS
+from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files, tensor_file
 from robust_tickets.runs.curve import check_curve, how_to_restore
@@ -35,7 +35,7 @@ def arm_key(recipe: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs
     training = schema.plain(replace(Train(), **vars(plan.training)))
     # an arm is judged where it is reused, so one that was not judged by AutoAttack will do
     table["evaluate"].pop("aa_images")
-    left_out = {*_LENGTHS, *METHODS} - {plan.training.method}
+    left_out = {*_LENGTHS, *METHODS, *WRAPPERS} - used_settings(plan.training).keys()
     parts: dict[str, Any] = {
         "version": __version__,
         "format": recipes.FORMAT,

@@ -302,7 +302,7 @@ def _prepare(
         session.checkpointer.set_fallback(state.step, session.saved)
     with ledger.phase("compile" if compute.compile else "other"):
         images = to_float(data.train.images[: settings.batch], compute.channels_last)
-        nets, warnings = training_networks(net, folded, compute, images)
+        nets, warnings = training_networks(net, folded, compute, images, masking)
     warnings += masking.warnings if masking is not None else []
     warnings += probability_warnings(net, data.spec.shape)
     state.monitor.begin(warnings, ledger.step_seconds, state.step)

@@ -13,6 +13,7 @@ from robust_tickets.base.devices import device_name, has_bfloat16
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import FoldedNet
 from robust_tickets.models.modes import train_mode
+from robust_tickets.pruning.masking import Masking
 from robust_tickets.recipe.fields import Compute
 from robust_tickets.training.methods.base import Networks
 
@@ -32,11 +33,12 @@ class Bfloat16(nn.Module):
 
 
 def training_networks(
-    net: nn.Module, folded: FoldedNet, compute: Compute, images: Tensor
+    net: nn.Module, folded: FoldedNet, compute: Compute, images: Tensor, masking: Masking | None = None
 ) -> tuple[Networks, list[str]]:
     """The forms of a network that its method calls, and a warning for each setting the machine cannot do.
 
-    net: the network; folded: its view for attacks; images: (N, C, H, W), like those to come.
+    net: the network; folded: its view for attacks; images: (N, C, H, W), like those to come; masking: its
+    mask.
 
     They share memory with both. Code is compiled now, and the network, its modes and the generators are
     afterwards as they were. Validation and evaluation use `folded` itself, in float32 and eager.
@@ -44,7 +46,7 @@ def training_networks(
     compute, warnings = supported_compute(compute, images.device.type)
     if compute.compile:
         torch._dynamo.reset()  # each training pays for its own code, whatever else the process has trained
-        nets = _networks(net, folded, compute)
+        nets = _networks(net, folded, compute, masking)
         try:
             with use_seed(0):
                 _warm_up(nets, net, images)
@@ -53,10 +55,10 @@ def training_networks(
                 raise
             warnings.append(_without_compile(error))
             compute = replace(compute, compile=False)
-    return _networks(net, folded, compute), warnings
+    return _networks(net, folded, compute, masking), warnings
 
 
-def _networks(net: nn.Module, folded: FoldedNet, compute: Compute) -> Networks:
+def _networks(net: nn.Module, folded: FoldedNet, compute: Compute, masking: Masking | None) -> Networks:
     update, attack = net, cast(nn.Module, folded)
     if compute.compile:
         # a training's batches all have one shape, so code for any shape has nothing to gain
@@ -65,7 +67,7 @@ def _networks(net: nn.Module, folded: FoldedNet, compute: Compute) -> Networks:
         attack = Bfloat16(attack)
     if compute.precision == "bf16":
         update = Bfloat16(update)
-    return Networks(update, folded, attack)
+    return Networks(update, folded, attack, net, masking)
 
 
 def _warm_up(nets: Networks, net: nn.Module, images: Tensor) -> None:

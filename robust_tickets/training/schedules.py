@@ -3,6 +3,7 @@
 import math
 
 from robust_tickets.recipe.fields import Training
+from robust_tickets.training.methods.base import steps_before
 
 _RISE = {"cyclic": 0.5, "one-cycle": 0.3}
 """Share of the steps that a schedule rises for where the recipe gives no warm-up."""
@@ -32,13 +33,8 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
     if settings.schedule == "constant":
         return settings.lr
     if settings.schedule == "step":
-        return settings.lr * 0.1 ** sum(_reached(share, step, steps) for share in settings.milestones)
+        return settings.lr * 0.1 ** sum(step >= steps_before(share, steps) for share in settings.milestones)
     progress = (step - warm) / (steps - warm)
     if settings.schedule in ("cosine", "one-cycle"):
         return settings.lr * (1 + math.cos(math.pi * progress)) / 2
     return settings.lr * (1 - progress)
-
-
-def _reached(share: float, step: int, steps: int) -> bool:
-    """Whether a share of the steps is over; rounding the product up must not delay it by a step."""
-    return step >= share * steps * (1 - 1e-12)

@@ -1,9 +1,10 @@
 """The work that is done on both devices: each part takes a device and leaves files in a folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -45,6 +46,7 @@ from robust_tickets.training.export import export
 from robust_tickets.training.loop import fit
 from robust_tickets.training.methods.pgd import PGDSettings
 from robust_tickets.training.monitors import Monitor
+from robust_tickets.training.wrappers.awp import AWPSettings
 
 Part = Callable[[str, Path], None]
 
@@ -90,10 +92,12 @@ def train(
     norm: str = "Linf",
     optimiser: str = "sgd",
     precision: str = "float32",
+    wrappers: Mapping[str, Any] = {},
     resumed: bool = False,
 ) -> None:
     """Epochs of three steps by one method, of a network half of whose weights are pruned.
 
+    wrappers: settings of those that are on.
     resumed: goes on from a state on disk before its last step.
     """
     compute = replace(RECIPE.compute, precision=precision)
@@ -104,7 +108,7 @@ def train(
     full = Mask.full(net)
     mask = prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), full), full, 0.5)
     ledger = Ledger("train", clock_for(device))
-    config = work.config(replace(recipe.train, method=method, optimiser=optimiser), steps, 0)
+    config = work.config(replace(recipe.train, method=method, optimiser=optimiser, **wrappers), steps, 0)
     session = Session(ledger)
     if resumed:
         session = Session(ledger, checkpointer=Checkpointer(folder, {}, minutes=0, steps=steps - 1))
@@ -276,6 +280,9 @@ MISTAKES: dict[str, Part] = {
     "a division by a number": divide_by_host_number,
 }
 
+WRAPPERS = {"awp": AWPSettings(gamma=0.01)}
+"""Wrappers with settings that turn them on."""
+
 OURS = tuple(
     name + SETTINGS.get(name, "") for name in BUILDERS if name not in ("fgsm", "aa-apgd", "autoattack")
 )
@@ -297,6 +304,10 @@ PARTS: dict[str, Part] = {
         for length, steps in STEPS.items()
     },
     **{f"train-{name}": partial(train, method=name) for name in METHODS},
+    **{
+        f"train-{name}": partial(train, method="pgi", wrappers={name: settings})
+        for name, settings in WRAPPERS.items()
+    },
     "train-bf16": partial(train, method="pgd", precision="bf16"),
     "train-L2": partial(train, method="pgd", norm="L2"),
     "train-adam": partial(train, method="fgsm", optimiser="adam"),

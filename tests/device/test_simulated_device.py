@@ -1,11 +1,11 @@
 """The project on a simulated GPU: the CPU's bits, all on the right device, no wait in a training step."""
 
 import pytest
-from device_parts import METHODS, MISTAKES, PRUNING_METHODS
+from device_parts import METHODS, MISTAKES, PRUNING_METHODS, WRAPPERS
 
 EPOCHS = 2
 STEPS = 6
-TRAININGS = [f"train-{name}" for name in METHODS]
+TRAININGS = [f"train-{name}" for name in (*METHODS, *WRAPPERS)]
 SEARCHES = [f"search-{name}" for name in PRUNING_METHODS]
 COPIES = 3  # of an epoch's order, crops and flips, before its first step
 

@@ -36,6 +36,7 @@ BASES = tuple(
         *({"search": {"method": name}, "train": {"method": name}} for name in METHODS),
         {"search": {"granularity": "channel"}},
         {"compare": {"arms": ["dense", "ticket+liet"]}},
+        {stage: {"awp": {"gamma": 0.01, "warmup": 0.5}} for stage in ("search", "train")},
     )
 )
 

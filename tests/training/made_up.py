@@ -1,4 +1,4 @@
-"""A training method and a pruning method from outside the package; importable without torch."""
+"""A training method, a wrapper and a pruning method from outside the package; importable without torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.schema import Count, Positive
 from robust_tickets.tickets.methods.base import PruningAtInit
 from robust_tickets.training.methods.base import Method, StepPasses, input_gradient
+from robust_tickets.training.wrappers.base import Wrapper
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,25 @@ class MadeUp(Method):
     def load_state_dict(self, state):
         """Take them over."""
         self.memory = state["memory"]
+
+
+@dataclass(frozen=True)
+class LouderSettings:
+    """A louder loss, over any method."""
+
+    factor: Positive = 1.0
+    """what the loss is multiplied by; 1: nothing"""
+
+
+class Louder(Wrapper):
+    """The method's loss times a factor."""
+
+    Settings = LouderSettings
+    switch = "factor"
+
+    def loss(self, nets, batch, adversarial):
+        """The inner method's loss times the factor."""
+        return self.settings.factor * super().loss(nets, batch, adversarial)
 
 
 @dataclass(frozen=True)

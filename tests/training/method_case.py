@@ -92,6 +92,11 @@ def method_of(name, **settings):
     )
 
 
+def wrapped(name, **wrappers):
+    """A method in wrappers, by their settings."""
+    return make_method(Training(method=name, **wrappers))
+
+
 def gradient_of(net, images, loss):
     point = images.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(loss(net.eval()(point)), point)

@@ -193,6 +193,7 @@ def test_pgi_is_the_papers_algorithm_with_its_memory_in_the_frame_of_the_image(c
         expected = F.cross_entropy(second, batch.labels) + 3.0 * ((second - first) ** 2).mean()
         loss = method.loss(nets, batch, method.perturb(nets, batch))
         torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-12, msg=f"epoch {epoch}")
+        method.after_backward(nets, batch)
         g = g / g.abs().mean()
         for i in range(6):
             seen = crop_one(torch.ones(SHAPE), moved, i).bool()
@@ -233,6 +234,7 @@ def test_the_memory_belongs_to_the_image_whatever_the_batch_and_begins_anew(net)
         halves = [rows_of(batch, rows) for rows in (order if shuffled else torch.arange(6)).split(3)]
         for step, half in enumerate(halves):
             method.perturb(nets, at_step(half, step))
+            method.after_backward(nets, at_step(half, step))
         states.append(method.state_dict()["memory"].clone())
         method.perturb(nets, at_step(halves[0], 2))
         assert bool(method.state_dict()["momentum"][halves[1].rows].any())

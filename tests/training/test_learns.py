@@ -14,6 +14,7 @@ from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training.methods.bullet import BulletSettings
 from robust_tickets.training.methods.mart import MARTSettings
 from robust_tickets.training.methods.trades import TRADESSettings
+from robust_tickets.training.wrappers.awp import AWPSettings
 
 STEPS = 160
 FEWER_STEPS = {
@@ -23,14 +24,18 @@ FEWER_STEPS = {
 }
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "natural"])
+WRAPPED = {"awp": {"method": "fgsm_rs", "awp": AWPSettings(gamma=0.005)}}
+
+
+@pytest.mark.parametrize("method", [*(name for name in METHODS if name != "natural"), *WRAPPED])
 def test_it_learns(method, tiny_recipe, config):
     recipe = replace(
         tiny_recipe, data=Data("digits", train_images=512, val_images=100), model=Model("conv-2", width=0.25)
     )
     net = registry.build(model_spec(recipe, load.load(recipe.data).spec), seed=0)
     settings = {name: value for name, value in FEWER_STEPS.items() if name == method}
-    training = replace(config.settings, method=method, schedule="one-cycle", lr=0.1, **settings)
+    settings = WRAPPED.get(method, {"method": method, **settings})
+    training = replace(config.settings, schedule="one-cycle", lr=0.1, **settings)
     result, _ = train(
         net,
         None,

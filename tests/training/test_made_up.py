@@ -1,4 +1,4 @@
-"""One line registers a training method or a pruning method: no other file of the package is touched."""
+"""One line registers a training method, a wrapper or a pruning method: no other file is touched."""
 
 import json
 import os
@@ -23,6 +23,7 @@ def used(tmp_path_factory) -> dict:
 def test_they_have_flags_help_and_checks_without_torch(used):
     train, search = (" ".join(used[f"{command} help"].split()) for command in ("train", "search"))
     assert "--train.made-up.weight X weight of the adversarial loss at the end of the schedule" in train
+    assert "--train.louder.factor X what the loss is multiplied by; 1: nothing" in train
     assert "made_up: one step along the mean of all gradients that a sample has had" in train
     assert "--search.every-nth.n N keep one weight of so many" in search
     assert "every_nth: every n-th weight, without training" in search

@@ -19,6 +19,7 @@ from robust_tickets.training.methods.free import FreeSettings
 from robust_tickets.training.methods.liet import LIETSettings
 from robust_tickets.training.methods.pgi import PGISettings
 from robust_tickets.training.methods.trades import TRADESSettings
+from robust_tickets.training.wrappers.awp import AWPSettings
 
 SETTINGS = {
     "sgd": {},
@@ -33,12 +34,13 @@ SETTINGS = {
     "bullet": {"method": "bullet", "bullet": BulletSettings(steps=3, rel_step=0.5)},
     "free": {"method": "free", "free": FreeSettings(replays=3)},
     "smoothing": {"label_smoothing": 0.3, "smoothing": "random"},
+    "awp": {"method": "pgi", "awp": AWPSettings(gamma=0.01, warmup=0.5)},
     "memory": {"method": "made_up"},
 }
 
 
 LAYOUTS = {"channels last": True, "contiguous": False}
-FAST_METHODS = ("sora", "pgi", "liet", "free", "bullet", "smoothing")
+FAST_METHODS = ("sora", "pgi", "liet", "free", "bullet", "smoothing", "awp")
 """Tried in one case; the other three are slow tests."""
 
 

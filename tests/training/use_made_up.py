@@ -1,4 +1,4 @@
-"""Registers a training method and a pruning method by a line each, and uses them: `use_made_up.py FOLDER`."""
+"""Registers a training method, a wrapper and a pruning method, and uses them: `use_made_up.py FOLDER`."""
 
 import contextlib
 import io
@@ -6,10 +6,11 @@ import json
 import sys
 from pathlib import Path
 
-from robust_tickets.recipe.methods import METHODS
+from robust_tickets.recipe.methods import METHODS, WRAPPERS
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS
 
 METHODS["made_up"] = "made_up:MadeUp"
+WRAPPERS["louder"] = "made_up:Louder"
 PRUNING_METHODS["every_nth"] = "made_up:EveryNth"
 
 from robust_tickets.cli.main import main  # noqa: E402
@@ -25,7 +26,7 @@ compute = {threads = 1}
 RECIPES = {
     "snip": """
 search = {batch = 32, method = "made_up", made_up = {weight = 3.0}, ratio = 0.5, pruning_method = "snip"}
-train = {batch = 32, method = "made_up", epochs = 2, ticket_epochs = 1}
+train = {batch = 32, method = "made_up", louder = {factor = 3.0}, epochs = 2, ticket_epochs = 1}
 """,
     "nth": """
 search = {batch = 32, method = "natural", pruning_method = "every_nth", every_nth = {n = 4}}

@@ -115,6 +115,7 @@ class IMP(PruningMethod):
                 f"search.rewind_{field} means step {rewind}, but a round has only {steps} steps: choose an "
                 "earlier one"
             )
+        make_method(search).check_length("search", steps)
         return SearchPlan(steps, rewind, search.rounds, per_epoch)
 
     def passes(self, plan: SearchPlan, classes: int) -> Passes:

@@ -3,6 +3,7 @@
 Files of methods are importable without torch, since every `--help` lists their settings.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from robust_tickets.data.augmentation import Augmentation
     from robust_tickets.data.dataset import Dataset
     from robust_tickets.models.fold import FoldedNet
+    from robust_tickets.pruning.masking import Masking
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Step:
     def progress(self) -> float:
         """Share of the schedule that is over, from 0 to 1."""
         return self.number / self.count
+
+
+def steps_before(share: float, count: int) -> int:
+    """Steps of a schedule of `count` before a share of it is over."""
+    return math.ceil(share * count * (1 - 1e-12))  # rounding the product up must not add a step
 
 
 @dataclass(frozen=True)
@@ -73,20 +80,35 @@ class Networks:
     update: images (B, C, H, W) to logits (B, classes), in train mode, with a graph to the weights.
     folded: its view for attacks, in eval mode and out of the weights' graph, BatchNorms folded away.
     attack: what attacks call, where that is not `folded` itself (in another precision, or compiled).
+    net: the network that `update` runs, for wrappers that move its weights for a while.
+    masking: its mask; None: nothing is pruned.
     """
 
     def __init__(
-        self, update: "Callable[[Tensor], Tensor]", folded: "FoldedNet", attack: "nn.Module | None" = None
+        self,
+        update: "Callable[[Tensor], Tensor]",
+        folded: "FoldedNet",
+        attack: "nn.Module | None" = None,
+        net: "nn.Module | None" = None,
+        masking: "Masking | None" = None,
     ) -> None:
         self.update = update
+        self.masking = masking
         self._folded = folded
         self._attack = folded if attack is None else attack
+        self._net = net
 
     @property
     def attack(self) -> "nn.Module":
         """The view for attacks, with the weights as they are now: every access folds them again."""
         self._folded.refresh()
         return self._attack
+
+    @property
+    def net(self) -> "nn.Module":
+        """The network that is trained."""
+        assert self._net is not None
+        return self._net
 
 
 @dataclass(frozen=True)
@@ -117,11 +139,12 @@ class Method(ABC):
     `train.<method>.<field>` and `search.<method>.<field>`. `norms` are those of the threat models for which
     the method is defined. What a method remembers from step to step is part of `state_dict`.
 
-    A step calls `perturb`, `loss`, the backward pass, and `after_backward`.
+    A step calls `perturb`, `loss`, the backward pass, and `after_backward`. A wrapper may call `loss` twice,
+    so what a method remembers changes in the other two.
     """
 
     Settings: ClassVar[type] = NoSettings
-    norms: ClassVar[tuple[str, ...]] = ("Linf", "L2")
+    norms: tuple[str, ...] = ("Linf", "L2")
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
@@ -168,6 +191,12 @@ class Method(ABC):
         Methods whose steps differ in cost override it.
         """
         return self.passes(samples * (count - begin), Step(begin, count, classes))
+
+    def check(self, concern: str) -> None:  # noqa: B027
+        """Raise InputError where settings make no sense together; `concern` is search or train."""
+
+    def check_length(self, concern: str, count: int) -> None:  # noqa: B027
+        """Raise InputError for a schedule of `count` steps that is too short; `concern` as in `check`."""
 
     def prepare(self, data: "Dataset") -> None:  # noqa: B027
         """Called before the first step of a training on these images, or before the state is loaded."""

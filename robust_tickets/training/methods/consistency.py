@@ -39,6 +39,7 @@ class ConsistencyMethod(Method):
         super().__init__(settings)
         self._constant_logits: Tensor | None = None
         self._end: Tensor | None = None
+        self._gradient: Tensor | None = None
 
     @abstractmethod
     def start(self, nets: Networks, batch: Batch) -> "Tensor":
@@ -53,7 +54,7 @@ class ConsistencyMethod(Method):
         """The weight of the divergence in a step."""
 
     def observe(self, batch: Batch, gradient: "Tensor") -> None:
-        """Called with the gradient of the loss to each image at the start (B, C, H, W)."""
+        """Called once a step with the gradient of the loss to each image at the start (B, C, H, W)."""
 
     def attack_steps(self) -> int:
         return 1
@@ -72,18 +73,18 @@ class ConsistencyMethod(Method):
         with attacks.eval_mode(net), torch.enable_grad():
             point = begin.requires_grad_(True)
             logits = net(point)
-            gradient = self._gradient(logits, point, batch)
+            self._gradient = _image_gradient(logits, point, batch)
         self._constant_logits = logits.detach()
-        return self._step(batch, point.detach(), gradient)
+        return self._step(batch, point.detach())
 
     def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
         if self._constant_logits is not None:
-            first, self._constant_logits = self._constant_logits, None
+            first = self._constant_logits
         else:
             point = adversarial.detach().requires_grad_(True)
             first = nets.update(point)
-            gradient = self._gradient(first, point, batch, retain_graph=True)
-            adversarial = self._step(batch, point.detach(), gradient)
+            self._gradient = _image_gradient(first, point, batch, retain_graph=True)
+            adversarial = self._step(batch, point.detach())
         self._end = adversarial.detach()
         second = nets.update(adversarial)
         return cross_entropy(second, batch) + self.weight(batch.step) * self.divergence(first, second)
@@ -92,14 +93,18 @@ class ConsistencyMethod(Method):
         assert self._end is not None
         return self._end
 
-    def _gradient(
-        self, logits: "Tensor", point: "Tensor", batch: Batch, retain_graph: bool = False
-    ) -> "Tensor":
-        """The gradient of each image's own loss; of hard labels, since smoothed ones may turn it round."""
-        loss = F.cross_entropy(logits, batch.labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, point, retain_graph=retain_graph)
-        return gradient
+    def after_backward(self, nets: Networks, batch: Batch) -> None:
+        assert self._gradient is not None
+        self.observe(batch, self._gradient)
+        self._constant_logits = self._gradient = None
 
-    def _step(self, batch: Batch, point: "Tensor", gradient: "Tensor") -> "Tensor":
-        self.observe(batch, gradient)
-        return batch.threat.ball(batch.images).step(point, gradient, batch.threat.eps)
+    def _step(self, batch: Batch, point: "Tensor") -> "Tensor":
+        assert self._gradient is not None
+        return batch.threat.ball(batch.images).step(point, self._gradient, batch.threat.eps)
+
+
+def _image_gradient(logits: "Tensor", point: "Tensor", batch: Batch, retain_graph: bool = False) -> "Tensor":
+    """The gradient of each image's own loss; of hard labels, since smoothed ones may turn it round."""
+    loss = F.cross_entropy(logits, batch.labels, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, point, retain_graph=retain_graph)
+    return gradient

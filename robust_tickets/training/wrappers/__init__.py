@@ -1,0 +1,1 @@
+"""Wrappers over any training method: one file each."""
