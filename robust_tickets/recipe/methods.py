@@ -31,6 +31,7 @@ METHODS = {
 """Name in recipes -> module:class."""
 
 WRAPPERS = {
+    "curriculum": "robust_tickets.training.wrappers.curriculum:Curriculum",
     "awp": "robust_tickets.training.wrappers.awp:AWP",
 }
 """The same of the wrappers over any method, the innermost first."""

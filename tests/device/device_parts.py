@@ -47,6 +47,7 @@ from robust_tickets.training.loop import fit
 from robust_tickets.training.methods.pgd import PGDSettings
 from robust_tickets.training.monitors import Monitor
 from robust_tickets.training.wrappers.awp import AWPSettings
+from robust_tickets.training.wrappers.curriculum import CurriculumSettings
 
 Part = Callable[[str, Path], None]
 
@@ -280,7 +281,7 @@ MISTAKES: dict[str, Part] = {
     "a division by a number": divide_by_host_number,
 }
 
-WRAPPERS = {"awp": AWPSettings(gamma=0.01)}
+WRAPPERS = {"awp": AWPSettings(gamma=0.01), "curriculum": CurriculumSettings(0.5, steps=2)}
 """Wrappers with settings that turn them on."""
 
 OURS = tuple(

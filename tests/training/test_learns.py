@@ -15,6 +15,7 @@ from robust_tickets.training.methods.bullet import BulletSettings
 from robust_tickets.training.methods.mart import MARTSettings
 from robust_tickets.training.methods.trades import TRADESSettings
 from robust_tickets.training.wrappers.awp import AWPSettings
+from robust_tickets.training.wrappers.curriculum import CurriculumSettings
 
 STEPS = 160
 FEWER_STEPS = {
@@ -24,7 +25,10 @@ FEWER_STEPS = {
 }
 
 
-WRAPPED = {"awp": {"method": "fgsm_rs", "awp": AWPSettings(gamma=0.005)}}
+WRAPPED = {
+    "awp": {"method": "fgsm_rs", "awp": AWPSettings(gamma=0.005)},
+    "curriculum": {"method": "fgsm_rs", "curriculum": CurriculumSettings(0.8, steps=2)},
+}
 
 
 @pytest.mark.parametrize("method", [*(name for name in METHODS if name != "natural"), *WRAPPED])

@@ -20,6 +20,7 @@ from robust_tickets.training.methods.liet import LIETSettings
 from robust_tickets.training.methods.pgi import PGISettings
 from robust_tickets.training.methods.trades import TRADESSettings
 from robust_tickets.training.wrappers.awp import AWPSettings
+from robust_tickets.training.wrappers.curriculum import CurriculumSettings
 
 SETTINGS = {
     "sgd": {},
@@ -35,12 +36,13 @@ SETTINGS = {
     "free": {"method": "free", "free": FreeSettings(replays=3)},
     "smoothing": {"label_smoothing": 0.3, "smoothing": "random"},
     "awp": {"method": "pgi", "awp": AWPSettings(gamma=0.01, warmup=0.5)},
+    "curriculum": {"method": "pgi", "curriculum": CurriculumSettings(0.5, steps=2)},
     "memory": {"method": "made_up"},
 }
 
 
 LAYOUTS = {"channels last": True, "contiguous": False}
-FAST_METHODS = ("sora", "pgi", "liet", "free", "bullet", "smoothing", "awp")
+FAST_METHODS = ("sora", "pgi", "liet", "free", "bullet", "smoothing", "awp", "curriculum")
 """Tried in one case; the other three are slow tests."""
 
 

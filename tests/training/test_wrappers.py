@@ -12,8 +12,13 @@ from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import plan as planning
 from robust_tickets.training.methods.base import Step
 from robust_tickets.training.wrappers.awp import AWP, AWPSettings
+from robust_tickets.training.wrappers.curriculum import CurriculumSettings
 
-WRAPPERS = {"awp": {"awp": AWPSettings(0.01, warmup=0.3)}}
+WRAPPERS = {
+    "awp": {"awp": AWPSettings(0.01, warmup=0.3)},
+    "curriculum": {"curriculum": CurriculumSettings(0.3, steps=4)},
+    "both": {"awp": AWPSettings(0.01, warmup=0.1), "curriculum": CurriculumSettings(0.3, steps=4)},
+}
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -39,7 +44,7 @@ def test_the_state_of_the_inner_method_is_part_of_it():
 
 def test_a_recipe_without_them_is_as_if_there_were_none():
     table = recipes.to_table(Recipe())
-    assert not {"awp"} & (table["train"].keys() | table["search"].keys())
+    assert not {"awp", "curriculum"} & (table["train"].keys() | table["search"].keys())
     one = recipes.from_table({"train": {"awp": {"gamma": 0.01}}})
     assert recipes.to_table(one)["train"]["awp"] == {"gamma": 0.01, "warmup": 0.0}
     assert one.identity != Recipe().identity
@@ -51,6 +56,11 @@ def test_a_recipe_without_them_is_as_if_there_were_none():
     ("table", "words"),
     [
         ({"awp": {"warmup": 0.5}}, r"\.awp does nothing without {0}.awp.gamma: give it too"),
+        ({"curriculum": {"steps": 3}}, r"\.curriculum does nothing without {0}.curriculum.share"),
+        (
+            {"curriculum": {"share": 0.5}, "method": "free"},
+            r"\.curriculum goes with no method that takes several",
+        ),
     ],
 )
 def test_settings_that_do_nothing_are_refused(stage, table, words):
@@ -89,6 +99,8 @@ def test_an_arm_may_have_one_and_a_search_that_trains_nothing_none():
          r"train.awp.warmup 0.9 leaves it no step of a schedule of 5: choose a smaller share"),
         ({"search": {"awp": {"gamma": 0.1, "warmup": 0.9}, "iterations": 5}},
          r"search.awp.warmup 0.9 leaves it no step of a schedule of 5"),
+        ({"train": {"curriculum": {"share": 0.85}, "iterations": 20, "ticket_iterations": 6}},
+         r"train.curriculum.share 0.85 leaves PGD no step of a schedule of 6: choose a smaller share"),
     ],
 )  # fmt: skip
 def test_a_schedule_too_short_for_it_is_refused_before_anything_is_trained(table, words):
