@@ -31,7 +31,15 @@ pytestmark = [
 
 STEPS, BATCH = 3, 2
 FACTOR = {"paper-wrn34-10": 0.1, "frankle-vgg19": 0.125} | dict.fromkeys(
-    ("paper-vgg16", "paper-text-vgg16", "paper-resnet18", "strong-resnet18", "cifar10-cpu"), 0.25
+    (
+        "paper-vgg16",
+        "paper-text-vgg16",
+        "paper-resnet18",
+        "strong-resnet18",
+        "rivals-resnet18",
+        "cifar10-cpu",
+    ),
+    0.25,
 )
 """Factors on the widths of large networks."""
 
@@ -99,17 +107,25 @@ BY_HAND = {
 }
 
 
+TIMED = (
+    "robust_tickets.comparison.estimated_rates.training_pass_seconds",
+    "robust_tickets.comparison.estimate.evaluation_pass_seconds",
+)
+"""What a dry run times."""
+
+
 @pytest.mark.parametrize("name", recipes.shipped_names())
 def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys):
-    for kind in ("training", "evaluation"):
-        timed = f"robust_tickets.comparison.estimate.{kind}_pass_seconds"
+    for timed in TIMED:
         monkeypatch.setattr(timed, lambda *arguments: 1e-6)
     main(["compare", "--recipe", name, "--dry-run", "--runs", str(tmp_path), "--compute.threads", "1"])
     lines = capsys.readouterr().out.splitlines()
     pattern = re.compile(r"\s*(\S.*?)\s+([\d.]*)\s+(\d+)\s+[\d.]+ T\s+[\d.]+")
     rows = {match[1]: (match[2], int(match[3])) for match in map(pattern.fullmatch, lines[1:-1])}
-    before = {"ticket": ["search"], "dense-staged": ["dense-staged-first"]}
-    arms = [row for arm in recipes.load(name).compare.trained for row in (*before.get(arm, []), arm)]
+    trained = recipes.load(name).compare.trained
+    first_ticket = next((arm for arm in trained if arm.partition("+")[0] == "ticket"), "")
+    before = {first_ticket: ["search"], "dense-staged": ["dense-staged-first"]}
+    arms = [row for arm in trained for row in (*before.get(arm, []), arm)]
     assert list(rows) == [*arms, "validation and evaluation, at most"]
     assert re.fullmatch(r"all seeds, on this machine: about [\d,.]+ (minutes|hours|days)", lines[-1])
     assert not list(tmp_path.iterdir())
@@ -118,8 +134,7 @@ def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys
 
 
 def test_flops_and_seconds_of_a_dry_run_are_passes_at_their_cost(monkeypatch):
-    for kind in ("training", "evaluation"):
-        timed = f"robust_tickets.comparison.estimate.{kind}_pass_seconds"
+    for timed in TIMED:
         monkeypatch.setattr(timed, lambda *arguments: 1e-6)
     rows = estimation.estimate(Experiment(recipes.load("frankle-lenet")), 1).rows.set_index("arm")
     forward = 2 * 266_200  # LeNet-300-100's weights, a multiply and an add each
