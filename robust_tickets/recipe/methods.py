@@ -26,6 +26,7 @@ METHODS = {
     "pgi": "robust_tickets.training.methods.pgi:PGI",
     "liet": "robust_tickets.training.methods.liet:LIET",
     "bullet": "robust_tickets.training.methods.bullet:Bullet",
+    "nuat": "robust_tickets.training.methods.nuat:NuAT",
     "free": "robust_tickets.training.methods.free:Free",
 }
 """Name in recipes -> module:class."""

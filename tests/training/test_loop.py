@@ -149,6 +149,7 @@ PASSES = {
     "sora": ((1, 1), (1, 0, 1)),
     "pgi": ((0, 0), (2, 1, 2)),
     "liet": ((0, 0), (2, 1, 2)),
+    "nuat": ((1.5, 1), (2, 0, 2)),  # clean logits in every second step
     "free": ((0, 0), (1, 0, 1)),
 }
 """Passes a sample: forward and backward to the image in the attack; those and full backward in the update."""

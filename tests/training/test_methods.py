@@ -19,7 +19,7 @@ from robust_tickets.training.methods.pgd import PGDSettings
 from robust_tickets.training.methods.trades import TRADESSettings
 
 NORMS = ("Linf", "L2")
-SINGLE_STEP = {"fgsm", "fgsm_rs", "nfgsm", "sora", "pgi", "liet"}
+SINGLE_STEP = {"fgsm", "fgsm_rs", "nfgsm", "sora", "pgi", "liet", "nuat"}
 COST_OF_THE_DATA = {"bullet"}
 """Methods whose steps cost what the images and the network make them."""
 

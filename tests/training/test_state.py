@@ -33,6 +33,7 @@ SETTINGS = {
     "pgi": {"method": "pgi", "pgi": PGISettings(reset=1)},
     "liet": {"method": "liet", "liet": LIETSettings(refresh=3, constant_start=True)},
     "bullet": {"method": "bullet", "bullet": BulletSettings(steps=3, rel_step=0.5)},
+    "nuat": {"method": "nuat"},
     "free": {"method": "free", "free": FreeSettings(replays=3)},
     "smoothing": {"label_smoothing": 0.3, "smoothing": "random"},
     "awp": {"method": "pgi", "awp": AWPSettings(gamma=0.01, warmup=0.5)},
@@ -42,7 +43,7 @@ SETTINGS = {
 
 
 LAYOUTS = {"channels last": True, "contiguous": False}
-FAST_METHODS = ("sora", "pgi", "liet", "free", "bullet", "smoothing", "awp", "curriculum")
+FAST_METHODS = ("sora", "pgi", "liet", "nuat", "free", "bullet", "smoothing", "awp", "curriculum")
 """Tried in one case; the other three are slow tests."""
 
 
