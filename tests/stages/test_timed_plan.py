@@ -203,14 +203,14 @@ def followed(tiny_recipe):
 
 def test_equal_seconds_follows_the_ledgers_of_search_and_ticket(followed, timing, tmp_path):
     """The ticket's arm is trained first, and its seconds and the timed ones decide."""
-    timing.step = 0.002
+    timing.step = 0.05
     folder = job(followed, "dense-equal-seconds", tmp_path).do()
     run = RunDirectory.of(tmp_path, followed)
     ledgers = (read_json(run.arm(0, arm).ledger) for arm in ("search", "ticket"))
     seconds = sum(ledger["charged_seconds"] for ledger in ledgers)
     fixed, taken = steps_of(folder)
     assert fixed == taken
-    assert (fixed - 1) * 0.002 < seconds <= fixed * 0.002 * (1 + 1e-9)
+    assert (fixed - 1) * 0.05 < seconds <= fixed * 0.05 * (1 + 1e-9)
     assert timing.timed == [("pgd", None)]
     timing.step = 1e-9
     assert job(followed, "dense-equal-seconds", tmp_path).do() == folder
