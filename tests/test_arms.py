@@ -23,11 +23,13 @@ from robust_tickets.report.read import arm_result
 from robust_tickets.report.tables import markdown
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
+from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages import train as train_stage
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import plan
+from robust_tickets.stages.step_lengths import StepLengths
 from robust_tickets.studies.grid import make_cells
 from robust_tickets.tickets.methods.random import RandomSettings
 from robust_tickets.tickets.ticket import Ticket
@@ -202,13 +204,13 @@ def test_dense_equal_cost_gets_at_least_the_ticket_s_flops_and_no_unit_more(name
     spec = SPECS[recipe.data.name]
     short, equal = (planning.plan(recipe, arm, spec) for arm in ("ticket", "dense-equal-cost"))
     # a channel ticket runs fewer FLOPs, in the search's later rounds too
-    share = planning.pass_share(recipe.search, recipe.search.rounds)
-    training = planning.training_passes(recipe.train, short.steps, 10, short.per_epoch).cost * share
-    ticket = planning.search_cost(recipe, spec) + training
+    share = costs.pass_share(recipe.search, recipe.search.rounds)
+    training = costs.training_passes(recipe.train, short.steps, 10, short.per_epoch).cost * share
+    ticket = costs.search_cost(recipe, spec) + training
     unit = 1 if recipe.train.iterations else equal.per_epoch
     assert equal.steps % unit == 0
     enough, less = (
-        planning.training_passes(recipe.train, n, 10, equal.per_epoch).cost
+        costs.training_passes(recipe.train, n, 10, equal.per_epoch).cost
         for n in (equal.steps, equal.steps - unit)
     )
     assert enough >= ticket > less
@@ -216,16 +218,16 @@ def test_dense_equal_cost_gets_at_least_the_ticket_s_flops_and_no_unit_more(name
 
 def test_the_cost_of_an_epoch_by_hand(tiny_recipe):
     # 128 images; PGD-2: 2 forwards, 2 backwards to the input; update: a forward, a full backward (costs 2)
-    assert planning.training_passes(tiny_recipe.train, 4, 10, 4).cost == 128 * (2 + 2 + 1 + 2)
+    assert costs.training_passes(tiny_recipe.train, 4, 10, 4).cost == 128 * (2 + 2 + 1 + 2)
     # FGSM, 2 rounds of 2 epochs
-    assert planning.search_passes(tiny_recipe, DIGITS).cost == 2 * 2 * 128 * (1 + 1 + 1 + 2)
+    assert costs.search_passes(tiny_recipe, DIGITS).cost == 2 * 2 * 128 * (1 + 1 + 1 + 2)
     # 20/7 epochs of search, rounded up
     assert planning.plan(tiny_recipe, "dense-equal-cost", DIGITS).epochs == 2 + 3
 
 
 def test_equal_cost_counts_the_passes_of_an_arm_s_own_method(tiny_recipe):
     natural = replace(tiny_recipe.train, method="natural")
-    lengths = planning.StepLengths(tiny_recipe, DIGITS, natural)
+    lengths = StepLengths(tiny_recipe, DIGITS, natural)
     # a step of natural training costs 3 a sample, one of the search 5, one of the ticket 7
     assert lengths.equal_cost == -(-(16 * 5 + 8 * 7) // (3 * 4)) * 4
     assert lengths.search_cost == -(-16 * 5 // 3)
@@ -243,7 +245,7 @@ def test_a_budget_in_iterations_is_met_exactly(tiny_recipe):
     assert plans["dense"].steps == 13
     assert plans["dense"].epochs == 13 / 4
     assert plans["ticket"].steps == plans["dense-short"].steps == 7
-    assert planning.search_plan(recipe, DIGITS).steps == 5 + 3 + 3
+    assert costs.search_plan(recipe, DIGITS).steps == 5 + 3 + 3
     # the search's step costs 5 a sample, training's 7: 11 * 5 / 7 + 7, rounded up to a step
     assert plans["dense-equal-cost"].steps == 8 + 7
 
@@ -251,7 +253,7 @@ def test_a_budget_in_iterations_is_met_exactly(tiny_recipe):
 def test_a_rewind_in_epochs_is_one_in_steps(tiny_recipe):
     one = replace(tiny_recipe, search=replace(tiny_recipe.search, rewind_epochs=1))
     other = replace(tiny_recipe, search=replace(tiny_recipe.search, rewind_iterations=4))
-    assert planning.search_plan(one, DIGITS) == planning.search_plan(other, DIGITS)
+    assert costs.search_plan(one, DIGITS) == costs.search_plan(other, DIGITS)
 
 
 def test_dense_search_lr_alone_has_another_rate(tiny_recipe):
@@ -272,8 +274,8 @@ def test_planned_passes_are_those_of_the_ledgers(changes, tiny_recipe, tmp_path)
     )
     experiment, run = Experiment(recipe), RunDirectory.of(tmp_path, recipe)
     ticket = Ticket.load(search_stage.search(experiment, 0, run))
-    assert ticket.passes == planning.search_passes(recipe, DIGITS).total
+    assert ticket.passes == costs.search_passes(recipe, DIGITS).total
     plan = planning.plan(recipe, "dense", DIGITS)
     folder = train_stage.train(experiment, 0, run, plan, None)
-    passes = planning.training_passes(plan.training, plan.steps, 10, plan.per_epoch).total
+    passes = costs.training_passes(plan.training, plan.steps, 10, plan.per_epoch).total
     assert read_json(folder.ledger)["charged_passes"] == passes

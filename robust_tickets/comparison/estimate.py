@@ -17,6 +17,7 @@ from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.plan import ArmPlan
@@ -127,7 +128,7 @@ class _Tally:
                     checks += _validation_passes(recipe, first)
                     self._add_training(work, first, flops, flops, statistics)
             if arm.uses_ticket and self._is_new(search):
-                validations = planning.search_plan(recipe, spec).validations
+                validations = costs.search_plan(recipe, spec).validations
                 checks += validations * _passes_of_validation(recipe, recipe.search)
                 self._add_search(work, spec, flops)
             plan = planning.plan(recipe, name, spec, rates=rates(name))
@@ -159,7 +160,7 @@ class _Tally:
         whole: those of the whole network; statistics: whether it has those of BatchNorm.
         """
         classes = work.experiment.spec.classes
-        passes = planning.training_passes(plan.training, plan.steps, classes, plan.per_epoch, statistics)
+        passes = costs.training_passes(plan.training, plan.steps, classes, plan.per_epoch, statistics)
         rate = self._timer.seconds(work.experiment, plan.training, whole)
         seconds = passes.cost * rate * flops / whole
         epochs = f"{plan.epochs:.4g}"
@@ -167,8 +168,8 @@ class _Tally:
 
     def _add_search(self, work: PlannedArms, spec: Spec, flops: int) -> None:
         recipe = work.experiment.recipe
-        plan, cost = planning.search_plan(recipe, spec), planning.search_cost(recipe, spec)
-        passes = planning.search_passes(recipe, spec).total
+        plan, cost = costs.search_plan(recipe, spec), costs.search_cost(recipe, spec)
+        passes = costs.search_passes(recipe, spec).total
         seconds = cost * self._timer.seconds(work.experiment, recipe.search, flops)
         epochs = f"{plan.steps / plan.per_epoch:.4g}"
         self._rows.append(_Row(f"search{work.label}", epochs, passes, round(cost * flops), seconds))

@@ -11,6 +11,7 @@ from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Training
 from robust_tickets.recipe.methods import used_settings
+from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.narrow_net import narrow_spec
@@ -71,9 +72,9 @@ def arm_flops(experiment: Experiment, arm: str, flops: int) -> int:
     flops: those of the whole network.
     """
     search, network = experiment.recipe.search, ARMS[arm].network
-    rounds = planning.search_plan(experiment.recipe, experiment.spec).rounds
+    rounds = costs.search_plan(experiment.recipe, experiment.spec).rounds
     if network == "ticket":
-        return round(flops * planning.pass_share(search, rounds))
+        return round(flops * costs.pass_share(search, rounds))
     if network == "whole":
         return flops
     spec = experiment.model_spec

@@ -22,6 +22,7 @@ from robust_tickets.stages.experiment import (
     ticket_cost,
     unpruned_ticket,
 )
+from robust_tickets.stages.step_lengths import TicketCost
 from robust_tickets.stages.timed_plan import plan_arm, waits_for_ticket_arm, with_ticket_arm
 from robust_tickets.stages.train import train
 from robust_tickets.tickets.ticket import Ticket
@@ -93,7 +94,7 @@ class ArmJob(Job):
         """Whether the arm `ticket` of its seed has to be trained first."""
         return waits_for_ticket_arm(self.experiment.recipe, self.arm)
 
-    def _with_ticket_arm(self, cost: planning.TicketCost) -> planning.TicketCost:
+    def _with_ticket_arm(self, cost: TicketCost) -> TicketCost:
         """The cost of the ticket with that of its own arm, which is trained before, as by its own job."""
         if not self.run.arm(self.seed, "ticket").is_finished:
             replace(self, arm="ticket").do()
@@ -120,7 +121,7 @@ class ArmJob(Job):
         names = (self.arm, *([stage.folder] if stage else []))
         return all(self.run.arm(self.seed, name).is_finished for name in names)
 
-    def _first_stage(self, cost: planning.TicketCost | None) -> Ticket:
+    def _first_stage(self, cost: TicketCost | None) -> Ticket:
         """Train the first stage; returns its network as a ticket that prunes nothing."""
         experiment = self.experiment
         plan = planning.first_stage(experiment.recipe, self.arm, experiment.spec, cost)

@@ -13,7 +13,7 @@ from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Dataset, Spec, Split
 from robust_tickets.models.fold import fold
 from robust_tickets.recipe.fields import Training
-from robust_tickets.stages import plan as planning
+from robust_tickets.stages import costs
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.timed_training import first_steps, steps_ledger
 
@@ -28,7 +28,7 @@ def training_pass_seconds(experiment: Experiment, training: Training, flops: int
     """
     device = experiment.machine.device
     classes = experiment.spec.classes
-    step = planning.step_passes(replace(training, batch=1), 1, classes).cost * flops
+    step = costs.step_passes(replace(training, batch=1), 1, classes).cost * flops
     batch, steps = _batch(device, training.batch, step), first_steps(device)
     train, one = _random_images(experiment, batch * steps), _random_images(experiment, 1)
     data = Dataset(experiment.spec, experiment.spec.title, train, one, one, "")

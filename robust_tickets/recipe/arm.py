@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from robust_tickets.recipe.fields import Training
     from robust_tickets.recipe.recipe import Recipe
     from robust_tickets.report.verdict import ArmFigures
-    from robust_tickets.stages.plan import StepLengths
+    from robust_tickets.stages.step_lengths import StepLengths
 
 
 @dataclass(frozen=True)

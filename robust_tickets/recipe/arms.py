@@ -1,6 +1,6 @@
 """The arms of a comparison, one record each: the one place to touch in order to add an arm.
 
-Recipes, plans, estimates, tables and plots read this table; `stages.plan` computes the lengths.
+Recipes, plans, estimates, tables and plots read this table; `stages.step_lengths` computes the lengths.
 """
 
 import colorsys

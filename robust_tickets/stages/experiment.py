@@ -29,7 +29,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Data, Train, Training
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.stages.plan import TicketCost
+from robust_tickets.stages.step_lengths import TicketCost
 from robust_tickets.stages.unsupported import unsupported_parts
 from robust_tickets.tickets import narrow_net, starting_net
 from robust_tickets.tickets.methods.base import SearchResult

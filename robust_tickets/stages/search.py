@@ -13,7 +13,7 @@ from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
-from robust_tickets.stages import plan as planning
+from robust_tickets.stages import costs
 from robust_tickets.stages.earlier_rounds import EarlierRounds, earlier_rounds
 from robust_tickets.stages.experiment import Experiment, make_ticket
 from robust_tickets.tickets.connectivity import check_paths
@@ -133,7 +133,7 @@ class PreparedSearch:
         ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
         with ledger.measure(), ledger.phase("load"):
             dataset = experiment.load()
-            plan = planning.search_plan(experiment.recipe, dataset.spec)
+            plan = costs.search_plan(experiment.recipe, dataset.spec)
         return cls(experiment, seed, net, dataset, plan, ledger)
 
     def ticket(self, result: SearchResult) -> Ticket:

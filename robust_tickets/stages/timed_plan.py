@@ -13,8 +13,9 @@ from robust_tickets.runs.curve import how_to_restore
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.arm_rates import ArmRates
-from robust_tickets.stages.plan import ArmPlan, TicketCost
+from robust_tickets.stages.plan import ArmPlan
 from robust_tickets.stages.reuse import arm_key, same_machine
+from robust_tickets.stages.step_lengths import TicketCost
 
 
 def is_timed(recipe: Recipe, arm: str) -> bool:
@@ -138,12 +139,12 @@ def check_one_machine(arm: str, run: RunDirectory, device: str) -> None:
 
 def _key(rates: ArmRates, arm: str, seed: int, inputs: Mapping[str, str], cost: TicketCost | None) -> str:
     """A text that two arms share if their lengths would be timed alike."""
-    experiment = rates.experiment
-    plan = planning.plan(experiment.recipe, arm, experiment.spec, steps=0)
-    key = arm_key(experiment.recipe, plan, rates.ticket.hash if rates.ticket else None, seed, inputs)
-    training = plan.training
+    recipe = rates.experiment.recipe
+    training = planning.training_of(recipe, arm)
+    plan = ArmPlan(arm, training, steps=0, per_epoch=1, images=ARMS[arm].schedule.images(recipe))
+    key = arm_key(recipe, plan, rates.ticket.hash if rates.ticket else None, seed, inputs)
     amounts = (training.budget, training.ticket_budget) if isinstance(training, Train) else ()
-    followed = cost if waits_for_ticket_arm(experiment.recipe, arm) else None
+    followed = cost if waits_for_ticket_arm(recipe, arm) else None
     return hashlib.sha256(repr((key, *map(str, amounts), followed)).encode()).hexdigest()[:16]
 
 

@@ -16,9 +16,11 @@ from robust_tickets.recipe.studies import load_study
 from robust_tickets.report.read import arm_result
 from robust_tickets.stages.arm_rates import ArmRates
 from robust_tickets.stages.budgets import steps_within
+from robust_tickets.stages.costs import training_passes
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.stages.plan import TicketCost, plan, training_passes
+from robust_tickets.stages.plan import plan
 from robust_tickets.stages.search import find_ticket
+from robust_tickets.stages.step_lengths import TicketCost
 from robust_tickets.stages.train import train_net
 from robust_tickets.studies.cells import with_dense
 from robust_tickets.studies.grid import make_cells

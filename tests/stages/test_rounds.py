@@ -13,7 +13,7 @@ from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Data, Model, Search, Train
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
-from robust_tickets.stages import plan
+from robust_tickets.stages import costs
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment
 
@@ -100,7 +100,7 @@ def test_every_epoch_is_counted_once(recipe_of, search, earlier, tmp_path):
     recipe = recipe_of("rewound", 3)
     folder, _ = search(recipe, tmp_path)
     table = read_json(folder / "ledger.json")
-    assert table["charged_passes"] == plan.search_passes(recipe, SPECS["digits"]).total
+    assert table["charged_passes"] == costs.search_passes(recipe, SPECS["digits"]).total
     assert 1000 < table["seconds"]["update"] < 1100
     assert 1000 < table["charged_seconds"] < 1100
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -20,7 +20,7 @@ from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json, write_json
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.stages.plan import TicketCost
+from robust_tickets.stages.step_lengths import TicketCost
 from robust_tickets.studies.study import study
 from robust_tickets.training.checkpointer import Checkpointer
 

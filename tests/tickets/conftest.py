@@ -13,7 +13,7 @@ from robust_tickets.base.ledger import Ledger
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe.fields import Model
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.stages import plan as planning
+from robust_tickets.stages import costs
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.methods.base import SearchPlan, SearchResult, SearchTask
 from robust_tickets.tickets.search import find_ticket
@@ -34,7 +34,7 @@ class TestSearch:
 
     @property
     def plan(self) -> SearchPlan:
-        return planning.search_plan(self.recipe, self.data.spec)
+        return costs.search_plan(self.recipe, self.data.spec)
 
     @property
     def config(self) -> TrainingConfig:

@@ -17,7 +17,7 @@ from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.fields import Model
-from robust_tickets.stages import plan as planning
+from robust_tickets.stages import costs
 from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
 from robust_tickets.training.optimisers import make_optimiser
@@ -57,7 +57,7 @@ def test_a_search_on_a_part_of_the_images_sees_no_others(tiny_recipe, tiny_data,
     again = search_of(tiny_recipe, part, iterations=4, rounds=1)
     assert search.config.steps == again.config.steps == 2 * 2
     assert search.run(ledger=ledger).mask == again.run().mask
-    assert ledger.charged_passes == planning.search_passes(search.recipe, tiny_data.spec).total
+    assert ledger.charged_passes == costs.search_passes(search.recipe, tiny_data.spec).total
     assert ledger.charged_passes == 2 * 64 * 4  # two epochs of FGSM: attack 2, update 2
 
 
@@ -164,7 +164,7 @@ def test_only_the_steps_that_are_taken_are_charged(recipe, search_of):
     result = search.run(ledger=ledger)
     assert search.plan.steps == 10 + 2 * 4
     plan, settings = search.plan, search.recipe.search
-    passes = planning.training_passes(settings, plan.steps, 10, plan.per_epoch)
+    passes = costs.training_passes(settings, plan.steps, 10, plan.per_epoch)
     assert ledger.charged_passes == passes.total
     assert result.history[-1]["passes"] == ledger.charged_passes
     rounds = [(record["round"], record["epoch"], record["step"]) for record in result.history]

@@ -18,7 +18,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Model, Search
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method, pruning_method_class
-from robust_tickets.stages import plan as planning
+from robust_tickets.stages import costs
 from robust_tickets.tickets.methods.random import RandomSettings
 from robust_tickets.tickets.methods.snip import sensitivity
 from robust_tickets.tickets.transforms import TRANSFORMS
@@ -72,13 +72,13 @@ def test_snip_keeps_the_weights_of_highest_sensitivity_and_costs_one_batch(tiny_
     assert result.mask == prune(scores, Mask.full(net), 0.7)
     assert all(torch.equal(result.init[name], value) for name, value in copy_state(net).items())
     assert (result.history, result.rounds) == ([], 1)
-    assert ledger.charged_passes == planning.search_passes(search.recipe, tiny_data.spec).total == 2 * 32
+    assert ledger.charged_passes == costs.search_passes(search.recipe, tiny_data.spec).total == 2 * 32
 
 
 def test_snip_on_attacked_images_is_another_and_is_charged_the_attack(tiny_recipe, tiny_data, search_of):
     ledger, search = Ledger("search"), search_of(tiny_recipe, method="fgsm", **SNIP)
     assert search.run(ledger=ledger).mask != search_of(tiny_recipe, method="natural", **SNIP).run().mask
-    assert ledger.charged_passes == planning.search_passes(search.recipe, tiny_data.spec).total == 4 * 32
+    assert ledger.charged_passes == costs.search_passes(search.recipe, tiny_data.spec).total == 4 * 32
 
 
 def test_snip_sees_the_batch_and_the_dropout_of_a_training_of_the_seed(tiny_recipe, search_of):
@@ -93,7 +93,7 @@ def test_random_pruning_costs_nothing_and_removes_its_share(tiny_recipe, tiny_da
     ledger = Ledger("search")
     search = search_of(tiny_recipe, pruning_method="random", rounds=1, ratio=0.7, ignored_layers="fc2*")
     mask = search.run(ledger=ledger).mask
-    assert ledger.charged_passes == planning.search_passes(search.recipe, tiny_data.spec).total == 0
+    assert ledger.charged_passes == costs.search_passes(search.recipe, tiny_data.spec).total == 0
     assert bool(mask["fc2.weight"].all())
     prunable = mask.size - mask["fc2.weight"].numel()
     assert mask.size - mask.count == round(0.7 * prunable)
@@ -132,4 +132,4 @@ def test_fields_that_do_nothing_with_a_method_are_refused(changes, words, tiny_r
 def test_snip_sees_the_images_and_the_loss_of_any_training_method(method, tiny_recipe, tiny_data, search_of):
     ledger, search = Ledger("search"), search_of(tiny_recipe, method=method, **SNIP)
     assert search.run(ledger=ledger).mask.density == pytest.approx(0.3, abs=0.01)
-    assert ledger.charged_passes == planning.search_passes(search.recipe, tiny_data.spec).total
+    assert ledger.charged_passes == costs.search_passes(search.recipe, tiny_data.spec).total

@@ -1,0 +1,71 @@
+"""What searches and trainings cost, by arithmetic from the recipe alone."""
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Passes
+from robust_tickets.data.batches import steps_per_epoch
+from robust_tickets.data.dataset import Spec, count_training_images
+from robust_tickets.recipe.fields import Search, Train, Training
+from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.pruning_methods import make_pruning_method
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.tickets.methods.base import SearchPlan
+
+
+def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
+    """Plan the search of a recipe on the images of `spec`.
+
+    Raises InputError for a rewind step beyond a round, or more images than training has.
+    """
+    search = recipe.search
+    images = count_training_images(recipe.data, spec)
+    if search.images > images:
+        raise InputError(
+            f"search.images is {search.images}, but training has {images} images: ask for fewer, or 0 for all"
+        )
+    per_epoch = steps_per_epoch(search.images or images, search.batch, "search.batch")
+    return make_pruning_method(search).plan(per_epoch)
+
+
+def training_passes(
+    training: Training, steps: int, classes: int, per_epoch: int, statistics: bool = True
+) -> Passes:
+    """Passes of a schedule: attack, update, and those that estimate the statistics of a weight average.
+
+    steps: its optimiser steps; per_epoch: those of an epoch.
+    classes: of the images.
+    statistics: whether the network has BatchNorm statistics.
+    """
+    passes = step_passes(training, steps, classes)
+    if isinstance(training, Train) and training.average and statistics:
+        epochs, rest = divmod(steps, per_epoch)
+        batches = epochs * min(training.average_batches, per_epoch) + min(training.average_batches, rest)
+        passes.add(Passes(forward=batches * training.batch))
+    return passes
+
+
+def step_passes(training: Training, steps: int, classes: int) -> Passes:
+    """Passes of so many steps on images of so many classes, attack and update."""
+    return make_method(training).schedule_passes(training.batch, 0, steps, classes).whole
+
+
+def search_passes(recipe: Recipe, spec: Spec) -> Passes:
+    """Passes of the whole search; at most, where it may end early."""
+    return make_pruning_method(recipe.search).passes(search_plan(recipe, spec), spec.classes)
+
+
+def pass_share(search: Search, rounds: int) -> float:
+    """FLOPs of a pass after so many rounds, as a share of the whole network's.
+
+    1 where weights are pruned, since zeros are not skipped; where channels are, as if each layer had lost the
+    same share: of the channels that it makes, and of those that it reads.
+    """
+    return 1.0 if search.granularity == "weight" else (1 - search.ratio) ** (2 * rounds)
+
+
+def search_cost(recipe: Recipe, spec: Spec) -> float:
+    """Cost of the search in forward passes of the whole network; at most, where it may end early."""
+    search, passes = search_plan(recipe, spec), search_passes(recipe, spec)
+    if not search.steps:
+        return passes.cost
+    weighted = sum(n * pass_share(recipe.search, rounds) for rounds, n in enumerate(search.steps_of_rounds))
+    return passes.cost * weighted / search.steps
