@@ -11,6 +11,7 @@ from robust_tickets.recipe.arm import Schedule
 from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Train, Training
+from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.curve import early_steps
 from robust_tickets.stages.budgets import Rates, UnknownRates

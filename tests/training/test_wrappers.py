@@ -9,6 +9,7 @@ from robust_tickets.cli.parse import parse
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
 from robust_tickets.training.methods.base import Step
 from robust_tickets.training.wrappers.awp import AWP, AWPSettings
@@ -83,7 +84,7 @@ def test_an_arm_may_have_one_and_a_search_that_trains_nothing_none():
     arms = {"careful": {"awp": {"gamma": 0.01}}}
     recipe = recipes.from_table({"compare": compare, "arms": arms, "train": {"method": "fgsm"}})
     plans = [planning.plan(recipe, arm, SPECS["digits"]) for arm in ("dense+careful", "dense")]
-    careful, dense = (planning.training_passes(plan.training, 10, 10, plan.per_epoch).cost for plan in plans)
+    careful, dense = (costs.training_passes(plan.training, 10, 10, plan.per_epoch).cost for plan in plans)
     assert careful / dense == 8 / 5
     arms = {"careful": {"awp": {"warmup": 0.1}}}
     with pytest.raises(InputError, match=r"arms.dense\+careful.awp does nothing without"):
