@@ -77,11 +77,13 @@ Images = Dataset | Mapping[str, Any] | None
 class Trained:
     """A trained network.
 
-    net: with the weights of the epoch that validation chose, in eval mode.
+    net: with the weights of the epoch that validation chose, or their average, in eval mode.
     best_epoch: that epoch, counted from 1.
     history: a row an epoch; accuracies are fractions.
     last: the state dict of the last epoch.
     ledger: seconds, passes and FLOPs by phase.
+    best_is_average: whether `net` has the average of the weights (`train.average`), which was better.
+    average: the state dict of the average after the last epoch; None: there is none.
     """
 
     net: nn.Module
@@ -89,12 +91,14 @@ class Trained:
     history: pd.DataFrame
     last: dict[str, Any]
     ledger: dict[str, Any]
+    best_is_average: bool = False
+    average: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
-        best = self.history.iloc[self.best_epoch - 1]
+        best, average = self.history.iloc[self.best_epoch - 1], "average_" if self.best_is_average else ""
         return (
             f"<Trained {type(self.net).__name__}: best epoch {self.best_epoch} of {len(self.history)}, "
-            f"validation {best.val_clean:.1%} clean, {best.val_robust:.1%} robust>"
+            f"validation {best[f'val_{average}clean']:.1%} clean, {best[f'val_{average}robust']:.1%} robust>"
         )
 
 
@@ -149,8 +153,15 @@ def train(
     _warn("a warning of this training", result.warnings)
     trained = work.start.net
     load_weights(trained, result.best, "best epoch")
-    history = pd.DataFrame(result.history)
-    return Trained(set_mode(trained, False), result.best_epoch, history, result.last, work.ledger.report())
+    return Trained(
+        set_mode(trained, False),
+        result.best_epoch,
+        pd.DataFrame(result.history),
+        result.last,
+        work.ledger.report(),
+        result.best_is_average,
+        result.average,
+    )
 
 
 @name_arguments

@@ -121,6 +121,8 @@ def train(
         result = fit(net, mask, data, config, session)
     save_file(result.best, folder / "best.safetensors")
     save_file(result.last, folder / "last.safetensors")
+    if result.average is not None:
+        save_file(result.average, folder / "average.safetensors")
     write_json(folder / "history.json", {"epochs": result.history, **ledger.report()})
 
 
@@ -284,6 +286,8 @@ MISTAKES: dict[str, Part] = {
 WRAPPERS = {"awp": AWPSettings(gamma=0.01), "curriculum": CurriculumSettings(0.5, steps=2)}
 """Wrappers with settings that turn them on."""
 
+AVERAGE = {"average": 0.9, "average_batches": 2}
+
 OURS = tuple(
     name + SETTINGS.get(name, "") for name in BUILDERS if name not in ("fgsm", "aa-apgd", "autoattack")
 )
@@ -310,6 +314,8 @@ PARTS: dict[str, Part] = {
         for name, settings in WRAPPERS.items()
     },
     "train-bf16": partial(train, method="pgd", precision="bf16"),
+    "train-averaged": partial(train, method="fgsm", wrappers=AVERAGE),
+    "train-averaged-resumed": partial(train, method="fgsm", wrappers=AVERAGE, resumed=True),
     "train-L2": partial(train, method="pgd", norm="L2"),
     "train-adam": partial(train, method="fgsm", optimiser="adam"),
     "train-resumed": partial(train, method="pgd", resumed=True),

@@ -5,7 +5,7 @@ from device_parts import METHODS, MISTAKES, PRUNING_METHODS, WRAPPERS
 
 EPOCHS = 2
 STEPS = 6
-TRAININGS = [f"train-{name}" for name in (*METHODS, *WRAPPERS)]
+TRAININGS = [f"train-{name}" for name in (*METHODS, *WRAPPERS, "averaged")]
 SEARCHES = [f"search-{name}" for name in PRUNING_METHODS]
 COPIES = 3  # of an epoch's order, crops and flips, before its first step
 
@@ -61,6 +61,7 @@ def test_a_mistake_is_seen(name, outcomes):
         "train-L2",
         "train-adam",
         "train-resumed",
+        "train-averaged-resumed",
         "compare",
         "channels",
         "controls",
