@@ -99,6 +99,10 @@ class ArmDirectory:
         """The verdict matrix of one evaluation of a checkpoint."""
         return self.path / f"verdicts-{checkpoint.stem}-{digest}.npz"
 
+    def all_verdicts(self, digest: str) -> list[Path]:
+        """The verdict matrices of that evaluation, of any checkpoint; the digest tells the network too."""
+        return sorted(self.path.glob(f"verdicts-*-{digest}.npz"))
+
     def sanity(self, checkpoint: Path, digest: str) -> Path:
         """The sanity checks of one evaluation of a checkpoint."""
         return self.path / f"sanity-{checkpoint.stem}-{digest}.json"

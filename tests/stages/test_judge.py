@@ -1,5 +1,6 @@
 """AutoAttack on the checkpoints of a run: what is run, what is done already, and who is on the frontier."""
 
+import shutil
 from dataclasses import replace
 
 import pandas as pd
@@ -87,6 +88,19 @@ def test_on_as_many_images_as_the_table_it_is_one_evaluation(judged_recipe, new_
     stage.evaluate(file, Experiment(recipe))
     stage.evaluate(file, Experiment(recipe))
     assert (rows_of(file), calls) == (TABLE | {("aa-apgd", 50)}, [1])
+
+
+@pytest.mark.usefixtures("no_sanity")
+def test_the_last_epoch_that_is_the_best_is_attacked_once(judged_recipe, new_copy, monkeypatch):
+    best, experiment = new_copy("twins"), Experiment(judged_recipe)
+    last = shutil.copy(best, best.with_name("last.safetensors"))
+    stage.evaluate(best, experiment)
+    monkeypatch.setattr(APGD, "_run", None)
+    monkeypatch.setattr(FGSM, "_run", None)
+    stage.evaluate(last, experiment)
+    rows = pd.read_csv(best.with_name("robustness.csv")).drop(columns="seconds")
+    one, two = (rows[rows.checkpoint == name].drop(columns="checkpoint") for name in ("best", "last"))
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), two.reset_index(drop=True))
 
 
 @pytest.mark.usefixtures("no_sanity")
