@@ -26,3 +26,6 @@ checkpoint is judged by them."""
 
 AA_WHOLE = "autoattack"
 """The whole of AutoAttack: FAB-T and Square on what is robust to these two."""
+
+PGD_BESIDE_AA = "pgd-20 on the images of AutoAttack"
+"""The name, where results are read, of PGD-20 on the images that AutoAttack judges on."""

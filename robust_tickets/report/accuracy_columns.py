@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import mean, stdev
 
-from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, TABLE_ATTACKS
+from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, PGD_BESIDE_AA, TABLE_ATTACKS
 from robust_tickets.report.judge import AVERAGE, Judge
 from robust_tickets.report.read import ArmResult
 from robust_tickets.report.verdict import LEAST_SEEDS, interval
@@ -30,6 +30,7 @@ LATER_COLUMNS = [
     *(f"{name}_{figure}" for name in _LATER for figure in ("mean", "sd")),
     *(f"aa_{checkpoint}_{figure}" for checkpoint in CHECKPOINTS for figure in _AA_FIGURES),
     "aa_images",
+    "pgd20_minus_aa",
     "judge",
     "robust_mean",
     "robust_vs_dense",
@@ -50,8 +51,10 @@ def later_columns(seeds: Sequence[ArmResult], judge: Judge, images: int) -> list
         values += _mean_and_sd(seeds, checkpoint, attack)
     for checkpoint in CHECKPOINTS:
         values += autoattack_figures(seeds, checkpoint, images)
+    pgd, pair = (accuracies(seeds, "last", attack) for attack in (PGD_BESIDE_AA, AA_PAIR))
+    excess = mean(pgd) - mean(pair) if pgd and pair else math.nan
     robust = mean(judge.accuracy(result) for result in seeds)
-    return [*values, images or math.nan, judge.attack, robust, 0.0]
+    return [*values, images or math.nan, excess, judge.attack, robust, 0.0]
 
 
 def autoattack_figures(seeds: Sequence[ArmResult], checkpoint: str, images: int) -> list[float]:

@@ -35,6 +35,7 @@ def _autoattack_sentences(table: pd.DataFrame) -> list[str]:
     return [
         f"AA: AutoAttack on {images:,} test images, balanced over classes: {members}.",
         f"FAB-T and Square changed these by so many points: {', '.join(added)}." if added else "",
+        f"On the same images PGD-20 says more, by so many points: {', '.join(_excess_of_pgd(table))}.",
         f"Differences and verdicts rest on {common}, which all rows have.",
         _interval_sentence(table),
     ]
@@ -50,6 +51,11 @@ def _added_by_checkpoint(table: pd.DataFrame) -> list[str]:
                 checkpoint = "" if name == "last" else f" ({name})"
                 texts.append(f"`{row.arm}`{checkpoint} {round(100 * added, 2) + 0.0:.4g}")
     return texts
+
+
+def _excess_of_pgd(table: pd.DataFrame) -> list[str]:
+    """By how many points each arm is more accurate under PGD-20 than under AutoAttack's two members."""
+    return [f"`{row.arm}` {round(100 * row.pgd20_minus_aa, 1) + 0.0:.1f}" for row in table.itertuples()]
 
 
 def _interval_sentence(table: pd.DataFrame) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation import robustness_csv
-from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, TABLE_ATTACKS
+from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, PGD_BESIDE_AA, TABLE_ATTACKS
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.runs import files
 from robust_tickets.runs.curve import check_curve, early_steps
@@ -201,12 +201,17 @@ def evaluated_images(folder: ArmDirectory, run: RunDirectory) -> int:
 def _accuracy(folder: ArmDirectory, run: RunDirectory) -> dict[tuple[str, str], float]:
     """The accuracy of each checkpoint under each attack of the recipe's threat model."""
     rows, threat = robustness_csv.read_rows(folder.robustness), run.recipe.threat
-    autoattack = rows.attack.isin([AA_PAIR, AA_WHOLE])
-    images = autoattack.map({True: run.recipe.evaluate.aa_images, False: evaluated_images(folder, run)})
-    rows = rows[(rows.split == "test") & (rows.n == images) & (rows.seed == 0)]
+    rows = rows[(rows.split == "test") & (rows.seed == 0)]
     # not the images that were attacked on another network: they show how attacks transfer, no robustness
     rows = rows[(rows.eps == str(threat.eps)) & (rows.norm == threat.norm) & (rows.source == "")]
-    return {(row.checkpoint, row.attack): float(row.accuracy) for row in rows.itertuples()}
+    of_autoattack = rows.n == run.recipe.evaluate.aa_images
+    by_autoattack = rows.attack.isin([AA_PAIR, AA_WHOLE])
+    parts = (
+        rows[~by_autoattack & (rows.n == evaluated_images(folder, run))],
+        rows[by_autoattack & of_autoattack],
+        rows[of_autoattack & (rows.attack == "pgd-20")].assign(attack=PGD_BESIDE_AA),
+    )
+    return {(row.checkpoint, row.attack): float(row.accuracy) for part in parts for row in part.itertuples()}
 
 
 def _epochs(file: Path) -> list[dict[str, Any]]:

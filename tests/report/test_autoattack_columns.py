@@ -36,6 +36,7 @@ def judged(run):
             add_row(run, arm, seed, "last", "aa-apgd", accuracy)
             add_row(run, arm, seed, "best", "aa-apgd", accuracy - 0.03)
             add_row(run, arm, seed, "last", "aa-apgd", 0.99, n=50)  # on other images
+            add_row(run, arm, seed, "last", "pgd-20", accuracy + 0.04)
     return RunDirectory(run.path, recipe)
 
 
@@ -53,6 +54,7 @@ def test_means_deviations_and_differences_by_hand(judged):
     assert table.aa_last_sd["dense"] == pytest.approx(0.03 / np.sqrt(2))
     assert table.aa_best_mean["ticket"] == pytest.approx(0.275)
     assert table.aa_average_mean.isna().all()
+    assert list(table.pgd20_minus_aa) == pytest.approx([0.04, 0.04])
     assert table.aa_last_added.isna().all()
     assert list(table.judge) == ["aa-apgd"] * 2
     assert list(table.robust_mean) == pytest.approx([0.295, 0.305])
@@ -77,14 +79,18 @@ def test_the_interval_is_over_images_with_few_seeds_and_over_seeds_with_three():
 
 def test_columns_are_empty_where_it_was_not_run(run):
     table = table_of(run)
-    empty = [column for column in table if column.startswith("aa_")]
-    assert len(empty) == 3 * 5 + 1
+    empty = [column for column in table if "aa_" in column or "_aa" in column]
+    assert len(empty) == 3 * 5 + 2
     assert table[empty].isna().all(axis=None)
     assert list(table.judge) == ["pgd-20"] * 2
     assert list(table.robust_mean) == list(table.pgd20_last_mean)
     first = dict(zip(*(line.split(",") for line in csv(run).splitlines()[:2]), strict=True))
     assert {first[column] for column in empty} == {""}
     assert "AutoAttack" not in markdown(run)
+
+
+def test_the_text_says_by_how_much_pgd_flatters(judged):
+    assert "PGD-20 says more, by so many points: `dense` 4.0, `ticket` 4.0." in markdown(judged)
 
 
 def test_the_last_epoch_comes_first_and_heads_say_which_attack(run, judged):
