@@ -29,12 +29,15 @@ from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.loop import fit
 from robust_tickets.training.methods.base import UpdateGradientMethod
 from robust_tickets.training.methods.pgd import PGDSettings
+from robust_tickets.training.wrappers.awp import AWPSettings
 
 OURS, FLOOR = "ours", "floor"
 
 TRAININGS = {name: Train(method=name) for name in METHODS} | {
     "pgd, 7 steps": Train(method="pgd", pgd=PGDSettings(steps=7)),
     "nfgsm, smoothed labels": Train(method="nfgsm", label_smoothing=0.4, smoothing="random"),
+    "nfgsm, averaged": Train(method="nfgsm", average=0.999),
+    "nfgsm, AWP": Train(method="nfgsm", awp=AWPSettings(gamma=0.005)),
 }
 """The trainings by their names in the table."""
 
@@ -137,7 +140,8 @@ def _fit(training: Train, name: str, steps: int) -> Ledger:
     """Train for so many steps on noise; returns the ledger."""
     settings = replace(training, epochs=1, batch=BATCH, lr=LR, schedule="constant")
     evaluate, threat = Evaluate(val_steps=1, early_epochs=0), ThreatModel("Linf", EPS)
-    config = TrainingConfig(settings, steps, threat, evaluate, Compute(torch.get_num_threads()), seed=0)
+    compute = Compute(torch.get_num_threads())
+    config = TrainingConfig(settings, steps, threat, evaluate, compute, seed=0, average=training.average)
     net = small_net(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ledger = Ledger("train")
     with ledger.measure():
