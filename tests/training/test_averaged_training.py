@@ -16,6 +16,7 @@ from robust_tickets.pruning.masking import masking_for
 from robust_tickets.recipe.fields import Model
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json, read_jsonl
+from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.reuse import check_finished
@@ -204,7 +205,7 @@ def test_an_arm_has_three_checkpoints_at_the_planned_cost(model, tiny_recipe, tm
     plan = planning.plan(recipe, "dense", SPECS["digits"])
     folder = train_arm(experiment, 0, run, plan, None)
     has_norms = model.name != "lenet-300-100"
-    passes = planning.training_passes(plan.training, 7, 10, plan.per_epoch, has_norms)
+    passes = costs.training_passes(plan.training, 7, 10, plan.per_epoch, has_norms)
     assert read_json(folder.ledger)["charged_passes"] == passes.total
     assert passes.total == 7 * 32 * 2 + has_norms * (2 + 2) * 32
     check_finished(folder, plan.points)
