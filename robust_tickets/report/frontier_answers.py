@@ -49,13 +49,13 @@ def answers(frontier: Frontier, question: Question) -> list[str]:
     return texts
 
 
-def cost_ratio(candidate: Candidate, reference: Candidate, cost: Cost) -> str:
+def cost_ratio(candidate: Candidate, reference: Candidate, cost: Cost, with_interval: bool = True) -> str:
     """The ratio of their mean costs, with an interval where seeds differ; "-" where one is not known."""
     own, other = candidate.cost(cost), reference.cost(cost)
     if not own or not other:
         return "-"
     text = f"{sum(own) / sum(other):.2f}"
-    if len(own) >= LEAST_SEEDS:
+    if with_interval and len(own) >= LEAST_SEEDS:
         low, high = (f"{x:.2f}" for x in interval([a / b for a, b in zip(own, other, strict=True)]))
         text += f" ({low} to {high})" if low != high else ""
     if cost == "seconds":
@@ -71,7 +71,7 @@ def differences(candidate: Candidate, reference: Candidate) -> tuple[float, ...]
 def _front_sentence(frontier: Frontier, reference: Candidate, cost: Cost) -> str:
     arms = [frontier[name] for name in front(frontier.points(cost))]
     texts = [
-        f"`{arm.name}` ({sum(arm.cost(cost)) / sum(reference.cost(cost)):.2f} of `{reference.name}`'s, "
+        f"`{arm.name}` ({cost_ratio(arm, reference, cost, with_interval=False)} of `{reference.name}`'s, "
         f"{100 * mean(arm.robust):.1f} %)"
         for arm in arms
     ]

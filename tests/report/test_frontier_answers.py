@@ -73,7 +73,8 @@ def test_exactly_as_many_points_are_within(points, arm):
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_few_seeds_have_no_interval(n):
-    text = within(*(candidate(c.arm, c.flops[0], c.robust[:n]) for c in (DENSE, NEAR)))
+    equal = candidate("dense-best", 90, DENSE.robust)  # whose interval would be a point
+    text = within(*(candidate(c.arm, c.flops[0], c.robust[:n]) for c in (DENSE, NEAR, equal)))
     assert "interval -" not in text
     assert text.endswith(
         f"points. **Undecided**: with {n} seed{'s' * (n > 1)} no interval is known (at least 3 are needed)."
@@ -105,6 +106,8 @@ def test_the_cheapest_in_seconds_may_be_another_arm():
 def test_seconds_have_their_marks():
     marked = candidate("ticket", 40, NEAR.robust, jobs=2, machines=2)
     assert "and 0.40†‡ of its seconds" in within(DENSE, marked)
+    first, *_ = answers(frontier(DENSE, marked), Question(cost="seconds"))
+    assert "`ticket` (0.40†‡ of `dense`'s, 40.7 %), `dense` (1.00 of `dense`'s" in first
 
 
 def test_the_cheapest_arm_that_reaches_a_target():
