@@ -101,6 +101,7 @@ def test_the_cheapest_in_seconds_may_be_another_arm():
     assert "is `dense-best`, at 0.60 (0.35 to 0.85) of `dense`'s seconds and 0.90 of its FLOPs" in within(
         DENSE, slow, fast, cost="seconds"
     )
+    assert "reaches 40 % is `dense-best`, at 0.60" in target(0.4, DENSE, slow, fast, cost="seconds")
 
 
 def test_seconds_have_their_marks():
@@ -126,6 +127,8 @@ def test_a_target_that_no_arm_reaches_is_answered_with_the_best():
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         target(0.415, NEAR, DENSE)
     assert target(0.41, NEAR, DENSE)
+    with pytest.raises(InputError, match=r"with 41\.1 %; give a --target up to 0\.41$"):
+        target(0.5, candidate("dense", 1, [0.4106, 0.4107]))
 
 
 def test_another_arm_than_those_there_is_refused_with_their_names():
