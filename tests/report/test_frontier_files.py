@@ -102,14 +102,19 @@ def texts(file):
     return ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
-@pytest.mark.parametrize("dearest", [100, 1e5])  # on a linear and on a logarithmic axis
-def test_the_plot_names_every_arm_in_each_panel_where_its_cost_is_known(dearest, tmp_path):
-    arms = [*ARMS, candidate("dense+pgd", dearest, [0.42, 0.43, 0.44]), candidate("ticket+pgd", 1, [0.1] * 3)]
+@pytest.mark.parametrize(("cheapest", "dearest", "logarithmic"), [(20, 100, False), (1, 1e5, True)])
+def test_the_plot_names_every_arm_where_its_cost_is_known(cheapest, dearest, logarithmic, tmp_path):
+    arms = [
+        *ARMS,
+        candidate("dense+pgd", dearest, [0.42, 0.43, 0.44]),
+        candidate("ticket+pgd", cheapest, [0.1] * 3),
+    ]
     frontier_plot(frontier(*arms), tmp_path / "a.svg", target=0.4)
     words = texts(tmp_path / "a.svg")
     assert {arm.name: words.count(arm.name) for arm in arms} == {
         arm.name: 2 if arm.seconds else 1 for arm in arms
     }
+    assert ("1000" in words) == logarithmic
     for word in (
         "target, 40 %",
         "whole network",
@@ -119,6 +124,12 @@ def test_the_plot_names_every_arm_in_each_panel_where_its_cost_is_known(dearest,
         "a seed",
     ):
         assert word in words
+
+
+def test_a_question_without_an_answer_writes_nothing(tmp_path):
+    with pytest.raises(InputError, match="no arm reaches 90 %"):
+        write_frontier(frontier(*ARMS), Question(target=0.9), FrontierFolder(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
 
 
 def test_no_seconds_are_drawn_where_none_are_known(tmp_path):

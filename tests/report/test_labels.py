@@ -34,3 +34,5 @@ def test_a_name_stands_right_of_its_point_unless_something_is_there():
     assert free[1] < 100 < free[3]
     (left,) = place([(50, 10)], [(100, 100)], (0, 0, 500, 500), [(120, 0, 121, 500)])
     assert left[2] < 100
+    (corner,) = place([(50, 10)], [(495, 495)], (0, 0, 500, 500))
+    assert max(corner) <= 500
