@@ -27,6 +27,8 @@ from robust_tickets.studies.grid import make_cells
 from robust_tickets.training.methods.base import Step
 from robust_tickets.training.methods.liet import LIETSettings
 from robust_tickets.training.schedules import learning_rate
+from robust_tickets.training.wrappers.awp import AWPSettings
+from robust_tickets.training.wrappers.curriculum import CurriculumSettings
 
 DIGITS = SPECS["digits"]
 
@@ -39,6 +41,10 @@ class Rates:
     pass_seconds: float = 0.5
 
 
+WRAPPED = {
+    "curriculum": {"method": "fgsm", "curriculum": CurriculumSettings(share=0.45, steps=7)},
+    "awp": {"method": "liet", "awp": AWPSettings(gamma=0.01, warmup=0.4)},
+}
 PRICES = {"flops": 1000, "s": 0.5, "min": 0.5 / 60}
 
 
@@ -52,10 +58,11 @@ def cost_step_by_step(train, steps, unit):
 
 
 @pytest.mark.parametrize("unit", ["passes", "flops", "s"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, "curriculum", "awp"])
 def test_it_is_the_most_steps_within_the_budget(method, unit):
-    train = replace(Train(), method=method, batch=8, liet=LIETSettings(refresh=3))
-    for steps in (1, 2, 7, 30):
+    fields = WRAPPED.get(method, {"method": method})
+    train = replace(Train(), batch=8, liet=LIETSettings(refresh=3), **fields)
+    for steps in (3, 7, 30) if method in WRAPPED else (1, 2, 7, 30):
         cost, more = (cost_step_by_step(train, n, unit) for n in (steps, steps + 1))
         for amount in (cost, more - 0.5):
             recipe = Recipe(train=replace(train, budget=Budget(f"{amount}{unit}")))
