@@ -134,7 +134,7 @@ def train(
     device: str | torch.device = "cpu",
     **fields: Any,
 ) -> Trained:
-    """Train adversarially: dense for `train.epochs`, or from a ticket for `train.ticket_epochs`.
+    """Train adversarially: dense for `train.epochs`, or from a ticket for `train.ticket_epochs` (or budgets).
 
     Raises InputError for a ticket that does not fit the network.
     """

@@ -14,7 +14,8 @@ class Train(ByRecipe, Command):
     """Train adversarially, dense or from a ticket. Writes best.safetensors and last.safetensors."""
 
     ticket: Annotated[Path | None, arg(metavar="FILE")] = None
-    """a ticket.safetensors to start from, trained for train.ticket_epochs; without it: dense, train.epochs"""
+    """a ticket.safetensors to start from, trained for train.ticket_epochs (or ticket_budget); without it:
+    dense, for train.epochs (or budget)"""
 
     def run(self) -> None:
         """Print the arm's folder."""

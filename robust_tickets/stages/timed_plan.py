@@ -102,7 +102,12 @@ def with_ticket_arm(cost: TicketCost, run: RunDirectory, seed: int, arm: str) ->
                 f"{arm}: the seconds of {folder} were taken while other jobs ran: remove it and compare "
                 "without --jobs, or leave the arm out"
             )
-        seconds += ledger["charged_seconds"]
+        try:
+            seconds += float(ledger["charged_seconds"])
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{folder.ledger} has no number as charged_seconds: {how_to_restore(folder)}"
+            ) from None
     return replace(cost, steps=steps, seconds=seconds)
 
 

@@ -11,7 +11,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare
 from robust_tickets.comparison.estimate import Estimate, PlannedArms, estimate_all
-from robust_tickets.comparison.estimated_rates import EstimatedRates, rates_of
+from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer
 from robust_tickets.comparison.executors import check_main_guard
 from robust_tickets.comparison.jobs import TicketFileJob
 from robust_tickets.data import data_paths
@@ -90,13 +90,13 @@ def _checked_cells(study: Study, experiment: Experiment, reads_images: bool) -> 
     for recipe in (recipe for cell in cells for recipe in (cell.recipe, cell.source) if recipe is not None):
         if experiment.images is None:
             data_paths.check_data_path(recipe.data, needed=reads_images)
-    check_lengths(study, cells, experiment.spec, partial(_rates, experiment))
+    check_lengths(study, cells, experiment.spec, partial(_rates, PassTimer(), experiment))
     study.check_networks(experiment, cells)
     return cells
 
 
-def _rates(experiment: Experiment, recipe: Recipe, arm: str) -> EstimatedRates:
-    return rates_of(replace(experiment, recipe=recipe))(arm)
+def _rates(timer: PassTimer, experiment: Experiment, recipe: Recipe, arm: str) -> EstimatedRates:
+    return EstimatedRates(timer, replace(experiment, recipe=recipe), arm)
 
 
 def _cell_rows(base: Experiment, cell: Cell, seed: int, runs: Path) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.comparison.compare import compare
+from robust_tickets.comparison.compare import compare, tasks
 from robust_tickets.comparison.estimate import estimate
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.budget import Budget
@@ -14,6 +14,7 @@ from robust_tickets.recipe.methods import METHODS, make_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.studies import load_study
 from robust_tickets.report.read import arm_result
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.arm_rates import ArmRates
 from robust_tickets.stages.budgets import steps_within
 from robust_tickets.stages.costs import training_passes
@@ -24,6 +25,7 @@ from robust_tickets.stages.step_lengths import TicketCost
 from robust_tickets.stages.train import train_net
 from robust_tickets.studies.cells import with_dense
 from robust_tickets.studies.grid import make_cells
+from robust_tickets.studies.jobs import in_order
 from robust_tickets.training.methods.base import Step
 from robust_tickets.training.methods.liet import LIETSettings
 from robust_tickets.training.schedules import learning_rate
@@ -140,6 +142,19 @@ def test_the_study_of_schedules_is_in_epochs(tiny_recipe):
         InputError, match=r"study schedule: it is in epochs: use a recipe without train\.budget"
     ):
         make_cells(load_study("schedule"), replace(tiny_recipe, train=train))
+
+
+def test_cells_of_a_study_share_arms_on_a_budget(tiny_recipe, tmp_path):
+    """The dense arm of the second cell waits for the first one's; the ticket, of another search, does not."""
+    train = replace(tiny_recipe.train, budget=Budget("1e9flops"))
+    all_tasks = []
+    for lr in (0.1, 0.05):
+        search = replace(tiny_recipe.search, lr=lr)
+        cell = replace(tiny_recipe, train=train, search=search, compare=Compare(("dense", "ticket")))
+        new = tasks(Experiment(cell), [0], RunDirectory.of(tmp_path, cell))
+        all_tasks += [replace(task, after=tuple(len(all_tasks) + i for i in task.after)) for task in new]
+    assert [task.name.partition(",")[0] for task in all_tasks] == ["search", "ticket", "dense"] * 2
+    assert [task.after for task in in_order(all_tasks)] == [(), (0,), (), (), (3,), (2,)]
 
 
 @pytest.fixture(scope="module")
