@@ -160,11 +160,20 @@ def check_method(concern: str, training: Training, threat: Threat) -> None:
             f"{concern}.method {training.method} is defined for threat.norm {' or '.join(method.norms)}, got "
             f"{threat.norm}: choose another method"
         )
-    if training.overfitting == "restore-best" and not method.single_step:
+    if training.overfitting != "warn" and not method.single_step:
         raise InputError(
-            f"{concern}.overfitting restore-best does nothing to {concern}.method {training.method} as it is "
-            "set: only networks whose training attack takes a single step overfit catastrophically; leave it "
-            "out"
+            f"{concern}.overfitting {training.overfitting} does nothing to {concern}.method "
+            f"{training.method} as it is set: only networks whose training attack takes a single step "
+            "overfit catastrophically; leave it out"
+        )
+    if training.overfitting == "pgd" and training.overfitting_steps < 2:
+        raise InputError(
+            f"{concern}.overfitting_steps is 1, and networks overfit to attacks of one step: give 2 or more"
+        )
+    if training.overfitting != "pgd" and training.overfitting_steps != Training().overfitting_steps:
+        raise InputError(
+            f"{concern}.overfitting_steps does nothing without {concern}.overfitting pgd: leave it out, or "
+            "give both"
         )
 
 

@@ -159,9 +159,12 @@ class Training(MethodFields):
     smoothing: Literal["uniform", "random"] = "uniform"
     """label_smoothing: evenly over all classes, or over the other classes in a random ratio that changes from
     epoch to epoch"""
-    overfitting: Literal["warn", "restore-best"] = "warn"
-    """for methods whose attack takes a single step, when the network becomes robust to FGSM but no longer to
-    PGD (catastrophic overfitting): warn and go on, or restore the best epoch and end there"""
+    overfitting: Literal["warn", "restore-best", "pgd"] = "warn"
+    """for methods whose attack takes a single step, when the network becomes robust to that step but not to
+    PGD (catastrophic overfitting): warn and go on; restore the best epoch and end there; or train by PGD
+    until the network has recovered"""
+    overfitting_steps: Count = 5
+    """overfitting pgd: gradient steps of that PGD, 2 or more"""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from robust_tickets.recipe.methods import make_method
 from robust_tickets.training.averaging import WeightAverage
 from robust_tickets.training.best_epoch import choose_best, restore_best
 from robust_tickets.training.checkpointer import Checkpointer
+from robust_tickets.training.collapse import CollapseDetector, watch_collapse
 from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.methods.base import Networks
 from robust_tickets.training.monitors import DivergedError, Monitor
@@ -144,7 +145,8 @@ def fit(
 class _Setup:
     """What a training works with and does not change.
 
-    folded: the network as validation sees it; flops: of its forward pass on one image.
+    folded: the network as validation sees it; flops: of its forward pass on one image; detector: of
+    catastrophic overfitting, part of a method that may overfit so.
     """
 
     data: Dataset
@@ -155,6 +157,7 @@ class _Setup:
     masking: Masking | None
     flops: int
     per_epoch: int
+    detector: CollapseDetector | None
 
     @property
     def epochs(self) -> int:
@@ -210,7 +213,9 @@ def end_epoch(state: TrainingState, setup: _Setup) -> bool:
         setup.masking.check()
     monitor.check_pace(state.epoch, ledger.step_seconds, state.step)
     monitor.check_collapse(history, validation.right, data.val.labels, last=ended)
-    if monitor.overfitted(history, data.val.labels) and config.settings.overfitting == "restore-best":
+    collapse = "" if setup.detector is None else setup.detector.warning()
+    overfitted = monitor.overfitted(history, data.val.labels, collapse)
+    if overfitted and config.settings.overfitting == "restore-best":
         restore_best(state)
         if state.early is None and config.early_step is not None:
             state.early = copy_state(net)
@@ -280,10 +285,11 @@ def _prepare(
     if masking is not None:
         masking.mask_parameters()
     per_epoch = steps_per_epoch(len(data.train), settings.batch)
+    method, detector = watch_collapse(make_method(settings), settings)
     state = TrainingState(
         net=net,
         optimiser=make_optimiser(net, settings),
-        method=make_method(settings),
+        method=method,
         monitor=Monitor(
             net, ledger.stage, session.meter, partial(learning_rate, settings, steps=config.steps)
         ),
@@ -302,8 +308,9 @@ def _prepare(
         session.checkpointer.set_fallback(state.step, session.saved)
     with ledger.phase("compile" if compute.compile else "other"):
         images = to_float(data.train.images[: settings.batch], compute.channels_last)
+        images.requires_grad_(detector is not None)  # as those of the update, which code is compiled for
         nets, warnings = training_networks(net, folded, compute, images, masking)
     warnings += masking.warnings if masking is not None else []
     warnings += probability_warnings(net, data.spec.shape)
     state.monitor.begin(warnings, ledger.step_seconds, state.step)
-    return state, _Setup(data, config, session, nets, folded, masking, flops, per_epoch)
+    return state, _Setup(data, config, session, nets, folded, masking, flops, per_epoch, detector)

@@ -212,10 +212,16 @@ class Monitor:
                 f"epoch {epoch}: the net collapsed: of the validation images only class {only} is right"
             )
 
-    def overfitted(self, history: Sequence[dict[str, Any]], labels: Tensor) -> bool:
-        """Whether the last epoch overfitted catastrophically; labels: int64 (N,), of validation."""
+    def overfitted(self, history: Sequence[dict[str, Any]], labels: Tensor, collapse: str = "") -> bool:
+        """Whether the last epoch overfitted catastrophically.
+
+        labels: int64 (N,), of validation.
+        collapse: what a `CollapseDetector` noticed in it; "": nothing.
+        """
+        if collapse:
+            self._warn(collapse)
         if not overfitted(history, labels):
-            return False
+            return collapse != ""
         last = history[-1]
         if not overfitted(history[:-1], labels):  # once, until it gets better
             self._warn(

@@ -6,6 +6,7 @@ Files of methods are importable without torch, since every `--help` lists their 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -109,6 +110,14 @@ class Networks:
         """The network that is trained."""
         assert self._net is not None
         return self._net
+
+    def replaced(
+        self, update: "Callable[[Tensor], Tensor]", wrap: "Callable[[nn.Module], nn.Module]"
+    ) -> "Networks":
+        """The same networks, called through others: `update`, and what `wrap` makes of that for attacks."""
+        twin = copy(self)
+        twin.update, twin._attack = update, wrap(self._attack)
+        return twin
 
 
 @dataclass(frozen=True)
