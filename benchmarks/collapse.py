@@ -4,8 +4,8 @@
 
 Short trainings of small networks, without augmentation, each after 100 natural steps so that it learns
 quickly. Every 50 steps it writes the average alignment, the network's accuracy on validation images, clean
-and under FGSM and PGD-10, and the steps that were taken by PGD. Writes measurements.jsonl (a stopped run resumes
-with the next case) and collapse.md. The thresholds in robust_tickets/training/collapse.py rest on it.
+and under FGSM and PGD-10, and how many steps were taken by PGD. Writes measurements.jsonl (a stopped run
+resumes with the next case) and collapse.md. The thresholds in robust_tickets/training/collapse.py rest on it.
 """
 
 from dataclasses import asdict, dataclass
