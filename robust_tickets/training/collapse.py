@@ -27,7 +27,7 @@ from robust_tickets.training.methods.base import (
 from robust_tickets.training.wrappers.base import Wrapper
 
 _DECAY = 0.95  # of the moving average
-_COLLAPSED, _RECOVERED = 0.3, 0.6  # runs/reference/bench/collapse: what healthy and collapsing trainings have
+_COLLAPSED, _RECOVERED = 0.3, 0.4  # runs/reference/bench/collapse: what healthy and collapsing trainings have
 _EVERY = 10  # steps between two looks at the device, where the training acts on it
 _NEVER = torch.iinfo(torch.int64).max
 _STATE = ("alignment", "collapsed", "since", "recovering")
@@ -43,7 +43,7 @@ class CollapseDetector(Wrapper):
         alignment = sum(g' (x' - s)) / sum(|g' (x' - s)|)
 
     It is 1 on a linear network of two classes, and near 0 where the step leads nowhere. A moving average of
-    it, which begins at 1, falls below 0.3 in a network that has collapsed; above 0.6 it has recovered. Under
+    it, which begins at 1, falls below 0.3 in a network that has collapsed; above 0.4 it has recovered. Under
     label smoothing samples whose label has more than its target do not count, as g' points backwards
     there.
 
