@@ -138,7 +138,7 @@ def test_more_images_than_there_are_and_too_few_classes_are_refused(judged_recip
     message = "AutoAttack needs 4 classes and digits has 3: set it to 0, which leaves PGD-20"
     with pytest.raises(InputError, match=message):
         planning.check(judged_recipe, replace(digits, classes=3))
-    planning.check(replace(judged_recipe, evaluate=replace(many.evaluate, aa_images=0)), digits)
+    planning.check(replace(many, evaluate=replace(many.evaluate, aa_images=0)), replace(digits, classes=3))
 
 
 def test_the_estimate_counts_autoattack(judged_recipe, tiny_recipe, monkeypatch):
