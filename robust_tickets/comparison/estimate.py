@@ -164,7 +164,8 @@ class _Tally:
         rate = self._timer.seconds(work.experiment, plan.training, whole)
         seconds = passes.cost * rate * flops / whole
         epochs = f"{plan.epochs:.4g}"
-        self._rows.append(_Row(f"{plan.arm}{work.label}", epochs, passes.total, passes.cost * flops, seconds))
+        label = f"{plan.arm}{work.label}{_bound(plan.training)}"
+        self._rows.append(_Row(label, epochs, passes.total, passes.cost * flops, seconds))
 
     def _add_search(self, work: PlannedArms, spec: Spec, flops: int) -> None:
         recipe = work.experiment.recipe
@@ -172,7 +173,8 @@ class _Tally:
         passes = costs.search_passes(recipe, spec).total
         seconds = cost * self._timer.seconds(work.experiment, recipe.search, flops)
         epochs = f"{plan.steps / plan.per_epoch:.4g}"
-        self._rows.append(_Row(f"search{work.label}", epochs, passes, round(cost * flops), seconds))
+        label = f"search{work.label}{_bound(recipe.search)}"
+        self._rows.append(_Row(label, epochs, passes, round(cost * flops), seconds))
 
     def _evaluation_rate(self, experiment: Experiment, flops: int) -> float:
         """Seconds of a pass of validation and evaluation, which are in float32 in any case."""
@@ -181,6 +183,11 @@ class _Tally:
         if key not in self._rates:
             self._rates[key] = evaluation_pass_seconds(experiment, flops)
         return self._rates[key]
+
+
+def _bound(training: Training) -> str:
+    """Follows the label of a training whose cost depends on the data."""
+    return ", at most" if make_method(training).costs_at_most else ""
 
 
 def _validation_passes(recipe: Recipe, plan: ArmPlan) -> int:

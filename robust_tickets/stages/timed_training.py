@@ -6,7 +6,6 @@ from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.progress import Progress, StageProgress
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe.fields import Training
-from robust_tickets.stages import costs
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
@@ -37,7 +36,8 @@ def own_pass_seconds(experiment: Experiment, training: Training, ticket: Ticket 
     first = steps_ledger(experiment, training, ticket, one_image, steps).step_seconds / steps
     steps = max(steps, min(_MOST_STEPS, int(_SECONDS / first)))
     ledger = steps_ledger(experiment, training, ticket, one_image, steps)
-    return ledger.step_seconds / costs.step_passes(training, steps, experiment.spec.classes).cost
+    # as the ledger has them: a plan may be more than the steps have taken
+    return ledger.step_seconds / sum(ledger.passes[phase].cost for phase in ("attack", "update"))
 
 
 def steps_ledger(

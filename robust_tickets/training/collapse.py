@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from robust_tickets import attacks
 from robust_tickets.base.ledger import Passes
+from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe.fields import Training
 from robust_tickets.training.methods.base import (
     Batch,
@@ -65,8 +66,11 @@ class CollapseDetector(Wrapper):
         )
         self._since = torch.full((), _NEVER)
 
+    def prepare(self, data: Dataset) -> None:
+        self._to(data.train.images.device)
+        super().prepare(data)
+
     def perturb(self, nets: Networks, batch: Batch) -> Tensor:
-        self._to(batch.images.device)
         if self.steps and batch.step.number % _EVERY == 0:
             self._recovering = bool(self._collapsed)  # the only wait: once in so many steps
         if self._recovering:
@@ -150,10 +154,12 @@ class CollapseDetector(Wrapper):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         own = {name: state[_PREFIX + name] for name in _STATE if _PREFIX + name in state}
         super().load_state_dict({n: value for n, value in state.items() if not n.startswith(_PREFIX)})
+        device = self._alignment.device
         self._alignment = own.get("alignment", self._alignment)
         self._collapsed = own.get("collapsed", self._collapsed)
         self._since = own.get("since", self._since)
         self._recovering = bool(own.get("recovering", False))
+        self._to(device)
 
 
 class _Recorder:

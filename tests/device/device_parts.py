@@ -316,6 +316,7 @@ PARTS: dict[str, Part] = {
     "train-bf16": partial(train, method="pgd", precision="bf16"),
     "train-averaged": partial(train, method="fgsm", wrappers=AVERAGE),
     "train-averaged-resumed": partial(train, method="fgsm", wrappers=AVERAGE, resumed=True),
+    "train-watched": partial(train, method="fgsm", wrappers={"overfitting": "pgd"}),
     "train-L2": partial(train, method="pgd", norm="L2"),
     "train-adam": partial(train, method="fgsm", optimiser="adam"),
     "train-resumed": partial(train, method="pgd", resumed=True),

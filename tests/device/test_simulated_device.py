@@ -14,7 +14,12 @@ COPIES = 3  # of an epoch's order, crops and flips, before its first step
 def outcomes(work):
     """What all fast parts did, in one process."""
     return work(
-        *TRAININGS, "train-bf16", *SEARCHES, "quick-attack", *(f"mistake: {name}" for name in MISTAKES)
+        *TRAININGS,
+        "train-bf16",
+        "train-watched",
+        *SEARCHES,
+        "quick-attack",
+        *(f"mistake: {name}" for name in MISTAKES),
     )
 
 
@@ -35,6 +40,12 @@ def test_a_step_that_packs_images_waits_once_for_the_sizes_of_its_groups(outcome
     outcome = outcomes["train-bullet"]
     assert outcome.waits["train attack"] == STEPS
     assert outcome.waits.get("train update", 0) == 0
+
+
+def test_a_training_that_acts_on_a_collapse_looks_for_one_once_in_ten_steps(outcomes):
+    outcome = outcomes["train-watched"]
+    assert outcome.error == ""
+    assert outcome.waits["train attack"] == -(-STEPS // 10)
 
 
 @pytest.mark.parametrize("part", SEARCHES)

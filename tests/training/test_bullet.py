@@ -9,7 +9,10 @@ from torch.nn import functional as F
 
 from robust_tickets.attacks.noise import uniform
 from robust_tickets.base.errors import InputError
+from robust_tickets.comparison.estimate import estimate
 from robust_tickets.models.fold import fold
+from robust_tickets.recipe.fields import Compare
+from robust_tickets.stages.experiment import Experiment
 from robust_tickets.training.methods.base import Networks
 
 
@@ -115,6 +118,14 @@ def test_the_share_follows_the_accuracy_at_the_images_of_the_update(net, batch):
         share = 0.9 * share + 0.1 * 0.8 * accuracy
         assert float(method.state_dict()["share"]) == pytest.approx(share, abs=1e-6)
     assert share > 0
+
+
+@pytest.mark.slow
+def test_the_estimate_says_that_its_passes_are_the_most(tiny_recipe):
+    arms, train = Compare(("dense",)), replace(tiny_recipe.train, method="bullet")
+    (row, _) = estimate(Experiment(replace(tiny_recipe, compare=arms, train=train)), 1).rows.itertuples()
+    assert row.arm == "dense, at most"
+    assert row.passes % (2 * 10 + 2) == 0  # forward and backward passes of ten steps, and those of the update
 
 
 def test_a_state_of_another_method_is_refused():

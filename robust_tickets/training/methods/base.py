@@ -225,6 +225,11 @@ class Method(ABC):
         return 1
 
     @property
+    def costs_at_most(self) -> bool:
+        """Whether `passes` are the most that a step can cost, and `passes_taken` may be less."""
+        return False
+
+    @property
     def single_step(self) -> bool:
         """Whether its attack takes one gradient step, which a network can learn to fool."""
         return self.attack_steps() == 1

@@ -79,6 +79,10 @@ class Bullet(CrossEntropyMethod):
         steps = samples + robust * (settings.robust_steps - 1) + boundary * (settings.steps - 1)
         return StepPasses(Passes(steps, steps), Passes(forward=samples, full_backward=samples))
 
+    @property
+    def costs_at_most(self) -> bool:
+        return True
+
     def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
         net, images, labels, settings = nets.attack, batch.images, batch.labels, self.settings
         point = batch.threat.random_start(images, batch.ids, seed=batch.seed)

@@ -86,5 +86,9 @@ class Wrapper(Method):
         return self.inner.replays
 
     @property
+    def costs_at_most(self) -> bool:
+        return self.inner.costs_at_most
+
+    @property
     def single_step(self) -> bool:
         return self.inner.single_step
