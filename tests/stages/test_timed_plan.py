@@ -248,6 +248,8 @@ def test_seconds_of_another_machine_are_refused_before_anything_is_run(others, b
 
 def test_dense_at_equal_cost_follows_a_ticket_whose_length_was_timed(recipe, timing, tmp_path):
     recipe = with_arms(recipe, "dense", "dense-equal-cost", "ticket")
+    job(recipe, "ticket", tmp_path).do()
+    timing.step = 3.0  # by which the ticket would have got two
     folder = job(recipe, "dense-equal-cost", tmp_path).do()
     # a step of FGSM costs 5 a sample, and the ticket got six of PGD-2, which cost 7
     assert steps_of(folder) == (7, 7) == (-(-(5 + 6 * 7) // 7),) * 2
