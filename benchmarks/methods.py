@@ -85,28 +85,33 @@ def time_floor(training: Train, name: str, steps: int) -> dict[str, Any]:
 
     Those of the attack go through the folded network, those of the update through the network in train mode.
     """
-    attack, update = _step_passes(training, name, steps)
+    attack, update = _batch_passes(training, name, steps)
     net = small_net(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folded = fold(net)
     net.train()
     images = noise_data(1).train.images.float().div(255).contiguous(memory_format=torch.channels_last)
     with_images = isinstance(make_method(training), UpdateGradientMethod)
     begin = time.perf_counter()
-    for _ in range(steps):
-        _run_attack_passes(folded, images, attack)
-        _run_update_passes(net, images, update, with_images)
+    for step in range(steps):
+        _run_attack_passes(folded, images, _of_step(attack, step, steps))
+        _run_update_passes(net, images, _of_step(update, step, steps), with_images)
     return {"seconds": round((time.perf_counter() - begin) / steps, 4)}
 
 
 @cache
-def _step_passes(training: Train, net: str, steps: int) -> tuple[Passes, Passes]:
-    """What a step is charged, in passes of whole batches: attack and update."""
+def _batch_passes(training: Train, net: str, steps: int) -> tuple[Passes, Passes]:
+    """What so many steps are charged, in passes of whole batches: attack and update."""
     ledger = _fit(training, net, steps)
     attack, update = (
-        Passes(*(round(n / (BATCH * steps)) for n in vars(ledger.passes[phase]).values()))
+        Passes(*(round(n / BATCH) for n in vars(ledger.passes[phase]).values()))
         for phase in ("attack", "update")
     )
     return attack, update
+
+
+def _of_step(passes: Passes, step: int, steps: int) -> Passes:
+    """The passes of one of so many steps, which differ where a method's steps do."""
+    return Passes(*((step + 1) * n // steps - step * n // steps for n in vars(passes).values()))
 
 
 def _run_attack_passes(net: nn.Module, images: Tensor, passes: Passes) -> None:
