@@ -115,6 +115,33 @@ REFUSED = {
         {"liet": {"warmup_lr": 0.01}},
         "arms.dense\\+liet.warmup_lr does nothing",
     ),
+    "no name of a table": (
+        ["dense+Liet"],
+        {},
+        "compare.arms dense\\+Liet: after the plus comes one training method",
+    ),
+    "two methods": (["dense+liet+awp"], {}, "compare.arms dense\\+liet\\+awp: after the plus comes one"),
+    "length of the full schedule": (
+        ["ticket+liet"],
+        {"liet": {"epochs": 3}},
+        "\\[arms.liet\\]: epochs does nothing to ticket\\+liet: give ticket_epochs",
+    ),
+    "length of the short schedule": (
+        ["dense+liet", "ticket"],
+        {"dense+liet": {"ticket_epochs": 3}},
+        "ticket_epochs does nothing to dense\\+liet: give epochs",
+    ),
+    "length of an arm that follows the ticket": (
+        ["dense-equal-cost"],
+        {"dense-equal-cost": {"epochs": 3}},
+        "epochs does nothing to dense-equal-cost: leave it out",
+    ),
+    "two lengths": (
+        ["dense+x"],
+        {"x": {"epochs": 3, "budget": "1e6passes"}},
+        "\\[arms.x\\] has epochs and a budget",
+    ),
+    "name of another method": (["dense+pgd"], {"pgd": {"method": "liet"}}, "chooses another, liet"),
     "arm with the settings of another": (
         ["dense-search-lr"],
         {"dense-search-lr": {"lr": 0.1}},

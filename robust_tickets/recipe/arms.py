@@ -5,11 +5,13 @@ Recipes, plans, estimates, tables and plots read this table; `stages.step_length
 
 import colorsys
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage, no_sentence
 from robust_tickets.recipe.methods import METHODS
 
@@ -145,6 +147,11 @@ class ArmTable(dict[str, Arm]):
         base, plus, variant = name.partition("+")
         if not plus or base not in self or not self[base].has_own_settings:
             raise KeyError(name)
+        if not re.fullmatch(r"[a-z0-9]+([-_][a-z0-9]+)*", variant):
+            raise InputError(
+                f"compare.arms {name}: after the plus comes one training method, or the name of one table "
+                "[arms.NAME] of small letters and digits, with single hyphens or underscores between them"
+            )
         return replace(
             self[base],
             name=name,

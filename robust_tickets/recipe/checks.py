@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.recipe.arm_training import arm_training, arm_trainings
-from robust_tickets.recipe.arms import ARMS, is_arm
+from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Data, Model, Search, Threat, Train, Training
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, make_method, used_settings, wrapper_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method
+from robust_tickets.recipe.table_checks import check_tables
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe
@@ -245,18 +246,8 @@ def check_arm_settings(recipe: "Recipe", base: "Recipe | None") -> None:
         unused = WRAPPERS.keys() - used_settings(training)
         _check_wrappers(f"arms.{arm}", unused, training, recipe.train)
         check_method(f"arms.{arm}", training, recipe.threat)
-    names = {word for arm in recipe.compare.arms for word in (arm, arm.partition("+")[2])}
-    for name in recipe.arms.tables.keys() - names:
-        if base is None or name not in base.arms.tables:
-            raise InputError(
-                f"[arms.{name}] does nothing: compare.arms has no {name if is_arm(name) else 'ARM+' + name}; "
-                "add it, or leave the table out"
-            )
-    for name in recipe.arms.tables.keys() & set(recipe.compare.arms):
-        if not ARMS[name].has_own_settings:
-            raise InputError(
-                f"[arms.{name}] does nothing: the settings of that arm are those of another; leave it out"
-            )
+    known = None if base is None else base.arms.tables
+    check_tables(recipe.arms.tables, known, recipe.compare.arms)
 
 
 def check_arms(recipe: "Recipe") -> None:
