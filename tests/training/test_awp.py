@@ -87,7 +87,15 @@ def test_over_any_method_it_costs_the_update_twice_and_leaves_weights_and_statis
 
     before, folded, update, attack = copy.deepcopy(net), fold(net), Counter(net), Counter(fold(net))
     net.register_forward_pre_hook(look)
+    observe, restored = method.inner.after_backward, []
+
+    def after_backward(nets, batch):
+        restored.append(torch.equal(net.conv.weight, before.conv.weight))
+        observe(nets, batch)
+
+    method.inner.after_backward = after_backward
     take_step(method, Networks(update, folded, attack, net, masking), batch)
+    assert restored == [True]
     cost, own = (one.passes_taken(7, batch.step) for one in (method, method.inner))
     assert method.passes(7, batch.step).update == cost.update
     assert attack.samples == [own.attack.forward, own.attack.input_backward]

@@ -66,6 +66,16 @@ def test_monitors_see_the_method_and_plans_the_attack(name):
     assert method.norms == method_of(name).norms
 
 
+def test_after_the_switch_nothing_is_asked_of_the_method():
+    method = wrapped("pgi", curriculum=CurriculumSettings(0.5, steps=2))
+    net, batch = SmallNet(), replace(batch_of(), step=Step(20, 40, classes=5))
+    nets = Networks(net, fold(net))
+    images = method.perturb(nets, batch)
+    method.loss(nets, batch, images).backward()
+    method.after_backward(nets, batch)
+    assert method.images_of_update(images) is images
+
+
 def test_weights_are_perturbed_around_both_parts():
     method = wrapped("fgsm", awp=AWPSettings(0.01), curriculum=CurriculumSettings(0.5))
     assert isinstance(method.inner, Curriculum)

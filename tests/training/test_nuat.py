@@ -107,3 +107,10 @@ def test_a_norm_that_is_not_finite_is_nan_and_no_error(value):
 
 def test_the_defaults_are_the_papers():
     assert NuATSettings() == NuATSettings(weight=4.0, start=0.5)
+
+
+@pytest.mark.parametrize(("begin", "count"), [(3, 48), (2, 47), (0, 5)])
+def test_half_of_a_schedule_needs_clean_logits(begin, count):
+    method = method_of("nuat")
+    each = [method.passes(2, Step(number, count, 5)).attack.forward for number in range(begin, count)]
+    assert method.schedule_passes(2, begin, count, 5).attack.forward == sum(each)
