@@ -188,5 +188,10 @@ def test_a_comparison_of_methods_is_trained_charged_and_shown(tiny_recipe, tmp_p
     for arm, passes in units.items():
         assert planned.passes[arm] == passes * steps[arm] * recipe.train.batch
     assert list(pd.read_csv(run.timing_csv).arm) == list(arms)
+    channels = next(
+        line for line in run.timing_markdown.read_text().splitlines() if line.startswith("Channels pruned")
+    )
+    assert "`ticket+pgd2`" in channels
+    assert "a pass takes" not in channels  # passes of another method are another mix
     assert "| dense+nfgsm |" in markdown(run)
     assert ARMS["dense+nfgsm"].colour.lower() in run.curves.read_text().lower()

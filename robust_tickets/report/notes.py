@@ -19,7 +19,11 @@ def accuracy_note(run: RunDirectory, table: pd.DataFrame) -> str:
     best = f"`best`: of the epoch with the best {run.recipe.evaluate.select_by} accuracy on"
     parts = [
         f"Accuracy is that of the last epoch ({best} {run.recipe.data.val_images} validation images"
-        + ("; `average`: of the averaged weights)." if table.pgd20_average_mean.notna().any() else ")."),
+        + (
+            "; `average`: of the averaged weights, which `best` may be too)."
+            if table.pgd20_average_mean.notna().any()
+            else ")."
+        ),
         "Mean ± sample standard deviation over seeds." if several else "One seed: no spread is known.",
         *(_autoattack_sentences(table) if has_autoattack(table) else []),
     ]
@@ -103,8 +107,13 @@ def channels_note(run: RunDirectory, table: pd.DataFrame) -> str:
     if tickets.empty or not run.recipe.compute.compact:
         return ""
     parts = [
-        f"`{row.arm}` {row.channels_removed:.4g} (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of "
-        f"dense's and {row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds)"
+        f"`{row.arm}` {row.channels_removed:.4g}"
+        + (
+            ""
+            if "+" in row.arm  # another method has other shares of forward and backward passes
+            else f" (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of dense's and "
+            f"{row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds)"
+        )
         for row in tickets.itertuples()
     ]
     return f"Channels pruned whole, and left out in training: {', '.join(parts)}."
