@@ -23,6 +23,7 @@ from robust_tickets.stages.plan import plan
 from robust_tickets.training.methods.pgd import PGDSettings
 
 DIGITS = SPECS["digits"]
+BASES = [name for name in ARMS if ARMS[name].has_own_settings]
 TABLES = {"pgd3": {"method": "pgd", "pgd": {"steps": 3}, "epochs": 6}, "ticket+pgd3": {"lr": 0.02}}
 
 
@@ -166,7 +167,7 @@ def test_a_cell_of_a_study_may_leave_the_arm_of_a_table_out():
 
 
 def test_colours_of_methods_differ_and_those_of_tickets_too():
-    arms = [f"{network}+{method}" for network in ("dense", "ticket") for method in METHODS]
+    arms = [f"{network}+{method}" for network in BASES for method in METHODS]
     colours = {ARMS[arm].colour for arm in (*ARMS, *arms)}
     assert len(colours) == len(ARMS) + len(arms)
 

@@ -156,20 +156,24 @@ class ArmTable(dict[str, Arm]):
             self[base],
             name=name,
             help=f"as {base}, by {variant}",
-            colour=_variant_colour(variant, self[base].network),
+            colour=_variant_colour(variant, base),
             sentence=no_sentence,
             in_controls_study=False,
             caveat=lambda recipe: "",
         )
 
 
-def _variant_colour(variant: str, network: str) -> str:
-    """A colour for what follows the plus, lighter for a ticket than for the whole network."""
+def _variant_colour(variant: str, base: str) -> str:
+    """A colour for what follows the plus: lighter for `ticket` than for `dense`, paler for other arms."""
     if variant in METHODS:
         hue = list(METHODS).index(variant) / len(METHODS)
     else:
         hue = hashlib.sha256(variant.encode()).digest()[0] / 256
-    parts = colorsys.hls_to_rgb(hue, 0.55 if network == "ticket" else 0.35, 0.75)
+    lightness, saturation = {"dense": (0.35, 0.75), "ticket": (0.55, 0.75)}.get(base, (0.0, 0.0))
+    if not lightness:
+        other = hashlib.sha256(base.encode()).digest()
+        lightness, saturation = 0.3 + 0.3 * other[0] / 255, 0.2 + 0.3 * other[1] / 255
+    parts = colorsys.hls_to_rgb(hue, lightness, saturation)
     return "#" + "".join(f"{round(255 * part):02X}" for part in parts)
 
 

@@ -129,7 +129,8 @@ def check_training(concern: str, training: Training) -> None:
         )
     if isinstance(training, Train) and bool(training.iterations) != bool(training.ticket_iterations):
         raise InputError(
-            "train.iterations and train.ticket_iterations belong together: give both, or neither and epochs"
+            f"{concern}.iterations and {concern}.ticket_iterations belong together: give both, or neither "
+            "and epochs"
         )
 
 
