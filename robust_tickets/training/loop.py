@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from robust_tickets.base import signals
-from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import step_seed, use_seed
 from robust_tickets.data.batches import steps_per_epoch, to_float
 from robust_tickets.data.dataset import Dataset
@@ -16,24 +14,20 @@ from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import FoldedNet, foldable_batchnorms
 from robust_tickets.models.modes import train_mode
 from robust_tickets.models.probabilities import probability_warnings
-from robust_tickets.models.view_check import check_view
 from robust_tickets.models.weights import StateDict, copy_state
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.pruning.masking import Masking, masking_for
+from robust_tickets.pruning.masking import masking_for
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.training.averaging import WeightAverage
-from robust_tickets.training.best_epoch import choose_best, restore_best
-from robust_tickets.training.checkpointer import Checkpointer
-from robust_tickets.training.collapse import CollapseDetector, watch_collapse
+from robust_tickets.training.collapse import watch_collapse
 from robust_tickets.training.config import Session, TrainingConfig
-from robust_tickets.training.methods.base import Networks
+from robust_tickets.training.epochs import Setup, add_point, checkpoint, end_epoch
 from robust_tickets.training.monitors import DivergedError, Monitor
 from robust_tickets.training.optimisers import make_optimiser, set_learning_rate
 from robust_tickets.training.precision import training_networks
 from robust_tickets.training.schedules import learning_rate
 from robust_tickets.training.state import TrainingState
 from robust_tickets.training.training_batches import training_batches
-from robust_tickets.training.validation import Validation, validate
 
 
 @dataclass(frozen=True)
@@ -141,142 +135,9 @@ def fit(
     )
 
 
-@dataclass(frozen=True)
-class _Setup:
-    """What a training works with and does not change.
-
-    folded: the network as validation sees it; flops: of its forward pass on one image; detector: of
-    catastrophic overfitting, part of a method that may overfit so.
-    """
-
-    data: Dataset
-    config: TrainingConfig
-    session: Session
-    nets: Networks
-    folded: FoldedNet
-    masking: Masking | None
-    flops: int
-    per_epoch: int
-    detector: CollapseDetector | None
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of the whole schedule; the last one may be cut short."""
-        return -(-self.config.steps // self.per_epoch)
-
-
-def end_epoch(state: TrainingState, setup: _Setup) -> bool:
-    """Validate, record the epoch, choose the best, and ask the monitors; gives whether the training ends."""
-    config, session, data = setup.config, setup.session, setup.data
-    net, ledger, monitor, history = state.net, state.ledger, state.monitor, state.history
-    monitor.check()
-    if not state.history:
-        with state.ledger.phase("validate"):
-            check_view(state.net, setup.folded, setup.data.spec.shape)
-    validation = _validate(state, setup)
-    averaged: dict[str, Any] = {}
-    if state.average is not None:
-        averaged = _validate_average(state, state.average, setup, validation)
-    ledger.count("validate", validation.passes, setup.flops)
-    fields: dict[str, Any] = {}
-    ended = False
-    if state.hook is not None:
-        with ledger.phase("prune"):
-            fields, ended = state.hook()
-    early_copied = config.early_step is None or config.early_step < state.step
-    ended = (ended and early_copied) or state.step == config.steps
-    begin = max(state.epoch * setup.per_epoch, config.begin)
-    state.epoch += 1
-    history.append(
-        {
-            "epoch": state.epoch,
-            "step": state.step,
-            "lr": learning_rate(config.settings, state.step - 1, config.steps),
-            "train_loss": float(state.loss_sum) / (state.step - begin),
-            **validation.record,
-            **averaged,
-            "passes": ledger.charged_passes,
-            "flops": ledger.charged_flops,
-            **fields,
-        }
-    )
-    state.loss_sum.zero_()
-    with ledger.phase("checkpoint"):
-        choose_best(state, config)
-    ledger.settle()
-    ledger.end_epoch()
-    accuracies = f"clean {history[-1]['val_clean']:.1%}  robust {history[-1]['val_robust']:.1%}"
-    if averaged:
-        accuracies += "  average {val_average_clean:.1%}  {val_average_robust:.1%}".format(**averaged)
-    session.meter.note(f"epoch {state.epoch}/{setup.epochs}  {accuracies}")
-    if setup.masking is not None:
-        setup.masking.check()
-    monitor.check_pace(state.epoch, ledger.step_seconds, state.step)
-    monitor.check_collapse(history, validation.right, data.val.labels, last=ended)
-    collapse = "" if setup.detector is None else setup.detector.warning()
-    overfitted = monitor.overfitted(history, data.val.labels, collapse)
-    if overfitted and config.settings.overfitting == "restore-best":
-        restore_best(state)
-        if state.early is None and config.early_step is not None:
-            state.early = copy_state(net)
-        return True
-    if not ended and session.checkpointer.saves_regularly:
-        with ledger.phase("checkpoint"):
-            session.checkpointer.set_fallback(state.step, state.state_dict())
-    return ended
-
-
-def checkpoint(state: TrainingState, checkpointer: Checkpointer) -> None:
-    """Save the state where that is due, and stop here where a signal asks for it."""
-    if checkpointer.due(state.step):
-        with state.ledger.phase("checkpoint"):
-            checkpointer.save(state.step, state.state_dict())
-    signals.raise_if_requested()
-
-
-def add_point(state: TrainingState, setup: _Setup) -> None:
-    """Validate within an epoch, and record it."""
-    validation = _validate(state, setup)
-    state.ledger.count("validate", validation.passes, setup.flops)
-    point = {"step": state.step, "epoch": state.step / setup.per_epoch, **validation.record}
-    point |= {"passes": state.ledger.charged_passes, "flops": state.ledger.charged_flops}
-    state.points.append(point)
-
-
-def _validate_average(
-    state: TrainingState, average: WeightAverage, setup: _Setup, validation: Validation
-) -> dict[str, Any]:
-    """Estimate the statistics of the average, validate it, and give the fields of its record.
-
-    validation: the network's own, whose passes get those of the average added.
-    """
-    with state.ledger.phase("average"):
-        passes = average.settle(state.step)
-    state.ledger.count("average", passes, setup.flops)
-    own = _validate(state, setup, average.folded)
-    validation.passes.add(own.passes)
-    return {f"val_average_{name.removeprefix('val_')}": value for name, value in own.record.items()}
-
-
-def _validate(state: TrainingState, setup: _Setup, average: FoldedNet | None = None) -> Validation:
-    """Validate, with a checkpoint between two chunks of images: a stop there begins it again.
-
-    average: what is validated in place of the network, without FGSM, which is for the monitors.
-    """
-    between = partial(checkpoint, state, setup.session.checkpointer)
-    folded, fgsm = setup.folded if average is None else average, average is None and state.method.single_step
-    with state.ledger.phase("validate"):
-        try:
-            return validate(folded, setup.data.val, setup.config, fgsm, between)
-        except DivergedError:
-            raise
-        except InputError as error:  # the last step's update was too much: the network gives NaN
-            raise state.monitor.diverged(state.step - 1, f"on validation images {error}") from None
-
-
 def _prepare(
     net: nn.Module, mask: Mask | None, data: Dataset, config: TrainingConfig, session: Session
-) -> tuple[TrainingState, _Setup]:
+) -> tuple[TrainingState, Setup]:
     """The state before the first step, or as it was saved, and what the steps need."""
     ledger, settings, compute = session.ledger, config.settings, config.compute
     pairs = foldable_batchnorms(net, data.spec.shape)
@@ -313,4 +174,4 @@ def _prepare(
     warnings += masking.warnings if masking is not None else []
     warnings += probability_warnings(net, data.spec.shape)
     state.monitor.begin(warnings, ledger.step_seconds, state.step)
-    return state, _Setup(data, config, session, nets, folded, masking, flops, per_epoch, detector)
+    return state, Setup(data, config, session, nets, folded, masking, flops, per_epoch, detector)

@@ -22,7 +22,7 @@ from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.reuse import check_finished
 from robust_tickets.stages.train import train as train_arm
 from robust_tickets.tickets.compact_net import compact_net
-from robust_tickets.training import loop
+from robust_tickets.training import epochs
 from robust_tickets.training.averaging import WeightAverage
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.checkpointer import Checkpointer
@@ -128,14 +128,14 @@ def scripted(monkeypatch):
     """Lets validations give these robust accuracies, those of the weights and of the average in turn."""
 
     def script(*accuracies):
-        rest, real = iter(accuracies), loop.validate
+        rest, real = iter(accuracies), epochs.validate
 
         def validate(*args):
             validation = real(*args)
             record = {**validation.record, "val_robust": next(rest)}
             return Validation(record, validation.right, validation.passes)
 
-        monkeypatch.setattr(loop, "validate", validate)
+        monkeypatch.setattr(epochs, "validate", validate)
 
     return script
 

@@ -24,6 +24,7 @@ from robust_tickets.recipe.checks import NETS, WITH_DROPOUT
 from robust_tickets.recipe.fields import Compute, Evaluate, Model, Training
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.stages.experiment import model_spec
+from robust_tickets.training import epochs as ends
 from robust_tickets.training import loop
 from robust_tickets.training.config import TrainingConfig
 from robust_tickets.training.schedules import learning_rate
@@ -162,7 +163,7 @@ def test_ledger_counts_what_hooks_count(method, make_net, tiny_data, config, mon
     """Passes at the callable that ran (for attacks the folded view); FLOPs as PyTorch's counter has them."""
     config = replace(config, settings=replace(config.settings, method=method), steps=4)
     net, samples, validating = make_net(), {"attack": 0, "update": 0, "validate": 0}, []
-    forward, validate, batches_of = fold.FoldedNet.forward, loop.validate, loop.training_batches
+    forward, validate, batches_of = fold.FoldedNet.forward, ends.validate, loop.training_batches
     epochs = []  # that have begun: folding is proved by a few passes before the first
 
     def noted(*args):
@@ -180,7 +181,7 @@ def test_ledger_counts_what_hooks_count(method, make_net, tiny_data, config, mon
         return batches_of(*args)
 
     monkeypatch.setattr(loop, "training_batches", drawn)
-    monkeypatch.setattr(loop, "validate", noted)
+    monkeypatch.setattr(ends, "validate", noted)
     monkeypatch.setattr(fold.FoldedNet, "forward", counted)
     net.register_forward_hook(
         lambda module, args, out: (

@@ -40,7 +40,7 @@ def test_the_first_epoch_where_the_chosen_accuracy_is_highest(
         record = dict(zip(("val_clean", "val_robust"), next(accuracies), strict=True))
         return Validation(record, everything, Passes())
 
-    monkeypatch.setattr("robust_tickets.training.loop.validate", validate)
+    monkeypatch.setattr("robust_tickets.training.epochs.validate", validate)
     config = replace(
         config,
         settings=replace(config.settings, method="natural"),
