@@ -1,5 +1,7 @@
 """The notes under the timing table: what its accuracies and its costs are, and of which machine."""
 
+from typing import Any
+
 import pandas as pd
 
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
@@ -99,6 +101,30 @@ def cost_note(run: RunDirectory, table: pd.DataFrame) -> str:
         f"Machine: {machine['cpu']}, {threads}{gpu}, torch {machine['torch']}.",
     ]
     return " ".join(filter(None, parts))
+
+
+def settings_note(run: RunDirectory) -> str:
+    """What the tables of the recipe's arms change; empty without any."""
+    tables = run.recipe.arms.tables
+    texts = []
+    for arm in run.recipe.compare.arms:
+        fields: dict[str, str] = {}
+        for name in dict.fromkeys((arm.partition("+")[2], arm)):  # the arm's own table comes last
+            fields |= _dotted(tables.get(name, {}))
+        if fields:
+            texts.append(f"`{arm}` {', '.join(f'{name} {value}' for name, value in fields.items())}")
+    return f"Settings other than the rest's: {'; '.join(texts)}." if texts else ""
+
+
+def _dotted(table: dict[str, Any]) -> dict[str, str]:
+    """The fields of nested tables by their dotted names, as text."""
+    fields: dict[str, str] = {}
+    for name, value in table.items():
+        if isinstance(value, dict):
+            fields |= {f"{name}.{key}": text for key, text in _dotted(value).items()}
+        else:
+            fields[name] = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return fields
 
 
 def channels_note(run: RunDirectory, table: pd.DataFrame) -> str:
