@@ -96,8 +96,8 @@ def test_images_that_are_missing_are_asked_for_before_anything_is_run(base, tmp_
 def test_an_estimate_needs_no_images(base, monkeypatch):
     """They may be on another machine. A wrong path is refused: see tests/e2e/test_wrong_calls.py."""
     monkeypatch.delenv("ROBUST_TICKETS_CIFAR10", raising=False)
-    for kind in ("training", "evaluation"):
-        name = f"robust_tickets.comparison.estimate.{kind}_pass_seconds"
+    for name in ("estimated_rates.training_pass_seconds", "estimate.evaluation_pass_seconds"):
+        name = f"robust_tickets.comparison.{name}"
         monkeypatch.setattr(name, lambda *arguments: 1e-6)
     recipe = replace(base, data=Data("cifar10", val_images=40), evaluate=replace(base.evaluate, images=50))
     assert set(forecast("lr", Experiment(recipe), 1).rows.arm) > {"ticket (0.02)", "ticket (0.1)"}

@@ -16,7 +16,7 @@ from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Model, Search
-from robust_tickets.recipe.methods import METHODS
+from robust_tickets.recipe.methods import METHODS, make_method
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method, pruning_method_class
 from robust_tickets.stages import costs
 from robust_tickets.tickets.methods.random import RandomSettings
@@ -132,4 +132,8 @@ def test_fields_that_do_nothing_with_a_method_are_refused(changes, words, tiny_r
 def test_snip_sees_the_images_and_the_loss_of_any_training_method(method, tiny_recipe, tiny_data, search_of):
     ledger, search = Ledger("search"), search_of(tiny_recipe, method=method, **SNIP)
     assert search.run(ledger=ledger).mask.density == pytest.approx(0.3, abs=0.01)
-    assert ledger.charged_passes == costs.search_passes(search.recipe, tiny_data.spec).total
+    planned = costs.search_passes(search.recipe, tiny_data.spec).total
+    if make_method(search.recipe.search).costs_at_most:
+        assert 0 < ledger.charged_passes <= planned
+    else:
+        assert ledger.charged_passes == planned
