@@ -196,5 +196,5 @@ def test_a_comparison_of_methods_is_trained_charged_and_shown(tiny_recipe, tmp_p
     assert "a pass takes" not in channels  # passes of another method are another mix
     text = markdown(run)
     assert "| dense+nfgsm |" in text
-    assert "Settings other than the rest's: `ticket+pgd2` method pgd, pgd.steps 2." in text
+    assert "Arms with settings of their own: `ticket+pgd2` method pgd, pgd.steps 2." in text
     assert ARMS["dense+nfgsm"].colour.lower() in run.curves.read_text().lower()

@@ -40,10 +40,9 @@ def _variant_colour(variant: str, base: str) -> str:
         hue = list(METHODS).index(variant) / len(METHODS)
     else:
         hue = hashlib.sha256(variant.encode()).digest()[0] / 256
-    lightness, saturation = {"dense": (0.35, 0.75), "ticket": (0.55, 0.75)}.get(base, (0.0, 0.0))
-    if not lightness:
-        other = hashlib.sha256(base.encode()).digest()
-        lightness, saturation = 0.3 + 0.3 * other[0] / 255, 0.2 + 0.3 * other[1] / 255
+    digest = hashlib.sha256(base.encode()).digest()
+    pale = 0.3 + 0.3 * digest[0] / 255, 0.2 + 0.3 * digest[1] / 255
+    lightness, saturation = {"dense": (0.35, 0.75), "ticket": (0.55, 0.75)}.get(base, pale)
     parts = colorsys.hls_to_rgb(hue, lightness, saturation)
     return "#" + "".join(f"{round(255 * part):02X}" for part in parts)
 

@@ -75,9 +75,9 @@ def first_lines(classes: Mapping[str, type]) -> str:
     if not HAVE_DOCSTRINGS:
         return ", ".join(classes)
     lines = ((name, (inspect.getdoc(cls) or "").splitlines()[0]) for name, cls in classes.items())
-    return "; ".join(f"{name}: {_begin_small(line.rstrip('.'))}" for name, line in lines)
+    return "; ".join(f"{name}: {_lower_first(line.rstrip('.'))}" for name, line in lines)
 
 
-def _begin_small(line: str) -> str:
+def _lower_first(line: str) -> str:
     """A line with a small first letter, unless its first word is an abbreviation."""
     return line if line[1:2].isupper() else line[0].lower() + line[1:]

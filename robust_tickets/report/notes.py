@@ -113,7 +113,7 @@ def settings_note(run: RunDirectory) -> str:
             fields |= _dotted(tables.get(name, {}))
         if fields:
             texts.append(f"`{arm}` {', '.join(f'{name} {value}' for name, value in fields.items())}")
-    return f"Settings other than the rest's: {'; '.join(texts)}." if texts else ""
+    return f"Arms with settings of their own: {'; '.join(texts)}." if texts else ""
 
 
 def _dotted(table: dict[str, Any]) -> dict[str, str]:

@@ -10,7 +10,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from robust_tickets import attacks
 from robust_tickets.base.ledger import Passes
@@ -23,8 +22,9 @@ from robust_tickets.training.methods.base import (
     Step,
     StepPasses,
     cross_entropy,
-    input_gradient,
+    label_gradient,
 )
+from robust_tickets.training.methods.pgd import usual_rel_step
 from robust_tickets.training.wrappers.base import Wrapper
 
 _DECAY = 0.95  # of the moving average
@@ -114,18 +114,12 @@ class CollapseDetector(Wrapper):
     def _climb(self, nets: Networks, batch: Batch) -> Tensor:
         """The images of PGD, whose first step is one of eps, as a single-step method takes it."""
         net, eps, ball = nets.attack, batch.threat.eps, batch.threat.ball(batch.images)
-        size = eps * max(2 / self.steps, 0.25)
-
-        def gradient(images: Tensor) -> Tensor:
-            return input_gradient(
-                net, images, lambda logits: F.cross_entropy(logits, batch.labels, reduction="sum")
-            )
-
+        size = eps * usual_rel_step(self.steps)
         with attacks.eval_mode(net):
             start = batch.threat.random_start(batch.images, batch.ids, seed=batch.seed)
-            first = images = ball.step(start, gradient(start), eps)
+            first = images = ball.step(start, label_gradient(net, start, batch.labels), eps)
             for number in range(1, self.steps):
-                climb = gradient(images)
+                climb = label_gradient(net, images, batch.labels)
                 if number == 1:
                     self._observe(climb * (first - start), batch.step)
                 images = ball.step(images, climb, size)

@@ -291,3 +291,8 @@ def input_gradient(net: "nn.Module", images: "Tensor", loss: "Callable[[Tensor],
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(loss(net(point)), point)
     return gradient
+
+
+def label_gradient(net: "nn.Module", images: "Tensor", labels: "Tensor") -> "Tensor":
+    """The gradient of each image's own cross-entropy with its hard label to the images (B, C, H, W)."""
+    return input_gradient(net, images, lambda logits: F.cross_entropy(logits, labels, reduction="sum"))

@@ -9,7 +9,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import F, torch
 from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.schema import Count, Positive
-from robust_tickets.training.methods.base import Batch, Networks, Step, StepPasses, input_gradient
+from robust_tickets.training.methods.base import Batch, Networks, Step, StepPasses, label_gradient
 from robust_tickets.training.methods.consistency import ConsistencyMethod, ConsistencySettings
 
 if TYPE_CHECKING:
@@ -107,11 +107,7 @@ class LIET(ConsistencyMethod):
         grey = batch.images.new_full((classes, *batch.images.shape[1:]), sum(batch.threat.bounds) / 2)
         labels = torch.arange(classes, device=batch.images.device)
         with attacks.eval_mode(net):
-            return input_gradient(
-                net,
-                grey,
-                lambda logits: F.cross_entropy(logits, labels, reduction="sum"),
-            ).sign()
+            return label_gradient(net, grey, labels).sign()
 
     def state_dict(self) -> "dict[str, Tensor]":
         return {} if self._starts is None else {"starts": self._starts}

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from robust_tickets import attacks
-from robust_tickets.base.lazy import F
 from robust_tickets.recipe.schema import NotNegative, Positive
-from robust_tickets.training.methods.base import Batch, CrossEntropyMethod, Networks, input_gradient
+from robust_tickets.training.methods.base import Batch, CrossEntropyMethod, Networks, label_gradient
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +48,5 @@ class NFGSM(CrossEntropyMethod):
         noise = uniform(tuple(batch.images.shape[1:]), batch.ids, seed=batch.seed).mul_(2).sub_(1)
         noisy = (batch.images + (self.settings.k * eps * noise).to(batch.images)).clamp_(*bounds)
         with attacks.eval_mode(net):
-            gradient = input_gradient(
-                net, noisy, lambda logits: F.cross_entropy(logits, batch.labels, reduction="sum")
-            )
+            gradient = label_gradient(net, noisy, batch.labels)
         return (noisy + self.settings.alpha * eps * gradient.sign()).clamp_(*bounds)

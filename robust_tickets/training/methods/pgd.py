@@ -49,3 +49,8 @@ class PGD(CrossEntropyMethod):
             random_start=settings.random_start,
         )
         return run_attack(attack, nets, batch)
+
+
+def usual_rel_step(steps: int) -> float:
+    """The size of so many steps as a share of eps: together twice eps, and each at least 0.25."""
+    return max(2 / steps, 0.25)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from robust_tickets import attacks
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.lazy import F, torch
+from robust_tickets.base.lazy import torch
 from robust_tickets.recipe.schema import Positive, Share
-from robust_tickets.training.methods.base import Batch, Networks, UpdateGradientMethod, input_gradient
+from robust_tickets.training.methods.base import Batch, Networks, UpdateGradientMethod, label_gradient
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,9 +64,7 @@ class SORA(UpdateGradientMethod):
         noise = numbers.floor_().mul_(2.0**-15).sub_(1).to(batch.images)
         noisy = (batch.images + eps * noise).clamp_(*bounds)
         with attacks.eval_mode(net):
-            gradient = input_gradient(
-                net, noisy, lambda logits: F.cross_entropy(logits, batch.labels, reduction="sum")
-            )
+            gradient = label_gradient(net, noisy, batch.labels)
         self._gradient = gradient
         share = (self.settings.tolerance / (1 - self._alignment)).clamp(max=1)  # 0.02 / 0 is inf: 1
         step = (self.settings.alpha * eps * share) * lengths

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.schema import Count, NotNegative, ShareOrZero
 from robust_tickets.training.methods.base import Batch, Method, Networks, Step, StepPasses, steps_before
-from robust_tickets.training.methods.pgd import PGD, PGDSettings
+from robust_tickets.training.methods.pgd import PGD, PGDSettings, usual_rel_step
 from robust_tickets.training.wrappers.base import Wrapper
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Curriculum(Wrapper):
 
     def __init__(self, settings: CurriculumSettings, inner: Method) -> None:
         super().__init__(settings, inner)
-        size = settings.rel_step or max(2 / settings.steps, 0.25)
+        size = settings.rel_step or usual_rel_step(settings.steps)
         self._pgd = PGD(PGDSettings(settings.steps, size, random_start=True))
         self._latest = inner
 
