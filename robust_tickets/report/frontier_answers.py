@@ -1,6 +1,7 @@
 """The sentences of a frontier: the cheapest arm near another one, and the cheapest that reaches a target."""
 
 from dataclasses import dataclass
+from math import exp, log
 from statistics import mean
 
 from robust_tickets.base.errors import InputError
@@ -50,13 +51,17 @@ def answers(frontier: Frontier, question: Question) -> list[str]:
 
 
 def cost_ratio(candidate: Candidate, reference: Candidate, cost: Cost, with_interval: bool = True) -> str:
-    """The ratio of their mean costs, with an interval where seeds differ; "-" where one is not known."""
+    """The ratio of their mean costs, with an interval where seeds differ; "-" where one is not known.
+
+    The interval is Student's t of the logarithm of the seeds' ratios, so that it never reaches 0.
+    """
     own, other = candidate.cost(cost), reference.cost(cost)
     if not own or not other:
         return "-"
     text = f"{sum(own) / sum(other):.2f}"
     if with_interval and len(own) >= LEAST_SEEDS:
-        low, high = (f"{x:.2f}" for x in interval([a / b for a, b in zip(own, other, strict=True)]))
+        logarithms = [log(a / b) for a, b in zip(own, other, strict=True)]
+        low, high = (f"{exp(end):.2f}" for end in interval(logarithms))
         text += f" ({low} to {high})" if low != high else ""
     if cost == "seconds":
         text += "".join(dict.fromkeys(candidate.marks + reference.marks))

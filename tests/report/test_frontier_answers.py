@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from frontier_case import candidate, frontier
 from scipy import stats
@@ -95,13 +96,23 @@ def test_the_cheapest_arm_has_none_below_it():
 def test_the_cheapest_in_seconds_may_be_another_arm():
     slow = candidate("ticket", 40, NEAR.robust, seconds=(1100, 1200, 1300))
     fast = candidate("dense-best", 90, NEAR.robust, seconds=(500, 600, 700))
-    assert "is `ticket`, at 0.40 of `dense`'s FLOPs and 1.20 (0.95 to 1.45) of its seconds" in within(
+    assert "is `ticket`, at 0.40 of `dense`'s FLOPs and 1.20 (0.97 to 1.47) of its seconds" in within(
         DENSE, slow, fast
     )
-    assert "is `dense-best`, at 0.60 (0.35 to 0.85) of `dense`'s seconds and 0.90 of its FLOPs" in within(
+    assert "is `dense-best`, at 0.60 (0.39 to 0.90) of `dense`'s seconds and 0.90 of its FLOPs" in within(
         DENSE, slow, fast, cost="seconds"
     )
     assert "reaches 40 % is `dense-best`, at 0.60" in target(0.4, DENSE, slow, fast, cost="seconds")
+
+
+@pytest.mark.parametrize("seconds", [(100, 600, 2000), (1000, 1400, 1500)])
+def test_the_interval_of_a_ratio_is_that_of_its_logarithm(seconds):
+    """The interval of the first ratios themselves would begin below 0."""
+    logs = np.log(np.array(seconds) / 1000)
+    low, high = np.exp(stats.t.interval(0.95, 2, loc=np.mean(logs), scale=stats.sem(logs)))
+    text = within(DENSE, candidate("ticket", 40, NEAR.robust, seconds=seconds))
+    assert f"and {sum(seconds) / 3000:.2f} ({low:.2f} to {high:.2f}) of its seconds" in text
+    assert low > 0
 
 
 def test_seconds_have_their_marks():
