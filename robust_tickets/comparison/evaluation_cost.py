@@ -24,7 +24,8 @@ def whole_passes(experiment: Experiment) -> int:
 
 def _request_passes(request: EvaluationRequest, experiment: Experiment) -> int:
     images = request.limit or experiment.spec.test_images
-    return images * sum(_attack_passes(name, experiment) for name in request.attacks) + sanity_passes(images)
+    passes = images * sum(_attack_passes(name, experiment) for name in request.attacks)
+    return passes + sanity_passes(images) if request.sanity else passes
 
 
 def _attack_passes(name: str, experiment: Experiment) -> int:

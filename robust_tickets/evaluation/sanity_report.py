@@ -91,6 +91,10 @@ class SanityReport:
         return "\n".join(lines)
 
 
+NO_CHECKS = SanityReport((), 0, Passes())
+"""The report of an evaluation without sanity checks."""
+
+
 def order_of_attacks(rows: "Sequence[RobustnessRow]") -> Iterator[SanityCheck]:
     """Compare FGSM with attacks of many steps, on all samples, where both were run."""
     weak = next((row for row in rows if row.attack == "fgsm"), None)

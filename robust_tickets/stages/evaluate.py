@@ -18,7 +18,7 @@ from robust_tickets.evaluation import result, robustness_csv
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, CLEAN, TABLE_ATTACKS
 from robust_tickets.evaluation.result import RobustnessRow
 from robust_tickets.evaluation.sanity_files import table_reports
-from robust_tickets.evaluation.sanity_report import SanityReport
+from robust_tickets.evaluation.sanity_report import NO_CHECKS, SanityReport
 from robust_tickets.models.fold import copy_net, fold
 from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.placement import place_net
@@ -107,9 +107,12 @@ def judge_whole(file: Path, experiment: Experiment) -> Path:
 
 
 def _judge_request(attack: str, experiment: Experiment) -> EvaluationRequest:
-    """AutoAttack or its two members on the recipe's images for it, with PGD-20 on the same ones."""
+    """AutoAttack or its two members on the recipe's images for it, with PGD-20 on the same ones.
+
+    The sanity checks are among the evaluation for the tables.
+    """
     images = experiment.recipe.evaluate.aa_images
-    return EvaluationRequest((CLEAN, "pgd-20", attack), limit=images, account="judge")
+    return EvaluationRequest((CLEAN, "pgd-20", attack), limit=images, account="judge", sanity=False)
 
 
 def _evaluate_request(file: Path, request: EvaluationRequest, experiment: Experiment) -> None:
@@ -121,8 +124,10 @@ def _evaluate_request(file: Path, request: EvaluationRequest, experiment: Experi
     key |= {"eps": str(recipe.threat.eps), "norm": recipe.threat.norm}
     for column, value in key.items():
         rows = rows[rows[column] == value]
-    evaluated = set(request.attacks) <= set(rows.attack) and table_reports(file, recipe.threat, n)
-    if evaluated and folder.evaluation_ledger(file, request.account).is_file():  # which is written last
+    checked = not request.sanity or table_reports(file, recipe.threat, n)
+    attacked = set(request.attacks) <= set(rows.attack)
+    # the ledger is written last
+    if attacked and checked and folder.evaluation_ledger(file, request.account).is_file():
         return
     images = ImageSource(root=recipe.data.root, download=recipe.data.download)
     make, dataset = experiment.make, experiment.images
@@ -184,7 +189,7 @@ def evaluate_file(
         results = [(recipe, run.run_attacks(recipe)) for recipe in recipes]
         rows = pd.concat([run.table(rows, recipe) for recipe, rows in results])
         on_rows(rows)
-        sanity = run.check_sanity(sanity_recipe)
+        sanity = run.check_sanity(sanity_recipe) if request.sanity else NO_CHECKS
         if source is None:  # on another network's images, weaker attacks may well transfer better
             sanity = sanity.merge(compare_attacks({str(recipe.threat.eps): rows for recipe, rows in results}))
         ledger.settle()

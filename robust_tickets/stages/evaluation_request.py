@@ -42,6 +42,7 @@ class EvaluationRequest:
     save_images: folder for the adversarial images.
     batch: images that go through the network at a time; 0: as the training's recipe says.
     account: the beginning of the ledger's name.
+    sanity: whether the sanity checks are run too; one evaluation of a checkpoint has them.
     """
 
     attacks: tuple[str, ...]
@@ -58,6 +59,7 @@ class EvaluationRequest:
     save_images: Path | None = None
     batch: int = 0
     account: Literal["evaluate", "judge"] = "evaluate"
+    sanity: bool = True
 
     def load_target(self, path: Path, make: NetFactory | None, progress: Progress) -> NetFile:
         """Load the checkpoint to evaluate; make: builds a network of the user's own."""

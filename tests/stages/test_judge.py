@@ -14,7 +14,6 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.comparison.evaluation_cost import evaluation_passes, whole_passes
 from robust_tickets.data.dataset import SPECS
-from robust_tickets.evaluation.sanity_checks import sanity_passes
 from robust_tickets.recipe.fields import Compare
 from robust_tickets.report.judge import front_checkpoints, judge
 from robust_tickets.report.read import results
@@ -70,6 +69,7 @@ def test_a_checkpoint_is_judged_once(judged_recipe, tiny_recipe, new_copy, monke
     ledgers = [ArmDirectory(file.parent).evaluation_ledger(file, name) for name in ("evaluate", "judge")]
     assert all(ledger.is_file() for ledger in ledgers)
     stage.judge_whole(file, experiment)
+    assert len(ArmDirectory(file.parent).all_sanity(file)) == 1, "no checks on the judge's images"
     assert rows_of(file) == TABLE | PAIR | {("autoattack", IMAGES)}
     monkeypatch.setattr(stage, "evaluate_file", None)
     stage.evaluate(file, experiment)
@@ -145,7 +145,6 @@ def test_the_estimate_counts_autoattack(judged_recipe, tiny_recipe, monkeypatch)
     judged, plain = Experiment(judged_recipe), Experiment(tiny_recipe)
     # clean, PGD-20, two steps of APGD, one step to each of nine classes after a look, each with a last look
     pair = 1 + 41 + (2 * 2 + 1) + (1 + 9 * 3)
-    added = IMAGES * pair + sanity_passes(IMAGES)
-    assert evaluation_passes(judged, 2) - evaluation_passes(plain, 2) == 2 * added
+    assert evaluation_passes(judged, 2) - evaluation_passes(plain, 2) == 2 * IMAGES * pair
     assert whole_passes(judged) == IMAGES * FGSM(judged.threat).passes_per_sample
     assert whole_passes(plain) == 0
