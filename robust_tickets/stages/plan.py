@@ -153,6 +153,11 @@ def _check_judge(recipe: Recipe, spec: Spec) -> None:
             f"evaluate.aa_images is {images}, but {data} has {spec.test_images} test images: ask for fewer, "
             "or 0 for no AutoAttack"
         )
+    if 0 < images < spec.classes:
+        raise InputError(
+            f"evaluate.aa_images is {images}, but {data} has {spec.classes} classes, which no {images} images "
+            f"can be balanced over: give {spec.classes} or more, or 0 for no AutoAttack"
+        )
     if images and spec.classes < APGDTargeted.least_classes:
         raise InputError(
             f"evaluate.aa_images is {images}, but AutoAttack needs {APGDTargeted.least_classes} classes and "
