@@ -19,7 +19,7 @@ class Compare(SideBySide, Command):
 
         experiment = Experiment(self.fields, machine=self.machine)
         if self.dry_run:
-            print(estimate(experiment, self.seeds))
+            print(estimate(experiment, self.seeds, self.jobs))
             return
         seeds = range(self.seed, self.seed + self.seeds)
         run = compare.compare(experiment, seeds, self.runs, self.jobs)

@@ -38,7 +38,7 @@ class Study(SideBySide, Command):
 
         experiment = Experiment(self.fields, machine=self.machine)
         if self.dry_run:
-            print(study.forecast(self.name, experiment, self.seeds))
+            print(study.forecast(self.name, experiment, self.seeds, self.jobs))
             return
         seeds = range(self.seed, self.seed + self.seeds)
         result = study.study(self.name, experiment, seeds, self.runs, self.jobs)

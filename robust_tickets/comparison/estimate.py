@@ -22,9 +22,11 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.plan import ArmPlan
 from robust_tickets.stages.reuse import arm_key
+from robust_tickets.stages.timed_plan import check_jobs
 from robust_tickets.training.averaging import has_statistics
 
 _UNITS = {"days": 86400, "hours": 3600}
+_FLOPS = {"P": 1e15, "T": 1e12, "G": 1e9}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Estimate:
 
     def __str__(self) -> str:
         """The rows, and the time of all seeds."""
-        table = self.rows.assign(flops=[f"{f / 1e12:.3f} T" for f in self.rows.flops])
+        table = self.rows.assign(flops=_in_one_unit(list(self.rows.flops)))
         text = f"{table.to_string(index=False)}\nall seeds, on this machine: about {_duration(self.seconds)}"
         if self.whole_seconds:
             whole = _duration(self.whole_seconds)
@@ -62,8 +64,13 @@ class PlannedArms:
     label: str = ""
 
 
-def estimate(experiment: Experiment, seeds: int) -> Estimate:
-    """Estimate the cost of a comparison; see `estimate_all`."""
+def estimate(experiment: Experiment, seeds: int, jobs: int = 1) -> Estimate:
+    """Estimate the cost of a comparison; see `estimate_all`.
+
+    jobs: how many arms are to be trained at a time.
+    Raises InputError as `compare` does.
+    """
+    check_jobs(experiment.recipe, jobs)
     return estimate_all([PlannedArms(experiment, experiment.recipe.compare.trained)], seeds)
 
 
@@ -205,6 +212,13 @@ def _passes_of_validation(recipe: Recipe, training: Training | None = None) -> i
     """
     fgsm = 2 + 1 if training is not None and make_method(training).single_step else 0
     return (2 * recipe.evaluate.val_steps + 3 + fgsm) * recipe.data.val_images
+
+
+def _in_one_unit(flops: Sequence[int]) -> list[str]:
+    """FLOPs in the largest unit of which all that cost anything are one or more."""
+    least = min(filter(None, flops), default=0)
+    unit = next((unit for unit, size in _FLOPS.items() if least >= size), "G")
+    return [f"{each / _FLOPS[unit]:,.3f} {unit}" for each in flops]
 
 
 def _duration(seconds: float) -> str:

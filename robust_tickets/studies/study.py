@@ -72,10 +72,11 @@ def study(name: str, experiment: Experiment, seeds: Sequence[int], runs: Path, j
     return result
 
 
-def forecast(name: str, experiment: Experiment, seeds: int) -> Estimate:
+def forecast(name: str, experiment: Experiment, seeds: int, jobs: int = 1) -> Estimate:
     """The estimated cost of a study. Raises InputError as `study` does."""
     work = []
     for cell in _checked_cells(load_study(name), experiment, reads_images=False):
+        check_jobs(cell.recipe, jobs)
         own = replace(experiment, recipe=cell.recipe)
         work.append(PlannedArms(own, cell.recipe.compare.trained, f" ({cell.setting})"))
         if cell.source is not None:  # its ticket is trained as the own one is, at the same cost

@@ -21,7 +21,7 @@ from robust_tickets.runs.files import read_json, write_json
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.step_lengths import TicketCost
-from robust_tickets.studies.study import study
+from robust_tickets.studies.study import forecast, study
 from robust_tickets.training.checkpointer import Checkpointer
 
 STEP = 32 * 7  # passes' cost of a step of PGD-2
@@ -177,9 +177,13 @@ def test_several_jobs_at_a_time_are_refused(arm, recipe, timing, tiny_recipe, tm
     experiment = Experiment(with_arms(base, "dense", "ticket", "dense-equal-seconds"))
     with pytest.raises(InputError, match=rf"the length of {arm} follows from seconds .*: leave out --jobs"):
         compare(experiment, [0], tmp_path, jobs=2)
+    with pytest.raises(InputError, match=rf"the length of {arm} follows from seconds .*: leave out --jobs"):
+        estimate(experiment, 1, jobs=2)
     if arm == "dense":
         with pytest.raises(InputError, match=r"leave out --jobs, or give budgets in passes or FLOPs"):
             study("lr", experiment, [0], tmp_path, jobs=2)
+        with pytest.raises(InputError, match=r"leave out --jobs, or give budgets in passes or FLOPs"):
+            forecast("lr", experiment, 1, jobs=2)
     assert not list(tmp_path.rglob("seed-*"))
 
 

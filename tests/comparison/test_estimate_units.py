@@ -1,0 +1,21 @@
+"""The unit of FLOPs in an estimate."""
+
+import pandas as pd
+import pytest
+
+from robust_tickets.comparison.estimate import Estimate
+
+
+@pytest.mark.parametrize(
+    ("flops", "cells"),
+    [
+        ((2_000_000, 0), ["0.002 G", "0.000 G"]),
+        ((1_234_000_000, 999e12, 0), ["1.234 G", "999,000.000 G", "0.000 G"]),
+        ((1e12, 2.5e15), ["1.000 T", "2,500.000 T"]),
+        ((1e15, 1e18), ["1.000 P", "1,000.000 P"]),
+    ],
+)
+def test_all_rows_have_the_largest_unit_in_which_each_is_one_or_more(flops, cells):
+    rows = pd.DataFrame({"arm": ["dense", "ticket", "random"][: len(flops)], "flops": flops})
+    lines = str(Estimate(rows, 1.0)).splitlines()[1 : 1 + len(flops)]
+    assert [" ".join(line.split()[1:]) for line in lines] == cells
