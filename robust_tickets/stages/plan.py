@@ -155,8 +155,8 @@ def _check_judge(recipe: Recipe, spec: Spec) -> None:
         )
     if 0 < images < spec.classes:
         raise InputError(
-            f"evaluate.aa_images is {images}, but {data} has {spec.classes} classes, which no {images} images "
-            f"can be balanced over: give {spec.classes} or more, or 0 for no AutoAttack"
+            f"evaluate.aa_images is {images}, but {data} has {spec.classes} classes, which so few "
+            f"images cannot be balanced over: give {spec.classes} or more, or 0 for no AutoAttack"
         )
     if images and spec.classes < APGDTargeted.least_classes:
         raise InputError(

@@ -136,7 +136,7 @@ def test_more_images_than_there_are_and_too_few_classes_are_refused(judged_recip
     with pytest.raises(InputError, match=r"evaluate.aa_images is \d+, but digits has \d+ test images"):
         planning.check(many, digits)
     few = replace(judged_recipe, evaluate=replace(judged_recipe.evaluate, aa_images=9))
-    with pytest.raises(InputError, match="aa_images is 9, but digits has 10 classes, .*: give 10 or more"):
+    with pytest.raises(InputError, match=r"aa_images is 9, but digits has 10 classes, .*: give 10 or more"):
         planning.check(few, digits)
     planning.check(few, replace(digits, classes=9))
     message = "AutoAttack needs 4 classes and digits has 3: set it to 0, which leaves PGD-20"
