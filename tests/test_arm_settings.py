@@ -13,14 +13,18 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import Compare, Search, Train
+from robust_tickets.recipe.budget import Budget
+from robust_tickets.recipe.eps import Eps
+from robust_tickets.recipe.fields import Compare, Search, Threat, Train
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.read import arm_result
 from robust_tickets.report.tables import markdown
+from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import plan
 from robust_tickets.training.methods.pgd import PGDSettings
+from robust_tickets.training.wrappers.curriculum import CurriculumSettings
 
 DIGITS = SPECS["digits"]
 BASES = [name for name in ARMS if ARMS[name].has_own_settings]
@@ -109,12 +113,12 @@ REFUSED = {
     "settings of another method": (
         ["dense+liet"],
         {"liet": {"pgd": {"steps": 3}}},
-        "arms.dense\\+liet: the settings pgd do nothing to the method liet",
+        "arms.liet.pgd does nothing to the method liet of dense\\+liet: choose method pgd",
     ),
     "fields that do not go together": (
         ["dense+liet"],
         {"liet": {"warmup_lr": 0.01}},
-        "arms.dense\\+liet.warmup_lr does nothing",
+        "arms.liet.warmup_lr does nothing without train.warmup",
     ),
     "no name of a table": (
         ["dense+Liet"],
@@ -156,6 +160,62 @@ def test_what_makes_no_sense_is_refused_in_a_line(case):
     arms, tables, message = REFUSED[case]
     with pytest.raises(InputError, match=message):
         made(["dense", *arms], tables)
+
+
+X = {"x": {"method": "nfgsm"}}
+NAMED = {
+    "batch": ({"x": {"batch": 9999}}, {}, "^arms.x.batch 9999 is larger .*: choose a smaller arms.x.batch$"),
+    "batch of all": (X, {"batch": 9999}, "^train.batch 9999 is larger .*: choose a smaller train.batch$"),
+    "own budget": (
+        {"x": {"budget": "9passes", "batch": 3}},
+        {},
+        r"^arms.x.budget 9passes is shorter than one step of dense\+x, .*, or a smaller arms.x.batch$",
+    ),
+    "budget of all": (
+        {"x": {"batch": 1200, "method": "natural"}},
+        {"budget": "2300passes", "batch": 8},
+        r"^train.budget 2300passes is shorter than one step of dense\+x, .*, or a smaller arms.x.batch$",
+    ),
+    "iterations and a budget of all": (
+        {"x": {"iterations": 9, "ticket_iterations": 9}},
+        {"budget": "1e6passes"},
+        r"^train.budget 1e6passes and arms.x.iterations are both the length of the training of dense\+x",
+    ),
+    "epochs and a budget of all": (
+        {"x": {"epochs": 9}},
+        {"budget": "1e6passes"},
+        "^arms.x.epochs does nothing beside train.budget 1e6passes",
+    ),
+    "norm": (
+        {"x": {"method": "sora"}},
+        {"method": "pgd"},
+        "^arms.x.method sora is defined for threat.norm Linf, got L2",
+    ),
+    "a wrapper": (
+        {"x": {"method": "free"}},
+        {"curriculum": CurriculumSettings(share=0.5)},
+        r"^train.curriculum does not go with the method of dense\+x, which takes",
+    ),
+    "a wrapper's length": (
+        {"x": {"iterations": 1, "ticket_iterations": 1, "curriculum": {"share": 0.9}}},
+        {},
+        "^arms.x.curriculum.share 0.9 leaves PGD no step of a schedule of 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_a_message_names_the_table_that_sets_a_field(case):
+    tables, train, message = NAMED[case]
+    threat = Threat(Eps("0.5"), "L2") if case == "norm" else Threat()
+    train = {n: Budget(value) if n == "budget" else value for n, value in train.items()}
+    with pytest.raises(InputError, match=message):
+        planning.check(made(["dense", "dense+x"], tables, train=Train(**train), threat=threat), DIGITS)
+
+
+def test_a_method_after_the_plus_is_named_by_its_arm():
+    with pytest.raises(InputError, match=r"^compare.arms dense\+sora: the method sora is defined for"):
+        made(["dense", "dense+sora"], threat=Threat(Eps("0.5"), "L2"))
 
 
 def test_a_cell_of_a_study_may_leave_the_arm_of_a_table_out():

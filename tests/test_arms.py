@@ -13,8 +13,8 @@ from robust_tickets.comparison.estimate import estimate
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage
+from robust_tickets.recipe.arm_checks import arm_refusal
 from robust_tickets.recipe.arms import ARMS, arm_names, arm_table, arms_help, needs_ticket
-from robust_tickets.recipe.checks import arm_refusal
 from robust_tickets.recipe.fields import Compare, Model, StudySettings
 from robust_tickets.recipe.recipe import Recipe, load, shipped_names
 from robust_tickets.recipe.studies import load_study

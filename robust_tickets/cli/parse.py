@@ -149,6 +149,7 @@ def _usage(name: str, problem: str) -> str:
 def _lenient(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """Numbers, choices, paths, eps, budgets; other words pass as they are: the fields' check refuses them."""
     kind: Any = info.type
+    optional = type(None) in get_args(kind)
     if get_origin(kind) is UnionType:  # tyro takes a class or None for two commands
         kind = next((part for part in get_args(kind) if part in schema.TEXT_TYPES), kind)
     choices = {str(value): value for value in get_args(kind)}
@@ -159,6 +160,8 @@ def _lenient(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         convert = expand_home  # the shell leaves --runs=~/runs as it is
 
     def construct(words: list[str]) -> Any:
+        if optional and words[0] == "None":
+            return None
         try:
             return convert(words[0])
         except (ValueError, KeyError):

@@ -83,9 +83,10 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
     """
     recipe = experiment.recipe
     check_other_inits(experiment, seeds, recipe.compare.trained)
-    trainings = (recipe.train, *arm_trainings(recipe).values())
-    if any(training.batch == 1 for training in trainings):  # now rather than after the search
-        experiment.check_batches(experiment.fresh_net(seeds[0]), train=1)
+    for arm, training in {"dense": recipe.train, **arm_trainings(recipe)}.items():
+        if training.batch == 1:  # now rather than after the search
+            names = planning.field_names(recipe, arm, training)
+            experiment.check_batch(experiment.fresh_net(seeds[0]), 1, names("batch"))
     all_tasks: list[Task] = []
     for seed in seeds:
         jobs = [ArmJob(experiment, seed, run, arm) for arm in recipe.compare.trained]

@@ -15,7 +15,9 @@ from tyro.conf import Fixed
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.base.paths import expand_home, module_name
 from robust_tickets.recipe import checks, schema
+from robust_tickets.recipe.arm_checks import check_arm_settings, check_arms
 from robust_tickets.recipe.arm_settings import ArmSettings
+from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.fields import (
     Compare,
     Compute,
@@ -28,6 +30,13 @@ from robust_tickets.recipe.fields import (
     Train,
 )
 from robust_tickets.recipe.methods import WRAPPERS
+from robust_tickets.recipe.training_checks import check_lengths, check_method, check_training, two_lengths
+from robust_tickets.recipe.unused_settings import (
+    METHOD_FIELDS,
+    check_unused_settings,
+    used_methods,
+    used_wrappers,
+)
 
 FORMAT = 2
 """Version of the run directory's layout; part of a run's identity."""
@@ -65,11 +74,11 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
     Paths, prose, studies, and the settings of methods and wrappers that are not used are left out.
     """
     table = _without_prose(recipe)
-    for concern, field, methods in checks.METHOD_FIELDS:
-        for name in methods.keys() - checks.used_methods(recipe, concern, field):
+    for concern, field, methods in METHOD_FIELDS:
+        for name in methods.keys() - used_methods(recipe, concern, field):
             table[concern].pop(name, None)
     for concern in ("search", "train"):
-        for name in WRAPPERS.keys() - checks.used_wrappers(recipe, concern):
+        for name in WRAPPERS.keys() - used_wrappers(recipe, concern):
             del table[concern][name]
     del table["study"]
     return table
@@ -110,12 +119,14 @@ def check(recipe: Recipe, base: Recipe | None = None) -> None:
     checks.check_model(recipe.model)
     checks.check_threat(recipe.threat)
     for concern, training in (("search", recipe.search), ("train", recipe.train)):
-        checks.check_training(concern, training)
-        checks.check_method(concern, training, recipe.threat)
-    checks.check_arm_settings(recipe, base)
-    checks.check_unused_settings(recipe, base)
+        check_training(FieldNames(concern), training)
+        check_method(FieldNames(concern), training, recipe.threat)
+    if base is not None:
+        check_lengths(recipe.train, base.train)
+    check_arm_settings(recipe, base)
+    check_unused_settings(recipe, base)
     checks.check_search(recipe.search)
-    checks.check_arms(recipe)
+    check_arms(recipe)
 
 
 def load(recipe: str) -> Recipe:
@@ -186,6 +197,7 @@ def _from_toml(source: str, text: str, recorded: bool = False) -> Recipe:
     recorded: by a study, with settings of methods that the base does not use.
     """
     table = _parse(source, text)
+    by_hand = "format" not in table  # what is written here has every field
     try:
         if table.pop("format", FORMAT) != FORMAT:
             raise InputError(
@@ -200,6 +212,8 @@ def _from_toml(source: str, text: str, recorded: bool = False) -> Recipe:
         model = table.get("model")
         if not recorded and isinstance(model, dict) and isinstance(model.get("name"), str):
             table["model"] = {**model, "name": module_name(model["name"])}
+        if by_hand:
+            _check_lengths(table.get("train"))
         recipe = schema.read(Recipe, {"name": Path(source).stem, **table})
         check(recipe, base=recipe if recorded else None)
         return recipe
@@ -207,6 +221,14 @@ def _from_toml(source: str, text: str, recorded: bool = False) -> Recipe:
         raise InputError(f"{source}: {error}") from None
     except RecursionError:
         raise InputError(f"{source} is no valid recipe: its tables are nested too deeply") from None
+
+
+def _check_lengths(train: object) -> None:
+    """Raise InputError for a table `[train]` with epochs and a budget."""
+    if isinstance(train, dict) and "budget" in train:
+        for field in ("epochs", "ticket_epochs"):
+            if field in train:
+                raise two_lengths(field, str(train["budget"]))
 
 
 def _digest(table: dict[str, Any]) -> str:

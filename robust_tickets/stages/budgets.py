@@ -4,11 +4,12 @@ import math
 from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.budget import Budget
+from robust_tickets.recipe.field_names import FieldNames
 
 _MOST_STEPS = 2**31 - 1  # as of iterations
 
@@ -57,11 +58,18 @@ class ShareOfRates:
         return self.whole.pass_seconds * self.share
 
 
-def steps_within(budget: Budget, passes: Callable[[int], Passes], rates: Rates) -> int:
+def steps_within(
+    budget: Budget,
+    passes: Callable[[int], Passes],
+    rates: Rates,
+    names: FieldNames = FieldNames(),
+    field: Literal["budget", "ticket_budget"] = "budget",
+) -> int:
     """The most steps that cost no more than a budget.
 
     passes: of a schedule of so many steps.
     rates: of the network that is trained.
+    names: of the fields of the training, and field: the one with the budget; for messages.
 
     Raises InputError for a budget that is shorter than one step.
     """
@@ -74,14 +82,14 @@ def steps_within(budget: Budget, passes: Callable[[int], Passes], rates: Rates) 
 
     if cost(1) > budget.amount:
         raise InputError(
-            f"the budget {budget} is shorter than one step, which takes {_amount(cost(1), budget)}: give at "
-            "least that, or a smaller train.batch"
+            f"{names(field)} {budget} is shorter than one step{names.of_owner}, which takes "
+            f"{_amount(cost(1), budget)}: give at least that, or a smaller {names('batch')}"
         )
     beyond = 2
     while cost(beyond) <= budget.amount:
         if beyond > _MOST_STEPS:
             raise InputError(
-                f"the budget {budget} pays for more than {_MOST_STEPS:,} steps: give a smaller one"
+                f"{names(field)} {budget} pays for more than {_MOST_STEPS:,} steps: give a smaller one"
             )
         beyond *= 2
     return bisect(range(1, beyond), budget.amount, key=cost)

@@ -127,11 +127,10 @@ class Experiment:
                 raise InputError(f"{name} {words}")
         return problem
 
-    def check_batches(self, net: nn.Module, **batches: int) -> None:
-        """Raise InputError where a batch, by its section of the recipe, is one image, and too small."""
-        for section, batch in batches.items():
-            if batch == 1:
-                check_batch_of_one(net, self.spec.shape, f"{section}.batch")
+    def check_batch(self, net: nn.Module, batch: int, field: str) -> None:
+        """Raise InputError where a batch is one image, and too small; field: its name in messages."""
+        if batch == 1:
+            check_batch_of_one(net, self.spec.shape, field)
 
     def config(
         self, training: Training, steps: int, seed: int, points: tuple[int, ...] = ()

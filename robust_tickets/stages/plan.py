@@ -10,6 +10,7 @@ from robust_tickets.data.dataset import Spec
 from robust_tickets.recipe.arm import Schedule
 from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.arms import ARMS
+from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.fields import Train, Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe
@@ -113,14 +114,19 @@ def _plan(
 ) -> ArmPlan:
     lengths = replace(_lengths(recipe, folder, schedule, spec), cost=cost, rates=rates)
     training, steps = lengths.training, schedule.steps(lengths)
-    concern = "train" if isinstance(training, Train) else "search"
-    make_method(training).check_length(f"arms.{folder}" if "+" in folder else concern, steps)
+    make_method(training).check_length(lengths.names, steps)
     return ArmPlan(folder, training, steps, lengths.per_epoch, images=lengths.images)
 
 
 def _lengths(recipe: Recipe, folder: str, schedule: Schedule, spec: Spec) -> StepLengths:
     training = schedule.settings(recipe) if schedule.settings else arm_training(recipe, folder)
-    return StepLengths(recipe, spec, training, schedule.images(recipe))
+    names = field_names(recipe, folder, training)
+    return StepLengths(recipe, spec, training, schedule.images(recipe), names=names)
+
+
+def field_names(recipe: Recipe, arm: str, training: Training) -> FieldNames:
+    """The names of the fields of an arm's training, or of those of the stage before it, in messages."""
+    return FieldNames.of_arm(recipe, arm) if isinstance(training, Train) else FieldNames("search")
 
 
 def check(

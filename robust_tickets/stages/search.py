@@ -129,7 +129,7 @@ class PreparedSearch:
         machine = experiment.machine
         # of several jobs, the process that starts them warns
         net = experiment.fresh_net(seed, warn=machine.jobs == 1)
-        experiment.check_batches(net, search=experiment.recipe.search.batch)
+        experiment.check_batch(net, experiment.recipe.search.batch, "search.batch")
         ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
         with ledger.measure(), ledger.phase("load"):
             dataset = experiment.load()

@@ -2,12 +2,14 @@
 
 from bisect import bisect
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import steps_per_epoch
 from robust_tickets.data.dataset import Spec, count_training_images
 from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.budget import Budget
+from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.fields import Train, Training
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages.budgets import Rates, ShareOfRates, UnknownRates, steps_within
@@ -43,6 +45,7 @@ class StepLengths:
     cost: of the ticket; None: not known yet, so that lengths are those for a search that does not end early
         and a ticket that has lost no channel, or the same share of each layer's.
     rates: of the network that is trained, for budgets.
+    names: of the fields of the training, for messages.
     """
 
     recipe: Recipe
@@ -51,20 +54,20 @@ class StepLengths:
     images: int = 0
     cost: TicketCost | None = None
     rates: Rates = UnknownRates()
+    names: FieldNames = FieldNames()
 
     @property
     def per_epoch(self) -> int:
         """Steps of an epoch."""
         images = self.images or count_training_images(self.recipe.data, self.spec)
-        concern = "train" if isinstance(self.training, Train) else "search"
-        return steps_per_epoch(images, self.training.batch, f"{concern}.batch")
+        return steps_per_epoch(images, self.training.batch, self.names("batch"))
 
     @property
     def full(self) -> int:
         """The full schedule."""
         train = self._train
         if train.budget is not None:
-            return self._within(train.budget)
+            return self._within(train.budget, "budget")
         return train.iterations or train.epochs * self.per_epoch
 
     @property
@@ -72,7 +75,9 @@ class StepLengths:
         """The short schedule."""
         train = self._train
         if train.budget is not None:
-            return self._within(train.ticket_budget or train.budget)
+            if train.ticket_budget is not None:
+                return self._within(train.ticket_budget, "ticket_budget")
+            return self._within(train.budget, "budget")
         return train.ticket_iterations or train.ticket_epochs * self.per_epoch
 
     @property
@@ -118,9 +123,9 @@ class StepLengths:
         """The settings that have the lengths of the full and the short schedule."""
         return self.training if isinstance(self.training, Train) else self.recipe.train
 
-    def _within(self, budget: Budget) -> int:
-        """The most steps within a budget."""
-        return steps_within(budget, self._passes, self.rates)
+    def _within(self, budget: Budget, field: Literal["budget", "ticket_budget"]) -> int:
+        """The most steps within a budget, which a field gives."""
+        return steps_within(budget, self._passes, self.rates, self.names, field)
 
     def _as_long_as(self, cost: float, unit: int = 1, price: float | None = None) -> int:
         """The fewest steps, a multiple of `unit`, that cost the whole network at least so much.
@@ -144,7 +149,8 @@ class StepLengths:
         """Passes of the ticket's training."""
         share = self._ticket_share if self.cost is None else self.cost.ticket / self.cost.dense
         training, rates = arm_training(self.recipe, "ticket"), ShareOfRates(self.rates, share)
-        own = replace(self, training=training, images=0, rates=rates)
+        names = FieldNames.of_arm(self.recipe, "ticket")
+        own = replace(self, training=training, images=0, rates=rates, names=names)
         steps = own.short if self.cost is None or self.cost.steps is None else self.cost.steps
         return own._passes(steps).cost
 

@@ -13,7 +13,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
 from robust_tickets.stages.experiment import Experiment
-from robust_tickets.stages.plan import ArmPlan
+from robust_tickets.stages.plan import ArmPlan, field_names
 from robust_tickets.stages.reuse import arm_key, check_finished, reuse_arm
 from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.starting_net import StartingNet, starting_net
@@ -118,7 +118,8 @@ class PreparedTraining:
         machine = experiment.machine
         # of several jobs, the process that starts them warns
         net = experiment.fresh_net(seed, warn=machine.jobs == 1)
-        experiment.check_batches(net, train=plan.training.batch)
+        names = field_names(experiment.recipe, plan.arm, plan.training)
+        experiment.check_batch(net, plan.training.batch, names("batch"))
         shape = experiment.spec.shape
         start_ledger = Ledger("train", clock_for(machine.device))
         with start_ledger.measure(), start_ledger.phase("prune"):

@@ -22,7 +22,7 @@ def _cells(base: "Recipe", arms: tuple[str, ...]) -> Iterator[Cell]:
         if arm not in arms:
             raise InputError(f"study.controls lacks {arm}, which the controls are compared with: add it")
     if arms == controls():  # nobody asked for those that make no sense in this recipe
-        from robust_tickets.recipe.checks import (
+        from robust_tickets.recipe.arm_checks import (
             arm_refusal,  # it knows the recipe's fields, which know studies
         )
 

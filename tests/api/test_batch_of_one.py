@@ -34,6 +34,9 @@ def test_it_is_refused_before_any_training(build, reason, images: Dataset, tmp_p
         robust_tickets.train(build, images, recipe=RECIPE, train={"batch": 1})
     with pytest.raises(InputError, match=r"train\.batch 1 is too small"):
         robust_tickets.compare(build, images, RECIPE, runs=tmp_path, train={"batch": 1})
+    fields = {"arms": {"x": {"batch": 1}}, "compare": {"arms": ["dense", "dense+x"]}}
+    with pytest.raises(InputError, match=r"arms\.x\.batch 1 is too small"):
+        robust_tickets.compare(build, images, RECIPE, runs=tmp_path, **fields)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 

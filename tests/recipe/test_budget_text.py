@@ -72,3 +72,44 @@ def test_budgets_that_make_no_sense_are_refused(fields, message):
 def test_a_malformed_flag_is_named(command):
     with pytest.raises(InputError, match=r"train\.budget: '2e6steps' is no budget"):
         parse(command, ["--recipe", "demo", "--train.budget", "2e6steps"])
+
+
+BOTH = "train.epochs does nothing beside train.budget 30s, which gives the length: leave one out"
+
+
+def test_epochs_and_a_budget_in_one_file_are_refused(tmp_path):
+    file = tmp_path / "both.toml"
+    file.write_text('[train]\nepochs = 3\nbudget = "30s"\n')
+    with pytest.raises(InputError, match=f"both.toml: {BOTH}$"):
+        recipes.load(str(file))
+    file.write_text('[train]\nticket_epochs = 3\nbudget = "30s"\n')
+    with pytest.raises(InputError, match=f"both.toml: {BOTH.replace('train.e', 'train.ticket_e')}$"):
+        recipes.load(str(file))
+    file.write_text('[train]\nbudget = "30s"\n')
+    recipe = recipes.load(str(file))
+    file.write_text(recipes.to_toml(recipe))  # every field is in it
+    assert recipes.load(str(file)).train == recipe.train
+
+
+def test_flags_may_give_one_length():
+    command = parse("compare", ["--recipe", "demo", "--train.budget", "30s"])
+    budget = command.fields
+    for words in (
+        "--train.budget 30s --train.epochs 3",
+        "--train.epochs 3 --train.budget=30s --train.ticket-epochs 2",
+    ):
+        with pytest.raises(InputError, match=f"^{BOTH}$"):
+            parse("compare", ["--recipe", "demo", *words.split()])
+    with pytest.raises(InputError, match=f"^{BOTH}$"):
+        recipes.from_table({"train": {"epochs": 3}}, budget)
+
+
+def test_a_recipe_s_budget_can_be_taken_back(tmp_path):
+    file = tmp_path / "budget.toml"
+    file.write_text('[train]\nbudget = "30s"\n')
+    train = parse(
+        "compare", ["--recipe", str(file), "--train.budget", "None", "--train.epochs", "3"]
+    ).fields.train
+    assert (train.budget, train.epochs) == (None, 3)
+    budget = recipes.load(str(file))
+    assert recipes.from_table({"train": {"epochs": 3, "budget": None}}, budget).train.epochs == 3

@@ -117,7 +117,9 @@ def test_a_budget_shorter_than_a_step_is_refused_with_what_a_step_costs(unit, le
         train = replace(tiny_recipe.train, budget=Budget(f"{amount}{unit}"))
         return plan(replace(tiny_recipe, train=train), "dense", DIGITS, rates=Rates()).steps
 
-    with pytest.raises(InputError, match=f"shorter than one step, which takes {least}{unit}: give at least"):
+    with pytest.raises(
+        InputError, match=f"shorter than one step of dense, which takes {least}{unit}: give at least"
+    ):
         bought(least - 1)
     assert bought(least) == 1
 

@@ -155,7 +155,7 @@ def test_what_is_too_short_is_refused_with_the_seconds_of_a_step_before_anything
     experiment = Experiment(recipe)
     for call in (lambda: compare(experiment, [0], tmp_path), lambda: estimate(experiment, 1)):
         with pytest.raises(
-            InputError, match=r"0\.1min is shorter than one step, which takes about 7s on this"
+            InputError, match=r"0\.1min is shorter than one step of dense-short, which takes about 7s on this"
         ):
             call()
     assert not list(tmp_path.rglob("seed-*"))

@@ -60,7 +60,7 @@ def test_a_recipe_without_them_is_as_if_there_were_none():
         ({"curriculum": {"steps": 3}}, r"\.curriculum does nothing without {0}.curriculum.share"),
         (
             {"curriculum": {"share": 0.5}, "method": "free"},
-            r"\.curriculum goes with no method that takes several",
+            r"\.curriculum does not go with the method, which takes several",
         ),
     ],
 )
@@ -87,7 +87,7 @@ def test_an_arm_may_have_one_and_a_search_that_trains_nothing_none():
     careful, dense = (costs.training_passes(plan.training, 10, 10, plan.per_epoch).cost for plan in plans)
     assert careful / dense == 8 / 5
     arms = {"careful": {"awp": {"warmup": 0.1}}}
-    with pytest.raises(InputError, match=r"arms.dense\+careful.awp does nothing without"):
+    with pytest.raises(InputError, match=r"^arms.careful.awp does nothing without"):
         recipes.from_table({"compare": compare, "arms": arms})
     with pytest.raises(InputError, match=r"search\.awp does nothing with .* snip, which trains nothing"):
         recipes.from_table({"search": {"pruning_method": "snip", "awp": {"gamma": 0.01}}})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
+from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.tickets.methods.base import QUEUE, PruningMethod, SearchPlan, SearchResult, SearchTask
 
@@ -115,7 +116,7 @@ class IMP(PruningMethod):
                 f"search.rewind_{field} means step {rewind}, but a round has only {steps} steps: choose an "
                 "earlier one"
             )
-        make_method(search).check_length("search", steps)
+        make_method(search).check_length(FieldNames("search"), steps)
         return SearchPlan(steps, rewind, search.rounds, per_epoch)
 
     def passes(self, plan: SearchPlan, classes: int) -> Passes:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from robust_tickets.data.dataset import Dataset
     from robust_tickets.models.fold import FoldedNet
     from robust_tickets.pruning.masking import Masking
+    from robust_tickets.recipe.field_names import FieldNames
 
 
 @dataclass(frozen=True)
@@ -201,11 +202,11 @@ class Method(ABC):
         """
         return self.passes(samples * (count - begin), Step(begin, count, classes))
 
-    def check(self, concern: str) -> None:  # noqa: B027
-        """Raise InputError where settings make no sense together; `concern` is search or train."""
+    def check(self, names: "FieldNames") -> None:  # noqa: B027
+        """Raise InputError where settings make no sense together; names: of the recipe's fields."""
 
-    def check_length(self, concern: str, count: int) -> None:  # noqa: B027
-        """Raise InputError for a schedule of `count` steps that is too short; `concern` as in `check`."""
+    def check_length(self, names: "FieldNames", count: int) -> None:  # noqa: B027
+        """Raise InputError for a schedule of `count` steps that is too short; `names` as in `check`."""
 
     def prepare(self, data: "Dataset") -> None:  # noqa: B027
         """Called before the first step of a training on these images, or before the state is loaded."""

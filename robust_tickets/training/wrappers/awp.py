@@ -15,6 +15,8 @@ from robust_tickets.training.wrappers.base import Wrapper
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from robust_tickets.recipe.field_names import FieldNames
+
 _TINY = 1e-20  # a layer without a gradient is not moved
 
 
@@ -94,13 +96,13 @@ class AWP(Wrapper):
         cost.update.add(self.inner.schedule_passes(samples, first, count, classes).update)
         return cost
 
-    def check_length(self, concern: str, count: int) -> None:
+    def check_length(self, names: "FieldNames", count: int) -> None:
         if self._begin(count) >= count:
             raise InputError(
-                f"{concern}.awp.warmup {self.settings.warmup:g} leaves it no step of a schedule of {count}: "
+                f"{names('awp.warmup')} {self.settings.warmup:g} leaves it no step of a schedule of {count}: "
                 "choose a smaller share, or a longer schedule"
             )
-        super().check_length(concern, count)
+        super().check_length(names, count)
 
     def _begin(self, count: int) -> int:
         """The first step that it changes, in a schedule of so many."""

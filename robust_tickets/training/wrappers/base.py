@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robust_tickets.data.dataset import Dataset
+    from robust_tickets.recipe.field_names import FieldNames
 
 _INNER = "inner."
 """Begins the names of the inner method's part of the state."""
@@ -65,11 +66,11 @@ class Wrapper(Method):
     def prepare(self, data: "Dataset") -> None:
         self.inner.prepare(data)
 
-    def check(self, concern: str) -> None:
-        self.inner.check(concern)
+    def check(self, names: "FieldNames") -> None:
+        self.inner.check(names)
 
-    def check_length(self, concern: str, count: int) -> None:
-        self.inner.check_length(concern, count)
+    def check_length(self, names: "FieldNames", count: int) -> None:
+        self.inner.check_length(names, count)
 
     def state_dict(self) -> "dict[str, Tensor]":
         """The inner method's state; a wrapper that remembers something adds it."""

@@ -12,6 +12,8 @@ from robust_tickets.training.wrappers.base import Wrapper
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from robust_tickets.recipe.field_names import FieldNames
+
 
 @dataclass(frozen=True)
 class CurriculumSettings:
@@ -84,18 +86,18 @@ class Curriculum(Wrapper):
         cost.update.add(whole.update.minus(rest.update))
         return cost
 
-    def check(self, concern: str) -> None:
-        super().check(concern)
+    def check(self, names: "FieldNames") -> None:
+        super().check(names)
         if self.inner.replays > 1:
             raise InputError(
-                f"{concern}.curriculum goes with no method that takes several steps on each batch, since PGD "
-                "would replay batches too: choose another method, or leave it out"
+                f"{names('curriculum')} does not go with the method{names.of_owner}, which takes several "
+                "steps on each batch: PGD would replay batches too; choose another method, or leave it out"
             )
 
-    def check_length(self, concern: str, count: int) -> None:
-        super().check_length(concern, count)
+    def check_length(self, names: "FieldNames", count: int) -> None:
+        super().check_length(names, count)
         if self._switch(count) >= count:
             raise InputError(
-                f"{concern}.curriculum.share {self.settings.share:g} leaves PGD no step of a schedule of "
+                f"{names('curriculum.share')} {self.settings.share:g} leaves PGD no step of a schedule of "
                 f"{count}: choose a smaller share, or a longer schedule"
             )
