@@ -15,6 +15,7 @@ from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.narrow_net import narrow_spec
+from robust_tickets.training.averaging import has_statistics
 
 
 class PassTimer:
@@ -53,6 +54,11 @@ class EstimatedRates:
         """Seconds of a forward pass's worth of the arm's training."""
         flops, training = whole_flops(self.experiment), planning.training_of(self.experiment.recipe, self.arm)
         return self.timer.seconds(self.experiment, training, flops) * self.flops / flops
+
+    @cached_property
+    def statistics(self) -> bool:
+        """Whether it has BatchNorm statistics."""
+        return has_statistics(self.experiment.fresh_net(0))
 
 
 def rates_of(experiment: Experiment) -> Callable[[str], EstimatedRates]:

@@ -9,6 +9,7 @@ from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.timed_training import own_pass_seconds
 from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training.averaging import has_statistics
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,8 @@ class ArmRates:
     def pass_seconds(self) -> float:
         """Seconds of a forward pass's worth of the training, timed when they are first asked for."""
         return own_pass_seconds(self.experiment, self.training, self.ticket)
+
+    @cached_property
+    def statistics(self) -> bool:
+        """Whether it has BatchNorm statistics."""
+        return has_statistics(self.experiment.fresh_net(0))

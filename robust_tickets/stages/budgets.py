@@ -15,7 +15,7 @@ _MOST_STEPS = 2**31 - 1  # as of iterations
 
 
 class Rates(Protocol):
-    """What a pass of the network of an arm costs; asked only where a budget is in it."""
+    """What a pass of the network of an arm costs; asked only where a length depends on it."""
 
     @property
     def flops(self) -> int:
@@ -25,9 +25,15 @@ class Rates(Protocol):
     def pass_seconds(self) -> float:
         """Seconds of a forward pass's worth of the arm's training, on this machine."""
 
+    @property
+    def statistics(self) -> bool:
+        """Whether it has BatchNorm statistics, which a weight average estimates anew."""
+
 
 class UnknownRates:
-    """Stands in where no budget asks for a rate."""
+    """Stands in where no budget asks for a rate; the network is taken to have BatchNorms."""
+
+    statistics = True
 
     @property
     def flops(self) -> int:
@@ -56,6 +62,11 @@ class ShareOfRates:
     def pass_seconds(self) -> float:
         """The share of the other network's."""
         return self.whole.pass_seconds * self.share
+
+    @property
+    def statistics(self) -> bool:
+        """As the other network has."""
+        return self.whole.statistics
 
 
 def steps_within(

@@ -36,7 +36,6 @@ from robust_tickets.tickets.methods.base import SearchResult
 from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.tickets.transforms import NEW_INITS
-from robust_tickets.training.averaging import has_statistics
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.config import TrainingConfig
@@ -208,7 +207,7 @@ def ticket_cost(experiment: Experiment, ticket: Ticket) -> TicketCost:
     net = experiment.fresh_net(0)
     small = starting_net.starting_net(net, ticket, shape, experiment.recipe.compute).net
     flops = forward_flops(small, shape), forward_flops(net, shape)
-    return TicketCost(ticket.flops, *flops, statistics=has_statistics(net))
+    return TicketCost(ticket.flops, *flops)
 
 
 def make_ticket(

@@ -25,7 +25,6 @@ class TicketCost:
     dense: FLOPs of a forward pass of the whole network.
     steps: of its training, where they follow from a timing; None: they follow from the recipe.
     seconds: charged to its search and its training; None: it is not trained yet.
-    statistics: whether the networks have BatchNorm statistics, which a weight average estimates anew.
     """
 
     search: int
@@ -33,7 +32,6 @@ class TicketCost:
     dense: int
     steps: int | None = None
     seconds: float | None = None
-    statistics: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class StepLengths:
     images: training images; 0: all.
     cost: of the ticket; None: not known yet, so that lengths are those for a search that does not end early
         and a ticket that has lost no channel, or the same share of each layer's.
-    rates: of the network that is trained, for budgets.
+    rates: of the network that is trained, for budgets and averaged weights.
     names: of the fields of the training, for messages.
     """
 
@@ -155,8 +153,9 @@ class StepLengths:
         return own._passes(steps).cost
 
     def _passes(self, steps: int) -> Passes:
-        """Passes of so many steps; a network that is not known yet is taken to have BatchNorms."""
-        statistics = self.cost is None or self.cost.statistics
+        """Passes of so many steps."""
+        averaged = isinstance(self.training, Train) and self.training.average > 0
+        statistics = averaged and self.rates.statistics
         return training_passes(self.training, steps, self.spec.classes, self.per_epoch, statistics)
 
     @property

@@ -7,6 +7,7 @@ import pytest
 from robust_tickets.base.errors import InputError
 from robust_tickets.comparison.compare import compare, tasks
 from robust_tickets.comparison.estimate import estimate
+from robust_tickets.comparison.estimated_rates import rates_of
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.fields import Compare, Model, Train
@@ -41,6 +42,7 @@ class Rates:
 
     flops: int = 1000
     pass_seconds: float = 0.5
+    statistics: bool = True
 
 
 WRAPPED = {
@@ -69,6 +71,24 @@ def test_it_is_the_most_steps_within_the_budget(method, unit):
         for amount in (cost, more - 0.5):
             recipe = Recipe(train=replace(train, budget=Budget(f"{amount}{unit}")))
             assert plan(recipe, "dense", DIGITS, rates=Rates()).steps == steps
+
+
+@pytest.mark.parametrize(("statistics", "steps", "equal"), [(True, 8, 13), (False, 9, 14)])
+def test_a_budget_pays_for_an_average_s_statistics_if_any(statistics, steps, equal, tiny_recipe):
+    """8 steps are two epochs with 6 batches for statistics; the search's FLOPs pay for 4.5 steps more."""
+    step = 32 * 6
+    train = replace(tiny_recipe.train, average=0.9, average_batches=3, budget=Budget(f"{9 * step}passes"))
+    recipe = replace(tiny_recipe, train=train)
+    assert plan(recipe, "dense", DIGITS, rates=Rates(statistics=statistics)).steps == steps
+    cost = TicketCost(search=10**6, ticket=1000, dense=1000)
+    assert plan(recipe, "dense-equal-cost", DIGITS, cost, Rates(statistics=statistics)).steps == equal
+
+
+@pytest.mark.parametrize(("name", "expected"), [("lenet-300-100", False), ("resnet20", True)])
+def test_rates_say_whether_a_network_has_statistics(name, expected, tiny_recipe):
+    experiment = Experiment(replace(tiny_recipe, model=Model(name, width=0.5)))
+    assert ArmRates(experiment, tiny_recipe.train).statistics == expected
+    assert rates_of(experiment)("ticket").statistics == expected
 
 
 def test_the_short_schedule_has_a_budget_of_its_own_or_the_full_one_s(tiny_recipe):
