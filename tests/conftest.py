@@ -1,23 +1,28 @@
-"""Fixtures of many tests: a tiny recipe, its images, and a machine without progress output.
+"""Fixtures of many tests: a tiny recipe, its images, quick comparisons, a machine without progress output.
 
 Tests marked `@pytest.mark.slow` are left out by `make test` only; pytest itself runs all (see the Makefile).
 """
 
-from dataclasses import replace
+from collections.abc import Callable
 
 import pytest
 import torch
+from quick_comparison import quick_comparisons
 
 from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
+from robust_tickets.base.random_streams import use_seed
+from robust_tickets.comparison import compare as comparison
 from robust_tickets.data import load
 from robust_tickets.data.dataset import SPECS, Dataset
-from robust_tickets.models import registry
+from robust_tickets.models.init import initialise
+from robust_tickets.models.normalise import Normalise
+from robust_tickets.models.resnet import CifarResNet
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Search, Threat, Train, Training
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.stages.experiment import model_spec
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.training.config import TrainingConfig
 from robust_tickets.training.methods.pgd import PGDSettings
 
@@ -60,11 +65,12 @@ def tiny_data(tiny_recipe: Recipe) -> Dataset:
 
 
 @pytest.fixture
-def conv_net(tiny_recipe: Recipe) -> torch.nn.Module:
-    """A narrow ResNet-20 for digits: convolutions, BatchNorm, shortcuts."""
-    return registry.build(
-        model_spec(replace(tiny_recipe, model=Model("resnet20", width=0.5)), DIGITS), seed=0
-    )
+def conv_net() -> torch.nn.Module:
+    """A narrow ResNet of two blocks for digits: convolutions, BatchNorm, shortcuts of both kinds."""
+    with use_seed(0):
+        net = CifarResNet(1, DIGITS.classes, 1, (8, 16), Normalise(DIGITS.mean, DIGITS.std))
+        initialise(net, "default")
+    return net
 
 
 @pytest.fixture
@@ -80,6 +86,20 @@ def config(tiny_recipe: Recipe) -> TrainingConfig:
 def machine() -> Machine:
     """This machine's CPU, watched by nobody."""
     return Machine("cpu", SilentProgress())
+
+
+@pytest.fixture(scope="session")
+def compare_quickly() -> Callable[..., RunDirectory]:
+    """Runs a comparison without sanity checks, for tests that look at something else.
+
+    report: whether its tables and plots are written.
+    """
+
+    def compare(*arguments, report: bool = False, **options) -> RunDirectory:
+        with quick_comparisons(report=report):
+            return comparison.compare(*arguments, **options)
+
+    return compare
 
 
 class Spoken(SilentProgress):

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.comparison.compare import compare
 from robust_tickets.comparison.estimate import estimate
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
@@ -232,14 +231,14 @@ def test_colours_of_methods_differ_and_those_of_tickets_too():
     assert len(colours) == len(ARMS) + len(arms)
 
 
-def test_a_comparison_of_methods_is_trained_charged_and_shown(tiny_recipe, tmp_path):
+def test_a_comparison_of_methods_is_trained_charged_and_shown(tiny_recipe, compare_quickly, tmp_path):
     tables = {"pgd2": {"method": "pgd", "pgd": {"steps": 2}}}
     arms = ("dense", "dense+nfgsm", "ticket+pgd2")
     recipe = replace(tiny_recipe, compare=Compare(arms), arms=ArmSettings(tables))
     recipe = replace(recipe, search=replace(recipe.search, rounds=1))
     recipes.check(recipe)
     planned = estimate(Experiment(recipe), 1).rows.set_index("arm")
-    run = compare(Experiment(recipe), [0], tmp_path)
+    run = compare_quickly(Experiment(recipe), [0], tmp_path, report=True)
     for arm in arms:
         result = arm_result(run, 0, arm)
         assert result.ledger["charged_passes"] == planned.passes[arm]

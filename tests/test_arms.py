@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.comparison.compare import compare, tasks
+from robust_tickets.comparison.compare import tasks
 from robust_tickets.comparison.estimate import estimate
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
@@ -65,12 +65,12 @@ def recipe(tiny_recipe):
     return replace(tiny_recipe, compare=Compare(arms), search=replace(tiny_recipe.search, rounds=1))
 
 
-def test_a_made_up_arm_is_one_record(made_up, recipe, tmp_path):
+def test_a_made_up_arm_is_one_record(made_up, recipe, compare_quickly, tmp_path):
     recipes.check(recipe)
     assert f"ticket-natural: {made_up.help}" in arms_help()
     assert plan(recipe, "ticket-natural", DIGITS).steps == plan(recipe, "ticket", DIGITS).steps - 1
     planned = estimate(Experiment(recipe), 1).rows.set_index("arm")
-    run = compare(Experiment(recipe), [0], tmp_path)
+    run = compare_quickly(Experiment(recipe), [0], tmp_path, report=True)
     result, ticket = (arm_result(run, 0, name) for name in ("ticket-natural", "ticket"))
     assert result.ledger["charged_passes"] == planned.passes["ticket-natural"] == 7 * 32 * 2
     assert result.before == ticket.before

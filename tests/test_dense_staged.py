@@ -10,7 +10,6 @@ from training_case import same_state, train
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
-from robust_tickets.comparison import compare as comparison
 from robust_tickets.comparison import estimate
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models.weights import copy_state
@@ -43,9 +42,9 @@ def staged(tiny_recipe):
 
 
 @pytest.fixture(scope="module")
-def compared(staged, tmp_path_factory):
+def compared(staged, compare_quickly, tmp_path_factory):
     """Its comparison."""
-    return comparison.compare(Experiment(staged), [0], tmp_path_factory.mktemp("runs"))
+    return compare_quickly(Experiment(staged), [0], tmp_path_factory.mktemp("runs"), report=True)
 
 
 def test_each_stage_takes_the_flops_of_the_ticket_s_to_a_step(compared):
@@ -79,9 +78,9 @@ def test_the_table_charges_it_both(compared):
     assert not text.count("cannot be said whether the pruning saves")
 
 
-def test_nothing_of_it_is_done_twice(copy, staged, spoken):
+def test_nothing_of_it_is_done_twice(copy, staged, compare_quickly, spoken):
     other = replace(staged, compare=Compare(("dense", "dense-short", "ticket", "dense-staged")))
-    comparison.compare(Experiment(other, machine=Machine("cpu", spoken)), [0], copy.parents[1])
+    compare_quickly(Experiment(other, machine=Machine("cpu", spoken)), [0], copy.parents[1])
     arms = [line.rpartition("/")[2] for line in spoken.lines if line.startswith("copied from")]
     assert sorted(arms) == ["dense", "dense-staged", "dense-staged-first", "ticket"]
 
@@ -92,24 +91,24 @@ def copy(compared, tmp_path):
     return shutil.copytree(compared.path, tmp_path / compared.path.name) / "seed-0"
 
 
-def test_a_first_stage_that_was_removed_is_trained_again(copy, compared, staged):
+def test_a_first_stage_that_was_removed_is_trained_again(copy, compared, staged, compare_quickly):
     shutil.rmtree(copy / "dense-staged-first")
-    comparison.compare(Experiment(staged), [0], copy.parents[1])
+    compare_quickly(Experiment(staged), [0], copy.parents[1])
     for arm in ("dense-staged-first", "dense-staged"):
         assert (copy / arm / "last.safetensors").read_bytes() == compared.arm(0, arm).last.read_bytes()
 
 
-def test_a_first_stage_without_its_weights_or_with_damaged_ones_is_named(copy, staged):
+def test_a_first_stage_without_its_weights_or_with_damaged_ones_is_named(copy, staged, compare_quickly):
     file = copy / "dense-staged-first" / "last.safetensors"
     content = file.read_bytes()
     file.unlink()
-    comparison.compare(Experiment(staged), [0], copy.parents[1])  # nobody needs them any more
+    compare_quickly(Experiment(staged), [0], copy.parents[1])  # nobody needs them any more
     (copy / "dense-staged" / "ledger.json").unlink()
     with pytest.raises(InputError, match=rf"last.safetensors is gone.*remove {file.parent} and give"):
-        comparison.compare(Experiment(staged), [0], copy.parents[1])
+        compare_quickly(Experiment(staged), [0], copy.parents[1])
     file.write_bytes(content[:100])
     with pytest.raises(InputError, match=f"remove {file.parent} and give the same command again"):
-        comparison.compare(Experiment(staged), [0], copy.parents[1])
+        compare_quickly(Experiment(staged), [0], copy.parents[1])
 
 
 def test_the_images_of_the_first_stage_are_part_of_what_it_is(staged):

@@ -98,9 +98,19 @@ def merge_rows(file: Path, rows: pd.DataFrame) -> None:
 
 def read_rows(file: Path) -> pd.DataFrame:
     """The rows of a robustness.csv; none where there is no file. Raises InputError for a damaged one."""
-    if not file.is_file():
+    return parse_rows(file, read_content(file))
+
+
+def read_content(file: Path) -> bytes | None:
+    """The bytes of a robustness.csv; None where there is none. Raises InputError where it cannot be read."""
+    return files.read_bytes(file, _FIX) if file.is_file() else None
+
+
+def parse_rows(file: Path, content: bytes | None) -> pd.DataFrame:
+    """The rows in the bytes of a robustness.csv, as `read_rows` gives them; file: its name in messages."""
+    if content is None:
         return pd.DataFrame(columns=COLUMNS)
-    rows = files.read_csv(file, _TEXTS, _FIX)
+    rows = files.parse_csv(file, content, _TEXTS, _FIX)
     try:
         if list(rows.columns) != COLUMNS:
             raise ValueError(f"columns {list(rows.columns)}")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation import robustness_csv
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, PGD_BESIDE_AA, TABLE_ATTACKS
 from robust_tickets.recipe.arms import ARMS
+from robust_tickets.recipe.fields import Threat
 from robust_tickets.runs import files
 from robust_tickets.runs.curve import check_curve, early_steps
 from robust_tickets.runs.directory import ArmDirectory, RunDirectory
@@ -200,14 +202,27 @@ def evaluated_images(folder: ArmDirectory, run: RunDirectory) -> int:
 
 def _accuracy(folder: ArmDirectory, run: RunDirectory) -> dict[tuple[str, str], float]:
     """The accuracy of each checkpoint under each attack of the recipe's threat model."""
-    rows, threat = robustness_csv.read_rows(folder.robustness), run.recipe.threat
+    content = robustness_csv.read_content(folder.robustness)
+    images, aa_images = evaluated_images(folder, run), run.recipe.evaluate.aa_images
+    return dict(_accuracies(folder.robustness, content, run.recipe.threat, images, aa_images))
+
+
+@lru_cache(maxsize=1024)  # each table of a report asks for the accuracies of all arms several times
+def _accuracies(
+    file: Path, content: bytes | None, threat: Threat, images: int, aa_images: int
+) -> dict[tuple[str, str], float]:
+    """The same from the content of a robustness.csv.
+
+    images, aa_images: on how many images accuracies count; the second for those under AutoAttack.
+    """
+    rows = robustness_csv.parse_rows(file, content)
     rows = rows[(rows.split == "test") & (rows.seed == 0)]
     # not the images that were attacked on another network: they show how attacks transfer, no robustness
     rows = rows[(rows.eps == str(threat.eps)) & (rows.norm == threat.norm) & (rows.source == "")]
-    of_autoattack = rows.n == run.recipe.evaluate.aa_images
+    of_autoattack = rows.n == aa_images
     by_autoattack = rows.attack.isin([AA_PAIR, AA_WHOLE])
     parts = (
-        rows[~by_autoattack & (rows.n == evaluated_images(folder, run))],
+        rows[~by_autoattack & (rows.n == images)],
         rows[by_autoattack & of_autoattack],
         rows[of_autoattack & (rows.attack == "pgd-20")].assign(attack=PGD_BESIDE_AA),
     )

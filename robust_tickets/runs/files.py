@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def read_bytes(path: Path, fix: str = _RUN_AGAIN) -> bytes:
+    """Read a file. Raises InputError, as `read_json` does, if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error}): {fix}") from None
+
+
 def read_json(path: Path, fix: str = _RUN_AGAIN) -> Any:
     """Read a JSON file. Raises InputError, which ends with `fix`, if it is damaged or absent."""
     return _parse(path, json.loads, fix)
@@ -122,18 +131,23 @@ def csv_text(table: "pd.DataFrame", digits: int | None = None) -> str:
 
 def read_csv(path: Path, texts: Iterable[str], fix: str = _RUN_AGAIN) -> "pd.DataFrame":
     """Read a CSV file; the columns in `texts` are text. Raises InputError, as `read_json` does."""
+    return parse_csv(path, read_bytes(path, fix), texts, fix)
+
+
+def parse_csv(path: Path, content: bytes, texts: Iterable[str], fix: str = _RUN_AGAIN) -> "pd.DataFrame":
+    """The table in the content of a CSV file, as `read_csv` gives it."""
     import pandas as pd  # takes longer to import than a command without tables
 
     try:
         # empty cells alone are missing values, as a checkpoint may be called 1 or NA
         return pd.read_csv(
-            path,
+            BytesIO(content),
             dtype=dict.fromkeys(texts, str),
             keep_default_na=False,
             na_values=[""],
             encoding="utf-8-sig",
         )
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"cannot read {path} ({reason}): {fix}") from None
 

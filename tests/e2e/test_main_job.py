@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from quick_comparison import quick_comparisons
 
 from robust_tickets.cli.main import main
 from robust_tickets.recipe import recipe as recipes
@@ -114,7 +115,8 @@ def test_the_ticket_of_another_seed_is_an_arm_of_its_own(run, call):
 
 
 def test_the_same_recipe_gives_the_same_bits(run, call, tmp_path):
-    call(f"compare RECIPE --runs {tmp_path}")
+    with quick_comparisons(report=True):  # the command prints the table
+        call(f"compare RECIPE --runs {tmp_path}")
     for arm in ARMS:
         for name in ("metrics.jsonl", "best.safetensors", "last.safetensors"):
             one, other = (folder / "seed-0" / arm / name for folder in (tmp_path / run.name, run))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from quick_comparison import quick_comparisons
 
 from robust_tickets.attacks.blocks import Blocks
 from robust_tickets.training import loop, precision
@@ -25,7 +26,8 @@ def test_what_is_done_is_kept(owner, function, call, tmp_path, monkeypatch):
         "robust-tickets: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB): "
     )
     assert "lower train.batch" in message
-    status, err = call(COMMAND)
+    with quick_comparisons(report=True):
+        status, err = call(COMMAND)
     assert status == 0
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from robust_tickets.comparison import compare as comparison
 from robust_tickets.recipe.fields import Compare, Evaluate
 from robust_tickets.report.boosting import boosting, cost_to, early_area, early_stop, measured
 from robust_tickets.report.boosting_table import _geometric_mean, boosting_csv, boosting_markdown
@@ -110,13 +109,13 @@ def test_early_stop_is_the_first_lowest_loss():
 
 
 @pytest.fixture(scope="module")
-def run(tiny_recipe, tmp_path_factory):
+def run(tiny_recipe, compare_quickly, tmp_path_factory):
     recipe = replace(
         tiny_recipe,
         train=replace(tiny_recipe.train, epochs=4),
         compare=Compare(("dense", "dense-best", "dense-short", "ticket")),
     )
-    return comparison.compare(Experiment(recipe), [0, 1], tmp_path_factory.mktemp("runs"))
+    return compare_quickly(Experiment(recipe), [0, 1], tmp_path_factory.mktemp("runs"))
 
 
 def test_a_comparison_has_a_row_an_arm_and_seed(run):

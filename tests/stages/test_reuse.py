@@ -30,9 +30,9 @@ def base(tiny_recipe):
 
 
 @pytest.fixture(scope="module")
-def trained(base, tmp_path_factory):
+def trained(base, compare_quickly, tmp_path_factory):
     """The run directory of a comparison by the recipe."""
-    return comparison.compare(Experiment(base), [0], tmp_path_factory.mktemp("trained"))
+    return compare_quickly(Experiment(base), [0], tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture
@@ -43,13 +43,13 @@ def first(base, trained, tmp_path):
 
 
 @pytest.fixture
-def compare(tmp_path, spoken):
+def compare(compare_quickly, tmp_path, spoken):
     """Compare by a recipe: the run directory, and the arms that were taken over."""
 
     def run(recipe, seed=0, where="runs"):
         spoken.lines.clear()
         experiment = Experiment(recipe, machine=Machine("cpu", spoken))
-        run = comparison.compare(experiment, [seed], tmp_path / where)
+        run = compare_quickly(experiment, [seed], tmp_path / where)
         return run, [line.rpartition("/")[2] for line in spoken.lines if line.startswith("copied from")]
 
     return run

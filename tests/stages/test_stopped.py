@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from quick_comparison import quick_comparisons
 
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
@@ -82,25 +83,37 @@ def test_killed_and_run_again_it_leaves_the_same_files(states, recipe, whole, tm
     assert not list(tmp_path.rglob("*step-*"))
 
 
+@pytest.fixture(scope="module")
+def staged(recipe):
+    """A recipe with an arm of two stages."""
+    search = replace(recipe.search, rewind_iterations=0, after="fine-tune")
+    return replace(recipe, search=search, compare=replace(recipe.compare, arms=("dense", "dense-staged")))
+
+
+def run_staged(recipe, runs):
+    """The files of that arm, trained in a run directory there, where a part of it may lie."""
+    run = RunDirectory.of(runs, recipe)
+    with quick_comparisons():
+        comparison.ArmJob(Experiment(recipe), 0, run, "dense-staged")(EACH_STEP)
+    return files_of(run.path)
+
+
+@pytest.fixture(scope="module")
+def whole_staged(staged, tmp_path_factory):
+    """The arm's files without a stop."""
+    return run_staged(staged, tmp_path_factory.mktemp("staged"))
+
+
 # states 1 to 16 are of the first stage, 17 to 24 of the second
 @pytest.mark.parametrize("states", [3, 16, 17, 21])
-def test_an_arm_of_two_stages_resumes_in_either(states, recipe, tmp_path, killed_after):
-    search = replace(recipe.search, rewind_iterations=0, after="fine-tune")
-    arms = replace(recipe.compare, arms=("dense", "dense-staged"))
-    experiment = Experiment(replace(recipe, search=search, compare=arms))
-    results = []
-    for folder, kill in (("killed", states), ("killed", 10**9), ("whole", 10**9)):
-        killed_after(kill)
-        run = RunDirectory.of(tmp_path / folder, experiment.recipe)
-        job = comparison.ArmJob(experiment, 0, run, "dense-staged")
-        if kill == states:
-            with pytest.raises(Killed):
-                job(EACH_STEP)
-        else:
-            job(EACH_STEP)
-            results.append(files_of(run.path))
-    assert results[0] == results[1]
-    assert "seed-0/dense-staged-first/ledger.json" in results[0]
+def test_an_arm_of_two_stages_resumes_in_either(states, staged, whole_staged, tmp_path, killed_after):
+    killed_after(states)
+    with pytest.raises(Killed):
+        run_staged(staged, tmp_path)
+    killed_after(10**9)
+    files = run_staged(staged, tmp_path)
+    assert files == whole_staged
+    assert "seed-0/dense-staged-first/ledger.json" in files
 
 
 def test_a_state_of_other_images_is_refused(recipe, tmp_path, killed_after):

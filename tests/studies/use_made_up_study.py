@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from quick_comparison import quick_comparisons
+
 from robust_tickets.recipe.studies import STUDIES
 
 STUDIES["search-batch"] = "made_up_study:STUDY"
@@ -36,6 +38,13 @@ def use(folder: Path) -> dict[str, object]:
     """What the help, the estimate, two runs of two seeds and the table have of the study."""
     result: dict[str, object] = {"help": run("study", "--help", "all")[0]}
     result["heavy"] = [name for name in ("torch", "pandas") if name in sys.modules]
+    with quick_comparisons():  # the study makes figures, a table and a verdict of its own
+        return result | use_recipe(folder)
+
+
+def use_recipe(folder: Path) -> dict[str, object]:
+    """What the estimate, the runs and the table have of it."""
+    result: dict[str, object] = {}
     (folder / "tiny.toml").write_text(TINY, encoding="utf-8")
     words = ("study", "search-batch", "--recipe", str(folder / "tiny.toml"), "--runs", str(folder))
     result["estimate"] = run(*words, "--seeds", "1", "--dry-run")[0]

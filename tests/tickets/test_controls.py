@@ -9,7 +9,6 @@ import torch
 from training_case import same_state
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.comparison import compare as comparison
 from robust_tickets.models import flops as flop_count
 from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
@@ -112,10 +111,10 @@ def test_the_other_init_belongs_to_no_seed(tiny_recipe):
         assert not any(torch.equal(inits[0][name], weight) for name, weight in weights.items())
 
 
-def test_each_control_is_an_arm_that_is_charged_the_search(tiny_recipe, tmp_path):
+def test_each_control_is_an_arm_that_is_charged_the_search(tiny_recipe, compare_quickly, tmp_path):
     arms = [name for name in arm_names() if ARMS[name].network == "ticket"]
     recipe = replace(tiny_recipe, compare=Compare(("dense", *arms)))
-    run = comparison.compare(Experiment(recipe), [0], tmp_path)
+    run = compare_quickly(Experiment(recipe), [0], tmp_path, report=True)
     results = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
     ticket = Ticket.load(run.search(0).ticket)
     for arm in arms:
@@ -179,13 +178,15 @@ def test_no_width_comes_nearer(name, share):
     assert distance <= min(off(w, share * weights) for _, w in sizes) + 1e-6
 
 
-def test_narrow_arms_have_the_tickets_schedule_and_are_not_charged_its_search(tiny_recipe, tmp_path):
+def test_narrow_arms_have_the_tickets_schedule_and_are_not_charged_its_search(
+    tiny_recipe, compare_quickly, tmp_path
+):
     recipe = replace(
         tiny_recipe,
         model=Model("lenet-300-100", width=0.3),
         compare=Compare(("dense", "dense-narrow-flops", "dense-narrow-weights", "ticket")),
     )
-    run = comparison.compare(Experiment(recipe), [0], tmp_path)
+    run = compare_quickly(Experiment(recipe), [0], tmp_path)
     results = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
     ticket = results["ticket"].about
     for arm, key in (("dense-narrow-flops", "kept_flops"), ("dense-narrow-weights", "weights")):

@@ -11,7 +11,6 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
-from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.layers import prunable_weights
@@ -134,14 +133,14 @@ def test_a_search_that_is_stopped_ends_where_it_would_have(tiny_recipe, tmp_path
     assert Ticket.load(again).hash == Ticket.load(whole).hash
 
 
-def test_equal_cost_is_that_of_the_search_that_ran(tiny_recipe, tmp_path):
+def test_equal_cost_is_that_of_the_search_that_ran(tiny_recipe, compare_quickly, tmp_path):
     """Dense gets what search and ticket took, rounded up to an epoch, and not what was planned."""
     recipe = replace(
         tiny_recipe,
         search=replace(tiny_recipe.search, **TWELVE, stop_distance=0.04),
         compare=Compare(("dense", "dense-equal-cost", "ticket")),
     )
-    run = comparison.compare(Experiment(recipe), [0], tmp_path)
+    run = compare_quickly(Experiment(recipe), [0], tmp_path)
     results = {arm: arm_result(run, 0, arm) for arm in recipe.compare.arms}
     cost = results["ticket"].ledger["charged_flops"] + results["ticket"].before["charged_flops"]
     epoch = results["dense"].history[0]["flops"]

@@ -9,7 +9,6 @@ from training_case import EveryState, train
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
-from robust_tickets.comparison import compare as comparison
 from robust_tickets.models import flops, registry
 from robust_tickets.models.weights import copy_state, load_weights
 from robust_tickets.pruning.channel_criteria import channel_scores, prune_channels
@@ -176,10 +175,10 @@ def recipe(channel_recipe: Recipe) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> RunDirectory:
+def run(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe, compare_quickly) -> RunDirectory:
     """The run directory of a comparison."""
     folder = tmp_path_factory.mktemp("runs")
-    return comparison.compare(Experiment(recipe), [0], folder)
+    return compare_quickly(Experiment(recipe), [0], folder, report=True)
 
 
 def test_the_table_has_what_the_removed_channels_save(run) -> None:

@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from quick_comparison import quick_comparisons
+
 from robust_tickets.recipe.methods import METHODS, WRAPPERS
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS
 
@@ -56,7 +58,8 @@ def use(folder: Path) -> dict[str, object]:
         "torch": "torch" in sys.modules,
         "estimates": [output_of("compare", *command, "--dry-run") for command in commands.values()],
     }
-    output_of("compare", *commands["snip"])
+    with quick_comparisons():
+        output_of("compare", *commands["snip"])
     output_of("search", *commands["nth"])
     (ticket,) = (folder / "nth").rglob("ticket.safetensors")
     result["ticket"] = output_of("ticket", "show", str(ticket))
