@@ -3,7 +3,8 @@
 Tests marked `@pytest.mark.slow` are left out by `make test` only; pytest itself runs all (see the Makefile).
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -27,6 +28,14 @@ from robust_tickets.training.config import TrainingConfig
 from robust_tickets.training.methods.pgd import PGDSettings
 
 DIGITS = SPECS["digits"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """Files of tests need not outlast a power cut: what is synced must be open, and nobody waits for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
 
 
 @pytest.fixture(autouse=True)

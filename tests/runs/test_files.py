@@ -2,6 +2,7 @@
 
 import errno
 import os
+import posix
 import resource
 import stat
 import tempfile
@@ -66,6 +67,18 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert names(tmp_path) == ["file"]
     assert file.read_text() == "old"
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_afterwards(tmp_path, monkeypatch):
+    synced = []
+
+    def sync(handle):
+        posix.fsync(handle)  # which no other test waits for, see conftest.py
+        synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), names(tmp_path) == ["file"]))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    files.write_text(tmp_path / "file", "text")
+    assert synced == [(False, False), (True, True)]
 
 
 FIXES = {
