@@ -87,7 +87,7 @@ class PGD(Attack):
 
     def _climb(self, net: Blocks, task: Task, x: Tensor, rows: Tensor, record: AttackRecord) -> None:
         """One restart from x, for the samples `rows` of the task."""
-        labels, ball = task.labels[rows], self.threat.ball(task.images[rows])
+        labels, ball = task.labels[rows], self.threat.ball(task.images_of(rows))
         g, spare = torch.zeros_like(x), None
         for _ in range(self.steps):
             logits, _, gradient = net.gradient(x, self._loss, labels)

@@ -57,7 +57,10 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Task:
-    """The samples and the options of one run; for their meaning see `Attack.run`."""
+    """The samples and the options of one run; for their meaning see `Attack.run`.
+
+    Its methods take `rows`, int64: places of samples in ascending order.
+    """
 
     images: Tensor
     labels: Tensor
@@ -70,7 +73,12 @@ class Task:
         """Where a restart begins for the samples `rows`: at the caller's start at first, else at random."""
         if restart == 0 and self.start is not None:
             return self.start[rows]
-        return threat.random_start(self.images[rows], self.ids[rows], seed=self.seed, restart=restart)
+        images = self.images_of(rows)
+        return threat.random_start(images, self.ids[rows], seed=self.seed, restart=restart)
+
+    def images_of(self, rows: Tensor) -> Tensor:
+        """The clean images of the samples `rows`, not to be written into: no copy where these are all."""
+        return self.images if len(rows) == len(self.images) else self.images[rows]
 
     def select(self, rows: Tensor) -> "Task":
         """The same task on the samples `rows`."""

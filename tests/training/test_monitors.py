@@ -88,6 +88,19 @@ def test_what_is_looked_at_late_is_what_came_first():
     assert finite.first() == (3, "the gradient of 1.weight")
 
 
+@pytest.mark.parametrize(
+    ("gradient", "finite"),
+    [([3e38, 3e38], True), ([float("inf"), -float("inf")], False), ([float("nan"), 1.0], False)],
+    ids=["a sum that overflows", "inf less inf", "nan"],
+)
+def test_gradients_are_judged_by_each_of_their_numbers(gradient, finite):
+    net = nn.Linear(2, 1, bias=False)
+    net.weight.grad = torch.tensor([gradient])
+    monitor = FiniteMonitor(net)
+    monitor.observe(0, torch.tensor(1.0))
+    assert (monitor.first() is None) == finite
+
+
 def test_parameters_come_before_layers():
     net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     assert not_finite(net, torch.ones(1, 2)) == ""
