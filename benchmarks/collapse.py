@@ -2,10 +2,11 @@
 
     python -m benchmarks.collapse --out runs/bench/collapse
 
-Short trainings of small networks, without augmentation, each after 100 natural steps so that it learns
-quickly. Every 50 steps it writes the average alignment, the network's accuracy on validation images, clean
-and under FGSM and PGD-10, and how many steps were taken by PGD. Writes measurements.jsonl (a stopped run
-resumes with the next case) and collapse.md. The thresholds in robust_tickets/training/collapse.py rest on it.
+Short trainings of small networks, without augmentation, most of them after 100 natural steps so that they
+learn quickly. Every 50 steps it writes the average alignment, the network's accuracy on validation images,
+clean and under FGSM and PGD-10, and how many steps were taken by PGD. Writes measurements.jsonl (a stopped
+run resumes with the next case) and collapse.md. The thresholds in robust_tickets/training/collapse.py rest
+on it.
 """
 
 from dataclasses import asdict, dataclass
@@ -29,7 +30,7 @@ from robust_tickets.runs.files import write_text
 from robust_tickets.training.collapse import CollapseDetector
 from robust_tickets.training.methods.base import Batch, Method, Networks, Step
 
-NATURAL_STEPS, WARMUP, EVERY, BATCH = 100, 50, 50, 64
+WARMUP, EVERY, BATCH = 50, 50, 64
 VALIDATION_IMAGES = 200
 
 
@@ -38,6 +39,7 @@ class Case:
     """A training: data, method, eps in 255ths, learning rate, images, steps and width of the network.
 
     pgd_steps: of PGD where the detector fires; 0: it only watches.
+    natural_steps: before the training.
     """
 
     data: str
@@ -48,12 +50,14 @@ class Case:
     steps: int
     width: int
     pgd_steps: int = 0
+    natural_steps: int = 100
 
     @property
     def name(self) -> str:
         """What the table calls it."""
         after = f", PGD-{self.pgd_steps} where it fires" if self.pgd_steps else ""
-        return f"{self.method}, {self.data}, eps {self.eps:g}/255, {self.images} images{after}"
+        start = "" if self.natural_steps else ", from random weights"
+        return f"{self.method}, {self.data}, eps {self.eps:g}/255, {self.images} images{start}{after}"
 
 
 CASES = (
@@ -67,6 +71,9 @@ CASES = (
     Case("digits", "liet", 51, 0.1, 1200, 400, 16),
     Case("cifar10", "fgsm", 8, 0.2, 1000, 500, 32),
     Case("cifar10", "nfgsm", 8, 0.2, 1000, 300, 32),
+    Case("cifar10", "nfgsm", 8, 0.2, 1000, 600, 32, natural_steps=0),
+    Case("cifar10", "fgsm_rs", 8, 0.2, 1000, 600, 32, natural_steps=0),
+    Case("digits", "fgsm", 76.5, 0.1, 1200, 700, 16, natural_steps=0),
 )
 
 
@@ -87,13 +94,14 @@ def main(settings: Settings) -> None:
     records.begin({"machine": machine(settings.threads)})
     for case in CASES:
         if not records.has(case=case.name):
-            records.add({"case": case.name, **asdict(case), "points": train(case)})
+            points, fired = train(case)
+            records.add({"case": case.name, **asdict(case), "points": points, "fired": fired})
             print(case.name, flush=True)
     write_text(settings.out / "collapse.md", table(records.all()))
 
 
-def train(case: Case) -> list[dict[str, Any]]:
-    """Train a network, and give what was measured every so many steps."""
+def train(case: Case) -> tuple[list[dict[str, Any]], int | None]:
+    """Train a network: what was measured every so many steps, and the step at which the detector fired."""
     data = load.load(Data(case.data, train_images=case.images, val_images=VALIDATION_IMAGES))
     torch.manual_seed(0)
     net = network(data.spec.shape, case.width)
@@ -102,10 +110,10 @@ def train(case: Case) -> list[dict[str, Any]]:
     detector.prepare(data)
     natural = make_method(Training(method="natural"))
     optimiser = torch.optim.SGD(net.parameters(), lr=case.lr, momentum=0.9, weight_decay=5e-4)
-    points, pgd_taken = [], 0
-    for number in range(NATURAL_STEPS + case.steps):
+    points, pgd_taken, fired = [], 0, None
+    for number in range(case.natural_steps + case.steps):
         optimiser.param_groups[0]["lr"] = case.lr * min(1, (number + 1) / WARMUP)
-        attacked = number - NATURAL_STEPS
+        attacked = number - case.natural_steps
         step = Step(max(attacked, 0), case.steps, data.spec.classes)
         take_step(
             detector if attacked >= 0 else natural,
@@ -117,13 +125,15 @@ def train(case: Case) -> list[dict[str, Any]]:
             continue
         one_step = detector.inner.passes(1, step).attack.forward or 1
         pgd_taken += detector.passes_taken(1, step).attack.forward > one_step
+        if fired is None and detector.warning():
+            fired = attacked
         if (attacked + 1) % EVERY == 0:
             alignment = float(detector.state_dict()["collapse.alignment"])
             accuracies = measure(nets.attack, data.val, threat)
             points.append(
                 {"step": attacked + 1, "alignment": round(alignment, 3), **accuracies, "pgd_taken": pgd_taken}
             )
-    return points
+    return points, fired
 
 
 def network(shape: tuple[int, ...], width: int) -> nn.Module:
@@ -171,18 +181,22 @@ def measure(net: nn.Module, split: Split, threat: ThreatModel) -> dict[str, floa
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """A row a case: the least alignment, and the accuracies at the end."""
+    """A row a case: alignments, when the detector fired, and the accuracies at the end."""
     lines = [
-        "| training | least alignment | clean | FGSM | PGD-10 | steps by PGD |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| training | alignment after {EVERY} steps | least after that | fired at step | clean | FGSM "
+        "| PGD-10 | steps by PGD |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for record in records:
         if "points" not in record:
             continue
-        least, end = min(point["alignment"] for point in record["points"]), record["points"][-1]
+        first, *others = (point["alignment"] for point in record["points"])
+        end = record["points"][-1]
         accuracies = " | ".join(f"{end[name]:.1%}" for name in ("clean", "fgsm", "pgd"))
+        fired = "never" if record["fired"] is None else record["fired"]
         lines.append(
-            f"| {record['case']} | {least:.2f} | {accuracies} | {end['pgd_taken']} of {end['step']} |"
+            f"| {record['case']} | {first:.2f} | {min(others):.2f} | {fired} | {accuracies} "
+            f"| {end['pgd_taken']} of {end['step']} |"
         )
     about = next(record["machine"] for record in records if record.get("kind") == "about")
     return "\n".join(["# Collapse detector", "", *lines, "", f"{about}.", ""])

@@ -28,10 +28,11 @@ from robust_tickets.training.methods.pgd import usual_rel_step
 from robust_tickets.training.wrappers.base import Wrapper
 
 _DECAY = 0.95  # of the moving average
-_COLLAPSED, _RECOVERED = 0.3, 0.4  # runs/reference/bench/collapse: what healthy and collapsing trainings have
+# runs/reference/bench/collapse: what healthy and collapsing trainings have
+_HEALTHY, _COLLAPSED, _RECOVERED = 0.5, 0.3, 0.4
 _EVERY = 10  # steps between two looks at the device, where the training acts on it
 _NEVER = torch.iinfo(torch.int64).max
-_STATE = ("alignment", "collapsed", "since", "recovering")
+_STATE = ("alignment", "healthy", "collapsed", "since", "recovering")
 _PREFIX = "collapse."
 
 
@@ -43,10 +44,10 @@ class CollapseDetector(Wrapper):
 
         alignment = sum(g' (x' - s)) / sum(|g' (x' - s)|)
 
-    It is 1 on a linear network of two classes, and near 0 where the step leads nowhere. A moving average of
-    it, which begins at 1, falls below 0.3 in a network that has collapsed; above 0.4 it has recovered. Under
-    label smoothing samples whose label has more than its target do not count, as g' points backwards
-    there.
+    It is 1 on a linear network of two classes, and near 0 where the step leads nowhere, as in a network that
+    has learnt nothing yet. Once its moving average, which begins at 0, has been above 0.5, it tells of a
+    collapse where it falls below 0.3, and of a recovery above 0.4. Under label smoothing samples whose label
+    has more than its target do not count, as g' points backwards there.
 
     inner: the method.
     steps: of PGD training until the network has recovered; 0: the method goes on.
@@ -60,10 +61,8 @@ class CollapseDetector(Wrapper):
         self.steps = steps
         self._recorder = _Recorder()
         self._recovering = False
-        self._alignment, self._collapsed = (
-            torch.ones((), dtype=torch.float32),
-            torch.zeros((), dtype=torch.bool),
-        )
+        self._alignment = torch.zeros((), dtype=torch.float32)
+        self._healthy = self._collapsed = torch.zeros((), dtype=torch.bool)
         self._since = torch.full((), _NEVER)
 
     def prepare(self, data: Dataset) -> None:
@@ -132,16 +131,18 @@ class CollapseDetector(Wrapper):
         alignment = torch.where(total > 0, products.sum() / total, 1.0)
         self._alignment = _DECAY * self._alignment + (1 - _DECAY) * alignment.to(self._alignment)
         before = self._collapsed
-        self._collapsed = self._alignment < torch.where(before, _RECOVERED, _COLLAPSED)
+        self._healthy = self._healthy | (self._alignment > _HEALTHY)
+        self._collapsed = self._healthy & (self._alignment < torch.where(before, _RECOVERED, _COLLAPSED))
         noticed = self._collapsed & ~before
         self._since = torch.where(noticed, self._since.clamp(max=step.number), self._since)
 
     def _to(self, device: torch.device) -> None:
-        for name in ("_alignment", "_collapsed", "_since"):
+        for name in ("_alignment", "_healthy", "_collapsed", "_since"):
             setattr(self, name, getattr(self, name).to(device))
 
     def state_dict(self) -> dict[str, Tensor]:
-        values = self._alignment, self._collapsed, self._since, torch.tensor(self._recovering)
+        recovering = torch.tensor(self._recovering)
+        values = self._alignment, self._healthy, self._collapsed, self._since, recovering
         own = {_PREFIX + name: value for name, value in zip(_STATE, values, strict=True)}
         return {**own, **super().state_dict()}
 
@@ -150,6 +151,7 @@ class CollapseDetector(Wrapper):
         super().load_state_dict({n: value for n, value in state.items() if not n.startswith(_PREFIX)})
         device = self._alignment.device
         self._alignment = own.get("alignment", self._alignment)
+        self._healthy = own.get("healthy", self._healthy)
         self._collapsed = own.get("collapsed", self._collapsed)
         self._since = own.get("since", self._since)
         self._recovering = bool(own.get("recovering", False))

@@ -55,17 +55,20 @@ def two_class_batch(n=6):
     return replace(batch, images=images, labels=labels, threat=ThreatModel("Linf", EPS), step=step)
 
 
+def networks(net):
+    return Networks(net.train(), fold(net, SHAPE))
+
+
 def detector_of(method, steps=0):
     return CollapseDetector(method, steps)
 
 
 def alignment_after_a_step(net, method, batch):
-    detector, nets = detector_of(method), Networks(net.train(), fold(net, SHAPE))
+    detector, nets = detector_of(method), networks(net)
     detector.prepare(data_of(batch))
     detector.loss(nets, batch, detector.perturb(nets, batch)).backward()
     detector.after_backward(nets, batch)
-    average = float(detector.state_dict()["collapse.alignment"])
-    return (average - 0.95) / 0.05
+    return float(detector.state_dict()["collapse.alignment"]) / 0.05
 
 
 @pytest.mark.parametrize("name", SINGLE_STEP)
@@ -89,7 +92,13 @@ def test_it_is_minus_one_where_the_loss_falls_at_the_end_of_the_step(turn, expec
     assert alignment_after_a_step(net, method_of("fgsm"), batch) == pytest.approx(expected, abs=1e-5)
 
 
-def collapse(detector, nets, batch, steps, first=0):
+def place_bump(net, turn):
+    """Let the margin turn at this share of a step; beyond 1 it falls all along."""
+    with torch.no_grad():
+        net.turn.fill_(turn * EPS)
+
+
+def take_steps(detector, nets, batch, steps, first=0):
     """Take steps; gives those at which PGD was taken."""
     taken = []
     for number in range(first, first + steps):
@@ -101,30 +110,43 @@ def collapse(detector, nets, batch, steps, first=0):
     return taken
 
 
+def collapse(net, detector, nets, batch, steps):
+    """Sixty healthy steps, then so many to images behind a bump; gives those at which PGD was taken."""
+    place_bump(net, 2.0)
+    assert take_steps(detector, nets, batch, 60) == []
+    place_bump(net, 0.6)
+    return take_steps(detector, nets, batch, steps, first=60)
+
+
 def test_it_fires_on_a_bump_once_until_the_network_has_recovered():
     net, batch = Bump(0.6), two_class_batch()
-    nets, detector = Networks(net.train(), fold(net, SHAPE)), detector_of(method_of("fgsm"))
-    assert collapse(detector, nets, batch, 8) == []
-    # from 1 by -1 a step: 2 * 0.95 ** n - 1 is below 0.3 from the 9th step on, which has the number 8
+    nets, detector = networks(net), detector_of(method_of("fgsm"))
+    # from 1 - 0.95 ** 60, n steps to -1 lead below 0.3 with the 8th, which has the number 67
+    collapse(net, detector, nets, batch, 7)
     assert detector.warning() == ""
-    collapse(detector, nets, batch, 12, first=8)
-    assert detector.warning().startswith("step 8: catastrophic overfitting begins: ")
-    collapse(detector, nets, batch, 5, first=20)
+    take_steps(detector, nets, batch, 13, first=67)
+    assert detector.warning().startswith("step 67: catastrophic overfitting begins: ")
+    take_steps(detector, nets, batch, 5, first=80)
     assert detector.warning() == ""
-    with torch.no_grad():
-        net.turn.fill_(2.0)
-    collapse(detector, nets, batch, 60, first=25)
-    with torch.no_grad():
-        net.turn.fill_(0.06)
-    collapse(detector, nets, batch, 20, first=85)
-    assert int(re.match(r"step (\d+):", detector.warning())[1]) > 85
+    place_bump(net, 2.0)
+    take_steps(detector, nets, batch, 60, first=85)
+    place_bump(net, 0.6)
+    take_steps(detector, nets, batch, 20, first=145)
+    assert int(re.match(r"step (\d+):", detector.warning())[1]) > 145
+
+
+def test_a_network_that_was_never_healthy_has_not_collapsed():
+    """An untrained network gives no direction that holds for a whole step."""
+    nets, detector = networks(Bump(0.6)), detector_of(method_of("fgsm"))
+    take_steps(detector, nets, two_class_batch(), 60)
+    assert detector.warning() == ""
 
 
 def test_it_does_not_fire_on_a_linear_network_nor_on_one_that_gives_no_gradient():
     for net in (linear_net(), nn.Sequential(nn.Flatten(), nn.Linear(72, 2)).double()):
         if net[1].weight.requires_grad:
-            nets, detector = Networks(net.train(), fold(net, SHAPE)), detector_of(method_of("nfgsm"))
-            collapse(detector, nets, two_class_batch(), 60)
+            nets, detector = networks(net), detector_of(method_of("nfgsm"))
+            take_steps(detector, nets, two_class_batch(), 60)
             assert detector.warning() == ""
         with torch.no_grad():
             net[1].weight.zero_()
@@ -134,28 +156,26 @@ def test_pgd_is_trained_by_until_the_network_has_recovered_and_charged():
     net, batch = Bump(0.6), two_class_batch()
     update, attack = Counter(net.train()), Counter(fold(net, SHAPE))
     nets, detector = Networks(update, fold(net, SHAPE), attack), detector_of(method_of("fgsm"), steps=3)
-    assert collapse(detector, nets, batch, 25) == [*range(10, 25)]  # it looks every tenth step
-    first = batch.step
+    assert collapse(net, detector, nets, batch, 25) == [*range(70, 85)]  # it looks every tenth step
     for counter in (update, attack):
         counter.samples = [0, 0]
-    step = replace(batch, step=replace(first, number=26))
+    step = replace(batch, step=replace(batch.step, number=86))
     detector.loss(nets, step, detector.perturb(nets, step)).backward()
     cost = detector.passes_taken(6, step.step)
     assert attack.samples == [cost.attack.forward, cost.attack.input_backward] == [18, 18]
     assert update.samples == [cost.update.forward, cost.update.full_backward] == [6, 6]
-    with torch.no_grad():
-        net.turn.fill_(2.0)
-    taken = collapse(detector, nets, batch, 100, first=27)
-    assert taken == [*range(27, taken[-1] + 1)]
+    place_bump(net, 2.0)
+    taken = take_steps(detector, nets, batch, 100, first=87)
+    assert taken == [*range(87, taken[-1] + 1)]
     assert taken[-1] % 10 == 9
-    assert taken[-1] < 70
+    assert taken[-1] < 130
 
 
 def test_images_of_the_recovery_are_within_the_ball_and_worse_than_those_of_the_step():
     net, batch = Bump(0.6), two_class_batch()
-    nets, detector = Networks(net.train(), fold(net, SHAPE)), detector_of(method_of("fgsm"), steps=5)
-    collapse(detector, nets, batch, 20)
-    images = detector.perturb(nets, replace(batch, step=replace(batch.step, number=21)))
+    nets, detector = networks(net), detector_of(method_of("fgsm"), steps=5)
+    collapse(net, detector, nets, batch, 20)
+    images = detector.perturb(nets, replace(batch, step=replace(batch.step, number=81)))
     assert bool(batch.threat.allows(images, batch.images).all())
     loss = nn.functional.cross_entropy
     step = method_of("fgsm").perturb(nets, batch)
@@ -207,11 +227,11 @@ def mlp():
 
 @pytest.fixture
 def collapsing(monkeypatch):
-    """The first twelve steps are a collapse, and the others are healthy."""
+    """The third to the twelfth step are a collapse, and the others are healthy."""
     observe = CollapseDetector._observe
 
     def fake(detector, products, step):
-        observe(detector, torch.full_like(products, -1.0 if step.number < 12 else 1.0), step)
+        observe(detector, torch.full_like(products, -1.0 if 2 <= step.number < 12 else 1.0), step)
 
     monkeypatch.setattr(CollapseDetector, "_observe", fake)
     monkeypatch.setattr("robust_tickets.training.collapse._EVERY", 2)
@@ -229,10 +249,10 @@ def test_a_training_that_is_stopped_in_recovery_resumes_with_the_same_bits(
 ):
     every = EveryState()
     whole, account = train(copy.deepcopy(mlp), None, tiny_data, fgsm_config, checkpointer=every)
-    # one pass more in steps 2 to 13: the average is 0.5 after step 13
-    assert account.passes["attack"].forward == 32 * (20 + 12)
+    # one pass more in steps 4 to 13: the average is 0.5 after step 13
+    assert account.passes["attack"].forward == 32 * (20 + 10)
     assert [text for text in whole.warnings if text.startswith("step")] == [
-        "step 0: catastrophic overfitting begins: at the images of the training attack the gradient no "
+        "step 2: catastrophic overfitting begins: at the images of the training attack the gradient no "
         "longer points along its step; training by PGD-2 until it does"
     ]
     steps = [state["step"] for state in every.states]
