@@ -24,8 +24,9 @@ from robust_tickets.data import load
 from robust_tickets.data.augmentation import Augmentation
 from robust_tickets.data.dataset import Split
 from robust_tickets.models.fold import fold
-from robust_tickets.recipe.fields import Data, Training
+from robust_tickets.recipe.fields import Data
 from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.runs.files import write_text
 from robust_tickets.training.collapse import CollapseDetector
 from robust_tickets.training.methods.base import Batch, Method, Networks, Step

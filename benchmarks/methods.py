@@ -22,8 +22,9 @@ from benchmarks.step_ways import BATCH, EPS, LR, SPEC, noise_data, prepare, smal
 from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger, Passes
 from robust_tickets.models.fold import fold
-from robust_tickets.recipe.fields import Compute, Evaluate, Train
+from robust_tickets.recipe.fields import Compute, Evaluate
 from robust_tickets.recipe.methods import METHODS, make_method
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.runs.files import write_text
 from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.loop import fit

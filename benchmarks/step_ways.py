@@ -29,7 +29,8 @@ from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
-from robust_tickets.recipe.fields import Compute, Evaluate, Train
+from robust_tickets.recipe.fields import Compute, Evaluate
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.tickets.compact_net import compact_net
 from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.loop import fit

@@ -15,7 +15,7 @@ device: torch device. PyTorch's number of threads is set to the recipe's `comput
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,21 +27,15 @@ from torch import nn
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.arguments import name_arguments, to_path, whole_number
 from robust_tickets.base.errors import InputError, RobustnessWarning, unknown_name
-from robust_tickets.base.machine import Machine
-from robust_tickets.base.paths import module_name
-from robust_tickets.base.progress import show_progress, stderr_progress
+from robust_tickets.base.progress import show_progress
 from robust_tickets.comparison import compare as comparison
-from robust_tickets.data.dataset import Dataset
 from robust_tickets.data.user_images import from_tensors
 from robust_tickets.evaluation.attack_names import attack_names
 from robust_tickets.models.probabilities import probability_warnings
-from robust_tickets.models.user_net import NetCopies, NetFactory, function_name
 from robust_tickets.models.weights import load_weights
 from robust_tickets.models.whole_state import unswitched_layers
-from robust_tickets.recipe import old_names
-from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.recipe.studies import STUDIES, check_study_settings
+from robust_tickets.recipe.studies import STUDIES
 from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.frontier_table import frontier_table
 from robust_tickets.runs.directory import RunDirectory
@@ -50,7 +44,7 @@ from robust_tickets.stages import search as searching
 from robust_tickets.stages import train as training
 from robust_tickets.stages.arm_rates import ArmRates
 from robust_tickets.stages.evaluation_request import EvaluationRequest
-from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.from_python import Images, Net, experiment_from, seeds_from
 from robust_tickets.stages.plan import plan, training_of
 from robust_tickets.studies import study as studies
 from robust_tickets.tickets.ticket import Ticket
@@ -68,9 +62,6 @@ __all__ = [
 ]
 
 images = name_arguments(from_tensors)
-
-Net = nn.Module | NetFactory
-Images = Dataset | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,7 +108,7 @@ def find_ticket(
     `ticket.save(path)` writes it. Raises InputError for what cannot be searched with; where that shows
     after a round was trained, the round's ticket is the error's attribute `ticket`.
     """
-    experiment = _experiment(net, data, recipe, device, fields)
+    experiment = experiment_from(net, data, recipe, device, fields)
     ticket, search_warnings = searching.find_ticket(experiment, _seed(seed))
     _warn("a warning of this search", search_warnings)
     return ticket
@@ -139,7 +130,7 @@ def train(
     Raises InputError for a ticket that does not fit the network.
     """
     number = _seed(seed)
-    experiment = _experiment(net, data, recipe, device, fields)
+    experiment = experiment_from(net, data, recipe, device, fields)
     if not isinstance(ticket, Ticket | None):
         raise InputError(
             f"ticket is a {type(ticket).__name__}, expected what find_ticket gave, or Ticket.load(path) of "
@@ -192,7 +183,7 @@ def evaluate(
         )
     number = whole_number("limit", limit, least=0)
     request = EvaluationRequest(attack_names(attacks), limit=number, seed=_seed(seed))
-    experiment = _experiment(net, data, recipe, device, fields)
+    experiment = experiment_from(net, data, recipe, device, fields)
     layers = unswitched_layers(net, experiment.spec.shape)
     try:
         rows, sanity = evaluation.evaluate_net(experiment, net, request)
@@ -233,8 +224,8 @@ def compare(
 
     Raises InputError for a module with several seeds, since it has one init.
     """
-    experiment = _experiment(net, data, recipe, device, fields, any_machine=any_machine)
-    chosen = _seeds(experiment, net, seeds)
+    experiment = experiment_from(net, data, recipe, device, fields, any_machine=any_machine)
+    chosen = seeds_from(experiment, net, seeds)
     return comparison.compare(experiment, chosen, to_path("runs", runs), _jobs(jobs)).path
 
 
@@ -281,78 +272,9 @@ def study(
     """
     if not isinstance(name, str) or name not in STUDIES:
         raise unknown_name("study", name, STUDIES)
-    experiment = _experiment(net, data, recipe, device, fields, study=name, any_machine=any_machine)
-    chosen = _seeds(experiment, net, seeds)
+    experiment = experiment_from(net, data, recipe, device, fields, study=name, any_machine=any_machine)
+    chosen = seeds_from(experiment, net, seeds)
     return studies.study(name, experiment, chosen, to_path("runs", runs), _jobs(jobs)).folder
-
-
-def _seeds(experiment: Experiment, net: Net | None, seeds: int | Iterable[int]) -> Sequence[int]:
-    """The seeds of a comparison. Raises InputError where the network has one init for several."""
-    # an array of no dimension is a number
-    if isinstance(seeds, Iterable) and getattr(seeds, "ndim", None) != 0:
-        chosen: Sequence[int] = [whole_number("seeds", seed, least=0) for seed in seeds]
-    else:
-        chosen = range(whole_number("seeds", seeds, least=1))
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise InputError(f"seeds must be one or more different numbers, as range(10, 16), got {seeds!r:.80}")
-    if isinstance(net, nn.Module) and len(chosen) > 1 and experiment.recipe.model.init == "default":
-        raise InputError(
-            f"{len(chosen)} seeds need as many inits, and a module has one: pass a function that returns a "
-            "fresh network, or give model={'init': 'glorot-normal'}"
-        )
-    return chosen
-
-
-def _experiment(
-    net: Net | None,
-    data: Images,
-    recipe: str | Path | Recipe,
-    device: str | torch.device,
-    fields: Mapping[str, Any],
-    study: str = "",
-    any_machine: bool = False,
-) -> Experiment:
-    """The experiment of a call. Raises InputError for arguments of another type, and wrong fields.
-
-    study: the study that is run; "": none.
-    any_machine: whether a run that began on another processor or GPU may go on here.
-    """
-    if net is not None and not callable(net):
-        raise InputError(
-            f"net is a {type(net).__name__}, expected a function that returns an nn.Module, or a module; a "
-            "network of this package is named by model={'name': 'resnet20'}"
-        )
-    for name in old_names.ARGUMENTS.keys() & fields.keys():
-        raise InputError(f"there is no argument {name}: {old_names.ARGUMENTS[name]}")
-    if not isinstance(recipe, str | Path | Recipe):
-        raise InputError(
-            f"recipe is a {type(recipe).__name__}, expected a shipped name, a TOML file's path or a Recipe"
-        )
-    if not isinstance(device, str | torch.device):
-        raise InputError(f"device is a {type(device).__name__}, expected text as 'cpu' or 'cuda:0'")
-    base = recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe))
-    table = {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
-    if net is not None:
-        model = table.setdefault("model", {})
-        if isinstance(model, dict):  # anything else is refused below
-            table["model"] = {"width": 1.0, "dropout": 0.0, **model, "name": function_name(net)}
-    elif isinstance(table.get("model"), dict) and isinstance(table["model"].get("name"), str):
-        table["model"]["name"] = module_name(table["model"]["name"])
-    if isinstance(data, Dataset):
-        counts = {"val_images": len(data.val), "train_images": len(data.train)}
-        table["data"] = {"name": "own", "flip": data.spec.flip, "resize": 0} | counts
-    elif isinstance(data, Mapping):
-        table["data"] = data
-    elif data is not None:
-        raise InputError(
-            "data must be what robust_tickets.images gives, or a table of fields, got a "
-            f"{type(data).__name__}"
-        )
-    make = NetCopies(net) if isinstance(net, nn.Module) else net
-    full = recipes.from_table(table, base)
-    check_study_settings(study, full.study, base.study)
-    machine = Machine(str(device), stderr_progress(), any_machine=bool(any_machine))
-    return Experiment(full, make, data if isinstance(data, Dataset) else None, machine)
 
 
 def _warn(title: str, messages: Iterable[str]) -> None:

@@ -21,8 +21,9 @@ from robust_tickets.models.init import initialise
 from robust_tickets.models.normalise import Normalise
 from robust_tickets.models.resnet import CifarResNet
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Search, Threat, Train, Training
+from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Threat
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Search, Train, Training
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.training.config import TrainingConfig
 from robust_tickets.training.methods.pgd import PGDSettings

@@ -14,9 +14,10 @@ from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.fields import Compare, Search, Threat, Train
+from robust_tickets.recipe.fields import Compare, Threat
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Search, Train
 from robust_tickets.report.read import arm_result
 from robust_tickets.report.tables import markdown
 from robust_tickets.stages import plan as planning

@@ -38,7 +38,8 @@ class Frontier(Command):
         from robust_tickets.report.frontier_runs import read_frontier
         from robust_tickets.report.frontier_table import frontier_markdown
         from robust_tickets.report.write import write_frontier
-        from robust_tickets.runs.directory import FrontierFolder, RunDirectory
+        from robust_tickets.runs.arm_directory import FrontierFolder
+        from robust_tickets.runs.directory import RunDirectory
 
         frontier = read_frontier([RunDirectory.open(path) for path in self.run_paths], self.weights)
         question = Question(self.of, self.within, self.target, self.cost)

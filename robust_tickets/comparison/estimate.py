@@ -14,9 +14,9 @@ from robust_tickets.comparison.timed_passes import evaluation_pass_seconds
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.data.dataset import Spec
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, search_fields

@@ -9,8 +9,8 @@ from robust_tickets.models import registry
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import Training
 from robust_tickets.recipe.methods import used_settings
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment

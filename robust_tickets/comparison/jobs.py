@@ -10,7 +10,8 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.recipe.arms import ARMS, needs_ticket
 from robust_tickets.runs import files
-from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.arm_rates import ArmRates

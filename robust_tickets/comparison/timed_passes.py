@@ -12,7 +12,7 @@ from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Dataset, Spec, Split
 from robust_tickets.models.fold import fold
-from robust_tickets.recipe.fields import Training
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.stages import costs
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.timed_training import first_steps, steps_ledger

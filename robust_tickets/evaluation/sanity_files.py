@@ -9,7 +9,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.evaluation.sanity_report import SanityCheck, SanityReport
 from robust_tickets.recipe.fields import Threat
-from robust_tickets.runs.directory import ArmDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.files import read_object, write_json
 
 _FIX = "remove it and evaluate again"

@@ -9,7 +9,7 @@ from torch import Tensor
 from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.layers import LayerRoles
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe.fields import Search
+from robust_tickets.recipe.training_fields import Search
 
 
 def prune(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from robust_tickets.recipe.fields import Training
     from robust_tickets.recipe.recipe import Recipe
+    from robust_tickets.recipe.training_fields import Training
     from robust_tickets.report.verdict import ArmFigures
     from robust_tickets.stages.step_lengths import StepLengths
 

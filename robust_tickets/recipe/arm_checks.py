@@ -6,11 +6,11 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.arm_training import arm_training, arm_trainings
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.field_names import FieldNames
-from robust_tickets.recipe.fields import Train
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.table_checks import check_tables
 from robust_tickets.recipe.training_checks import check_method, check_training
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.recipe.unused_settings import check_wrappers
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe import schema
-from robust_tickets.recipe.fields import Train
 from robust_tickets.recipe.methods import METHODS
+from robust_tickets.recipe.training_fields import Train
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe

@@ -9,12 +9,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage, no_sentence
+from robust_tickets.recipe.arm_sentences import (
+    best_sentence,
+    equal_cost_caveat,
+    equal_cost_sentence,
+    equal_seconds_sentence,
+    short_sentence,
+    staged_caveat,
+    staged_sentence,
+    ticket_sentence,
+)
 from robust_tickets.recipe.arm_table import arm_table
 
 if TYPE_CHECKING:
-    from robust_tickets.recipe.fields import Training
     from robust_tickets.recipe.recipe import Recipe
-    from robust_tickets.report.verdict import ArmFigures
+    from robust_tickets.recipe.training_fields import Training
 
 FULL = Schedule(lambda lengths: lengths.full)
 SHORT = Schedule(lambda lengths: lengths.short)
@@ -65,75 +74,8 @@ def _no_trained_ticket(recipe: "Recipe") -> str:
     )
 
 
-def _ticket_sentence(figures: "dict[str, ArmFigures]") -> str:
-    ticket, dense = figures["ticket"], figures["dense"]
-    return (
-        f"Against `dense` ({dense.epochs}), the ticket took {ticket.flops('dense')} of the FLOPs and "
-        f"{ticket.seconds('dense')} of the seconds, search included, at {ticket.robust} robust accuracy "
-        f"(last epoch) under {ticket.judge.title} against {dense.robust} ({ticket.difference('dense')})."
-    )
-
-
-def _best_sentence(figures: "dict[str, ArmFigures]") -> str:
-    ticket = figures["ticket"]
-    return (
-        f"Of dense stopped at its best epoch (`dense-best`, {figures['dense-best'].epochs}) it took "
-        f"{ticket.flops('dense-best')} of the FLOPs and {ticket.seconds('dense-best')} of the seconds."
-    )
-
-
-def _short_sentence(figures: "dict[str, ArmFigures]") -> str:
-    short = figures["dense-short"]
-    return (
-        f"`dense-short`, the same {short.epochs} with no search, took {short.flops('dense')} of the FLOPs at "
-        f"{short.robust}."
-    )
-
-
-def _equal_cost_sentence(figures: "dict[str, ArmFigures]") -> str:
-    equal = figures["dense-equal-cost"]
-    return (
-        f"**At equal cost** (`dense-equal-cost`, {equal.epochs}, {_cost(equal)}) the ticket is "
-        f"{figures['ticket'].saving('dense-equal-cost', 'dense at equal cost')}"
-    )
-
-
-def _equal_seconds_sentence(figures: "dict[str, ArmFigures]") -> str:
-    equal = figures["dense-equal-seconds"]
-    return (
-        f"**At equal seconds** (`dense-equal-seconds`, {equal.epochs}, {_cost(equal)}) the ticket is "
-        f"{figures['ticket'].saving('dense-equal-seconds', 'dense at equal seconds')}"
-    )
-
-
 def _no_ticket_arm(recipe: "Recipe") -> str:
     return "" if "ticket" in recipe.compare.arms else "takes the seconds of the arm ticket: add that"
-
-
-def _staged_sentence(figures: "dict[str, ArmFigures]") -> str:
-    return (
-        f"**On the ticket's own stages, at equal cost** (`dense-staged`, {_cost(figures['dense-staged'])}) "
-        f"the ticket is {figures['ticket'].saving('dense-staged', 'a whole network on its stages')}"
-    )
-
-
-def _cost(arm: "ArmFigures") -> str:
-    return (
-        f"{arm.flops('ticket')} of the ticket's FLOPs, {arm.seconds('ticket')} of its seconds, {arm.robust}"
-    )
-
-
-def _equal_cost_caveat(recipe: "Recipe") -> str:
-    return "Without `dense-equal-cost` it cannot be said whether the ticket or the shorter schedule saves."
-
-
-def _staged_caveat(recipe: "Recipe") -> str:
-    if recipe.search.after != "fine-tune":
-        return ""
-    return (
-        "The ticket keeps what its search has trained: without `dense-staged` it cannot be said whether the "
-        "pruning saves or the search's cheaper training does."
-    )
 
 
 _control = partial(Arm, schedule=SHORT, sentence=no_sentence, in_controls_study=True)
@@ -156,7 +98,7 @@ ARMS = arm_table(
             help="the ticket on the short schedule, charged its search",
             colour="#D55E00",
             schedule=SHORT,
-            sentence=_ticket_sentence,
+            sentence=ticket_sentence,
             network="ticket",
             before=SEARCH,
             in_controls_study=True,
@@ -205,7 +147,7 @@ ARMS = arm_table(
             help="dense, had it been stopped at its best epoch",
             colour="#666666",
             schedule=FULL,
-            sentence=_best_sentence,
+            sentence=best_sentence,
             best_epoch_of="dense",
             in_controls_study=True,
         ),
@@ -214,7 +156,7 @@ ARMS = arm_table(
             help="the whole network on the short schedule",
             colour="#0072B2",
             schedule=SHORT,
-            sentence=_short_sentence,
+            sentence=short_sentence,
         ),
         Arm(
             name="dense-equal-cost",
@@ -222,8 +164,8 @@ ARMS = arm_table(
             "(or steps, where the length is in iterations or a budget)",
             colour="#009E73",
             schedule=EQUAL_COST,
-            sentence=_equal_cost_sentence,
-            caveat=_equal_cost_caveat,
+            sentence=equal_cost_sentence,
+            caveat=equal_cost_caveat,
         ),
         Arm(
             name="dense-equal-seconds",
@@ -231,7 +173,7 @@ ARMS = arm_table(
             "steps on this machine; not with --jobs",
             colour="#44AA99",
             schedule=EQUAL_SECONDS,
-            sentence=_equal_seconds_sentence,
+            sentence=equal_seconds_sentence,
             refusal=_no_ticket_arm,
         ),
         Arm(
@@ -240,10 +182,10 @@ ARMS = arm_table(
             "training and then the short schedule, each for the ticket's FLOPs",
             colour="#332288",
             schedule=TICKET_COST,
-            sentence=_staged_sentence,
+            sentence=staged_sentence,
             before=SEARCH_STAGE,
             refusal=_no_trained_ticket,
-            caveat=_staged_caveat,
+            caveat=staged_caveat,
         ),
         Arm(
             name="dense-search-lr",

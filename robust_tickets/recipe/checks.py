@@ -3,8 +3,9 @@
 import re
 
 from robust_tickets.base.errors import InputError, unknown_name
-from robust_tickets.recipe.fields import Data, Model, Search, Threat
+from robust_tickets.recipe.fields import Data, Model, Threat
 from robust_tickets.recipe.pruning_methods import make_pruning_method
+from robust_tickets.recipe.training_fields import Search
 
 NETS = (
     "lenet-300-100",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from robust_tickets.recipe.registry import load_class
 
 if TYPE_CHECKING:
-    from robust_tickets.recipe.fields import Training
+    from robust_tickets.recipe.training_fields import Training
     from robust_tickets.training.methods.base import Method
     from robust_tickets.training.wrappers.base import Wrapper
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from robust_tickets.recipe.registry import load_class
 
 if TYPE_CHECKING:
-    from robust_tickets.recipe.fields import Search
+    from robust_tickets.recipe.training_fields import Search
     from robust_tickets.tickets.methods.base import PruningMethod
 
 PRUNING_METHODS = {

@@ -18,19 +18,10 @@ from robust_tickets.recipe import checks, schema
 from robust_tickets.recipe.arm_checks import check_arm_settings, check_arms
 from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.field_names import FieldNames
-from robust_tickets.recipe.fields import (
-    Compare,
-    Compute,
-    Data,
-    Evaluate,
-    Model,
-    Search,
-    StudySettings,
-    Threat,
-    Train,
-)
+from robust_tickets.recipe.fields import Compare, Compute, Data, Evaluate, Model, StudySettings, Threat
 from robust_tickets.recipe.methods import WRAPPERS
 from robust_tickets.recipe.training_checks import check_lengths, check_method, check_training, two_lengths
+from robust_tickets.recipe.training_fields import Search, Train
 from robust_tickets.recipe.unused_settings import (
     METHOD_FIELDS,
     check_unused_settings,

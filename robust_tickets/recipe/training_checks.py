@@ -2,8 +2,9 @@
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.field_names import FieldNames
-from robust_tickets.recipe.fields import Threat, Train, Training
+from robust_tickets.recipe.fields import Threat
 from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.training_fields import Train, Training
 
 
 def check_training(names: FieldNames, training: Training) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.arm_training import arm_trainings
 from robust_tickets.recipe.field_names import FieldNames
-from robust_tickets.recipe.fields import Training
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings, wrapper_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS
+from robust_tickets.recipe.training_fields import Training
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe

@@ -12,8 +12,9 @@ from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, PGD_BESIDE_
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Threat
 from robust_tickets.runs import files
+from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.curve import check_curve, early_steps
-from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.runs.directory import RunDirectory
 
 _FIX = "remove its folder and run compare again"
 _TEXTS = ("arm", "data", "fingerprint")

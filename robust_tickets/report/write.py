@@ -8,7 +8,8 @@ from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.frontier_table import frontier_csv, frontier_markdown
 from robust_tickets.report.plots import curves
 from robust_tickets.report.tables import markdown, timing
-from robust_tickets.runs.directory import FrontierFolder, RunDirectory
+from robust_tickets.runs.arm_directory import FrontierFolder
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import csv_text, write, write_text
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.fields import Evaluate
-from robust_tickets.runs.directory import ArmDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
 
 
 def early_steps(evaluate: Evaluate, per_epoch: int) -> tuple[int, ...]:

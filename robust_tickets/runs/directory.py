@@ -1,4 +1,4 @@
-"""Run directories: the paths of all files of a run, and checks before more files are written."""
+"""Run directories: their files and folders, and checks before more files are written."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,125 +9,11 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import describe_machine
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.runs.arm_directory import RECIPE, ArmDirectory, FileName
 from robust_tickets.runs.files import read_object, write_json, write_text
 
-_RECIPE = "recipe.toml"
 _FIX = "remove that file and run compare again"
 _OTHERS = "others"  # key of the further machines of a run, in the first one's record
-
-
-class _File:
-    """An attribute that is the path of a file, by its name in the directory's folder."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, directory: "ArmDirectory | FrontierFolder | RunDirectory", owner: type) -> Path:
-        return directory.path / self.name
-
-
-@dataclass(frozen=True)
-class ArmDirectory:
-    """The folder of one arm, one search or one search round.
-
-    An evaluation of a checkpoint outside of any run leaves its files in such a folder too.
-    """
-
-    path: Path
-
-    ledger = _File("ledger.json")
-    """Seconds, passes and FLOPs; written last, so that it tells a finished folder from others."""
-    metrics = _File("metrics.jsonl")
-    """One record an epoch."""
-    length = _File("length.json")
-    """The steps of an arm whose length follows from a timing; they are fixed before the first one."""
-    early_metrics = _File("early.jsonl")
-    """One record a validation within the first epochs."""
-    ticket = _File("ticket.safetensors")
-    """The ticket of a search."""
-    record = _File("arm.json")
-    """The facts of an arm that tables show besides cost and accuracy."""
-    best = _File("best.safetensors")
-    """The checkpoint of the best epoch."""
-    last = _File("last.safetensors")
-    """The checkpoint of the last epoch."""
-    average = _File("average.safetensors")
-    """The checkpoint of the weights' moving average after the last epoch, where the training has one."""
-    robustness = _File("robustness.csv")
-    """One row an attack."""
-    states = _File("state")
-    """The folder of the states from which a stopped stage resumes."""
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-    @property
-    def run_path(self) -> Path:
-        """The run directory of an arm's folder."""
-        return self.path.parent.parent
-
-    @property
-    def in_run(self) -> bool:
-        """Whether the folder is in a run directory."""
-        return (self.run_path / _RECIPE).is_file()
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether training, or the search, has ended."""
-        return self.ledger.is_file()
-
-    @property
-    def checkpoints(self) -> tuple[Path, ...]:
-        """The checkpoints: the best, the last, and the average if there is one."""
-        return self.best, self.last, *([self.average] if self.average.is_file() else [])
-
-    def round(self, number: int) -> "ArmDirectory":
-        """The folder of a round of the search, counted from 1; the last round's is the search's own."""
-        return ArmDirectory(self.path / f"round-{number}")
-
-    def rounds(self) -> list[tuple[int, "ArmDirectory"]]:
-        """The finished rounds that have folders of their own, each with its number."""
-        pairs = ((folder.name.removeprefix("round-"), folder) for folder in self.path.glob("round-*"))
-        rounds = [(int(n), ArmDirectory(folder)) for n, folder in pairs if n.isascii() and n.isdigit()]
-        return [(number, round_) for number, round_ in rounds if round_.is_finished]
-
-    def evaluation_ledger(self, checkpoint: Path, account: str = "evaluate") -> Path:
-        """The ledger of a checkpoint's evaluations; account: evaluate, or judge for those by AutoAttack."""
-        return self.path / f"{account}-{checkpoint.stem}.ledger.json"
-
-    def verdicts(self, checkpoint: Path, digest: str) -> Path:
-        """The verdict matrix of one evaluation of a checkpoint."""
-        return self.path / f"verdicts-{checkpoint.stem}-{digest}.npz"
-
-    def all_verdicts(self, digest: str) -> list[Path]:
-        """The verdict matrices of that evaluation, of any checkpoint; the digest tells the network too."""
-        return sorted(self.path.glob(f"verdicts-*-{digest}.npz"))
-
-    def sanity(self, checkpoint: Path, digest: str) -> Path:
-        """The sanity checks of one evaluation of a checkpoint."""
-        return self.path / f"sanity-{checkpoint.stem}-{digest}.json"
-
-    def all_sanity(self, checkpoint: Path) -> list[Path]:
-        """The sanity checks of all evaluations of a checkpoint."""
-        return sorted(self.path.glob(f"sanity-{checkpoint.stem}-*.json"))
-
-    def curve(self, checkpoint: Path, digest: str) -> Path:
-        """The plot of a checkpoint's robust accuracy over eps."""
-        return self.path / f"robustness-{checkpoint.stem}-{digest}.svg"
-
-
-@dataclass(frozen=True)
-class FrontierFolder:
-    """A folder with the files of a frontier: a run directory, or any other folder."""
-
-    path: Path
-
-    plot = _File("frontier.svg")
-    """Robust accuracy over cost."""
-    markdown = _File("frontier.md")
-    """The table and the answers for people."""
-    csv = _File("frontier.csv")
-    """The table for programs."""
 
 
 @dataclass(frozen=True)
@@ -137,21 +23,21 @@ class RunDirectory:
     path: Path
     recipe: Recipe
 
-    recipe_file = _File(_RECIPE)
+    recipe_file = FileName(RECIPE)
     """The resolved recipe."""
-    machine_file = _File("env.json")
+    machine_file = FileName("env.json")
     """The machine that the run began on."""
-    inputs_file = _File("inputs.json")
+    inputs_file = FileName("inputs.json")
     """Fingerprints of images and of the user's own networks."""
-    timing_csv = _File("timing.csv")
+    timing_csv = FileName("timing.csv")
     """The timing table for programs."""
-    timing_markdown = _File("timing.md")
+    timing_markdown = FileName("timing.md")
     """The timing table for people."""
-    boosting_csv = _File("boosting.csv")
+    boosting_csv = FileName("boosting.csv")
     """The early advantage of each arm, for programs."""
-    boosting_markdown = _File("boosting.md")
+    boosting_markdown = FileName("boosting.md")
     """The early advantage of each arm, for people."""
-    curves = _File("curves.svg")
+    curves = FileName("curves.svg")
     """The plot of validation accuracy over cost."""
 
     @classmethod
@@ -162,10 +48,10 @@ class RunDirectory:
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
         """Open an existing run directory and read its recipe. Raises InputError where there is none."""
-        file = path / _RECIPE
+        file = path / RECIPE
         if not file.is_file():
             raise InputError(
-                f"{path} is no run directory, since it has no {_RECIPE}: give a folder that search, train or "
+                f"{path} is no run directory, since it has no {RECIPE}: give a folder that search, train or "
                 "compare wrote"
             )
         return cls(path, recipes.load_recorded(file))
@@ -173,7 +59,7 @@ class RunDirectory:
     @staticmethod
     def paths(runs: Path) -> list[Path]:
         """The folders in `runs` that have a recipe, in order."""
-        return [file.parent for file in sorted(runs.glob(f"*/{_RECIPE}"))]
+        return [file.parent for file in sorted(runs.glob(f"*/{RECIPE}"))]
 
     def arm(self, seed: int, arm: str) -> ArmDirectory:
         """The folder of one arm of one seed."""

@@ -4,10 +4,10 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import steps_per_epoch
 from robust_tickets.data.dataset import Spec, count_training_images
-from robust_tickets.recipe.fields import Search, Train, Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Search, Train, Training
 from robust_tickets.tickets.methods.base import SearchPlan
 
 

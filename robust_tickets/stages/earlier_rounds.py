@@ -9,7 +9,8 @@ from robust_tickets.base.ledger import Ledger
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files
-from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.reuse import same_machine
 from robust_tickets.tickets.methods.base import SearchResult

@@ -27,7 +27,7 @@ from robust_tickets.models.user_net import NetFactory, check_logits
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.plots import robustness_curve
 from robust_tickets.runs import files, locks
-from robust_tickets.runs.directory import ArmDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.stages.adversarial_images import AdversarialImages
 from robust_tickets.stages.evaluation_files import SavedEvaluation
 from robust_tickets.stages.evaluation_request import EvaluationRequest

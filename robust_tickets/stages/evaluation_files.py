@@ -17,7 +17,7 @@ from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files
-from robust_tickets.runs.directory import ArmDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.stages.evaluation_run import EvaluationRun, short_digest
 
 

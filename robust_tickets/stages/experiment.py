@@ -27,8 +27,9 @@ from robust_tickets.models.whole_state import hidden_draws
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import Data, Train, Training
+from robust_tickets.recipe.fields import Data
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Train, Training
 from robust_tickets.stages.step_lengths import TicketCost
 from robust_tickets.stages.unsupported import unsupported_parts
 from robust_tickets.tickets import narrow_net, starting_net

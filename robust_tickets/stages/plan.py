@@ -11,9 +11,9 @@ from robust_tickets.recipe.arm import Schedule
 from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.field_names import FieldNames
-from robust_tickets.recipe.fields import Train, Training
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Train, Training
 from robust_tickets.runs.curve import early_steps
 from robust_tickets.stages.budgets import Rates, UnknownRates
 from robust_tickets.stages.costs import search_plan

@@ -10,12 +10,13 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.version import __version__
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
-from robust_tickets.recipe.fields import Train
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.runs import files, tensor_file
+from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.curve import check_curve, how_to_restore
-from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan
 

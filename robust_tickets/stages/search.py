@@ -12,7 +12,8 @@ from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs import files
-from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import costs
 from robust_tickets.stages.earlier_rounds import EarlierRounds, earlier_rounds
 from robust_tickets.stages.experiment import Experiment, make_ticket

@@ -10,8 +10,8 @@ from robust_tickets.data.dataset import Spec, count_training_images
 from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.field_names import FieldNames
-from robust_tickets.recipe.fields import Train, Training
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Train, Training
 from robust_tickets.stages.budgets import Rates, ShareOfRates, UnknownRates, steps_within
 from robust_tickets.stages.costs import pass_share, search_cost, search_plan, training_passes
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import Train, Training
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Train, Training
 from robust_tickets.runs import files
+from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.curve import how_to_restore
-from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.arm_rates import ArmRates
 from robust_tickets.stages.plan import ArmPlan

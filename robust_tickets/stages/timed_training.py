@@ -5,7 +5,7 @@ from dataclasses import replace
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.progress import Progress, StageProgress
 from robust_tickets.data.dataset import Dataset
-from robust_tickets.recipe.fields import Training
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket

@@ -11,7 +11,8 @@ from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import masking_for
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.runs import files
-from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan, field_names
 from robust_tickets.stages.reuse import arm_key, check_finished, reuse_arm

@@ -20,7 +20,8 @@ from robust_tickets.recipe.studies import load_study
 from robust_tickets.report.boosting import measured
 from robust_tickets.report.read import ArmResult, arm_result
 from robust_tickets.runs import locks
-from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.timed_plan import check_jobs
 from robust_tickets.studies.base import Cell, Study

@@ -16,7 +16,7 @@ from robust_tickets.pruning.companions import check_channels
 from robust_tickets.pruning.criteria import check_rounds, ignored_layers, prune_round
 from robust_tickets.pruning.layers import Shape, layer_roles
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe.fields import Search
+from robust_tickets.recipe.training_fields import Search
 from robust_tickets.tickets.compact_net import CompactNet, compact_to
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from robust_tickets.recipe.fields import Search
 from robust_tickets.recipe.pruning_methods import make_pruning_method
+from robust_tickets.recipe.training_fields import Search
 from robust_tickets.tickets.methods.base import SearchResult, SearchTask
 
 

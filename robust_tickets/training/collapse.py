@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from robust_tickets import attacks
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.dataset import Dataset
-from robust_tickets.recipe.fields import Training
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.training.methods.base import (
     Batch,
     Method,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import StageProgress
-from robust_tickets.recipe.fields import Compute, Evaluate, Training
+from robust_tickets.recipe.fields import Compute, Evaluate
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.training.checkpointer import Checkpointer
 
 if TYPE_CHECKING:

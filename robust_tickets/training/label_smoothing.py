@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robust_tickets.attacks.noise import uniform
-from robust_tickets.recipe.fields import Training
+from robust_tickets.recipe.training_fields import Training
 
 _STREAM = 2**32 - 1  # apart from the random numbers of any attack
 

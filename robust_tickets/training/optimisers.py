@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.recipe.fields import Training
+from robust_tickets.recipe.training_fields import Training
 
 
 def make_optimiser(net: nn.Module, settings: Training) -> Optimizer:

@@ -2,7 +2,7 @@
 
 import math
 
-from robust_tickets.recipe.fields import Training
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.training.methods.base import steps_before
 
 _RISE = {"cyclic": 0.5, "one-cycle": 0.3}

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 import robust_tickets
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.fields import Compare, Compute, Evaluate, Search, Threat, Train
+from robust_tickets.recipe.fields import Compare, Compute, Evaluate, Threat
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Search, Train
 
 ARMS = ("dense", "ticket")
 RECIPE = Recipe(

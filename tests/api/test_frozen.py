@@ -15,7 +15,7 @@ from robust_tickets.models.resize import resize_layers
 from robust_tickets.pruning.layers import has_own_forward, layer_roles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import masking_for
-from robust_tickets.recipe.fields import Search
+from robust_tickets.recipe.training_fields import Search
 from robust_tickets.stages.unsupported import unsupported_parts
 from robust_tickets.tickets.narrow_net import masked_flops
 from robust_tickets.tickets.pruning_step import pruning_step

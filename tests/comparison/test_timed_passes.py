@@ -10,8 +10,9 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import timed_passes
 from robust_tickets.comparison.estimate import estimate
-from robust_tickets.recipe.fields import Compare, Compute, Data, Evaluate, Model, Search, Train
+from robust_tickets.recipe.fields import Compare, Compute, Data, Evaluate, Model
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Search, Train
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.timed_training import first_steps
 

@@ -1,129 +1,35 @@
 """The work that is done on both devices: each part takes a device and leaves files in a folder."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import torch
+from device_attacks import ATTACKS, STEPS, attack
+from device_case import RECIPE, Net, Part, experiment, train
+from device_mistakes import MISTAKES
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from watch import Watch
 
 from robust_tickets import api
-from robust_tickets.attacks import RunOptions
-from robust_tickets.attacks.record import AttackRecord
 from robust_tickets.attacks.text import BUILDERS, parse
-from robust_tickets.base import random_streams
-from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison.compare import compare
 from robust_tickets.comparison.estimate import estimate
 from robust_tickets.data.batches import to_float
-from robust_tickets.models.user_net import function_name
-from robust_tickets.pruning.criteria import prune
-from robust_tickets.pruning.layers import prunable_weights
-from robust_tickets.pruning.mask import Mask
-from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe.arms import controls
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.fields import Compare, Compute, Data, Evaluate, Model, Search, Threat, Train
+from robust_tickets.recipe.fields import Compare, Model
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS
-from robust_tickets.recipe.recipe import Recipe, to_table
-from robust_tickets.runs.files import write_json
+from robust_tickets.recipe.recipe import to_table
 from robust_tickets.stages.evaluate import evaluate_file
 from robust_tickets.stages.evaluation_request import EvaluationRequest
-from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.search import find_ticket
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.checkpointer import Checkpointer
-from robust_tickets.training.config import Session
 from robust_tickets.training.export import export
-from robust_tickets.training.loop import fit
-from robust_tickets.training.methods.pgd import PGDSettings
-from robust_tickets.training.monitors import Monitor
 from robust_tickets.training.wrappers.awp import AWPSettings
 from robust_tickets.training.wrappers.curriculum import CurriculumSettings
-
-Part = Callable[[str, Path], None]
-
-
-class Net(nn.Sequential):
-    """A network with what needs care on a device: BatchNorm, dropout, a constant of its own."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.25), nn.Linear(32, 10),
-        )  # fmt: skip
-        self.register_buffer("scale", torch.tensor(2.0))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images - 0.5) * self.scale
-
-
-RECIPE = Recipe(
-    name="tiny",
-    data=Data("digits", train_images=48, val_images=20),
-    model=Model(function_name(Net)),
-    threat=Threat(Eps("0.1")),
-    search=Search(batch=16, lr=0.1, method="fgsm", epochs=1, rounds=2, ratio=0.5, rewind_iterations=1),
-    train=Train(pgd=PGDSettings(steps=2, rel_step=0.5), epochs=2, ticket_epochs=1, batch=16, lr=0.1),
-    evaluate=Evaluate(images=20, batch=10, val_steps=2),
-    compute=Compute(threads=1),
-    compare=Compare(arms=("dense", "ticket")),
-)
-
-
-def experiment(device: str, recipe: Recipe = RECIPE, net: Callable[[], nn.Module] | None = Net) -> Experiment:
-    """The tiny experiment on a device; net None: the recipe's own network."""
-    return Experiment(recipe, net, None, Machine(device, SilentProgress()))
-
-
-def train(
-    device: str,
-    folder: Path,
-    method: str,
-    *,
-    steps: int = 6,
-    norm: str = "Linf",
-    optimiser: str = "sgd",
-    precision: str = "float32",
-    wrappers: Mapping[str, Any] = {},
-    resumed: bool = False,
-) -> None:
-    """Epochs of three steps by one method, of a network half of whose weights are pruned.
-
-    wrappers: settings of those that are on.
-    resumed: goes on from a state on disk before its last step.
-    """
-    compute = replace(RECIPE.compute, precision=precision)
-    recipe = replace(RECIPE, compute=compute, threat=Threat(Eps("0.1"), norm))
-    work = experiment(device, recipe)
-    work.prepare()
-    data, net = work.load(), work.fresh_net(0)
-    full = Mask.full(net)
-    mask = prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), full), full, 0.5)
-    ledger = Ledger("train", clock_for(device))
-    config = work.config(replace(recipe.train, method=method, optimiser=optimiser, **wrappers), steps, 0)
-    session = Session(ledger)
-    if resumed:
-        session = Session(ledger, checkpointer=Checkpointer(folder, {}, minutes=0, steps=steps - 1))
-        with Ledger("train", clock_for(device)).measure():
-            fit(work.fresh_net(0), mask, data, config, session)
-        session = replace(session, saved=session.checkpointer.newest())
-        assert session.saved is not None
-    with ledger.measure():
-        result = fit(net, mask, data, config, session)
-    save_file(result.best, folder / "best.safetensors")
-    save_file(result.last, folder / "last.safetensors")
-    if result.average is not None:
-        save_file(result.average, folder / "average.safetensors")
-    write_json(folder / "history.json", {"epochs": result.history, **ledger.report()})
 
 
 def search(device: str, folder: Path, pruning_method: str) -> None:
@@ -226,63 +132,6 @@ def quick_attack(device: str, folder: Path) -> None:
         save_file(tensors, folder / f"{name.partition('(')[0].replace(':', '-')}.safetensors")
 
 
-def attack(device: str, folder: Path, text: str, stop: bool, planted: bool = False) -> None:
-    """One attack in three blocks; planted: with a look at the device in each step."""
-    work = experiment(device)
-    work.prepare()
-    net, split = work.fresh_net(0).eval(), work.load().test
-    images, labels = to_float(split.images[:12], channels_last=True), split.labels[:12]
-    options, built = RunOptions(stop_when_broken=stop, block=4), parse(text, replace(work.threat, eps=1e-4))
-    note = AttackRecord.note
-
-    def with_wait(record: AttackRecord, rows: Tensor, images: Tensor, wrong: Tensor) -> Tensor:
-        return note(record, rows[rows >= 0] if planted else rows, images, wrong)
-
-    with patch.object(AttackRecord, "note", with_wait):
-        Watch.phases.append(PHASE)
-        result = built.run(net, images, labels, options=options)
-        Watch.phases.pop()
-    save_file({"images": result.images.cpu().contiguous()}, folder / "images.safetensors")
-
-
-def wrong_step(device: str, folder: Path, mistake: Callable[[Tensor], object]) -> None:
-    """A training with a mistake in its steps."""
-    observe = Monitor.observe
-
-    def with_mistake(monitor: Monitor, step: int, loss: Tensor, images: Tensor) -> None:
-        mistake(loss.detach())
-        observe(monitor, step, loss, images)
-
-    with patch.object(Monitor, "observe", with_mistake):
-        train(device, folder, "natural")
-
-
-def unseeded_device(device: str, folder: Path) -> None:
-    """A training that seeds the host's generator alone."""
-    with patch.object(random_streams, "device_in_use", lambda: None):
-        train(device, folder, "natural")
-
-
-def divide_by_host_number(device: str, folder: Path) -> None:
-    """Pixels as a GPU computes them where they are divided by a number of the host."""
-    pixels = torch.arange(256.0, device=device) / 255
-    save_file({"pixels": pixels.cpu()}, folder / "pixels.safetensors")
-
-
-MISTAKES: dict[str, Part] = {
-    "a tensor made on the host": partial(wrong_step, mistake=lambda loss: loss + torch.zeros(1)),
-    "a generator of the host": partial(
-        wrong_step, mistake=lambda loss: torch.rand(1, generator=torch.Generator(), device=loss.device)
-    ),
-    "numpy of a tensor": partial(wrong_step, mistake=lambda loss: loss.numpy()),
-    "item in a step": partial(wrong_step, mistake=lambda loss: loss.item()),
-    "a mask as index": partial(wrong_step, mistake=lambda loss: loss[None][loss[None] > 0]),
-    "copy to the host": partial(wrong_step, mistake=lambda loss: loss.cpu()),
-    "a tensor from the host": partial(wrong_step, mistake=lambda loss: torch.zeros(1).to(loss.device)),
-    "an unseeded device": unseeded_device,
-    "a division by a number": divide_by_host_number,
-}
-
 WRAPPERS = {"awp": AWPSettings(gamma=0.01), "curriculum": CurriculumSettings(0.5, steps=2)}
 """Wrappers with settings that turn them on."""
 
@@ -293,9 +142,6 @@ OURS = tuple(
 )
 THEIRS = ("torchattacks:PGD(steps=2)", "torchattacks:CW(steps=2)")
 
-PHASE = "one attack"
-STEPS = {"short": 3, "long": 8}
-ATTACKS = {"pgd": "pgd(steps={})", "apgd": "apgd(steps={})", "square": "square(queries={})"}
 
 PARTS: dict[str, Part] = {
     **{

@@ -1,7 +1,7 @@
 """How often an attack of an evaluation waits for the device: once a step at most."""
 
 import pytest
-from device_parts import ATTACKS, PHASE, STEPS
+from device_attacks import ATTACKS, PHASE, STEPS
 
 MORE = STEPS["long"] - STEPS["short"]
 

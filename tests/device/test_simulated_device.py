@@ -1,7 +1,8 @@
 """The project on a simulated GPU: the CPU's bits, all on the right device, no wait in a training step."""
 
 import pytest
-from device_parts import METHODS, MISTAKES, PRUNING_METHODS, WRAPPERS
+from device_mistakes import MISTAKES
+from device_parts import METHODS, PRUNING_METHODS, WRAPPERS
 
 EPOCHS = 2
 STEPS = 6

@@ -17,8 +17,9 @@ from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Search, Train
+from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Search, Train
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint

@@ -18,7 +18,8 @@ from robust_tickets.data import dataset, load
 from robust_tickets.evaluation.robustness_csv import COLUMNS
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.fields import Data, Threat, Train
+from robust_tickets.recipe.fields import Data, Threat
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.stages import evaluate as evaluate_stage
 from robust_tickets.stages import experiment
 from robust_tickets.training.checkpoint import Checkpoint

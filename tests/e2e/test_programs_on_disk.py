@@ -16,7 +16,8 @@ from robust_tickets.attacks import APGD, PGD, InputError, Square, ThreatModel
 from robust_tickets.cli.main import main
 from robust_tickets.data import load
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Data, Model, Train
+from robust_tickets.recipe.fields import Data, Model
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.program_file import load_program
 

@@ -27,10 +27,11 @@ from robust_tickets.models import registry
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe.fields import Data, Training
+from robust_tickets.recipe.fields import Data
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe, shipped_names, to_table, to_toml
 from robust_tickets.recipe.recipe import load as load_recipe
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.runs import files as run_files
 from robust_tickets.runs import tensor_file
 from robust_tickets.tickets.ticket import Ticket

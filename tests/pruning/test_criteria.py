@@ -15,7 +15,7 @@ from robust_tickets.pruning.criteria import prune, prune_by_layer, prune_round
 from robust_tickets.pruning.layers import LayerRoles, layer_roles, prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
-from robust_tickets.recipe.fields import Search
+from robust_tickets.recipe.training_fields import Search
 
 SHAPES = {
     "fc.weight": (12, 9),

@@ -13,7 +13,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe.fields import Search
+from robust_tickets.recipe.training_fields import Search
 from robust_tickets.tickets.pruning_step import pruning_step
 
 SHAPE = (3, 8, 8)

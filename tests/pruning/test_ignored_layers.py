@@ -14,7 +14,7 @@ from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.criteria import ignored_layers, prune, prune_round
 from robust_tickets.pruning.layers import LayerRoles, layer_roles
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe.fields import Search
+from robust_tickets.recipe.training_fields import Search
 
 ROLES = LayerRoles("body.conv1.weight", "head.weight", frozenset({"fc.weight"}))
 SHAPES = {

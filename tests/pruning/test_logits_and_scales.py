@@ -8,7 +8,7 @@ from torch.ao.quantization import FakeQuantize, MovingAverageMinMaxObserver
 from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.channel_groups import channel_groups
 from robust_tickets.pruning.mask import Mask
-from robust_tickets.recipe.fields import Search
+from robust_tickets.recipe.training_fields import Search
 from robust_tickets.tickets.compact_net import compact_net
 from robust_tickets.tickets.pruning_step import pruning_step
 

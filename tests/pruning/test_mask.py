@@ -16,7 +16,7 @@ from robust_tickets.pruning.densities import DENSITIES, layer_counts, random_mas
 from robust_tickets.pruning.layers import LayerRoles, layer_roles, prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import Masking
-from robust_tickets.recipe.fields import Search
+from robust_tickets.recipe.training_fields import Search
 from robust_tickets.tickets.methods.base import SearchTask
 from robust_tickets.tickets.search import find_ticket
 from robust_tickets.training.config import Session

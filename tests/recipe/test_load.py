@@ -12,8 +12,9 @@ from robust_tickets.cli.parse import parse
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.checks import NETS, WITH_DROPOUT
-from robust_tickets.recipe.fields import Compare, Search, StudySettings, Train
+from robust_tickets.recipe.fields import Compare, StudySettings
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Search, Train
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def test_a_complete_class_needs_a_name_that_can_be_a_field():
 def test_it_is_refused_when_the_recipe_is_imported_and_not_after_training(module, place, missing):
     place = f"robust_tickets.{place}"
     code = f"from robust_tickets.recipe import {module} as m; m.{module.upper()}['odd'] = {place!r}"
-    code += "\nimport robust_tickets.recipe.fields"
+    code += "\nimport robust_tickets.recipe.training_fields"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1].endswith(f"method odd ({place}) lacks {missing}: add it")
@@ -182,7 +182,7 @@ def test_a_method_named_like_another_field_is_refused_at_import():
     code = (
         "from robust_tickets.recipe.methods import METHODS\n"
         "METHODS['momentum'] = METHODS['fgsm']\n"
-        "import robust_tickets.recipe.fields"
+        "import robust_tickets.recipe.training_fields"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "momentum is a method and another field of trainings: rename the method" in process.stderr

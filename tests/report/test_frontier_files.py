@@ -18,7 +18,7 @@ from robust_tickets.report.frontier_plot import frontier_plot
 from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.frontier_table import frontier_csv, frontier_markdown
 from robust_tickets.report.write import write_frontier
-from robust_tickets.runs.directory import FrontierFolder
+from robust_tickets.runs.arm_directory import FrontierFolder
 
 ARMS = [
     candidate("dense", 100, [0.40, 0.41, 0.42]),

@@ -8,10 +8,12 @@ import pytest
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Data, Train
+from robust_tickets.recipe.fields import Data
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.runs import directory, files
-from robust_tickets.runs.directory import ArmDirectory, RunDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
+from robust_tickets.runs.directory import RunDirectory
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from robust_tickets.comparison.estimate import estimate
 from robust_tickets.comparison.estimated_rates import rates_of
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.budget import Budget
-from robust_tickets.recipe.fields import Compare, Model, Train
+from robust_tickets.recipe.fields import Compare, Model
 from robust_tickets.recipe.methods import METHODS, make_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.studies import load_study
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.report.read import arm_result
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.arm_rates import ArmRates

@@ -19,7 +19,7 @@ from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.evaluation.verdict_matrix import ROBUST, UNKNOWN
 from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.runs.directory import ArmDirectory
+from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import evaluate as stage
 from robust_tickets.stages.evaluate import evaluate_file

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.recipe.fields import Model, Search
+from robust_tickets.recipe.fields import Model
+from robust_tickets.recipe.training_fields import Search
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import search as stage
 from robust_tickets.stages.experiment import Experiment

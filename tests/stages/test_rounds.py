@@ -10,7 +10,8 @@ from torch import nn
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.data.user_images import from_tensors
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.fields import Data, Model, Search, Train
+from robust_tickets.recipe.fields import Data, Model
+from robust_tickets.recipe.training_fields import Search, Train
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import costs

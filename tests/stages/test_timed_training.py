@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from robust_tickets.base.ledger import Clock
-from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model, Train
+from robust_tickets.recipe.fields import Compute, Data, Evaluate, Model
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.stages import timed_training
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.timed_training import own_pass_seconds

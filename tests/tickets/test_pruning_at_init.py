@@ -15,9 +15,10 @@ from robust_tickets.pruning.criteria import prune
 from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Model, Search
+from robust_tickets.recipe.fields import Model
 from robust_tickets.recipe.methods import METHODS, make_method
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, make_pruning_method, pruning_method_class
+from robust_tickets.recipe.training_fields import Search
 from robust_tickets.stages import costs
 from robust_tickets.tickets.methods.random import RandomSettings
 from robust_tickets.tickets.methods.snip import sensitivity

@@ -8,8 +8,8 @@ from torch import nn
 from robust_tickets.attacks import ThreatModel
 from robust_tickets.data.augmentation import Augmentation
 from robust_tickets.data.dataset import Dataset, Spec, Split
-from robust_tickets.recipe.fields import Training
 from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.training.methods.base import Batch, Step
 
 EPS = 0.1

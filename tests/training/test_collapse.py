@@ -14,8 +14,8 @@ from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import fold
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Training
 from robust_tickets.recipe.methods import METHODS
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.training import loop
 from robust_tickets.training.collapse import CollapseDetector, watch_collapse
 from robust_tickets.training.methods.base import Networks

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import fold
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.recipe.fields import Training
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.training.label_smoothing import smoothed_labels
 from robust_tickets.training.methods.base import Networks
 from robust_tickets.training.training_batches import training_batches

@@ -21,8 +21,9 @@ from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import dead_filter_masks
 from robust_tickets.recipe.checks import NETS, WITH_DROPOUT
-from robust_tickets.recipe.fields import Compute, Evaluate, Model, Training
+from robust_tickets.recipe.fields import Compute, Evaluate, Model
 from robust_tickets.recipe.methods import METHODS
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.stages.experiment import model_spec
 from robust_tickets.training import epochs as ends
 from robust_tickets.training import loop

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from robust_tickets.recipe.fields import Schedule, Training
+from robust_tickets.recipe.training_fields import Schedule, Training
 from robust_tickets.training.schedules import learning_rate
 
 SCHEDULES = get_args(Schedule)

@@ -11,8 +11,9 @@ from robust_tickets.base.ledger import Ledger, Passes
 from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.models.weights import copy_state
-from robust_tickets.recipe.fields import Data, Evaluate, Train
+from robust_tickets.recipe.fields import Data, Evaluate
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.stages import plan
 from robust_tickets.training import training_batches
 from robust_tickets.training.validation import Validation

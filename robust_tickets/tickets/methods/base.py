@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from robust_tickets.data.dataset import Dataset
     from robust_tickets.models.weights import StateDict
     from robust_tickets.pruning.mask import Mask
-    from robust_tickets.recipe.fields import Search
+    from robust_tickets.recipe.training_fields import Search
     from robust_tickets.tickets.pruning_step import PruningStep
     from robust_tickets.training.config import Session, TrainingConfig
 

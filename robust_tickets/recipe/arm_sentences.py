@@ -1,0 +1,74 @@
+"""The sentences of arms under a table: what each took and gave, or what cannot be said without it."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from robust_tickets.recipe.recipe import Recipe
+    from robust_tickets.report.verdict import ArmFigures
+
+
+def ticket_sentence(figures: "dict[str, ArmFigures]") -> str:
+    ticket, dense = figures["ticket"], figures["dense"]
+    return (
+        f"Against `dense` ({dense.epochs}), the ticket took {ticket.flops('dense')} of the FLOPs and "
+        f"{ticket.seconds('dense')} of the seconds, search included, at {ticket.robust} robust accuracy "
+        f"(last epoch) under {ticket.judge.title} against {dense.robust} ({ticket.difference('dense')})."
+    )
+
+
+def best_sentence(figures: "dict[str, ArmFigures]") -> str:
+    ticket = figures["ticket"]
+    return (
+        f"Of dense stopped at its best epoch (`dense-best`, {figures['dense-best'].epochs}) it took "
+        f"{ticket.flops('dense-best')} of the FLOPs and {ticket.seconds('dense-best')} of the seconds."
+    )
+
+
+def short_sentence(figures: "dict[str, ArmFigures]") -> str:
+    short = figures["dense-short"]
+    return (
+        f"`dense-short`, the same {short.epochs} with no search, took {short.flops('dense')} of the FLOPs at "
+        f"{short.robust}."
+    )
+
+
+def equal_cost_sentence(figures: "dict[str, ArmFigures]") -> str:
+    equal = figures["dense-equal-cost"]
+    return (
+        f"**At equal cost** (`dense-equal-cost`, {equal.epochs}, {_cost(equal)}) the ticket is "
+        f"{figures['ticket'].saving('dense-equal-cost', 'dense at equal cost')}"
+    )
+
+
+def equal_seconds_sentence(figures: "dict[str, ArmFigures]") -> str:
+    equal = figures["dense-equal-seconds"]
+    return (
+        f"**At equal seconds** (`dense-equal-seconds`, {equal.epochs}, {_cost(equal)}) the ticket is "
+        f"{figures['ticket'].saving('dense-equal-seconds', 'dense at equal seconds')}"
+    )
+
+
+def staged_sentence(figures: "dict[str, ArmFigures]") -> str:
+    return (
+        f"**On the ticket's own stages, at equal cost** (`dense-staged`, {_cost(figures['dense-staged'])}) "
+        f"the ticket is {figures['ticket'].saving('dense-staged', 'a whole network on its stages')}"
+    )
+
+
+def _cost(arm: "ArmFigures") -> str:
+    return (
+        f"{arm.flops('ticket')} of the ticket's FLOPs, {arm.seconds('ticket')} of its seconds, {arm.robust}"
+    )
+
+
+def equal_cost_caveat(recipe: "Recipe") -> str:
+    return "Without `dense-equal-cost` it cannot be said whether the ticket or the shorter schedule saves."
+
+
+def staged_caveat(recipe: "Recipe") -> str:
+    if recipe.search.after != "fine-tune":
+        return ""
+    return (
+        "The ticket keeps what its search has trained: without `dense-staged` it cannot be said whether the "
+        "pruning saves or the search's cheaper training does."
+    )
