@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.recipe.arms import arm_names, controls
+from robust_tickets.recipe.arms import arm_names, controls, is_arm
 from robust_tickets.recipe.schema import OneOf
 from robust_tickets.studies.base import Cell, Comparison, Hypothesis, Study
 from robust_tickets.studies.cells import dense_arm, with_dense
@@ -31,9 +31,12 @@ def _cells(base: "Recipe", arms: tuple[str, ...]) -> Iterator[Cell]:
 
 
 def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis]:
-    """Against all arms that are trained on the ticket's schedule."""
+    """Against all arms that are trained on the ticket's schedule, as the ticket is.
+
+    Arms of another method or with settings of their own, ARM+METHOD, have rows and no part in the verdict.
+    """
     (setting,) = settings
-    others = [arm for arm in arms if arm not in _NO_CONTROLS and arm != _other_dense(arms)]
+    others = [a for a in arms if "+" not in a and a not in _NO_CONTROLS and a != _other_dense(arms)]
     comparisons = [Comparison(f"ticket minus {arm}", (setting, "ticket"), (setting, arm)) for arm in others]
     return [Hypothesis("The ticket has an early advantage over every control", comparisons)]
 
@@ -46,8 +49,8 @@ def _other_dense(arms: Sequence[str]) -> str:
 STUDY = Study(
     name="controls",
     question="does the ticket have an early advantage over every control?",
-    help="the arms",
-    setting_type=Annotated[str, OneOf(arm_names)],
+    help="the arms; ARM+METHOD is shown and has no part in the verdict",
+    setting_type=Annotated[str, OneOf(arm_names, is_arm)],
     defaults=controls(),
     cells=_cells,
     hypotheses=_hypotheses,

@@ -193,6 +193,14 @@ def test_a_control_that_makes_no_sense_names_the_study_and_its_field(base):
     )
 
 
+def test_arms_by_another_method_have_rows_and_are_no_controls(base):
+    arms = ("dense", "dense-short", "ticket", "random", "ticket+liet", "dense+nfgsm")
+    (cell,) = cells("controls", replace(base, study=StudySettings(controls=arms)))
+    assert cell.recipe.compare.arms == arms
+    (hypothesis,) = load_study("controls").hypotheses(["controls"], arms)
+    assert [comparison.second[1] for comparison in hypothesis.comparisons] == ["dense-short", "random"]
+
+
 NARROW = ("dense-narrow-flops", "dense-narrow-weights")
 
 

@@ -281,7 +281,7 @@ def test_where_asked_it_goes_back_to_the_best_epoch_at_the_end_of_the_epoch(
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"method": "pgd", "overfitting": "pgd"}, "train.overfitting pgd does nothing to train.method pgd"),
+        ({"method": "pgd", "overfitting": "pgd"}, "train.overfitting pgd does nothing to the method pgd"),
         ({"method": "fgsm", "overfitting": "pgd", "overfitting_steps": 1}, "train.overfitting_steps is 1"),
         ({"method": "fgsm", "overfitting_steps": 3}, "overfitting_steps does nothing without train.overfi"),
     ],
