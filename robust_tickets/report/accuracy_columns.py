@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, PGD_BESIDE_AA, TABLE_ATTACKS
 from robust_tickets.report.judge import AVERAGE, Judge
 from robust_tickets.report.read import ArmResult
-from robust_tickets.report.verdict import LEAST_SEEDS, interval
+from robust_tickets.report.verdict import LEAST_SEEDS, seeds_interval
 
 CHECKPOINTS = ("last", "best", AVERAGE)
 """The checkpoints of an arm, in the order of their columns under AutoAttack."""
@@ -80,8 +80,7 @@ def accuracy_interval(accuracies: Sequence[float], images: int) -> tuple[float, 
     """
     if len(accuracies) < LEAST_SEEDS:
         return wilson(mean(accuracies), images)
-    low, high = interval(list(accuracies))
-    return max(low, 0.0), min(high, 1.0)
+    return seeds_interval(accuracies)
 
 
 def wilson(accuracy: float, images: int) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """The sentences of a frontier: the cheapest arm near another one, and the cheapest that reaches a target."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from statistics import mean
@@ -7,7 +8,7 @@ from statistics import mean
 from robust_tickets.base.errors import InputError
 from robust_tickets.report.candidates import Candidate, Cost, Frontier
 from robust_tickets.report.frontier import front
-from robust_tickets.report.verdict import LEAST_SEEDS, interval
+from robust_tickets.report.verdict import LEAST_SEEDS, interval, seeds_interval
 
 COST_NAMES: dict[Cost, str] = {"flops": "FLOPs", "seconds": "seconds"}
 """Costs as texts name them."""
@@ -99,7 +100,7 @@ def _target_sentence(frontier: Frontier, reference: Candidate, question: Questio
     return (
         f"The cheapest arm that reaches {100 * target:g} % is `{arm.name}`, at "
         f"{_both_costs(arm, reference, question.cost)}: {100 * mean(arm.robust):.1f} %"
-        f"{_interval_text(arm.robust, '.1f')}; {seeds} of {n} seed{'s' * (n > 1)} reach it. "
+        f"{_interval_text(seeds_interval, arm.robust, '.1f')}; {seeds} of {n} seed{'s' * (n > 1)} reach it. "
         + _verdict(arm.robust, target, f"less than {100 * target:g} %")
     )
 
@@ -155,23 +156,25 @@ def _both_costs(arm: Candidate, reference: Candidate, cost: Cost) -> str:
 def _difference(arm: Candidate, reference: Candidate) -> str:
     """The mean difference in points, with its interval."""
     values = differences(arm, reference)
-    return f"{_rounded(mean(values)):+.1f} points{_interval_text(values, '+.1f')}"
+    return f"{_rounded(mean(values)):+.1f} points{_interval_text(interval, values, '+.1f')}"
 
 
 def percent(values: tuple[float, ...]) -> str:
     """The mean in percent, and its 95 % interval where there are enough seeds for one."""
     text = f"{100 * mean(values):.1f}"
     if len(values) >= LEAST_SEEDS:
-        low, high = interval(list(values))
+        low, high = seeds_interval(values)
         text += f" ({_rounded(low):.1f} to {_rounded(high):.1f})"
     return text
 
 
-def _interval_text(values: tuple[float, ...], form: str) -> str:
+def _interval_text(
+    interval_of: Callable[[Sequence[float]], tuple[float, float]], values: tuple[float, ...], form: str
+) -> str:
     """The 95 % interval in percent or points; empty with too few seeds for one."""
     if len(values) < LEAST_SEEDS:
         return ""
-    low, high = map(_rounded, interval(list(values)))
+    low, high = map(_rounded, interval_of(values))
     return f" (95 % interval {low:{form}} to {high:{form}} over {len(values)} seeds)"
 
 

@@ -8,7 +8,7 @@ from robust_tickets.report.candidates import Candidate, Cost, Frontier
 from robust_tickets.report.frontier import dominator, times_on_front
 from robust_tickets.report.frontier_answers import COST_NAMES, Question, answers, cost_ratio, percent
 from robust_tickets.report.marks import DAGGER, DOUBLE_DAGGER
-from robust_tickets.report.verdict import LEAST_SEEDS, interval
+from robust_tickets.report.verdict import LEAST_SEEDS, seeds_interval
 from robust_tickets.runs.files import csv_text
 
 COSTS: tuple[Cost, ...] = ("flops", "seconds")
@@ -52,7 +52,7 @@ def _row(frontier: Frontier, candidate: Candidate, reference: Candidate) -> dict
     row["ratios_to"] = reference.name
     for name, values in (("robust", candidate.robust), ("clean", candidate.clean)):
         known = len(values) >= LEAST_SEEDS
-        low, high = interval(list(values)) if known else (None, None)
+        low, high = seeds_interval(values) if known else (None, None)
         row |= {f"{name}_mean": mean(values), f"{name}_low": low, f"{name}_high": high}
     return row
 

@@ -39,9 +39,9 @@ def titled_cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         if averaged:
             add("PGD-20 average %", lambda row: _percent(row, "pgd20_average"))
         add("PGD-20 - dense, points", lambda row: f"{100 * row.robust_vs_dense:+.1f}")
-    add("search s", lambda row: f"{row.search_s:,.0f}{seconds_marks(1, row.machines)}")
-    add("train s", lambda row: f"{row.train_s:,.0f}{seconds_marks(1, row.machines)}")
-    add("total s", lambda row: f"{row.total_s:,.0f}{seconds_marks(row.jobs, row.machines)}")
+    add("search s", lambda row: f"{_seconds(row.search_s)}{seconds_marks(1, row.machines)}")
+    add("train s", lambda row: f"{_seconds(row.train_s)}{seconds_marks(1, row.machines)}")
+    add("total s", lambda row: f"{_seconds(row.total_s)}{seconds_marks(row.jobs, row.machines)}")
     add("seconds / dense", lambda row: f"{row.seconds_vs_dense:.2f}{seconds_marks(row.jobs, row.machines)}")
     add("FLOPs / dense", lambda row: f"{row.flops_vs_dense:.2f}")
     return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
@@ -72,3 +72,8 @@ def _percent_between(row: Any, column: str) -> str:
         return "-"
     mark = whole_mark(getattr(row, f"{column}_added"))
     return f"{100 * mean:.1f}{mark} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _seconds(seconds: float) -> str:
+    """Whole seconds, and tenths where there are fewer than ten."""
+    return f"{seconds:.1f}" if 0 < seconds < 9.95 else f"{seconds:,.0f}"

@@ -1,6 +1,7 @@
 """The text under the timing table: what was saved, against which arm, at what robust accuracy."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -97,10 +98,16 @@ class ArmFigures:
         return [self.judge.accuracy(own) - self.judge.accuracy(opposite) for own, opposite in pairs]
 
 
-def interval(differences: list[float], confidence: float = 0.95) -> tuple[float, float]:
+def interval(differences: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """Student's t interval of the mean of paired differences, of which at least two are needed."""
     from scipy.stats import t
 
     n = len(differences)
     half = float(t.ppf((1 + confidence) / 2, n - 1)) * stdev(differences) / math.sqrt(n)
     return mean(differences) - half, mean(differences) + half
+
+
+def seeds_interval(accuracies: Sequence[float]) -> tuple[float, float]:
+    """Student's t interval over seeds of an accuracy, a fraction, without what is below 0 or above 1."""
+    low, high = interval(accuracies)
+    return max(low, 0.0), min(high, 1.0)

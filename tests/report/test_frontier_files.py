@@ -16,7 +16,7 @@ from robust_tickets.cli.main import main
 from robust_tickets.report.frontier_answers import Question
 from robust_tickets.report.frontier_plot import frontier_plot
 from robust_tickets.report.frontier_runs import read_frontier
-from robust_tickets.report.frontier_table import frontier_csv, frontier_markdown
+from robust_tickets.report.frontier_table import frontier_csv, frontier_markdown, frontier_table
 from robust_tickets.report.write import write_frontier
 from robust_tickets.runs.arm_directory import FrontierFolder
 
@@ -54,6 +54,15 @@ def test_the_csv_has_the_figures():
     assert table.on_front_seconds["dense-short"]
     assert table.loc["dense-narrow-flops", ["seconds", "seconds_ratio"]].isna().all()
     assert not table.on_front_seconds["dense-narrow-flops"]
+
+
+def test_intervals_of_accuracies_end_at_0_and_1():
+    both = frontier(candidate("dense", 1, [0, 0.1, 0]), candidate("random", 2, [0.4, 0.8, 0.6]))
+    text, table = frontier_markdown(both, Question(target=0.6)), frontier_table(both)
+    assert " (0.0 to 17.7) " in text
+    assert " (30.3 to 100.0) " in text  # clean
+    assert (table.robust_low.min(), table.clean_high.max()) == (0, 1)
+    assert "60.0 % (95 % interval 10.3 to 100.0 over 3 seeds)" in text
 
 
 def test_few_seeds_leave_intervals_empty():

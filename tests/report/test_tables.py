@@ -113,7 +113,7 @@ def test_seconds_taken_beside_other_jobs_are_marked(run):
         ledger.write_text(json.dumps(json.loads(ledger.read_text()) | {"jobs": 3}))
     assert list(timing(run).jobs) == [1, 3]
     assert "† Taken while up to 3 jobs ran at a time." in markdown(run)
-    assert "8†" in markdown(run)
+    assert "8.0†" in markdown(run)
 
 
 def test_seconds_of_several_machines_are_marked_and_flops_stand(run):
@@ -126,7 +126,7 @@ def test_seconds_of_several_machines_are_marked_and_flops_stand(run):
     assert list(after.total_flops) == list(before.total_flops)
     text = markdown(run)
     assert "‡ The run was continued on another machine (an abacus)" in text
-    assert text.count("| 8‡ |") == 1
+    assert text.count("| 8.0‡ |") == 1
     assert text.count("‡ |") == 8  # four columns of seconds, two arms
     assert len(re.findall(r"[\d.]+‡ of (the|its) seconds", text)) == 2  # under the table
 
