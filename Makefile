@@ -24,8 +24,9 @@ demo: $(VENV)/installed
 # a file's tests stay on one worker, as they share what they train
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 FAST := -m "not slow"
-# idle OpenMP threads sleep instead of spinning, which leaves the cores to the other workers
-PASSIVE := OMP_WAIT_POLICY=PASSIVE
+# idle OpenMP threads sleep instead of spinning, which leaves the cores to the other workers; many tests start a
+# Python of their own, which reads compiled modules where they may be kept
+PASSIVE := OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
 test: lint types
 	$(PASSIVE) $(BIN)/pytest $(PARALLEL) $(FAST)

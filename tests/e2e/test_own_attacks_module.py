@@ -34,7 +34,8 @@ def test_a_script_beside_it_has_both(tmp_path):
 def test_a_network_beside_it_imports_the_user_s(tmp_path):
     (tmp_path / "attacks.py").write_text(OWN_ATTACKS)
     (tmp_path / "my_nets.py").write_text(NETS)
-    words = "train --recipe demo --model.name my_nets:build --train.epochs 1 --train.pgd.steps 1 --runs runs"
+    words = "train --recipe demo --model.name my_nets:build --train.epochs 1 --train.pgd.steps 1"
+    words += " --data.train-images 128 --evaluate.images 20 --runs runs"
     subprocess.run([sys.executable, "-m", "robust_tickets", *words.split()], cwd=tmp_path, check=True)
     assert list(tmp_path.glob("runs/*/seed-0/dense/last.safetensors"))
 

@@ -109,7 +109,7 @@ def test_the_estimate_counts_what_is_trained_and_once(used, folder):
         Ticket.load(file).hash: read_json(file.parent / "ledger.json")
         for file in folder.glob("*/seed-0/search/ticket.safetensors")
     }
-    planned = re.findall(r"^ *(search|dense|ticket).* (\d+) +\d\.\d+ T", used["estimate"], re.MULTILINE)
+    planned = re.findall(r"^ *(search|dense|ticket).* (\d+) +[\d.]+ [GT]", used["estimate"], re.MULTILINE)
     for ledgers, is_search in ((searches, True), (arms, False)):
         passes = [int(number) for name, number in planned if (name == "search") == is_search]
         assert len(passes) == len(ledgers)
