@@ -122,7 +122,7 @@ def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys
         monkeypatch.setattr(timed, lambda *arguments: 1e-6)
     main(["compare", "--recipe", name, "--dry-run", "--runs", str(tmp_path), "--compute.threads", "1"])
     lines = capsys.readouterr().out.splitlines()
-    pattern = re.compile(r"\s*(\S.*?)\s+([\d.]*)\s+(\d+)\s+[\d.]+ T\s+[\d.]+")
+    pattern = re.compile(r"\s*(\S.*?)\s+([\d.]*)\s+(\d+)\s+[\d,.]+ [GTP]\s+[\d.]+")
     rows = {match[1]: (match[2], int(match[3])) for match in map(pattern.fullmatch, lines[1:-1])}
     trained = recipes.load(name).compare.trained
     first_ticket = next((arm for arm in trained if arm.partition("+")[0] == "ticket"), "")

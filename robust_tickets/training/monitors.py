@@ -1,5 +1,6 @@
 """Monitors of a training: each notices one thing that goes wrong, when it happens and where."""
 
+import cmath
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -46,7 +47,7 @@ class FiniteMonitor:
     def _sums_are_finite(self, loss: Tensor) -> bool:
         """Whether the sums are, which is quickly seen: then all numbers are, as NaN and inf stay in a sum."""
         gradients = [p.grad.sum() for _, p in self._parameters if p.grad is not None]
-        return all(map(math.isfinite, (loss.item(), *(total.item() for total in gradients))))
+        return all(map(cmath.isfinite, torch.stack([loss.detach(), *gradients]).tolist()))
 
     def first(self) -> tuple[int, str] | None:
         """The first step with something not finite, and what that was; None if there was none."""
