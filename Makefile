@@ -1,5 +1,5 @@
 # Each of these makes .venv once.
-#   make test      lint, types and the fast tests: about ten minutes on two cores
+#   make test      lint, types and the fast tests: about five minutes on two cores
 #   make test-all  the same with the slow tests: real images, full-size recipes, thousands of damaged files,
 #                  signals and stopped jobs at every point; what continuous integration runs
 #   make demo      a whole comparison on digits
