@@ -23,7 +23,7 @@ def _word(number: int) -> int:
 def _mix(x: Tensor) -> Tensor:
     """The 32-bit finaliser "lowbias32" (C. Wellons, 2018), in place on an int32 tensor, whose products wrap.
 
-    With int64, which CPUs cannot multiply many at a time, it takes ten times as long.
+    Many CPUs have no instruction for several products of int64.
     """
     spare = torch.empty_like(x)
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):

@@ -33,18 +33,20 @@ def short_sentence(figures: "dict[str, ArmFigures]") -> str:
 
 
 def equal_cost_sentence(figures: "dict[str, ArmFigures]") -> str:
-    equal = figures["dense-equal-cost"]
-    return (
-        f"**At equal cost** (`dense-equal-cost`, {equal.epochs}, {_cost(equal)}) the ticket is "
-        f"{figures['ticket'].saving('dense-equal-cost', 'dense at equal cost')}"
-    )
+    return _equal_sentence(figures, "cost")
 
 
 def equal_seconds_sentence(figures: "dict[str, ArmFigures]") -> str:
-    equal = figures["dense-equal-seconds"]
+    return _equal_sentence(figures, "seconds")
+
+
+def _equal_sentence(figures: "dict[str, ArmFigures]", measure: str) -> str:
+    """The ticket against dense at equal `measure`, cost or seconds."""
+    name = f"dense-equal-{measure}"
+    equal = figures[name]
     return (
-        f"**At equal seconds** (`dense-equal-seconds`, {equal.epochs}, {_cost(equal)}) the ticket is "
-        f"{figures['ticket'].saving('dense-equal-seconds', 'dense at equal seconds')}"
+        f"**At equal {measure}** (`{name}`, {equal.epochs}, {_cost(equal)}) the ticket is "
+        f"{figures['ticket'].saving(name, f'dense at equal {measure}')}"
     )
 
 

@@ -45,7 +45,7 @@ class FiniteMonitor:
         self._steps = torch.where(finite, steps, steps.clamp(max=step))
 
     def _sums_are_finite(self, loss: Tensor) -> bool:
-        """Whether the sums are, which is quickly seen: then all numbers are, as NaN and inf stay in a sum."""
+        """Whether loss and sums are finite: then each number is, as NaN and inf stay in a sum."""
         gradients = [p.grad.sum() for _, p in self._parameters if p.grad is not None]
         return all(map(cmath.isfinite, torch.stack([loss.detach(), *gradients]).tolist()))
 
