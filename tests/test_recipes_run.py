@@ -122,16 +122,18 @@ def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys
         monkeypatch.setattr(timed, lambda *arguments: 1e-6)
     main(["compare", "--recipe", name, "--dry-run", "--runs", str(tmp_path), "--compute.threads", "1"])
     lines = capsys.readouterr().out.splitlines()
+    last = lines.index("all seeds, on this machine:")
     pattern = re.compile(r"\s*(\S.*?)\s+([\d.]*)\s+(\d+)\s+[\d,.]+ [GTP]\s+[\d.]+")
-    rows = {match[1]: (match[2], int(match[3])) for match in map(pattern.fullmatch, lines[1:-1])}
+    rows = {match[1]: (match[2], int(match[3])) for match in map(pattern.fullmatch, lines[1:last])}
     trained = recipes.load(name).compare.trained
     first_ticket = next((arm for arm in trained if arm.partition("+")[0] == "ticket"), "")
     before = {first_ticket: ["search"], "dense-staged": ["dense-staged-first"]}
     arms = [row for arm in trained for row in (*before.get(arm, []), arm)]
     assert list(rows) == [*arms, "validation and evaluation, at most"]
-    assert re.fullmatch(
-        r"all seeds, on this machine: about [\d,.]+ (minutes|hours|days)(; .* more)?", lines[-1]
-    )
+    times = [r"  about {} of search and training", r"  at most {} of validation and evaluation: .*"]
+    times += [r"  at most {} more for each arm on the frontier .*"] * (name == "rivals-resnet18")
+    for line, text in zip(lines[last + 1 :], times, strict=True):
+        assert re.fullmatch(text.replace("{}", r"[\d,.]+ (minutes|hours|days)"), line), line
     assert not list(tmp_path.iterdir())
     if name == "paper-resnet18":
         assert rows == BY_HAND

@@ -14,6 +14,7 @@ from robust_tickets.comparison.timed_passes import evaluation_pass_seconds
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.data.dataset import Spec
 from robust_tickets.recipe.arms import ARMS
+from robust_tickets.recipe.fields import CHECKPOINTS
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.training_fields import Training
@@ -34,22 +35,30 @@ class Estimate:
     """What a comparison would cost.
 
     rows: of one seed, a row an arm, a search and a first stage, and one for validation and evaluation.
-    seconds: of all seeds, on this machine.
+    seconds: of search and training of all seeds, on this machine.
+    check_seconds: at most, of validation and evaluation of all seeds.
     whole_seconds: at most, of the rest of AutoAttack on one arm on the frontier, which is known at the end.
     """
 
     rows: pd.DataFrame
     seconds: float
+    check_seconds: float
     whole_seconds: float = 0.0
 
     def __str__(self) -> str:
         """The rows, and the time of all seeds."""
         table = self.rows.assign(flops=_in_one_unit(list(self.rows.flops)))
-        text = f"{table.to_string(index=False)}\nall seeds, on this machine: about {_duration(self.seconds)}"
+        lines = [
+            table.to_string(index=False),
+            "all seeds, on this machine:",
+            f"  about {_duration(self.seconds)} of search and training",
+            f"  at most {_duration(self.check_seconds)} of validation and evaluation: images that an attack "
+            "breaks take little of it",
+        ]
         if self.whole_seconds:
             whole = _duration(self.whole_seconds)
-            text += f"; the rest of AutoAttack, for each arm on the frontier and seed: at most {whole} more"
-        return text
+            lines.append(f"  at most {whole} more for each arm on the frontier and seed: FAB-T and Square")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,8 @@ class _Tally:
         """The table so far, and the seconds of so many seeds."""
         table = pd.DataFrame([*self._rows, self._checks])
         table["estimated_seconds"] = table.estimated_seconds.round(1)
-        return Estimate(table, float(table.estimated_seconds.sum()) * seeds, self._whole_seconds)
+        *training, checks = (float(each) * seeds for each in table.estimated_seconds)
+        return Estimate(table, sum(training), checks, self._whole_seconds)
 
     def add(self, work: PlannedArms) -> None:
         """Add the arms of an experiment, and the searches and first stages that they need."""
@@ -141,7 +151,8 @@ class _Tally:
             plan = planning.plan(recipe, name, spec, rates=rates(name))
             if self._is_new(arm_key(recipe, plan, search if arm.uses_ticket else None, 0, {})):
                 checks += _validation_passes(recipe, plan)
-                checks += evaluation_passes(experiment, 3 if plan.is_averaged else 2)
+                names = [name for name in CHECKPOINTS if name != "average" or plan.is_averaged]
+                checks += evaluation_passes(experiment, names)
                 self._add_training(work, plan, arm_flops(experiment, name, flops), flops, statistics)
         _, _, passes, total, seconds = self._checks
         self._checks = self._checks._replace(

@@ -1,5 +1,7 @@
 """What the evaluation of an arm costs, by arithmetic: as if no sample broke, which is an upper bound."""
 
+from collections.abc import Sequence
+
 from robust_tickets.evaluation.attack_names import build_attack
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
 from robust_tickets.evaluation.sanity_checks import sanity_passes
@@ -8,10 +10,10 @@ from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.experiment import Experiment
 
 
-def evaluation_passes(experiment: Experiment, checkpoints: int) -> int:
-    """Passes of the evaluation of so many checkpoints of an arm, by AutoAttack's two members included."""
-    requests = table_requests(experiment)
-    return checkpoints * sum(_request_passes(request, experiment) for request in requests)
+def evaluation_passes(experiment: Experiment, checkpoints: Sequence[str]) -> int:
+    """Passes of the evaluation of these checkpoints of an arm, by AutoAttack's two members included."""
+    requests = [request for name in checkpoints for request in table_requests(experiment, name)]
+    return sum(_request_passes(request, experiment) for request in requests)
 
 
 def whole_passes(experiment: Experiment) -> int:

@@ -74,6 +74,11 @@ def check_arms(recipe: "Recipe") -> None:
             )
         if source and source not in names:
             raise InputError(f"compare.arms {name} is read from the files of {source}: add it")
+        if source and recipe.evaluate.aa_images and "best" not in recipe.evaluate.aa_checkpoints:
+            raise InputError(
+                f"compare.arms {name} is the best epoch of {source}, which evaluate.aa_checkpoints leaves "
+                "out: add best there, or leave the arm out"
+            )
 
 
 def arm_refusal(name: str, recipe: "Recipe") -> str:

@@ -3,7 +3,7 @@
 import re
 
 from robust_tickets.base.errors import InputError, unknown_name
-from robust_tickets.recipe.fields import Data, Model, Threat
+from robust_tickets.recipe.fields import Data, Evaluate, Model, Threat
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.training_fields import Search
 
@@ -78,6 +78,26 @@ def check_threat(threat: Threat) -> None:
         raise InputError(
             f"threat.eps {threat.eps} is the usual radius in Linf and next to nothing in L2: give threat.eps "
             "too, as 0.5 or 128/255"
+        )
+
+
+def check_evaluate(evaluate: Evaluate, base: Evaluate | None) -> None:
+    """Raise InputError for checkpoints under AutoAttack without the last epoch, named twice, or to no effect.
+
+    base: the fields before they were changed, which may stay without an effect; None: a file's.
+    """
+    names = " ".join(evaluate.aa_checkpoints)
+    if "last" not in evaluate.aa_checkpoints:
+        raise InputError(
+            f"evaluate.aa_checkpoints {names} lacks last, which tables and verdicts rest on: add it"
+        )
+    if len(set(evaluate.aa_checkpoints)) < len(evaluate.aa_checkpoints):
+        raise InputError(f"evaluate.aa_checkpoints names a checkpoint twice: {names}")
+    unchanged = [set((base or Evaluate()).aa_checkpoints), set(Evaluate().aa_checkpoints)]
+    if not evaluate.aa_images and set(evaluate.aa_checkpoints) not in unchanged:
+        raise InputError(
+            f"evaluate.aa_checkpoints {names} does nothing without evaluate.aa_images: leave it out, or give "
+            "both"
         )
 
 

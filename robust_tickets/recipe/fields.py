@@ -5,7 +5,7 @@ The text under a field is its help.
 
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.conf import arg
 
@@ -23,6 +23,10 @@ from robust_tickets.recipe.studies import STUDIES, load_study
 
 DataName = Literal["digits", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "folder", "own"]
 ArmName = Annotated[str, OneOf(arm_names, is_arm)]
+CheckpointName = Literal["last", "best", "average"]
+
+CHECKPOINTS: tuple[CheckpointName, ...] = get_args(CheckpointName)
+"""The checkpoints of an arm, in the order in which tables have them."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,11 @@ class Evaluate:
     images: CountOrZero = 0
     """number of test images, balanced over the classes; 0: all"""
     aa_images: CountOrZero = 0
-    """number of test images, balanced over the classes, on which every checkpoint is judged by AutoAttack: by
+    """number of test images, balanced over the classes, on which checkpoints are judged by AutoAttack: by
     APGD-CE and APGD-T, and on the frontier of cost and accuracy by FAB-T and Square too; 0: no AutoAttack"""
+    aa_checkpoints: Annotated[tuple[CheckpointName, ...], arg(metavar="CHECKPOINT...")] = CHECKPOINTS
+    """which checkpoints of an arm AutoAttack judges: last, and best and average (of the weights) beside it;
+    the others are attacked by PGD-20 alone"""
     batch: Count = 250
     """images a batch"""
     rel_step: Positive = 0.25

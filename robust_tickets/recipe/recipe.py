@@ -117,6 +117,7 @@ def check(recipe: Recipe, base: Recipe | None = None) -> None:
     check_arm_settings(recipe, base)
     check_unused_settings(recipe, base)
     checks.check_search(recipe.search)
+    checks.check_evaluate(recipe.evaluate, None if base is None else base.evaluate)
     check_arms(recipe)
 
 

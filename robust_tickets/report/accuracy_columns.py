@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, PGD_BESIDE_AA, TABLE_ATTACKS
+from robust_tickets.recipe.fields import CHECKPOINTS
 from robust_tickets.report.judge import AVERAGE, Judge
 from robust_tickets.report.read import ArmResult
 from robust_tickets.report.verdict import LEAST_SEEDS, seeds_interval
-
-CHECKPOINTS = ("last", "best", AVERAGE)
-"""The checkpoints of an arm, in the order of their columns under AutoAttack."""
 
 EARLIER_COLUMNS = [
     f"{name}_{figure}" for name in (*TABLE_ATTACKS.values(), "pgd20_last") for figure in ("mean", "sd")

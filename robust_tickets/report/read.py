@@ -1,6 +1,7 @@
 """The results of arms, read from the files of a run directory."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -182,10 +183,10 @@ def missing_part(run: RunDirectory, seed: int, arm: str) -> str:
     for path in paths:
         if not path.is_file():
             return f"there is no {path}"
-    accuracy = _accuracy(folder, run)
-    attacks = [*TABLE_ATTACKS, *([AA_PAIR] if run.recipe.evaluate.aa_images else [])]
+    accuracy, evaluate = _accuracy(folder, run), run.recipe.evaluate
     for name in _checkpoints(folder):
-        for attack in attacks:
+        judged = evaluate.aa_images and name in evaluate.aa_checkpoints
+        for attack in [*TABLE_ATTACKS, *([AA_PAIR] if judged else [])]:
             if (name, attack) not in accuracy:
                 return f"{folder.robustness} has no row of {name} under {attack}"
     return ""
@@ -204,23 +205,30 @@ def evaluated_images(folder: ArmDirectory, run: RunDirectory) -> int:
 def _accuracy(folder: ArmDirectory, run: RunDirectory) -> dict[tuple[str, str], float]:
     """The accuracy of each checkpoint under each attack of the recipe's threat model."""
     content = robustness_csv.read_content(folder.robustness)
-    images, aa_images = evaluated_images(folder, run), run.recipe.evaluate.aa_images
-    return dict(_accuracies(folder.robustness, content, run.recipe.threat, images, aa_images))
+    images, evaluate = evaluated_images(folder, run), run.recipe.evaluate
+    judged = (evaluate.aa_images, evaluate.aa_checkpoints)
+    return dict(_accuracies(folder.robustness, content, run.recipe.threat, images, *judged))
 
 
 @lru_cache(maxsize=1024)  # each table of a report asks for the accuracies of all arms several times
 def _accuracies(
-    file: Path, content: bytes | None, threat: Threat, images: int, aa_images: int
+    file: Path,
+    content: bytes | None,
+    threat: Threat,
+    images: int,
+    aa_images: int,
+    aa_checkpoints: Sequence[str],
 ) -> dict[tuple[str, str], float]:
     """The same from the content of a robustness.csv.
 
     images, aa_images: on how many images accuracies count; the second for those under AutoAttack.
+    aa_checkpoints: those whose accuracy under AutoAttack counts, as all seeds have it.
     """
     rows = robustness_csv.parse_rows(file, content)
     rows = rows[(rows.split == "test") & (rows.seed == 0)]
     # not the images that were attacked on another network: they show how attacks transfer, no robustness
     rows = rows[(rows.eps == str(threat.eps)) & (rows.norm == threat.norm) & (rows.source == "")]
-    of_autoattack = rows.n == aa_images
+    of_autoattack = (rows.n == aa_images) & rows.checkpoint.isin(aa_checkpoints)
     by_autoattack = rows.attack.isin([AA_PAIR, AA_WHOLE])
     parts = (
         rows[~by_autoattack & (rows.n == images)],

@@ -13,8 +13,8 @@ from robust_tickets.report.marks import SECTION, seconds_marks
 def titled_cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """The heads of the columns, and a row of texts an arm.
 
-    The last epoch comes first; beside it, under AutoAttack or else PGD-20, the best epoch, and averaged
-    weights where an arm has them.
+    The last epoch comes first; beside it the best epoch, and averaged weights where an arm has them, each
+    under AutoAttack where it was run.
     """
     columns: dict[str, list[str]] = {}
 
@@ -26,19 +26,19 @@ def titled_cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     add("weights kept", lambda row: f"{row.density:.0%}")
     add("clean %", lambda row: _percent(row, "clean_last"))
     add("PGD-20 %", lambda row: _percent(row, "pgd20_last"))
-    averaged = table.pgd20_average_mean.notna().any()
     if has_autoattack(table):
         whole = table.aa_last_added.notna().all()
         add(f"{TITLES[AA_WHOLE if whole else AA_PAIR]} %", lambda row: _percent_between(row, "aa_last"))
+    if table.aa_best_mean.notna().any():
         add("AA best %", lambda row: _percent(row, "aa_best") + whole_mark(row.aa_best_added))
-        if averaged:
-            add("AA average %", lambda row: _percent_between(row, "aa_average"))
-        add("AA - dense, points", lambda row: f"{100 * row.robust_vs_dense:+.1f}")
     else:
         add("PGD-20 best %", lambda row: _percent(row, "pgd20"))
-        if averaged:
-            add("PGD-20 average %", lambda row: _percent(row, "pgd20_average"))
-        add("PGD-20 - dense, points", lambda row: f"{100 * row.robust_vs_dense:+.1f}")
+    if table.aa_average_mean.notna().any():
+        add("AA average %", lambda row: _percent_between(row, "aa_average"))
+    elif table.pgd20_average_mean.notna().any():
+        add("PGD-20 average %", lambda row: _percent(row, "pgd20_average"))
+    attack = "AA" if has_autoattack(table) else "PGD-20"
+    add(f"{attack} - dense, points", lambda row: f"{100 * row.robust_vs_dense:+.1f}")
     add("search s", lambda row: f"{_seconds(row.search_s)}{seconds_marks(1, row.machines)}")
     add("train s", lambda row: f"{_seconds(row.train_s)}{seconds_marks(1, row.machines)}")
     add("total s", lambda row: f"{_seconds(row.total_s)}{seconds_marks(row.jobs, row.machines)}")

@@ -84,16 +84,19 @@ def evaluate(file: Path, experiment: Experiment) -> Path:
 
     Returns the path of the run's robustness.csv.
     """
-    for request in table_requests(experiment):
+    for request in table_requests(experiment, file.stem):
         _evaluate_request(file, request, experiment)
     return ArmDirectory(file.parent).robustness
 
 
-def table_requests(experiment: Experiment) -> list[EvaluationRequest]:
-    """How every checkpoint of a run is evaluated: for the tables, and by AutoAttack's two members."""
+def table_requests(experiment: Experiment, checkpoint: str) -> list[EvaluationRequest]:
+    """How a checkpoint of a run is evaluated: for the tables, and by AutoAttack's two members if it is to be.
+
+    checkpoint: its name, such as "last".
+    """
     settings = experiment.recipe.evaluate
     table = EvaluationRequest(tuple(TABLE_ATTACKS), limit=settings.images)
-    if not settings.aa_images:
+    if not settings.aa_images or checkpoint not in settings.aa_checkpoints:
         return [table]
     if settings.aa_images == (settings.images or experiment.spec.test_images):
         return [replace(table, attacks=(*TABLE_ATTACKS, AA_PAIR))]

@@ -35,7 +35,8 @@ def arm_key(recipe: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs
     table = recipes.to_table(recipe)
     training = schema.plain(replace(Train(), **vars(plan.training)))
     # an arm is judged where it is reused, so one that was not judged by AutoAttack will do
-    table["evaluate"].pop("aa_images")
+    for field in ("aa_images", "aa_checkpoints"):
+        table["evaluate"].pop(field)
     left_out = {*_LENGTHS, *METHODS, *WRAPPERS} - used_settings(plan.training).keys()
     parts: dict[str, Any] = {
         "version": __version__,

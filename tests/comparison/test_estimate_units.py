@@ -17,5 +17,5 @@ from robust_tickets.comparison.estimate import Estimate
 )
 def test_all_rows_have_the_largest_unit_in_which_each_is_one_or_more(flops, cells):
     rows = pd.DataFrame({"arm": ["dense", "ticket", "random"][: len(flops)], "flops": flops})
-    lines = str(Estimate(rows, 1.0)).splitlines()[1 : 1 + len(flops)]
+    lines = str(Estimate(rows, 1.0, 1.0)).splitlines()[1 : 1 + len(flops)]
     assert [" ".join(line.split()[1:]) for line in lines] == cells

@@ -104,6 +104,22 @@ def test_the_last_epoch_comes_first_and_heads_say_which_attack(run, judged):
     assert "AA (APGD-CE, APGD-T) \\%" in latex(judged)
 
 
+def test_checkpoints_that_the_recipe_leaves_out_stand_under_pgd(judged):
+    evaluate = replace(judged.recipe.evaluate, aa_checkpoints=("last",))
+    some = RunDirectory(judged.path, replace(judged.recipe, evaluate=evaluate))
+    assert heads(some)[4:8] == ["PGD-20 %", heads(judged)[5], "PGD-20 best %", "AA - dense, points"]
+    assert table_of(some).aa_best_mean.isna().all(), "its rows are of a run that judged it in some seeds"
+    (some.arm(1, "dense").robustness).write_text(
+        "".join(
+            line
+            for line in some.arm(1, "dense").robustness.read_text().splitlines(True)
+            if not ("best" in line and "aa-apgd" in line)
+        )
+    )
+    assert not missing_part(some, 1, "dense")
+    assert "no row of best under aa-apgd" in missing_part(judged, 1, "dense")
+
+
 def test_the_verdict_rests_on_autoattack_where_it_was_run(run, judged):
     assert "at 24.5 % robust accuracy (last epoch) under PGD-20 against 27.0 % (-2.5 points)" in markdown(run)
     text = "at 30.5 % robust accuracy (last epoch) under AA (APGD-CE, APGD-T) against 29.5 % (+1.0 points)"

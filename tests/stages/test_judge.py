@@ -11,6 +11,7 @@ from robust_tickets.attacks import APGD, FGSM, APGDTargeted, Ensemble
 from robust_tickets.attacks.text import BUILDERS
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
+from robust_tickets.cli.main import main
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.comparison.evaluation_cost import evaluation_passes, whole_passes
 from robust_tickets.data.dataset import SPECS
@@ -149,6 +150,42 @@ def test_the_estimate_counts_autoattack(judged_recipe, tiny_recipe, monkeypatch)
     judged, plain = Experiment(judged_recipe), Experiment(tiny_recipe)
     # clean, PGD-20, two steps of APGD, one step to each of nine classes after a look, each with a last look
     pair = 1 + 41 + (2 * 2 + 1) + (1 + 9 * 3)
-    assert evaluation_passes(judged, 2) - evaluation_passes(plain, 2) == 2 * IMAGES * pair
+    names = ("best", "last")
+    assert evaluation_passes(judged, names) - evaluation_passes(plain, names) == 2 * IMAGES * pair
+    last = replace(judged_recipe, evaluate=replace(judged_recipe.evaluate, aa_checkpoints=("last",)))
+    assert evaluation_passes(Experiment(last), names) - evaluation_passes(plain, names) == IMAGES * pair
     assert whole_passes(judged) == IMAGES * FGSM(judged.threat).passes_per_sample
     assert whole_passes(plain) == 0
+
+
+@pytest.mark.usefixtures("no_sanity")
+def test_a_checkpoint_that_the_recipe_leaves_out_is_attacked_by_pgd_alone(judged_recipe, new_copy):
+    best = new_copy("left-out")
+    last = shutil.copy(best, best.with_name("last.safetensors"))
+    evaluate = replace(judged_recipe.evaluate, aa_checkpoints=("last",))
+    recipe = replace(judged_recipe, evaluate=evaluate)
+    stage.evaluate(best, Experiment(recipe))
+    assert rows_of(best) == TABLE
+    stage.evaluate(last, Experiment(recipe))
+    assert rows_of(last) == TABLE | PAIR
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--evaluate.aa-images 20 --evaluate.aa-checkpoints best", "best lacks last, which tables"),
+        (
+            "--evaluate.aa-images 20 --evaluate.aa-checkpoints last last",
+            "names a checkpoint twice: last last",
+        ),
+        ("--evaluate.aa-checkpoints last", "aa_checkpoints last does nothing without evaluate.aa_images"),
+        (
+            "--evaluate.aa-images 20 --evaluate.aa-checkpoints last --compare.arms dense dense-best",
+            "dense-best is the best epoch of dense, which evaluate.aa_checkpoints leaves out: add best",
+        ),
+    ],
+)
+def test_checkpoints_that_make_no_sense_are_refused(flags, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["compare", "--recipe", "demo", "--dry-run", *flags.split()])
+    assert message in " ".join(capsys.readouterr().err.split())
