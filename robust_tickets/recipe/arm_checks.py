@@ -9,7 +9,7 @@ from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.table_checks import check_tables
-from robust_tickets.recipe.training_checks import check_method, check_training
+from robust_tickets.recipe.training_checks import check_method, check_overfitting, check_training
 from robust_tickets.recipe.training_fields import Train
 from robust_tickets.recipe.unused_settings import check_wrappers
 
@@ -36,6 +36,8 @@ def check_arm_settings(recipe: "Recipe", base: "Recipe | None") -> None:
         unused = WRAPPERS.keys() - used_settings(training)
         check_wrappers(names, unused, training, recipe.train)
         check_method(names, training, recipe.threat)
+        if names.table("overfitting"):
+            check_overfitting(names, [training])
     known = None if base is None else base.arms.tables
     check_tables(recipe.arms.tables, known, recipe.compare.arms)
     for arm, training in arm_trainings(recipe).items() if base is None else ():

@@ -17,10 +17,17 @@ from robust_tickets.base.paths import expand_home, module_name
 from robust_tickets.recipe import checks, schema
 from robust_tickets.recipe.arm_checks import check_arm_settings, check_arms
 from robust_tickets.recipe.arm_settings import ArmSettings
+from robust_tickets.recipe.arm_training import arm_trainings
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.fields import Compare, Compute, Data, Evaluate, Model, StudySettings, Threat
 from robust_tickets.recipe.methods import WRAPPERS
-from robust_tickets.recipe.training_checks import check_lengths, check_method, check_training, two_lengths
+from robust_tickets.recipe.training_checks import (
+    check_lengths,
+    check_method,
+    check_overfitting,
+    check_training,
+    two_lengths,
+)
 from robust_tickets.recipe.training_fields import Search, Train
 from robust_tickets.recipe.unused_settings import (
     METHOD_FIELDS,
@@ -115,6 +122,8 @@ def check(recipe: Recipe, base: Recipe | None = None) -> None:
     if base is not None:
         check_lengths(recipe.train, base.train)
     check_arm_settings(recipe, base)
+    check_overfitting(FieldNames("search"), [recipe.search])
+    check_overfitting(FieldNames("train"), [recipe.train, *arm_trainings(recipe).values()])
     check_unused_settings(recipe, base)
     checks.check_search(recipe.search)
     checks.check_evaluate(recipe.evaluate, None if base is None else base.evaluate)

@@ -1,5 +1,7 @@
 """Checks of one training, of the search or of an arm: a schedule or method that makes no sense is refused."""
 
+from collections.abc import Sequence
+
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.fields import Threat
@@ -85,12 +87,6 @@ def check_method(names: FieldNames, training: Training, threat: Threat) -> None:
             f"{names.method} {training.method} is defined for threat.norm {' or '.join(method.norms)}, got "
             f"{threat.norm}: choose another method"
         )
-    if training.overfitting != "warn" and not method.single_step:
-        raise InputError(
-            f"{names('overfitting')} {training.overfitting} does nothing to the method {training.method}"
-            f"{names.of_owner} as it is set: only networks whose training attack takes a single step "
-            "overfit catastrophically; leave it out"
-        )
     if training.overfitting == "pgd" and training.overfitting_steps < 2:
         raise InputError(
             f"{names('overfitting_steps')} is 1, and networks overfit to attacks of one step: give 2 or more"
@@ -100,3 +96,18 @@ def check_method(names: FieldNames, training: Training, threat: Threat) -> None:
             f"{names('overfitting_steps')} does nothing without {names('overfitting')} pgd: leave it out, or "
             "give both"
         )
+
+
+def check_overfitting(names: FieldNames, trainings: Sequence[Training]) -> None:
+    """Raise InputError for `overfitting` where none of the trainings that have it takes a single step.
+
+    names: of the fields of the first.
+    """
+    training = trainings[0]
+    if training.overfitting == "warn" or any(make_method(each).single_step for each in trainings):
+        return
+    raise InputError(
+        f"{names('overfitting')} {training.overfitting} does nothing to the method {training.method}"
+        f"{names.of_owner} as it is set: only networks whose training attack takes a single step "
+        "overfit catastrophically; leave it out"
+    )

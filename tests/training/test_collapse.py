@@ -289,3 +289,13 @@ def test_where_asked_it_goes_back_to_the_best_epoch_at_the_end_of_the_epoch(
 def test_settings_that_do_nothing_are_refused(table, words):
     with pytest.raises(InputError, match=re.escape(words)):
         recipes.from_table({"train": table})
+
+
+def test_what_is_done_about_overfitting_is_for_the_arms_that_may_overfit():
+    table = {"train": {"method": "pgd", "overfitting": "pgd"}, "compare": {"arms": ["dense", "dense+nfgsm"]}}
+    recipes.from_table(table)
+    with pytest.raises(InputError, match=re.escape("train.overfitting pgd does nothing to the method pgd")):
+        recipes.from_table(table | {"compare": {"arms": ["dense", "dense+trades"]}})
+    own = {"train": {"method": "fgsm"}, "arms": {"trades": {"overfitting": "restore-best"}}}
+    with pytest.raises(InputError, match=re.escape("arms.trades.overfitting restore-best does nothing to")):
+        recipes.from_table(own | {"compare": {"arms": ["dense", "dense+trades"]}})
