@@ -20,6 +20,8 @@ _UNITS: dict[Cost, tuple[tuple[float, str], ...]] = {
 _WIDE = 8.0
 """Costs that differ by more than this factor have a logarithmic axis."""
 _FAINT = 0.45
+_MANY = 16
+"""Of more candidates, points of other weights than the judge's are named on the front alone."""
 
 
 def frontier_plot(frontier: Frontier, file: Path, target: float = 0.0) -> None:
@@ -111,7 +113,10 @@ def _write_names(ax: Any, frontier: Frontier, cost: Cost, lines: Sequence[Box]) 
     """Write the names beside the means, clear of the points of seeds and of lines, given as thin boxes."""
     points, unit = frontier.points(cost), _unit(frontier, cost)[0]
     on_front = front(points)
-    names = [*on_front, *(name for name in points if name not in on_front)]
+    others = [name for name in points if name not in on_front]
+    if len(points) > _MANY:  # colours tell whose averaged weights a hollow point is
+        others = [name for name in others if frontier[name].weights == frontier.judge.checkpoint]
+    names = [*on_front, *others]
     if not names:
         ax.text(0.5, 0.5, "not known", transform=ax.transAxes, ha="center")
         return
@@ -126,7 +131,7 @@ def _write_names(ax: Any, frontier: Frontier, cost: Cost, lines: Sequence[Box]) 
     ]
     seeds = [
         (x / unit, 100 * y, x / unit, 100 * y)
-        for name in names
+        for name in points
         for x, y in zip(frontier[name].cost(cost), frontier[name].robust, strict=True)
     ]
     means = [(points[name][0] / unit, 100 * points[name][1]) for name in names]

@@ -135,6 +135,21 @@ def test_the_plot_names_every_arm_where_its_cost_is_known(cheapest, dearest, log
         assert word in words
 
 
+def test_of_many_points_those_of_averaged_weights_are_named_on_the_front_alone(tmp_path):
+    arms = [candidate("dense", 10, [0.2], name=f"arm {i}") for i in range(15)]
+    best, worst = (
+        candidate("dense", 10, [x], name=f"{name} (average)", weights="average")
+        for name, x in (("best", 0.9), ("worst", 0.1))
+    )
+    for i, more in enumerate(([best], [best, worst])):
+        frontier_plot(frontier(*arms, *more), tmp_path / f"{i}.svg")
+    few, many = ((tmp_path / f"{i}.svg").read_text() for i in (0, 1))
+    assert all(f"arm {i}<" in text for text in (few, many) for i in range(15))
+    assert "best (average)" in few
+    assert "best (average)" in many
+    assert "worst (average)" not in many
+
+
 def test_a_question_without_an_answer_writes_nothing(tmp_path):
     with pytest.raises(InputError, match="no arm reaches 90 %"):
         write_frontier(frontier(*ARMS), Question(target=0.9), FrontierFolder(tmp_path / "new"))
