@@ -32,7 +32,7 @@ _DECAY = 0.95  # of the moving average
 _HEALTHY, _COLLAPSED, _RECOVERED = 0.5, 0.3, 0.4
 _EVERY = 10  # steps between two looks at the device, where the training acts on it
 _NEVER = torch.iinfo(torch.int64).max
-_STATE = ("alignment", "healthy", "collapsed", "since", "recovering")
+_STATE = ("alignment", "healthy", "collapsed", "since", "recovering", "overfitted")
 _PREFIX = "collapse."
 
 
@@ -51,6 +51,7 @@ class CollapseDetector(Wrapper):
 
     inner: the method.
     steps: of PGD training until the network has recovered; 0: the method goes on.
+    overfitted: set it to train by PGD until it is set to False again, whatever the gradients say.
 
     PGD begins with one step of eps from a uniform point, and the alignment is then that of this step.
     `passes` are those of the method, as if it never collapsed.
@@ -59,6 +60,7 @@ class CollapseDetector(Wrapper):
     def __init__(self, inner: Method, steps: int) -> None:
         super().__init__(None, inner)
         self.steps = steps
+        self.overfitted = False
         self._recorder = _Recorder()
         self._recovering = False
         self._alignment = torch.zeros((), dtype=torch.float32)
@@ -71,7 +73,7 @@ class CollapseDetector(Wrapper):
 
     def perturb(self, nets: Networks, batch: Batch) -> Tensor:
         if self.steps and batch.step.number % _EVERY == 0:
-            self._recovering = bool(self._collapsed)  # the only wait: once in so many steps
+            self._recovering = self.overfitted or bool(self._collapsed)  # a wait, once in so many steps
         if self._recovering:
             return self._climb(nets, batch)
         return self.inner.perturb(self._recorder.begin(nets, len(batch.labels)), batch)
@@ -104,11 +106,15 @@ class CollapseDetector(Wrapper):
         self._since = torch.full_like(self._since, _NEVER)
         if step == _NEVER:
             return ""
-        action = f"; training by PGD-{self.steps} until it does" if self.steps else ""
         return (
             f"step {step}: catastrophic overfitting begins: at the images of the training attack the "
-            f"gradient no longer points along its step{action}"
+            f"gradient no longer points along its step{self.action}"
         )
+
+    @property
+    def action(self) -> str:
+        """What is done about a collapse, as the end of a warning; "": nothing."""
+        return f"; training by PGD-{self.steps} until it has recovered" if self.steps else ""
 
     def _climb(self, nets: Networks, batch: Batch) -> Tensor:
         """The images of PGD, whose first step is one of eps, as a single-step method takes it."""
@@ -141,8 +147,8 @@ class CollapseDetector(Wrapper):
             setattr(self, name, getattr(self, name).to(device))
 
     def state_dict(self) -> dict[str, Tensor]:
-        recovering = torch.tensor(self._recovering)
-        values = self._alignment, self._healthy, self._collapsed, self._since, recovering
+        flags = torch.tensor(self._recovering), torch.tensor(self.overfitted)
+        values = self._alignment, self._healthy, self._collapsed, self._since, *flags
         own = {_PREFIX + name: value for name, value in zip(_STATE, values, strict=True)}
         return {**own, **super().state_dict()}
 
@@ -155,6 +161,7 @@ class CollapseDetector(Wrapper):
         self._collapsed = own.get("collapsed", self._collapsed)
         self._since = own.get("since", self._since)
         self._recovering = bool(own.get("recovering", False))
+        self.overfitted = bool(own.get("overfitted", False))
         self._to(device)
 
 

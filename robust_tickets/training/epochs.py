@@ -95,8 +95,7 @@ def end_epoch(state: TrainingState, setup: Setup) -> bool:
         setup.masking.check()
     monitor.check_pace(state.epoch, ledger.step_seconds, state.step)
     monitor.check_collapse(history, validation.right, data.val.labels, last=ended)
-    collapse = "" if setup.detector is None else setup.detector.warning()
-    overfitted = monitor.overfitted(history, data.val.labels, collapse)
+    overfitted = monitor.check_overfitting(history, data.val.labels, setup.detector)
     if overfitted and config.settings.overfitting == "restore-best":
         restore_best(state)
         if state.early is None and config.early_step is not None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.progress import StageProgress
+from robust_tickets.training.collapse import CollapseDetector
 
 _NEVER = torch.iinfo(torch.int64).max
 _SLOW = 1.5  # times the seconds a step of the fastest epoch
@@ -220,21 +221,27 @@ class Monitor:
                 f"epoch {epoch}: the net collapsed: of the validation images only class {only} is right"
             )
 
-    def overfitted(self, history: Sequence[dict[str, Any]], labels: Tensor, collapse: str = "") -> bool:
-        """Whether the last epoch overfitted catastrophically.
+    def check_overfitting(
+        self, history: Sequence[dict[str, Any]], labels: Tensor, detector: CollapseDetector | None
+    ) -> bool:
+        """Whether the last epoch overfitted catastrophically, which its detector is told.
 
         labels: int64 (N,), of validation.
-        collapse: what a `CollapseDetector` noticed in it; "": nothing.
         """
+        collapse = "" if detector is None else detector.warning()
         if collapse:
             self._warn(collapse)
-        if not overfitted(history, labels):
+        in_validation = overfitted(history, labels)
+        if detector is not None:
+            detector.overfitted = in_validation
+        if not in_validation:
             return collapse != ""
         last = history[-1]
         if not overfitted(history[:-1], labels):  # once, until it gets better
             self._warn(
                 f"epoch {last['epoch']}: catastrophic overfitting: {last['val_fgsm']:.1%} of the validation "
                 f"images are robust to FGSM, {last['val_robust']:.1%} to PGD"
+                + ("" if detector is None else detector.action)
             )
         return True
 
