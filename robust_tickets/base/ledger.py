@@ -184,6 +184,11 @@ class Ledger:
         return self.seconds["data"] + self.seconds["attack"] + self.seconds["update"]
 
     @property
+    def step_flops(self) -> int:
+        """FLOPs of training steps: attack and update."""
+        return self.flops["attack"] + self.flops["update"]
+
+    @property
     def _charged_seconds(self) -> float:
         return sum(self.seconds[p] for p in CHARGED_PHASES)
 

@@ -93,7 +93,7 @@ def end_epoch(state: TrainingState, setup: Setup) -> bool:
     session.meter.note(f"epoch {state.epoch}/{setup.epochs}  {accuracies}")
     if setup.masking is not None:
         setup.masking.check()
-    monitor.check_pace(state.epoch, ledger.step_seconds, state.step)
+    monitor.check_pace(state.epoch, ledger, state.step)
     monitor.check_collapse(history, validation.right, data.val.labels, last=ended)
     overfitted = monitor.check_overfitting(history, data.val.labels, setup.detector)
     if overfitted and config.settings.overfitting == "restore-best":

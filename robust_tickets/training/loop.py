@@ -173,5 +173,5 @@ def _prepare(
         nets, warnings = training_networks(net, folded, compute, images, masking)
     warnings += masking.warnings if masking is not None else []
     warnings += probability_warnings(net, data.spec.shape)
-    state.monitor.begin(warnings, ledger.step_seconds, state.step)
+    state.monitor.begin(warnings, ledger, state.step)
     return state, Setup(data, config, session, nets, folded, masking, flops, per_epoch, detector)

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.training.collapse import CollapseDetector
 
 _NEVER = torch.iinfo(torch.int64).max
 _SLOW = 1.5  # times the seconds a step of the fastest epoch
+_OTHER_WORK = 0.1  # share by which the cost of a step may differ where paces are compared
 _LEAST_SECONDS = 1.0  # of an epoch's steps; below it other things than the machine's pace decide
 _ABOVE_CHANCE = 1.5  # times the accuracy of always the same class: what a network must reach to lose it
 _DEVIATIONS = 3.0  # of a share of so many images: a smaller fall may be chance
@@ -99,26 +101,31 @@ def collapsed_class(right: Tensor, labels: Tensor) -> int | None:
 
 
 class PaceMonitor:
-    """Notices when steps take longer than they did."""
+    """Notices when steps of the same cost take longer than they did."""
 
     def __init__(self) -> None:
-        self._seconds, self._steps = 0.0, 0
-        self._fastest = math.inf
+        self._seconds, self._flops, self._steps = 0.0, 0, 0
+        self._fastest, self._work = math.inf, 0.0
         self._slow = False
 
-    def begin(self, seconds: float, steps: int) -> None:
+    def begin(self, seconds: float, flops: int, steps: int) -> None:
         """Before the first epoch that is timed: what the training has taken so far."""
-        self._seconds, self._steps = seconds, steps
+        self._seconds, self._flops, self._steps = seconds, flops, steps
 
-    def slowed(self, seconds: float, steps: int) -> float | None:
+    def slowed(self, seconds: float, flops: int, steps: int) -> float | None:
         """How many times as long as in the fastest epoch a step took, in the first of several slow epochs.
 
-        seconds, steps: of the training so far, at the end of an epoch.
+        Epochs whose steps cost another number of FLOPs, as after the switch of a curriculum, are a new pace.
+
+        seconds, flops, steps: of the training's steps so far, at the end of an epoch.
         """
         epoch_seconds, epoch_steps = seconds - self._seconds, steps - self._steps
-        self._seconds, self._steps = seconds, steps
+        work = (flops - self._flops) / max(epoch_steps, 1)
+        self._seconds, self._flops, self._steps = seconds, flops, steps
         if epoch_seconds < _LEAST_SECONDS or epoch_steps == 0:
             return None
+        if abs(work - self._work) > _OTHER_WORK * self._work:
+            self._fastest, self._work, self._slow = math.inf, work, False
         pace = epoch_seconds / epoch_steps
         self._fastest = min(self._fastest, pace)
         before, self._slow = self._slow, pace > _SLOW * self._fastest
@@ -162,13 +169,13 @@ class Monitor:
         self._net, self._stage, self._meter, self._rate = net, stage, meter, rate
         self._finite, self._pace = FiniteMonitor(net), PaceMonitor()
 
-    def begin(self, warnings: Sequence[str], seconds: float, steps: int) -> None:
+    def begin(self, warnings: Sequence[str], ledger: Ledger, step: int) -> None:
         """Before the first step.
 
         warnings: what will differ from the recipe, shown once in a process.
-        seconds, steps: of this training so far.
+        ledger, step: of this training so far.
         """
-        self._pace.begin(seconds, steps)
+        self._pace.begin(ledger.step_seconds, ledger.step_flops, step)
         for text in warnings:
             if text not in self.warnings:  # a training that resumes has it already
                 self.warnings.append(text)
@@ -198,9 +205,9 @@ class Monitor:
             "values infinite"
         )
 
-    def check_pace(self, epoch: int, seconds: float, steps: int) -> None:
-        """After an epoch: warn if the machine has slowed down; seconds, steps: of the training so far."""
-        slow = self._pace.slowed(seconds, steps)
+    def check_pace(self, epoch: int, ledger: Ledger, step: int) -> None:
+        """After an epoch: warn if the machine has slowed down; ledger, step: of the training so far."""
+        slow = self._pace.slowed(ledger.step_seconds, ledger.step_flops, step)
         if slow is not None:
             self._warn(
                 f"epoch {epoch}: the machine slowed down: a step took {slow:.1f} times as long as before"

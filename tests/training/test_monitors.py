@@ -159,10 +159,17 @@ def test_a_net_collapsed_where_it_got_more_before_and_at_the_end(clean, last, ep
 
 def test_the_first_slow_epoch_is_told_and_each_time_anew():
     pace, seconds = PaceMonitor(), [10, 11, 16, 20, 10, 30]
-    pace.begin(5.0, 3)
-    slow = [pace.slowed(5 + sum(seconds[:n]), 3 + 10 * n) for n in range(1, 7)]
+    pace.begin(5.0, 7, 3)
+    slow = [pace.slowed(5 + sum(seconds[:n]), 7 + 100 * n, 3 + 10 * n) for n in range(1, 7)]
     assert slow == [None, None, 1.6, None, None, 3.0]
-    assert pace.slowed(1000.0, 63) is None  # no step was taken
+    assert pace.slowed(1000.0, 607, 63) is None  # no step was taken
+
+
+def test_steps_that_cost_more_have_a_pace_of_their_own():
+    pace, seconds, work = PaceMonitor(), [10, 30, 32, 50, 10, 16], [100, 260, 270, 260, 100, 100]
+    pace.begin(0.0, 0, 0)
+    slow = [pace.slowed(sum(seconds[:n]), sum(work[:n]), 10 * n) for n in range(1, 7)]
+    assert slow == [None, None, None, 50 / 30, None, 1.6]
 
 
 def test_a_pruned_weight_that_comes_back_is_an_error(conv_net):
