@@ -84,7 +84,7 @@ def train(
                     checkpoint.save(folder.path / f"{name}.safetensors")
                 files.write_jsonl(folder.metrics, result.history)
                 files.write_jsonl(folder.early_metrics, result.points)
-        about = describe(work.start, plan, result.best_epoch, ticket, dataset)
+        about = describe(work.start, plan, result, ticket, dataset)
         about |= {"width": recipe.model.width, "key": key}
         if plan.is_averaged:
             about["best_is_average"] = result.best_is_average
@@ -183,21 +183,23 @@ class PreparedTraining:
 
 
 def describe(
-    start: StartingNet, plan: ArmPlan, best_epoch: int, ticket: Ticket | None, dataset: Dataset
+    start: StartingNet, plan: ArmPlan, result: TrainingResult, ticket: Ticket | None, dataset: Dataset
 ) -> dict[str, Any]:
     """The columns of the timing table that describe an arm, besides its cost and accuracy."""
     net = start.net
     parameters = sum(p.numel() for p in net.parameters())
     mask = start.mask or Mask.full(net)
+    steps = result.history[-1]["step"]  # fewer than planned where it went back to its best epoch and ended
+    whole, rest = divmod(steps, plan.per_epoch)
     pruned = 0 if start.mask is None else masking_for(net, start.mask, dataset.spec.shape).zeros
     return {
         "arm": plan.arm,
         "data": dataset.title,
         "fingerprint": dataset.fingerprint,
         "test_images": len(dataset.test),
-        "epochs": plan.epochs,
+        "epochs": whole if not rest else steps / plan.per_epoch,
         "steps_per_epoch": plan.per_epoch,
-        "best_epoch": best_epoch,
+        "best_epoch": result.best_epoch,
         "lr": plan.training.lr,
         "density": ticket.mask.density if ticket else 1.0,
         "params": parameters - pruned,

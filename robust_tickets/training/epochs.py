@@ -97,7 +97,9 @@ def end_epoch(state: TrainingState, setup: Setup) -> bool:
     monitor.check_collapse(history, validation.right, data.val.labels, last=ended)
     overfitted = monitor.check_overfitting(history, data.val.labels, setup.detector)
     if overfitted and config.settings.overfitting == "restore-best":
+        last = state.epoch
         restore_best(state)
+        monitor.tell_restored(last, state.epoch)
         if state.early is None and config.early_step is not None:
             state.early = copy_state(net)
         return True

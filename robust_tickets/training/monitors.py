@@ -252,6 +252,10 @@ class Monitor:
             )
         return True
 
+    def tell_restored(self, epoch: int, best: int) -> None:
+        """Say that the training ended after an epoch with the weights of the best one."""
+        self._warn(f"epoch {epoch}: the training ends here, with the weights of epoch {best}, the best one")
+
     def _warn(self, text: str) -> None:
         self.warnings.append(text)
         self._meter.warn(text)

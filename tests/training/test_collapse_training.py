@@ -10,7 +10,13 @@ from torch import nn
 from training_case import EveryState, same_state, train
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import read_json
+from robust_tickets.stages import plan as planning
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.train import train as train_arm
 from robust_tickets.training.collapse import CollapseDetector
 
 
@@ -117,3 +123,18 @@ def test_what_is_done_about_overfitting_is_for_the_arms_that_may_overfit():
     own = {"train": {"method": "fgsm"}, "arms": {"trades": {"overfitting": "restore-best"}}}
     with pytest.raises(InputError, match=re.escape("arms.trades.overfitting restore-best does nothing to")):
         recipes.from_table(own | {"compare": {"arms": ["dense", "dense+trades"]}})
+
+
+def test_an_arm_that_went_back_has_the_epochs_that_it_took(tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "robust_tickets.training.monitors.overfitted", lambda history, labels: history[-1]["epoch"] == 2
+    )
+    schedule = replace(tiny_recipe.train, method="fgsm", epochs=4, overfitting="restore-best")
+    recipe = replace(tiny_recipe, train=schedule)
+    plan = planning.plan(recipe, "dense", SPECS["digits"])
+    folder = train_arm(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe), plan, None)
+    assert read_json(folder.record)["epochs"] == 2
+    [*_, warning] = read_json(folder.ledger)["warnings"]
+    assert re.fullmatch(
+        r"epoch 2: the training ends here, with the weights of epoch [12], the best one", warning
+    )
