@@ -16,7 +16,7 @@ from robust_tickets.models.lenet import LeNet300
 from robust_tickets.models.normalise import Normalise
 from robust_tickets.models.preact_resnet import PreActResNet
 from robust_tickets.models.resnet import CifarResNet
-from robust_tickets.models.vgg import VGG, VGG11, VGG16, VGG19, Blocks
+from robust_tickets.models.vgg import VGG, VGG11, VGG13, VGG16, VGG19, Blocks
 from robust_tickets.models.wide_resnet import WideResNet
 from robust_tickets.recipe.schema import Count, OneOf, Range, ShareOrZero
 
@@ -107,11 +107,14 @@ _NETS: dict[str, _Entry] = {
     "conv-4": _Entry(4, lambda spec: _conv(spec, CONV6[:2])),
     "conv-6": _Entry(8, lambda spec: _conv(spec, CONV6)),
     "vgg11": _Entry(32, lambda spec: _vgg(spec, VGG11)),
+    "vgg13": _Entry(32, lambda spec: _vgg(spec, VGG13)),
     "vgg16": _Entry(32, lambda spec: _vgg(spec, VGG16)),
     "vgg16-fc": _Entry(32, lambda spec: _vgg(spec, VGG16, hidden=512)),
     "vgg19": _Entry(16, lambda spec: _vgg(spec, VGG19, last_pool=False)),
+    "resnet14": _Entry(4, lambda spec: _residual(spec, CifarResNet, 2, _CIFAR)),
     "resnet20": _Entry(4, lambda spec: _residual(spec, CifarResNet, 3, _CIFAR)),
     "resnet32": _Entry(4, lambda spec: _residual(spec, CifarResNet, 5, _CIFAR)),
+    "resnet44": _Entry(4, lambda spec: _residual(spec, CifarResNet, 7, _CIFAR)),
     "resnet56": _Entry(4, lambda spec: _residual(spec, CifarResNet, 9, _CIFAR)),
     "resnet18": _Entry(8, lambda spec: _residual(spec, CifarResNet, 2, _IMAGENET)),
     "preact-resnet18": _Entry(8, lambda spec: _residual(spec, PreActResNet, 2, _IMAGENET)),

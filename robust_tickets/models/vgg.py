@@ -9,8 +9,9 @@ from robust_tickets.models.normalise import Normalise
 Blocks = tuple[tuple[int, ...], ...]
 
 VGG11: Blocks = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+VGG13: Blocks = ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512))
 VGG16: Blocks = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Channels of the 3x3 convolutions (Simonyan & Zisserman 2015, configurations A and D); a max-pool ends a
+"""Channels of the 3x3 convolutions (Simonyan & Zisserman 2015, configurations A, B and D); a max-pool ends a
 block."""
 
 VGG19: Blocks = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)

@@ -58,9 +58,9 @@ class Model:
     """The network."""
 
     name: Annotated[str, arg(metavar="NET|MODULE:FUNCTION")] = "resnet20"
-    """network: lenet-300-100, conv-2, conv-4, conv-6, vgg11, vgg16, vgg16-fc, vgg19, resnet20, resnet32,
-    resnet56, resnet18, preact-resnet18, wrnD-K (as wrn34-10), or module:function, a function of your own
-    that returns an nn.Module"""
+    """network: lenet-300-100, conv-2, conv-4, conv-6, vgg11, vgg13, vgg16, vgg16-fc, vgg19, resnet14,
+    resnet20, resnet32, resnet44, resnet56, resnet18, preact-resnet18, wrnD-K (as wrn34-10), or
+    module:function, a function of your own that returns an nn.Module"""
     width: Annotated[float, Range(above=0, most=64)] = 1.0
     """factor on all hidden widths; channels are rounded to multiples of 8"""
     dropout: ShareOrZero = 0.0

@@ -16,11 +16,14 @@ from robust_tickets.models.registry import ModelSpec, build, scale_channels
 
 NORMS = {  # how many are folded
     "vgg11": 8,
+    "vgg13": 10,
     "vgg16": 13,
     "vgg16-fc": 13,
     "vgg19": 16,
+    "resnet14": 15,
     "resnet20": 21,
     "resnet32": 33,
+    "resnet44": 45,
     "resnet56": 57,
     "resnet18": 20,
     "preact-resnet18": 8,  # the second norm of each block
@@ -51,7 +54,9 @@ def test_resnet18_equals_torchvision_s_with_a_small_first_convolution():
     torch.testing.assert_close(net(images), expected)
 
 
-@pytest.mark.parametrize(("name", "cfg"), [("vgg11", "A"), ("vgg16", "D"), ("vgg16-fc", "D"), ("vgg19", "E")])
+@pytest.mark.parametrize(
+    ("name", "cfg"), [("vgg11", "A"), ("vgg13", "B"), ("vgg16", "D"), ("vgg16-fc", "D"), ("vgg19", "E")]
+)
 def test_vggs_are_torchvision_s_features_a_mean_and_linear_layers(name, cfg):
     plan = [c if c == "M" else scale_channels(c, 0.25) for c in torchvision.models.vgg.cfgs[cfg]]
     theirs = torchvision.models.vgg.make_layers(plan[:-1] if name == "vgg19" else plan, batch_norm=True)

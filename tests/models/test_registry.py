@@ -14,7 +14,7 @@ from robust_tickets.models.normalise import Normalise
 from robust_tickets.models.registry import NAMES, ModelSpec, build, scale_channels
 from robust_tickets.recipe import schema
 
-RESIDUAL = "resnet20, resnet32, resnet56, resnet18, preact-resnet18"
+RESIDUAL = "resnet14, resnet20, resnet32, resnet44, resnet56, resnet18, preact-resnet18"
 
 
 def test_building_leaves_the_generators_of_gpus_unchanged(monkeypatch):
@@ -71,7 +71,12 @@ def test_an_unknown_network_gets_the_nearest_name_or_all(name):
         ("vgg16", (32, 31), 32, "lenet-300-100, conv-2, conv-4, conv-6, vgg19, " + RESIDUAL),
         ("vgg16", (3, 40), 32, "lenet-300-100, conv-2"),
         ("wrn10-1", (3, 3), 4, "lenet-300-100, conv-2"),
-        ("conv-6", (7, 8), 8, "lenet-300-100, conv-2, conv-4, resnet20, resnet32, resnet56"),
+        (
+            "conv-6",
+            (7, 8),
+            8,
+            "lenet-300-100, conv-2, conv-4, resnet14, resnet20, resnet32, resnet44, resnet56",
+        ),
     ],
 )
 def test_images_too_small_get_networks_that_fit(name, sides, least, fitting):
