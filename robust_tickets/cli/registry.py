@@ -20,6 +20,8 @@ COMMANDS = {
     "ticket show": "robust_tickets.cli.tickets:TicketShow",
     "ticket diff": "robust_tickets.cli.tickets:TicketDiff",
     "ticket export": "robust_tickets.cli.tickets:TicketExport",
+    "ticket stretch": "robust_tickets.cli.tickets:TicketStretch",
+    "ticket squeeze": "robust_tickets.cli.tickets:TicketSqueeze",
     "ticket verify": "robust_tickets.cli.tickets:TicketVerify",
     "data show": "robust_tickets.cli.data:DataShow",
     "runs list": "robust_tickets.cli.runs:RunsList",

@@ -1,7 +1,8 @@
 """The commands on ticket files: show, diff, export, verify."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -62,6 +63,50 @@ class TicketExport(Command):
 
         for file in prune_format.export_ticket(ticket, self.out or self.ticket.with_suffix("")):
             print(file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DepthChange(Command):
+    """What stretching and squeezing share."""
+
+    ticket: Positional[Path]
+    """a ticket.safetensors"""
+    to: Annotated[str, arg(metavar="NET")]
+    """the network: of the same family and another depth, as resnet32 for a ticket of resnet20"""
+    order: Literal["append", "interpolate"] = "append"
+    """in which copies of the blocks 1 and 2 follow each other: append: 1 2 1 2; interpolate: 1 1 2 2"""
+    out: Path | None = None
+    """file of the new ticket; without it: beside the old one, with the network's name added"""
+
+    def _change(self, *, deeper: bool) -> None:
+        """Write the new ticket; print the map of blocks, both densities and the file."""
+        ticket = _load(self.ticket)
+        from robust_tickets.tickets import elastic
+
+        new = elastic.change_depth(ticket, self.to, self.order)
+        elastic.check_direction(ticket.model, new.model, deeper=deeper)
+        file = self.out or self.ticket.with_name(f"{self.ticket.stem}-{self.to}.safetensors")
+        new.save(file)
+        print(elastic.describe_change(ticket, new))
+        print(file)
+
+
+@command
+class TicketStretch(_DepthChange):
+    """Make a ticket of a deeper network from a ticket: blocks are copied, nothing is searched."""
+
+    def run(self) -> None:
+        """Write and describe the new ticket."""
+        self._change(deeper=True)
+
+
+@command
+class TicketSqueeze(_DepthChange):
+    """Make a ticket of a shallower network from a ticket: blocks are left out, nothing is searched."""
+
+    def run(self) -> None:
+        """Write and describe the new ticket."""
+        self._change(deeper=False)
 
 
 @command

@@ -1,6 +1,7 @@
 """Descriptions of tickets, and what two of them have in common, layer by layer."""
 
 import math
+from typing import Any
 
 import pandas as pd
 import torch
@@ -80,8 +81,15 @@ def origin(ticket: Ticket) -> dict[str, str]:
         "search": f"{method.describe()}, ratio {search.ratio:g} of the {search.granularity}s",
         "seed": str(ticket.seed),
         "cost": f"{ticket.passes:,} passes, {ticket.flops:.4g} FLOPs",
+        **({"copied": "; ".join(map(_copied, ticket.copies))} if ticket.copies else {}),
         "hash": ticket.hash,
     }
+
+
+def _copied(record: dict[str, Any]) -> str:
+    """How a ticket got another depth: from which one, and its blocks by stage."""
+    blocks = " | ".join(" ".join(map(str, stage)) for stage in record["blocks"])
+    return f"from ticket {record['source']} of {record['network']}, {record['order']}: blocks {blocks}"
 
 
 def describe_ticket(ticket: Ticket) -> str:

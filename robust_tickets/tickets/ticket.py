@@ -29,6 +29,7 @@ class Ticket:
     data: fingerprint of the images.
     seed: seed of the search.
     passes, flops: what the search cost.
+    copies: how blocks were copied, a record each time that its depth was changed (`elastic.change_depth`).
 
     It holds neither clock nor path: the same search gives the same bytes.
     """
@@ -41,6 +42,7 @@ class Ticket:
     seed: int
     passes: int
     flops: int
+    copies: tuple[dict[str, Any], ...] = ()
 
     def __repr__(self) -> str:
         search = self.search.get("search", {})
@@ -76,6 +78,7 @@ class Ticket:
                 seed=tensor_file.field(meta, "seed", int),
                 passes=tensor_file.field(meta, "passes", int),
                 flops=tensor_file.field(meta, "flops", int),
+                copies=tuple(tensor_file.field(meta, "copies", list)) if "copies" in meta else (),
             )
         except (KeyError, TypeError, InputError) as error:
             raise InputError(
@@ -104,6 +107,7 @@ class Ticket:
             "seed": self.seed,
             "passes": self.passes,
             "flops": self.flops,
+            **({"copies": list(self.copies)} if self.copies else {}),
         }
 
 

@@ -42,7 +42,9 @@ def verify(ticket: Ticket, make: NetFactory | None = None) -> list[str]:
         f"keeps {ticket.mask.count:,} of {ticket.mask.size:,} weights, and a path through the network"
     )
     search = recipes.from_table(ticket.search).search
-    if all(torch.equal(value, init[name]) for name, value in ticket.init.items()):
+    if ticket.copies:
+        lines.append(f"has copies of blocks of ticket {ticket.copies[-1]['source']}: verify that one too")
+    elif all(torch.equal(value, init[name]) for name, value in ticket.init.items()):
         lines.append(f"starts from the init of seed {ticket.seed}, bit for bit")
     elif search.rewind_iterations or search.rewind_epochs or search.after == "fine-tune":
         lines.append("starts from trained weights, which the seed alone does not give")
