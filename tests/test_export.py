@@ -102,6 +102,22 @@ def test_bare_weights_are_the_net_s_with_the_ticket_applied(exported):
     assert all(bool((weights[name][~mask[name]] == 0).all()) for name in mask)
 
 
+def test_a_sparse_file_is_the_checkpoint_in_less_room(exported):
+    _, file, _, mask = exported
+    result = export.export(file, "sparse")
+    loaded, original = Checkpoint.load(result.file), Checkpoint.load(file)
+    assert loaded.meta() == original.meta()
+    assert loaded.state.keys() == original.state.keys()
+    for name, value in original.state.items():
+        assert torch.equal(
+            value.reshape(-1, 1).view(torch.uint8), loaded.state[name].reshape(-1, 1).view(torch.uint8)
+        )
+    # half of the weights, and a bit for each
+    assert (
+        result.file.stat().st_size < file.stat().st_size - 4 * mask.size * (1 - mask.density - 1 / 32) + 9999
+    )
+
+
 def test_the_command_line_writes_beside_the_checkpoint_and_says_how_far_it_is(tmp_path, capsys):
     file = tmp_path / "best.safetensors"
     checkpoint_of(SPECS["lenet-300-100"], file)

@@ -16,11 +16,12 @@ class Export(Command):
 
     checkpoint: Positional[Path]
     """a best.safetensors or last.safetensors; the weights that a ticket pruned are zero in it"""
-    format: Literal["torch", "onnx", "safetensors"] = "torch"
+    format: Literal["torch", "onnx", "safetensors", "sparse"] = "torch"
     """torch: a program for torch.export.load; onnx: a model for any ONNX runtime (needs the extra onnx);
-    safetensors: the bare weights by parameter name"""
+    safetensors: the bare weights by parameter name; sparse: a checkpoint of this package in less room, of a
+    bit for each weight and the values of those that are not zero"""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
-    """file to write; without it: beside the checkpoint, as .pt2, .onnx or -weights.safetensors"""
+    """file to write; without it: beside the checkpoint, as .pt2, .onnx, -weights or -sparse.safetensors"""
     model: UserNet = UserNet()
 
     def run(self) -> None:

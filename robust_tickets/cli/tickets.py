@@ -53,14 +53,21 @@ class TicketExport(Command):
     ticket: Positional[Path]
     """a ticket.safetensors"""
     out: Annotated[Path | None, arg(metavar="NAME")] = None
-    """beginning of the files' names, to which -init, -masks and -prune.safetensors are added; without it: the
-    ticket's own"""
+    """beginning of the files' names, to which -init, -masks and -prune.safetensors (or -sparse.safetensors)
+    are added; without it: the ticket's own"""
+    sparse: bool = False
+    """write a small ticket file instead, of mask bits and kept weights, which is read like any other"""
 
     def run(self) -> None:
-        """Print the files."""
+        """Print the files, and the size of a sparse one."""
         ticket = _load(self.ticket)
         from robust_tickets.tickets import prune_format
 
+        if self.sparse:
+            file = prune_format.export_sparse(ticket, self.out or self.ticket.with_suffix(""))
+            print(f"{file.stat().st_size:,} bytes, the ticket has {self.ticket.stat().st_size:,}")
+            print(file)
+            return
         for file in prune_format.export_ticket(ticket, self.out or self.ticket.with_suffix("")):
             print(file)
 

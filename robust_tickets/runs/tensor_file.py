@@ -16,23 +16,31 @@ from torch import Tensor
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.runs import files
+from robust_tickets.runs.packed_tensors import pack, unpack
 
 T = TypeVar("T")
 
 VERSION = 2
 """Version of the files' layout."""
 
+_PACKED = "packed"
 _KEY = "robust-tickets"  # one key, as safetensors keeps several in no particular order
 
 
-def save(path: Path, kind: str, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+def save(
+    path: Path, kind: str, tensors: dict[str, Tensor], meta: dict[str, Any], *, packed: bool = False
+) -> None:
     """Write tensors and plain values, whole or not at all.
 
     kind: what the file is, such as "ticket"; `load` asks for it.
+    packed: whether tensors with many zeros take less room; the file is read in the same way and has the same
+        hash.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     meta = {**meta, "kind": kind, "version": VERSION}
     meta["hash"] = content_hash(tensors, meta)
+    if packed:
+        tensors, meta[_PACKED] = pack(tensors)
     text = json.dumps(meta, sort_keys=True)
     files.write_bytes(path, serialise(tensors, {_KEY: text}))
 
@@ -64,6 +72,10 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} is of version {meta.get('version')!r:.20}, and this release reads version {VERSION} "
             f"alone: create the {kind} again, or use the release that wrote it"
         )
+    try:
+        tensors = unpack(tensors, meta.get(_PACKED, {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error}): copy or create it again") from None
     if meta.get("hash") != content_hash(tensors, meta):
         raise InputError(
             f"{path} is damaged, as its content does not match its hash: copy or create it again"
@@ -95,6 +107,6 @@ def content_hash(tensors: dict[str, Tensor], meta: dict[str, Any]) -> str:
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    plain = {key: value for key, value in meta.items() if key != "hash"}
+    plain = {key: value for key, value in meta.items() if key not in ("hash", _PACKED)}
     digest.update(json.dumps(plain, sort_keys=True).encode())
     return digest.hexdigest()[:16]

@@ -29,3 +29,14 @@ def export_ticket(ticket: Ticket, out: Path) -> list[Path]:
         files.write(path, lambda part, tensors=tensors: save_file(tensors, part))  # type: ignore[misc]
         paths.append(path)
     return paths
+
+
+def export_sparse(ticket: Ticket, out: Path) -> Path:
+    """Write a ticket file `<out>-sparse.safetensors` of mask bits and kept values; gives its path.
+
+    It is read like any other ticket and trains to the same bits, but it is no source of controls, which need
+    the pruned weights.
+    """
+    path = out.with_name(f"{out.name}-sparse.safetensors")
+    ticket.without_pruned().save(path, packed=True)
+    return path

@@ -1,9 +1,10 @@
 """The ticket and its file: an init, a mask, and where they came from."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.arguments import to_path
@@ -51,9 +52,23 @@ class Ticket:
             words.insert(1, f"{search['rounds']} round{'s' * (search['rounds'] != 1)}")
         return f"<Ticket of {self.model.name}: {', '.join(words)}>"
 
-    def save(self, path: Path | str) -> None:
-        """Write the file, whole or not at all."""
-        tensor_file.save(to_path("path", path), KIND, self._tensors(), self._meta())
+    def save(self, path: Path | str, *, packed: bool = False) -> None:
+        """Write the file, whole or not at all; packed: in less room where many weights are zero."""
+        tensor_file.save(to_path("path", path), KIND, self._tensors(), self._meta(), packed=packed)
+
+    def without_pruned(self) -> "Ticket":
+        """The ticket with zeros for its pruned weights, which are not trained; its controls need them."""
+        init = {
+            name: torch.where(self.mask[name], value, 0.0).to(value.dtype) if name in self.mask else value
+            for name, value in self.init.items()
+        }
+        return replace(self, init=init)
+
+    @property
+    def lacks_pruned(self) -> bool:
+        """Whether all its pruned weights are zeros, as in a sparse file."""
+        pruned = [self.init[name][~entries] for name, entries in self.mask.items()]
+        return any(len(part) for part in pruned) and not any(bool(part.any()) for part in pruned)
 
     @property
     def hash(self) -> str:

@@ -29,17 +29,19 @@ def reinit(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
 
 def shuffle_layer(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
     """The ticket's init with as many weights in each layer, at random positions."""
+    _check_init(ticket)
     return replace(ticket, mask=shuffle_by_layer(ticket.mask, seed))
 
 
 def shuffle_net(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
     """The ticket's init with as many weights in all, at random positions in the layers that were pruned."""
+    _check_init(ticket)
     return replace(ticket, mask=shuffle_over_net(ticket.mask, seed))
 
 
 def random(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
     """Another init with as many weights in each layer, at random positions."""
-    return reinit(shuffle_layer(ticket, init, seed), init, seed)
+    return replace(ticket, init=init, mask=shuffle_by_layer(ticket.mask, seed))
 
 
 TRANSFORMS: dict[str, Transform] = {
@@ -78,6 +80,15 @@ def shuffle_over_net(mask: "Mask", seed: int) -> "Mask":
                 "or keep more weights"
             )
     return shuffled
+
+
+def _check_init(ticket: "Ticket") -> None:
+    """Raise InputError for a ticket whose other positions have no weights to start from."""
+    if ticket.lacks_pruned:
+        raise InputError(
+            "the ticket has no pruned weights, as in a file of `ticket export --sparse`, so that other "
+            "positions would start from zeros: use the ticket that was exported"
+        )
 
 
 def _permute(entries: "Tensor", generator: "torch.Generator") -> "Tensor":

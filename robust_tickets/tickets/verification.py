@@ -46,6 +46,13 @@ def verify(ticket: Ticket, make: NetFactory | None = None) -> list[str]:
         lines.append(f"has copies of blocks of ticket {ticket.copies[-1]['source']}: verify that one too")
     elif all(torch.equal(value, init[name]) for name, value in ticket.init.items()):
         lines.append(f"starts from the init of seed {ticket.seed}, bit for bit")
+    elif ticket.lacks_pruned and all(
+        torch.equal(
+            value, torch.where(ticket.mask[name], init[name], 0.0) if name in ticket.mask else init[name]
+        )
+        for name, value in ticket.init.items()
+    ):
+        lines.append(f"starts from the init of seed {ticket.seed}, bit for bit, without its pruned weights")
     elif search.rewind_iterations or search.rewind_epochs or search.after == "fine-tune":
         lines.append("starts from trained weights, which the seed alone does not give")
     else:

@@ -66,9 +66,9 @@ class Checkpoint:
     def __repr__(self) -> str:
         return f"<Checkpoint of {self.model.name}: {self.arm}, seed {self.seed}, epoch {self.epoch}>"
 
-    def save(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
-        tensor_file.save(path, KIND, self.state, self.meta())
+    def save(self, path: Path, *, packed: bool = False) -> None:
+        """Write the file, whole or not at all; packed: in less room where many weights are zero."""
+        tensor_file.save(path, KIND, self.state, self.meta(), packed=packed)
 
     def meta(self) -> dict[str, Any]:
         """All of it but the weights, as plain values."""

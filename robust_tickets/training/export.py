@@ -20,10 +20,15 @@ from robust_tickets.runs import files
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.program_file import save_program
 
-Format = Literal["torch", "onnx", "safetensors"]
+Format = Literal["torch", "onnx", "safetensors", "sparse"]
 Net = Callable[[Tensor], Tensor]
 
-SUFFIXES: dict[Format, str] = {"torch": ".pt2", "onnx": ".onnx", "safetensors": "-weights.safetensors"}
+SUFFIXES: dict[Format, str] = {
+    "torch": ".pt2",
+    "onnx": ".onnx",
+    "safetensors": "-weights.safetensors",
+    "sparse": "-sparse.safetensors",
+}
 
 TOLERANCE = 1e-5
 """Largest difference of logits, as a share of the largest logit, or of 1 where that is less."""
@@ -41,7 +46,7 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     """Write the network of a checkpoint in another format.
 
     checkpoint: its file.
-    form: torch (torch.export), onnx, or safetensors (weights alone).
+    form: torch (torch.export), onnx, safetensors (weights alone), or sparse (a checkpoint in less room).
     out: file to write; None: beside the checkpoint.
     make: builds a network of the user's own, of which the file has the name alone.
 
@@ -127,6 +132,11 @@ def _safetensors(net: nn.Module, original: Checkpoint, file: Path, make: NetFact
     return set_mode(fresh, False)
 
 
+def _sparse(net: nn.Module, original: Checkpoint, file: Path, make: NetFactory | None) -> Net:
+    original.save(file, packed=True)
+    return Checkpoint.load(file).net(make)  # which compares every bit with the hash of what was packed
+
+
 def _inner(net: nn.Module) -> nn.Module:
     """The network within DataParallel or torch.compile, which no exporter takes."""
     while isinstance(net, (nn.DataParallel, OptimizedModule)):
@@ -138,6 +148,7 @@ _EXPORTERS: dict[Format, Callable[[nn.Module, Checkpoint, Path, NetFactory | Non
     "torch": _torch,
     "onnx": _onnx,
     "safetensors": _safetensors,
+    "sparse": _sparse,
 }
 
 
