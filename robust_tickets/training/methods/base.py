@@ -258,9 +258,13 @@ class UpdateGradientMethod(CrossEntropyMethod):
 
     _point: "Tensor | None" = None
 
-    def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
+    def begin_update(self, adversarial: "Tensor") -> "Tensor":
+        """The images for the update's forward pass, which remember their gradient."""
         self._point = adversarial.detach().requires_grad_(True)
-        return super().loss(nets, batch, self._point)
+        return self._point
+
+    def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
+        return super().loss(nets, batch, self.begin_update(adversarial))
 
     def images_and_gradient(self) -> "tuple[Tensor, Tensor]":
         """The images of the update and the gradient of its loss to them, once after the backward pass."""

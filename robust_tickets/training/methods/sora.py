@@ -7,7 +7,13 @@ from robust_tickets import attacks
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import torch
 from robust_tickets.recipe.schema import Positive, Share
-from robust_tickets.training.methods.base import Batch, Networks, UpdateGradientMethod, label_gradient
+from robust_tickets.training.methods.base import (
+    Batch,
+    Networks,
+    UpdateGradientMethod,
+    cross_entropy,
+    label_gradient,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +43,11 @@ class SORA(UpdateGradientMethod):
     where g' is the gradient at x' and comes from the update's own backward pass; it begins at 0.99 and is
     held within [-1, 1]. On a linear network k is 1. g is of the network in eval mode and g' of train mode.
     Defined for Linf.
+
+    Where the update smooths labels, g' is shorter than the gradient with hard labels, for two classes by the
+    factor c = (t_y - p_y) / (1 - p_y) with the target t_y, and points backwards where c < 0. The mean is then
+    that of the agreement over c, each sample with the weight c, and without those of c < 0: taken as it is,
+    smoothing would look like curvature, and the steps would shrink to nothing.
     """
 
     Settings = SORASettings
@@ -47,6 +58,7 @@ class SORA(UpdateGradientMethod):
         super().__init__(settings)
         self._alignment: Tensor | None = None
         self._gradient: Tensor | None = None
+        self._shares: Tensor | None = None  # the factors c; None: hard labels
 
     def attack_steps(self) -> int:
         return 1
@@ -70,6 +82,16 @@ class SORA(UpdateGradientMethod):
         step = (self.settings.alpha * eps * share) * lengths
         return (noisy + step * gradient.sign()).clamp_(*bounds)
 
+    def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
+        point = self.begin_update(adversarial)
+        logits = nets.update(point)
+        self._shares = None
+        if batch.targets is not None:
+            labels = batch.labels[:, None]
+            p, t = logits.detach().softmax(1).gather(1, labels), batch.targets.gather(1, labels)
+            self._shares = ((t - p) / (1 - p).clamp(min=1e-12)).clamp(min=0).squeeze(1)
+        return cross_entropy(logits, batch)
+
     def after_backward(self, nets: Networks, batch: Batch) -> None:
         """Measure how well the gradients before and after the step agree."""
         _, gradient = self.images_and_gradient()
@@ -77,9 +99,14 @@ class SORA(UpdateGradientMethod):
         assert self._alignment is not None
         before, after = self._gradient.flatten(1), gradient.flatten(1) * len(batch.labels)
         agreement = (before.sign() * after).sum(1) / before.abs().sum(1).clamp(min=1e-12)
+        if self._shares is None:
+            mean = agreement.mean()
+        else:
+            total = self._shares.sum()
+            mean = torch.where(total > 0, (agreement * (self._shares > 0)).sum() / total, self._alignment)
         decay = self.settings.decay
-        self._alignment = (decay * self._alignment + (1 - decay) * agreement.mean()).clamp(-1, 1)
-        self._gradient = None
+        self._alignment = (decay * self._alignment + (1 - decay) * mean).clamp(-1, 1)
+        self._gradient = self._shares = None
 
     def state_dict(self) -> "dict[str, Tensor]":
         return {} if self._alignment is None else {"alignment": self._alignment}
