@@ -1,4 +1,4 @@
-"""The commands on ticket files: show, diff, export, verify."""
+"""The commands on ticket files: show, diff, export, stretch, squeeze, verify."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -36,13 +36,13 @@ class Estimate:
 
     rows: of one seed, a row an arm, a search and a first stage, and one for validation and evaluation.
     seconds: of search and training of all seeds, on this machine.
-    check_seconds: at most, of validation and evaluation of all seeds.
+    evaluation_seconds: at most, of validation and evaluation of all seeds.
     whole_seconds: at most, of the rest of AutoAttack on one arm on the frontier, which is known at the end.
     """
 
     rows: pd.DataFrame
     seconds: float
-    check_seconds: float
+    evaluation_seconds: float
     whole_seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -52,8 +52,8 @@ class Estimate:
             table.to_string(index=False),
             "all seeds, on this machine:",
             f"  about {_duration(self.seconds)} of search and training",
-            f"  at most {_duration(self.check_seconds)} of validation and evaluation: images that an attack "
-            "breaks take little of it",
+            f"  at most {_duration(self.evaluation_seconds)} of validation and evaluation: images that an "
+            "attack breaks take little of it",
         ]
         if self.whole_seconds:
             whole = _duration(self.whole_seconds)

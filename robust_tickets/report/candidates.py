@@ -6,14 +6,12 @@ from statistics import mean
 from typing import Literal
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.recipe.fields import CheckpointName
 from robust_tickets.report.frontier import Points
 from robust_tickets.report.judge import Judge
 from robust_tickets.report.marks import seconds_marks
 
 Cost = Literal["flops", "seconds"]
-
-Weights = Literal["last", "best", "average"]
-"""A checkpoint: of the last epoch, of the best one, or of the averaged weights."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Candidate:
 
     name: str
     arm: str
-    weights: Weights
+    weights: CheckpointName
     flops: tuple[float, ...]
     seconds: tuple[float, ...]
     robust: tuple[float, ...]

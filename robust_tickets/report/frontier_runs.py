@@ -3,17 +3,18 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
-from robust_tickets.report.candidates import Candidate, Frontier, Weights
+from robust_tickets.recipe.fields import CHECKPOINTS, CheckpointName
+from robust_tickets.report.candidates import Candidate, Frontier
 from robust_tickets.report.judge import Judge, judge
 from robust_tickets.report.read import ArmResult, results
 from robust_tickets.runs.directory import RunDirectory, machine_differences
 from robust_tickets.runs.files import read_object
 
-DEFAULT_WEIGHTS: tuple[Weights, ...] = ("last", "average")
+DEFAULT_WEIGHTS: tuple[CheckpointName, ...] = ("last", "average")
 """The checkpoints that stand for an arm, each on its own: the better one is not chosen by test images."""
 
 
@@ -72,7 +73,7 @@ class _Run:
 
 
 def read_frontier(
-    directories: Sequence[RunDirectory], weights: Sequence[Weights] = DEFAULT_WEIGHTS
+    directories: Sequence[RunDirectory], weights: Sequence[CheckpointName] = DEFAULT_WEIGHTS
 ) -> Frontier:
     """Read the candidates of one or several runs, over the seeds that are complete in all of them.
 
@@ -97,7 +98,7 @@ def read_frontier(
                 results_seen.add(result)
                 candidates[candidate] = _label(run, runs)
     if not candidates:
-        others = ", ".join(get_args(Weights))
+        others = ", ".join(CHECKPOINTS)
         raise InputError(
             f"no arm of {_paths(runs)} was evaluated with weights {' or '.join(weights)}: choose others of "
             f"{others} by --weights"
@@ -125,7 +126,9 @@ def _check_yardstick(runs: Sequence[_Run]) -> None:
                 )
 
 
-def _candidates(run: _Run, first: _Run, seeds: Sequence[int], weights: Sequence[Weights]) -> list[Candidate]:
+def _candidates(
+    run: _Run, first: _Run, seeds: Sequence[int], weights: Sequence[CheckpointName]
+) -> list[Candidate]:
     """The candidates of a run, each named by its arm."""
     same_machine = _same_machine(first.directory, run.directory)
     machines = len(run.directory.machines())

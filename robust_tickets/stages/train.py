@@ -189,15 +189,15 @@ def describe(
     net = start.net
     parameters = sum(p.numel() for p in net.parameters())
     mask = start.mask or Mask.full(net)
-    steps = result.history[-1]["step"]  # fewer than planned where it went back to its best epoch and ended
-    whole, rest = divmod(steps, plan.per_epoch)
+    # fewer steps than planned where it went back to its best epoch and ended
+    taken = replace(plan, steps=result.history[-1]["step"])
     pruned = 0 if start.mask is None else masking_for(net, start.mask, dataset.spec.shape).zeros
     return {
         "arm": plan.arm,
         "data": dataset.title,
         "fingerprint": dataset.fingerprint,
         "test_images": len(dataset.test),
-        "epochs": whole if not rest else steps / plan.per_epoch,
+        "epochs": taken.epochs,
         "steps_per_epoch": plan.per_epoch,
         "best_epoch": result.best_epoch,
         "lr": plan.training.lr,

@@ -33,10 +33,6 @@ class BlockMap:
     numbers: tuple[tuple[int, ...], ...]
     modules: Mapping[str, str]
 
-    def __str__(self) -> str:
-        """The numbers, such as "0 1 2 1 2 | 0 1 2 1 2"."""
-        return " | ".join(" ".join(map(str, stage)) for stage in self.numbers)
-
     def source_of(self, name: str) -> str:
         """The name of the source's tensor that a tensor of the target is copied from."""
         for module, source in self.modules.items():
@@ -51,12 +47,14 @@ def copied_blocks(source: int, target: int, order: Order) -> list[int]:
     The earlier ones are copied more often where the numbers do not divide. With fewer blocks, append keeps
     the first ones and interpolate evenly spaced ones, so that each gives back what it has stretched.
     """
+    if not target:
+        return []
     if order == "append":
         return [i % source for i in range(target)]
     if target < source:
-        times, extra = divmod(source, target) if target else (0, 0)
+        times, extra = divmod(source, target)
         return [i * times + min(i, extra) for i in range(target)]
-    times, extra = divmod(target, source) if target else (0, 0)
+    times, extra = divmod(target, source)
     return [i for i in range(source) for _ in range(times + (i < extra))]
 
 

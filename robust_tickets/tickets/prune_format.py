@@ -1,4 +1,4 @@
-"""Export of a ticket as plain tensors, for use without this package."""
+"""Export of a ticket: as plain tensors, for use without this package, or as a small ticket file."""
 
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Checks that a ticket is what its file claims."""
 
+from dataclasses import replace
+
 import torch
 
 from robust_tickets.base.errors import InputError
@@ -44,14 +46,9 @@ def verify(ticket: Ticket, make: NetFactory | None = None) -> list[str]:
     search = recipes.from_table(ticket.search).search
     if ticket.copies:
         lines.append(f"has copies of blocks of ticket {ticket.copies[-1]['source']}: verify that one too")
-    elif all(torch.equal(value, init[name]) for name, value in ticket.init.items()):
+    elif _same(ticket.init, init):
         lines.append(f"starts from the init of seed {ticket.seed}, bit for bit")
-    elif ticket.lacks_pruned and all(
-        torch.equal(
-            value, torch.where(ticket.mask[name], init[name], 0.0) if name in ticket.mask else init[name]
-        )
-        for name, value in ticket.init.items()
-    ):
+    elif _same(ticket.init, replace(ticket, init=init).without_pruned().init):
         lines.append(f"starts from the init of seed {ticket.seed}, bit for bit, without its pruned weights")
     elif search.rewind_iterations or search.rewind_epochs or search.after == "fine-tune":
         lines.append("starts from trained weights, which the seed alone does not give")
@@ -61,3 +58,8 @@ def verify(ticket: Ticket, make: NetFactory | None = None) -> list[str]:
             "control, of a module that was passed in, or of another PyTorch release"
         )
     return lines
+
+
+def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether the tensors of `one` are in `other` with the same values."""
+    return all(torch.equal(value, other[name]) for name, value in one.items())

@@ -23,6 +23,7 @@ from robust_tickets.training.methods.base import (
     StepPasses,
     cross_entropy,
     label_gradient,
+    label_gradient_shares,
 )
 from robust_tickets.training.methods.pgd import usual_rel_step
 from robust_tickets.training.wrappers.base import Wrapper
@@ -196,11 +197,8 @@ class _Recorder:
         # a method that steps within the update asks there from where, before it asks at the images
         start = points[0].detach() if self._start is None else self._start
         products = points[-1].grad * (points[-1].detach() - start)
-        if batch.targets is not None and self._logits is not None:
-            labels = batch.labels[:, None]
-            climbs = self._logits.softmax(1).gather(1, labels) < batch.targets.gather(1, labels)
-            products = products * climbs[:, :, None, None]
-        return products
+        shares = None if self._logits is None else label_gradient_shares(self._logits, batch)
+        return products if shares is None else products * (shares > 0)[:, None, None, None]
 
     def _note_start(self, images: Tensor) -> None:
         if len(images) == self._samples:  # others are not the images of the batch

@@ -8,9 +8,10 @@ from torch import nn
 from robust_tickets.attacks import ThreatModel
 from robust_tickets.data.augmentation import Augmentation
 from robust_tickets.data.dataset import Dataset, Spec, Split
+from robust_tickets.models.fold import fold
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.training_fields import Training
-from robust_tickets.training.methods.base import Batch, Step
+from robust_tickets.training.methods.base import Batch, Networks, Step
 
 EPS = 0.1
 SHAPE = (2, 6, 6)
@@ -101,3 +102,49 @@ def gradient_of(net, images, loss):
     point = images.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(loss(net.eval()(point)), point)
     return gradient
+
+
+def linear_net(classes=2, scale=1.0):
+    """One layer, its weights times a factor."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(72, classes)).double()
+    with torch.no_grad():
+        net[1].weight.mul_(scale)
+    return net
+
+
+def inner_batch(n=6):
+    """Images in the middle of the box, whose bounds no perturbation reaches."""
+    batch = batch_of(n)
+    return replace(batch, images=0.4 + 0.2 * batch.images)
+
+
+def two_class_batch(n=6):
+    batch = inner_batch(n)
+    return replace(batch, labels=batch.labels % 2)
+
+
+def experienced_net():
+    """The small network without dropout, whose BatchNorm has seen images."""
+    net = SmallNet()
+    net.dropout.p = 0.0
+    with torch.no_grad():
+        net(torch.rand(50, *SHAPE, dtype=torch.float64))
+    return net
+
+
+def twin_of(net):
+    """A copy of it, whose statistics move apart from the network's own."""
+    twin = SmallNet()
+    twin.dropout.p = 0.0
+    twin.load_state_dict(net.state_dict())
+    return twin
+
+
+def own_cross_entropy(batch):
+    return lambda logits: nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
+
+
+def nets_of(net):
+    return Networks(net.train(), fold(net))

@@ -4,7 +4,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from method_case import EPS, SHAPE, SmallNet, batch_of, data_of, gradient_of, method_of, rows_of
+from method_case import (
+    EPS,
+    SHAPE,
+    SmallNet,
+    batch_of,
+    data_of,
+    experienced_net,
+    gradient_of,
+    linear_net,
+    method_of,
+    nets_of,
+    own_cross_entropy,
+    rows_of,
+    twin_of,
+    two_class_batch,
+)
 from torch.nn import functional as F
 
 from robust_tickets.attacks.noise import uniform
@@ -13,34 +28,18 @@ from robust_tickets.models.fold import fold
 from robust_tickets.training.methods.base import Networks, Step
 
 
-def own_cross_entropy(batch):
-    return lambda logits: F.cross_entropy(logits, batch.labels, reduction="sum")
-
-
-def nets_of(net):
-    return Networks(net.train(), fold(net))
-
-
 def at_step(batch, number, count=40):
     return replace(batch, step=Step(number, count, classes=5))
 
 
 @pytest.fixture
 def net():
-    net = SmallNet()
-    net.dropout.p = 0.0
-    with torch.no_grad():
-        net(torch.rand(50, *SHAPE, dtype=torch.float64))
-    return net
+    return experienced_net()
 
 
 @pytest.fixture
 def twin(net):
-    """A copy, whose statistics move apart from the network's own."""
-    twin = SmallNet()
-    twin.dropout.p = 0.0
-    twin.load_state_dict(net.state_dict())
-    return twin
+    return twin_of(net)
 
 
 def test_fgsm_rs_steps_from_the_ball_and_stays_in_it(net):
@@ -99,54 +98,6 @@ def test_free_replays_with_the_updates_own_gradient(net, twin):
         torch.testing.assert_close(net.conv.weight.grad, twin.conv.weight.grad, rtol=1e-9, atol=1e-12)
         shift = (by_hand + EPS * point.grad.sign() - batch.images).clamp(-EPS, EPS)
         shift = (batch.images + shift).clamp(0, 1) - batch.images
-
-
-def test_sora_steps_by_its_alignment_and_measures_it(net, twin):
-    method, nets, batch = method_of("sora"), nets_of(net), batch_of()
-    k = 0.99
-    for number in range(3):
-        method.load_state_dict({"alignment": torch.tensor(k, dtype=torch.float64)})
-        adversarial = method.perturb(nets, batch)
-        numbers = uniform(SHAPE, batch.ids, seed=batch.seed) * 2**16
-        noisy = (batch.images + EPS * (numbers.floor() / 2**15 - 1)).clamp(0, 1)
-        g = gradient_of(twin, noisy, own_cross_entropy(batch))
-        step = 2 * EPS * min(1, 0.02 / max(1 - k, 1e-9)) * (numbers - numbers.floor())
-        x = (noisy + step * g.sign()).clamp(0, 1)
-        torch.testing.assert_close(adversarial, x, rtol=0, atol=1e-12, msg=f"step {number}")
-        method.loss(nets, batch, adversarial).backward()
-        method.after_backward(nets, batch)
-        point = x.clone().requires_grad_(True)
-        (after,) = torch.autograd.grad(own_cross_entropy(batch)(twin.train()(point)), point)
-        agreement = [float((a.sign() * b).sum() / a.abs().sum()) for a, b in zip(g, after, strict=True)]
-        k = min(1.0, max(-1.0, 0.95 * k + 0.05 * sum(agreement) / len(agreement)))
-        assert float(method.state_dict()["alignment"]) == pytest.approx(k, abs=1e-9)
-    assert k != 0.99
-
-
-def linear_net():
-    """Two classes, one layer: nothing is curved."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(72, 2)).double()
-
-
-def two_class_batch():
-    """Images in the middle of the box, whose bounds no perturbation reaches."""
-    batch = batch_of()
-    return replace(batch, images=0.4 + 0.2 * batch.images, labels=batch.labels % 2)
-
-
-def test_on_a_linear_network_the_alignment_is_one_and_steps_are_full():
-    net, batch = linear_net(), two_class_batch()
-    method, nets = method_of("sora"), Networks(net, fold(net))
-    with torch.no_grad():
-        net[1].weight.mul_(
-            1e-3
-        )  # the loss of a logistic regression is curved; less so, the smaller its weights
-    for _ in range(100):
-        method.loss(nets, batch, method.perturb(nets, batch)).backward()
-        method.after_backward(nets, batch)
-    assert float(method.state_dict()["alignment"]) == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["pgi", "liet"])

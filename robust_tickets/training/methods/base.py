@@ -279,6 +279,19 @@ def cross_entropy(logits: "Tensor", batch: Batch) -> "Tensor":
     return F.cross_entropy(logits, batch.labels if batch.targets is None else batch.targets)
 
 
+def label_gradient_shares(logits: "Tensor", batch: Batch) -> "Tensor | None":
+    """How long the gradient of the smoothed loss is beside that of hard labels, (B,); None: labels are hard.
+
+    (t_y - p_y) / (1 - p_y) with the target t_y of the label, which is exact for two classes. Below 0 the
+    gradient points backwards.
+    """
+    if batch.targets is None:
+        return None
+    labels = batch.labels[:, None]
+    p, t = logits.softmax(1).gather(1, labels), batch.targets.gather(1, labels)
+    return ((t - p) / (1 - p).clamp(min=1e-12)).squeeze(1)
+
+
 def run_attack(attack: "attacks.Attack", nets: Networks, batch: Batch) -> "Tensor":
     """The images that an attack makes of a batch, by the batch's own random numbers."""
     # images and labels are right by construction, and a check would make a GPU wait

@@ -13,6 +13,7 @@ from robust_tickets.training.methods.base import (
     UpdateGradientMethod,
     cross_entropy,
     label_gradient,
+    label_gradient_shares,
 )
 
 if TYPE_CHECKING:
@@ -85,11 +86,7 @@ class SORA(UpdateGradientMethod):
     def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
         point = self.begin_update(adversarial)
         logits = nets.update(point)
-        self._shares = None
-        if batch.targets is not None:
-            labels = batch.labels[:, None]
-            p, t = logits.detach().softmax(1).gather(1, labels), batch.targets.gather(1, labels)
-            self._shares = ((t - p) / (1 - p).clamp(min=1e-12)).clamp(min=0).squeeze(1)
+        self._shares = label_gradient_shares(logits.detach(), batch)
         return cross_entropy(logits, batch)
 
     def after_backward(self, nets: Networks, batch: Batch) -> None:
@@ -102,8 +99,9 @@ class SORA(UpdateGradientMethod):
         if self._shares is None:
             mean = agreement.mean()
         else:
-            total = self._shares.sum()
-            mean = torch.where(total > 0, (agreement * (self._shares > 0)).sum() / total, self._alignment)
+            forwards = self._shares > 0
+            total = (self._shares * forwards).sum()
+            mean = torch.where(total > 0, (agreement * forwards).sum() / total, self._alignment)
         decay = self.settings.decay
         self._alignment = (decay * self._alignment + (1 - decay) * mean).clamp(-1, 1)
         self._gradient = self._shares = None

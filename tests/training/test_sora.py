@@ -1,24 +1,61 @@
-"""SORA under smoothed labels: what it measures is the curvature of the loss with hard labels."""
+"""SORA: its step, and the curvature that it measures, under smoothed labels too that of hard ones."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from method_case import EPS, batch_of, method_of
+from method_case import (
+    EPS,
+    SHAPE,
+    batch_of,
+    experienced_net,
+    gradient_of,
+    inner_batch,
+    linear_net,
+    method_of,
+    nets_of,
+    own_cross_entropy,
+    twin_of,
+    two_class_batch,
+)
 from torch.nn import functional as F
 
+from robust_tickets.attacks.noise import uniform
 from robust_tickets.models.fold import fold
 from robust_tickets.training.methods.base import Networks
 
 
-def net_of(classes, scale=1.0):
-    """One layer, in float64."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(72, classes)).double()
-    with torch.no_grad():
-        net[1].weight.mul_(scale)
-    return net
+def test_it_steps_by_its_alignment_and_measures_it():
+    net, batch = experienced_net(), batch_of()
+    method, nets, twin = method_of("sora"), nets_of(net), twin_of(net)
+    k = 0.99
+    for number in range(3):
+        method.load_state_dict({"alignment": torch.tensor(k, dtype=torch.float64)})
+        adversarial = method.perturb(nets, batch)
+        numbers = uniform(SHAPE, batch.ids, seed=batch.seed) * 2**16
+        noisy = (batch.images + EPS * (numbers.floor() / 2**15 - 1)).clamp(0, 1)
+        g = gradient_of(twin, noisy, own_cross_entropy(batch))
+        step = 2 * EPS * min(1, 0.02 / max(1 - k, 1e-9)) * (numbers - numbers.floor())
+        x = (noisy + step * g.sign()).clamp(0, 1)
+        torch.testing.assert_close(adversarial, x, rtol=0, atol=1e-12, msg=f"step {number}")
+        method.loss(nets, batch, adversarial).backward()
+        method.after_backward(nets, batch)
+        point = x.clone().requires_grad_(True)
+        (after,) = torch.autograd.grad(own_cross_entropy(batch)(twin.train()(point)), point)
+        agreement = [float((a.sign() * b).sum() / a.abs().sum()) for a, b in zip(g, after, strict=True)]
+        k = min(1.0, max(-1.0, 0.95 * k + 0.05 * sum(agreement) / len(agreement)))
+        assert float(method.state_dict()["alignment"]) == pytest.approx(k, abs=1e-9)
+    assert k != 0.99
+
+
+def test_on_a_linear_network_the_alignment_is_one_and_steps_are_full():
+    # the loss of a logistic regression is curved; less so, the smaller its weights
+    net, batch = linear_net(scale=1e-3), two_class_batch()
+    method, nets = method_of("sora"), Networks(net, fold(net))
+    for _ in range(100):
+        method.loss(nets, batch, method.perturb(nets, batch)).backward()
+        method.after_backward(nets, batch)
+    assert float(method.state_dict()["alignment"]) == pytest.approx(1, abs=1e-3)
 
 
 def smoothed(batch, classes, share):
@@ -36,13 +73,8 @@ def measured(net, batch, alignment=0.99):
     return float(method.state_dict()["alignment"])
 
 
-def two_class_batch(n=6):
-    batch = batch_of(n)
-    return replace(batch, images=0.4 + 0.2 * batch.images, labels=batch.labels % 2)
-
-
 def test_of_one_sample_and_two_classes_it_is_that_of_hard_labels():
-    net, batch = net_of(2, 0.3), two_class_batch(1)
+    net, batch = linear_net(2, 0.3), two_class_batch(1)
     hard = measured(net, batch)
     assert hard != 0.99
     assert measured(net, smoothed(batch, 2, 0.4)) == pytest.approx(hard, rel=1e-12)
@@ -56,7 +88,7 @@ def with_targets(batch, of_label):
 
 
 def test_samples_beyond_their_target_are_left_out_and_others_count_by_their_share():
-    net, targets = net_of(2), [0.9, 0.2, 0.8, 0.1, 0.7, 0.9]
+    net, targets = linear_net(2), [0.9, 0.2, 0.8, 0.1, 0.7, 0.9]
     batch = with_targets(two_class_batch(), targets)
     method = method_of("sora")
     method.load_state_dict({"alignment": torch.tensor(0.99, dtype=torch.float64)})
@@ -72,13 +104,12 @@ def test_samples_beyond_their_target_are_left_out_and_others_count_by_their_shar
 
 
 def test_where_all_are_beyond_their_target_nothing_is_measured():
-    assert measured(net_of(2), with_targets(two_class_batch(), [0.01] * 6), 0.7) == pytest.approx(0.7)
+    assert measured(linear_net(2), with_targets(two_class_batch(), [0.01] * 6), 0.7) == pytest.approx(0.7)
 
 
 def test_on_a_flat_network_of_many_classes_steps_stay_whole():
-    """There k was about 1 - share before, and a step a tenth as long."""
-    net, batch = net_of(5, 1e-3), batch_of()
-    batch = replace(batch, images=0.4 + 0.2 * batch.images)
+    """Taken as they are, their gradients would make k about 1 - share, and a step a tenth as long."""
+    net, batch = linear_net(5, 1e-3), inner_batch()
     method, nets = method_of("sora"), Networks(net, fold(net))
     for _ in range(100):
         method.loss(nets, smoothed(batch, 5, 0.4), method.perturb(nets, batch)).backward()
