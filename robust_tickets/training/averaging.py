@@ -5,8 +5,8 @@ average that starts at once:
 
     A_0 = W_0;   after step t = 0, 1, ...:   A <- r A + (1 - r) W,   r = min(decay, (t + 1) / (t + 10))
 
-The statistics of W are wrong for A, and an average of them lags behind for long: they are estimated anew,
-over the adversarial images of the last steps of each epoch.
+The statistics of W are wrong for A, which `benchmarks/averages.py` measures: they are estimated anew, over
+the adversarial images of the last steps of each epoch.
 """
 
 import torch
