@@ -34,6 +34,7 @@ from robust_tickets.evaluation.attack_names import attack_names
 from robust_tickets.models.probabilities import probability_warnings
 from robust_tickets.models.weights import load_weights
 from robust_tickets.models.whole_state import unswitched_layers
+from robust_tickets.recipe.arm_training import training_of
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.studies import STUDIES
 from robust_tickets.report.frontier_runs import read_frontier
@@ -45,7 +46,7 @@ from robust_tickets.stages import train as training
 from robust_tickets.stages.arm_rates import ArmRates
 from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.from_python import Images, Net, experiment_from, seeds_from
-from robust_tickets.stages.plan import plan, training_of
+from robust_tickets.stages.plan import plan
 from robust_tickets.studies import study as studies
 from robust_tickets.tickets.ticket import Ticket
 

@@ -166,7 +166,10 @@ def test_an_arm_read_from_another_needs_it(monkeypatch):
         ({"after": "fine-tune"}, []),
         (
             {"granularity": "channel"},
-            ["ticket-shuffle-layer", "ticket-shuffle-net", "random", "dense-staged"],
+            [
+                *("ticket-shuffle-layer", "ticket-shuffle-net", "random", "dense-staged"),
+                *("set", "rigl", "flying-bird"),
+            ],
         ),
         ({"pruning_method": "random"}, ["ticket-reinit", "ticket-shuffle-layer", "random", "dense-staged"]),
         (

@@ -21,6 +21,14 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return (seed << 32) | epoch
 
 
+def growth_generator(seed: int, step: int) -> "torch.Generator":
+    """A generator for the weights that grow in a step; seed: that of the step's epoch, as `epoch_seed` gives.
+
+    Independent of what the step's dropout draws.
+    """
+    return torch.Generator().manual_seed(step_seed(seed >> 32, 2**30 + step))
+
+
 def mask_generator(seed: int) -> "torch.Generator":
     """A generator for random masks of a seed, independent of the seed's init."""
     return torch.Generator().manual_seed(step_seed(seed, 2**31))

@@ -16,16 +16,25 @@ class Export(Command):
 
     checkpoint: Positional[Path]
     """a best.safetensors or last.safetensors; the weights that a ticket pruned are zero in it"""
-    format: Literal["torch", "onnx", "safetensors", "sparse"] = "torch"
+    format: Literal["torch", "onnx", "safetensors", "sparse", "robustbench"] = "torch"
     """torch: a program for torch.export.load; onnx: a model for any ONNX runtime (needs the extra onnx);
     safetensors: the bare weights by parameter name; sparse: a checkpoint of this package in less room, of a
-    bit for each weight and the values of those that are not zero"""
+    bit for each weight and the values of those that are not zero; robustbench: no network, but its entry for
+    that benchmark's model_info, from what AutoAttack measured"""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
-    """file to write; without it: beside the checkpoint, as .pt2, .onnx, -weights or -sparse.safetensors"""
+    """file to write; without it: beside the checkpoint, as .pt2, .onnx, -weights or -sparse.safetensors, or
+    -robustbench.json"""
     model: UserNet = UserNet()
 
     def run(self) -> None:
         """Print the check and the file."""
+        if self.format == "robustbench":
+            from robust_tickets.report.robustbench import write_model_info
+
+            file, measured = write_model_info(self.checkpoint, self.out)
+            print(measured)
+            print(file)
+            return
         with signals.deferred():
             from robust_tickets.training import export
 

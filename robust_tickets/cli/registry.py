@@ -22,6 +22,7 @@ COMMANDS = {
     "ticket export": "robust_tickets.cli.tickets:TicketExport",
     "ticket stretch": "robust_tickets.cli.tickets:TicketStretch",
     "ticket squeeze": "robust_tickets.cli.tickets:TicketSqueeze",
+    "ticket stability": "robust_tickets.cli.stability:TicketStability",
     "ticket verify": "robust_tickets.cli.tickets:TicketVerify",
     "data show": "robust_tickets.cli.data:DataShow",
     "runs list": "robust_tickets.cli.runs:RunsList",

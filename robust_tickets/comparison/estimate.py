@@ -13,6 +13,7 @@ from robust_tickets.comparison.evaluation_cost import evaluation_passes, whole_p
 from robust_tickets.comparison.timed_passes import evaluation_pass_seconds
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.data.dataset import Spec
+from robust_tickets.models.norm_statistics import has_statistics
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import CHECKPOINTS
 from robust_tickets.recipe.methods import make_method
@@ -24,7 +25,6 @@ from robust_tickets.stages.experiment import Experiment, search_fields
 from robust_tickets.stages.plan import ArmPlan
 from robust_tickets.stages.reuse import arm_key
 from robust_tickets.stages.timed_plan import check_jobs
-from robust_tickets.training.averaging import has_statistics
 
 _UNITS = {"days": 86400, "hours": 3600}
 _FLOPS = {"P": 1e15, "T": 1e12, "G": 1e9}
@@ -66,11 +66,18 @@ class PlannedArms:
     """Arms of an experiment that are to be trained.
 
     label: follows their names in the table, to tell them from those of other experiments.
+    source: the experiment that finds their ticket; None: the same.
     """
 
     experiment: Experiment
     arms: tuple[str, ...]
     label: str = ""
+    source: Experiment | None = None
+
+    @property
+    def finder(self) -> Experiment:
+        """The experiment whose search finds their ticket."""
+        return self.source or self.experiment
 
 
 def estimate(experiment: Experiment, seeds: int, jobs: int = 1) -> Estimate:
@@ -135,7 +142,8 @@ class _Tally:
         rates = partial(EstimatedRates, self._timer, experiment)
         planning.check(recipe, spec, rates)
         flops, statistics = whole_flops(experiment), has_statistics(experiment.fresh_net(0))
-        search = json.dumps(search_fields(recipe, recipe.search.rounds), sort_keys=True)
+        finder = work.finder.recipe
+        search = json.dumps(search_fields(finder, finder.search.rounds), sort_keys=True)
         checks = 0
         for name in work.arms:
             arm = ARMS[name]
@@ -145,9 +153,9 @@ class _Tally:
                     checks += _validation_passes(recipe, first)
                     self._add_training(work, first, flops, flops, statistics)
             if arm.uses_ticket and self._is_new(search):
-                validations = costs.search_plan(recipe, spec).validations
-                checks += validations * _passes_of_validation(recipe, recipe.search)
-                self._add_search(work, spec, flops)
+                validations = costs.search_plan(finder, spec).validations
+                checks += validations * _passes_of_validation(finder, finder.search)
+                self._add_search(work, work.finder.spec)
             plan = planning.plan(recipe, name, spec, rates=rates(name))
             if self._is_new(arm_key(recipe, plan, search if arm.uses_ticket else None, 0, {})):
                 checks += _validation_passes(recipe, plan)
@@ -185,13 +193,14 @@ class _Tally:
         label = f"{plan.arm}{work.label}{_bound(plan.training)}"
         self._rows.append(_Row(label, epochs, passes.total, passes.cost * flops, seconds))
 
-    def _add_search(self, work: PlannedArms, spec: Spec, flops: int) -> None:
-        recipe = work.experiment.recipe
+    def _add_search(self, work: PlannedArms, spec: Spec) -> None:
+        recipe, flops = work.finder.recipe, whole_flops(work.finder)
         plan, cost = costs.search_plan(recipe, spec), costs.search_cost(recipe, spec)
         passes = costs.search_passes(recipe, spec).total
-        seconds = cost * self._timer.seconds(work.experiment, recipe.search, flops)
+        seconds = cost * self._timer.seconds(work.finder, recipe.search, flops)
         epochs = f"{plan.steps / plan.per_epoch:.4g}"
-        label = f"search{work.label}{_bound(recipe.search)}"
+        name = f"search for {work.arms[0]}" if work.source else "search"
+        label = f"{name}{work.label}{_bound(recipe.search)}"
         self._rows.append(_Row(label, epochs, passes, round(cost * flops), seconds))
 
     def _evaluation_rate(self, experiment: Experiment, flops: int) -> float:

@@ -7,15 +7,15 @@ from functools import cached_property
 from robust_tickets.comparison.timed_passes import training_pass_seconds
 from robust_tickets.models import registry
 from robust_tickets.models.flops import forward_flops
+from robust_tickets.models.norm_statistics import has_statistics
 from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe.arm_training import training_of
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.methods import used_settings
 from robust_tickets.recipe.training_fields import Training
 from robust_tickets.stages import costs
-from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.narrow_net import narrow_spec
-from robust_tickets.training.averaging import has_statistics
 
 
 class PassTimer:
@@ -52,7 +52,7 @@ class EstimatedRates:
     @cached_property
     def pass_seconds(self) -> float:
         """Seconds of a forward pass's worth of the arm's training."""
-        flops, training = whole_flops(self.experiment), planning.training_of(self.experiment.recipe, self.arm)
+        flops, training = whole_flops(self.experiment), training_of(self.experiment.recipe, self.arm)
         return self.timer.seconds(self.experiment, training, flops) * self.flops / flops
 
     @cached_property
@@ -81,7 +81,7 @@ def arm_flops(experiment: Experiment, arm: str, flops: int) -> int:
     rounds = costs.search_plan(experiment.recipe, experiment.spec).rounds
     if network == "ticket":
         return round(flops * costs.pass_share(search, rounds))
-    if network == "whole":
+    if network in ("whole", "random"):
         return flops
     spec = experiment.model_spec
     density = (1 - search.ratio) ** (search.rounds * (2 if search.granularity == "channel" else 1))

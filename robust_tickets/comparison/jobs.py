@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
+from robust_tickets.recipe.arm_training import training_of
 from robust_tickets.recipe.arms import ARMS, needs_ticket
 from robust_tickets.runs import files
 from robust_tickets.runs.arm_directory import ArmDirectory
@@ -20,12 +21,14 @@ from robust_tickets.stages.experiment import (
     Experiment,
     narrow_experiment,
     other_init,
+    random_ticket,
     ticket_cost,
     unpruned_ticket,
 )
 from robust_tickets.stages.step_lengths import TicketCost
 from robust_tickets.stages.timed_plan import plan_arm, waits_for_ticket_arm, with_ticket_arm
 from robust_tickets.stages.train import train
+from robust_tickets.tickets.elastic import change_depth
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.tickets.transforms import TRANSFORMS
 from robust_tickets.training.checkpoint import Checkpoint
@@ -75,12 +78,14 @@ class ArmJob(Job):
                 cost = self._with_ticket_arm(cost)
         start: Ticket | None = None
         if ticket is not None and arm.network == "ticket":
-            start = self._transform(ticket)
+            start = _transformed(ticket, self.arm, experiment, self.seed)
+        elif arm.network == "random":
+            start = random_ticket(experiment, self.seed)
         elif ticket is not None and arm.network == "narrow":
             experiment = narrow_experiment(experiment, ticket, arm.match)
         elif arm.has_first_stage and not self._has_both_stages:
             start = self._first_stage(cost)
-        rates = ArmRates(experiment, planning.training_of(experiment.recipe, self.arm), start)
+        rates = ArmRates(experiment, training_of(experiment.recipe, self.arm), start)
         plan = plan_arm(self.run, self.seed, self.arm, rates, cost)
         folder = train(experiment, self.seed, self.run, plan, start)
         return _evaluate_all(folder, experiment)
@@ -107,14 +112,6 @@ class ArmJob(Job):
         file = folder.ticket if is_done else search_stage.search(self.experiment, self.seed, self.run)
         return _load(Ticket.load, file)
 
-    def _transform(self, ticket: Ticket) -> Ticket:
-        """The ticket that the arm starts from."""
-        transform = ARMS[self.arm].transform
-        if not transform:
-            return ticket
-        init = other_init(self.experiment, self.seed)
-        return TRANSFORMS[transform](ticket, init, self.seed)
-
     @property
     def _has_both_stages(self) -> bool:
         """Whether the arm is trained to its end, so that the weights of its first stage are not needed."""
@@ -134,14 +131,21 @@ class ArmJob(Job):
 
 @dataclass(frozen=True)
 class TicketFileJob(Job):
-    """The arm `ticket-from` of one seed: from the ticket that another recipe's search found."""
+    """An arm of one seed that starts from the ticket that another recipe's search found.
+
+    Where that recipe's network has another depth, the ticket's blocks are copied, or left out.
+    """
 
     ticket: Path
+    arm: str = "ticket-from"
 
     def do(self) -> Path:
         """Train and evaluate; returns the arm's folder."""
-        folder = train_from_file(self.experiment, self.seed, self.run, self.ticket)
-        return _evaluate_all(folder, self.experiment)
+        experiment = self.experiment
+        ticket = change_depth(Ticket.load(self.ticket), experiment.recipe.model.name)
+        ticket = _transformed(ticket, self.arm, experiment, self.seed)
+        folder = _train_ticket(experiment, self.seed, self.run, ticket, self.arm)
+        return _evaluate_all(folder, experiment)
 
 
 def train_from_file(experiment: Experiment, seed: int, run: RunDirectory, file: Path | None) -> ArmDirectory:
@@ -149,18 +153,30 @@ def train_from_file(experiment: Experiment, seed: int, run: RunDirectory, file: 
 
     The ticket of this run's own search has the arm `ticket`. Raises InputError for one that does not fit.
     """
-    ticket = None if file is None else Ticket.load(file)
+    return _train_ticket(experiment, seed, run, None if file is None else Ticket.load(file), "ticket-from")
+
+
+def _train_ticket(
+    experiment: Experiment, seed: int, run: RunDirectory, ticket: Ticket | None, arm: str
+) -> ArmDirectory:
+    """Train dense, or from a ticket as that arm, but as `ticket` where it is that of the own search."""
     own = run.search(seed).ticket
     if ticket is None:
         arm = "dense"
     elif own.is_file() and Ticket.load(own).hash == ticket.hash:
         arm = "ticket"
-    else:
-        arm = "ticket-from"
     name = f"ticket-{ticket.hash[:8]}" if ticket is not None and ARMS[arm].other_search else arm
-    rates = ArmRates(experiment, planning.training_of(experiment.recipe, arm), ticket)
+    rates = ArmRates(experiment, training_of(experiment.recipe, arm), ticket)
     plan = replace(plan_arm(run, seed, arm, rates, folder=run.arm(seed, name)), arm=name)
     return train(experiment, seed, run, plan, ticket)
+
+
+def _transformed(ticket: Ticket, arm: str, experiment: Experiment, seed: int) -> Ticket:
+    """The ticket that an arm starts from."""
+    transform = ARMS[arm].transform
+    if not transform:
+        return ticket
+    return TRANSFORMS[transform](ticket, other_init(experiment, seed), seed)
 
 
 def _evaluate_all(folder: ArmDirectory, experiment: Experiment) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import foldable_batchnorms
@@ -14,9 +15,15 @@ from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.shared_parameters import shared_parameters
 
 
-def masking_for(net: nn.Module, mask: Mask, shape: Shape) -> "Masking":
-    """The masking of a network for images (C, H, W). Raises InputError for a mask that does not fit."""
+def masking_for(net: nn.Module, mask: Mask, shape: Shape, moves: bool = False) -> "Masking":
+    """The masking of a network for images (C, H, W). Raises InputError for a mask that does not fit.
+
+    moves: whether the mask will move. Then a filter that is pruned whole may come back, so nothing is held at
+        zero with it.
+    """
     mask.check_fits(net)
+    if moves:
+        return Masking(net, mask, {}, companions_of_dead=False)
     try:
         groups = channel_groups(net, shape) if mask.has_dead_channels else []
     except InputError:  # of a network that cannot be traced, the BatchNorms behind convolutions are known
@@ -45,6 +52,7 @@ class Masking:
         its bias, gamma and beta are masked too.
     companions: further parameters to mask, by name.
     shared: names of parameters that others use too, which are left alone unless the mask has them.
+    companions_of_dead: whether a filter that is pruned whole takes its bias, gamma and beta with it.
     """
 
     def __init__(
@@ -54,18 +62,45 @@ class Masking:
         norms: Mapping[str, str],
         companions: Mapping[str, Tensor] = {},
         shared: Collection[str] = (),
+        companions_of_dead: bool = True,
     ) -> None:
         mask.check_fits(net)
         self.warnings: list[str] = []
+        self.optimiser: Optimizer | None = None
+        """Forgets the momentum of weights that a moving mask prunes."""
         parameters = dict(net.named_parameters())
-        masks = dict(mask.items()) | dead_filter_masks(mask, norms, _maskable(net).difference(shared))
+        masks = dict(mask.items())
+        if companions_of_dead:
+            masks |= dead_filter_masks(mask, norms, _maskable(net).difference(shared))
         masks |= {name: masks.get(name, live) & live for name, live in companions.items()}
+        self._names = list(mask)
         self._parameters: list[Tensor] = [parameters[name] for name in masks]
         # in the parameter's own type and memory format, so that multiplying is one pass over memory
         self._masks = [
             torch.empty_like(parameters[name], requires_grad=False).copy_(entries)
             for name, entries in masks.items()
         ]
+
+    @property
+    def weights(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The weights and masks (0 or 1, in the weight's type) by parameter name, companions left out."""
+        return {name: (self._parameters[i], self._masks[i]) for i, name in enumerate(self._names)}
+
+    @torch.no_grad()
+    def move(self, masks: Mapping[str, Tensor]) -> None:
+        """Take other masks of some weights, and set what they prune to zero.
+
+        The optimiser forgets what it remembers of pruned weights. At once, since weight decay would bring
+        some of it back in the next step.
+        """
+        for name, (parameter, mask) in self.weights.items():
+            if name not in masks:
+                continue
+            mask.copy_(masks[name])
+            parameter.mul_(mask)
+            for value in self.optimiser.state.get(parameter, {}).values() if self.optimiser else ():
+                if isinstance(value, Tensor) and value.shape == mask.shape:
+                    value.mul_(mask)
 
     @property
     def zeros(self) -> int:

@@ -63,7 +63,8 @@ class Arm:
     schedule: the length and settings of its training.
     sentence: makes its part of the text under the table, from the figures by arm; asked only where the
         comparison has a ticket.
-    network: what is trained: the whole network, the ticket, or a narrow network of the ticket's size.
+    network: what is trained: the whole network, the ticket, a narrow network of the ticket's size, or the
+        network from its init under a random mask (Erdos-Renyi with kernel sizes) of the ticket's density.
     match: of a narrow network, the quantity in which it equals the ticket.
     transform: the name in `tickets.transforms` of what is done to the ticket; "": nothing.
     before: the stage that comes before its training and is charged to it.
@@ -79,7 +80,7 @@ class Arm:
     colour: str
     schedule: Schedule
     sentence: Callable[["dict[str, ArmFigures]"], str]
-    network: Literal["whole", "ticket", "narrow"] = "whole"
+    network: Literal["whole", "ticket", "narrow", "random"] = "whole"
     match: Literal["", "flops", "weights"] = ""
     transform: str = ""
     before: Stage | None = None
@@ -128,7 +129,7 @@ class Arm:
     @property
     def uses_ticket(self) -> bool:
         """Whether its network or its cost is that of a ticket."""
-        return self.network != "whole" or self.is_charged_search
+        return self.network in ("ticket", "narrow") or self.is_charged_search
 
     @property
     def has_first_stage(self) -> bool:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.recipe.arm_training import arm_training, arm_trainings
+from robust_tickets.recipe.arm_training import arm_training, arm_trainings, training_of
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings
@@ -74,6 +74,8 @@ def check_arms(recipe: "Recipe") -> None:
                 f"compare.arms {name} follows the ticket, whose length is timed: add the arm ticket, or give "
                 "budgets in passes or FLOPs"
             )
+        if ARMS[name].network == "random":
+            check_method(FieldNames.of_arm(recipe, name), training_of(recipe, name), recipe.threat)
         if source and source not in names:
             raise InputError(f"compare.arms {name} is read from the files of {source}: add it")
         if source and recipe.evaluate.aa_images and "best" not in recipe.evaluate.aa_checkpoints:

@@ -24,6 +24,30 @@ def best_sentence(figures: "dict[str, ArmFigures]") -> str:
     )
 
 
+def reinit_sentence(figures: "dict[str, ArmFigures]") -> str:
+    """What the ticket's init is worth, and what to try where it is worth nothing (Frankle & Carbin 2019)."""
+    ticket, reinit = figures["ticket"], figures["ticket-reinit"]
+    text = (
+        f"Its mask with a new init (`ticket-reinit`) ends at {reinit.robust}: the ticket is "
+        f"{ticket.difference('ticket-reinit')}"
+    )
+    wins, search = ticket.exceeds("ticket-reinit"), ticket.recipe.search
+    if wins or search.after == "fine-tune":
+        return f"{text}."
+    if wins is None:
+        return f"{text}, which cannot be told from chance: whether it is a winning ticket is undecided."
+    advice = [
+        *(["a warm-up (search.warmup)"] if not search.warmup else []),
+        *(
+            ["rewinding (search.rewind_epochs)"]
+            if not search.rewind_epochs + search.rewind_iterations
+            else []
+        ),
+        "a lower learning rate",
+    ]
+    return f"{text}: **no winning ticket at learning rate {search.lr:g}**. Try {' or '.join(advice)}."
+
+
 def short_sentence(figures: "dict[str, ArmFigures]") -> str:
     short = figures["dense-short"]
     return (

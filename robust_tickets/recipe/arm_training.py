@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe import schema
+from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.methods import METHODS
-from robust_tickets.recipe.training_fields import Train
+from robust_tickets.recipe.training_fields import Train, Training
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe
@@ -35,3 +36,9 @@ def arm_trainings(recipe: "Recipe") -> dict[str, Train]:
     """The settings of the recipe's arms that have others than `[train]`, by arm."""
     arms = [arm for arm in recipe.compare.arms if "+" in arm or arm in recipe.arms.tables]
     return {arm: arm_training(recipe, arm) for arm in arms}
+
+
+def training_of(recipe: "Recipe", arm: str) -> Training:
+    """The settings that an arm is trained with, after its first stage, where it has one."""
+    settings = ARMS[arm].schedule.settings
+    return settings(recipe) if settings else arm_training(recipe, arm)

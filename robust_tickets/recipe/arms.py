@@ -6,7 +6,7 @@ Recipes, plans, estimates, tables and plots read this table; `stages.step_length
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage, no_sentence
 from robust_tickets.recipe.arm_sentences import (
@@ -14,6 +14,7 @@ from robust_tickets.recipe.arm_sentences import (
     equal_cost_caveat,
     equal_cost_sentence,
     equal_seconds_sentence,
+    reinit_sentence,
     short_sentence,
     staged_caveat,
     staged_sentence,
@@ -78,8 +79,28 @@ def _no_ticket_arm(recipe: "Recipe") -> str:
     return "" if "ticket" in recipe.compare.arms else "takes the seconds of the arm ticket: add that"
 
 
+def _no_single_weights(recipe: "Recipe") -> str:
+    if recipe.search.granularity == "weight":
+        return ""
+    return "moves single weights, and search.granularity channel prunes whole channels: leave it out"
+
+
+def _dynamic(share: float, grow: Literal["gradient", "random"], end: float) -> Schedule:
+    """The full schedule under a mask that moves; how often, and all else, is as `[train]` has it."""
+
+    def settings(recipe: "Recipe") -> "Training":
+        moving = replace(vars(recipe.train)["dst"], share=share, grow=grow, end=end)
+        return replace(recipe.train, **{"dst": moving})
+
+    return replace(FULL, settings=settings)
+
+
+_dynamic_arm = partial(Arm, sentence=no_sentence, network="random", refusal=_no_single_weights)
 _control = partial(Arm, schedule=SHORT, sentence=no_sentence, in_controls_study=True)
 _ticket_control = partial(_control, network="ticket", before=SEARCH)
+_other_ticket = partial(
+    Arm, schedule=SHORT, sentence=no_sentence, network="ticket", before=SEARCH, other_search=True
+)
 _narrow_control = partial(_control, network="narrow", refusal=_no_width)
 
 # colours are Okabe & Ito's first, which colour-blind readers can tell apart
@@ -108,6 +129,7 @@ ARMS = arm_table(
             help="as ticket, with its mask and a new init",
             colour="#E69F00",
             transform="reinit",
+            sentence=reinit_sentence,
         ),
         _ticket_control(
             name="ticket-shuffle-layer",
@@ -194,15 +216,51 @@ ARMS = arm_table(
             schedule=replace(FULL, settings=_search_rate),
             sentence=no_sentence,
         ),
-        Arm(
+        _dynamic_arm(
+            name="set",
+            help="the network under a random mask as dense as the ticket's, on the full schedule: every "
+            "train.dst.interval steps some weights are pruned and random ones grow (SET); no search",
+            colour="#661100",
+            schedule=_dynamic(0.3, "random", 0.75),
+        ),
+        _dynamic_arm(
+            name="rigl",
+            help="as set, growing the weights with the largest gradients (RigL)",
+            colour="#6699CC",
+            schedule=_dynamic(0.3, "gradient", 0.75),
+        ),
+        _dynamic_arm(
+            name="flying-bird",
+            help="as set, with more weights that move, to the end of the training (Flying Bird)",
+            colour="#AA4466",
+            schedule=_dynamic(0.5, "random", 0.0),
+        ),
+        _other_ticket(
             name="ticket-from",
             help="as ticket, from the ticket of another recipe",
             colour="#CC3311",
-            schedule=SHORT,
-            sentence=no_sentence,
-            network="ticket",
-            before=SEARCH,
-            other_search=True,
+        ),
+        _other_ticket(
+            name="stretched",
+            help="as ticket, from the ticket of a shallower network, whose blocks are copied",
+            colour="#AA4499",
+        ),
+        _other_ticket(
+            name="stretched-reinit",
+            help="as stretched, with a new init",
+            colour="#CC6677",
+            transform="reinit",
+        ),
+        _other_ticket(
+            name="stretched-shuffle-copies",
+            help="as stretched, with the mask of each copied block shuffled within its layers",
+            colour="#DDCC77",
+            transform="shuffle-copies",
+        ),
+        _other_ticket(
+            name="ticket-snip",
+            help="as ticket, from the weights that SNIP keeps, as many in all",
+            colour="#999933",
         ),
     ]
 )

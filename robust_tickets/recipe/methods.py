@@ -34,6 +34,7 @@ METHODS = {
 WRAPPERS = {
     "curriculum": "robust_tickets.training.wrappers.curriculum:Curriculum",
     "awp": "robust_tickets.training.wrappers.awp:AWP",
+    "dst": "robust_tickets.training.wrappers.dst:DST",
 }
 """The same of the wrappers over any method, the innermost first."""
 
@@ -50,7 +51,7 @@ def make_method(training: "Training") -> "Method":
 def used_settings(training: "Training") -> dict[str, Any]:
     """The settings of a training's method, and of the wrappers that are on, by name."""
     empty = method_class(training.method).Settings
-    wrappers = {name: getattr(training, name) for name in WRAPPERS}
+    wrappers = {name: getattr(training, name) for name in WRAPPERS if hasattr(training, name)}
     return {
         training.method: getattr(training, training.method, None) or empty(),
         **{name: own for name, own in wrappers.items() if wrapper_class(name).wraps(own)},

@@ -77,7 +77,7 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
             table[concern].pop(name, None)
     for concern in ("search", "train"):
         for name in WRAPPERS.keys() - used_wrappers(recipe, concern):
-            del table[concern][name]
+            table[concern].pop(name, None)  # no search has all of them
     del table["study"]
     return table
 

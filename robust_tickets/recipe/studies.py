@@ -23,6 +23,7 @@ STUDIES = {
     "controls": "robust_tickets.studies.controls:STUDY",
     "schedule": "robust_tickets.studies.schedule:STUDY",
     "transfer": "robust_tickets.studies.transfer:STUDY",
+    "elastic": "robust_tickets.studies.elastic:STUDY",
 }
 """Name of the command line -> module:record."""
 

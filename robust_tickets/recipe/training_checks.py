@@ -87,6 +87,11 @@ def check_method(names: FieldNames, training: Training, threat: Threat) -> None:
             f"{names.method} {training.method} is defined for threat.norm {' or '.join(method.norms)}, got "
             f"{threat.norm}: choose another method"
         )
+    if method.moves_mask and getattr(training, "average", False):
+        raise InputError(
+            f"{names('average')} does not go with {names('dst')}: an average over masks that move has more "
+            "weights than each of them; leave one out"
+        )
     if training.overfitting == "pgd" and training.overfitting_steps < 2:
         raise InputError(
             f"{names('overfitting_steps')} is 1, and networks overfit to attacks of one step: give 2 or more"

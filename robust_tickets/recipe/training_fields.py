@@ -27,6 +27,10 @@ if TYPE_CHECKING:
         method: str = "pgd"
 
     @dataclass(frozen=True)
+    class TrainOnlyFields:
+        """The settings of wrappers that no search has: `dst`."""
+
+    @dataclass(frozen=True)
     class PruningMethodFields:
         """Which pruning method, and the settings of each: `pruning_method`, `random`, ..."""
 
@@ -45,8 +49,11 @@ else:
 
     MethodName = Literal[tuple(METHODS)]
     _methods = _fields_of("method", "pgd", {n: method_class(n) for n in METHODS})
-    _wrappers = _settings_of({n: wrapper_class(n) for n in WRAPPERS})
-    MethodFields = make_dataclass("MethodFields", [*_methods, *_wrappers], frozen=True)
+    _wrappers = {n: wrapper_class(n) for n in WRAPPERS}
+    _of_both = _settings_of({n: cls for n, cls in _wrappers.items() if cls.in_search})
+    MethodFields = make_dataclass("MethodFields", [*_methods, *_of_both], frozen=True)
+    _of_train = _settings_of({n: cls for n, cls in _wrappers.items() if not cls.in_search})
+    TrainOnlyFields = make_dataclass("TrainOnlyFields", _of_train, frozen=True)
     _methods = _fields_of("pruning_method", "imp", {n: pruning_method_class(n) for n in PRUNING_METHODS})
     PruningMethodFields = make_dataclass("PruningMethodFields", _methods, frozen=True)
 
@@ -147,7 +154,7 @@ class Search(PruningMethodFields, Training):
 
 
 @dataclass(frozen=True)
-class Train(Training):
+class Train(TrainOnlyFields, Training):
     """The training that is compared: dense or from the ticket, on one schedule chosen for dense."""
 
     epochs: Count = 30

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.arm_training import arm_trainings
+from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings, wrapper_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS
@@ -49,7 +50,9 @@ def check_unused_settings(recipe: "Recipe", base: "Recipe | None") -> None:
 def check_wrappers(names: FieldNames, unused: Iterable[str], training: Training, base: Training) -> None:
     """Refuse settings of wrappers that are off; those that `base` has may stay."""
     for name in unused:
-        cls, settings = wrapper_class(name), getattr(training, name)
+        cls, settings = wrapper_class(name), getattr(training, name, None)
+        if settings is None:  # no search has it
+            continue
         off = cls.Settings()
         rest = replace(getattr(base, name), **{cls.switch: getattr(off, cls.switch)})
         if settings not in (off, rest):
@@ -62,7 +65,10 @@ def check_wrappers(names: FieldNames, unused: Iterable[str], training: Training,
 def used_wrappers(recipe: "Recipe", concern: str) -> set[str]:
     """The wrappers that are on in the recipe's search, or in any of its trainings."""
     trainings = [getattr(recipe, concern)]
-    trainings += arm_trainings(recipe).values() if concern == "train" else []
+    if concern == "train":
+        trainings += arm_trainings(recipe).values()
+        schedules = [ARMS[arm].schedule for arm in recipe.compare.arms]
+        trainings += [schedule.settings(recipe) for schedule in schedules if schedule.settings]
     return {name for training in trainings for name in WRAPPERS.keys() & used_settings(training)}
 
 

@@ -12,7 +12,7 @@ from robust_tickets.report.frontier import front
 from robust_tickets.report.labels import Box, draw_labels
 from robust_tickets.report.plots import svg_figure
 
-_MARKERS = {"whole": "o", "ticket": "^", "narrow": "s"}
+_MARKERS = {"whole": "o", "ticket": "^", "narrow": "s", "random": "D"}
 _UNITS: dict[Cost, tuple[tuple[float, str], ...]] = {
     "flops": ((1e18, "EFLOPs"), (1e15, "PFLOPs"), (1e12, "TFLOPs"), (1e9, "GFLOPs"), (1.0, "FLOPs")),
     "seconds": ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")),
@@ -151,7 +151,12 @@ def _add_legend(figure: Any, frontier: Frontier, target: float) -> None:
     from matplotlib.lines import Line2D
 
     networks = {ARMS[candidate.arm].network for candidate in frontier.candidates}
-    texts = {"whole": "whole network", "ticket": "from a ticket", "narrow": "narrow network"}
+    texts = {
+        "whole": "whole network",
+        "ticket": "from a ticket",
+        "narrow": "narrow network",
+        "random": "a mask that moves",
+    }
     grey: dict[str, Any] = {"color": "#555555", "linestyle": "none"}
     marks = [
         Line2D([], [], marker=_MARKERS[name], markersize=8, label=text, **grey)

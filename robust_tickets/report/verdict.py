@@ -28,7 +28,7 @@ def verdict(results: Results, recipe: Recipe, machines: int = 1) -> str:
     if "ticket" not in results:
         return ""
     own_judge = judge(results, recipe)
-    figures = {arm: ArmFigures(arm, results, machines, own_judge) for arm in results}
+    figures = {arm: ArmFigures(arm, results, machines, own_judge, recipe) for arm in results}
     sentences = [
         arm.sentence(figures) if name in results else arm.caveat(recipe) for name, arm in ARMS.items()
     ]
@@ -43,6 +43,7 @@ class ArmFigures:
     results: Results
     machines: int = 1
     judge: Judge = Judge("pgd-20")
+    recipe: Recipe = Recipe()
 
     @property
     def epochs(self) -> str:
@@ -87,6 +88,17 @@ class ArmFigures:
         if interval(differences)[0] > 0:
             return f"{head}**it saves against {name}**."
         return f"{head}ahead, but not beyond chance."
+
+    def exceeds(self, other: str) -> bool | None:
+        """Whether its accuracy is above that of another arm: by the interval; None: undecided.
+
+        Where there are too few seeds for one, a mean that is not above zero is a no.
+        """
+        differences = self._differences(other)
+        if len(differences) < LEAST_SEEDS:
+            return None if mean(differences) > 0 else False
+        low, high = interval(differences)
+        return True if low > 0 else False if high < 0 else None
 
     def _ratio(self, other: str, quantity: str) -> str:
         sums = [sum(result.charged(quantity) for result in self.results[arm]) for arm in (self.arm, other)]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from robust_tickets.models.flops import forward_flops
+from robust_tickets.models.norm_statistics import has_statistics
 from robust_tickets.recipe.training_fields import Training
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.timed_training import own_pass_seconds
 from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
-from robust_tickets.training.averaging import has_statistics
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.user_net import NetFactory
 from robust_tickets.models.weights import copy_state
 from robust_tickets.models.whole_state import hidden_draws
+from robust_tickets.pruning.criteria import ignored_layers
+from robust_tickets.pruning.densities import random_mask
+from robust_tickets.pruning.layers import layer_roles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import ARMS
@@ -241,6 +244,21 @@ def unpruned_ticket(
         passes=ledger["charged_passes"],
         flops=ledger["charged_flops"],
     )
+
+
+def random_ticket(experiment: Experiment, seed: int) -> Ticket:
+    """The seed's init under a random mask as dense as the recipe's ticket, which costs nothing.
+
+    Layers have the densities of an Erdos-Renyi graph with kernel sizes (Evci et al. 2020, section 3). Raises
+    InputError where they would leave nothing of a layer.
+    """
+    search, spec = experiment.recipe.search, experiment.spec
+    net = experiment.fresh_net(seed)
+    full = Mask.full(net)
+    ignored = ignored_layers(search, full, layer_roles(net, spec.shape))
+    mask = random_mask(full, 1 - (1 - search.ratio) ** search.rounds, "erk", seed, ignored)
+    fields = search_fields(experiment.recipe, search.rounds)
+    return Ticket(experiment.model_spec, copy_state(net), mask, fields, "", seed, passes=0, flops=0)
 
 
 def search_fields(recipe: Recipe, rounds: int) -> dict[str, Any]:

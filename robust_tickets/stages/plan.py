@@ -75,12 +75,18 @@ def plan(
     rates: of the arm's network, for budgets.
     steps: its length, where that is fixed already.
 
-    Raises InputError for a budget that is shorter than one step.
+    Raises InputError for a budget that is shorter than one step, and for a mask to move where there is none.
     """
     record = ARMS[arm].schedule
     if steps is not None:
         record = replace(record, steps=lambda lengths: steps)
     schedule = _plan(recipe, arm, record, spec, cost, rates)
+    if make_method(schedule.training).moves_mask and ARMS[arm].network in ("whole", "narrow"):
+        field = field_names(recipe, arm, schedule.training)("dst")
+        raise InputError(
+            f"{field} moves a mask, and {arm} has none: give it to the arms of a ticket alone, as "
+            "[arms.ticket], or choose the arms set, rigl and flying-bird"
+        )
     points = early_steps(recipe.evaluate, schedule.per_epoch)
     return replace(schedule, points=tuple(step for step in points if step < schedule.steps))
 
@@ -91,12 +97,6 @@ def first_stage(recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = 
     if stage is None or stage.schedule is None:
         raise ValueError(f"the arm {arm} has no first stage")
     return _plan(recipe, stage.folder, stage.schedule, spec, cost)
-
-
-def training_of(recipe: Recipe, arm: str) -> Training:
-    """The settings that an arm is trained with, after its first stage, where it has one."""
-    settings = ARMS[arm].schedule.settings
-    return settings(recipe) if settings else arm_training(recipe, arm)
 
 
 def steps_of_epoch(recipe: Recipe, arm: str, spec: Spec) -> int:

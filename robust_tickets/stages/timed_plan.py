@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.recipe.arm_training import training_of
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.training_fields import Train, Training
@@ -21,7 +22,7 @@ from robust_tickets.stages.step_lengths import TicketCost
 
 def is_timed(recipe: Recipe, arm: str) -> bool:
     """Whether the length of an arm follows from how fast this machine is."""
-    return ARMS[arm].schedule.follows_seconds or _is_in_seconds(planning.training_of(recipe, arm))
+    return ARMS[arm].schedule.follows_seconds or _is_in_seconds(training_of(recipe, arm))
 
 
 def waits_for_ticket_arm(recipe: Recipe, arm: str) -> bool:
@@ -146,7 +147,7 @@ def check_one_machine(arm: str, run: RunDirectory, device: str) -> None:
 def _key(rates: ArmRates, arm: str, seed: int, inputs: Mapping[str, str], cost: TicketCost | None) -> str:
     """A text that two arms share if their lengths would be timed alike."""
     recipe = rates.experiment.recipe
-    training = planning.training_of(recipe, arm)
+    training = training_of(recipe, arm)
     plan = ArmPlan(arm, training, steps=0, per_epoch=1, images=ARMS[arm].schedule.images(recipe))
     key = arm_key(recipe, plan, rates.ticket.hash if rates.ticket else None, seed, inputs)
     amounts = (training.budget, training.ticket_budget) if isinstance(training, Train) else ()

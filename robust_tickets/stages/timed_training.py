@@ -5,6 +5,8 @@ from dataclasses import replace
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.progress import Progress, StageProgress
 from robust_tickets.data.dataset import Dataset
+from robust_tickets.pruning.mask import Mask
+from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.training_fields import Training
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.starting_net import starting_net
@@ -45,12 +47,15 @@ def steps_ledger(
 ) -> Ledger:
     """The ledger of some steps of a training, in which the network is validated too."""
     start = starting_net(experiment.fresh_net(0), ticket, experiment.spec.shape, experiment.recipe.compute)
+    mask = start.mask
+    if mask is None and make_method(training).moves_mask:  # in an estimate, which knows no mask yet
+        mask = Mask.full(start.net)
     ledger, meter = (
         Ledger("train", clock_for(experiment.machine.device)),
         _Warnings(experiment.machine.progress),
     )
     with ledger.measure():
-        fit(start.net, start.mask, data, experiment.config(training, steps, 0), Session(ledger, meter))
+        fit(start.net, mask, data, experiment.config(training, steps, 0), Session(ledger, meter))
     return ledger
 
 

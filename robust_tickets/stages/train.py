@@ -10,6 +10,7 @@ from robust_tickets.models.flops import forward_flops
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.masking import masking_for
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.methods import make_method
 from robust_tickets.runs import files
 from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.directory import RunDirectory
@@ -124,11 +125,14 @@ class PreparedTraining:
         shape = experiment.spec.shape
         start_ledger = Ledger("train", clock_for(machine.device))
         with start_ledger.measure(), start_ledger.phase("prune"):
+            compute = experiment.recipe.compute
+            if make_method(plan.training).moves_mask:  # a dead channel may come back
+                compute = replace(compute, compact=False)
             start = starting_net(
                 net,
                 ticket,
                 shape,
-                experiment.recipe.compute,
+                compute,
                 lambda line: experiment.log(f"{plan.arm}, seed {seed}: {line}"),
             )
         ledger = Ledger("train", clock_for(machine.device), jobs=machine.jobs)

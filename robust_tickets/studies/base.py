@@ -9,11 +9,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from robust_tickets.recipe.recipe import Recipe
     from robust_tickets.stages.experiment import Experiment
 
+Figure = Literal["early", "end"]
+"""early: the mean height of the early validation curve; end: the accuracy on test images, of the last epoch
+and, beside it, of the best one."""
+
 Place = tuple[str, str]
 """A setting and an arm."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The ticket that another recipe finds, trained as one more arm of a cell.
+
+    arm: one of `recipe.arms` whose ticket is that of another search; its transform is done to the ticket.
+    recipe: the recipe that finds it, on the same network or on one of its family with another depth.
+    """
+
+    arm: str
+    recipe: "Recipe"
 
 
 @dataclass(frozen=True)
@@ -22,12 +40,22 @@ class Cell:
 
     setting: its name in the table.
     recipe: the recipe whose arms are compared.
-    source: the recipe whose ticket is trained as one more arm, `ticket-from`; None: there is no such arm.
+    sources: tickets of other recipes, which the recipe trains as it trains its own.
     """
 
     setting: str
     recipe: "Recipe"
-    source: "Recipe | None" = None
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def recipes(self) -> tuple["Recipe", ...]:
+        """Its own recipe, and those that find the tickets of its sources, each once."""
+        return tuple(dict.fromkeys((self.recipe, *(source.recipe for source in self.sources))))
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that have rows."""
+        return (*self.recipe.compare.arms, *(source.arm for source in self.sources))
 
 
 @dataclass(frozen=True)
@@ -50,11 +78,13 @@ class Hypothesis:
     """A sentence that holds if all its comparisons do.
 
     kind: what is claimed of the differences: that they are above zero (more), or within a margin (same).
+    figure: the accuracy that decides it; None: that of the study.
     """
 
     text: str
     comparisons: list[Comparison]
     kind: Literal["more", "same"] = "more"
+    figure: "Figure | None" = None
 
 
 def accept_all_networks(experiment: "Experiment", cells: Sequence[Cell]) -> None:
@@ -74,14 +104,14 @@ class Study:
     defaults: its settings where neither recipe nor flags name any.
     cells: makes the cells from the base recipe and the settings.
     hypotheses: what it claims, from the names of the settings in order and the arms that have rows.
-    figure: the accuracy that decides: early, the mean height of the early validation curve; end, that on test
-        images of the last epoch, and beside it of the best one.
+    figure: the accuracy that decides, where a hypothesis names no other.
     axis: the label of the figure's horizontal axis. A study of one setting has its arms along it.
     varies: the recipe's field that the settings are values of, as messages name it; "": none.
     metavar: what stands for the settings in `--help`; "": the name of their type.
     least_settings: 2 where settings are compared with each other.
     needs: each gives the reason why the question makes no sense for a recipe; "": it makes sense.
     check_networks: raises InputError, before anything is trained, for cells that cannot be compared.
+    remark: a paragraph on the rows for the verdict, such as what they cost; "": none.
     """
 
     name: str
@@ -91,13 +121,14 @@ class Study:
     defaults: tuple[Any, ...]
     cells: Callable[["Recipe", tuple[Any, ...]], Iterable[Cell]]
     hypotheses: Callable[[Sequence[str], Sequence[str]], list[Hypothesis]]
-    figure: Literal["early", "end"]
+    figure: Figure
     axis: str
     varies: str = ""
     metavar: str = ""
     least_settings: int = 1
     needs: tuple[Callable[["Recipe"], str], ...] = ()
     check_networks: Callable[["Experiment", Sequence[Cell]], None] = accept_all_networks
+    remark: Callable[["pd.DataFrame"], str] = lambda rows: ""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a record that no study can be run from."""
@@ -115,6 +146,10 @@ class Study:
         advice = [text for text, fine in faults if not fine]
         if advice:
             raise ValueError(f"the study {self.name!r} cannot be run: {'; '.join(advice)}")
+
+    def figure_of(self, hypothesis: Hypothesis) -> Figure:
+        """The accuracy that decides a hypothesis."""
+        return hypothesis.figure or self.figure
 
     @property
     def field(self) -> str:

@@ -1,10 +1,10 @@
 """Parts that the records of several studies share: cells, what they need, and names in their claims."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from robust_tickets.recipe.pruning_methods import make_pruning_method
+from robust_tickets.recipe.pruning_methods import make_pruning_method, pruning_method_class
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe
@@ -29,6 +29,21 @@ def with_dense(recipe: "Recipe", arms: tuple[str, ...] = TICKET_AND_REINIT) -> "
 def with_search(base: "Recipe", **fields: Any) -> "Recipe":
     """The base with other fields of the search, and the usual arms."""
     return with_dense(replace(base, search=replace(base.search, **fields)))
+
+
+def with_pruning_method(base: "Recipe", name: str) -> "Recipe":
+    """The base with another pruning method of one round that keeps as many weights.
+
+    Fields of the search that do nothing with it are as by default.
+    """
+    search = base.search
+    unused = pruning_method_class(name).unused
+    changes: dict[str, Any] = {field.name: field.default for field in fields(search) if field.name in unused}
+    for field in ("ratio", "fc_ratio", "output_ratio"):
+        share = getattr(search, field)
+        if share is not None and search.rounds > 1:
+            changes[field] = 1 - (1 - share) ** search.rounds
+    return replace(base, search=replace(search, pruning_method=name, **changes))
 
 
 def needs_training(base: "Recipe") -> str:

@@ -26,9 +26,8 @@ def make_cells(study: Study, base: Recipe) -> list[Cell]:
         raise InputError(f"study {study.name}: {error}") from None
     for cell in cells:
         try:
-            recipes.check(cell.recipe, base)
-            if cell.source is not None:
-                recipes.check(cell.source, base)
+            for recipe in cell.recipes:
+                recipes.check(recipe, base)
         except InputError as error:
             message = name_setting(study, str(error))
             raise InputError(f"study {study.name}, setting {cell.setting}: {message}") from None

@@ -27,7 +27,7 @@ def run_seed(experiment: Experiment, cells: Sequence[Cell], seed: int, runs: Pat
     with ExitStack() as stack:
         tasks: list[Task] = []
         for cell in cells:
-            for recipe in (cell.recipe, *([cell.source] if cell.source else [])):
+            for recipe in cell.recipes:
                 run = RunDirectory.of(runs, recipe)
                 stack.enter_context(locks.lock(run.path))
                 compare.prepare(replace(experiment, recipe=recipe), [seed], run)
@@ -42,15 +42,15 @@ def _tasks(experiment: Experiment, cell: Cell, seed: int, runs: Path) -> list[Ta
     own, run = replace(experiment, recipe=cell.recipe), RunDirectory.of(runs, cell.recipe)
     label = f"{cell.setting}: "
     tasks = compare.tasks(own, [seed], run, label)
-    if cell.source is not None:
-        source = RunDirectory.of(runs, cell.source)
-        search = SearchJob(replace(experiment, recipe=cell.source), seed, source)
+    for source in cell.sources:
+        folder = RunDirectory.of(runs, source.recipe)
+        search = SearchJob(replace(experiment, recipe=source.recipe), seed, folder)
         # not the cell's own search
-        other = f"{cell.setting}, for ticket-from: "
+        other = f"{cell.setting}, for {source.arm}: "
         tasks.append(Task(f"{other}search, seed {seed}", search, label=other))
-        train = TicketFileJob(own, seed, run, source.search(seed).ticket)
+        train = TicketFileJob(own, seed, run, folder.search(seed).ticket, source.arm)
         # after the cell's own arms, too: where the tickets are the same, so are the arms
-        tasks.append(Task(f"{label}ticket-from, seed {seed}", train, tuple(range(len(tasks))), label))
+        tasks.append(Task(f"{label}{source.arm}, seed {seed}", train, tuple(range(len(tasks))), label))
     return tasks
 
 
@@ -81,7 +81,7 @@ def _key(task: Task) -> str:
     if isinstance(job, SearchJob):
         return f"search {job.seed} {_search_key(job.experiment, 0)}"
     assert isinstance(job, TicketFileJob)
-    return f"from {job.ticket} {job.run.path}"
+    return f"{job.arm} from {job.ticket} {job.run.path}"
 
 
 def _search_key(experiment: Experiment, rounds: int) -> str:

@@ -24,7 +24,7 @@ from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.timed_plan import check_jobs
-from robust_tickets.studies.base import Cell, Study
+from robust_tickets.studies.base import Cell, Source, Study
 from robust_tickets.studies.grid import check_lengths, make_cells, name_setting
 from robust_tickets.studies.jobs import run_seed
 from robust_tickets.studies.study_files import StudyFolder, StudyResult, rounded
@@ -80,16 +80,16 @@ def forecast(name: str, experiment: Experiment, seeds: int, jobs: int = 1) -> Es
         check_jobs(cell.recipe, jobs)
         own = replace(experiment, recipe=cell.recipe)
         work.append(PlannedArms(own, cell.recipe.compare.trained, f" ({cell.setting})"))
-        if cell.source is not None:  # its ticket is trained as the own one is, at the same cost
-            other = replace(experiment, recipe=cell.source)
-            work.append(PlannedArms(other, ("ticket",), f" from {cell.setting}"))
+        for source in cell.sources:
+            other = replace(experiment, recipe=source.recipe)
+            work.append(PlannedArms(own, (source.arm,), f" ({cell.setting})", other))
     return estimate_all(work, seeds)
 
 
 def _checked_cells(study: Study, experiment: Experiment, reads_images: bool) -> list[Cell]:
     """The cells of a study. Raises InputError for those that cannot be run, as far as that can be seen."""
     cells = make_cells(study, experiment.recipe)
-    for recipe in (recipe for cell in cells for recipe in (cell.recipe, cell.source) if recipe is not None):
+    for recipe in (recipe for cell in cells for recipe in cell.recipes):
         if experiment.images is None:
             data_paths.check_data_path(recipe.data, needed=reads_images)
     check_lengths(study, cells, experiment.spec, partial(_rates, PassTimer(), experiment))
@@ -106,9 +106,8 @@ def _cell_rows(base: Experiment, cell: Cell, seed: int, runs: Path) -> pd.DataFr
     experiment = replace(base, recipe=cell.recipe)
     run = compare.compare(experiment, [seed], runs)
     results = {arm: arm_result(run, seed, arm) for arm in cell.recipe.compare.arms}
-    if cell.source is not None:
-        source = replace(base, recipe=cell.source)
-        results["ticket-from"] = _train_from(source, experiment, seed, runs)
+    for source in cell.sources:
+        results[source.arm] = _train_from(source, experiment, seed, runs)
     rows = [
         {
             "setting": cell.setting,
@@ -123,13 +122,13 @@ def _cell_rows(base: Experiment, cell: Cell, seed: int, runs: Path) -> pd.DataFr
     return rounded(pd.DataFrame(rows))
 
 
-def _train_from(source: Experiment, experiment: Experiment, seed: int, runs: Path) -> ArmResult:
-    """The arm that starts from the ticket of another experiment, and is charged that search."""
-    run, other = (RunDirectory.of(runs, each.recipe) for each in (experiment, source))
-    ticket = compare.search(source, seed, runs)
+def _train_from(source: Source, experiment: Experiment, seed: int, runs: Path) -> ArmResult:
+    """The arm that starts from the ticket of another recipe, and is charged that search."""
+    run, other = (RunDirectory.of(runs, recipe) for recipe in (experiment.recipe, source.recipe))
+    ticket = compare.search(replace(experiment, recipe=source.recipe), seed, runs)
     try:
         with locks.lock(run.path):
-            folder = TicketFileJob(experiment, seed, run, ticket).do()
+            folder = TicketFileJob(experiment, seed, run, ticket, source.arm).do()
     except InputError as error:
         raise InputError(f"the ticket of {other.path}: {error}") from None
-    return arm_result(run, seed, "ticket-from", ArmDirectory(folder), other.search(seed))
+    return arm_result(run, seed, source.arm, ArmDirectory(folder), other.search(seed))

@@ -59,8 +59,8 @@ class StudyFolder:
     def of(cls, runs: Path, study: Study, base: Recipe) -> "StudyFolder":
         """The folder beside the run directories, named by the recipe and the study's own settings."""
         settings = study.settings(base)
-        parts = [part for cell in study.cells(base, settings) for part in (cell.recipe, cell.source)]
-        cells = [part.identity for part in parts if part is not None]  # they may use methods of their own
+        # they may use methods of their own
+        cells = [part.identity for cell in study.cells(base, settings) for part in cell.recipes]
         identity = [base.identity, study.name, schema.plain(settings), cells]
         digits = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
         return cls(runs / f"study-{study.name}-{base.name}-{digits}", study, base)
@@ -138,10 +138,7 @@ class StudyFolder:
     @property
     def _arms(self) -> dict[str, list[str]]:
         """The arms of each setting."""
-        return {
-            cell.setting: [*cell.recipe.compare.arms, *(["ticket-from"] if cell.source else [])]
-            for cell in make_cells(self.study, self.base)
-        }
+        return {cell.setting: list(cell.arms) for cell in make_cells(self.study, self.base)}
 
     def _settings_with(self, rows: pd.DataFrame) -> list[str]:
         """The settings that have rows."""

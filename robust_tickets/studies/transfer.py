@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.methods import make_method
-from robust_tickets.studies.base import Cell, Comparison, Hypothesis, Study
+from robust_tickets.studies.base import Cell, Comparison, Hypothesis, Source, Study
 from robust_tickets.studies.cells import needs_data, with_dense
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _cells(base: "Recipe", changes: tuple[str, ...]) -> Iterator[Cell]:
     """The ticket that the base finds with one field changed, trained by the base as it is."""
     for change in changes:
-        yield Cell(change, with_dense(base), changed_recipe(base, change))
+        yield Cell(change, with_dense(base), (Source("ticket-from", changed_recipe(base, change)),))
 
 
 def changed_recipe(base: "Recipe", change: str) -> "Recipe":

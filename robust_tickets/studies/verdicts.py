@@ -21,14 +21,15 @@ def decide(study: Study, settings: Sequence[str], rows: pd.DataFrame, metric: st
     rows: a row a setting, arm and seed, with the columns of `report.boosting`.
     metric: the accuracy that decides, robust or clean.
     """
-    hypotheses = study.hypotheses(settings, list(rows.arm.drop_duplicates()))
-    if study.figure == "early":
-        return [_claim(hypothesis, rows, f"early_{metric}") for hypothesis in hypotheses]
-    return [
-        _claim(hypothesis, rows, end_column(metric, checkpoint), f", {checkpoint} epoch")
-        for hypothesis in hypotheses
-        for checkpoint in CHECKPOINTS
-    ]
+    claims = []
+    for hypothesis in study.hypotheses(settings, list(rows.arm.drop_duplicates())):
+        if study.figure_of(hypothesis) == "early":
+            claims.append(_claim(hypothesis, rows, f"early_{metric}"))
+            continue
+        for checkpoint in CHECKPOINTS:
+            column = end_column(metric, checkpoint)
+            claims.append(_claim(hypothesis, rows, column, f", {checkpoint} epoch"))
+    return claims
 
 
 def _claim(hypothesis: Hypothesis, rows: pd.DataFrame, column: str, suffix: str = "") -> Claim:
@@ -58,8 +59,10 @@ def _figures(rows: pd.DataFrame, place: Place, column: str) -> "pd.Series[float]
 def verdict_text(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame) -> str:
     """The verdict as Markdown: what was compared, each claim with its figures, and how to read them."""
     paragraphs = map(str, claims) if claims else ["Not all settings are done yet: no verdict."]
-    explanation = " ".join(_explanation(study, base, claims))
-    return "\n\n".join([_heading(study, base, rows), *paragraphs, explanation]) + "\n"
+    remark = study.remark(rows) if claims else ""
+    explanation = " ".join(_explanation(study, base, claims, rows))
+    parts = [_heading(study, base, rows), *paragraphs, *([remark] if remark else []), explanation]
+    return "\n\n".join(parts) + "\n"
 
 
 def _heading(study: Study, base: Recipe, rows: pd.DataFrame) -> str:
@@ -72,18 +75,22 @@ def _heading(study: Study, base: Recipe, rows: pd.DataFrame) -> str:
     )
 
 
-def _explanation(study: Study, base: Recipe, claims: Sequence[Claim]) -> Iterator[str]:
+def _explanation(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame) -> Iterator[str]:
     """The sentences on how to read the figures and the verdicts."""
+    settings, arms = (list(rows[column].drop_duplicates()) for column in ("setting", "arm"))
+    figures = {study.figure}
+    if claims:
+        figures = {study.figure_of(hypothesis) for hypothesis in study.hypotheses(settings, arms)}
     early = base.evaluate.early_epochs
-    if study.figure == "early":
+    if "early" in figures:
         yield (
-            f"Figures are the mean height of the {base.evaluate.select_by} validation accuracy over the "
-            f"first {early} epoch{'s' * (early != 1)}."
+            f"{'Early advantages' if len(figures) > 1 else 'Figures'} are the mean height of the "
+            f"{base.evaluate.select_by} validation accuracy over the first {early} epoch{'s' * (early != 1)}."
         )
-    else:
+    if "end" in figures:
         yield (
-            "Figures are test accuracies of the last epoch, and beside it of the best, which validation "
-            "chose."
+            f"{'Ends' if len(figures) > 1 else 'Figures'} are test accuracies of the last epoch, and beside "
+            "it of the best, which validation chose."
         )
     yield (
         "Arms of a seed share init and batches; intervals are Student's t over such pairs, of seeds in which "

@@ -128,6 +128,19 @@ def change_depth(ticket: Ticket, name: str, order: Order = "append") -> Ticket:
     return replace(ticket, model=target, init=init, mask=mask, copies=(*ticket.copies, record))
 
 
+def copied_modules(ticket: Ticket) -> list[str]:
+    """The names of the modules of a ticket's network that its last change of depth put there once more."""
+    if not ticket.copies:
+        return []
+    modules: list[str] = []
+    stages = find_stages(_skeleton(ticket.model))
+    for stage, numbers in zip(stages, ticket.copies[-1]["blocks"], strict=True):
+        for place, block in enumerate((stage.first, *stage.others)):
+            if numbers[place] in numbers[:place]:
+                modules += block
+    return modules
+
+
 def check_direction(source: ModelSpec, target: ModelSpec, *, deeper: bool) -> None:
     """Raise InputError where the target is not the deeper, or not the shallower, of two networks."""
     counts = [sum(len(stage.others) for stage in find_stages(_skeleton(spec))) for spec in (source, target)]

@@ -44,11 +44,29 @@ def random(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
     return replace(ticket, init=init, mask=shuffle_by_layer(ticket.mask, seed))
 
 
+def shuffle_copies(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
+    """The ticket's init with as many weights in each layer, those of copied blocks at random positions.
+
+    Raises InputError for a ticket without copied blocks.
+    """
+    from robust_tickets.tickets.elastic import copied_modules
+
+    _check_init(ticket)
+    copies = tuple(f"{module}." for module in copied_modules(ticket))
+    names = [name for name in ticket.mask if name.startswith(copies)]
+    if not names:
+        raise InputError(f"the ticket of {ticket.model.name} has no copied blocks: stretch it first")
+    generator = mask_generator(seed)
+    entries = torch.cat([_permute(ticket.mask[name], generator) for name in names])
+    return replace(ticket, mask=ticket.mask.with_entries(names, entries))
+
+
 TRANSFORMS: dict[str, Transform] = {
     "reinit": reinit,
     "shuffle-layer": shuffle_layer,
     "shuffle-net": shuffle_net,
     "random": random,
+    "shuffle-copies": shuffle_copies,
 }
 """Ticket transforms by name."""
 

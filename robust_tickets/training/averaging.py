@@ -11,13 +11,13 @@ the adversarial images of the last steps of each epoch.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.base.random_streams import step_seed, use_seed
 from robust_tickets.models.fold import FoldedNet, copy_net
 from robust_tickets.models.modes import train_mode
+from robust_tickets.models.norm_statistics import averaging_statistics, moving_batchnorms
 from robust_tickets.models.weights import copy_state, copy_tensors, load_weights
 from robust_tickets.training.config import TrainingConfig
 
@@ -39,7 +39,7 @@ class WeightAverage:
         """The averaged network, in train mode."""
         self.folded = FoldedNet(self.net, pairs)
         """Its view for validation."""
-        self._norms = _moving_batchnorms(self.net)
+        self._norms = moving_batchnorms(self.net)
         self._average: list[Tensor] = [p for p in self.net.parameters() if p.is_floating_point()]
         self._weights: list[Tensor] = [p for p in net.parameters() if p.is_floating_point()]
         self._images: list[Tensor] = []
@@ -71,17 +71,12 @@ class WeightAverage:
         A training that resumes within its validation has settled already: then nothing is estimated again.
         """
         self._take_buffers()
-        handles, samples = [_average_statistics(norm) for norm in self._norms], 0
-        momenta = [norm.momentum for norm in self._norms]
-        try:
+        samples = 0
+        with averaging_statistics(self._norms):
             for place, images in enumerate(self._images, step - len(self._images)):
                 with use_seed(step_seed(self._config.seed, place)):
                     self.net(images)
                 samples += len(images)
-        finally:
-            for handle, norm, momentum in zip(handles, self._norms, momenta, strict=True):
-                handle.remove()
-                norm.momentum = momentum
         self._images.clear()
         self._take_buffers()
         return Passes(forward=samples)
@@ -117,37 +112,3 @@ class WeightAverage:
         self._images.clear()
         for batch in images:
             self._keep(batch)
-
-
-def has_statistics(net: nn.Module) -> bool:
-    """Whether training moves the running statistics of a BatchNorm; leaves the network in train mode."""
-    return bool(_moving_batchnorms(train_mode(net)))
-
-
-def _moving_batchnorms(net: nn.Module) -> list[_BatchNorm]:
-    """The BatchNorms of a network in train mode whose running statistics every pass moves."""
-    return [
-        module
-        for module in net.modules()
-        if isinstance(module, _BatchNorm)
-        and module.training
-        and module.track_running_stats
-        and module.running_mean is not None
-    ]
-
-
-def _average_statistics(norm: _BatchNorm) -> "torch.utils.hooks.RemovableHandle":
-    """Let a BatchNorm's statistics be the mean over its calls from now on, until the handle is removed.
-
-    As momentum None gives it, which makes a GPU wait at each call.
-    """
-    calls = 0
-
-    def before(module: nn.Module, inputs: object) -> None:
-        nonlocal calls
-        if calls == 0:
-            norm.reset_running_stats()
-        calls += 1
-        norm.momentum = 1 / calls
-
-    return norm.register_forward_pre_hook(before)

@@ -142,11 +142,11 @@ def _prepare(
     ledger, settings, compute = session.ledger, config.settings, config.compute
     pairs = foldable_batchnorms(net, data.spec.shape)
     folded = FoldedNet(net, pairs)
-    masking = None if mask is None else masking_for(net, mask, data.spec.shape)
+    method, detector = watch_collapse(make_method(settings), settings)
+    masking = None if mask is None else masking_for(net, mask, data.spec.shape, method.moves_mask)
     if masking is not None:
         masking.mask_parameters()
     per_epoch = steps_per_epoch(len(data.train), settings.batch)
-    method, detector = watch_collapse(make_method(settings), settings)
     state = TrainingState(
         net=net,
         optimiser=make_optimiser(net, settings),
@@ -162,11 +162,14 @@ def _prepare(
         best=copy_state(net),
         average=WeightAverage(net, pairs, config, per_epoch) if config.average else None,
     )
+    if masking is not None:
+        masking.optimiser = state.optimiser
     flops = forward_flops(net, data.spec.shape)
     state.method.prepare(data)
     if session.saved is not None:
         state.load_state_dict(session.saved)
         session.checkpointer.set_fallback(state.step, session.saved)
+    state.method.begin(masking)
     with ledger.phase("compile" if compute.compile else "other"):
         images = to_float(data.train.images[: settings.batch], compute.channels_last)
         images.requires_grad_(detector is not None)  # as those of the update, which code is compiled for

@@ -39,6 +39,7 @@ BASES = tuple(
         {"compare": {"arms": ["dense", "ticket+liet"]}},
         {stage: {"awp": {"gamma": 0.01, "warmup": 0.5}} for stage in ("search", "train")},
         {stage: {"curriculum": {"share": 0.5, "rel_step": 0.5}} for stage in ("search", "train")},
+        {"train": {"dst": {"share": 0.5}}},
     )
 )
 

@@ -72,6 +72,32 @@ def test_few_seeds_cannot_tell_a_saving(n):
     assert "cannot tell a saving from chance" in text
 
 
+def beside_a_new_init(ticket, reinit, recipe=REWINDING):
+    results = table(ticket, ticket)
+    results["ticket-reinit"] = arm("ticket-reinit", 6, reinit, 60, search=36)
+    return verdict(results, recipe)
+
+
+@pytest.mark.parametrize(
+    ("ticket", "reinit"), [([0.24], [0.24]), ([0.2, 0.2, 0.21], [0.24, 0.25, 0.24])], ids=["mean", "interval"]
+)
+def test_a_ticket_no_better_than_its_mask_with_a_new_init_is_no_winning_one(ticket, reinit):
+    text = beside_a_new_init(ticket, reinit)
+    assert "**no winning ticket at learning rate 0.1**. Try a warm-up (search.warmup) or rewinding" in text
+    warm = replace(REWINDING, search=replace(REWINDING.search, warmup=0.1, rewind_epochs=1))
+    assert "Try a lower learning rate." in beside_a_new_init(ticket, reinit, warm)
+    assert "winning" not in beside_a_new_init(ticket, reinit, FINE_TUNING)
+
+
+def test_a_winning_ticket_is_ahead_beyond_chance():
+    text = beside_a_new_init([0.30, 0.31, 0.305], [0.24, 0.245, 0.24])
+    assert "the ticket is +6.3 points" in text
+    assert "winning" not in text
+    for few in ([0.30], [0.30, 0.24, 0.25]):
+        text = beside_a_new_init(few, [0.24, 0.245, 0.24][: len(few)])
+        assert "whether it is a winning ticket is undecided" in text
+
+
 def test_an_interval_that_excludes_zero_is_a_saving():
     assert "it saves against dense at equal cost" in verdict(table([0.30, 0.31, 0.305], [0.24, 0.245, 0.24]))
 

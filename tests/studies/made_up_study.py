@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from robust_tickets.recipe.schema import Count
-from robust_tickets.studies.base import Cell, Comparison, Hypothesis, Study
+from robust_tickets.studies.base import Cell, Comparison, Hypothesis, Source, Study
 from robust_tickets.studies.cells import needs_training, with_dense
 
 
@@ -11,7 +11,8 @@ def cells(base, batches):
     """Tickets of searches with these batches, and beside each the ticket of a natural search."""
     for batch in batches:
         recipe = with_dense(replace(base, search=replace(base.search, batch=batch)), ("ticket",))
-        yield Cell(f"{batch}", recipe, replace(recipe, search=replace(recipe.search, method="natural")))
+        natural = replace(recipe, search=replace(recipe.search, method="natural"))
+        yield Cell(f"{batch}", recipe, (Source("ticket-from", natural),))
 
 
 def hypotheses(settings, arms):

@@ -123,9 +123,25 @@ def test_a_study_of_the_first_epochs_needs_them(base):
 def test_a_transfer_trains_the_ticket_of_another_recipe(base):
     grid = cells("transfer", base)
     assert all(varied(cell, base) == {} for cell in grid)
-    assert [str(grid[0].source.threat.eps), grid[1].source.search.method] == ["0.2", "natural"]
-    assert grid[2].source.search.pgd.steps == 3
-    assert grid[0].source.search == base.search
+    first, second, third = (cell.sources[0].recipe for cell in grid)
+    assert [str(first.threat.eps), second.search.method] == ["0.2", "natural"]
+    assert third.search.pgd.steps == 3
+    assert first.search == base.search
+
+
+def test_a_stretched_ticket_stands_beside_those_that_need_no_search_of_the_source(base):
+    base = replace(base, search=replace(base.search, rounds=2, ratio=0.5))
+    (cell,) = cells("elastic", replace(base, study=replace(SETTINGS, elastic=("resnet32",))))
+    assert cell.recipe.model.name == "resnet32"
+    assert cell.arms[-4:] == ("stretched", "stretched-reinit", "stretched-shuffle-copies", "ticket-snip")
+    *stretched, snip = (source.recipe for source in cell.sources)
+    assert all(recipe == replace(base, study=recipe.study) for recipe in stretched)
+    assert snip.model.name == "resnet32"
+    assert (snip.search.pruning_method, snip.search.rounds) == ("snip", 1)
+    assert snip.search.ratio == pytest.approx(0.75)
+    channels = replace(base, search=replace(base.search, granularity="channel"))
+    (cell,) = cells("elastic", replace(channels, study=replace(SETTINGS, elastic=("resnet32",))))
+    assert not {"random", "stretched-shuffle-copies"} & set(cell.arms)
 
 
 @pytest.mark.parametrize(

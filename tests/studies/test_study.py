@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
+from quick_comparison import quick_comparisons
 
 import robust_tickets as rt
 from robust_tickets.base.errors import InputError
@@ -15,6 +16,7 @@ from robust_tickets.recipe.studies import STUDIES
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.studies.study import forecast, study
 from robust_tickets.studies.study_files import read_study
+from robust_tickets.training.methods.pgd import PGDSettings
 
 SETTINGS = StudySettings(
     lr=(0.02, 0.1),
@@ -25,7 +27,9 @@ SETTINGS = StudySettings(
     rounds=(1, 2),
     schedule=(1, 2),
     transfer=("threat.eps=0.05",),
+    elastic=("resnet20",),
 )
+RESNET = Model("resnet14", width=0.125)
 
 
 class Log(SilentProgress):
@@ -57,6 +61,7 @@ def runs(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_each_study_writes_its_rows_figure_and_verdict(name, base, runs):
+    base = replace(base, model=RESNET) if name == "elastic" else base
     result, _ = run_study(name, base, runs)
     rows = pd.read_csv(result.folder / f"{name}.csv")
     assert set(rows.seed) == {0, 1}
@@ -108,6 +113,48 @@ def test_a_setting_that_fails_in_the_search_is_named_by_the_field_of_the_study(b
     message = r"setting 0\.99999: .*lower study\.ratio.*finished cells are kept"
     with pytest.raises(InputError, match=message):
         run_study("ratio", recipe, tmp_path, seeds=(0,))
+
+
+def elastic_rows(base, runs):
+    """A study elastic of one seed and target."""
+    search = replace(base.search, rounds=1)
+    train = replace(base.train, method="natural", pgd=PGDSettings(), epochs=1, ticket_epochs=1)
+    recipe = replace(base, model=RESNET, search=search, train=train)
+    recipe = replace(recipe, evaluate=replace(recipe.evaluate, early_epochs=1))
+    return run_study("elastic", recipe, runs, seeds=(0,))[0]
+
+
+def test_stretched_tickets_are_trained_on_the_target_and_charged_the_search_of_their_source(base, tmp_path):
+    with quick_comparisons():
+        result = elastic_rows(base, tmp_path)
+    rows = result.rows.set_index("arm")
+    stretched = [arm for arm in rows.index if arm.startswith("stretched")]
+    assert stretched == ["stretched", "stretched-reinit", "stretched-shuffle-copies"]
+    assert rows.density[stretched].nunique() == 1
+    # the source has 6 blocks where the target has 9, and the same images and epochs
+    assert rows.search_flops[stretched].nunique() == 1
+    assert rows.search_flops["stretched"] < 0.8 * rows.search_flops["ticket"]
+    assert rows.density["ticket-snip"] == pytest.approx(rows.density["ticket"], abs=1e-3)
+    # both are trained by the same steps of the same network
+    assert rows.flops["stretched"] == rows.flops["ticket"] == rows.flops["dense"]
+    assert "| resnet20 |" in result.verdict
+    assert "pays against dense at" in result.verdict
+    assert result.verdict.count("last epoch") >= 2
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (("resnet18",), "resnet18 is of another family than resnet14"),
+        (("resnet14",), "it has no more blocks than resnet14, whose ticket is to be stretched"),
+        (("resnet20", "resnet15"), "resnet15"),
+    ],
+)
+def test_a_study_elastic_refuses_other_networks_than_deeper_ones(targets, message, base, tmp_path):
+    recipe = replace(base, model=RESNET, study=replace(SETTINGS, elastic=targets))
+    with pytest.raises(InputError, match=message):
+        run_study("elastic", recipe, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

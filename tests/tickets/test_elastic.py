@@ -17,6 +17,7 @@ from robust_tickets.pruning.mask import Mask
 from robust_tickets.tickets.elastic import change_depth, copied_blocks, map_blocks
 from robust_tickets.tickets.inspection import describe_ticket
 from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.tickets.transforms import shuffle_copies
 
 ORDERS = ("append", "interpolate")
 PAIRS = [("resnet14", "resnet44"), ("vgg13", "vgg19"), ("wrn16-1", "wrn40-1"), ("resnet20", "resnet32")]
@@ -74,6 +75,26 @@ def test_both_orders_have_the_same_copies(source, target):
 def test_squeezing_gives_back_what_was_stretched(source, target, order):
     ticket = ticket_of(source)
     assert same(change_depth(change_depth(ticket, target, order), source, order), ticket)
+
+
+def test_shuffled_copies_keep_their_counts_and_leave_all_else():
+    deep = change_depth(ticket_of("resnet14"), "resnet20")
+    shuffled = shuffle_copies(deep, {}, seed=5)
+    assert same_state(shuffled.init, deep.init)
+    # each stage has a first block and another one, which is there twice: layerN.2 is its copy
+    copies = {name for name in deep.mask if re.match(r"layer\d\.2\.", name)}
+    assert len(copies) == 6
+    for name, entries in deep.mask.items():
+        assert entries.sum() == shuffled.mask[name].sum()
+        assert torch.equal(entries, shuffled.mask[name]) == (name not in copies or bool(entries.all())), name
+    assert shuffle_copies(deep, {}, seed=5).mask == shuffled.mask
+    assert shuffle_copies(deep, {}, seed=6).mask != shuffled.mask
+
+
+def test_a_ticket_without_copies_has_none_to_shuffle():
+    for ticket in (ticket_of("resnet20"), change_depth(ticket_of("resnet20"), "resnet14")):
+        with pytest.raises(InputError, match="has no copied blocks: stretch it first"):
+            shuffle_copies(ticket, {}, seed=0)
 
 
 def test_the_same_depth_is_the_same_ticket():

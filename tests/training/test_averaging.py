@@ -11,8 +11,9 @@ from torch.optim.swa_utils import update_bn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.modes import train_mode
+from robust_tickets.models.norm_statistics import has_statistics
 from robust_tickets.recipe import recipe as recipes
-from robust_tickets.training.averaging import WeightAverage, has_statistics
+from robust_tickets.training.averaging import WeightAverage
 
 PER_EPOCH, BATCHES = 4, 3
 

@@ -13,6 +13,7 @@ from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation import evaluate
 from robust_tickets.recipe.methods import METHODS
+from robust_tickets.recipe.training_fields import Train
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
 from robust_tickets.training.methods.bullet import BulletSettings
 from robust_tickets.training.methods.free import FreeSettings
@@ -21,6 +22,7 @@ from robust_tickets.training.methods.pgi import PGISettings
 from robust_tickets.training.methods.trades import TRADESSettings
 from robust_tickets.training.wrappers.awp import AWPSettings
 from robust_tickets.training.wrappers.curriculum import CurriculumSettings
+from robust_tickets.training.wrappers.dst import DSTSettings
 
 SETTINGS = {
     "sgd": {},
@@ -39,17 +41,33 @@ SETTINGS = {
     "awp": {"method": "pgi", "awp": AWPSettings(gamma=0.01, warmup=0.5)},
     "curriculum": {"method": "pgi", "curriculum": CurriculumSettings(0.5, steps=2)},
     "memory": {"method": "made_up"},
+    "dst": {"dst": DSTSettings(0.6, interval=2, end=0.0)},
+    "dst, random": {"awp": AWPSettings(gamma=0.01), "dst": DSTSettings(0.6, "random", interval=3, end=0.0)},
 }
 
 
 LAYOUTS = {"channels last": True, "contiguous": False}
-FAST_METHODS = ("sora", "pgi", "liet", "nuat", "free", "bullet", "smoothing", "awp", "curriculum")
+FAST_METHODS = (
+    "sora",
+    "pgi",
+    "liet",
+    "nuat",
+    "free",
+    "bullet",
+    "smoothing",
+    "awp",
+    "curriculum",
+    "dst",
+    "dst, random",
+)
 """Tried in one case; the other three are slow tests."""
 
 
 def cases():
     """Settings, whether masked, and whether channels last."""
     for name, masked, layout in itertools.product(SETTINGS, (False, True), LAYOUTS):
+        if name.startswith("dst") and not masked:
+            continue  # there is nothing to move
         is_slow = name in FAST_METHODS and not (masked and LAYOUTS[layout])
         marks = [pytest.mark.slow] if is_slow else []
         label = f"{name}-{'masked' if masked else 'dense'}-{layout}"
@@ -63,7 +81,7 @@ def test_resuming_from_any_step_gives_the_same_bits(
     monkeypatch.setitem(METHODS, "made_up", "made_up:MadeUp")
     config = replace(
         config,
-        settings=replace(config.settings, **SETTINGS[settings]),
+        settings=Train(**(vars(config.settings) | SETTINGS[settings])),
         compute=replace(config.compute, channels_last=channels_last),
         early_step=2,
     )

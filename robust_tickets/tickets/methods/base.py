@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
-from robust_tickets.recipe.methods import WRAPPERS
+from robust_tickets.recipe.methods import WRAPPERS, wrapper_class
 from robust_tickets.training.methods.base import NoSettings
 
 if TYPE_CHECKING:
@@ -162,7 +162,10 @@ class PruningAtInit(PruningMethod):
     """A method that prunes the untrained network; a subclass gives the mask."""
 
     unused: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("rounds", "rewind_iterations", "rewind_epochs", "stop_distance", "after", *WRAPPERS),
+        (
+            *("rounds", "rewind_iterations", "rewind_epochs", "stop_distance", "after"),
+            *(name for name in WRAPPERS if wrapper_class(name).in_search),
+        ),
         "which trains nothing",
     )
     trains = False

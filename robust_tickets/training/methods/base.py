@@ -211,6 +211,9 @@ class Method(ABC):
     def prepare(self, data: "Dataset") -> None:  # noqa: B027
         """Called before the first step of a training on these images, or before the state is loaded."""
 
+    def begin(self, masking: "Masking | None") -> None:  # noqa: B027
+        """Called before the first step, or once a state is loaded; masking: the network's, if pruned."""
+
     def state_dict(self) -> "dict[str, Tensor]":
         """Everything that the method remembers between steps; empty for most."""
         return {}
@@ -224,6 +227,11 @@ class Method(ABC):
     def replays(self) -> int:
         """How many steps are taken on each batch, one after the other."""
         return 1
+
+    @property
+    def moves_mask(self) -> bool:
+        """Whether it moves the mask of the network that it trains."""
+        return False
 
     @property
     def costs_at_most(self) -> bool:

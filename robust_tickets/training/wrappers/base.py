@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robust_tickets.data.dataset import Dataset
+    from robust_tickets.pruning.masking import Masking
     from robust_tickets.recipe.field_names import FieldNames
 
 _INNER = "inner."
@@ -24,10 +25,12 @@ class Wrapper(Method):
     `train.<wrapper>.<field>` and `search.<wrapper>.<field>`.
     inner: the method, which may be a wrapper itself.
 
-    The class attribute `switch` names the field of the settings that turns it on: off at its default.
+    The class attribute `switch` names the field of the settings that turns it on: off at its default;
+    `in_search` says whether searches have it too, or only trainings.
     """
 
     switch: ClassVar[str]
+    in_search: ClassVar[bool] = True
 
     def __init__(self, settings: Any, inner: Method) -> None:
         super().__init__(settings)
@@ -66,6 +69,9 @@ class Wrapper(Method):
     def prepare(self, data: "Dataset") -> None:
         self.inner.prepare(data)
 
+    def begin(self, masking: "Masking | None") -> None:
+        self.inner.begin(masking)
+
     def check(self, names: "FieldNames") -> None:
         self.inner.check(names)
 
@@ -85,6 +91,10 @@ class Wrapper(Method):
     @property
     def replays(self) -> int:
         return self.inner.replays
+
+    @property
+    def moves_mask(self) -> bool:
+        return self.inner.moves_mask
 
     @property
     def costs_at_most(self) -> bool:
