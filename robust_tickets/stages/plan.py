@@ -81,14 +81,26 @@ def plan(
     if steps is not None:
         record = replace(record, steps=lambda lengths: steps)
     schedule = _plan(recipe, arm, record, spec, cost, rates)
-    if make_method(schedule.training).moves_mask and ARMS[arm].network in ("whole", "narrow"):
-        field = field_names(recipe, arm, schedule.training)("dst")
+    _check_moving_mask(recipe, arm, schedule.training)
+    points = early_steps(recipe.evaluate, schedule.per_epoch)
+    return replace(schedule, points=tuple(step for step in points if step < schedule.steps))
+
+
+def _check_moving_mask(recipe: Recipe, arm: str, training: Training) -> None:
+    """Raise InputError where the mask of an arm is to move, and it has none of single weights."""
+    if not make_method(training).moves_mask:
+        return
+    field, record = field_names(recipe, arm, training)("dst"), ARMS[arm]
+    if record.network in ("whole", "narrow"):
         raise InputError(
             f"{field} moves a mask, and {arm} has none: give it to the arms of a ticket alone, as "
             "[arms.ticket], or choose the arms set, rigl and flying-bird"
         )
-    points = early_steps(recipe.evaluate, schedule.per_epoch)
-    return replace(schedule, points=tuple(step for step in points if step < schedule.steps))
+    if recipe.search.granularity == "channel" and not record.other_search:
+        raise InputError(
+            f"{field} moves single weights, and search.granularity channel prunes whole channels: leave one "
+            "out"
+        )
 
 
 def first_stage(recipe: Recipe, arm: str, spec: Spec, cost: TicketCost | None = None) -> ArmPlan:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from robust_tickets.base import signals
+from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
@@ -126,8 +127,9 @@ class PreparedTraining:
         start_ledger = Ledger("train", clock_for(machine.device))
         with start_ledger.measure(), start_ledger.phase("prune"):
             compute = experiment.recipe.compute
-            if make_method(plan.training).moves_mask:  # a dead channel may come back
-                compute = replace(compute, compact=False)
+            if make_method(plan.training).moves_mask:
+                _check_single_weights(ticket)
+                compute = replace(compute, compact=False)  # a dead channel may come back
             start = starting_net(
                 net,
                 ticket,
@@ -184,6 +186,15 @@ class PreparedTraining:
             )
             for name, (state, epoch, averaged) in weights.items()
         }
+
+
+def _check_single_weights(ticket: Ticket | None) -> None:
+    """Raise InputError for a ticket of whole channels, whose weights would come back one by one."""
+    if ticket is not None and ticket.search["search"].get("granularity") == "channel":
+        raise InputError(
+            "train.dst moves single weights, and this ticket prunes whole channels: leave train.dst out, or "
+            "take a ticket of search.granularity weight"
+        )
 
 
 def describe(

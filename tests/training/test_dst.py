@@ -21,6 +21,7 @@ from robust_tickets.report.read import arm_result
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, random_ticket
+from robust_tickets.stages.train import PreparedTraining
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.wrappers.dst import DSTSettings, swapped
 
@@ -197,6 +198,18 @@ def test_an_arm_without_a_mask_is_refused_before_anything_is_trained():
         planning.check(recipe, SPECS["digits"])
     alone = recipes.from_table({"arms": {"ticket": {"dst": {"share": 0.3}}}})
     planning.check(alone, SPECS["digits"])
+
+
+def test_a_ticket_of_whole_channels_is_refused(recipe):
+    dst = {"arms": {"ticket": {"dst": {"share": 0.3}}}, "search": {"granularity": "channel"}}
+    with pytest.raises(InputError, match=r"arms\.ticket\.dst moves single weights, and search\.granularity"):
+        planning.check(recipes.from_table(dst), SPECS["digits"])
+    ticket = random_ticket(Experiment(recipe), 0)
+    ticket.search["search"]["granularity"] = "channel"
+    moving = replace(recipe.train, dst=DSTSettings(0.3))
+    plan = planning.ArmPlan("ticket-from", moving, steps=2, per_epoch=4)
+    with pytest.raises(InputError, match=r"this ticket prunes whole channels"):
+        PreparedTraining.of(Experiment(recipe), 0, plan, ticket)
 
 
 def test_the_settings_of_the_arms_are_those_of_the_papers(recipe):
