@@ -69,7 +69,7 @@ def line_errors(
     """
     recipe, machine = experiment.recipe, experiment.machine
     data, shape = experiment.load(), experiment.spec.shape
-    config = experiment.config(training, max(batches, 1), ends[0].seed)
+    config = experiment.config(training, batches, ends[0].seed)
     net = place_net(ends[0].net(experiment.make), recipe.compute, machine.device)
     request = EvaluationRequest(tuple(ATTACKS), limit=recipe.evaluate.images, sanity=False)
     rows = []
