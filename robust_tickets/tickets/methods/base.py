@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
-from robust_tickets.recipe.methods import WRAPPERS, wrapper_class
+from robust_tickets.recipe.methods import WRAPPERS
 from robust_tickets.training.methods.base import NoSettings
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ class PruningMethod(ABC):
     Class attributes:
     Settings: dataclass of the method's own settings, whose fields become the recipe's
         `search.<name>.<field>`. All have defaults; an instance has them as `settings`.
-    unused: fields of `search` that do nothing with the method, each with the reason.
+    unused: fields of `search` that do nothing with the method, each with the reason. Wrappers that no search
+        has may be among them: a wrapper's class is not loaded here, since its file may import this one.
     trains: whether it trains the network, so that learning rate, length and rounds matter.
     uses_data: whether it looks at the images at all.
     """
@@ -162,10 +163,7 @@ class PruningAtInit(PruningMethod):
     """A method that prunes the untrained network; a subclass gives the mask."""
 
     unused: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        (
-            *("rounds", "rewind_iterations", "rewind_epochs", "stop_distance", "after"),
-            *(name for name in WRAPPERS if wrapper_class(name).in_search),
-        ),
+        ("rounds", "rewind_iterations", "rewind_epochs", "stop_distance", "after", *WRAPPERS),
         "which trains nothing",
     )
     trains = False
