@@ -26,7 +26,7 @@ from robust_tickets.models.weights import copy_state
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.files import write_text
-from robust_tickets.stages.experiment import model_spec
+from robust_tickets.stages.specs import model_spec
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.export import export
 

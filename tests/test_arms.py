@@ -163,18 +163,27 @@ def test_an_arm_read_from_another_needs_it(monkeypatch):
     ("search", "refused"),
     [
         ({}, ["dense-staged"]),
-        ({"after": "fine-tune"}, []),
+        ({"after": "lr-rewind"}, []),
         (
             {"granularity": "channel"},
             [
-                *("ticket-shuffle-layer", "ticket-shuffle-net", "random", "dense-staged"),
-                *("set", "rigl", "flying-bird"),
+                *("shuffle-untrained", "ticket-shuffle-layer", "ticket-shuffle-net", "random"),
+                *("reinit-equal-cost", "dense-staged", "set", "rigl", "flying-bird"),
             ],
         ),
-        ({"pruning_method": "random"}, ["ticket-reinit", "ticket-shuffle-layer", "random", "dense-staged"]),
+        (
+            {"pruning_method": "random"},
+            [
+                *("shuffle-untrained", "ticket-reinit", "ticket-shuffle-layer", "random"),
+                *("reinit-equal-cost", "dense-staged"),
+            ],
+        ),
         (
             {"pruning_method": "random", "random": RandomSettings("uniform")},
-            ["ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net", "random", "dense-staged"],
+            [
+                *("shuffle-untrained", "ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net"),
+                *("random", "reinit-equal-cost", "dense-staged"),
+            ],
         ),
     ],
     ids=str,

@@ -31,7 +31,7 @@ DIGITS = SPECS["digits"]
 def staged(tiny_recipe):
     """A search of channels on half of the images, whose ticket keeps what it has learned."""
     search = replace(
-        tiny_recipe.search, granularity="channel", rounds=2, ratio=0.3, images=64, after="fine-tune"
+        tiny_recipe.search, granularity="channel", rounds=2, ratio=0.3, images=64, after="lr-rewind"
     )
     return replace(
         tiny_recipe,

@@ -20,7 +20,8 @@ from robust_tickets.pruning.layers import layer_roles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.training_fields import Training
-from robust_tickets.stages.experiment import Experiment, model_spec
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.specs import model_spec
 from robust_tickets.tickets.compact_net import compact_net
 
 pytestmark = [

@@ -34,6 +34,16 @@ def mask_generator(seed: int) -> "torch.Generator":
     return torch.Generator().manual_seed(step_seed(seed, 2**31))
 
 
+def score_generator(seed: int) -> "torch.Generator":
+    """A generator for the scores that weights of a seed begin with, independent of its masks and its init."""
+    return torch.Generator().manual_seed(step_seed(seed, 2**31 + 1))
+
+
+def basis_generator(seed: int) -> "torch.Generator":
+    """A generator for the random bases of a seed, independent of its masks, scores and init."""
+    return torch.Generator().manual_seed(step_seed(seed, 2**31 + 2))
+
+
 @contextmanager
 def use_seed(seed: int) -> Iterator[None]:
     """Seed PyTorch's global generators, which inits and dropout draw from, for the length of a block.

@@ -16,14 +16,19 @@ class Export(Command):
 
     checkpoint: Positional[Path]
     """a best.safetensors or last.safetensors; the weights that a ticket pruned are zero in it"""
-    format: Literal["torch", "onnx", "safetensors", "sparse", "robustbench"] = "torch"
+    format: Literal[
+        "torch", "onnx", "safetensors", "sparse", "low-rank", "adversarial-pruning-benchmark", "robustbench"
+    ] = "torch"
     """torch: a program for torch.export.load; onnx: a model for any ONNX runtime (needs the extra onnx);
     safetensors: the bare weights by parameter name; sparse: a checkpoint of this package in less room, of a
-    bit for each weight and the values of those that are not zero; robustbench: no network, but its entry for
-    that benchmark's model_info, from what AutoAttack measured"""
+    bit for each weight and the values of those that are not zero; low-rank: as torch, with two factors in
+    place of each layer whose rank is so low that this has fewer numbers (tickets of search.basis svd);
+    adversarial-pruning-benchmark: a file for that benchmark (resnet18 and vgg16-3fc, 90, 95 or 99 % of the
+    weights pruned); robustbench: no network, but its entry for that benchmark's model_info, from what
+    AutoAttack measured"""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
-    """file to write; without it: beside the checkpoint, as .pt2, .onnx, -weights or -sparse.safetensors, or
-    -robustbench.json"""
+    """file to write; without it: beside the checkpoint, as .pt2, .onnx, -weights or -sparse.safetensors,
+    -low-rank.pt2, -benchmark.pt, or -robustbench.json"""
     model: UserNet = UserNet()
 
     def run(self) -> None:

@@ -1,4 +1,4 @@
-"""The commands on ticket files: show, diff, export, stretch, squeeze, verify."""
+"""The commands on ticket files: show, diff, rounds, export, stretch, squeeze, verify."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 from robust_tickets.base import signals
 from robust_tickets.cli.command import Command, command
 from robust_tickets.cli.user_net import UserNet
+from robust_tickets.recipe.schema import Range
 
 if TYPE_CHECKING:
     from robust_tickets.tickets.ticket import Ticket
@@ -44,6 +45,24 @@ class TicketDiff(Command):
         from robust_tickets.tickets import inspection
 
         print(inspection.compare_tickets(one, other))
+
+
+@command
+class TicketRounds(Command):
+    """Show the rounds of a search: how fast the network learns in each, and where it ends."""
+
+    ticket: Positional[Path]
+    """the ticket.safetensors of a search in a run directory"""
+    target: Annotated[float, Range(above=0, most=1)] | None = None
+    """validation accuracy whose first epoch is sought in each round; without it: the lowest one at an end"""
+    kind: Literal["robust", "clean"] = "robust"
+    """which accuracy"""
+
+    def run(self) -> None:
+        """Print the rounds."""
+        from robust_tickets.report.rounds import describe_rounds
+
+        print(describe_rounds(self.ticket, self.kind, self.target))
 
 
 @command

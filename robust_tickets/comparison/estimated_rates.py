@@ -78,9 +78,8 @@ def arm_flops(experiment: Experiment, arm: str, flops: int) -> int:
     flops: those of the whole network.
     """
     search, network = experiment.recipe.search, ARMS[arm].network
-    rounds = costs.search_plan(experiment.recipe, experiment.spec).rounds
     if network == "ticket":
-        return round(flops * costs.pass_share(search, rounds))
+        return round(flops * costs.pass_share(search, search.rounds))
     if network in ("whole", "random"):
         return flops
     spec = experiment.model_spec

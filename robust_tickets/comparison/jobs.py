@@ -163,9 +163,15 @@ def _train_ticket(
     own = run.search(seed).ticket
     if ticket is None:
         arm = "dense"
-    elif own.is_file() and Ticket.load(own).hash == ticket.hash:
+    elif (
+        own.is_file()
+        and Ticket.load(own).hash == ticket.hash
+        and ARMS[arm].schedule == ARMS["ticket"].schedule
+    ):
         arm = "ticket"
-    name = f"ticket-{ticket.hash[:8]}" if ticket is not None and ARMS[arm].other_search else arm
+    name = arm
+    if ticket is not None and ARMS[arm].other_search:
+        name = f"{'ticket' if arm == 'ticket-from' else arm}-{ticket.hash[:8]}"
     rates = ArmRates(experiment, training_of(experiment.recipe, arm), ticket)
     plan = replace(plan_arm(run, seed, arm, rates, folder=run.arm(seed, name)), arm=name)
     return train(experiment, seed, run, plan, ticket)

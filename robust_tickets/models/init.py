@@ -6,13 +6,24 @@ from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 
-_LAWS: dict[str, Callable[[Tensor], Tensor]] = {
+
+@torch.no_grad()
+def _signed_constant(weight: Tensor) -> None:
+    """Plus or minus sqrt(2 / fan_in), with the signs of a normal draw."""
+    nn.init.kaiming_normal_(weight)
+    fan_in = weight[0].numel()
+    weight.copy_(torch.where(weight < 0, -1.0, 1.0) * (2 / fan_in) ** 0.5)
+
+
+_LAWS: dict[str, Callable[[Tensor], object]] = {
     "glorot-normal": nn.init.xavier_normal_,
     "kaiming-normal": partial(nn.init.kaiming_normal_, mode="fan_in", nonlinearity="relu"),
+    "signed-constant": _signed_constant,
 }
 
 INITS: tuple[str, ...] = ("default", *_LAWS)
@@ -24,8 +35,9 @@ def initialise(net: nn.Module, init: str) -> None:
 
     init: "default" leaves the network unchanged. "glorot-normal" draws with standard deviation
         sqrt(2 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 12; the init of Frankle & Carbin 2019),
-        "kaiming-normal" with sqrt(2 / fan_in) (He et al. 2015, eq. 10). Both set biases to zero and leave
-        other layers, and frozen weights, unchanged.
+        "kaiming-normal" with sqrt(2 / fan_in) (He et al. 2015, eq. 10); "signed-constant" draws the sign of
+        that number alone (Ramanujan et al. 2019, section 4.4). All set biases to zero and leave other layers,
+        and frozen weights, unchanged.
 
     Raises InputError for a layer whose weight is computed from other parameters.
     """

@@ -13,10 +13,11 @@ from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.conv import CONV6, ConvN
 from robust_tickets.models.init import INITS, initialise
 from robust_tickets.models.lenet import LeNet300
+from robust_tickets.models.mlp import MLP
 from robust_tickets.models.normalise import Normalise
 from robust_tickets.models.preact_resnet import PreActResNet
 from robust_tickets.models.resnet import CifarResNet
-from robust_tickets.models.vgg import VGG, VGG11, VGG13, VGG16, VGG19, Blocks
+from robust_tickets.models.vgg import VGG, VGG11, VGG13, VGG16, VGG19, Blocks, VGGLinear
 from robust_tickets.models.wide_resnet import WideResNet
 from robust_tickets.recipe.schema import Count, OneOf, Range, ShareOrZero
 
@@ -91,11 +92,20 @@ def _vgg(spec: ModelSpec, blocks: Blocks, *, hidden: int | None = None, last_poo
     )
 
 
+def _vgg_linear(spec: ModelSpec, blocks: Blocks, units: int) -> nn.Module:
+    scaled = [_scaled(block, spec) for block in blocks]
+    return VGGLinear(spec.shape[0], spec.classes, scaled, scale_channels(units, spec.width), _normalise(spec))
+
+
 _Residual = Callable[[int, int, int, Sequence[int], Normalise], nn.Module]
 
 
 def _residual(spec: ModelSpec, net: _Residual, n: int, widths: Sequence[int]) -> nn.Module:
     return net(spec.shape[0], spec.classes, n, _scaled(widths, spec), _normalise(spec))
+
+
+def _mlp(spec: ModelSpec, depth: int) -> nn.Module:
+    return MLP(spec.shape, spec.classes, scale_channels(128, spec.width), depth, _normalise(spec))
 
 
 _CIFAR = (16, 32, 64)
@@ -110,6 +120,7 @@ _NETS: dict[str, _Entry] = {
     "vgg13": _Entry(32, lambda spec: _vgg(spec, VGG13)),
     "vgg16": _Entry(32, lambda spec: _vgg(spec, VGG16)),
     "vgg16-fc": _Entry(32, lambda spec: _vgg(spec, VGG16, hidden=512)),
+    "vgg16-3fc": _Entry(32, lambda spec: _vgg_linear(spec, VGG16, 256)),
     "vgg19": _Entry(16, lambda spec: _vgg(spec, VGG19, last_pool=False)),
     "resnet14": _Entry(4, lambda spec: _residual(spec, CifarResNet, 2, _CIFAR)),
     "resnet20": _Entry(4, lambda spec: _residual(spec, CifarResNet, 3, _CIFAR)),
@@ -121,16 +132,19 @@ _NETS: dict[str, _Entry] = {
 }
 
 NAMES: tuple[str, ...] = tuple(_NETS)
-"""The networks with a fixed name; `wrnD-K` exists too, for any depth D = 6n + 4 and any factor K."""
+"""The networks with a fixed name; `mlp-N` exists too, and `wrnD-K` for any depth D = 6n + 4 and factor K."""
 
 
 def _entry(name: str) -> _Entry:
     if name in _NETS:
         return _NETS[name]
+    if square := re.fullmatch("mlp-([1-9][0-9]?)", name):
+        return _Entry(1, lambda spec: _mlp(spec, int(square[1])))
     wide = re.fullmatch("wrn([1-9][0-9]{0,3})-([1-9][0-9]{0,3})", name)
     if wide is None:
         raise InputError(
-            f"{unknown_name('network', name, (*NAMES, 'wrn28-10', 'wrn34-10'))} (any wrnD-K, D = 6n + 4)"
+            f"{unknown_name('network', name, (*NAMES, 'wrn28-10', 'wrn34-10', 'mlp-3'))} (any mlp-N, and any "
+            "wrnD-K, D = 6n + 4)"
         )
     depth, factor = map(int, wide.groups())
     n, rest = divmod(depth - 4, 6)

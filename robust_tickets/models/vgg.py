@@ -38,20 +38,7 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         self.normalise = normalise
-        layers: list[nn.Module] = []
-        for block in blocks:
-            for i, width in enumerate(block):
-                # BatchNorm has a bias, so the convolution needs none
-                layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
-                if i == len(block) - 1:
-                    # before the ReLU, which then has a quarter of the values; values and gradients are the
-                    # same to the last bit as with a max-pool after it
-                    layers.append(nn.MaxPool2d(2))
-                layers.append(nn.ReLU(inplace=True))
-                channels = width
-        if not last_pool:
-            del layers[-2]
-        self.features = nn.Sequential(*layers)
+        self.features, channels = _features(channels, blocks, last_pool=last_pool)
         self.hidden = nn.Sequential()
         if hidden is not None:
             self.hidden = nn.Sequential(nn.Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.ReLU())
@@ -62,3 +49,58 @@ class VGG(nn.Module):
         """Logits (N, classes) of images (N, C, H, W) of at least 2^p x 2^p pixels, with p max-pools."""
         x = self.features(self.normalise(images))
         return self.linear(self.hidden(x.mean((2, 3))))  # type: ignore[no-any-return]
+
+
+class VGGLinear(nn.Module):
+    """Blocks as those of `VGG`, pooling to 2 x 2 and three linear layers with ReLU between them.
+
+    The VGG-16 of the adversarial pruning benchmark (Piras et al. 2024, arXiv 2409.01249) and of HYDRA; names
+    of parameters are theirs.
+
+    units: of both hidden layers.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        blocks: Sequence[Sequence[int]],
+        units: int,
+        normalise: Normalise,
+    ) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.features, channels = _features(channels, blocks, last_pool=False)
+        self.avgpool = nn.AdaptiveAvgPool2d((2, 2))
+        self.classifier = nn.Sequential(
+            nn.Linear(4 * channels, units),
+            nn.ReLU(inplace=True),
+            nn.Linear(units, units),
+            nn.ReLU(inplace=True),
+            nn.Linear(units, classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W) of at least 32 x 32 pixels."""
+        x = self.avgpool(self.features(self.normalise(images)))
+        return self.classifier(x.flatten(1))  # type: ignore[no-any-return]
+
+
+def _features(
+    channels: int, blocks: Sequence[Sequence[int]], *, last_pool: bool
+) -> tuple[nn.Sequential, int]:
+    """The convolutions, and the number of channels that they make."""
+    layers: list[nn.Module] = []
+    for block in blocks:
+        for i, width in enumerate(block):
+            # BatchNorm has a bias, so the convolution needs none
+            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
+            if i == len(block) - 1:
+                # before the ReLU, which then has a quarter of the values; values and gradients are the
+                # same to the last bit as with a max-pool after it
+                layers.append(nn.MaxPool2d(2))
+            layers.append(nn.ReLU(inplace=True))
+            channels = width
+    if not last_pool:
+        del layers[-2]
+    return nn.Sequential(*layers), channels

@@ -60,7 +60,7 @@ def prune_by_layer(scores: Mapping[str, Tensor], mask: Mask, ratios: Mapping[str
     for name in mask:
         _removal_count(name, ratios[name], int(mask[name].sum()))
         entries[name] = prune(scores, Mask({name: mask[name]}), ratios[name])[name]
-    return Mask(entries)
+    return Mask(entries, mask.basis)
 
 
 def prune_round(search: Search, scores: Mapping[str, Tensor], mask: Mask, roles: LayerRoles) -> Mask:

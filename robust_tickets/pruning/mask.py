@@ -8,13 +8,18 @@ from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.weights import mismatches
+from robust_tickets.pruning.basis import Basis
 from robust_tickets.pruning.layers import prunable_weights
 
 
 class Mask(Mapping[str, Tensor]):
-    """Parameter names, in the network's order -> bool tensors, True where a weight is kept. Immutable."""
+    """Parameter names, in the network's order -> bool tensors, True where a weight is kept. Immutable.
 
-    def __init__(self, entries: Mapping[str, Tensor]) -> None:
+    basis: in which it keeps coefficients; None: it keeps weights.
+    """
+
+    def __init__(self, entries: Mapping[str, Tensor], basis: Basis | None = None) -> None:
+        self.basis = basis
         self._entries = {name: entry.to("cpu", torch.bool) for name, entry in entries.items()}
 
     @classmethod
@@ -32,7 +37,7 @@ class Mask(Mapping[str, Tensor]):
         return len(self._entries)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Mask) or list(self) != list(other):
+        if not isinstance(other, Mask) or list(self) != list(other) or self.basis != other.basis:
             return False
         return all(torch.equal(self[name], other[name]) for name in self)
 
@@ -58,8 +63,11 @@ class Mask(Mapping[str, Tensor]):
 
     @property
     def has_dead_channels(self) -> bool:
-        """Whether a whole filter is pruned, or every weight that reads one of a layer's inputs."""
-        return any(
+        """Whether a whole filter is pruned, or every weight that reads one of a layer's inputs.
+
+        Of coefficients: no, since such channels are not looked for.
+        """
+        return self.basis is None and any(
             not bool(entry.flatten(1).any(1).all() and entry.transpose(0, 1).flatten(1).any(1).all())
             for entry in self.values()
         )
@@ -68,7 +76,22 @@ class Mask(Mapping[str, Tensor]):
         """The mask with the entries of some parameters replaced, given as one flat bool tensor."""
         parts = torch.split(entries, [self[name].numel() for name in names])
         new = {name: part.reshape(self[name].shape) for name, part in zip(names, parts, strict=True)}
-        return Mask({name: new.get(name, self[name]) for name in self})
+        return Mask({name: new.get(name, self[name]) for name in self}, self.basis)
+
+    @property
+    def support(self) -> "Mask":
+        """The weights that can be other than zero, as a mask of weights."""
+        if self.basis is None:
+            return self
+        return Mask({name: self.basis.support(name, entries) for name, entries in self.items()})
+
+    def check_canonical(self, purpose: str) -> None:
+        """Raise InputError for a mask of coefficients; purpose: what needs one of weights, in messages."""
+        if self.basis is not None:
+            raise InputError(
+                f"the ticket keeps coefficients of the basis {self.basis.kind}, and {purpose} needs one that "
+                "keeps weights: search with search.basis canonical"
+            )
 
     def check_fits(self, net: nn.Module) -> None:
         """Raise InputError with the first parameter that network and mask do not share in the same shape."""
@@ -81,7 +104,9 @@ class Mask(Mapping[str, Tensor]):
         return {n: torch.from_numpy(np.packbits(entry.numpy().reshape(-1))) for n, entry in self.items()}
 
     @classmethod
-    def unpack(cls, bits: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> "Mask":
+    def unpack(
+        cls, bits: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], basis: Basis | None = None
+    ) -> "Mask":
         """The mask that `pack` gave. Raises InputError where the number of bits does not fit the shapes."""
         entries = {}
         for name, packed in bits.items():
@@ -90,4 +115,4 @@ class Mask(Mapping[str, Tensor]):
                 raise InputError(f"the packed mask of {name} does not fit its shape {tuple(shape)}")
             unpacked = np.unpackbits(packed.numpy(), count=n).astype(bool)
             entries[name] = torch.from_numpy(unpacked).reshape(shape)
-        return cls(entries)
+        return cls(entries, basis)

@@ -22,6 +22,12 @@ def masking_for(net: nn.Module, mask: Mask, shape: Shape, moves: bool = False) -
         zero with it.
     """
     mask.check_fits(net)
+    if mask.basis is not None:
+        from robust_tickets.pruning.basis_masking import BasisMasking
+
+        if moves:
+            mask.check_canonical("train.dst")
+        return BasisMasking(net, mask)
     if moves:
         return Masking(net, mask, {}, companions_of_dead=False)
     try:

@@ -10,7 +10,7 @@ from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.table_checks import check_tables
 from robust_tickets.recipe.training_checks import check_method, check_overfitting, check_training
-from robust_tickets.recipe.training_fields import Train
+from robust_tickets.recipe.training_fields import Train, Training
 from robust_tickets.recipe.unused_settings import check_wrappers
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def _check_budget(names: FieldNames, training: Train) -> None:
 def check_arms(recipe: "Recipe") -> None:
     """Raise InputError for arms that are named twice, lack dense, or make no sense in the recipe."""
     names = recipe.compare.arms
+    _check_basis(recipe)
     if len(set(names)) < len(names):
         raise InputError(f"compare.arms names an arm twice: {' '.join(names)}")
     if "dense" not in names:
@@ -82,6 +83,23 @@ def check_arms(recipe: "Recipe") -> None:
             raise InputError(
                 f"compare.arms {name} is the best epoch of {source}, which evaluate.aa_checkpoints leaves "
                 "out: add best there, or leave the arm out"
+            )
+
+
+def _check_basis(recipe: "Recipe") -> None:
+    """Raise InputError where coefficients of a basis are to be trained by another optimiser than SGD."""
+    basis = recipe.search.basis
+    if basis == "canonical":
+        return
+    trainings: list[tuple[FieldNames, Training]] = [(FieldNames("search"), recipe.search)]
+    for name in recipe.compare.arms:
+        if ARMS[name].network == "ticket":
+            trainings.append((FieldNames.of_arm(recipe, name), training_of(recipe, name)))
+    for names, training in trainings:
+        if training.optimiser != "sgd":
+            raise InputError(
+                f"{names('optimiser')} {training.optimiser} does not go with search.basis {basis}: its steps "
+                "are not those of a training of the coefficients; choose sgd"
             )
 
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from robust_tickets.recipe.pruning_methods import make_pruning_method
+
 if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe
     from robust_tickets.report.verdict import ArmFigures
@@ -32,10 +34,13 @@ def reinit_sentence(figures: "dict[str, ArmFigures]") -> str:
         f"{ticket.difference('ticket-reinit')}"
     )
     wins, search = ticket.exceeds("ticket-reinit"), ticket.recipe.search
-    if wins or search.after == "fine-tune":
+    method = make_pruning_method(search)
+    if wins or method.keeps_trained_weights:
         return f"{text}."
     if wins is None:
         return f"{text}, which cannot be told from chance: whether it is a winning ticket is undecided."
+    if "rewind_epochs" in method.unused:
+        return f"{text}: **no winning ticket**."
     advice = [
         *(["a warm-up (search.warmup)"] if not search.warmup else []),
         *(
@@ -92,7 +97,7 @@ def equal_cost_caveat(recipe: "Recipe") -> str:
 
 
 def staged_caveat(recipe: "Recipe") -> str:
-    if recipe.search.after != "fine-tune":
+    if not make_pruning_method(recipe.search).keeps_trained_weights:
         return ""
     return (
         "The ticket keeps what its search has trained: without `dense-staged` it cannot be said whether the "

@@ -9,6 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage, no_sentence
+from robust_tickets.recipe.arm_refusals import (
+    no_channels,
+    no_places,
+    no_single_weights,
+    no_ticket_arm,
+    no_trained_ticket,
+    no_width,
+)
 from robust_tickets.recipe.arm_sentences import (
     best_sentence,
     equal_cost_caveat,
@@ -30,6 +38,7 @@ FULL = Schedule(lambda lengths: lengths.full)
 SHORT = Schedule(lambda lengths: lengths.short)
 EQUAL_COST = Schedule(lambda lengths: lengths.equal_cost, follows_ticket=True)
 EQUAL_SECONDS = Schedule(lambda lengths: lengths.equal_seconds, follows_ticket=True, follows_seconds=True)
+UNTRAINED = Schedule(lambda lengths: 0, settings=lambda recipe: replace(recipe.train, average=0.0))
 TICKET_COST = Schedule(lambda lengths: lengths.ticket_cost, follows_ticket=True)
 
 
@@ -51,40 +60,6 @@ SEARCH_STAGE = Stage(
 """The whole network trained as the search trains it, in one go, for the FLOPs of the search."""
 
 
-def _no_width(recipe: "Recipe") -> str:
-    if ":" not in recipe.model.name:
-        return ""
-    return f"needs a network with a width, and {recipe.model.name}, one of your own, has none: leave it out"
-
-
-def _no_channels(recipe: "Recipe") -> str:
-    if recipe.search.granularity != "channel":
-        return ""
-    return (
-        "makes no sense with search.granularity channel: the network depends on how many channels of a layer "
-        "are kept, not on which; its controls are ticket-reinit and dense-narrow-flops; leave it out"
-    )
-
-
-def _no_trained_ticket(recipe: "Recipe") -> str:
-    if recipe.search.after == "fine-tune":
-        return ""
-    return (
-        "is the control of a ticket that keeps what its search trained: choose search.pruning_method imp and "
-        "search.after fine-tune, or leave it out"
-    )
-
-
-def _no_ticket_arm(recipe: "Recipe") -> str:
-    return "" if "ticket" in recipe.compare.arms else "takes the seconds of the arm ticket: add that"
-
-
-def _no_single_weights(recipe: "Recipe") -> str:
-    if recipe.search.granularity == "weight":
-        return ""
-    return "moves single weights, and search.granularity channel prunes whole channels: leave it out"
-
-
 def _dynamic(share: float, grow: Literal["gradient", "random"], end: float) -> Schedule:
     """The full schedule under a mask that moves; how often, and all else, is as `[train]` has it."""
 
@@ -95,13 +70,14 @@ def _dynamic(share: float, grow: Literal["gradient", "random"], end: float) -> S
     return replace(FULL, settings=settings)
 
 
-_dynamic_arm = partial(Arm, sentence=no_sentence, network="random", refusal=_no_single_weights)
+_dynamic_arm = partial(Arm, sentence=no_sentence, network="random", refusal=no_single_weights)
 _control = partial(Arm, schedule=SHORT, sentence=no_sentence, in_controls_study=True)
 _ticket_control = partial(_control, network="ticket", before=SEARCH)
+_untrained = partial(Arm, schedule=UNTRAINED, sentence=no_sentence, network="ticket", before=SEARCH)
 _other_ticket = partial(
     Arm, schedule=SHORT, sentence=no_sentence, network="ticket", before=SEARCH, other_search=True
 )
-_narrow_control = partial(_control, network="narrow", refusal=_no_width)
+_narrow_control = partial(_control, network="narrow", refusal=no_width)
 
 # colours are Okabe & Ito's first, which colour-blind readers can tell apart
 ARMS = arm_table(
@@ -124,6 +100,20 @@ ARMS = arm_table(
             before=SEARCH,
             in_controls_study=True,
         ),
+        _untrained(
+            name="ticket-untrained",
+            help="the ticket as it is, not trained: a sub-network of random weights where the search rewinds "
+            "to the init, as with search.pruning_method edge_popup; BatchNorm statistics are estimated on so "
+            "many attacked training batches as train.average_batches says",
+            colour="#DDAA33",
+        ),
+        _untrained(
+            name="shuffle-untrained",
+            help="as ticket-untrained, with the ticket's mask shuffled within each layer",
+            colour="#BBBBBB",
+            transform="shuffle-layer",
+            refusal=no_places,
+        ),
         _ticket_control(
             name="ticket-reinit",
             help="as ticket, with its mask and a new init",
@@ -136,21 +126,21 @@ ARMS = arm_table(
             help="as ticket, with its init and its mask shuffled within each layer",
             colour="#56B4E9",
             transform="shuffle-layer",
-            refusal=_no_channels,
+            refusal=no_places,
         ),
         _ticket_control(
             name="ticket-shuffle-net",
             help="as ticket, with its init and its mask shuffled over the network",
             colour="#F0E442",
             transform="shuffle-net",
-            refusal=_no_channels,
+            refusal=no_places,
         ),
         _ticket_control(
             name="random",
             help="as ticket, with a new init and a random mask of the same layer densities",
             colour="#999999",
             transform="random",
-            refusal=_no_channels,
+            refusal=no_places,
         ),
         _narrow_control(
             name="dense-narrow-flops",
@@ -190,23 +180,33 @@ ARMS = arm_table(
             caveat=equal_cost_caveat,
         ),
         Arm(
+            name="reinit-equal-cost",
+            help="the ticket's mask with a new init, as long as dense-equal-cost and without the search",
+            colour="#225555",
+            schedule=EQUAL_COST,
+            sentence=no_sentence,
+            network="ticket",
+            transform="reinit",
+            refusal=no_channels,
+        ),
+        Arm(
             name="dense-equal-seconds",
             help="the whole network for the seconds of the arm ticket, search included, by a timing of its "
             "steps on this machine; not with --jobs",
             colour="#44AA99",
             schedule=EQUAL_SECONDS,
             sentence=equal_seconds_sentence,
-            refusal=_no_ticket_arm,
+            refusal=no_ticket_arm,
         ),
         Arm(
             name="dense-staged",
-            help="with search.after fine-tune, the whole network on the ticket's stages, the search's "
+            help="with search.after lr-rewind, the whole network on the ticket's stages, the search's "
             "training and then the short schedule, each for the ticket's FLOPs",
             colour="#332288",
             schedule=TICKET_COST,
             sentence=staged_sentence,
             before=SEARCH_STAGE,
-            refusal=_no_trained_ticket,
+            refusal=no_trained_ticket,
             caveat=staged_caveat,
         ),
         Arm(
@@ -261,6 +261,44 @@ ARMS = arm_table(
             name="ticket-snip",
             help="as ticket, from the weights that SNIP keeps, as many in all",
             colour="#999933",
+        ),
+        _other_ticket(
+            name="grown-reset",
+            help="as ticket, from a network that grows and whose weights start anew after each round",
+            colour="#222255",
+        ),
+        _other_ticket(
+            name="grown-unpruned",
+            help="as ticket, from a network that grows and is not pruned",
+            colour="#666633",
+        ),
+        _other_ticket(
+            name="imp-reset",
+            help="as ticket, from as many rounds on the whole network with rewinding, for the same FLOPs",
+            colour="#663333",
+        ),
+        _other_ticket(
+            name="imp-continue",
+            help="as ticket, from as many rounds on the whole network that go on, for the same FLOPs",
+            colour="#555555",
+        ),
+        _other_ticket(
+            name="strong-untrained",
+            help="as ticket-untrained, from the random weights that edge_popup keeps",
+            colour="#4477AA",
+            schedule=UNTRAINED,
+        ),
+        _other_ticket(
+            name="strong-shuffled",
+            help="as strong-untrained, with the mask shuffled within each layer",
+            colour="#66CCEE",
+            schedule=UNTRAINED,
+            transform="shuffle-layer",
+        ),
+        _other_ticket(
+            name="strong-trained",
+            help="as ticket, from the random weights that edge_popup keeps",
+            colour="#EE6677",
         ),
     ]
 )

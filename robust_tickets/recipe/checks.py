@@ -16,6 +16,7 @@ NETS = (
     "vgg13",
     "vgg16",
     "vgg16-fc",
+    "vgg16-3fc",
     "vgg19",
     "resnet14",
     "resnet20",
@@ -25,12 +26,12 @@ NETS = (
     "resnet18",
     "preact-resnet18",
 )
-"""The networks by name; WideResNets are named by depth and factor, as wrn34-10."""
+"""The networks by name; WideResNets are named by depth and factor, as wrn34-10, MLPs by depth, as mlp-3."""
 
 WITH_DROPOUT = ("conv-2", "conv-4", "conv-6")
 """The networks with dropout."""
 
-_WIDE = re.compile(r"wrn\d+-\d+")
+_WIDE = re.compile(r"wrn\d+-\d+|mlp-\d+")
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """A module and a function, or a static method of a class, in it: my_nets:small_net."""
 
@@ -114,9 +115,10 @@ def check_search(search: Search) -> None:
             "search.round_to is for search.granularity channel, and does nothing to single weights: add it, "
             "or leave it out"
         )
-    if search.after == "fine-tune" and (search.rewind_iterations or search.rewind_epochs):
+    check_basis(search)
+    if search.after == "lr-rewind" and (search.rewind_iterations or search.rewind_epochs):
         raise InputError(
-            "search.after fine-tune does not rewind: leave out search.rewind_iterations or _epochs"
+            "search.after lr-rewind does not rewind: leave out search.rewind_iterations or _epochs"
         )
     if search.scope == "global" and (search.fc_ratio is not None or search.output_ratio is not None):
         raise InputError(
@@ -135,6 +137,32 @@ def check_search(search: Search) -> None:
         raise InputError(
             f"search.rewind_epochs {search.rewind_epochs} is no less than the {search.epochs} epochs of a "
             "round: choose an earlier one"
+        )
+
+
+def check_basis(search: Search) -> None:
+    """Raise InputError for a basis that does not go with the search."""
+    if search.basis not in ("dct", "random") and search.basis_axes != Search().basis_axes:
+        raise InputError(
+            f"search.basis_axes does nothing to search.basis {search.basis}: leave it out, or choose dct or "
+            "random"
+        )
+    if search.basis == "canonical":
+        return
+    if search.granularity == "channel":
+        raise InputError(
+            f"search.basis {search.basis} prunes coefficients, and search.granularity channel prunes "
+            "channels: leave one out"
+        )
+    if search.basis.startswith("svd") and search.rounds > 1:
+        raise InputError(
+            f"search.basis {search.basis} is that of the weights at the end of a training, and search.rounds "
+            f"is {search.rounds}: give 1"
+        )
+    if search.basis.startswith("svd") and search.stop_distance:
+        raise InputError(
+            f"search.stop_distance compares masks, and those of search.basis {search.basis} are each in a "
+            "basis of their own: leave it out"
         )
 
 

@@ -58,16 +58,17 @@ class Model:
     """The network."""
 
     name: Annotated[str, arg(metavar="NET|MODULE:FUNCTION")] = "resnet20"
-    """network: lenet-300-100, conv-2, conv-4, conv-6, vgg11, vgg13, vgg16, vgg16-fc, vgg19, resnet14,
-    resnet20, resnet32, resnet44, resnet56, resnet18, preact-resnet18, wrnD-K (as wrn34-10), or
-    module:function, a function of your own that returns an nn.Module"""
+    """network: lenet-300-100, conv-2, conv-4, conv-6, vgg11, vgg13, vgg16, vgg16-fc, vgg16-3fc, vgg19,
+    resnet14, resnet20, resnet32, resnet44, resnet56, resnet18, preact-resnet18, wrnD-K (as wrn34-10), mlp-N
+    (as mlp-3), or module:function, a function of your own that returns an nn.Module"""
     width: Annotated[float, Range(above=0, most=64)] = 1.0
     """factor on all hidden widths; channels are rounded to multiples of 8"""
     dropout: ShareOrZero = 0.0
     """conv-2, conv-4 and conv-6: share of the units of each hidden linear layer dropped in training"""
-    init: Literal["default", "glorot-normal", "kaiming-normal"] = "default"
-    """initial weights: default (PyTorch's; those of TRADES for WideResNets; those of your own function), or
-    normally distributed as by Glorot or by Kaiming"""
+    init: Literal["default", "glorot-normal", "kaiming-normal", "signed-constant"] = "default"
+    """initial weights: default (PyTorch's; those of TRADES for WideResNets; those of your own function);
+    normally distributed as by Glorot or by Kaiming; or all of one size in a layer, as pruning method
+    edge_popup likes them"""
 
 
 EPS_CIFAR = Eps("8/255")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 PRUNING_METHODS = {
     "imp": "robust_tickets.tickets.methods.imp:IMP",
+    "edge_popup": "robust_tickets.tickets.methods.edge_popup:EdgePopup",
+    "hydra": "robust_tickets.tickets.methods.hydra:Hydra",
+    "recursive": "robust_tickets.tickets.methods.recursive:Recursive",
     "snip": "robust_tickets.tickets.methods.snip:SNIP",
     "random": "robust_tickets.tickets.methods.random:Random",
 }

@@ -24,6 +24,9 @@ STUDIES = {
     "schedule": "robust_tickets.studies.schedule:STUDY",
     "transfer": "robust_tickets.studies.transfer:STUDY",
     "elastic": "robust_tickets.studies.elastic:STUDY",
+    "basis": "robust_tickets.studies.basis:STUDY",
+    "recursive": "robust_tickets.studies.recursive:STUDY",
+    "strong": "robust_tickets.studies.strong:STUDY",
 }
 """Name of the command line -> module:record."""
 

@@ -15,6 +15,7 @@ Optimiser = Literal["sgd", "adam"]
 Schedule = Literal["step", "constant", "cosine", "cyclic", "one-cycle"]
 Criterion = Literal["magnitude", "magnitude-over-layer-mean"]
 Granularity = Literal["weight", "channel"]
+BasisKind = Literal["canonical", "dct", "random", "svd", "svd-block"]
 
 
 if TYPE_CHECKING:
@@ -118,9 +119,9 @@ class Search(PruningMethodFields, Training):
     stop_distance: ShareOrZero = 0.0
     """end the training of a round once the mask that it would give is closer than this to the masks of the
     last four epochs (Jaccard distance, logged in any case); 0: never"""
-    after: Literal["rewind", "fine-tune"] = "rewind"
-    """weights that the next round and the ticket begin from: rewind: the init (or an early step); fine-tune:
-    the trained weights"""
+    after: Literal["rewind", "lr-rewind"] = "rewind"
+    """weights that the next round and the ticket begin from: rewind: the init (or an early step); lr-rewind:
+    the trained weights, with the learning rate alone rewound"""
     rounds: Count = 1
     """how often to train, prune and rewind; 1: one-shot pruning. More rounds than an earlier search continue
     after its last one"""
@@ -142,6 +143,13 @@ class Search(PruningMethodFields, Training):
     head.*". Granularity channel: layers that keep all output channels"""
     criterion: Criterion = "magnitude-over-layer-mean"
     """score of a weight: its magnitude, or that divided by the mean magnitude of its layer"""
+    basis: BasisKind = "canonical"
+    """what is pruned of a layer: canonical: its weights; else coefficients in an orthonormal basis, which the
+    ticket trains in place of the weights: dct: the discrete cosine transform; random: the control of that;
+    svd: the singular vectors of the trained weights, of which the singular values alone are trained, or with
+    svd-block all numbers between the kept vectors. No FLOPs are saved"""
+    basis_axes: Literal["spatial", "all"] = "spatial"
+    """basis dct and random: the axes of a weight that are transformed: those of kernels, or all"""
     rewind_iterations: CountOrZero = 0
     """rewind to the weights after so many steps of the first round; 0: to the init"""
     rewind_epochs: CountOrZero = 0

@@ -81,7 +81,7 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
 
     search = average(lambda r: r.before["charged_seconds"] if r.before else 0.0)
     train = average(lambda r: r.ledger["charged_seconds"])
-    passes = average(lambda r: r.ledger["charged_passes"])
+    passes = average(lambda r: r.ledger["charged_passes"]) or 1  # none where nothing is trained
     return [
         arm,
         len(seeds),

@@ -36,7 +36,9 @@ def check_curve(
     steps: those of the points, as far as the training went.
     """
     epochs = [record.get("epoch") for record in history]
-    if not history or history[-1].get("passes") != charged_passes or epochs != [*range(1, len(epochs) + 1)]:
+    first = 0 if epochs == [0] else 1  # 0: it was kept as it started
+    whole = epochs == [*range(first, len(epochs) + first)]
+    if not history or history[-1].get("passes") != charged_passes or not whole:
         raise InputError(f"{folder.metrics} does not have every epoch: {how_to_restore(folder)}")
     last = history[-1]["step"]
     if [record.get("step") for record in points] != [step for step in steps if step < last]:

@@ -7,30 +7,23 @@ exceeds the mean of both ends. Tickets win where it is small, in that paper's tr
 """
 
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
-from robust_tickets.base.random_streams import step_seed, use_seed
 from robust_tickets.models.fold import fold
-from robust_tickets.models.modes import train_mode
-from robust_tickets.models.norm_statistics import averaging_statistics, moving_batchnorms
 from robust_tickets.models.placement import place_net
 from robust_tickets.models.weights import load_weights
-from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.training_fields import Training
 from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.evaluation_run import EvaluationRun, LoadedNet
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.config import TrainingConfig
-from robust_tickets.training.methods.base import Networks
-from robust_tickets.training.training_batches import training_batches
+from robust_tickets.training.statistics import estimate_statistics
 
 STABLE = 0.02
 """Instability below which Frankle et al. 2020 call a start stable."""
@@ -76,7 +69,7 @@ def line_errors(
     for number in range(points):
         place = number / (points - 1)
         load_weights(net, interpolate(ends[0].state, ends[1].state, place), "line")
-        estimate_statistics(net, experiment, config, batches)
+        estimate_statistics(net, data, config, batches, Ledger("train", clock_for(machine.device)))
         view = LoadedNet(Path(f"point {number + 1} of {points}"), fold(net, shape))
         ledger = Ledger("evaluate", clock_for(machine.device))
         with ledger.measure():
@@ -84,32 +77,6 @@ def line_errors(
         errors = {ATTACKS[row.attack]: 1 - row.accuracy for row in results}
         rows.append({"place": place, **errors})
     return pd.DataFrame(rows)
-
-
-def estimate_statistics(net: nn.Module, experiment: Experiment, config: TrainingConfig, batches: int) -> None:
-    """Estimate a network's BatchNorm statistics on so many training batches, attacked as the training does.
-
-    The attack sees the network in eval mode, so statistics of the images as they are come first.
-    """
-    norms = moving_batchnorms(train_mode(net))
-    if not norms:
-        return
-    data, method = experiment.load(), make_method(config.settings)
-    method.prepare(data)
-    kept = list(islice(training_batches(data, config, epoch=1, step=0), batches))
-    _pass_through(net, [batch.images for batch in kept], config.seed)
-    nets = Networks(net, fold(net, data.spec.shape))
-    attacked = [method.perturb(nets, batch) for batch in kept]
-    _pass_through(net, attacked, config.seed)
-
-
-@torch.no_grad()
-def _pass_through(net: nn.Module, images: list[Tensor], seed: int) -> None:
-    """Make the statistics those of these images."""
-    with averaging_statistics(moving_batchnorms(train_mode(net))):
-        for place, batch in enumerate(images):
-            with use_seed(step_seed(seed, place)):
-                net(batch)
 
 
 def instability(errors: "pd.Series[float]") -> float:

@@ -1,12 +1,13 @@
 """Rounds that an earlier search has done already."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files
 from robust_tickets.runs.arm_directory import ArmDirectory
@@ -39,22 +40,25 @@ def earlier_rounds(
         (rounds, folder)
         for other in _similar_runs(recipe, run)
         for rounds, folder in _rounds(other, seed)
-        if rounds <= recipe.search.rounds
+        if rounds <= make_pruning_method(recipe.search).rounds
         and (other.path == run.path or same_machine(other, experiment.machine.device, inputs))
     ]
-    model = experiment.model_spec
+    method, model = make_pruning_method(recipe.search), experiment.model_spec
     for rounds, folder in sorted(candidates, key=lambda item: item[0], reverse=True):
         try:
-            return _read(folder, rounds, (search_fields(recipe, rounds), inputs["images"], model, seed))
+            name = method.network(rounds)
+            own = replace(model, name=name or model.name)
+            return _read(folder, rounds, (search_fields(recipe, rounds), inputs["images"], own, seed), name)
         except InputError as error:
             experiment.log(f"passed over: {error}")
     return None
 
 
-def _read(folder: ArmDirectory, rounds: int, origin: tuple[Any, ...]) -> EarlierRounds:
+def _read(folder: ArmDirectory, rounds: int, origin: tuple[Any, ...], network: str) -> EarlierRounds:
     """Read so many rounds from a folder.
 
     origin: part of the recipe, fingerprint of the images, network and seed of their search.
+    network: the name of the last round's, where it is not the recipe's.
 
     Raises InputError for files that are damaged or not of that search.
     """
@@ -63,7 +67,7 @@ def _read(folder: ArmDirectory, rounds: int, origin: tuple[Any, ...]) -> Earlier
     history = files.read_jsonl(folder.metrics)
     try:
         warnings = tuple(map(str, account["warnings"]))
-        result = SearchResult(ticket.init, ticket.mask, history, warnings)
+        result = SearchResult(ticket.init, ticket.mask, history, warnings, network)
         Ledger("search").add_report(account)  # raises now rather than when the search resumes
         same = (result.rounds, ticket.passes) == (rounds, account["charged_passes"])
         same = same and (ticket.search, ticket.data, ticket.model, ticket.seed) == origin
@@ -93,5 +97,5 @@ def _without_rounds(recipe: Recipe) -> dict[str, Any]:
 def _rounds(run: RunDirectory, seed: int) -> Iterator[tuple[int, ArmDirectory]]:
     folder = run.search(seed)
     if folder.is_finished:
-        yield run.recipe.search.rounds, folder
+        yield make_pruning_method(run.recipe.search).rounds, folder
     yield from folder.rounds()

@@ -14,7 +14,6 @@ from robust_tickets.models.user_net import NetFactory
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Threat
 from robust_tickets.recipe.recipe import Recipe, check
-from robust_tickets.stages.experiment import threat_model
 from robust_tickets.stages.load_checkpoint import (
     SOURCE_FLAGS,
     ImageSource,
@@ -22,6 +21,7 @@ from robust_tickets.stages.load_checkpoint import (
     NetFile,
     SourceNetDescription,
 )
+from robust_tickets.stages.specs import threat_model
 from robust_tickets.training.checkpoint import Checkpoint
 
 

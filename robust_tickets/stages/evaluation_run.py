@@ -25,8 +25,8 @@ from robust_tickets.models.placement import place_net
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages.adversarial_images import AdversarialImages
 from robust_tickets.stages.evaluation_request import EvaluationRequest
-from robust_tickets.stages.experiment import threat_model
 from robust_tickets.stages.load_checkpoint import NetFile
+from robust_tickets.stages.specs import threat_model
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.progress import Progress, SilentProgress
-from robust_tickets.data import dataset as dataset_module
-from robust_tickets.data import load as loading
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.data.dataset import Dataset, Spec
 from robust_tickets.models import fingerprint, fresh_weights, user_net
 from robust_tickets.models.batch_of_one import check_batch_of_one
@@ -30,9 +27,10 @@ from robust_tickets.pruning.layers import layer_roles
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import ARMS
-from robust_tickets.recipe.fields import Data
+from robust_tickets.recipe.pruning_methods import pruning_method_class
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.training_fields import Train, Training
+from robust_tickets.stages.specs import data_spec, images_on, model_spec, read_images, threat_model
 from robust_tickets.stages.step_lengths import TicketCost
 from robust_tickets.stages.unsupported import unsupported_parts
 from robust_tickets.tickets import narrow_net, starting_net
@@ -100,7 +98,7 @@ class Experiment:
         """Read the images into the memory of the device."""
         if self.images:
             return self.images.to(self.machine.device)
-        return _load(self.recipe.data, self.machine.device, self.machine.progress)
+        return images_on(self.recipe.data, self.machine.device, self.machine.progress)
 
     def fresh_net(self, seed: int, warn: bool = False) -> nn.Module:
         """Build the network, initialised by the seed, on the device and in the recipe's memory format.
@@ -159,7 +157,7 @@ class Experiment:
         if self.images:
             prints["images"] = self.images.fingerprint
         elif self.recipe.data.name == "folder":
-            prints["images"] = _read(self.recipe.data, self.machine.progress).fingerprint
+            prints["images"] = read_images(self.recipe.data, self.machine.progress).fingerprint
         if self.make is not None:
             problem = self.init_problem(seed)
             if problem:
@@ -218,8 +216,9 @@ def make_ticket(
     experiment: Experiment, result: SearchResult, images: Dataset, seed: int, ledger: Ledger
 ) -> Ticket:
     """The ticket of a search on these images, at the cost in its ledger so far."""
+    spec = model_spec(experiment.recipe, images.spec)
     return Ticket(
-        model=model_spec(experiment.recipe, images.spec),
+        model=replace(spec, name=result.network or spec.name),
         init=result.init,
         mask=result.mask,
         search=search_fields(experiment.recipe, result.rounds),
@@ -265,42 +264,6 @@ def search_fields(recipe: Recipe, rounds: int) -> dict[str, Any]:
     """The part of a recipe that decides which ticket so many rounds find."""
     table = recipes.to_table(recipe)
     part = {concern: table[concern] for concern in ("data", "model", "threat", "search", "compute")}
-    part["search"]["rounds"] = rounds
+    if "rounds" not in pruning_method_class(recipe.search.pruning_method).unused:
+        part["search"]["rounds"] = rounds
     return part
-
-
-def model_spec(recipe: Recipe, spec: Spec) -> ModelSpec:
-    """Everything that the recipe's network is built from, on images of that spec."""
-    model = recipe.model
-    return ModelSpec(
-        model.name,
-        model.width,
-        spec.shape,
-        spec.classes,
-        spec.mean,
-        spec.std,
-        init=model.init,
-        dropout=model.dropout,
-    )
-
-
-def threat_model(recipe: Recipe) -> ThreatModel:
-    """The recipe's threat model."""
-    return ThreatModel(recipe.threat.norm, recipe.threat.eps.value)
-
-
-def data_spec(data: Data, progress: Progress) -> Spec:
-    """Shape, classes and counts of a data set; to know those of a folder, its images are read."""
-    return dataset_module.SPECS.get(data.name) or _read(data, progress).spec
-
-
-@lru_cache(maxsize=1)
-def _read(data: Data, progress: Progress) -> Dataset:
-    """The data set in host memory; read once for all stages of a process."""
-    return loading.load(data, progress.log)
-
-
-@lru_cache(maxsize=1)
-def _load(data: Data, device: str, progress: Progress) -> Dataset:
-    """The data set in the device's memory."""
-    return _read(data, progress).to(device)

@@ -12,7 +12,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Data, DataName, Model
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import tensor_file
-from robust_tickets.stages.experiment import data_spec, model_spec
+from robust_tickets.stages.specs import data_spec, model_spec
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.program_file import is_program, load_program
 from robust_tickets.training.published_weights import load_published, parse_normalisation

@@ -26,7 +26,7 @@ class ArmPlan:
 
     arm: its folder in the run directory.
     training: its settings.
-    steps: its optimiser steps.
+    steps: its optimiser steps; 0: the network is kept as it starts.
     per_epoch: steps of an epoch.
     points: steps before which it is validated, besides after every epoch.
     images: training images, balanced over the classes; 0: all.
@@ -52,8 +52,8 @@ class ArmPlan:
 
     @property
     def validations(self) -> int:
-        """How often it is validated: after every epoch, and at points."""
-        return self.ends + len(self.points)
+        """How often it is validated: after every epoch, or once without any, and at points."""
+        return max(1, self.ends) + len(self.points)
 
     @property
     def is_averaged(self) -> bool:
@@ -126,7 +126,8 @@ def _plan(
 ) -> ArmPlan:
     lengths = replace(_lengths(recipe, folder, schedule, spec), cost=cost, rates=rates)
     training, steps = lengths.training, schedule.steps(lengths)
-    make_method(training).check_length(lengths.names, steps)
+    if steps:
+        make_method(training).check_length(lengths.names, steps)
     return ArmPlan(folder, training, steps, lengths.per_epoch, images=lengths.images)
 
 

@@ -141,6 +141,12 @@ class PreparedSearch:
         """The ticket of the rounds so far, at the cost in the ledger so far."""
         return make_ticket(self.experiment, result, self.dataset, self.seed, self.ledger)
 
+    def _build(self, name: str) -> nn.Module:
+        """Another network of the experiment's width, at its init."""
+        recipe = self.experiment.recipe
+        other = replace(recipe, model=replace(recipe.model, name=name))
+        return replace(self.experiment, recipe=other, net=None).fresh_net(self.seed)
+
     def run(
         self,
         checkpointer: Checkpointer | None = None,
@@ -172,10 +178,12 @@ class PreparedSearch:
                 return earlier.result
             search = self.experiment.recipe.search
             with self.experiment.machine.progress.stage(title, self.plan.steps) as meter:
-                before = replace(self.plan, rounds=rounds).steps if rounds else 0
+                before = sum(self.plan.steps_of_rounds[:rounds])
                 meter.advance(before + (saved["step"] if saved is not None else 0), 0)
                 config = self.experiment.config(search, self.plan.round_steps, self.seed)
                 session = Session(ledger, meter, checkpointer, saved)
                 rounds_before = None if earlier is None else earlier.result
-                task = SearchTask(self.net, self.dataset, config, session, rounds_before, save, keep)
+                task = SearchTask(
+                    self.net, self.dataset, config, session, rounds_before, save, keep, self._build
+                )
                 return run_pruning_method(search, task)

@@ -13,7 +13,7 @@ from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.training_fields import Train, Training
 from robust_tickets.stages.budgets import Rates, ShareOfRates, UnknownRates, steps_within
-from robust_tickets.stages.costs import pass_share, search_cost, search_plan, training_passes
+from robust_tickets.stages.costs import pass_share, search_cost, training_passes
 
 
 @dataclass(frozen=True)
@@ -161,4 +161,4 @@ class StepLengths:
     @property
     def _ticket_share(self) -> float:
         """FLOPs of a pass of the ticket's network, as a share of the whole one's."""
-        return pass_share(self.recipe.search, search_plan(self.recipe, self.spec).rounds)
+        return pass_share(self.recipe.search, self.recipe.search.rounds)

@@ -25,6 +25,7 @@ from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.checkpointer import Checkpointer, remove_states
 from robust_tickets.training.config import Session
 from robust_tickets.training.loop import TrainingResult, fit
+from robust_tickets.training.untrained import keep_untrained
 
 
 def train_net(
@@ -159,6 +160,8 @@ class PreparedTraining:
                 self.experiment.log(f"{title}: resuming after step {saved['step']} of {plan.steps}")
                 meter.advance(saved["step"], 0)
             session = Session(ledger, meter, checkpointer, saved)
+            if not plan.steps:
+                return keep_untrained(self.start.net, self.start.mask, images, config, session)
             return fit(self.start.net, self.start.mask, images, config, session)
 
     def checkpoints(self, result: TrainingResult, inputs: dict[str, str]) -> dict[str, Checkpoint]:

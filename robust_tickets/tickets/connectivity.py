@@ -25,6 +25,7 @@ def check_paths(net: nn.Module, mask: Mask, shape: Shape) -> None:
     images give the same logits only where no path leads, or where activations saturate, which other weights
     and images avoid. A network in which probes find no path though nothing is pruned is not judged.
     """
+    mask = mask.support
     name = _cut_layer(net, mask, shape)
     if name is None or _cut_layer(net, Mask.full(net), shape) is not None:
         return

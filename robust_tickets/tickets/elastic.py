@@ -104,6 +104,7 @@ def change_depth(ticket: Ticket, name: str, order: Order = "append") -> Ticket:
         raise InputError(
             f"the blocks of {ticket.model.name} are not known, so its ticket has one depth alone"
         )
+    ticket.mask.check_canonical("a network of another depth")
     target = replace(ticket.model, name=name)
     block_map = map_blocks(ticket.model, target, order)
     net = _skeleton(target)

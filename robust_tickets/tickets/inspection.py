@@ -79,6 +79,7 @@ def origin(ticket: Ticket) -> dict[str, str]:
         "data": f"{recipe.data.name}, fingerprint {ticket.data}",
         "threat": f"{recipe.threat.norm} {recipe.threat.eps}",
         "search": f"{method.describe()}, ratio {search.ratio:g} of the {search.granularity}s",
+        **({} if ticket.mask.basis is None else {"basis": f"coefficients of basis {ticket.mask.basis.kind}"}),
         "seed": str(ticket.seed),
         "cost": f"{ticket.passes:,} passes, {ticket.flops:.4g} FLOPs",
         **({"copied": "; ".join(map(_copied, ticket.copies))} if ticket.copies else {}),

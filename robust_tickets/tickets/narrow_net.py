@@ -23,8 +23,10 @@ def masked_flops(net: nn.Module, mask: Mask, shape: Shape) -> int:
     """Forward FLOPs of one image (C, H, W) if the weights that the mask removes cost nothing.
 
     A multiplication and an addition, two FLOPs, for each kept weight at each position of its layer's output:
-    for a full mask the figure of PyTorch's counter.
+    for a full mask the figure of PyTorch's counter. Of a mask of coefficients, the weights that are bound to
+    be zero.
     """
+    mask = mask.support
     per_weight: dict[str, int] = {}
     others = {id(layer) for layer in net.modules() if not saves_by_zeros(layer)}
 

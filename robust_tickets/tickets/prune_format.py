@@ -17,6 +17,7 @@ def export_ticket(ticket: Ticket, out: Path) -> list[Path]:
     `torch.nn.utils.prune.identity(layer, "weight")` was called, with `weight_orig` and `weight_mask` (float)
     in place of the weight.
     """
+    ticket.mask.check_canonical("ticket export")
     init = {name: value.clone().contiguous() for name, value in ticket.init.items()}
     masks = {name: entries.contiguous() for name, entries in ticket.mask.items()}
     prune = {name: value for name, value in init.items() if name not in masks}
@@ -37,6 +38,7 @@ def export_sparse(ticket: Ticket, out: Path) -> Path:
     It is read like any other ticket and trains to the same bits, but it is no source of controls, which need
     the pruned weights.
     """
+    ticket.mask.check_canonical("a sparse file")
     path = out.with_name(f"{out.name}-sparse.safetensors")
     ticket.without_pruned().save(path, packed=True)
     return path

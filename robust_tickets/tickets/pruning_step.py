@@ -65,14 +65,17 @@ class WeightStep(PruningStep):
 
 
 class ChannelStep(PruningStep):
-    """Prunes whole channels, in groups that can only go together. Rounds train the smaller network."""
+    """Prunes whole channels, in groups that can only go together. Rounds train the smaller network.
+
+    groups: of the network.
+    """
 
     def __init__(self, net: nn.Module, search: Search, shape: Shape) -> None:
         self._search, self._shape = search, shape
-        self._groups = channel_groups(net, shape)
+        self.groups = channel_groups(net, shape)
         roles = layer_roles(net, shape)
         ignored = ignored_layers(replace(search, prune_output=True), Mask.full(net), roles)
-        makers = [part.tensor for group in self._groups for part in group.filters]
+        makers = [part.tensor for group in self.groups for part in group.filters]
         for pattern in search.ignored_layers.split():
             if not fnmatch.filter(makers, pattern):
                 raise InputError(
@@ -85,15 +88,15 @@ class ChannelStep(PruningStep):
             not group.filters
             or any(part.tensor in ignored for part in group.filters)
             or any(part.tensor in frozen for part in group.parts)
-            for group in self._groups
+            for group in self.groups
         ]
-        for group, keep in zip(self._groups, self._ignored, strict=True):
+        for group, keep in zip(self.groups, self._ignored, strict=True):
             if group.obstacle and not keep:
                 raise InputError(
                     f"the channels of {group.name} cannot be pruned; {group.obstacle}: leave them out by "
                     f"search.ignored_layers {group.name}, or prune weights, --search.granularity weight"
                 )
-        pruned = [group for group, keep in zip(self._groups, self._ignored, strict=True) if not keep]
+        pruned = [group for group, keep in zip(self.groups, self._ignored, strict=True) if not keep]
         if not pruned:
             raise InputError(
                 "no channels are left to prune: those of all layers are left out by search.ignored_layers, "
@@ -102,11 +105,12 @@ class ChannelStep(PruningStep):
         check_channels(net, pruned, shape)
 
     def prune(self, scores: Mapping[str, Tensor], mask: Mask) -> Mask:
-        by_channel = channel_scores(self._groups, scores, mask)
-        return self._prune(by_channel, live_channels(self._groups, mask), mask)
+        by_channel = channel_scores(self.groups, scores, mask)
+        return self._prune(by_channel, live_channels(self.groups, mask), mask)
 
-    def _prune(self, scores: list[Tensor], live: LiveChannels, mask: Mask) -> Mask:
-        remaining = prune_channels(
+    def remaining(self, scores: list[Tensor], live: LiveChannels) -> LiveChannels:
+        """The channels that are live after one more round, from a score of each and those before it."""
+        return prune_channels(
             scores,
             live,
             self._search.ratio,
@@ -114,18 +118,21 @@ class ChannelStep(PruningStep):
             ignored=self._ignored,
             round_to=self._search.round_to,
         )
+
+    def _prune(self, scores: list[Tensor], live: LiveChannels, mask: Mask) -> Mask:
+        remaining = self.remaining(scores, live)
         full = Mask({name: torch.ones_like(entries) for name, entries in mask.items()})
-        return channel_mask(self._groups, remaining, full)
+        return channel_mask(self.groups, remaining, full)
 
     def check(self, net: nn.Module, mask: Mask, rounds: int, *, compact: bool) -> None:
         for _ in range(rounds):
-            live = live_channels(self._groups, mask)
+            live = live_channels(self.groups, mask)
             mask = self._prune([channels.double() for channels in live], live, mask)
         if compact:
             self.compact(net, mask)
 
     def compact(self, net: nn.Module, mask: Mask) -> CompactNet | None:
-        live = live_channels(self._groups, mask)
+        live = live_channels(self.groups, mask)
         if all(bool(channels.all()) for channels in live):
             return None
-        return compact_to(net, self._groups, live, mask, self._shape)
+        return compact_to(net, self.groups, live, mask, self._shape)

@@ -14,6 +14,7 @@ from robust_tickets.models.weights import load_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import schema
 from robust_tickets.runs import tensor_file
+from robust_tickets.tickets.basis_file import basis_record, basis_tensors, load_basis
 
 KIND = "ticket"
 
@@ -24,7 +25,7 @@ class Ticket:
 
     model: the network.
     init: the whole state dict that it starts from, pruned weights included: of the untrained network, of step
-        k where the search rewinds to that, or of the search's end where it fine-tunes.
+        k where the search rewinds to that, or of the search's end where the learning rate alone is rewound.
     mask: the weights that are kept.
     search: the part of the recipe that decides which ticket is found.
     data: fingerprint of the images.
@@ -58,15 +59,20 @@ class Ticket:
 
     def without_pruned(self) -> "Ticket":
         """The ticket with zeros for its pruned weights, which are not trained; its controls need them."""
+        mask, basis = self.mask, self.mask.basis
         init = {
-            name: torch.where(self.mask[name], value, 0.0).to(value.dtype) if name in self.mask else value
+            name: torch.where(mask[name], value, 0.0).to(value.dtype) if name in mask else value
             for name, value in self.init.items()
         }
+        if basis is not None:
+            init |= {name: basis.project(name, self.init[name], entries) for name, entries in mask.items()}
         return replace(self, init=init)
 
     @property
     def lacks_pruned(self) -> bool:
         """Whether all its pruned weights are zeros, as in a sparse file."""
+        if self.mask.basis is not None:  # of which there is none
+            return False
         pruned = [self.init[name][~entries] for name, entries in self.mask.items()]
         return any(len(part) for part in pruned) and not any(bool(part.any()) for part in pruned)
 
@@ -84,10 +90,12 @@ class Ticket:
         init, bits = _part(tensors, "init/"), _part(tensors, "mask/")
         try:
             order = tensor_file.field(meta, "mask", list)  # safetensors sorts tensors in its own way
+            shapes = {n: init[n].shape for n in order}
+            basis = load_basis(meta["basis"], tensors, shapes) if "basis" in meta else None
             return cls(
                 model=schema.read(ModelSpec, meta["model"], path="model"),
                 init=init,
-                mask=Mask.unpack({n: bits[n] for n in order}, {n: init[n].shape for n in order}),
+                mask=Mask.unpack({n: bits[n] for n in order}, shapes, basis),
                 search=tensor_file.field(meta, "search", dict),
                 data=tensor_file.field(meta, "data", str),
                 seed=tensor_file.field(meta, "seed", int),
@@ -110,7 +118,8 @@ class Ticket:
 
     def _tensors(self) -> dict[str, Tensor]:
         init = {f"init/{name}": tensor for name, tensor in self.init.items()}
-        return init | {f"mask/{name}": bits for name, bits in self.mask.pack().items()}
+        basis = basis_tensors(self.mask.basis) if self.mask.basis is not None else {}
+        return init | {f"mask/{name}": bits for name, bits in self.mask.pack().items()} | basis
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -123,6 +132,7 @@ class Ticket:
             "passes": self.passes,
             "flops": self.flops,
             **({"copies": list(self.copies)} if self.copies else {}),
+            **({"basis": basis_record(self.mask.basis)} if self.mask.basis is not None else {}),
         }
 
 

@@ -8,6 +8,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.models.weights import copy_state
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.tickets.connectivity import check_paths
 from robust_tickets.tickets.ticket import Ticket
 
@@ -50,7 +51,11 @@ def verify(ticket: Ticket, make: NetFactory | None = None) -> list[str]:
         lines.append(f"starts from the init of seed {ticket.seed}, bit for bit")
     elif _same(ticket.init, replace(ticket, init=init).without_pruned().init):
         lines.append(f"starts from the init of seed {ticket.seed}, bit for bit, without its pruned weights")
-    elif search.rewind_iterations or search.rewind_epochs or search.after == "fine-tune":
+    elif _same({name: ticket.init[name] for name, _ in net.named_parameters()}, init):
+        lines.append(f"starts from the weights of seed {ticket.seed}, bit for bit, and buffers of its search")
+    elif (
+        search.rewind_iterations or search.rewind_epochs or make_pruning_method(search).keeps_trained_weights
+    ):
         lines.append("starts from trained weights, which the seed alone does not give")
     else:
         lines.append(

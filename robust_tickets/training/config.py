@@ -1,7 +1,10 @@
 """The settings of a training, and its session: ledger, progress and states."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from torch.optim import Optimizer
 
 from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger
@@ -54,6 +57,8 @@ class Session:
     saved: a state of this training to resume from, as `checkpointer.newest()` gave it. The ledger and the
     meter are then to have what was done before it.
     hook: called after every epoch; gives fields for its record, and whether the training may end there.
+    optimiser: makes the optimiser from the settings, where it trains something else than all parameters of
+    the network; None: it trains these.
     """
 
     ledger: Ledger
@@ -61,3 +66,4 @@ class Session:
     checkpointer: Checkpointer = field(default_factory=Checkpointer)
     saved: dict[str, Any] | None = None
     hook: "MaskConvergence | None" = None
+    optimiser: Callable[[Training], Optimizer] | None = None

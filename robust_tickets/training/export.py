@@ -13,14 +13,17 @@ from torch._dynamo import OptimizedModule
 
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.errors import InputError
+from robust_tickets.models.fold import copy_net
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.resize import resize_layers
 from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.runs import files
+from robust_tickets.training.benchmark_file import save_for_benchmark
 from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.low_rank import factorise
 from robust_tickets.training.program_file import save_program
 
-Format = Literal["torch", "onnx", "safetensors", "sparse"]
+Format = Literal["torch", "onnx", "safetensors", "sparse", "low-rank", "adversarial-pruning-benchmark"]
 Net = Callable[[Tensor], Tensor]
 
 SUFFIXES: dict[Format, str] = {
@@ -28,6 +31,8 @@ SUFFIXES: dict[Format, str] = {
     "onnx": ".onnx",
     "safetensors": "-weights.safetensors",
     "sparse": "-sparse.safetensors",
+    "low-rank": "-low-rank.pt2",
+    "adversarial-pruning-benchmark": "-benchmark.pt",
 }
 
 TOLERANCE = 1e-5
@@ -46,7 +51,9 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     """Write the network of a checkpoint in another format.
 
     checkpoint: its file.
-    form: torch (torch.export), onnx, safetensors (weights alone), or sparse (a checkpoint in less room).
+    form: torch (torch.export), onnx, safetensors (weights alone), sparse (a checkpoint in less room),
+        low-rank (torch, with two factors for each layer of low rank), or adversarial-pruning-benchmark (see
+        `benchmark_file`).
     out: file to write; None: beside the checkpoint.
     make: builds a network of the user's own, of which the file has the name alone.
 
@@ -137,6 +144,12 @@ def _sparse(net: nn.Module, original: Checkpoint, file: Path, make: NetFactory |
     return Checkpoint.load(file).net(make)  # which compares every bit with the hash of what was packed
 
 
+def _low_rank(net: nn.Module, original: Checkpoint, file: Path, make: NetFactory | None) -> Net:
+    small = copy_net(_inner(net))
+    factorise(small)
+    return _torch(small, original, file, make)
+
+
 def _inner(net: nn.Module) -> nn.Module:
     """The network within DataParallel or torch.compile, which no exporter takes."""
     while isinstance(net, (nn.DataParallel, OptimizedModule)):
@@ -149,6 +162,8 @@ _EXPORTERS: dict[Format, Callable[[nn.Module, Checkpoint, Path, NetFactory | Non
     "onnx": _onnx,
     "safetensors": _safetensors,
     "sparse": _sparse,
+    "low-rank": _low_rank,
+    "adversarial-pruning-benchmark": save_for_benchmark,
 }
 
 

@@ -143,13 +143,16 @@ def _prepare(
     pairs = foldable_batchnorms(net, data.spec.shape)
     folded = FoldedNet(net, pairs)
     method, detector = watch_collapse(make_method(settings), settings)
+    make = partial(make_optimiser, net) if session.optimiser is None else session.optimiser
+    if mask is not None and settings.optimiser != "sgd":
+        mask.check_canonical(f"the optimiser {settings.optimiser}")
     masking = None if mask is None else masking_for(net, mask, data.spec.shape, method.moves_mask)
     if masking is not None:
         masking.mask_parameters()
     per_epoch = steps_per_epoch(len(data.train), settings.batch)
     state = TrainingState(
         net=net,
-        optimiser=make_optimiser(net, settings),
+        optimiser=make(settings),
         method=method,
         monitor=Monitor(
             net, ledger.stage, session.meter, partial(learning_rate, settings, steps=config.steps)

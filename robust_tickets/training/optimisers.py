@@ -1,5 +1,7 @@
 """The optimisers, and their memory as tensors by name."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -9,8 +11,13 @@ from robust_tickets.recipe.training_fields import Training
 
 
 def make_optimiser(net: nn.Module, settings: Training) -> Optimizer:
+    """The optimiser of all parameters of a network."""
+    return optimiser_of(net.parameters(), settings)
+
+
+def optimiser_of(parameters: Iterable[Tensor], settings: Training) -> Optimizer:
     """SGD with momentum, or Adam with the momentum as its beta1; weight decay is added to the gradient."""
-    parameters, decay = net.parameters(), settings.weight_decay
+    decay = settings.weight_decay
     if settings.optimiser == "adam":
         betas = (settings.momentum, 0.999)
         return torch.optim.Adam(parameters, lr=settings.lr, betas=betas, weight_decay=decay)

@@ -101,7 +101,7 @@ CALLS = {
     "seeds as text": (lambda: robust_tickets.compare(build_net, IMAGES, seeds="12"), "seeds; got '1'"),
     "jobs": (lambda: robust_tickets.compare(build_net, IMAGES, jobs=1.5), "jobs; from 1 to 1024; 1.5"),
     "runs": (lambda: robust_tickets.compare(build_net, IMAGES, runs=3), "runs; a path; 3"),
-    "study": (lambda: robust_tickets.study(["lr"], build_net, IMAGES), "study \"['lr']\"; known: controls"),
+    "study": (lambda: robust_tickets.study(["lr"], build_net, IMAGES), "study \"['lr']\"; known: basis"),
     "settings of another study": (
         lambda: robust_tickets.study("lr", build_net, IMAGES, study={"ratio": [0.5]}),
         "study.ratio; does nothing in lr",

@@ -47,7 +47,7 @@ def search_and_compare(device: str, folder: Path) -> None:
 
 def search_channels(device: str, folder: Path) -> None:
     """A search of channels that goes on from its weights, its ticket trained as a narrower network."""
-    search = replace(RECIPE.search, granularity="channel", after="fine-tune", rewind_iterations=0, ratio=0.3)
+    search = replace(RECIPE.search, granularity="channel", after="lr-rewind", rewind_iterations=0, ratio=0.3)
     recipe = replace(RECIPE, model=Model("resnet20", width=1.0), search=search)
     compare(experiment(device, recipe, None), [0], folder)
 

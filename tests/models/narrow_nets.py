@@ -22,6 +22,7 @@ SMALLEST = {  # side of the smallest image
     "vgg13": 32,
     "vgg16": 32,
     "vgg16-fc": 32,
+    "vgg16-3fc": 32,
     "vgg19": 16,
     "resnet14": 4,
     "resnet20": 4,

@@ -8,6 +8,7 @@ from robust_tickets.models.registry import ModelSpec, build
 WIDTHS = {
     "vgg16": 0.25,
     "vgg16-fc": 0.25,
+    "vgg16-3fc": 0.25,
     "resnet20": 1.0,
     "preact-resnet18": 0.25,
     "wrn10-2": 1.0,

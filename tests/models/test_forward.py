@@ -19,6 +19,7 @@ NORMS = {  # how many are folded
     "vgg13": 10,
     "vgg16": 13,
     "vgg16-fc": 13,
+    "vgg16-3fc": 13,
     "vgg19": 16,
     "resnet14": 15,
     "resnet20": 21,
@@ -73,6 +74,23 @@ def test_vggs_are_torchvision_s_features_a_mean_and_linear_layers(name, cfg):
         x = (linear(x) - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
         x = x.clamp(min=0)
     torch.testing.assert_close(net(images), x @ net.linear.weight.T + net.linear.bias)
+
+
+def test_vgg16_3fc_is_torchvision_s_features_and_three_linear_layers():
+    plan = [c if c == "M" else scale_channels(c, 0.25) for c in torchvision.models.vgg.cfgs["D"]]
+    theirs = nn.Sequential()
+    theirs.features = torchvision.models.vgg.make_layers(plan[:-1], batch_norm=True)
+    theirs.classifier = nn.Sequential(
+        nn.Linear(4 * 128, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 5)
+    )
+    net, images = lively(small("vgg16-3fc", 32)), images_of((3, 32, 32))
+    state = {name: value for name, value in net.state_dict().items() if not name.startswith("normalise")}
+    biases = {n: torch.zeros_like(p) for n, p in theirs.named_parameters() if p.dim() == 1}
+    theirs.double().eval().load_state_dict({**biases, **state})
+    x = F.adaptive_avg_pool2d(theirs.features(net.normalise(images)), 2)
+    expected = theirs.classifier(x.flatten(1))
+    assert float(expected.detach().std(0).max()) > 1e-4
+    torch.testing.assert_close(net(images), expected)
 
 
 @pytest.mark.parametrize("name", ["vgg11", "vgg16", "vgg19"])

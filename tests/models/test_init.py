@@ -62,8 +62,20 @@ def test_other_layers_are_unchanged_and_by_default_all_and_the_generator(init):
 
 def test_inits_differ():
     nets = [build(dataclasses.replace(FULL, init=init), seed=0) for init in INITS]
-    deviations = {round(float(net.layer3[0].conv1.weight.detach().std()), 3) for net in nets}
-    assert len(deviations) == len(INITS)
+    weights = [net.layer3[0].conv1.weight.detach() for net in nets]
+    looks = {(round(float(w.std()), 3), round(float(w.abs().max() / w.std()), 1)) for w in weights}
+    assert len(looks) == len(INITS)
+
+
+def test_a_signed_constant_is_the_kaiming_normal_draw_s_sign_at_its_deviation():
+    net, normal = (
+        build(dataclasses.replace(FULL, init=init), seed=0) for init in ("signed-constant", "kaiming-normal")
+    )
+    for module, other in zip(net.modules(), normal.modules(), strict=True):
+        if isinstance(module, LAYERS):
+            size = math.sqrt(2 / module.weight[0].numel())
+            assert torch.equal(module.weight, other.weight.sign() * size)
+            assert module.bias is None or not bool(module.bias.any())
 
 
 @pytest.mark.parametrize("name", ["lenet-300-100", "conv-6", "vgg16", "resnet20"])

@@ -32,6 +32,7 @@ SIZES = {
     "vgg13": (9_413_066, 9_402_048, 9_407_168),
     "vgg16": (14_724_042, 14_710_464, 14_715_584),
     "vgg16-fc": (14_987_722, 14_710_464, 14_977_728),  # Li et al. 2020
+    "vgg16-3fc": (15_311_818, 14_710_464, 15_302_848),
     "vgg19": (20_035_018, 20_018_880, 20_024_000),  # Frankle & Carbin: 20.0M
     "resnet14": (175_258, 173_488, 174_128),
     "resnet20": (272_474, 270_256, 270_896),
@@ -149,4 +150,5 @@ def test_the_weights_depend_on_the_seed_alone_and_the_global_generator_stays(nam
     assert all(torch.equal(tensor, same[key]) for key, tensor in one.items())
     weights = [key for key, tensor in one.items() if tensor.dim() > 1 and not key.startswith("normalise")]
     assert weights
-    assert all((one[key] != other[key]).double().mean() > 0.99 for key in weights)
+    least = 0.3 if init == "signed-constant" else 0.99  # half of the signs
+    assert all((one[key] != other[key]).double().mean() > least for key in weights)

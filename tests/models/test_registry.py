@@ -50,7 +50,7 @@ def test_width_scales_the_units_of_lenet(width, units):
 UNKNOWN = {
     "resnet-20": r"did you mean .*'resnet20'.*vgg16",
     "vgg": r"did you mean .*'vgg16'",
-    "zzz": rf"known: {', '.join(sorted([*NAMES, 'wrn28-10', 'wrn34-10']))} \(any wrnD-K, D =",
+    "zzz": rf"known: {', '.join(sorted([*NAMES, 'mlp-3', 'wrn28-10', 'wrn34-10']))} \(any mlp-N, and any",
     "wrn34-0": "did you mean .*any wrnD-K",
     "wrn034-10": "did you mean .*any wrnD-K",
     "wrn34-10 ": "did you mean .*any wrnD-K",

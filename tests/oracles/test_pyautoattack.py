@@ -16,7 +16,7 @@ from robust_tickets.data import load as loading
 from robust_tickets.models.registry import build
 from robust_tickets.recipe.fields import Data, Evaluate
 from robust_tickets.recipe.recipe import load
-from robust_tickets.stages.experiment import model_spec
+from robust_tickets.stages.specs import model_spec
 from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.loop import fit
 

@@ -40,6 +40,9 @@ BASES = tuple(
         {stage: {"awp": {"gamma": 0.01, "warmup": 0.5}} for stage in ("search", "train")},
         {stage: {"curriculum": {"share": 0.5, "rel_step": 0.5}} for stage in ("search", "train")},
         {"train": {"dst": {"share": 0.5}}},
+        {"search": {"pruning_method": "hydra"}},
+        {"search": {"pruning_method": "recursive", "recursive": {"networks": "resnet14"}}},
+        {"search": {"basis": "dct"}},
     )
 )
 

@@ -14,7 +14,7 @@ from robust_tickets.report.claims import Claim, Contrast, contrast
 from robust_tickets.report.read import ArmResult
 
 REWINDING = Recipe()
-FINE_TUNING = replace(REWINDING, search=replace(REWINDING.search, after="fine-tune"))
+FINE_TUNING = replace(REWINDING, search=replace(REWINDING.search, after="lr-rewind"))
 
 
 def verdict(results, recipe=REWINDING):

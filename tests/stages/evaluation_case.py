@@ -18,7 +18,7 @@ from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.stages import evaluate as evaluate_stage
 from robust_tickets.stages.evaluation_request import EvaluationRequest
-from robust_tickets.stages.experiment import model_spec
+from robust_tickets.stages.specs import model_spec
 from robust_tickets.training.checkpoint import Checkpoint
 
 ATTACKS = ("pgd-3", "square(queries=8)", "torchattacks:CW(c=1, steps=2)")

@@ -8,6 +8,7 @@ import torch
 from training_case import same_state
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.ledger import Ledger
 from robust_tickets.cli.main import main
 from robust_tickets.comparison.compare import search
 from robust_tickets.comparison.stability import measure_stability
@@ -15,10 +16,11 @@ from robust_tickets.data.batches import steps_per_epoch
 from robust_tickets.models.norm_statistics import moving_batchnorms
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Model
-from robust_tickets.stages.connectivity import estimate_statistics, instability, interpolate, line_errors
+from robust_tickets.stages.connectivity import instability, interpolate, line_errors
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
+from robust_tickets.training.statistics import estimate_statistics
 from robust_tickets.training.training_batches import training_batches
 
 
@@ -62,7 +64,10 @@ def test_statistics_are_the_means_over_attacked_training_batches(resnet):
     experiment = Experiment(replace(resnet, train=replace(resnet.train, method="natural")))
     net, data = experiment.fresh_net(0), experiment.load()
     config = experiment.config(experiment.recipe.train, 3, seed=4)
-    estimate_statistics(net, experiment, config, batches=3)
+    ledger = Ledger("train")
+    with ledger.measure():
+        estimate_statistics(net, data, config, 3, ledger)
+    assert ledger.charged_passes == 2 * 3 * 32  # as they are, and attacked; which natural training does not
     assert steps_per_epoch(len(data.train), 32) >= 3
     batches = [batch.images for batch, _ in zip(training_batches(data, config, 1, 0), range(3), strict=False)]
     first = moving_batchnorms(net)[0]
@@ -71,7 +76,12 @@ def test_statistics_are_the_means_over_attacked_training_batches(resnet):
     means = torch.stack([each.mean((0, 2, 3)) for each in inputs])
     torch.testing.assert_close(first.running_mean, means.mean(0))
     attacked = Experiment(resnet).fresh_net(0)
-    estimate_statistics(attacked, Experiment(resnet), Experiment(resnet).config(resnet.train, 3, 4), 3)
+    config = Experiment(resnet).config(resnet.train, 3, 4)
+    ledger = Ledger("train")
+    with ledger.measure():
+        estimate_statistics(attacked, data, config, 3, ledger)
+    steps = resnet.train.pgd.steps
+    assert ledger.charged_passes == (2 + 2 * steps) * 3 * 32
     assert not torch.equal(attacked.bn1.running_mean, first.running_mean)
     assert all(norm.momentum == 0.1 for norm in moving_batchnorms(net))
 

@@ -86,7 +86,7 @@ def test_killed_and_run_again_it_leaves_the_same_files(states, recipe, whole, tm
 @pytest.fixture(scope="module")
 def staged(recipe):
     """A recipe with an arm of two stages."""
-    search = replace(recipe.search, rewind_iterations=0, after="fine-tune")
+    search = replace(recipe.search, rewind_iterations=0, after="lr-rewind")
     return replace(recipe, search=search, compare=replace(recipe.compare, arms=("dense", "dense-staged")))
 
 

@@ -16,6 +16,7 @@ from robust_tickets.recipe.studies import STUDIES
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.studies.study import forecast, study
 from robust_tickets.studies.study_files import read_study
+from robust_tickets.tickets.methods.recursive import RecursiveSettings
 from robust_tickets.training.methods.pgd import PGDSettings
 
 SETTINGS = StudySettings(
@@ -28,6 +29,9 @@ SETTINGS = StudySettings(
     schedule=(1, 2),
     transfer=("threat.eps=0.05",),
     elastic=("resnet20",),
+    basis=("canonical", "dct"),
+    recursive=("mlp-1",),
+    strong=(0.5,),
 )
 RESNET = Model("resnet14", width=0.125)
 
@@ -52,6 +56,13 @@ def run_study(name, recipe, runs, seeds=(0, 1)):
     return study(name, Experiment(recipe, machine=Machine("cpu", log)), list(seeds), runs), log.lines
 
 
+def growing(base):
+    """A recipe whose search grows."""
+    growth = RecursiveSettings("mlp-1", "identity-linear")
+    search = replace(base.search, rounds=1, **{"pruning_method": "recursive", "recursive": growth})
+    return replace(base, model=Model("mlp-2", width=0.25), search=search)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """One folder for all studies here, which therefore share what they have in common."""
@@ -62,6 +73,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize("name", STUDIES)
 def test_each_study_writes_its_rows_figure_and_verdict(name, base, runs):
     base = replace(base, model=RESNET) if name == "elastic" else base
+    base = growing(base) if name == "recursive" else base
     result, _ = run_study(name, base, runs)
     rows = pd.read_csv(result.folder / f"{name}.csv")
     assert set(rows.seed) == {0, 1}
@@ -122,6 +134,39 @@ def elastic_rows(base, runs):
     recipe = replace(base, model=RESNET, search=search, train=train)
     recipe = replace(recipe, evaluate=replace(recipe.evaluate, early_epochs=1))
     return run_study("elastic", recipe, runs, seeds=(0,))[0]
+
+
+def test_random_weights_that_are_kept_are_evaluated_as_they_are_and_trained(base, tmp_path):
+    train = replace(base.train, method="natural", pgd=PGDSettings(), epochs=1, ticket_epochs=1)
+    recipe = replace(base, search=replace(base.search, method="natural"), train=train)
+    with quick_comparisons():
+        result = run_study("strong", recipe, tmp_path, seeds=(0,))[0]
+    rows = result.rows.set_index("arm")
+    arms = ["strong-untrained", "strong-shuffled", "strong-trained"]
+    assert list(rows.index) == ["dense", "ticket", "random", *arms]
+    assert (rows.density[["ticket", *arms]] - 0.5).abs().max() < 0.01
+    assert list(rows.epochs[arms]) == [0, 0, 1]
+    assert rows.search_flops[arms].nunique() == 1
+    assert (rows.flops[["strong-untrained", "strong-shuffled"]] == 0).all()
+    assert "Untrained, they are as good as the trained ticket" in result.verdict
+
+
+def test_growth_stands_beside_its_halves_for_the_same_flops(base, tmp_path):
+    train = replace(base.train, method="natural", pgd=PGDSettings(), epochs=1, ticket_epochs=1)
+    recipe = replace(growing(base), train=train)
+    recipe = replace(recipe, search=replace(recipe.search, method="natural"))
+    with quick_comparisons():
+        result = run_study("recursive", recipe, tmp_path, seeds=(0,))[0]
+    rows = result.rows.set_index("arm")
+    halves = ["grown-reset", "grown-unpruned", "imp-reset", "imp-continue"]
+    assert list(rows.index) == ["dense", "ticket", "dense-equal-cost", "reinit-equal-cost", *halves]
+    total = rows.flops + rows.search_flops
+    assert (total[halves] / total["ticket"] - 1).abs().max() < 0.1  # in whole steps
+    assert (total[["dense-equal-cost", "reinit-equal-cost"]] >= total["ticket"]).all()
+    assert rows.density["reinit-equal-cost"] == rows.density["ticket"]
+    assert rows.density["grown-unpruned"] == 1
+    assert rows.search_flops["reinit-equal-cost"] == 0
+    assert "Growth ends above growth with reset" in result.verdict
 
 
 def test_stretched_tickets_are_trained_on_the_target_and_charged_the_search_of_their_source(base, tmp_path):

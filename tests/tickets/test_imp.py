@@ -24,7 +24,7 @@ from robust_tickets.training.optimisers import make_optimiser
 from robust_tickets.training.schedules import learning_rate
 
 
-@pytest.mark.parametrize("after", ["rewind", "fine-tune"])
+@pytest.mark.parametrize("after", ["rewind", "lr-rewind"])
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_rounds_are_training_and_pruning_written_out(rounds, after, tiny_recipe, tiny_data, search_of):
     """From the init again, or on from the trained weights; one round is one-shot pruning."""
@@ -38,7 +38,7 @@ def test_rounds_are_training_and_pruning_written_out(rounds, after, tiny_recipe,
         sparser = prune(scores, mask, 0.3)
         assert all((sparser[name] <= mask[name]).all() for name in mask)
         mask = sparser
-        init = copy_state(net) if after == "fine-tune" else init
+        init = copy_state(net) if after == "lr-rewind" else init
     assert result.mask == mask
     assert same_state(result.init, init)
 

@@ -62,7 +62,7 @@ def test_rounds_are_training_pruning_and_compaction_written_out(channel_recipe, 
 
 
 def test_a_fine_tuned_ticket_starts_from_the_trained_weights(channel_recipe, search_of) -> None:
-    search = search_of(channel_recipe, after="fine-tune")
+    search = search_of(channel_recipe, after="lr-rewind")
     result, net = search.run(), search.net()
     plan = compact_net(net, result.mask, SHAPE).plan
     init, untrained = plan.narrow(result.init), plan.narrow(copy_state(net))

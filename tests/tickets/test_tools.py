@@ -21,7 +21,8 @@ from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe.fields import Model
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import search as search_stage
-from robust_tickets.stages.experiment import Experiment, model_spec
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.specs import model_spec
 from robust_tickets.tickets.inspection import compare_tickets, describe_ticket, layer_table, mask_overlap
 from robust_tickets.tickets.prune_format import export_ticket
 from robust_tickets.tickets.ticket import Ticket
@@ -146,7 +147,7 @@ def test_a_whole_ticket_is_verified(ticket):
 
 
 def test_an_init_of_trained_weights_is_told_from_others(tiny_recipe, tmp_path):
-    for changes in ({"after": "fine-tune"}, {"rewind_epochs": 1}):
+    for changes in ({"after": "lr-rewind"}, {"rewind_epochs": 1}):
         recipe = replace(tiny_recipe, search=replace(tiny_recipe.search, **changes))
         path = search_stage.search(Experiment(recipe), 0, RunDirectory.of(tmp_path, recipe))
         assert verify(Ticket.load(path))[-1].startswith("starts from trained weights")

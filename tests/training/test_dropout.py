@@ -10,7 +10,7 @@ from training_case import same_state, train
 
 from robust_tickets.models import registry
 from robust_tickets.recipe.fields import Model
-from robust_tickets.stages.experiment import model_spec
+from robust_tickets.stages.specs import model_spec
 
 
 @pytest.fixture

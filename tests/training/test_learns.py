@@ -10,7 +10,7 @@ from robust_tickets.data import load
 from robust_tickets.models import registry
 from robust_tickets.recipe.fields import Data, Model
 from robust_tickets.recipe.methods import METHODS
-from robust_tickets.stages.experiment import model_spec
+from robust_tickets.stages.specs import model_spec
 from robust_tickets.training.methods.bullet import BulletSettings
 from robust_tickets.training.methods.mart import MARTSettings
 from robust_tickets.training.methods.trades import TRADESSettings

@@ -24,7 +24,7 @@ from robust_tickets.recipe.checks import NETS, WITH_DROPOUT
 from robust_tickets.recipe.fields import Compute, Evaluate, Model
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.training_fields import Training
-from robust_tickets.stages.experiment import model_spec
+from robust_tickets.stages.specs import model_spec
 from robust_tickets.training import epochs as ends
 from robust_tickets.training import loop
 from robust_tickets.training.config import TrainingConfig

@@ -38,17 +38,20 @@ class SearchPlan:
     rewind: step of the first round that later rounds start from.
     rounds: number of rounds; 1 in a search that trains nothing.
     per_epoch: steps of an epoch.
+    last_steps: length of the last round, where it is another than that of the others; 0: it is not.
     """
 
     round_steps: int
     rewind: int
     rounds: int
     per_epoch: int
+    last_steps: int = 0
 
     @property
     def steps_of_rounds(self) -> list[int]:
         """Steps of each round: the first from the init, every other from the rewind step on."""
-        return [self.round_steps, *[self.round_steps - self.rewind] * (self.rounds - 1)]
+        steps = [self.round_steps, *[self.round_steps - self.rewind] * (self.rounds - 1)]
+        return [*steps[:-1], self.last_steps or steps[-1]]
 
     @property
     def steps(self) -> int:
@@ -58,7 +61,8 @@ class SearchPlan:
     @property
     def validations(self) -> int:
         """How often it is validated, at most: after every epoch of every round."""
-        return -(-self.round_steps // self.per_epoch) * self.rounds
+        lengths = [*[self.round_steps] * (self.rounds - 1), self.last_steps or self.round_steps]
+        return sum(-(-steps // self.per_epoch) for steps in lengths)
 
 
 @dataclass(frozen=True)
@@ -69,17 +73,23 @@ class SearchResult:
     mask: the ticket's mask.
     history: a record an epoch, with its `round`, counted from 1.
     warnings: those of its trainings' monitors.
+    network: the name of the network of init and mask; "": the recipe's.
     """
 
     init: "StateDict"
     mask: "Mask"
     history: list[dict[str, Any]]
     warnings: tuple[str, ...] = ()
+    network: str = ""
 
     @property
     def rounds(self) -> int:
         """How many rounds it took; 1 for a search that trains nothing."""
         return int(self.history[-1]["round"]) if self.history else 1
+
+
+def _no_other_network(name: str) -> "nn.Module":
+    raise InputError(f"there is no {name} here: search from a recipe")
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,7 @@ class SearchTask:
     earlier: result of the rounds to resume after; None: start with the first.
     save: called with the result so far after each round.
     keep: called instead with a round that no further one can follow, before that is refused.
+    build: makes another network at its init, by its name.
     """
 
     net: "nn.Module"
@@ -102,6 +113,7 @@ class SearchTask:
     earlier: SearchResult | None = None
     save: Callable[[SearchResult], None] = lambda result: None
     keep: Callable[[SearchResult], None] = lambda result: None
+    build: "Callable[[str], nn.Module]" = _no_other_network
 
 
 class PruningMethod(ABC):
@@ -116,16 +128,34 @@ class PruningMethod(ABC):
         has may be among them: a wrapper's class is not loaded here, since its file may import this one.
     trains: whether it trains the network, so that learning rate, length and rounds matter.
     uses_data: whether it looks at the images at all.
+
+    A search resumes after each of its `rounds`; `keeps_trained_weights` says whether its tickets start from
+    weights that it trained, `trains_smaller_networks` whether rounds after the first have fewer channels.
     """
 
     Settings: ClassVar[type] = NoSettings
     unused: ClassVar[Mapping[str, str]] = {}
     trains: ClassVar[bool] = True
     uses_data: ClassVar[bool] = True
+    trains_smaller_networks: ClassVar[bool] = False
 
     def __init__(self, search: "Search") -> None:
         self.search = search
         self.settings: Any = getattr(search, search.pruning_method, None) or self.Settings()
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds it takes."""
+        return 1
+
+    def network(self, number: int) -> str:
+        """The name of the network of a round, from 1; "": the recipe's."""
+        return ""
+
+    @property
+    def keeps_trained_weights(self) -> bool:
+        """Whether its tickets start from the weights at the end of its training."""
+        return False
 
     @abstractmethod
     def find(self, task: SearchTask) -> SearchResult:
@@ -159,13 +189,28 @@ class PruningMethod(ABC):
         return frozenset()
 
 
+def round_length(search: "Search", per_epoch: int) -> int:
+    """The optimiser steps of a round, of which an epoch has `per_epoch`.
+
+    Raises InputError for a round too short to end early by its masks.
+    """
+    steps = search.iterations or search.epochs * per_epoch
+    epochs = -(-steps // per_epoch)
+    if search.stop_distance and epochs <= QUEUE:
+        raise InputError(
+            f"search.stop_distance compares a mask with those of the last {QUEUE} epochs, and a round "
+            f"has only {epochs}: give more by search.epochs (or search.iterations), or leave it out"
+        )
+    return steps
+
+
 class PruningAtInit(PruningMethod):
     """A method that prunes the untrained network; a subclass gives the mask."""
 
     unused: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("rounds", "rewind_iterations", "rewind_epochs", "stop_distance", "after", *WRAPPERS),
         "which trains nothing",
-    )
+    ) | dict.fromkeys(("basis", "basis_axes"), "which prunes weights")
     trains = False
 
     @abstractmethod

@@ -8,11 +8,18 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import make_method
-from robust_tickets.tickets.methods.base import QUEUE, PruningMethod, SearchPlan, SearchResult, SearchTask
+from robust_tickets.tickets.methods.base import (
+    PruningMethod,
+    SearchPlan,
+    SearchResult,
+    SearchTask,
+    round_length,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from robust_tickets.pruning.layers import Shape
     from robust_tickets.pruning.mask import Mask
     from robust_tickets.tickets.compact_net import CompactNet
     from robust_tickets.tickets.pruning_step import PruningStep
@@ -25,16 +32,26 @@ class IMP(PruningMethod):
     channels, that are left, and rewinds the others: to the init (Frankle & Carbin 2019, strategy 1; Li et al.
     2020, section 3.1, with one round), to the weights before step k of the first round, at that step of the
     schedule and of the batches (Frankle et al. 2020, arXiv 1912.05671, section 2), or, with `search.after
-    fine-tune`, not at all: then rounds and ticket start from the trained weights, on the schedule from its
-    beginning (Han et al. 2015). Once whole channels are gone, rounds train the smaller network. A round may
-    end early, by the distance of its epochs' masks (`MaskConvergence`).
+    lr-rewind`, not at all: then rounds and ticket start from the trained weights, and the learning rate alone
+    is rewound (Renda et al. 2020, arXiv 2003.02389, section 2). Once whole channels are gone, rounds train
+    the smaller network. A round may end early, by the distance of its epochs' masks (`MaskConvergence`).
     """
+
+    trains_smaller_networks = True
+
+    @property
+    def rounds(self) -> int:
+        return self.search.rounds
+
+    @property
+    def keeps_trained_weights(self) -> bool:
+        return self.search.after == "lr-rewind"
 
     def find(self, task: SearchTask) -> SearchResult:
         """Train, prune and rewind for `search.rounds` rounds; the network is left trained."""
         from robust_tickets.data.batches import steps_per_epoch
         from robust_tickets.models.weights import copy_state, load_weights
-        from robust_tickets.pruning.mask import Mask
+        from robust_tickets.tickets.basis_search import first_mask
         from robust_tickets.tickets.connectivity import check_paths
         from robust_tickets.tickets.mask_distance import MaskConvergence
         from robust_tickets.tickets.pruning_step import pruning_step
@@ -43,16 +60,18 @@ class IMP(PruningMethod):
         net, data, config, session, search = task.net, task.data, task.config, task.session, self.search
         step = pruning_step(net, search, data.spec.shape)
         rewind = self.plan(steps_per_epoch(len(data.train), search.batch)).rewind
-        result = task.earlier or SearchResult(copy_state(net), Mask.full(net), [])
+        full = first_mask(net, search, data.spec.shape, config.seed)
+        result = task.earlier or SearchResult(copy_state(net), full, [])
         first = task.earlier.rounds + 1 if task.earlier else 1
         left = search.rounds - first + 1
         if task.earlier:
             check_paths(net, result.mask, data.spec.shape)  # of a round that was kept though it is cut
         step.check(net, result.mask, left, compact=left > 1 or config.compute.compact)
+        compares = not search.basis.startswith("svd")  # masks of two bases have nothing in common
         for number in range(first, search.rounds + 1):
             load_weights(net, result.init, "init")
             small = step.compact(net, result.mask)
-            next_mask = partial(self._next_mask, net, small, result, step)
+            next_mask = partial(self._next_mask, net, small, result, step, data.spec.shape)
             trained = fit(
                 net if small is None else small.net,
                 result.mask if small is None else small.mask,
@@ -62,7 +81,7 @@ class IMP(PruningMethod):
                     session,
                     checkpointer=session.checkpointer.for_round(number),
                     saved=session.saved if number == first else None,
-                    hook=MaskConvergence(result.mask, next_mask, search.stop_distance),
+                    hook=MaskConvergence(result.mask, next_mask, search.stop_distance) if compares else None,
                 ),
             )
             with session.ledger.phase("prune"):
@@ -71,7 +90,7 @@ class IMP(PruningMethod):
                 session.meter.note(f"round {number}: the mask has converged after epoch {trained.last_epoch}")
             session.meter.note(f"round {number}/{search.rounds}  density {mask.density:.1%}")
             result = SearchResult(
-                copy_state(net) if search.after == "fine-tune" else trained.early or result.init,
+                copy_state(net) if search.after == "lr-rewind" else trained.early or result.init,
                 mask,
                 [*result.history, *({"round": number, **record} for record in trained.history)],
                 (*result.warnings, *(f"round {number}, {warning}" for warning in trained.warnings)),
@@ -85,16 +104,20 @@ class IMP(PruningMethod):
         return result
 
     def _next_mask(
-        self, net: "nn.Module", small: "CompactNet | None", result: SearchResult, step: "PruningStep"
+        self,
+        net: "nn.Module",
+        small: "CompactNet | None",
+        result: SearchResult,
+        step: "PruningStep",
+        shape: "Shape",
     ) -> "Mask":
         """The mask after this round if it ended now; `net` gets the weights of the smaller network."""
         from robust_tickets.models.weights import copy_state, load_weights
-        from robust_tickets.pruning.layers import prunable_weights
-        from robust_tickets.pruning.scores import SCORES
+        from robust_tickets.tickets.basis_search import pruned_in_basis
 
         if small is not None:
             load_weights(net, small.plan.widen(copy_state(small.net), result.init), "round")
-        return step.prune(SCORES[self.search.criterion](prunable_weights(net), result.mask), result.mask)
+        return pruned_in_basis(net, self.search, result.mask, step, shape)
 
     def plan(self, per_epoch: int) -> SearchPlan:
         """Rounds of `search.epochs` or `search.iterations`.
@@ -102,13 +125,7 @@ class IMP(PruningMethod):
         Raises InputError for a step to rewind to beyond a round, and for rounds too short to end early.
         """
         search = self.search
-        steps = search.iterations or search.epochs * per_epoch
-        epochs = -(-steps // per_epoch)
-        if search.stop_distance and epochs <= QUEUE:
-            raise InputError(
-                f"search.stop_distance compares a mask with those of the last {QUEUE} epochs, and a round "
-                f"has only {epochs}: give more by search.epochs (or search.iterations), or leave it out"
-            )
+        steps = round_length(search, per_epoch)
         rewind = search.rewind_iterations or search.rewind_epochs * per_epoch
         if rewind >= steps:
             field = "iterations" if search.rewind_iterations else "epochs"

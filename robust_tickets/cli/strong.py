@@ -1,0 +1,41 @@
+"""The command `strong`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from robust_tickets.base import signals
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import stderr_progress
+from robust_tickets.cli.command import Command, Seed, command
+from robust_tickets.recipe.schema import Count, CountOrZero
+
+
+@command
+class Strong(Command):
+    """Rebuild a trained network inside random ones by pruning alone, with a bound on the error.
+
+    Each weight becomes a sum of random numbers (Pensia et al. 2020); nothing is trained. Where the bound is
+    smaller than the margin, the robustness of the trained network is proven to be kept.
+    """
+
+    checkpoint: Positional[Path]
+    """a best.safetensors or last.safetensors of linear layers with ReLU between them, as lenet-300-100"""
+    candidates: Annotated[tuple[Count, ...], arg(metavar="N...")] = (16, 24, 32, 40, 48)
+    """random neurons an input of each layer, a row each; about half of them can be used, at most 28"""
+    limit: CountOrZero = 0
+    """how many test images, balanced over the classes; 0: all"""
+    seed: Seed = 0
+    """seed of the random networks"""
+
+    def run(self) -> None:
+        """Print the table and its file."""
+        with signals.deferred():
+            from robust_tickets.comparison.strong import rebuild_checkpoint
+
+        result = rebuild_checkpoint(
+            self.checkpoint, self.candidates, self.limit, self.seed, Machine("cpu", stderr_progress())
+        )
+        print(result.text)
+        print(f"\n{result.table}")

@@ -1,0 +1,51 @@
+"""A checkpoint rebuilt inside random networks, with the table beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
+from robust_tickets.report.strong import strong_text
+from robust_tickets.runs import files
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.strong import rebuilt_networks
+from robust_tickets.training.checkpoint import Checkpoint
+
+DIGITS = 6
+"""Significant digits in the table."""
+
+
+@dataclass(frozen=True)
+class StrongTable:
+    """The file, which lies beside the checkpoint, and the text of the table."""
+
+    text: str
+    table: Path
+
+
+def rebuild_checkpoint(
+    file: Path, candidates: Sequence[int], limit: int, seed: int, machine: Machine
+) -> StrongTable:
+    """Rebuild the network of a checkpoint; writes `<checkpoint>-strong-seed-<n>.csv` beside it.
+
+    candidates: random neurons an input, a row each.
+    limit: test images, balanced over the classes; 0: all.
+    seed: of the random networks.
+
+    Raises InputError for a network or a threat model that the bound does not cover.
+    """
+    checkpoint = Checkpoint.load(file)
+    recipe = checkpoint.resolved_recipe()
+    if recipe.threat.norm != "Linf":
+        raise InputError(
+            f"the bound is for threat.norm Linf, and {file} was trained for {recipe.threat.norm}"
+        )
+    experiment = Experiment(recipe, machine=machine)
+    experiment.prepare()
+    test = experiment.load().test
+    images = test.first(limit) if limit else test
+    rows = rebuilt_networks(checkpoint.net(), images, experiment.threat, candidates, seed, experiment.log)
+    table = file.with_name(f"{file.stem}-strong-seed-{seed}.csv")
+    files.write_text(table, files.csv_text(rows, DIGITS))
+    return StrongTable(strong_text(rows, str(recipe.threat.eps), len(images)), table)

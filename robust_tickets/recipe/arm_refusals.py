@@ -1,0 +1,57 @@
+"""Why a recipe cannot have an arm: each gives the end of "compare.arms NAME ..."; "": it can."""
+
+from typing import TYPE_CHECKING
+
+from robust_tickets.recipe.pruning_methods import make_pruning_method
+
+if TYPE_CHECKING:
+    from robust_tickets.recipe.recipe import Recipe
+
+
+def no_width(recipe: "Recipe") -> str:
+    """The reason against an arm of another width."""
+    if ":" not in recipe.model.name:
+        return ""
+    return f"needs a network with a width, and {recipe.model.name}, one of your own, has none: leave it out"
+
+
+def no_channels(recipe: "Recipe") -> str:
+    """The reason against an arm with single weights at other positions."""
+    if recipe.search.granularity != "channel":
+        return ""
+    return (
+        "makes no sense with search.granularity channel: the network depends on how many channels of a layer "
+        "are kept, not on which; its controls are ticket-reinit and dense-narrow-flops; leave it out"
+    )
+
+
+def no_places(recipe: "Recipe") -> str:
+    """The reason against an arm with the weights at other positions."""
+    if recipe.search.basis.startswith("svd"):
+        return (
+            f"makes no sense with search.basis {recipe.search.basis}, whose other positions are the smaller "
+            "singular values; its control is ticket-reinit; leave it out"
+        )
+    return no_channels(recipe)
+
+
+def no_trained_ticket(recipe: "Recipe") -> str:
+    """The reason against the control of a ticket that starts from trained weights."""
+    if make_pruning_method(recipe.search).keeps_trained_weights:
+        return ""
+    return (
+        "is the control of a ticket that keeps what its search trained: choose search.pruning_method imp and "
+        "search.after lr-rewind, or leave it out"
+    )
+
+
+def no_ticket_arm(recipe: "Recipe") -> str:
+    """The reason against an arm that takes as long as the arm ticket."""
+    return "" if "ticket" in recipe.compare.arms else "takes the seconds of the arm ticket: add that"
+
+
+def no_single_weights(recipe: "Recipe") -> str:
+    """The reason against an arm whose mask of single weights moves."""
+    if recipe.search.granularity == "weight":
+        return ""
+    return "moves single weights, and search.granularity channel prunes whole channels: leave it out"

@@ -1,0 +1,53 @@
+"""The command `strong`: a checkpoint, its table, and what is refused."""
+
+import pandas as pd
+import pytest
+
+from robust_tickets.cli.main import main
+
+COMMON = (
+    "--recipe demo --model.name lenet-300-100 --model.width 0.1 --compute.threads 1 --data.train-images 512"
+    " --train.method pgd --train.epochs 3 --evaluate.val-steps 1"
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    main(f"train {COMMON} --runs {runs}".split())
+    (file,) = runs.rglob("last.safetensors")
+    return file
+
+
+def test_the_table_shows_that_robustness_is_kept_where_the_bound_is_small(checkpoint, capsys):
+    main(f"strong {checkpoint} --candidates 8 24 44 --limit 100".split())
+    output = capsys.readouterr().out
+    file = checkpoint.with_name("last-strong-seed-0.csv")
+    assert str(file) in output
+    rows = pd.read_csv(file)
+    target, few, some, many = rows.to_dict("records")
+    assert (rows.logit_error <= rows.logit_bound).all()
+    assert few["logit_bound"] > some["logit_bound"] > many["logit_bound"]
+    assert many["same_class"] == 1
+    assert many["transfer"] == pytest.approx(target["robust"], abs=0.02)
+    assert (rows.transfer <= target["robust"]).all()
+    assert (rows.certified <= rows.robust).all()
+    assert (rows.transfer[1:] <= rows.robust[1:] + 0.05).all()
+    assert many["weights"] < many["random_weights"] / 10
+    assert f"{target['clean']:.1%}" in output
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ("--model.name conv-2", "only such can be rebuilt"),
+        ("--threat.norm L2 --threat.eps 0.5", "the bound is for threat.norm Linf"),
+    ],
+)
+def test_what_cannot_be_bounded_is_refused(changes, words, tmp_path, capsys):
+    main(f"train {COMMON} --runs {tmp_path} --train.epochs 1 {changes}".split())
+    (file,) = tmp_path.rglob("last.safetensors")
+    with pytest.raises(SystemExit):
+        main(["strong", str(file)])
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*strong*"))
