@@ -41,10 +41,11 @@ def strong_text(rows: pd.DataFrame, eps: str, images: int) -> str:
             f"On {images:,} test images, Linf {eps}. Each row but the first is a random network that is "
             "pruned and not trained: every weight that is left has its random value. Its logits are within "
             "the logit bound of the target's on every image within eps of a test image. Robust is the "
-            "accuracy under PGD-20 (margin loss) on the network itself. Proven under the attack: the target "
-            "is right by more than the bound on the images that PGD-20 finds against it, so that the pruned "
-            "network is right on them. Certified: the class is proven for all images within eps (interval "
-            "arithmetic).",
+            "accuracy under PGD-20 (margin loss) on the network itself and on the target, whichever breaks "
+            "an image: the pruned network's ReLUs have no gradient at black pixels. Proven under the attack: "
+            "the target is right by more than the bound on the images that PGD-20 finds against it, so that "
+            "the pruned network is right on them. Certified: the class is proven for all images within eps "
+            "(interval arithmetic).",
         ]
     )
 

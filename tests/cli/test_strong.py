@@ -32,7 +32,8 @@ def test_the_table_shows_that_robustness_is_kept_where_the_bound_is_small(checkp
     assert many["transfer"] == pytest.approx(target["robust"], abs=0.02)
     assert (rows.transfer <= target["robust"]).all()
     assert (rows.certified <= rows.robust).all()
-    assert (rows.transfer[1:] <= rows.robust[1:] + 0.05).all()
+    assert (rows.transfer <= rows.robust).all()
+    assert many["robust"] <= target["robust"]  # an attack on itself alone sees no gradient at black pixels
     assert many["weights"] < many["random_weights"] / 10
     assert f"{target['clean']:.1%}" in output
 
