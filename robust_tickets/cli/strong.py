@@ -9,7 +9,7 @@ from robust_tickets.base import signals
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import stderr_progress
 from robust_tickets.cli.command import Command, Seed, command
-from robust_tickets.recipe.schema import Count, CountOrZero
+from robust_tickets.recipe.schema import CountOrZero, Range
 
 
 @command
@@ -22,8 +22,11 @@ class Strong(Command):
 
     checkpoint: Positional[Path]
     """a best.safetensors or last.safetensors of linear layers with ReLU between them, as lenet-300-100"""
-    candidates: Annotated[tuple[Count, ...], arg(metavar="N...")] = (16, 24, 32, 40, 48)
-    """random neurons an input of each layer, a row each; about half of them can be used, at most 28"""
+    candidates: Annotated[tuple[Annotated[int, Range(least=1, most=64)], ...], arg(metavar="N...")] = (
+        *(16, 24, 32, 40, 48),
+    )
+    """random neurons an input of each layer, at most 64, a row each; those of a positive weight can be used,
+    about half of them, at most 28"""
     limit: CountOrZero = 0
     """how many test images, balanced over the classes; 0: all"""
     seed: Seed = 0

@@ -126,8 +126,8 @@ class Search(PruningMethodFields, Training):
     """how often to train, prune and rewind; 1: one-shot pruning. More rounds than an earlier search continue
     after its last one"""
     ratio: Share = 0.8
-    """share of the remaining weights (granularity channel: channels) that a round removes (scope layer: from
-    each convolution)"""
+    """share of the remaining weights that a round removes (granularity channel: of the channels; basis svd:
+    of the singular values, so that far fewer numbers are left; scope layer: from each convolution)"""
     scope: Literal["global", "layer"] = "global"
     """what the ratio is a share of: all layers together, or each layer by itself"""
     fc_ratio: ShareOrZero | None = None

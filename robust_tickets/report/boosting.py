@@ -79,7 +79,9 @@ def measured(result: ArmResult, dense: ArmResult, evaluate: Evaluate) -> dict[st
     dense_curve = dense.curve
     for percent in TARGETS:
         target = best * percent / 100
-        passes, flops = cost_to(curve, f"val_{metric}", target)
+        passes, flops = math.nan, math.nan
+        if result.about["epochs"]:  # of an arm that is not trained, there is nothing to reach
+            passes, flops = cost_to(curve, f"val_{metric}", target)
         _, dense_flops = cost_to(dense_curve, f"val_{metric}", target)
         row |= {f"passes_to_{percent}": passes, f"flops_to_{percent}": flops}
         row[f"boosting_{percent}"] = _ratio(dense_flops, flops)

@@ -129,7 +129,8 @@ def _dotted(table: dict[str, Any]) -> dict[str, str]:
 
 def channels_note(run: RunDirectory, table: pd.DataFrame) -> str:
     """How many channels tickets pruned whole, and what leaving them out saved; empty without a ticket."""
-    tickets = table[[ARMS[arm].network == "ticket" for arm in table.arm]]
+    trained = table[table.epochs > 0]
+    tickets = trained[[ARMS[arm].network == "ticket" for arm in trained.arm]]
     if tickets.empty or not run.recipe.compute.compact:
         return ""
     parts = [

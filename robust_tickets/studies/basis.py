@@ -51,7 +51,7 @@ def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis
     ]
     found = [
         Hypothesis("Tickets end above their masks with a new init", within),
-        Hypothesis(f"They end as high as {dense}", ends, "same"),
+        Hypothesis(f"They end where {dense} ends", ends, "same"),
     ]
     for other, name in (("random", "those of a random basis"), ("canonical", "canonical ones")):
         if other in settings and against(other):

@@ -37,7 +37,8 @@ def _growing(base: "Recipe", networks: str) -> "Recipe":
     """
     if base.search.pruning_method == "recursive":
         return _with(base, networks=networks)
-    recipe = _with(with_pruning_method(base, "recursive"), networks=networks)
+    linear = {"insert": "identity-linear"} if base.model.name.startswith("mlp-") else {}
+    recipe = _with(with_pruning_method(base, "recursive"), networks=networks, **linear)
     rounds = len(networks.split()) + 1
     ratio = 1 - (1 - recipe.search.ratio) ** (1 / rounds)
     return replace(recipe, search=replace(recipe.search, ratio=ratio))

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.basis import check_own_weights, make_basis
 from robust_tickets.pruning.criteria import ignored_layers
 from robust_tickets.pruning.layers import Shape, layer_roles, prunable_weights
@@ -14,7 +15,8 @@ from robust_tickets.tickets.pruning_step import PruningStep
 def first_mask(net: nn.Module, search: Search, shape: Shape, seed: int) -> Mask:
     """The mask in which nothing is pruned, in the basis of the search where that is known by now.
 
-    seed: of a random basis. Raises InputError for a weight that several layers share.
+    seed: of a random basis. Raises InputError for a weight that several layers share, and for a basis that
+    transforms none.
     """
     full = Mask.full(net)
     if search.basis == "canonical":
@@ -25,7 +27,13 @@ def first_mask(net: nn.Module, search: Search, shape: Shape, seed: int) -> Mask:
     check_own_weights(net, weights)
     if search.basis.startswith("svd"):
         return full
-    return Mask(dict(full.items()), make_basis(search.basis, search.basis_axes, weights, seed))
+    basis = make_basis(search.basis, search.basis_axes, weights, seed)
+    if not any(basis.factors.values()):
+        raise InputError(
+            f"search.basis {search.basis} leaves each layer of this network as it is, since none that is "
+            "pruned has a kernel: give --search.basis-axes all, or take search.basis canonical"
+        )
+    return Mask(dict(full.items()), basis)
 
 
 def pruned_in_basis(net: nn.Module, search: Search, mask: Mask, step: PruningStep, shape: Shape) -> Mask:

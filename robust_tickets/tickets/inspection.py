@@ -15,11 +15,12 @@ from robust_tickets.tickets.ticket import Ticket
 
 def layer_table(mask: Mask) -> pd.DataFrame:
     """A row a layer: `layer` (its weight's name), `shape`, `weights`, `kept`, `density` (a fraction),
-    `dead_outputs` and `dead_inputs` (channels or units that no kept weight makes, or reads).
+    `dead_outputs` and `dead_inputs` (channels or units that no weight makes, or reads, which may be other
+    than zero).
     """
-    rows = []
+    rows, support = [], mask.support
     for name, entries in mask.items():
-        flat = entries.reshape(*entries.shape[:2], -1)
+        flat = support[name].reshape(*entries.shape[:2], -1)
         rows.append(
             {
                 "layer": name,
@@ -109,6 +110,11 @@ def compare_tickets(one: Ticket, other: Ticket) -> str:
 
     Raises InputError as `mask_overlap` does, and where only one of the inits has a tensor.
     """
+    if one.mask.basis != other.mask.basis:
+        raise InputError(
+            "the tickets are sparse in different bases, so that positions mean different things in them: "
+            "compare two of one basis"
+        )
     table = mask_overlap(one.mask, other.mask)
     for name in [*one.init, *other.init]:
         if name not in one.init or name not in other.init:

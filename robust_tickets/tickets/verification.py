@@ -42,7 +42,8 @@ def verify(ticket: Ticket, make: NetFactory | None = None) -> list[str]:
     lines.append(f"fits {ticket.model.name}: {len(ticket.init)} tensors, {len(ticket.mask)} masks")
     check_paths(net, ticket.mask, ticket.model.shape)
     lines.append(
-        f"keeps {ticket.mask.count:,} of {ticket.mask.size:,} weights, and a path through the network"
+        f"keeps {ticket.mask.count:,} of {ticket.mask.size:,} "
+        f"{'weights' if ticket.mask.basis is None else 'coefficients'}, and a path through the network"
     )
     search = recipes.from_table(ticket.search).search
     if ticket.copies:

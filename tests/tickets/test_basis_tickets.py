@@ -20,6 +20,7 @@ from robust_tickets.report.read import arm_result
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.elastic import change_depth
+from robust_tickets.tickets.inspection import compare_tickets, layer_table
 from robust_tickets.tickets.prune_format import export_sparse, export_ticket
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training import export
@@ -187,3 +188,25 @@ def test_layers_of_low_rank_are_exported_as_two(recipe, compare_quickly, tmp_pat
     torch.testing.assert_close(net(images), Checkpoint.load(file).net()(images), rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="no layer has so low a rank"):
         export.export(run.arm(0, "dense").last, "low-rank")
+
+
+@pytest.mark.parametrize("basis", ["dct", "random"])
+def test_a_basis_of_kernels_is_refused_where_there_are_none(basis, tiny_recipe, search_of):
+    search = search_of(tiny_recipe, basis=basis, rounds=1)
+    with pytest.raises(InputError, match=r"leaves each layer of this network as it is.*basis-axes all"):
+        search.run()
+    every = search_of(tiny_recipe, basis=basis, basis_axes="all", rounds=1)
+    assert every.run().mask != search_of(tiny_recipe, rounds=1).run().mask
+
+
+def test_tickets_of_two_bases_are_not_compared(recipe, search_of):
+    tickets = []
+    for basis in ("canonical", "dct"):
+        search = search_of(recipe, basis=basis)
+        result = search.run()
+        spec = Experiment(search.recipe).model_spec
+        table = {"search": recipes.to_table(search.recipe)["search"]}
+        tickets.append(Ticket(spec, result.init, result.mask, table, "", 0, 1, 1))
+    with pytest.raises(InputError, match="sparse in different bases"):
+        compare_tickets(*tickets)
+    assert not layer_table(tickets[1].mask).dead_outputs.any()

@@ -164,7 +164,7 @@ class Recursive(PruningMethod):
         if not self.settings.networks.split():
             raise InputError(
                 "search.pruning_method recursive grows from the networks of search.recursive.networks, which "
-                "is empty: name some, as resnet14, for model.name resnet20"
+                "is empty: name the shallower ones, as resnet14 for model.name resnet20, or mlp-1 for mlp-2"
             )
         if self.search.granularity == "channel":
             raise InputError(
