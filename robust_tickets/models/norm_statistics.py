@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from robust_tickets.base.random_streams import step_seed, use_seed
 from robust_tickets.models.modes import train_mode
 
 
@@ -38,6 +39,18 @@ def averaging_statistics(norms: Sequence[_BatchNorm]) -> Iterator[None]:
         for handle, norm, momentum in zip(handles, norms, momenta, strict=True):
             handle.remove()
             norm.momentum = momentum
+
+
+@torch.no_grad()
+def pass_through(net: nn.Module, images: Sequence[Tensor], seed: int, first: int = 0) -> None:
+    """Make a network's statistics those of these batches of images.
+
+    seed, first: of the training, and the step of the first batch, which dropout draws from.
+    """
+    with averaging_statistics(moving_batchnorms(train_mode(net))):
+        for step, batch in enumerate(images, first):
+            with use_seed(step_seed(seed, step)):
+                net(batch)
 
 
 def _average_statistics(norm: _BatchNorm) -> torch.utils.hooks.RemovableHandle:

@@ -140,6 +140,8 @@ def _entry(name: str) -> _Entry:
         return _NETS[name]
     if square := re.fullmatch("mlp-([1-9][0-9]?)", name):
         return _Entry(1, lambda spec: _mlp(spec, int(square[1])))
+    if name.startswith("mlp-"):
+        raise InputError(f"unknown network {name!r}: the N of mlp-N is a number from 1 to 99")
     wide = re.fullmatch("wrn([1-9][0-9]{0,3})-([1-9][0-9]{0,3})", name)
     if wide is None:
         raise InputError(

@@ -84,7 +84,7 @@ class _Target:
     """The network that is rebuilt, with what is measured of it once."""
 
     def __init__(self, net: nn.Module, images: Split, threat: ThreatModel, seed: int) -> None:
-        self._net, self._seed = net.eval(), seed
+        net, self._seed = net.eval(), seed
         self._images, self._labels = to_float(images.images, channels_last=False), images.labels
         self._attack = PGD(threat, steps=20, loss="margin")
         _, *shape = self._images.shape

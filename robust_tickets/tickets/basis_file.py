@@ -1,16 +1,14 @@
 """The basis of a ticket in its file: what it is made from, or its vectors where those were trained."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.pruning.basis import Basis, Factor, make_basis
+from robust_tickets.pruning.basis import Basis, Factor, Kind, make_basis
 from robust_tickets.runs import tensor_file
-
-_KINDS = ("dct", "random", "svd", "svd-block")
 
 
 def basis_record(basis: Basis) -> dict[str, Any]:
@@ -36,7 +34,7 @@ def load_basis(record: object, tensors: Mapping[str, Tensor], shapes: Mapping[st
 
     Raises InputError or KeyError where it is damaged.
     """
-    if not isinstance(record, dict) or record.get("kind") not in _KINDS:
+    if not isinstance(record, dict) or record.get("kind") not in get_args(Kind):
         raise InputError("its basis is unknown")
     kind, axes = record["kind"], tensor_file.field(record, "axes", str)
     seed, layers = tensor_file.field(record, "seed", int), tensor_file.field(record, "layers", list)

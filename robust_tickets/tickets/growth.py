@@ -4,8 +4,6 @@ Zhang 2021, "Juvenile state hypothesis: What we can learn from lottery ticket hy
 2109.03862), grows a ticket by identities.
 """
 
-from typing import Literal
-
 import torch
 from torch import nn
 
@@ -14,17 +12,14 @@ from robust_tickets.models.mlp import MLP
 from robust_tickets.models.resnet import Block, CifarResNet
 from robust_tickets.models.weights import StateDict, copy_state, load_weights
 from robust_tickets.pruning.mask import Mask
-
-Insert = Literal["zero-block", "dirac-block", "identity-linear"]
-"""What is put in: zero-block: a residual block whose last gamma is zero, so that the network computes the
-same; dirac-block: one whose kernels pass their input on, which doubles it; identity-linear: a linear layer
-that is the identity, behind a ReLU."""
+from robust_tickets.tickets.methods.recursive import Insert
 
 
 def grow(state: StateDict, mask: Mask, deeper: nn.Module, insert: Insert) -> tuple[StateDict, Mask]:
     """A state and a mask on a deeper network of the same family and width.
 
     state, mask: of the shallower network.
+    insert: what is put in, as `search.recursive.insert` says.
     deeper: the deeper network at its init, which what is new begins with, but for what `insert` says; it is
         left with the new state.
 

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import score_generator
-from robust_tickets.models.weights import StateDict, copy_state
+from robust_tickets.models.weights import StateDict, copy_state, copy_tensors
 from robust_tickets.pruning.channel_criteria import channel_scores
 from robust_tickets.pruning.compaction import LiveChannels, all_channels, channel_mask
 from robust_tickets.pruning.layers import prunable_weights
@@ -95,10 +95,7 @@ class ScoreTraining(MaskConvergence, ABC):
     @property
     def init(self) -> StateDict:
         """The network's state with all of its weights as they were at first."""
-        return copy_state(self._net) | {
-            name: weight.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, weight in self._drawn.items()
-        }
+        return copy_state(self._net) | copy_tensors(self._drawn)
 
     @torch.no_grad()
     def _take_gradients(self) -> None:

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
-from robust_tickets.base.random_streams import step_seed, use_seed
 from robust_tickets.models.fold import FoldedNet, copy_net
 from robust_tickets.models.modes import train_mode
-from robust_tickets.models.norm_statistics import averaging_statistics, moving_batchnorms
+from robust_tickets.models.norm_statistics import moving_batchnorms, pass_through
 from robust_tickets.models.weights import copy_state, copy_tensors, load_weights
 from robust_tickets.training.config import TrainingConfig
 
@@ -71,12 +70,8 @@ class WeightAverage:
         A training that resumes within its validation has settled already: then nothing is estimated again.
         """
         self._take_buffers()
-        samples = 0
-        with averaging_statistics(self._norms):
-            for place, images in enumerate(self._images, step - len(self._images)):
-                with use_seed(step_seed(self._config.seed, place)):
-                    self.net(images)
-                samples += len(images)
+        pass_through(self.net, self._images, self._config.seed, step - len(self._images))
+        samples = sum(map(len, self._images))
         self._images.clear()
         self._take_buffers()
         return Passes(forward=samples)

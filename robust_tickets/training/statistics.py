@@ -1,18 +1,15 @@
 """BatchNorm statistics of weights that were not trained with them, estimated on training images."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robust_tickets.base.ledger import Ledger, Passes
-from robust_tickets.base.random_streams import step_seed, use_seed
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.fold import fold
 from robust_tickets.models.modes import train_mode
-from robust_tickets.models.norm_statistics import averaging_statistics, moving_batchnorms
+from robust_tickets.models.norm_statistics import moving_batchnorms, pass_through
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.training.config import TrainingConfig
 from robust_tickets.training.methods.base import Networks
@@ -36,22 +33,13 @@ def estimate_statistics(
     with ledger.phase("data"):
         kept = list(training_batches(data, replace(config, steps=batches), epoch=1, step=0))
     with ledger.phase("update"):
-        _pass_through(net, [batch.images for batch in kept], config.seed)
+        pass_through(net, [batch.images for batch in kept], config.seed)
     nets = Networks(net, fold(net, data.spec.shape))
     with ledger.phase("attack"):
         attacked = [method.perturb(nets, batch) for batch in kept]
     with ledger.phase("update"):
-        _pass_through(net, attacked, config.seed)
+        pass_through(net, attacked, config.seed)
     for batch in kept:
         samples = len(batch.images)
         ledger.count("attack", method.passes_taken(samples, batch.step).attack, flops)
         ledger.count("update", Passes(forward=2 * samples), flops)
-
-
-@torch.no_grad()
-def _pass_through(net: nn.Module, images: Sequence[Tensor], seed: int) -> None:
-    """Make the statistics those of these images."""
-    with averaging_statistics(moving_batchnorms(train_mode(net))):
-        for place, batch in enumerate(images):
-            with use_seed(step_seed(seed, place)):
-                net(batch)

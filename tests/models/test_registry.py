@@ -50,6 +50,7 @@ def test_width_scales_the_units_of_lenet(width, units):
 UNKNOWN = {
     "resnet-20": r"did you mean .*'resnet20'.*vgg16",
     "vgg": r"did you mean .*'vgg16'",
+    "mlp-9999": "the N of mlp-N is a number from 1 to 99",
     "zzz": rf"known: {', '.join(sorted([*NAMES, 'mlp-3', 'wrn28-10', 'wrn34-10']))} \(any mlp-N, and any",
     "wrn34-0": "did you mean .*any wrnD-K",
     "wrn034-10": "did you mean .*any wrnD-K",

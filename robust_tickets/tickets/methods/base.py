@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
-from robust_tickets.recipe.methods import WRAPPERS
+from robust_tickets.recipe.methods import WRAPPERS, make_method
 from robust_tickets.training.methods.base import NoSettings
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from robust_tickets.recipe.training_fields import Search
     from robust_tickets.tickets.pruning_step import PruningStep
     from robust_tickets.training.config import Session, TrainingConfig
+    from robust_tickets.training.loop import TrainingResult
 
 
 QUEUE = 4
@@ -48,10 +49,17 @@ class SearchPlan:
     last_steps: int = 0
 
     @property
+    def schedules(self) -> list[tuple[int, int]]:
+        """Of each round the step that it begins at, and the length of its schedule."""
+        others = [(self.rewind, self.round_steps)] * (self.rounds - 1)
+        if others and self.last_steps:
+            others[-1] = (0, self.last_steps)
+        return [(0, self.round_steps), *others]
+
+    @property
     def steps_of_rounds(self) -> list[int]:
         """Steps of each round: the first from the init, every other from the rewind step on."""
-        steps = [self.round_steps, *[self.round_steps - self.rewind] * (self.rounds - 1)]
-        return [*steps[:-1], self.last_steps or steps[-1]]
+        return [length - begin for begin, length in self.schedules]
 
     @property
     def steps(self) -> int:
@@ -61,8 +69,7 @@ class SearchPlan:
     @property
     def validations(self) -> int:
         """How often it is validated, at most: after every epoch of every round."""
-        lengths = [*[self.round_steps] * (self.rounds - 1), self.last_steps or self.round_steps]
-        return sum(-(-steps // self.per_epoch) for steps in lengths)
+        return sum(-(-length // self.per_epoch) for _, length in self.schedules)
 
 
 @dataclass(frozen=True)
@@ -176,7 +183,7 @@ class PruningMethod(ABC):
             if field.name in self.unused and getattr(self.search, field.name) != field.default:
                 raise InputError(
                     f"search.{field.name} does nothing with search.pruning_method {name}, "
-                    f"{self.unused[field.name]}: leave it out, or choose another method"
+                    f"{self.unused[field.name]}: leave it as by default, or choose another method"
                 )
 
     def describe(self) -> str:
@@ -202,6 +209,45 @@ def round_length(search: "Search", per_epoch: int) -> int:
             f"has only {epochs}: give more by search.epochs (or search.iterations), or leave it out"
         )
     return steps
+
+
+class PruningByTraining(PruningMethod):
+    """A method whose rounds train the network as the search's settings say."""
+
+    def passes(self, plan: SearchPlan, classes: int) -> Passes:
+        method, passes = make_method(self.search), Passes()
+        for begin, length in plan.schedules:
+            passes.add(method.schedule_passes(self.search.batch, begin, length, classes).whole)
+        return passes
+
+    def end_round(self, task: SearchTask, net: "nn.Module", result: SearchResult) -> None:
+        """Save a round. Raises InputError, once it is kept, where no path leads through its network."""
+        from robust_tickets.tickets.connectivity import check_paths
+
+        try:
+            check_paths(net, result.mask, task.data.spec.shape)
+        except InputError as error:
+            task.keep(result)
+            raise InputError(f"after round {result.rounds}, {error}") from None
+        task.save(result)
+
+
+def records_with(
+    earlier: SearchResult | None, trained: "TrainingResult"
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """History and warnings of a search after one more round; earlier: what it gave before, if anything."""
+    number = 1 if earlier is None or not earlier.history else earlier.rounds + 1
+    history = [] if earlier is None else earlier.history
+    warnings = () if earlier is None else earlier.warnings
+    return (
+        [*history, *({"round": number, **record} for record in trained.history)],
+        (*warnings, *(f"round {number}, {warning}" for warning in trained.warnings)),
+    )
+
+
+def describe_length(search: "Search") -> str:
+    """The length of a round, in words."""
+    return f"{search.iterations} steps" if search.iterations else f"{search.epochs} epochs"
 
 
 class PruningAtInit(PruningMethod):

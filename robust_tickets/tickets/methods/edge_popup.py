@@ -5,14 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.tickets.methods.base import (
-    PruningMethod,
+    PruningByTraining,
     SearchPlan,
     SearchResult,
     SearchTask,
+    describe_length,
+    records_with,
     round_length,
 )
 
@@ -20,18 +21,58 @@ if TYPE_CHECKING:
     from robust_tickets.recipe.training_fields import Search
     from robust_tickets.tickets.score_training import ScoreTraining
 
-UNUSED = {
-    **dict.fromkeys(("rounds", "rewind_iterations", "rewind_epochs"), "which has one round"),
-    "after": "whose weights are not trained",
-    "awp": "whose weights are not trained",
-    **dict.fromkeys(("basis", "basis_axes"), "which prunes weights"),
-    "criterion": "which learns its scores",
-    "scope": "which keeps the same share of each layer",
-}
-"""Fields that do nothing where scores are trained, and why."""
+
+class ScorePruning(PruningByTraining):
+    """A method that trains scores, which say which weights are kept."""
+
+    unused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("rounds", "rewind_iterations", "rewind_epochs"), "which has one round"),
+        "after": "whose weights are not trained",
+        "awp": "whose weights are not trained",
+        **dict.fromkeys(("basis", "basis_axes"), "which prunes weights"),
+        "criterion": "which learns its scores",
+        "scope": "which keeps the same share of each layer",
+    }
+
+    def train_scores(
+        self, task: SearchTask, training: "ScoreTraining", earlier: SearchResult | None = None
+    ) -> SearchResult:
+        """Train the scores of the network as the task's settings say; all else in it stays as it is.
+
+        earlier: what the search gave before; the scores are the round after it.
+
+        Raises InputError where the sub-network has no path from the image to the logits.
+        """
+        from robust_tickets.training.loop import fit
+
+        number = 1 if earlier is None else earlier.rounds + 1
+        session = replace(
+            task.session,
+            checkpointer=task.session.checkpointer.for_round(number),
+            hook=training,
+            optimiser=training.optimiser,
+        )
+        with training.alone():
+            trained = fit(task.net, None, task.data, task.config, session)
+        with session.ledger.phase("prune"):
+            mask = training.mask
+        if trained.history[-1]["step"] < task.config.steps and self.search.stop_distance:
+            session.meter.note(f"the mask has converged after epoch {trained.last_epoch}")
+        session.meter.note(f"density {mask.density:.1%}")
+        result = SearchResult(training.init, mask, *records_with(earlier, trained))
+        self.end_round(task, task.net, result)
+        return result
+
+    def check(self) -> None:
+        super().check()
+        if self.search.overfitting == "restore-best":
+            raise InputError(
+                "search.overfitting restore-best goes back to weights, and search.pruning_method "
+                f"{self.search.pruning_method} trains scores: choose warn or pgd"
+            )
 
 
-class EdgePopup(PruningMethod):
+class EdgePopup(ScorePruning):
     """Trains a score for each weight and keeps the weights of the best in each layer, as they were drawn.
 
     Ramanujan et al. 2019 (arXiv 1911.13299), with the training method's loss in place of the clean one, as
@@ -40,8 +81,6 @@ class EdgePopup(PruningMethod):
     BatchNorms stay as they are, its running statistics move. The ticket is that of the last epoch; its init
     has the weights as they were drawn, and the statistics. `model.init signed-constant` is the papers'.
     """
-
-    unused: ClassVar[Mapping[str, str]] = UNUSED
 
     def find(self, task: SearchTask) -> SearchResult:
         """Train the scores; the network is left with the sub-network's weights."""
@@ -52,9 +91,7 @@ class EdgePopup(PruningMethod):
         weights = {name: w for name, w in prunable_weights(task.net).items() if name in counts}
         scores = drawn_scores(weights, task.config.seed)
         training = WeightScores(task.net, scores, counts, self.search.stop_distance)
-        result = train_scores(self.search, task, training)
-        task.save(result)
-        return result
+        return self.train_scores(task, training)
 
     def plan(self, per_epoch: int) -> SearchPlan:
         """One round of `search.epochs` or `search.iterations`. Raises InputError where it is too short."""
@@ -62,14 +99,8 @@ class EdgePopup(PruningMethod):
         make_method(self.search).check_length(FieldNames("search"), steps)
         return SearchPlan(steps, rewind=0, rounds=1, per_epoch=per_epoch)
 
-    def passes(self, plan: SearchPlan, classes: int) -> Passes:
-        """As many as a training of all weights takes."""
-        method = make_method(self.search)
-        return method.schedule_passes(self.search.batch, 0, plan.round_steps, classes).whole
-
     def check(self) -> None:
         super().check()
-        check_scores(self.search)
         if self.search.granularity == "channel":
             raise InputError(
                 "search.pruning_method edge_popup has a score for each weight, and search.granularity "
@@ -78,17 +109,7 @@ class EdgePopup(PruningMethod):
 
     def describe(self) -> str:
         search = self.search
-        budget = f"{search.iterations} steps" if search.iterations else f"{search.epochs} epochs"
-        return f"edge_popup, {search.method}, {budget} at lr {search.lr:g}"
-
-
-def check_scores(search: "Search") -> None:
-    """Raise InputError where a training of scores would go back to weights."""
-    if search.overfitting == "restore-best":
-        raise InputError(
-            "search.overfitting restore-best goes back to weights, and search.pruning_method "
-            f"{search.pruning_method} trains scores: choose warn or pgd"
-        )
+        return f"edge_popup, {search.method}, {describe_length(search)} at lr {search.lr:g}"
 
 
 def kept_counts(search: "Search", task: SearchTask) -> dict[str, int]:
@@ -105,40 +126,3 @@ def kept_counts(search: "Search", task: SearchTask) -> dict[str, int]:
     ignored = ignored_layers(search, mask, roles)
     sizes = {name: entries.numel() for name, entries in mask.items() if name not in ignored}
     return {name: size - round(search.ratio * size) for name, size in sizes.items()}
-
-
-def train_scores(
-    search: "Search", task: SearchTask, training: "ScoreTraining", earlier: SearchResult | None = None
-) -> SearchResult:
-    """Train the scores of the network as the task's settings say; all else in it stays as it is.
-
-    earlier: what the search gave before; the scores are the round after it.
-
-    Raises InputError where the sub-network has no path from the image to the logits.
-    """
-    from robust_tickets.tickets.connectivity import check_paths
-    from robust_tickets.training.loop import fit
-
-    number = 1 if earlier is None else earlier.rounds + 1
-    session = replace(
-        task.session,
-        checkpointer=task.session.checkpointer.for_round(number),
-        hook=training,
-        optimiser=training.optimiser,
-    )
-    with training.alone():
-        trained = fit(task.net, None, task.data, task.config, session)
-    with session.ledger.phase("prune"):
-        mask = training.mask
-    if trained.history[-1]["step"] < task.config.steps and search.stop_distance:
-        session.meter.note(f"the mask has converged after epoch {trained.last_epoch}")
-    session.meter.note(f"density {mask.density:.1%}")
-    history, warnings = ([], ()) if earlier is None else (earlier.history, earlier.warnings)
-    history = [*history, *({"round": number, **record} for record in trained.history)]
-    result = SearchResult(training.init, mask, history, (*warnings, *trained.warnings))
-    try:
-        check_paths(task.net, mask, task.data.spec.shape)
-    except InputError as error:
-        task.keep(result)
-        raise InputError(f"after the search, {error}") from None
-    return result

@@ -4,18 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.schema import Count, CountOrZero, Positive
 from robust_tickets.tickets.methods.base import (
-    PruningMethod,
     SearchPlan,
     SearchResult,
     SearchTask,
+    describe_length,
+    records_with,
     round_length,
 )
-from robust_tickets.tickets.methods.edge_popup import UNUSED, check_scores, kept_counts, train_scores
+from robust_tickets.tickets.methods.edge_popup import ScorePruning, kept_counts
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.training_fields import Search
@@ -34,7 +34,7 @@ class HydraSettings:
     """highest learning rate of its schedule"""
 
 
-class Hydra(PruningMethod):
+class Hydra(ScorePruning):
     """Trains all weights, then a score for each with the weights as they are, and keeps the best in each
     layer.
 
@@ -49,7 +49,7 @@ class Hydra(PruningMethod):
     Settings = HydraSettings
     settings: HydraSettings
     unused: ClassVar[Mapping[str, str]] = {
-        **UNUSED,
+        **ScorePruning.unused,
         "rounds": "which has two: one of the weights, one of the scores",
         "after": "whose tickets start from the trained weights",
     }
@@ -74,18 +74,14 @@ class Hydra(PruningMethod):
         if result is None:
             first = replace(session, checkpointer=session.checkpointer.for_round(1))
             trained = fit(net, None, task.data, task.config, first)
-            history = [{"round": 1, **record} for record in trained.history]
-            result = SearchResult(copy_state(net), Mask.full(net), history, trained.warnings)
+            result = SearchResult(copy_state(net), Mask.full(net), *records_with(None, trained))
             task.save(result)
             session = replace(session, saved=None)
         else:
             load_weights(net, result.init, "init")
         steps = round_length(search, steps_per_epoch(len(task.data.train), search.batch))
         config = replace(task.config, settings=search, steps=steps)
-        task = replace(task, config=config, session=session)
-        result = train_scores(search, task, make_scores(), result)
-        task.save(result)
-        return result
+        return self.train_scores(replace(task, config=config, session=session), make_scores(), result)
 
     def _scores(self, task: SearchTask) -> "Callable[[], ScoreTraining]":
         """Makes the scores of the trained weights. Raises InputError now where nothing can be pruned."""
@@ -117,20 +113,7 @@ class Hydra(PruningMethod):
             make_method(training).check_length(FieldNames("search"), length)
         return SearchPlan(steps, rewind=0, rounds=2, per_epoch=per_epoch, last_steps=last)
 
-    def passes(self, plan: SearchPlan, classes: int) -> Passes:
-        method, passes = make_method(self.search), Passes()
-        for steps in plan.steps_of_rounds:
-            passes.add(method.schedule_passes(self.search.batch, 0, steps, classes).whole)
-        return passes
-
-    def check(self) -> None:
-        super().check()
-        check_scores(self.search)
-
     def describe(self) -> str:
-        lengths = [
-            f"{each.iterations} steps" if each.iterations else f"{each.epochs} epochs"
-            for each in (self.search, self.scores_search)
-        ]
+        lengths = [describe_length(each) for each in (self.search, self.scores_search)]
         rates = f"lr {self.search.lr:g} and {self.settings.lr:g}"
         return f"hydra, {self.search.method}, {lengths[0]} of weights and {lengths[1]} of scores at {rates}"

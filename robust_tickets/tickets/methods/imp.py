@@ -5,14 +5,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.tickets.methods.base import (
-    PruningMethod,
+    PruningByTraining,
     SearchPlan,
     SearchResult,
     SearchTask,
+    describe_length,
+    records_with,
     round_length,
 )
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from robust_tickets.tickets.pruning_step import PruningStep
 
 
-class IMP(PruningMethod):
+class IMP(PruningByTraining):
     """Iterative magnitude pruning, which is one-shot pruning with one round.
 
     Each round trains the network under the mask so far, prunes the share `search.ratio` of the weights, or
@@ -92,15 +93,9 @@ class IMP(PruningMethod):
             result = SearchResult(
                 copy_state(net) if search.after == "lr-rewind" else trained.early or result.init,
                 mask,
-                [*result.history, *({"round": number, **record} for record in trained.history)],
-                (*result.warnings, *(f"round {number}, {warning}" for warning in trained.warnings)),
+                *records_with(result, trained),
             )
-            try:
-                check_paths(net, mask, data.spec.shape)
-            except InputError as error:
-                task.keep(result)
-                raise InputError(f"after round {number}, {error}") from None
-            task.save(result)
+            self.end_round(task, net, result)
         return result
 
     def _next_mask(
@@ -136,17 +131,9 @@ class IMP(PruningMethod):
         make_method(search).check_length(FieldNames("search"), steps)
         return SearchPlan(steps, rewind, search.rounds, per_epoch)
 
-    def passes(self, plan: SearchPlan, classes: int) -> Passes:
-        method, passes = make_method(self.search), Passes()
-        for steps in plan.steps_of_rounds:
-            begin = plan.round_steps - steps
-            passes.add(method.schedule_passes(self.search.batch, begin, plan.round_steps, classes).whole)
-        return passes
-
     def describe(self) -> str:
         search = self.search
-        budget = f"{search.iterations} steps" if search.iterations else f"{search.epochs} epochs"
-        words = f"imp, {search.method}, {search.rounds} x {budget} at lr {search.lr:g}"
+        words = f"imp, {search.method}, {search.rounds} x {describe_length(search)} at lr {search.lr:g}"
         words += f" or until masks lie within {search.stop_distance:g}" if search.stop_distance else ""
         words += f", then {search.after}"
         words += f" to step {search.rewind_iterations}" if search.rewind_iterations else ""

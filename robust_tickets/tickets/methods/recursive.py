@@ -5,14 +5,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.tickets.methods.base import (
-    PruningMethod,
+    PruningByTraining,
     SearchPlan,
     SearchResult,
     SearchTask,
+    describe_length,
+    records_with,
     round_length,
 )
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from robust_tickets.pruning.mask import Mask
 
 
+Insert = Literal["zero-block", "dirac-block", "identity-linear"]
+
+
 @dataclass(frozen=True)
 class RecursiveSettings:
     """The networks that the rounds train, and how one becomes the next."""
@@ -32,7 +36,7 @@ class RecursiveSettings:
     networks: str = ""
     """networks of the family and width of model.name, the shallowest first and with spaces between, a round
     each, such as "resnet14 resnet20"; the last round trains model.name"""
-    insert: Literal["zero-block", "dirac-block", "identity-linear"] = "zero-block"
+    insert: Insert = "zero-block"
     """what a network grows by: zero-block: residual blocks whose last gamma is zero, which leave what it
     computes as it is; dirac-block: residual blocks whose kernels pass their input on, which double it;
     identity-linear: linear layers that are the identity (networks mlp-N)"""
@@ -42,7 +46,7 @@ class RecursiveSettings:
     """give all weights a new start after each round, as rewinding does: growth and reset together"""
 
 
-class Recursive(PruningMethod):
+class Recursive(PruningByTraining):
     """Trains, prunes and grows a network, round by round, and goes on with what it has learnt.
 
     Zhang 2021 (arXiv 2109.03862, section 3): weights that are left are kept, and not rewound; what is new is
@@ -84,6 +88,8 @@ class Recursive(PruningMethod):
         self._check_growth(nets)
         shape, session = task.data.spec.shape, task.session
         result, first = task.earlier, 1 if task.earlier is None else task.earlier.rounds + 1
+        if result is not None:  # of a round that was kept though it is cut
+            check_paths(nets[result.rounds - 1], result.mask, shape)
         for number in range(first, self.rounds + 1):
             net = nets[number - 1]
             if result is None:
@@ -97,21 +103,9 @@ class Recursive(PruningMethod):
             with session.ledger.phase("prune"):
                 pruned = self._pruned(net, mask, shape)
             session.meter.note(f"round {number}/{self.rounds}  density {pruned.density:.1%}")
-            history = [] if result is None else result.history
-            warnings = () if result is None else result.warnings
-            result = SearchResult(
-                state if self.settings.reset else copy_state(net),
-                pruned,
-                [*history, *({"round": number, **record} for record in trained.history)],
-                (*warnings, *(f"round {number}, {warning}" for warning in trained.warnings)),
-                self.network(number),
-            )
-            try:
-                check_paths(net, pruned, shape)
-            except InputError as error:
-                task.keep(result)
-                raise InputError(f"after round {number}, {error}") from None
-            task.save(result)
+            init = state if self.settings.reset else copy_state(net)
+            result = SearchResult(init, pruned, *records_with(result, trained), self.network(number))
+            self.end_round(task, net, result)
         assert result is not None
         return result
 
@@ -153,12 +147,6 @@ class Recursive(PruningMethod):
         make_method(self.search).check_length(FieldNames("search"), steps)
         return SearchPlan(steps, rewind=0, rounds=self.rounds, per_epoch=per_epoch)
 
-    def passes(self, plan: SearchPlan, classes: int) -> Passes:
-        method, passes = make_method(self.search), Passes()
-        for steps in plan.steps_of_rounds:
-            passes.add(method.schedule_passes(self.search.batch, 0, steps, classes).whole)
-        return passes
-
     def check(self) -> None:
         super().check()
         if not self.settings.networks.split():
@@ -180,6 +168,6 @@ class Recursive(PruningMethod):
 
     def describe(self) -> str:
         search, names = self.search, ", ".join(self.settings.networks.split())
-        budget = f"{search.iterations} steps" if search.iterations else f"{search.epochs} epochs"
-        words = f"recursive, {search.method}, from {names} by {self.settings.insert}, {budget} a round"
+        length = describe_length(search)
+        words = f"recursive, {search.method}, from {names} by {self.settings.insert}, {length} a round"
         return f"{words} at lr {search.lr:g}"
