@@ -42,6 +42,11 @@ def load_study(name: str) -> "Study":
     return record  # type: ignore[no-any-return]
 
 
+def pruning_methods_of_studies() -> set[str]:
+    """The pruning methods that studies set beside a recipe's own."""
+    return {name for study in STUDIES for name in load_study(study).pruning_methods}
+
+
 def check_study_settings(name: str, settings: "StudySettings", base: "StudySettings") -> None:
     """Raise InputError for settings of other studies than the one that is run.
 

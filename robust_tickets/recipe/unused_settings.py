@@ -10,6 +10,7 @@ from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings, wrapper_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS
+from robust_tickets.recipe.studies import pruning_methods_of_studies
 from robust_tickets.recipe.training_fields import Training
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def check_unused_settings(recipe: "Recipe", base: "Recipe | None") -> None:
     """Raise InputError for settings of a method or wrapper that is not chosen, since they would do nothing.
 
     base: the recipe that this one changes; what it has may stay. None: the recipe is a file's, which may have
-        settings of methods for a search, since a study may choose another one.
+        settings of other methods for a search where a study chooses those.
     """
     before = base or type(recipe)()
     for concern, field, methods in METHOD_FIELDS:
@@ -35,6 +36,8 @@ def check_unused_settings(recipe: "Recipe", base: "Recipe | None") -> None:
             continue
         fields = getattr(recipe, concern)
         chosen, used = getattr(fields, field), used_methods(recipe, concern, field)
+        if base is None and field == "pruning_method":
+            used |= pruning_methods_of_studies()
         for name in methods:
             settings = getattr(fields, name, None)
             if name not in used and settings != getattr(getattr(before, concern), name, None):

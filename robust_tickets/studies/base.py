@@ -108,6 +108,7 @@ class Study:
     axis: the label of the figure's horizontal axis. A study of one setting has its arms along it.
     varies: the recipe's field that the settings are values of, as messages name it; "": none.
     metavar: what stands for the settings in `--help`; "": the name of their type.
+    pruning_methods: those that it sets beside the recipe's own; a recipe file may have their settings.
     least_settings: 2 where settings are compared with each other.
     needs: each gives the reason why the question makes no sense for a recipe; "": it makes sense.
     check_networks: raises InputError, before anything is trained, for cells that cannot be compared.
@@ -125,6 +126,7 @@ class Study:
     axis: str
     varies: str = ""
     metavar: str = ""
+    pruning_methods: tuple[str, ...] = ()
     least_settings: int = 1
     needs: tuple[Callable[["Recipe"], str], ...] = ()
     check_networks: Callable[["Experiment", Sequence[Cell]], None] = accept_all_networks

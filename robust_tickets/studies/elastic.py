@@ -113,6 +113,7 @@ STUDY = Study(
     axis="network that the ticket is stretched to",
     varies="model.name",
     metavar="NETWORK...",
+    pruning_methods=("snip",),
     needs=(needs_training,),
     check_networks=_check_networks,
     remark=_remark,

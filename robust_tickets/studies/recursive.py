@@ -124,6 +124,7 @@ STUDY = Study(
     axis="networks that grow into the recipe's",
     varies="search.recursive.networks",
     metavar="NETWORKS...",
+    pruning_methods=("recursive",),
     needs=(needs_training, _needs_weights),
     check_networks=_check_networks,
 )

@@ -77,5 +77,6 @@ STUDY = Study(
     hypotheses=_hypotheses,
     figure="end",
     axis="share kept",
+    pruning_methods=("edge_popup",),
     needs=(needs_training, _needs_trained_weights, _needs_single_weights),
 )

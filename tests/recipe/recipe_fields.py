@@ -41,6 +41,7 @@ BASES = tuple(
         {stage: {"curriculum": {"share": 0.5, "rel_step": 0.5}} for stage in ("search", "train")},
         {"train": {"dst": {"share": 0.5}}},
         {"search": {"pruning_method": "hydra"}},
+        {"search": {"pruning_method": "edge_popup", "edge_popup": {"lr": 0.5}}},
         {"search": {"pruning_method": "recursive", "recursive": {"networks": "resnet14"}}},
         {"search": {"basis": "dct"}},
     )

@@ -43,6 +43,17 @@ def test_a_file_may_have_those_of_other_searches_for_a_study_that_chooses_them()
         recipes.from_table(table, Recipe())
 
 
+def test_a_file_may_have_those_of_pruning_methods_that_a_study_sets_beside_its_own():
+    table = {"search": {"edge_popup": {"lr": 0.3}}}
+    recipe = recipes.from_table(table)
+    assert recipe.identity == Recipe().identity
+    strong = load_study("strong")
+    cell = next(iter(strong.cells(recipe, (0.5,))))
+    assert {source.recipe.search.edge_popup.lr for source in cell.sources} == {0.3}
+    with pytest.raises(InputError, match=r"search\.edge_popup is for search.pruning_method edge_popup"):
+        recipes.from_table(table, Recipe())
+
+
 def test_they_are_refused_as_flags():
     words = "train.nfgsm is for train.method nfgsm, and does nothing to pgd"
     with pytest.raises(InputError, match=words):

@@ -19,6 +19,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.fields import Model
 from robust_tickets.recipe.training_fields import Training
 from robust_tickets.stages import costs
+from robust_tickets.tickets.methods.edge_popup import EdgePopupSettings
 from robust_tickets.tickets.score_training import WeightScores, drawn_scores, largest
 from robust_tickets.training.schedules import learning_rate
 from robust_tickets.training.wrappers.awp import AWPSettings
@@ -52,13 +53,15 @@ class Subnet(torch.autograd.Function):
         return gradient, None
 
 
-def test_it_is_the_papers_straight_through_training_of_scores(recipe, tiny_data, search_of):
-    search = search_of(recipe)
+@pytest.mark.parametrize("lr", [0.0, 0.3], ids=["the search's rate", "a rate of its own"])
+def test_it_is_the_papers_straight_through_training_of_scores(recipe, tiny_data, search_of, lr):
+    own = replace(recipe.search, edge_popup=EdgePopupSettings(lr))
+    search = search_of(replace(recipe, search=own))
     result, net = search.run(), search.net()
     state, weights = copy_state(net), prunable_weights(net)
     scores = {name: nn.Parameter(s) for name, s in drawn_scores(weights, 0).items()}
     counts = {name: w.numel() - round(0.7 * w.numel()) for name, w in weights.items()}
-    settings = recipe.search
+    settings = replace(recipe.search, lr=lr or recipe.search.lr)
     optimiser = torch.optim.SGD(scores.values(), lr=1, momentum=0.9, weight_decay=settings.weight_decay)
     net.train()
     for step in range(STEPS):

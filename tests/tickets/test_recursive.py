@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from training_case import same_state, train
+from training_case import EveryState, same_state, train
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
@@ -166,6 +166,27 @@ def test_a_search_goes_on_after_the_rounds_on_disk(recipe, tmp_path):
         file.unlink()
     again = Ticket.load(search_stage.search(Experiment(recipe), 0, other))
     assert again.hash == whole.hash
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_search_that_was_stopped_within_a_round_ends_with_the_same_bits(reset, recipe, search_of):
+    growth = replace(recipe.search.recursive, reset=reset)
+    search, every, rounds = search_of(recipe, method="fgsm", recursive=growth), EveryState(), []
+
+    def build(name):
+        return Experiment(replace(recipe, model=replace(recipe.model, name=name))).fresh_net(0)
+
+    whole = search.run(session={"checkpointer": every}, save=rounds.append, build=build)
+    for number, step in ((1, 2), (2, 3), (3, 5)):
+        saved = next(
+            state
+            for state, identity in zip(every.states, every.identities, strict=True)
+            if (identity["round"], state["step"]) == (number, step)
+        )
+        earlier = rounds[number - 2] if number > 1 else None
+        again = search.run(session={"saved": saved}, earlier=earlier, build=build)
+        assert again.mask == whole.mask
+        assert same_state(again.init, whole.init)
 
 
 def test_the_rounds_of_a_search_are_shown(recipe, tmp_path, capsys):

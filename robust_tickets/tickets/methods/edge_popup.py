@@ -1,12 +1,13 @@
 """Edge-popup: finds a sub-network that is right without its weights being trained."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.schema import NotNegative
 from robust_tickets.tickets.methods.base import (
     PruningByTraining,
     SearchPlan,
@@ -72,15 +73,26 @@ class ScorePruning(PruningByTraining):
             )
 
 
+@dataclass(frozen=True)
+class EdgePopupSettings:
+    """The training of the scores; all else is as the search has it."""
+
+    lr: NotNegative = 0.0
+    """highest learning rate of its schedule; 0: search.lr"""
+
+
 class EdgePopup(ScorePruning):
     """Trains a score for each weight and keeps the weights of the best in each layer, as they were drawn.
 
     Ramanujan et al. 2019 (arXiv 1911.13299), with the training method's loss in place of the clean one, as
     Fu et al. 2021, "Drawing Robust Scratch Tickets" (arXiv 2110.14068, equation 2), have it: attack, loss,
-    optimiser, rate and schedule are those of `[search]`, and train the scores. Biases, gamma and beta of
+    optimiser and schedule are those of `[search]`, and train the scores. Biases, gamma and beta of
     BatchNorms stay as they are, its running statistics move. The ticket is that of the last epoch; its init
     has the weights as they were drawn, and the statistics. `model.init signed-constant` is the papers'.
     """
+
+    Settings = EdgePopupSettings
+    settings: EdgePopupSettings
 
     def find(self, task: SearchTask) -> SearchResult:
         """Train the scores; the network is left with the sub-network's weights."""
@@ -91,7 +103,13 @@ class EdgePopup(ScorePruning):
         weights = {name: w for name, w in prunable_weights(task.net).items() if name in counts}
         scores = drawn_scores(weights, task.config.seed)
         training = WeightScores(task.net, scores, counts, self.search.stop_distance)
-        return self.train_scores(task, training)
+        config = replace(task.config, settings=replace(self.search, lr=self.lr))
+        return self.train_scores(replace(task, config=config), training)
+
+    @property
+    def lr(self) -> float:
+        """The highest learning rate of the scores."""
+        return self.settings.lr or self.search.lr
 
     def plan(self, per_epoch: int) -> SearchPlan:
         """One round of `search.epochs` or `search.iterations`. Raises InputError where it is too short."""
@@ -109,7 +127,7 @@ class EdgePopup(ScorePruning):
 
     def describe(self) -> str:
         search = self.search
-        return f"edge_popup, {search.method}, {describe_length(search)} at lr {search.lr:g}"
+        return f"edge_popup, {search.method}, {describe_length(search)} at lr {self.lr:g}"
 
 
 def kept_counts(search: "Search", task: SearchTask) -> dict[str, int]:
