@@ -112,7 +112,9 @@ def _hint(name: str, flag: str, flags: list[str]) -> str:
     if flag.startswith("--study."):
         return f"{name} has no grid, only robust-tickets study has one; leave it out"
     field = flag.removeprefix("--")
-    near = [known for known in flags if known.endswith(f".{field}")]
+    near = sorted(
+        (known for known in flags if known.endswith(f".{field}")), key=lambda known: known.count(".")
+    )
     near += difflib.get_close_matches(flag, set(flags) - set(near), n=3, cutoff=0.8)
     guess = f"did you mean {' or '.join(near[:3])}? " if near else ""
     everything = " all" if issubclass(command_class(name), ByRecipe) else ""
