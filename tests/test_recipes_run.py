@@ -77,7 +77,9 @@ def test_a_recipe_searches_prunes_and_trains_from_its_ticket(name, factor):
     assert ticket.model.shape == spec.shape
     assert 0 < ticket.mask.count < ticket.mask.size
 
-    training = cheap(whole.train) | {"iterations": 1, "ticket_iterations": 1}
+    curriculum = {"curriculum": {"share": 0.5}} if whole.train.curriculum.share else {}
+    length = 2 if curriculum else 1  # a step of each of its parts
+    training = cheap(whole.train) | {"iterations": length, "ticket_iterations": length} | curriculum
     trained = robust_tickets.train(data=images, ticket=ticket, train=training, **own)
     assert math.isfinite(trained.history.train_loss.item())
     # dead channels are not trained
