@@ -12,7 +12,10 @@ SEARCH = "search --recipe demo"
     ("words", "message"),
     [
         (f"{SEARCH} --search.lrr 1", "unknown flag --search.lrr: did you mean --search.lr[?]"),
-        (f"{SEARCH} --lr=1", "did you mean --search.lr or --train.lr or --search.edge-popup.lr[?]"),
+        (
+            f"{SEARCH} --lr=1",
+            "unknown flag --lr: did you mean --search.lr or --train.lr or --search.edge-popup.lr[?]",
+        ),
         (f"{SEARCH} --no-augment", "did you mean --search.no-augment or --train.no-augment[?]"),
         (f"{SEARCH} --xyz", "unknown flag --xyz: robust-tickets search --help all lists all flags$"),
         ("table . --frmat csv", "did you mean --format[?] robust-tickets table --help lists all flags$"),
