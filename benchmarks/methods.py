@@ -9,9 +9,11 @@ run resumes) and methods.md.
 import time
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import tyro
@@ -28,11 +30,12 @@ from robust_tickets.recipe.training_fields import Train
 from robust_tickets.runs.files import write_text
 from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.loop import fit
+from robust_tickets.training.methods import bullet
 from robust_tickets.training.methods.base import UpdateGradientMethod
 from robust_tickets.training.methods.pgd import PGDSettings
 from robust_tickets.training.wrappers.awp import AWPSettings
 
-OURS, FLOOR = "ours", "floor"
+OURS, FLOOR, GROUPS = "ours", "floor", "floor of groups"
 
 TRAININGS = {name: Train(method=name) for name in METHODS} | {
     "pgd, 7 steps": Train(method="pgd", pgd=PGDSettings(steps=7)),
@@ -70,6 +73,8 @@ def main(settings: Settings) -> None:
                 OURS: partial(time_ours, training, net, settings.steps),
                 FLOOR: partial(time_floor, training, net, settings.steps),
             }
+            if training.method == "bullet":
+                ways[GROUPS] = partial(time_floor_of_groups, training, net, settings.steps)
             alternate(records, ways, settings.repeats, kind="method", net=net, method=name)
     write_text(settings.out / "methods.md", table(records))
     print(settings.out / "methods.md")
@@ -86,17 +91,52 @@ def time_floor(training: Train, name: str, steps: int) -> dict[str, Any]:
 
     Those of the attack go through the folded network, those of the update through the network in train mode.
     """
-    attack, update = _batch_passes(training, name, steps)
+    attack, _ = _batch_passes(training, name, steps)
+    batches = [[(BATCH, _of_step(attack, step, steps))] for step in range(steps)]
+    return _time_passes(training, name, batches)
+
+
+def time_floor_of_groups(training: Train, name: str, steps: int) -> dict[str, Any]:
+    """Seconds of the passes of `time_floor`, those of the attack in the smaller batches that bullet forms."""
+    batches = [
+        [(size, Passes(forward=1, input_backward=1)) for size in sizes]
+        for sizes in _group_sizes(training, name, steps)
+    ]
+    return _time_passes(training, name, batches)
+
+
+def _time_passes(training: Train, name: str, attack: list[list[tuple[int, Passes]]]) -> dict[str, Any]:
+    """attack: for each step the size of each batch of the attack and the passes with it."""
+    steps = len(attack)
+    _, update = _batch_passes(training, name, steps)
     net = small_net(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folded = fold(net)
     net.train()
     images = noise_data(1).train.images.float().div(255).contiguous(memory_format=torch.channels_last)
     with_images = isinstance(make_method(training), UpdateGradientMethod)
     begin = time.perf_counter()
-    for step in range(steps):
-        _run_attack_passes(folded, images, _of_step(attack, step, steps))
+    for step, batches in enumerate(attack):
+        for size, passes in batches:
+            _run_attack_passes(folded, images[:size], passes)
         _run_update_passes(net, images, _of_step(update, step, steps), with_images)
     return {"seconds": round((time.perf_counter() - begin) / steps, 4)}
+
+
+@cache
+def _group_sizes(training: Train, net: str, steps: int) -> tuple[tuple[int, ...], ...]:
+    """The sizes of the batches in each step's attack of method bullet, whose first batch is whole."""
+    sizes: list[int] = []
+    gradient = bullet._logits_and_gradient
+
+    def note(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        sizes.append(len(images))
+        return gradient(net, images, labels)
+
+    with patch.object(bullet, "_logits_and_gradient", note):
+        _fit(training, net, steps)
+    firsts = [place for place, size in enumerate(sizes) if size == BATCH]
+    assert len(firsts) == steps
+    return tuple(tuple(sizes[a:b]) for a, b in pairwise([*firsts, len(sizes)]))
 
 
 @cache
@@ -116,7 +156,7 @@ def _of_step(passes: Passes, step: int, steps: int) -> Passes:
 
 
 def _run_attack_passes(net: nn.Module, images: Tensor, passes: Passes) -> None:
-    upstream = torch.full((BATCH, SPEC.classes), 1e-3)
+    upstream = torch.full((len(images), SPEC.classes), 1e-3)
     for _ in range(passes.input_backward):
         point = images.detach().requires_grad_()
         torch.autograd.grad(net(point), point, upstream)
@@ -164,17 +204,23 @@ def table(records: Records) -> str:
     ]
     for net, name in dict.fromkeys((row["net"], row["method"]) for row in rows):
         group = [row for row in rows if (row["net"], row["method"]) == (net, name)]
-        ours, floor = ([row for row in group if row["library"] == way] for way in (OURS, FLOOR))
-        ratios = paired_ratios(ours, floor, "seconds")
-        lines.append(
-            f"| {net} | {name} | {median_of(ours, 'seconds'):.3f} | {median_of(floor, 'seconds'):.3f} | "
-            f"{median(ratios):.2f} | {ratios[0]:.2f} to {ratios[-1]:.2f} |"
-        )
+        ours = [row for row in group if row["library"] == OURS]
+        for floor_name in (FLOOR, GROUPS):
+            floor = [row for row in group if row["library"] == floor_name]
+            if not floor:
+                continue
+            ratios = paired_ratios(ours, floor, "seconds")
+            lines.append(
+                f"| {net} | {name}{' (groups)' if floor_name == GROUPS else ''} | "
+                f"{median_of(ours, 'seconds'):.3f} | {median_of(floor, 'seconds'):.3f} | "
+                f"{median(ratios):.2f} | {ratios[0]:.2f} to {ratios[-1]:.2f} |"
+            )
     notes = (
         f"Seconds are medians; a ratio is that of two measurements in turn, each of {about['steps']} steps, "
         "and its median, smallest and largest stand there. *floor*: the passes that the ledger charges, "
         "of the same folded network for the attack and of the network in train mode for the update, with "
-        "nothing in between. *seconds a step*: the loop with batches, augmentation, attack and update. "
+        "nothing in between; *(groups)*: those of the attack in the smaller batches that bullet forms. "
+        "*seconds a step*: the loop with batches, augmentation, attack and update. "
         f"Batch {BATCH}, float32, channels last, on noise of CIFAR-10's shape. "
         f"Machine: {about['machine']}."
     )

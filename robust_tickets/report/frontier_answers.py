@@ -159,6 +159,18 @@ def _difference(arm: Candidate, reference: Candidate) -> str:
     return f"{_rounded(mean(values)):+.1f} points{_interval_text(interval, values, '+.1f')}"
 
 
+def difference_cell(candidate: Candidate, reference: Candidate) -> str:
+    """The mean difference in points, and its 95 % interval where there are enough seeds; empty for itself."""
+    if candidate is reference:
+        return ""
+    values = differences(candidate, reference)
+    text = f"{_rounded(mean(values)):+.1f}"
+    if len(values) >= LEAST_SEEDS:
+        low, high = map(_rounded, interval(values))
+        text += f" ({low:+.1f} to {high:+.1f})"
+    return text
+
+
 def percent(values: tuple[float, ...]) -> str:
     """The mean in percent, and its 95 % interval where there are enough seeds for one."""
     text = f"{100 * mean(values):.1f}"

@@ -6,9 +6,17 @@ import pandas as pd
 
 from robust_tickets.report.candidates import Candidate, Cost, Frontier
 from robust_tickets.report.frontier import dominator, times_on_front
-from robust_tickets.report.frontier_answers import COST_NAMES, Question, answers, cost_ratio, percent
+from robust_tickets.report.frontier_answers import (
+    COST_NAMES,
+    Question,
+    answers,
+    cost_ratio,
+    difference_cell,
+    differences,
+    percent,
+)
 from robust_tickets.report.marks import DAGGER, DOUBLE_DAGGER
-from robust_tickets.report.verdict import LEAST_SEEDS, seeds_interval
+from robust_tickets.report.verdict import LEAST_SEEDS, interval, seeds_interval
 from robust_tickets.runs.files import csv_text
 
 COSTS: tuple[Cost, ...] = ("flops", "seconds")
@@ -18,11 +26,11 @@ def frontier_table(frontier: Frontier, of: str = "dense") -> pd.DataFrame:
     """The frontier as a table, a row a candidate, by rising FLOPs.
 
     Accuracies are fractions, means over the seeds; low and high are the 95 % interval of Student's t, empty
-    with fewer than three seeds. flops and seconds are all that is charged to the arm, the search included;
-    flops_ratio and seconds_ratio are those over the means of the arm `of`, which ratios_to names. For each
-    cost, on_front says whether the means are on the front, dominated_by names the cheapest on it that
-    dominates the others, and seeds_on_front counts the seeds in which the candidate is on it. Seconds of
-    another machine are empty.
+    with fewer than three seeds. difference is the robust accuracy minus that of the arm `of`, paired by seed.
+    flops and seconds are all that is charged to the arm, the search included; flops_ratio and seconds_ratio
+    are those over the means of the arm `of`, which ratios_to names. For each cost, on_front says whether the
+    means are on the front, dominated_by names the cheapest on it that dominates the others, and
+    seeds_on_front counts the seeds in which the candidate is on it. Seconds of another machine are empty.
     Raises InputError for an unknown arm `of`.
     """
     reference = frontier.reference(of)
@@ -54,7 +62,9 @@ def _row(frontier: Frontier, candidate: Candidate, reference: Candidate) -> dict
         known = len(values) >= LEAST_SEEDS
         low, high = seeds_interval(values) if known else (None, None)
         row |= {f"{name}_mean": mean(values), f"{name}_low": low, f"{name}_high": high}
-    return row
+    values = differences(candidate, reference)
+    low, high = interval(values) if len(values) >= LEAST_SEEDS else (None, None)
+    return row | {"difference_mean": mean(values), "difference_low": low, "difference_high": high}
 
 
 def frontier_csv(frontier: Frontier, question: Question) -> str:
@@ -78,6 +88,7 @@ def _titles(frontier: Frontier, question: Question) -> list[str]:
         "arm",
         *(f"{COST_NAMES[cost]} / {name}" for cost in COSTS),
         f"{frontier.judge.title} %",
+        f"robust - {name}, points",
         "clean %",
         f"front ({COST_NAMES[question.cost]})",
         "seeds on it",
@@ -99,6 +110,7 @@ def _cells(frontier: Frontier, question: Question) -> list[list[str]]:
                 candidate.name,
                 *(cost_ratio(candidate, reference, each) for each in COSTS),
                 percent(candidate.robust),
+                difference_cell(candidate, reference),
                 percent(candidate.clean),
                 *((standing, times) if candidate.cost(cost) else ("-", "-")),
             ]
@@ -128,15 +140,16 @@ def _notes(frontier: Frontier, question: Question) -> str:
         if several
         else f"without intervals, for which at least {LEAST_SEEDS} seeds are needed"
     )
+    paired = " (those of differences paired by seed)" if several else ""
     twice = len({c.arm for c in frontier.candidates}) < len(frontier.candidates) and len(weights) > 1
     jobs = max(candidate.jobs for candidate in frontier.candidates)
     machines = max(candidate.machines for candidate in frontier.candidates)
     unknown = [candidate.name for candidate in frontier.candidates if not candidate.seconds]
     parts = [
         f"Robust accuracy is that of the {judged}, under {frontier.judge.title}, on {frontier.images:,} test "
-        f"images; means over seeds, {intervals}. Costs are all that is charged to an arm, its search or "
-        "first stage included. `no: X`: X costs no more and is at least as robust. The place of an arm is as "
-        "sure as its seeds agree on it.",
+        f"images; means over seeds, {intervals}{paired}. Costs are all that is charged to an arm, its "
+        "search or first stage included. `no: X`: X costs no more and is at least as robust. The place of an "
+        "arm is as sure as its seeds agree on it.",
         "Which weights of an arm to take is to be chosen beforehand or on validation images: the better of "
         "two rows of this table is a choice on test images."
         if twice

@@ -42,6 +42,13 @@ def test_the_csv_has_the_figures():
         assert [row.robust_mean, row.robust_low, row.robust_high] == pytest.approx(
             [np.mean(values), low, high], rel=1e-5
         )
+        apart = np.subtract(values, ARMS[0].robust)
+        ends = (
+            stats.t.interval(0.95, 2, loc=np.mean(apart), scale=stats.sem(apart)) if np.any(apart) else (0, 0)
+        )
+        assert [row.difference_mean, row.difference_low, row.difference_high] == pytest.approx(
+            [np.mean(apart), *ends], rel=1e-4
+        )
         assert row.clean_mean == pytest.approx(np.mean(values) + 0.2, rel=1e-5)
     assert table.on_front_flops.to_dict() == {arm.name: arm.name in ("dense", "ticket") for arm in ARMS}
     # in seed 1 both others of that cost are more accurate than the ticket, and random is more than dense
@@ -68,9 +75,15 @@ def test_intervals_of_accuracies_end_at_0_and_1():
 def test_few_seeds_leave_intervals_empty():
     one = frontier(candidate("dense", 100, [0.4]), candidate("ticket", 50, [0.3]))
     table = pd.read_csv(io.StringIO(frontier_csv(one, Question())))
-    assert table[["robust_low", "robust_high", "clean_low", "clean_high"]].isna().all(axis=None)
+    assert (
+        table[["robust_low", "robust_high", "clean_low", "clean_high", "difference_low"]]
+        .isna()
+        .all(axis=None)
+    )
     text = frontier_markdown(one, Question())
-    assert re.search(r"\| ticket +\| +0\.50 \| +0\.50 \| +30\.0 \| +50\.0 \| +yes \| +1 of 1 \|", text)
+    assert re.search(
+        r"\| ticket +\| +0\.50 \| +0\.50 \| +30\.0 \| +-10\.0 \| +50\.0 \| +yes \| +1 of 1 \|", text
+    )
     assert "means over seeds, without intervals, for which at least 3 seeds are needed" in text
 
 
@@ -80,16 +93,17 @@ def test_the_text_has_a_row_an_arm_the_answers_and_what_to_know():
     assert lines[0] == "**made up**"
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2 : 4 + len(ARMS)]]
     assert rows[0] == [
-        "arm", "FLOPs / dense", "seconds / dense", "PGD-20 %", "clean %", "front (seconds)", "seeds on it",
+        "arm", "FLOPs / dense", "seconds / dense", "PGD-20 %", "robust - dense, points", "clean %",
+        "front (seconds)", "seeds on it",
     ]  # fmt: skip
     assert len({len(line) for line in lines[2 : 4 + len(ARMS)]}) == 1, "columns are aligned"
     assert rows[2] == [
-        "dense-short", "0.50", "0.10 (0.08 to 0.13)", "35.7 (34.2 to 37.1)", "55.7 (54.2 to 57.1)", "yes",
-        "3 of 3",
+        "dense-short", "0.50", "0.10 (0.08 to 0.13)", "35.7 (34.2 to 37.1)", "-5.3 (-6.8 to -3.9)",
+        "55.7 (54.2 to 57.1)", "yes", "3 of 3",
     ]  # fmt: skip
     assert rows[-1][0] == "dense-narrow-flops"
-    assert rows[-1][1:3] + rows[-1][5:] == ["0.45", "-", "-", "-"]
-    assert ["random", "no: dense-short"] in [[row[0], row[5]] for row in rows]
+    assert rows[-1][1:3] + rows[-1][6:] == ["0.45", "-", "-", "-"]
+    assert ["random", "no: dense-short"] in [[row[0], row[6]] for row in rows]
     assert "The cheapest arm that reaches 35 % is `dense-short`, at 0.10" in text
     assert "The cheapest arm within 0.5 points of `dense` is `ticket`" in text
     assert "Seconds of `dense-narrow-flops` are left out" in text
