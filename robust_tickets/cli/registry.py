@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": "robust_tickets.cli.compare:Compare",
     "study": "robust_tickets.cli.study:Study",
     "strong": "robust_tickets.cli.strong:Strong",
+    "switch": "robust_tickets.cli.switch:Switch",
     "recipes": "robust_tickets.cli.recipes:Recipes",
     "table": "robust_tickets.cli.table:Table",
     "frontier": "robust_tickets.cli.frontier:Frontier",
