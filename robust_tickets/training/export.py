@@ -41,7 +41,7 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Export:
-    """The file written, and a line on the difference of its logits from the original's."""
+    """The file written, and a line on its logits beside the original's, and on parameters that it saves."""
 
     file: Path
     check: str
@@ -67,11 +67,13 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     target = out or checkpoint.with_name(checkpoint.stem + SUFFIXES[form])
     spec = original.model
     differences: list[float] = []
+    sizes: list[str] = []
 
     def save(part: Path) -> None:
         try:
             exported = _EXPORTERS[form](net, original, part, make)
             differences.append(_difference(exported, net, spec))
+            sizes.append(_fewer_parameters(exported, net))
         except InputError:
             raise
         except Exception as error:  # exporters raise whatever the network's own code leads them to
@@ -89,7 +91,8 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     files.write(target, save)
     return Export(
         target,
-        f"logits differ from the original's by at most {differences[0]:.1e} of their size (on 5 images)",
+        f"logits differ from the original's by at most {differences[0]:.1e} of their size (on 5 images)"
+        + sizes[0],
     )
 
 
@@ -165,6 +168,14 @@ _EXPORTERS: dict[Format, Callable[[nn.Module, Checkpoint, Path, NetFactory | Non
     "low-rank": _low_rank,
     "adversarial-pruning-benchmark": save_for_benchmark,
 }
+
+
+def _fewer_parameters(exported: Net, net: nn.Module) -> str:
+    """How many parameters the exported network saves, as the end of a line; "" for none."""
+    if not isinstance(exported, nn.Module):
+        return ""
+    own, before = (sum(p.numel() for p in each.parameters()) for each in (exported, net))
+    return f"; {own:,} parameters in place of {before:,}" if own < before else ""
 
 
 @torch.no_grad()

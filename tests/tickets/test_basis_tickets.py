@@ -182,9 +182,13 @@ def test_layers_of_low_rank_are_exported_as_two(recipe, compare_quickly, tmp_pat
     recipe = replace(recipe, search=search, compare=Compare(("dense", "ticket")))
     run = compare_quickly(Experiment(recipe), [0], tmp_path)
     file = run.arm(0, "ticket").last
-    small, whole = export.export(file, "low-rank").file, export.export(file, "torch").file
+    exported, unchanged = export.export(file, "low-rank"), export.export(file, "torch")
+    small, whole = exported.file, unchanged.file
     assert small.stat().st_size < whole.stat().st_size - 4000
     net, images = torch.export.load(small).module(), torch.rand(4, 1, 8, 8)
+    own, before = (sum(map(torch.numel, each.parameters())) for each in (net, Checkpoint.load(file).net()))
+    assert exported.check.endswith(f"; {own:,} parameters in place of {before:,}")
+    assert "in place of" not in unchanged.check
     torch.testing.assert_close(net(images), Checkpoint.load(file).net()(images), rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="no layer has so low a rank"):
         export.export(run.arm(0, "dense").last, "low-rank")
