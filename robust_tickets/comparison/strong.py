@@ -8,6 +8,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.report.strong import strong_text
 from robust_tickets.runs import files
+from robust_tickets.stages.evaluation_run import short_digest
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.strong import rebuilt_networks
 from robust_tickets.training.checkpoint import Checkpoint
@@ -27,7 +28,7 @@ class StrongTable:
 def rebuild_checkpoint(
     file: Path, candidates: Sequence[int], limit: int, seed: int, machine: Machine
 ) -> StrongTable:
-    """Rebuild the network of a checkpoint; writes `<checkpoint>-strong-seed-<n>.csv` beside it.
+    """Rebuild the network of a checkpoint; writes `<checkpoint>-strong-<hex>.csv` beside it.
 
     candidates: random neurons an input, a row each.
     limit: test images, balanced over the classes; 0: all.
@@ -46,6 +47,8 @@ def rebuild_checkpoint(
     test = experiment.load().test
     images = test.first(limit) if limit else test
     rows = rebuilt_networks(checkpoint.net(), images, experiment.threat, candidates, seed, experiment.log)
-    table = file.with_name(f"{file.stem}-strong-seed-{seed}.csv")
+    # a call with other numbers writes another file
+    digest = short_digest([*candidates, len(images), seed])
+    table = file.with_name(f"{file.stem}-strong-{digest}.csv")
     files.write_text(table, files.csv_text(rows, DIGITS))
     return StrongTable(strong_text(rows, str(recipe.threat.eps), len(images)), table)
