@@ -95,4 +95,5 @@ class SideBySide(ByRecipe):
     """arms trained at a time, each in a process of its own with compute.threads threads; the results are the
     same, and the table marks their seconds"""
     dry_run: bool = False
-    """list arms, passes, FLOPs and the estimated time, and run nothing"""
+    """list arms, passes, FLOPs and the estimated time, and run nothing but a few steps of each to time them,
+    which can take minutes"""

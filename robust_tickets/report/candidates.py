@@ -54,6 +54,7 @@ class Frontier:
     judge: the attack under which they are robust.
     images: number of test images that were attacked.
     title: data, network, threat model and seeds, in a line.
+    left_out: which seeds are not there, and why, as a sentence.
     """
 
     candidates: tuple[Candidate, ...]
@@ -61,6 +62,7 @@ class Frontier:
     judge: Judge
     images: int
     title: str
+    left_out: str = ""
 
     def __getitem__(self, name: str) -> Candidate:
         return next(candidate for candidate in self.candidates if candidate.name == name)

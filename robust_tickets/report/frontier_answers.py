@@ -97,10 +97,11 @@ def _target_sentence(frontier: Frontier, reference: Candidate, question: Questio
         )
     arm = reaching[0]
     n, seeds = len(arm.robust), sum(accuracy >= target - _ROUNDING for accuracy in arm.robust)
+    costs = "" if arm is reference else f", at {_both_costs(arm, reference, question.cost)}"
     return (
-        f"The cheapest arm that reaches {100 * target:g} % is `{arm.name}`, at "
-        f"{_both_costs(arm, reference, question.cost)}: {100 * mean(arm.robust):.1f} %"
-        f"{_interval_text(seeds_interval, arm.robust, '.1f')}; {seeds} of {n} seed{'s' * (n > 1)} reach it. "
+        f"The cheapest arm that reaches {100 * target:g} % is `{arm.name}`{costs}: "
+        f"{100 * mean(arm.robust):.1f} %{_interval_text(seeds_interval, arm.robust, _share)}; "
+        f"{seeds} of {n} seed{'s' * (n > 1)} reach it. "
         + _verdict(arm.robust, target, f"less than {100 * target:g} %")
     )
 
@@ -156,7 +157,7 @@ def _both_costs(arm: Candidate, reference: Candidate, cost: Cost) -> str:
 def _difference(arm: Candidate, reference: Candidate) -> str:
     """The mean difference in points, with its interval."""
     values = differences(arm, reference)
-    return f"{_rounded(mean(values)):+.1f} points{_interval_text(interval, values, '+.1f')}"
+    return f"{_rounded(mean(values)):+.1f} points{_interval_text(interval, values, _end)}"
 
 
 def difference_cell(candidate: Candidate, reference: Candidate) -> str:
@@ -166,8 +167,8 @@ def difference_cell(candidate: Candidate, reference: Candidate) -> str:
     values = differences(candidate, reference)
     text = f"{_rounded(mean(values)):+.1f}"
     if len(values) >= LEAST_SEEDS:
-        low, high = map(_rounded, interval(values))
-        text += f" ({low:+.1f} to {high:+.1f})"
+        low, high = map(_end, interval(values))
+        text += f" ({low} to {high})"
     return text
 
 
@@ -181,13 +182,27 @@ def percent(values: tuple[float, ...]) -> str:
 
 
 def _interval_text(
-    interval_of: Callable[[Sequence[float]], tuple[float, float]], values: tuple[float, ...], form: str
+    interval_of: Callable[[Sequence[float]], tuple[float, float]],
+    values: tuple[float, ...],
+    end: Callable[[float], str],
 ) -> str:
     """The 95 % interval in percent or points; empty with too few seeds for one."""
     if len(values) < LEAST_SEEDS:
         return ""
-    low, high = map(_rounded, interval_of(values))
-    return f" (95 % interval {low:{form}} to {high:{form}} over {len(values)} seeds)"
+    low, high = map(end, interval_of(values))
+    return f" (95 % interval {low} to {high} over {len(values)} seeds)"
+
+
+def _share(fraction: float) -> str:
+    """An end of an accuracy's interval in percent."""
+    return f"{_rounded(fraction):.1f}"
+
+
+def _end(fraction: float) -> str:
+    """An end of a difference's interval in points; with more digits where one would hide its sign."""
+    points = 100 * fraction
+    digits = next((n for n in (1, 2, 3) if round(points, n)), 1)
+    return f"{round(points, digits) + 0.0:+.{digits}f}"
 
 
 def _rounded(fraction: float) -> float:

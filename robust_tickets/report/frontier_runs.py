@@ -1,7 +1,7 @@
 """Reads the candidates of a frontier from run directories that can be compared."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
 from robust_tickets.recipe.fields import CHECKPOINTS, CheckpointName
 from robust_tickets.report.candidates import Candidate, Frontier
 from robust_tickets.report.judge import Judge, judge
-from robust_tickets.report.read import ArmResult, results
+from robust_tickets.report.read import ArmResult, left_out_note, results
 from robust_tickets.runs.directory import RunDirectory, machine_differences
 from robust_tickets.runs.files import read_object
 
@@ -97,16 +97,29 @@ def read_frontier(
             if result not in results_seen:  # else one run has copied the arm from the other
                 results_seen.add(result)
                 candidates[candidate] = _label(run, runs)
-    if not candidates:
-        others = ", ".join(CHECKPOINTS)
-        raise InputError(
-            f"no arm of {_paths(runs)} was evaluated with weights {' or '.join(weights)}: choose others of "
-            f"{others} by --weights"
-        )
+    _check_weights(runs, weights, {candidate.weights for candidate in candidates})
     title = f"{runs[0].data}, {runs[0].network}, {runs[0].threat}, "
     title += f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     named = _with_names(candidates, runs[0].judge)
-    return Frontier(named, tuple(seeds), runs[0].judge, runs[0].images, title)
+    left_out = " ".join(filter(None, (left_out_note(run.directory) for run in runs)))
+    return Frontier(named, tuple(seeds), runs[0].judge, runs[0].images, title, left_out)
+
+
+def _check_weights(runs: Sequence[_Run], asked: Sequence[CheckpointName], found: Collection[str]) -> None:
+    """Raise InputError where weights were asked for that no arm has under the judge's attack."""
+    judge = runs[0].judge
+    lacking = [name for name in asked if name not in found]
+    if not lacking or (found and asked == DEFAULT_WEIGHTS):
+        return
+    all_results = [result for run in runs for arm in run.arms.values() for result in arm]
+    there = [n for n in CHECKPOINTS if any((n, judge.attack) in each.accuracy for each in all_results)]
+    more = ""
+    if judge.attack in (AA_PAIR, AA_WHOLE):
+        more = ", or have them judged by compare --evaluate.aa-checkpoints"
+    raise InputError(
+        f"no arm of {_paths(runs)} was evaluated under {judge.title} with weights {' or '.join(lacking)}: "
+        f"choose {' or '.join(there)} by --weights{more}"
+    )
 
 
 def _read(directory: RunDirectory) -> _Run:

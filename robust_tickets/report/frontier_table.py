@@ -146,6 +146,7 @@ def _notes(frontier: Frontier, question: Question) -> str:
     machines = max(candidate.machines for candidate in frontier.candidates)
     unknown = [candidate.name for candidate in frontier.candidates if not candidate.seconds]
     parts = [
+        frontier.left_out,
         f"Robust accuracy is that of the {judged}, under {frontier.judge.title}, on {frontier.images:,} test "
         f"images; means over seeds, {intervals}{paired}. Costs are all that is charged to an arm, its "
         "search or first stage included. `no: X`: X costs no more and is at least as robust. The place of an "

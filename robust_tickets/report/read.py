@@ -72,7 +72,19 @@ class ArmResult:
 
 def complete_seeds(run: RunDirectory) -> list[int]:
     """Seeds in which every arm of the recipe is trained and evaluated; only these can be compared."""
-    return [s for s in run.seeds() if not any(missing_part(run, s, arm) for arm in run.recipe.compare.arms)]
+    return [seed for seed, part in missing_parts(run).items() if not part]
+
+
+def missing_parts(run: RunDirectory) -> dict[int, str]:
+    """Each seed, and the first thing that it lacks for the table, in words; empty where it lacks nothing."""
+    arms = run.recipe.compare.arms
+    return {s: next(filter(None, (missing_part(run, s, arm) for arm in arms)), "") for s in run.seeds()}
+
+
+def left_out_note(run: RunDirectory) -> str:
+    """Which seeds are not among the results, and why; empty where there are none."""
+    parts = [f"seed {seed} ({part})" for seed, part in missing_parts(run).items() if part]
+    return f"Left out, until `compare` completes it: {', '.join(parts)}." if parts else ""
 
 
 def results(run: RunDirectory) -> dict[str, list[ArmResult]]:
@@ -80,7 +92,8 @@ def results(run: RunDirectory) -> dict[str, list[ArmResult]]:
     seeds = complete_seeds(run)
     arms = run.recipe.compare.arms
     if not seeds:
-        raise InputError(f"no seed in {run.path} has all of {', '.join(arms)}: run compare")
+        parts = "".join(f"; seed {seed}: {part}" for seed, part in missing_parts(run).items())
+        raise InputError(f"no seed in {run.path} has all of {', '.join(arms)}: run compare{parts}")
     by_arm = {arm: [arm_result(run, seed, arm) for seed in seeds] for arm in arms}
     if len({result.about["fingerprint"] for seeds_ in by_arm.values() for result in seeds_}) > 1:
         raise InputError(

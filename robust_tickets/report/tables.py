@@ -12,7 +12,7 @@ from robust_tickets.report.accuracy_columns import (
 )
 from robust_tickets.report.judge import judge
 from robust_tickets.report.notes import accuracy_note, channels_note, cost_note, settings_note
-from robust_tickets.report.read import ArmResult, heading, results
+from robust_tickets.report.read import ArmResult, heading, left_out_note, results
 from robust_tickets.report.table_cells import titled_cells
 from robust_tickets.report.trust import sanity_note, warnings_note
 from robust_tickets.report.verdict import verdict
@@ -111,6 +111,7 @@ def paragraphs(run: RunDirectory, table: pd.DataFrame) -> list[str]:
         channels_note(run, table),
         warnings_note(run),
         sanity_note(run),
+        left_out_note(run),
         accuracy_note(run, table),
         cost_note(run, table),
     )

@@ -72,6 +72,23 @@ def test_intervals_of_accuracies_end_at_0_and_1():
     assert "60.0 % (95 % interval 10.3 to 100.0 over 3 seeds)" in text
 
 
+def test_an_interval_shows_on_which_side_of_zero_it_ends():
+    dense = [0.40, 0.41, 0.42]
+    for apart, shown in (
+        ([-0.010, -0.0072, -0.0044], "-0.7 (-1.4 to -0.02)"),
+        ([0.010, 0.0072, 0.0044], "+0.7 (+0.02 to +1.4)"),
+        ([-0.010, -0.0072, -0.0040], "-0.7 (-1.5 to +0.04)"),
+        ([0.0, 0.0, 0.0], "+0.0 (+0.0 to +0.0)"),
+    ):
+        robust = [a + b for a, b in zip(dense, apart, strict=True)]
+        text = frontier_markdown(
+            frontier(candidate("dense", 100, dense), candidate("ticket", 40, robust)), Question()
+        )
+        assert shown in text
+        low, high = shown.split(" (")[1].strip(")").split(" to ")
+        assert f"(95 % interval {low} to {high} over 3 seeds)" in text
+
+
 def test_few_seeds_leave_intervals_empty():
     one = frontier(candidate("dense", 100, [0.4]), candidate("ticket", 50, [0.3]))
     table = pd.read_csv(io.StringIO(frontier_csv(one, Question())))
@@ -212,7 +229,10 @@ MISTAKES = {
     ),
     "an unknown arm": ("frontier {run} --of tickets", "no arm 'tickets' on this frontier: choose --of from"),
     "negative points": ("frontier {run} --within -1", "within must be at least 0"),
-    "no averages": ("frontier {run} --weights average", "choose others of last, best, average by --weights"),
+    "no averages": (
+        "frontier {run} --weights average",
+        "with weights average: choose last or best by --weights",
+    ),
 }
 
 

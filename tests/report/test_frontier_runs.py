@@ -9,7 +9,10 @@ import pytest
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.eps import Eps
+from robust_tickets.report.frontier_answers import Question
 from robust_tickets.report.frontier_runs import read_frontier
+from robust_tickets.report.frontier_table import frontier_markdown
+from robust_tickets.report.tables import markdown
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import RunDirectory
 
@@ -91,10 +94,28 @@ def test_averaged_weights_are_a_candidate_of_the_same_cost(run):
 
 
 def test_weights_that_no_arm_has_are_refused(run):
-    with pytest.raises(
-        InputError, match=r"no arm of .* weights average: choose others of last, best, average"
-    ):
-        read_frontier([run], ["average"])
+    message = (
+        r"no arm of .* was evaluated under PGD-20 with weights average: choose last or best by --weights$"
+    )
+    for asked in (["average"], ["last", "best", "average"]):
+        with pytest.raises(InputError, match=message):
+            read_frontier([run], asked)
+    assert len(read_frontier([run]).candidates) == 2, "which nobody asked for"
+
+
+def test_seeds_that_are_left_out_are_named(run):
+    both = read_frontier([run])
+    assert both.left_out == ""
+    run.arm(1, "ticket").ledger.unlink()
+    one = read_frontier([run])
+    assert one.seeds == (0,)
+    assert one.left_out.startswith("Left out, until `compare` completes it: seed 1 (there is no ")
+    assert str(run.arm(1, "ticket").ledger) in one.left_out
+    assert one.left_out in frontier_markdown(one, Question())
+    assert one.left_out in markdown(run)
+    run.arm(0, "dense").robustness.unlink()
+    with pytest.raises(InputError, match=r"no seed .*: run compare; seed 0: there is no .*dense.*; seed 1: "):
+        read_frontier([run])
 
 
 def test_an_arm_that_another_run_has_copied_is_there_once(run, another):

@@ -99,5 +99,5 @@ class Curriculum(Wrapper):
         if self._switch(count) >= count:
             raise InputError(
                 f"{names('curriculum.share')} {self.settings.share:g} leaves PGD no step of a schedule of "
-                f"{count}: choose a smaller share, or a longer schedule"
+                f"{count} step{'s' * (count != 1)}: choose a smaller share, or a longer schedule or budget"
             )
