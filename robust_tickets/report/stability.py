@@ -44,6 +44,7 @@ def stability_plot(errors: pd.DataFrame, title: str, file: Path) -> None:
             curve = 100 * errors[column]
             ax.plot(errors.place, curve, marker="o", markersize=3, color=colour, label=words)
             ax.axhline((curve.iloc[0] + curve.iloc[-1]) / 2, color=colour, linewidth=0.8, linestyle=":")
+        ax.plot([], [], color="0.4", linewidth=0.8, linestyle=":", label="mean of the two ends")
         ax.set_xlabel("from the weights of one training to those of the other")
         ax.set_ylabel("error on test, %")
         ax.set_ylim(bottom=0)
