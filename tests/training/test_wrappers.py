@@ -101,7 +101,7 @@ def test_an_arm_may_have_one_and_a_search_that_trains_nothing_none():
         ({"search": {"awp": {"gamma": 0.1, "warmup": 0.9}, "iterations": 5}},
          r"search.awp.warmup 0.9 leaves it no step of a schedule of 5"),
         ({"train": {"curriculum": {"share": 0.85}, "iterations": 20, "ticket_iterations": 6}},
-         r"train.curriculum.share 0.85 leaves PGD no step of a schedule of 6: choose a smaller share"),
+         r"train.curriculum.share 0.85 leaves PGD no step of a schedule of 6 steps: choose a smaller share"),
     ],
 )  # fmt: skip
 def test_a_schedule_too_short_for_it_is_refused_before_anything_is_trained(table, words):
