@@ -106,7 +106,10 @@ def time_floor_of_groups(training: Train, name: str, steps: int) -> dict[str, An
 
 
 def _time_passes(training: Train, name: str, attack: list[list[tuple[int, Passes]]]) -> dict[str, Any]:
-    """attack: for each step the size of each batch of the attack and the passes with it."""
+    """Seconds of a step's passes.
+
+    attack: for each step the size of each batch of the attack and the passes with it.
+    """
     steps = len(attack)
     _, update = _batch_passes(training, name, steps)
     net = small_net(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,33 +1,20 @@
 """A checkpoint rebuilt inside random networks, with the table beside it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
+from robust_tickets.comparison.written_table import WrittenTable, write_beside
 from robust_tickets.report.strong import strong_text
-from robust_tickets.runs import files
-from robust_tickets.stages.evaluation_run import short_digest
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.strong import rebuilt_networks
 from robust_tickets.training.checkpoint import Checkpoint
 
-DIGITS = 6
-"""Significant digits in the table."""
-
-
-@dataclass(frozen=True)
-class StrongTable:
-    """The file, which lies beside the checkpoint, and the text of the table."""
-
-    text: str
-    table: Path
-
 
 def rebuild_checkpoint(
     file: Path, candidates: Sequence[int], limit: int, seed: int, machine: Machine
-) -> StrongTable:
+) -> WrittenTable:
     """Rebuild the network of a checkpoint; writes `<checkpoint>-strong-<hex>.csv` beside it.
 
     candidates: random neurons an input, a row each.
@@ -47,8 +34,5 @@ def rebuild_checkpoint(
     test = experiment.load().test
     images = test.first(limit) if limit else test
     rows = rebuilt_networks(checkpoint.net(), images, experiment.threat, candidates, seed, experiment.log)
-    # a call with other numbers writes another file
-    digest = short_digest([*candidates, len(images), seed])
-    table = file.with_name(f"{file.stem}-strong-{digest}.csv")
-    files.write_text(table, files.csv_text(rows, DIGITS))
-    return StrongTable(strong_text(rows, str(recipe.threat.eps), len(images)), table)
+    text = strong_text(rows, str(recipe.threat.eps), len(images))
+    return write_beside(file, "strong", [*candidates, len(images), seed], rows, text)

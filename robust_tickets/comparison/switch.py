@@ -1,7 +1,7 @@
 """Checkpoints whose networks are switched at random, evaluated under attacks on all of them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -9,31 +9,20 @@ import pandas as pd
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.paths import follow_links
+from robust_tickets.comparison.written_table import WrittenTable, write_beside
 from robust_tickets.evaluation.attack_names import attack_names
 from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.random_switch import switch_rows
 from robust_tickets.report.switch import switch_text
-from robust_tickets.runs import files
-from robust_tickets.stages.evaluation_run import LoadedNet, short_digest
+from robust_tickets.stages.evaluation_run import LoadedNet
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.load_checkpoint import NetFile
 from robust_tickets.training.checkpoint import Checkpoint
 
-DIGITS = 6
-"""Significant digits in the table."""
-
-
-@dataclass(frozen=True)
-class SwitchTable:
-    """The file, which lies beside the first checkpoint, and the text of the table."""
-
-    text: str
-    table: Path
-
 
 def evaluate_switch(
     paths: Sequence[Path], attacks: Sequence[str], limit: int, seed: int, machine: Machine
-) -> SwitchTable:
+) -> WrittenTable:
     """Evaluate the networks of several checkpoints as one whose sub-network is drawn for each image.
 
     Images, threat model and batch are those of the first checkpoint. Writes `<first>-switch-<hex>.csv`
@@ -51,18 +40,15 @@ def evaluate_switch(
     names = attack_names(attacks)
     experiment.prepare()
     images = experiment.load().test.first(limit)
-    settings = recipe.evaluate
-    config = EvaluationConfig(
-        experiment.threat, settings.rel_step, settings.batch, seed, recipe.compute.channels_last
-    )
+    rel_step, batch = recipe.evaluate.rel_step, recipe.evaluate.batch
+    config = EvaluationConfig(experiment.threat, rel_step, batch, seed, recipe.compute.channels_last)
     loaded = [LoadedNet.of(net, recipe, machine.device) for net in nets]
     views = [net.view for net in loaded]
     rows = switch_rows(views, images.to(machine.device), names, config, experiment.log)
-    digest = short_digest([*(net.digest for net in loaded), *names, limit, seed])
-    file = nets[0].path.with_name(f"{nets[0].path.stem}-switch-{digest}.csv")
-    files.write_text(file, files.csv_text(pd.DataFrame([asdict(row) for row in rows]), DIGITS))
+    settings = [*(net.digest for net in loaded), *names, limit, seed]
     threat = f"{recipe.threat.norm} {recipe.threat.eps}"
-    return SwitchTable(switch_text(rows, names, threat, len(nets), len(images)), file)
+    text = switch_text(rows, names, threat, len(nets), len(images))
+    return write_beside(nets[0].path, "switch", settings, pd.DataFrame([asdict(row) for row in rows]), text)
 
 
 def _load(paths: Sequence[Path]) -> list[NetFile]:
