@@ -9,6 +9,7 @@ from robust_tickets.base import signals
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import stderr_progress
 from robust_tickets.cli.command import Command, Seed, command
+from robust_tickets.cli.user_net import UserNet
 from robust_tickets.recipe.schema import CountOrZero, Range
 
 
@@ -31,14 +32,14 @@ class Strong(Command):
     """how many test images, balanced over the classes; 0: all"""
     seed: Seed = 0
     """seed of the random networks"""
+    model: UserNet = UserNet()
 
     def run(self) -> None:
         """Print the table and its file."""
         with signals.deferred():
             from robust_tickets.comparison.strong import rebuild_checkpoint
 
-        result = rebuild_checkpoint(
-            self.checkpoint, self.candidates, self.limit, self.seed, Machine("cpu", stderr_progress())
-        )
+        machine, make = Machine("cpu", stderr_progress()), self.model.factory()
+        result = rebuild_checkpoint(self.checkpoint, self.candidates, self.limit, self.seed, machine, make)
         print(result.text)
         print(f"\n{result.table}")

@@ -7,6 +7,7 @@ from tyro.conf import Positional, arg
 
 from robust_tickets.base import signals
 from robust_tickets.cli.command import Command, OnMachine, Seed, command
+from robust_tickets.cli.user_net import UserNet
 from robust_tickets.recipe.schema import CountOrZero
 
 
@@ -26,12 +27,14 @@ class Switch(OnMachine, Command):
     """how many test images, balanced over the classes; 0: all"""
     seed: Seed = 0
     """seed of the attacks' random numbers"""
+    model: UserNet = UserNet()
 
     def run(self) -> None:
         """Print the table and its file."""
         with signals.deferred():
             from robust_tickets.comparison.switch import evaluate_switch
 
-        result = evaluate_switch(self.checkpoints, self.attacks, self.limit, self.seed, self.machine)
+        make = self.model.factory()
+        result = evaluate_switch(self.checkpoints, self.attacks, self.limit, self.seed, self.machine, make)
         print(result.text)
         print(f"\n{result.table}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison.written_table import WrittenTable, write_beside
+from robust_tickets.models.user_net import NetFactory
 from robust_tickets.report.strong import strong_text
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.strong import rebuilt_networks
@@ -13,13 +14,19 @@ from robust_tickets.training.checkpoint import Checkpoint
 
 
 def rebuild_checkpoint(
-    file: Path, candidates: Sequence[int], limit: int, seed: int, machine: Machine
+    file: Path,
+    candidates: Sequence[int],
+    limit: int,
+    seed: int,
+    machine: Machine,
+    make: NetFactory | None = None,
 ) -> WrittenTable:
     """Rebuild the network of a checkpoint; writes `<checkpoint>-strong-<hex>.csv` beside it.
 
     candidates: random neurons an input, a row each.
     limit: test images, balanced over the classes; 0: all.
     seed: of the random networks.
+    make: builds a network of the user's own.
 
     Raises InputError for a network or a threat model that the bound does not cover.
     """
@@ -33,6 +40,6 @@ def rebuild_checkpoint(
     experiment.prepare()
     test = experiment.load().test
     images = test.first(limit) if limit else test
-    rows = rebuilt_networks(checkpoint.net(), images, experiment.threat, candidates, seed, experiment.log)
+    rows = rebuilt_networks(checkpoint.net(make), images, experiment.threat, candidates, seed, experiment.log)
     text = strong_text(rows, str(recipe.threat.eps), len(images))
     return write_beside(file, "strong", [*candidates, len(images), seed], rows, text)

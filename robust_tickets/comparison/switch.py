@@ -13,6 +13,7 @@ from robust_tickets.comparison.written_table import WrittenTable, write_beside
 from robust_tickets.evaluation.attack_names import attack_names
 from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.random_switch import switch_rows
+from robust_tickets.models.user_net import NetFactory
 from robust_tickets.report.switch import switch_text
 from robust_tickets.stages.evaluation_run import LoadedNet
 from robust_tickets.stages.experiment import Experiment
@@ -21,7 +22,12 @@ from robust_tickets.training.checkpoint import Checkpoint
 
 
 def evaluate_switch(
-    paths: Sequence[Path], attacks: Sequence[str], limit: int, seed: int, machine: Machine
+    paths: Sequence[Path],
+    attacks: Sequence[str],
+    limit: int,
+    seed: int,
+    machine: Machine,
+    make: NetFactory | None = None,
 ) -> WrittenTable:
     """Evaluate the networks of several checkpoints as one whose sub-network is drawn for each image.
 
@@ -31,10 +37,11 @@ def evaluate_switch(
     attacks: names of attacks and of sets of them.
     limit: test images, balanced over the classes; 0: all.
     seed: of the attacks' random numbers.
+    make: builds the networks that are the user's own.
 
     Raises InputError for fewer than two checkpoints, and for those of other images.
     """
-    nets = _load(paths)
+    nets = _load(paths, make)
     recipe = nets[0].checkpoint.resolved_recipe()
     experiment = Experiment(recipe, machine=machine)
     names = attack_names(attacks)
@@ -51,7 +58,7 @@ def evaluate_switch(
     return write_beside(nets[0].path, "switch", settings, pd.DataFrame([asdict(row) for row in rows]), text)
 
 
-def _load(paths: Sequence[Path]) -> list[NetFile]:
+def _load(paths: Sequence[Path], make: NetFactory | None) -> list[NetFile]:
     """The checkpoints, which must be of the same images."""
     if len(paths) < 2:
         raise InputError("a switch needs two networks to choose from at least: name two checkpoints or more")
@@ -59,7 +66,8 @@ def _load(paths: Sequence[Path]) -> list[NetFile]:
     twice = next((path for path in targets if targets.count(path) > 1), None)
     if twice is not None:
         raise InputError(f"{twice} is named twice: name each network once, as each is drawn as often")
-    nets = [NetFile(path, Checkpoint.load(path), None) for path in targets]
+    checkpoints = [(path, Checkpoint.load(path)) for path in targets]
+    nets = [NetFile(path, each, make if ":" in each.model.name else None) for path, each in checkpoints]
     first = nets[0].checkpoint
     for net in nets[1:]:
         if net.checkpoint.data != first.data:

@@ -55,6 +55,27 @@ def test_wrong_calls_are_one_line(checkpoints, change, words, capsys):
     assert words in error
 
 
+def test_a_network_of_the_users_own_is_named_by_a_flag(checkpoints, tmp_path, monkeypatch, capsys):
+    code = """
+from torch import nn
+def build():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 10))
+"""
+    (tmp_path / "my_switched.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = COMMON.replace("lenet-300-100 --model.width 0.1", "my_switched:build")
+    main(f"train {words} --runs {tmp_path}".split())
+    (file,) = tmp_path.rglob("last.safetensors")
+    with pytest.raises(SystemExit):
+        main(["switch", checkpoints[0], str(file)])
+    assert "--model.name my_switched:build" in capsys.readouterr().err
+    main(["switch", checkpoints[0], str(file), "--limit", "50", "--model.name", "my_switched:build"])
+    assert "one of 2 is drawn" in capsys.readouterr().out
+    main(["strong", str(file), "--candidates", "8", "--limit", "50", "--model.name", "my_switched:build"])
+    assert "On 50 test images" in capsys.readouterr().out
+
+
 def test_checkpoints_of_other_images_are_refused(checkpoints, tmp_path, capsys):
     file = tmp_path / "other.safetensors"
     replace(Checkpoint.load(Path(checkpoints[1])), data="0123456789abcdef").save(file)
