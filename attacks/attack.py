@@ -23,7 +23,7 @@ class Attack(ABC):
     least_classes: int = 2
     """How many classes a network must have for the attack to make sense."""
 
-    def __call__(self, net: Net, images: Tensor, labels: Tensor, *, seed: int = 0) -> Tensor:
+    def __call__(self, net: Net, images: Tensor, labels: Tensor, *, seed: int | None = None) -> Tensor:
         """Adversarial images for `images` (N, C, H, W) with `labels` (N,); short for `run(...).images`."""
         return self.run(net, images, labels, seed=seed, options=RunOptions(verdict=False)).images
 
@@ -35,7 +35,7 @@ class Attack(ABC):
         *,
         start: Tensor | None = None,
         sample_ids: Tensor | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         options: RunOptions = RunOptions(),
     ) -> AttackResult:
         """Attack a batch, and count what it took.
@@ -45,7 +45,8 @@ class Attack(ABC):
         labels: int64 (N,), the true classes.
         start: (N, C, H, W), where to begin instead of the attack's own start.
         sample_ids: int64 (N,), which random numbers a sample gets; by default its place in the batch.
-        seed: of the random numbers, together with the sample's id and the restart.
+        seed: of the random numbers, together with the sample's id and the restart; None: drawn from
+            PyTorch's generator for the CPU, so that each call has its own.
         options: what to do besides the attack's own steps.
 
         The network is run in eval mode without gradients to its parameters; afterwards its modes, gradients,
@@ -62,11 +63,21 @@ class Attack(ABC):
             start = None if start is None else _graph_tensor(start)
             checked = labels if options.check else None
             blocks = Blocks(net, options.block, checked, self.least_classes, postpone=True)
+            seed = self._fresh_seed() if seed is None else seed
             with blocks.checks():
                 return self._run(blocks, Task(images, labels, _graph_tensor(ids), seed, start, options))
 
+    def _fresh_seed(self) -> int:
+        """A seed from PyTorch's generator, which is left alone where the attack draws nothing."""
+        return int(torch.randint(2**63 - 1, (), device="cpu")) if self.is_random else 0
+
     @abstractmethod
     def _run(self, net: Blocks, task: Task) -> AttackResult: ...
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the attack draws random numbers, so that its seed matters."""
+        return True
 
     @property
     @abstractmethod

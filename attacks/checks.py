@@ -36,13 +36,13 @@ def check_flag(**flags: object) -> None:
 
 
 def check_call(net: object, seed: object) -> None:
-    """Raise InputError for a network that is no callable, and for a seed that is no whole number."""
+    """Raise InputError for a network that is no callable, and for a seed that is neither None nor whole."""
     if not callable(net):
         raise InputError(
             f"the network is {net!r}, expected a callable from images to logits, as an nn.Module"
         )
-    if isinstance(seed, bool) or not isinstance(seed, Integral):
-        raise InputError(f"seed must be a whole number, got {seed!r}")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral)):
+        raise InputError(f"seed must be a whole number, or None for a fresh one, got {seed!r}")
 
 
 def check_input(

@@ -57,6 +57,11 @@ class Ensemble(Attack):
         return Ensemble(self.attacks[count:], self.names[count:])
 
     @property
+    def is_random(self) -> bool:
+        """Whether one of the attacks is."""
+        return any(attack.is_random for attack in self.attacks)
+
+    @property
     def passes_per_sample(self) -> int:
         """Those of all attacks together."""
         return sum(attack.passes_per_sample for attack in self.attacks)

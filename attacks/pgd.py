@@ -73,6 +73,11 @@ class PGD(Attack):
         self.least_classes = LEAST_CLASSES.get(loss, 2)
 
     @property
+    def is_random(self) -> bool:
+        """Whether it begins at a random point."""
+        return self.random_start
+
+    @property
     def passes_per_sample(self) -> int:
         """A forward and a backward a step, and a last look."""
         return self.restarts * (2 * self.steps + 1)

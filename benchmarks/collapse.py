@@ -177,7 +177,7 @@ def measure(net: nn.Module, split: Split, threat: ThreatModel) -> dict[str, floa
         with torch.no_grad():
             return round(1 - float(misclassified(net(points), labels).float().mean()), 3)
 
-    fgsm, pgd = (attack(net, images, labels) for attack in (FGSM(threat), PGD(threat, steps=10)))
+    fgsm, pgd = (attack(net, images, labels, seed=0) for attack in (FGSM(threat), PGD(threat, steps=10)))
     return {"clean": accuracy(images), "fgsm": accuracy(fgsm), "pgd": accuracy(pgd)}
 
 

@@ -76,7 +76,9 @@ def test_checkpoints_are_the_papers():
 
 
 def test_there_are_no_more_targets_than_wrong_classes(threat, net, batch):
-    nine, four = (APGDTargeted(threat, steps=4, targets=targets).run(net, *batch) for targets in (9, 4))
+    nine, four = (
+        APGDTargeted(threat, steps=4, targets=targets).run(net, *batch, seed=0) for targets in (9, 4)
+    )
     assert torch.equal(nine.images, four.images)
     assert nine.backwards == 4 * 4 * N
 

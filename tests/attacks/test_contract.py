@@ -167,11 +167,11 @@ def test_images_labels_and_start_are_left_alone(attack, net, batch):
 @each(ATTACKS)
 def test_images_that_want_gradients_get_none(attack, net, batch):
     images, labels = batch
-    plain = attack(net, images, labels)
+    plain = attack(net, images, labels, seed=0)
     images.requires_grad_(True)
     torch.set_warn_always(True)  # PyTorch's own warnings each time, not once a process
     try:
-        adversarial = attack(net, images, labels)
+        adversarial = attack(net, images, labels, seed=0)
     finally:
         torch.set_warn_always(False)
     assert not adversarial.requires_grad
@@ -182,18 +182,50 @@ def test_images_that_want_gradients_get_none(attack, net, batch):
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @each(ATTACKS)
 def test_the_caller_s_mode_changes_nothing(attack, mode, net, batch):
-    expected = attack(net, *batch)
+    expected = attack(net, *batch, seed=0)
     with mode():
-        assert torch.equal(attack(net, batch[0].clone(), batch[1].clone()), expected)
+        assert torch.equal(attack(net, batch[0].clone(), batch[1].clone(), seed=0), expected)
 
 
 @each(ATTACKS)
-def test_the_global_generator_is_neither_read_nor_moved(attack, net, batch):
+def test_with_a_seed_the_global_generator_is_neither_read_nor_moved(attack, net, batch):
     torch.manual_seed(0)
-    first, before = attack(net, *batch), torch.get_rng_state()
+    first, before = attack(net, *batch, seed=0), torch.get_rng_state()
     torch.manual_seed(1)
-    assert torch.equal(attack(net, *batch), first)
+    assert torch.equal(attack(net, *batch, seed=0), first)
     torch.manual_seed(0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+RANDOM = {name: attack for name, attack in ATTACKS.items() if not name.startswith("fg")}
+
+
+@each(RANDOM)
+def test_without_a_seed_each_call_draws_afresh_from_the_generator_of_pytorch(attack, net, batch):
+    def points() -> Tensor:
+        """All images that the network is asked about in one call."""
+        seen = []
+
+        def ask(images: Tensor) -> Tensor:
+            seen.append(images.detach().clone())
+            return net(images)
+
+        attack(ask, *batch)
+        return torch.cat(seen)
+
+    net.eval()
+    torch.manual_seed(0)
+    first, second = points(), points()
+    assert not torch.equal(first, second)
+    torch.manual_seed(0)
+    assert torch.equal(points(), first)
+    assert torch.equal(points(), second)
+
+
+@pytest.mark.parametrize("attack", [FGSM(THREAT), PGD(THREAT, random_start=False)])
+def test_an_attack_that_draws_nothing_leaves_the_generator_alone(attack, net, batch):
+    before = torch.get_rng_state()
+    attack(net, *batch)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -229,9 +261,9 @@ def test_a_network_that_computes_outside_torch_is_refused_in_words(net, batch):
 @each(BLACK_BOXES)
 def test_a_black_box_needs_no_gradients(attack, net, batch):
     net.eval()
-    result = attack.run(lambda x: net(x).detach(), *batch)
+    result = attack.run(lambda x: net(x).detach(), *batch, seed=0)
     assert result.backwards == 0
-    assert torch.equal(result.images, attack(net, *batch))
+    assert torch.equal(result.images, attack(net, *batch, seed=0))
 
 
 @each(THIRD_PARTY)

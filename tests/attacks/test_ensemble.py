@@ -102,9 +102,10 @@ def test_each_member_gets_the_samples_that_are_still_robust(threat, net, batch):
 def test_an_ensemble_costs_less_than_its_members_apart_and_stopping_changes_nothing(threat, net, batch):
     stop = RunOptions(stop_when_broken=True)
     plain, stopped = (
-        Ensemble(members(threat)).run(net, *batch, options=options) for options in (RunOptions(), stop)
+        Ensemble(members(threat)).run(net, *batch, seed=0, options=options)
+        for options in (RunOptions(), stop)
     )
-    apart = [attack.run(net, *batch, options=stop) for attack in members(threat)]
+    apart = [attack.run(net, *batch, seed=0, options=stop) for attack in members(threat)]
     assert plain.forwards < sum(result.forwards for result in apart)
     assert plain.backwards < sum(result.backwards for result in apart)
     assert torch.equal(stopped.images, plain.images)
@@ -123,9 +124,9 @@ def test_third_party_attacks_are_members_too(net, batch):
     images, labels, counted = batch[0].float(), batch[1], Counted(copy.deepcopy(net).float())
     threat = ThreatModel("Linf", 0.02)
     cw = TorchAttack(threat, "CW", c=1, steps=5, lr=0.2)
-    alone = cw.run(counted.net, images, labels)
+    alone = cw.run(counted.net, images, labels, seed=0)
     ensemble = Ensemble([cw, fab_t(threat, steps=3), PGD(threat, steps=3)], names=("cw", "fab", "pgd"))
-    result = ensemble.run(counted, images, labels)
+    result = ensemble.run(counted, images, labels, seed=0)
     assert result.outside >= alone.outside > 0
     assert torch.equal(result.broken_by == 0, alone.broken)
     assert (result.forwards, result.backwards) == counted.passes

@@ -99,7 +99,7 @@ CALLS = {
     "start.*float64.*float32": lambda i, y: {"start": i.double()},
     r"5 sample ids of type int64.*\(4,\)": lambda i, y: {"sample_ids": torch.arange(4)},
     "5 sample ids of type int64.*int32": lambda i, y: {"sample_ids": torch.arange(5).int()},
-    r"seed must be a whole number, got 1\.5": lambda i, y: {"seed": 1.5},
+    r"seed must be a whole number, or None for a fresh one, got 1\.5": lambda i, y: {"seed": 1.5},
     "the network is 'resnet', expected a callable": lambda i, y: {"net": "resnet"},
     "the network gave torch.int64, expected": lambda i, y: {"net": lambda x: x.flatten(1)[:, :4].long()},
     r"gave shape \(4,\) for 5 images, expected logits \(N": lambda i, y: {"net": lambda x: x[0, 0, 0, :4]},

@@ -35,7 +35,7 @@ def losses(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return margin(net(images), labels)
 
 
-def queried(attack: Square, net: nn.Module, batch: tuple[Tensor, Tensor], **settings) -> tuple:
+def queried(attack: Square, net: nn.Module, batch: tuple[Tensor, Tensor], seed: int = 0, **settings) -> tuple:
     """The images and losses of a run without stops, by query, and its result."""
     queries = []
 
@@ -43,7 +43,7 @@ def queried(attack: Square, net: nn.Module, batch: tuple[Tensor, Tensor], **sett
         queries.append(images)
         return net(images.detach()).detach()
 
-    result = attack.run(listed, *batch, **settings)
+    result = attack.run(listed, *batch, seed=seed, **settings)
     values = torch.stack([losses(net, images, batch[1]) for images in queries])
     return torch.stack(queries), values, result
 

@@ -157,9 +157,9 @@ def test_blocks_are_seeded_by_the_id_of_their_first_sample(name, net):
 def test_stopping_changes_nothing_and_no_verdict_saves_a_pass(net):
     attack, batch = TorchAttack(THREAT, "PGD", steps=3), right(net)
     plain, stopped = (
-        attack.run(net, *batch, options=RunOptions(stop_when_broken=stop)) for stop in (False, True)
+        attack.run(net, *batch, seed=0, options=RunOptions(stop_when_broken=stop)) for stop in (False, True)
     )
-    unjudged = attack.run(net, *batch, options=RunOptions(verdict=False))
+    unjudged = attack.run(net, *batch, seed=0, options=RunOptions(verdict=False))
     assert torch.equal(stopped.images, plain.images)
     assert torch.equal(stopped.broken, plain.broken)
     assert torch.equal(unjudged.images, plain.images)
@@ -172,8 +172,8 @@ def test_the_layout_of_the_images_does_not_matter(layout, net):
     images, labels = right(net)
     for name, threat in (("PGDL2", L2), ("Square", THREAT), ("FAB", THREAT)):
         attack = TorchAttack(threat, name, **SMALL.get(name, {}))
-        images_of_ours = attack(net, images.contiguous(memory_format=layout), labels)
-        torch.testing.assert_close(images_of_ours, attack(net, images, labels))
+        images_of_ours = attack(net, images.contiguous(memory_format=layout), labels, seed=0)
+        torch.testing.assert_close(images_of_ours, attack(net, images, labels, seed=0))
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
