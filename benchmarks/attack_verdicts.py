@@ -43,7 +43,7 @@ def agreement(net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
                 theirs[rows] |= net(adversarial).argmax(1) != y
             layout = x.to(memory_format=torch.channels_last)
             options = RunOptions(stop_when_broken=True, block=BATCH)
-            result = ATTACK.run(folded, layout, y, start=start, options=options)
+            result = ATTACK.run(folded, layout, y, start=start, seed=0, options=options)
             assert result.broken is not None
             ours[rows] |= result.broken
     return {"ours alone": int((ours & ~theirs).sum()), "torchattacks alone": int((theirs & ~ours).sum())}
@@ -59,7 +59,7 @@ def shrinking(net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
     ids = torch.arange(len(labels))
     all_broken, all_margins = [], []
     for rows in ids.split(BATCH):
-        whole = ATTACK.run(folded, images[rows], labels[rows], sample_ids=rows)
+        whole = ATTACK.run(folded, images[rows], labels[rows], sample_ids=rows, seed=0)
         assert whole.broken is not None
         all_broken.append(whole.broken)
         with torch.no_grad():
@@ -68,7 +68,7 @@ def shrinking(net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
     counts, margins = {}, {}
     for block in (BATCH, 64, 7):
         options = RunOptions(stop_when_broken=True, block=block)
-        result = ATTACK.run(folded, images, labels, sample_ids=ids, options=options)
+        result = ATTACK.run(folded, images, labels, sample_ids=ids, seed=0, options=options)
         assert result.broken is not None
         different = (result.broken != expected).nonzero()[:, 0].tolist()
         counts[str(block)] = len(different)

@@ -97,7 +97,9 @@ class Case:
         forwards, backwards = len(images), 0
         options = RunOptions(stop_when_broken=True, block=BATCH)
         for rows in robust.nonzero()[:, 0].split(2 * BATCH):
-            result = attack.run(net, images[rows], self.labels[rows], sample_ids=rows, options=options)
+            result = attack.run(
+                net, images[rows], self.labels[rows], sample_ids=rows, seed=0, options=options
+            )
             assert result.broken is not None
             robust[rows] = ~result.broken
             forwards, backwards = forwards + result.forwards, backwards + result.backwards
@@ -109,7 +111,9 @@ class Case:
         forwards = backwards = 0
         options = RunOptions(verdict=False)
         for rows in torch.arange(len(images)).split(BATCH):
-            result = attack.run(net, images[rows], self.labels[rows], sample_ids=rows, options=options)
+            result = attack.run(
+                net, images[rows], self.labels[rows], sample_ids=rows, seed=0, options=options
+            )
             forwards, backwards = forwards + result.forwards, backwards + result.backwards
         return {"forwards": forwards, "backwards": backwards}
 
