@@ -1,7 +1,8 @@
 """robust-tickets: find boosting tickets, reuse them, and compare them honestly with dense training.
 
-From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `frontier` and `study`, and the package
-`attacks`; torch comes with the first of them.
+From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `frontier` and `study`; for a training
+loop of one's own `Ticket`, `keep_sparse`, `attack_view` and the package `attacks`. Torch comes with the first
+one that is used.
 """
 
 from robust_tickets.base.version import __version__
@@ -11,26 +12,32 @@ TYPE_CHECKING = False  # as typing has it, whose import takes longer than all th
 if TYPE_CHECKING:
     from robust_tickets import attacks
     from robust_tickets.api import (
+        Ticket,
         Trained,
+        attack_view,
         compare,
         evaluate,
         find_ticket,
         frontier,
         images,
+        keep_sparse,
         show_progress,
         study,
         train,
     )
 
 __all__ = [
+    "Ticket",
     "Trained",
     "__version__",
+    "attack_view",
     "attacks",
     "compare",
     "evaluate",
     "find_ticket",
     "frontier",
     "images",
+    "keep_sparse",
     "show_progress",
     "study",
     "train",

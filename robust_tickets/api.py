@@ -31,6 +31,7 @@ from robust_tickets.base.progress import show_progress
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.data.user_images import from_tensors
 from robust_tickets.evaluation.attack_names import attack_names
+from robust_tickets.models import attack_view as view
 from robust_tickets.models.probabilities import probability_warnings
 from robust_tickets.models.weights import load_weights
 from robust_tickets.models.whole_state import unswitched_layers
@@ -48,21 +49,27 @@ from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.from_python import Images, Net, experiment_from, seeds_from
 from robust_tickets.stages.plan import plan
 from robust_tickets.studies import study as studies
+from robust_tickets.tickets import own_loop as hooks
 from robust_tickets.tickets.ticket import Ticket
 
 __all__ = [
+    "Ticket",
     "Trained",
+    "attack_view",
     "compare",
     "evaluate",
     "find_ticket",
     "frontier",
     "images",
+    "keep_sparse",
     "show_progress",
     "study",
     "train",
 ]
 
 images = name_arguments(from_tensors)
+keep_sparse = name_arguments(hooks.keep_sparse)
+attack_view = name_arguments(view.attack_view)
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,8 +141,8 @@ def train(
     experiment = experiment_from(net, data, recipe, device, fields)
     if not isinstance(ticket, Ticket | None):
         raise InputError(
-            f"ticket is a {type(ticket).__name__}, expected what find_ticket gave, or Ticket.load(path) of "
-            "robust_tickets.tickets.ticket"
+            f"ticket is a {type(ticket).__name__}, expected what find_ticket gave, or "
+            "robust_tickets.Ticket.load(path)"
         )
     experiment.prepare()
     name = "dense" if ticket is None else "ticket"

@@ -108,6 +108,18 @@ class Ticket:
                 f"{path} is no whole ticket ({error}): search again, or take another file"
             ) from None
 
+    def apply(self, net: nn.Module, *, compact: bool = True) -> nn.Module:
+        """The network to train in a loop of one's own: rewound and pruned, without its dead channels.
+
+        net: a network of the ticket's architecture; its weights are replaced.
+        compact: remove dead channels; the network that is returned is then another one.
+
+        `keep_sparse` keeps it sparse. Raises InputError for a network that does not fit.
+        """
+        from robust_tickets.tickets.own_loop import apply_ticket
+
+        return apply_ticket(self, net, compact=compact)
+
     def load_into(self, net: nn.Module) -> None:
         """Load the ticket's init into a network; the mask is applied in training.
 

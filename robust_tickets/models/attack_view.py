@@ -1,0 +1,59 @@
+"""The view of a network that attacks are faster on, for training loops of the user's own."""
+
+import torch
+from torch import Tensor, nn
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.models.fold import FoldedNet, fold
+
+
+class AttackView(nn.Module):
+    """A network in eval mode, its BatchNorms folded into convolutions, without gradients to its weights.
+
+    It shares the network's memory and is the same function. It is folded at its first call, when the size of
+    images is known, and again after the network has changed.
+
+    net: the network; it stays as it is.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        # in lists, so that they are no part of a module that has this one
+        self._net = [net]
+        self._folded: list[FoldedNet] = []
+        self._places: list[tuple[torch.device, torch.dtype]] = []
+        self._versions: list[tuple[int, int]] = []
+        self.eval()
+
+    def refresh(self) -> None:
+        """Fold the network as it is now; for changes that PyTorch does not count, as those of `.data`."""
+        for folded in self._folded:
+            folded.refresh()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W), those of the network in eval mode."""
+        (net,) = self._net
+        tensors = [*net.parameters(), *net.buffers()]
+        places = [(tensor.device, tensor.dtype) for tensor in tensors]
+        versions = [(tensor._version, tensor.data_ptr()) for tensor in tensors]
+        if places != self._places:  # at first, and where the network was moved
+            channels, height, width = images.shape[1:]
+            self._folded = [fold(net, (channels, height, width))]
+        elif versions != self._versions:
+            self.refresh()
+        self._places, self._versions = places, versions
+        (folded,) = self._folded
+        return folded(images)  # type: ignore[no-any-return]
+
+
+def attack_view(net: nn.Module) -> AttackView:
+    """The view of a network to attack in a training loop of one's own: the same function in less time.
+
+        view = attack_view(net)
+        adversarial = attack(view, images, labels)
+
+    It follows the network as optimisers change it. Raises InputError for a network that cannot be copied.
+    """
+    if not isinstance(net, nn.Module):
+        raise InputError(f"net is a {type(net).__name__}, expected an nn.Module")
+    return AttackView(net)
