@@ -1,7 +1,7 @@
 """robust-tickets: find boosting tickets, reuse them, and compare them honestly with dense training.
 
 From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `frontier` and `study`; for a training
-loop of one's own `Ticket`, `keep_sparse`, `attack_view` and the package `attacks`. Torch comes with the first
+loop of one's own `Ticket`, `keep_sparse`, `attack_view`, `methods` and `attacks`. Torch comes with the first
 one that is used.
 """
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         study,
         train,
     )
+    from robust_tickets.training import methods_alone as methods
 
 __all__ = [
     "Ticket",
@@ -38,6 +39,7 @@ __all__ = [
     "frontier",
     "images",
     "keep_sparse",
+    "methods",
     "show_progress",
     "study",
     "train",
@@ -45,10 +47,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "attacks":
+    modules = {"attacks": "robust_tickets.attacks", "methods": "robust_tickets.training.methods_alone"}
+    if name in modules:
         import importlib
 
-        return importlib.import_module("robust_tickets.attacks")
+        return importlib.import_module(modules[name])
     if name in __all__:
         from robust_tickets import api
 

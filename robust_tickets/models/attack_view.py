@@ -25,25 +25,31 @@ class AttackView(nn.Module):
         self._versions: list[tuple[int, int]] = []
         self.eval()
 
+    @property
+    def net(self) -> nn.Module:
+        """The network."""
+        return self._net[0]
+
     def refresh(self) -> None:
         """Fold the network as it is now; for changes that PyTorch does not count, as those of `.data`."""
+        self._versions = [(tensor._version, tensor.data_ptr()) for tensor in self._tensors()]
         for folded in self._folded:
             folded.refresh()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W), those of the network in eval mode."""
-        (net,) = self._net
-        tensors = [*net.parameters(), *net.buffers()]
+        tensors = self._tensors()
         places = [(tensor.device, tensor.dtype) for tensor in tensors]
-        versions = [(tensor._version, tensor.data_ptr()) for tensor in tensors]
         if places != self._places:  # at first, and where the network was moved
             channels, height, width = images.shape[1:]
-            self._folded = [fold(net, (channels, height, width))]
-        elif versions != self._versions:
+            self._folded, self._places = [fold(self.net, (channels, height, width))], places
+        if self._versions != [(tensor._version, tensor.data_ptr()) for tensor in tensors]:
             self.refresh()
-        self._places, self._versions = places, versions
         (folded,) = self._folded
         return folded(images)  # type: ignore[no-any-return]
+
+    def _tensors(self) -> list[Tensor]:
+        return [*self.net.parameters(), *self.net.buffers()]
 
 
 def attack_view(net: nn.Module) -> AttackView:

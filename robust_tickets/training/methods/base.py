@@ -229,6 +229,11 @@ class Method(ABC):
         return 1
 
     @property
+    def remembers_images(self) -> bool:
+        """Whether it remembers something of each training image, which `Batch.rows` tells apart."""
+        return False
+
+    @property
     def moves_mask(self) -> bool:
         """Whether it moves the mask of the network that it trains."""
         return False
@@ -273,6 +278,11 @@ class UpdateGradientMethod(CrossEntropyMethod):
 
     def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
         return super().loss(nets, batch, self.begin_update(adversarial))
+
+    def rescale(self, factor: "Tensor") -> None:
+        """Multiply the gradient to the images, of a loss that was scaled before the backward pass."""
+        if self._point is not None and self._point.grad is not None:
+            self._point.grad.mul_(factor)
 
     def images_and_gradient(self) -> "tuple[Tensor, Tensor]":
         """The images of the update and the gradient of its loss to them, once after the backward pass."""

@@ -53,6 +53,10 @@ class PGI(ConsistencyMethod):
         self._memory = self._momentum = torch.zeros(0)
         self._fresh = torch.zeros(0, dtype=torch.bool)
 
+    @property
+    def remembers_images(self) -> bool:
+        return True
+
     def prepare(self, data: "Dataset") -> None:
         """Make room for the memory of so many training images."""
         shape, device = data.train.images.shape, data.train.images.device
