@@ -1,8 +1,8 @@
 """robust-tickets: find boosting tickets, reuse them, and compare them honestly with dense training.
 
-From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `frontier` and `study`; for a training
-loop of one's own `Ticket`, `keep_sparse`, `attack_view`, `methods` and `attacks`. Torch comes with the first
-one that is used.
+From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `frontier` and `study`. For a training
+loop of one's own: `Ticket`, `keep_sparse`, `attack_view`, `average_weights`, and the modules `attacks` and `methods`.
+Torch comes with the first that is used.
 """
 
 from robust_tickets.base.version import __version__
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Ticket,
         Trained,
         attack_view,
+        average_weights,
         compare,
         evaluate,
         find_ticket,
@@ -33,6 +34,7 @@ __all__ = [
     "__version__",
     "attack_view",
     "attacks",
+    "average_weights",
     "compare",
     "evaluate",
     "find_ticket",

@@ -51,11 +51,13 @@ from robust_tickets.stages.plan import plan
 from robust_tickets.studies import study as studies
 from robust_tickets.tickets import own_loop as hooks
 from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.training import average_alone as averages
 
 __all__ = [
     "Ticket",
     "Trained",
     "attack_view",
+    "average_weights",
     "compare",
     "evaluate",
     "find_ticket",
@@ -70,6 +72,7 @@ __all__ = [
 images = name_arguments(from_tensors)
 keep_sparse = name_arguments(hooks.keep_sparse)
 attack_view = name_arguments(view.attack_view)
+average_weights = name_arguments(averages.average_weights)
 
 
 @dataclass(frozen=True, repr=False)

@@ -23,6 +23,13 @@ from robust_tickets.training.config import TrainingConfig
 _WEIGHTS, _IMAGES = "weights/", "images/"  # first parts of the names in a state
 
 
+def move_average(average: list[Tensor], weights: list[Tensor], decay: float, step: int) -> None:
+    """Take up the weights after a step (from 0) into their average, in place."""
+    decay = min(decay, (step + 1) / (step + 10))
+    # exact where weights do not change, and where they are 0
+    torch._foreach_lerp_(average, weights, 1 - decay)
+
+
 class WeightAverage:
     """The average of a network's weights over the steps of a training.
 
@@ -46,10 +53,7 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, step: int, images: Tensor) -> None:
         """Take up the weights after a step (from 0) on these images (B, C, H, W)."""
-        number = step - self._config.begin
-        decay = min(self._config.average, (number + 1) / (number + 10))
-        # exact where weights do not change, and where they are 0
-        torch._foreach_lerp_(self._average, self._weights, 1 - decay)
+        move_average(self._average, self._weights, self._config.average, step - self._config.begin)
         end = min((step // self._per_epoch + 1) * self._per_epoch, self._config.steps)
         if self._norms and end - step <= self._config.average_batches:
             self._keep(images)
