@@ -1,8 +1,8 @@
 """robust-tickets: find boosting tickets, reuse them, and compare them honestly with dense training.
 
-From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `frontier` and `study`. For a training
-loop of one's own: `Ticket`, `keep_sparse`, `attack_view`, `average_weights`, and the modules `attacks` and `methods`.
-Torch comes with the first that is used.
+From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `frontier` and `study`. For a loop
+of one's own: `Ticket`, `keep_sparse`, `attack_view`, `average_weights`, and the modules `attacks` and
+`methods`. Torch is imported with the first that is used.
 """
 
 from robust_tickets.base.version import __version__
