@@ -93,6 +93,11 @@ class Evaluate(OnMachine, Command):
     """how many images, balanced over the classes, always the same ones; 0: all"""
     batch: CountOrZero = 0
     """images that go through the network at a time; 0: as recorded in the checkpoint"""
+    threads: CountOrZero = 0
+    """threads on the CPU; 0: as recorded in the checkpoint"""
+    sanity: Literal["on", "off"] = "on"
+    """the sanity checks, which can take longer than quick attacks; those that compare the attacks' own rows
+    are always there"""
     source: Annotated[Path | None, arg(name="from", metavar="CHECKPOINT")] = None
     """another checkpoint: the attacks run on its network, and this one is evaluated on their images"""
     seed: Seed = 0
@@ -133,10 +138,15 @@ class Evaluate(OnMachine, Command):
             runs=self.runs,
             save_images=self.save_images,
             batch=self.batch,
+            sanity=self.sanity == "on",
+            threads=self.threads,
         )
         output = evaluate_file(self.checkpoint, self.machine, request, on_rows=self._print_rows)
         of = " of this network itself, attacked directly" if self.source is not None else ""
-        print(f"\nsanity checks{of}, on {output.sanity.samples} of the images:\n{output.sanity}\n")
+        sanity = output.sanity
+        if sanity.checks:
+            on = f", on {sanity.samples} of the images" if sanity.samples else ""
+            print(f"\nsanity checks{of}{on}:\n{sanity}\n")
         if output.curve is not None:
             print(output.curve)
         print(output.file)

@@ -43,6 +43,7 @@ class EvaluationRequest:
     batch: images that go through the network at a time; 0: as the training's recipe says.
     account: the beginning of the ledger's name.
     sanity: whether the sanity checks are run too; one evaluation of a checkpoint has them.
+    threads: of PyTorch on the CPU; 0: as the training's recipe says.
     """
 
     attacks: tuple[str, ...]
@@ -60,6 +61,7 @@ class EvaluationRequest:
     batch: int = 0
     account: Literal["evaluate", "judge"] = "evaluate"
     sanity: bool = True
+    threads: int = 0
 
     def load_target(self, path: Path, make: NetFactory | None, progress: Progress) -> NetFile:
         """Load the checkpoint to evaluate; make: builds a network of the user's own."""
@@ -101,8 +103,9 @@ class EvaluationRequest:
             by_value[training.threat.eps.value] = training.threat.eps
         norm = self.norm or training.threat.norm
         settings = replace(training.evaluate, batch=self.batch or training.evaluate.batch)
+        compute = replace(training.compute, threads=self.threads or training.compute.threads)
         recipes = [
-            replace(training, data=data, threat=Threat(eps, norm), evaluate=settings)
+            replace(training, data=data, threat=Threat(eps, norm), evaluate=settings, compute=compute)
             for _, eps in sorted(by_value.items())
         ]
         for recipe in recipes:

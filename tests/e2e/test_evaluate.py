@@ -96,6 +96,24 @@ def test_each_row_follows_from_the_matrix(files, evaluate):
     assert "restarts=2 loss='margin'" in rows.settings[2]
 
 
+def test_without_sanity_checks_only_those_of_the_rows_are_there(files, evaluate):
+    output, rows = evaluate(files[0], "--limit", 30, "--sanity", "off")
+    assert "FGSM is no stronger than PGD" in output
+    assert "random noise" not in output
+    assert len(rows) == 4
+    assert not list(files[0].parent.glob("sanity-*"))
+    whole, _ = evaluate(files[0], "--limit", 30)
+    assert "random noise" in whole
+
+
+def test_the_threads_are_chosen_or_those_of_the_training(files, evaluate, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    for words in (("--threads", 3), ()):
+        evaluate(files[0], "--attacks", "clean", "--limit", 10, "--sanity", "off", *words)
+    assert [chosen[0], chosen[-1]] == [3, 1]
+
+
 def test_people_can_read_the_output(files, evaluate):
     output, rows = evaluate(files[0], "--attacks", *SEVERAL, "--limit", 60)
     table, checks, file = output.split("\n\n")
