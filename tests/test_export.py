@@ -139,6 +139,16 @@ class Chance(nn.Module):
         return self.linear(images.flatten(1)) + torch.rand(10)
 
 
+@pytest.mark.parametrize("form", ["safetensors", "sparse", "torch"])
+def test_the_checkpoint_itself_is_not_written_over(form, tmp_path):
+    file = tmp_path / "best.safetensors"
+    checkpoint_of(SPECS["lenet-300-100"], file)
+    before = file.read_bytes()
+    with pytest.raises(InputError, match="is the file that is read, and would be lost"):
+        export.export(file, form, file)
+    assert file.read_bytes() == before
+
+
 def test_a_net_that_differs_from_the_original_leaves_no_file(tmp_path):
     file = tmp_path / "best.safetensors"
     save(Chance(), replace(SPECS["lenet-300-100"], name="mine:Chance"), file)

@@ -39,6 +39,12 @@ def follow_links(path: Path) -> Path:
         ) from None
 
 
+def check_other_file(out: Path, source: Path) -> None:
+    """Raise InputError for a file to write that is the one that is read."""
+    if follow_links(out) == follow_links(source):
+        raise InputError(f"{out} is the file that is read, and would be lost: give another --out")
+
+
 def module_name(name: str) -> str:
     """`module:function` for `folder/module.py:function`, whose folder can be imported from now on.
 

@@ -42,20 +42,26 @@ def command(cls: type[C]) -> type[C]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnMachine:
+class OnDevice:
     """Flags of commands that compute."""
 
     seed: Seed = 0
     """seed of init, batches and attacks; the first one where there are several"""
     device: str = "cpu"
     """cpu, cuda, cuda:N; untried: mps, xpu"""
-    runs: Path = Path("runs")
-    """folder of the run directories"""
 
     @property
     def machine(self) -> Machine:
         """The machine that the flags describe, with progress on stderr."""
         return Machine(self.device, stderr_progress())
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnMachine(OnDevice):
+    """Flags of commands that compute what belongs to a run."""
+
+    runs: Path = Path("runs")
+    """folder of the run directories"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,10 +52,10 @@ def parse(name: str, words: list[str]) -> Command:
             **options,
         )
     except SystemExit:
-        raise _no_words(name) from None
+        raise _no_words(name, words) from None
     hints = get_type_hints(cls, include_extras=True)
     if any(is_positional(hints[field]) and getattr(command, field) == () for field in hints):
-        raise _no_words(name)
+        raise _no_words(name, words)
     if rest:
         raise InputError(_usage(name, f"unexpected {rest[0]!r}"))
     if isinstance(command, ByRecipe):
@@ -109,7 +109,7 @@ def _hint(name: str, flag: str, flags: list[str]) -> str:
     reason = flag_reason(flag)
     if reason is not None:
         return reason
-    if flag.startswith("--study."):
+    if flag.startswith("--study.") and name != "study":
         return f"{name} has no grid, only robust-tickets study has one; leave it out"
     field = flag.removeprefix("--")
     near = sorted(
@@ -130,9 +130,18 @@ def _no_recipe(name: str, words: list[str]) -> InputError:
     return InputError(f"{name} needs --recipe: one of {', '.join(recipes.shipped_names())}, or a TOML file")
 
 
-def _no_words(name: str) -> InputError:
-    """The InputError for a command without its positional arguments."""
-    needs = [f"{flag.name} ({flag.help})" for flag in _positionals(name)]
+def _no_words(name: str, words: list[str]) -> InputError:
+    """The InputError for a command that lacks flags which it cannot do without, or positional arguments."""
+    own, *_ = flag_sections(name)
+    given = {word.partition("=")[0] for word in words}
+    missing = [
+        flag
+        for flag in own.flags
+        if flag.required and flag.name.startswith("--") and not given.intersection(flag.names)
+    ]
+    if not missing or all(word.startswith("-") for word in words):
+        missing = [*_positionals(name), *missing]
+    needs = [f"{flag.name} ({flag.help})" for flag in missing]
     return InputError(_usage(name, f"{name} needs {' and '.join(needs)}"))
 
 

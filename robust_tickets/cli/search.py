@@ -15,4 +15,6 @@ class Search(ByRecipe, Command):
             from robust_tickets.stages.experiment import Experiment
 
         experiment = Experiment(self.fields, machine=self.machine)
-        print(compare.search(experiment, self.seed, self.runs))
+        ticket = compare.search(experiment, self.seed, self.runs)
+        experiment.log("is it a winning ticket? compare tells, with the arms dense, ticket and ticket-reinit")
+        print(ticket)

@@ -32,6 +32,8 @@ class Strong(Command):
     """how many test images, balanced over the classes; 0: all"""
     seed: Seed = 0
     """seed of the random networks"""
+    save: Annotated[Path | None, arg(metavar="DIR")] = None
+    """folder for the random networks, their masks included: N.safetensors for each of --candidates"""
     model: UserNet = UserNet()
 
     def run(self) -> None:
@@ -40,6 +42,8 @@ class Strong(Command):
             from robust_tickets.comparison.strong import rebuild_checkpoint
 
         machine, make = Machine("cpu", stderr_progress()), self.model.factory()
-        result = rebuild_checkpoint(self.checkpoint, self.candidates, self.limit, self.seed, machine, make)
+        result = rebuild_checkpoint(
+            self.checkpoint, self.candidates, self.limit, self.seed, machine, make, self.save
+        )
         print(result.text)
         print(f"\n{result.table}")

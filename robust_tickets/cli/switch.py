@@ -6,17 +6,18 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from robust_tickets.base import signals
-from robust_tickets.cli.command import Command, OnMachine, Seed, command
+from robust_tickets.cli.command import Command, OnDevice, Seed, command
 from robust_tickets.cli.user_net import UserNet
 from robust_tickets.recipe.schema import CountOrZero
 
 
 @command
-class Switch(OnMachine, Command):
+class Switch(OnDevice, Command):
     """Evaluate a randomised network: one of several checkpoints is drawn for each image.
 
     Attacks are run on each network and on their average (EOT), as an adversary would who knows all networks
-    but not the draw (Fu et al. 2021 switch between robust scratch tickets).
+    but not the draw (Fu et al. 2021 switch between robust scratch tickets). The table is written beside the
+    first checkpoint.
     """
 
     checkpoints: Positional[Annotated[tuple[Path, ...], arg(metavar="CHECKPOINT...")]]

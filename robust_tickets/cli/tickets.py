@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from robust_tickets.base import signals
+from robust_tickets.base.paths import check_other_file
 from robust_tickets.cli.command import Command, command
 from robust_tickets.cli.user_net import UserNet
 from robust_tickets.recipe.schema import Range
@@ -82,12 +83,15 @@ class TicketExport(Command):
         ticket = _load(self.ticket)
         from robust_tickets.tickets import prune_format
 
+        out = self.out or self.ticket.with_suffix("")
+        for file in prune_format.export_files(out, sparse=self.sparse):
+            check_other_file(file, self.ticket)
         if self.sparse:
-            file = prune_format.export_sparse(ticket, self.out or self.ticket.with_suffix(""))
+            file = prune_format.export_sparse(ticket, out)
             print(f"{file.stat().st_size:,} bytes, the ticket has {self.ticket.stat().st_size:,}")
             print(file)
             return
-        for file in prune_format.export_ticket(ticket, self.out or self.ticket.with_suffix("")):
+        for file in prune_format.export_ticket(ticket, out):
             print(file)
 
 
@@ -98,9 +102,10 @@ class _DepthChange(Command):
     ticket: Positional[Path]
     """a ticket.safetensors"""
     to: Annotated[str, arg(metavar="NET")]
-    """the network: of the same family and another depth, as resnet32 for a ticket of resnet20"""
+    """the network: of the same family and another depth, such as resnet20 and resnet32"""
     order: Literal["append", "interpolate"] = "append"
-    """in which copies of the blocks 1 and 2 follow each other: append: 1 2 1 2; interpolate: 1 1 2 2"""
+    """in which copies of the blocks 1 and 2 follow each other: append: 1 2 1 2; interpolate: 1 1 2 2.
+    Squeezing undoes it: append leaves out the last blocks, interpolate those in between"""
     out: Path | None = None
     """file of the new ticket; without it: beside the old one, with the network's name added"""
 
@@ -112,6 +117,7 @@ class _DepthChange(Command):
         new = elastic.change_depth(ticket, self.to, self.order)
         elastic.check_direction(ticket.model, new.model, deeper=deeper)
         file = self.out or self.ticket.with_name(f"{self.ticket.stem}-{self.to}.safetensors")
+        check_other_file(file, self.ticket)
         new.save(file)
         print(elastic.describe_change(ticket, new))
         print(file)

@@ -10,6 +10,7 @@ from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
 from robust_tickets.comparison.judge_front import front_tasks
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe.arm_training import arm_trainings
+from robust_tickets.recipe.arms import needs_ticket
 from robust_tickets.report.read import missing_part
 from robust_tickets.report.write import write_report
 from robust_tickets.runs import locks
@@ -38,6 +39,7 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
     run = RunDirectory.of(runs, recipe)
     not_fixed = [arm for arm in recipe.compare.trained if _to_be_planned(experiment, seeds, run, arm)]
     planning.check(recipe, experiment.spec, rates_of(experiment), not_fixed)
+    _check_searches(experiment, seeds, run)
     with locks.lock(run.path):
         if jobs > 1:
             prepare(experiment, seeds, run)
@@ -63,6 +65,15 @@ def _to_be_planned(experiment: Experiment, seeds: Sequence[int], run: RunDirecto
         return False
     check_one_machine(arm, run, experiment.machine.device)
     return True
+
+
+def _check_searches(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> None:
+    """Raise InputError where a search that is still to be done does not fit the network."""
+    if any(needs_ticket(arm, experiment.recipe) for arm in experiment.recipe.compare.trained):
+        for seed in seeds:
+            if not run.search(seed).is_finished:
+                search_stage.check_search(experiment, seed)
+                return
 
 
 def _check_finished_arms(experiment: Experiment, seed: int, run: RunDirectory) -> None:
@@ -127,6 +138,8 @@ def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> 
 def search(experiment: Experiment, seed: int, runs: Path) -> Path:
     """Find the ticket of one seed; returns its file."""
     run = RunDirectory.of(runs, experiment.recipe)
+    if not run.search(seed).is_finished:
+        search_stage.check_search(experiment, seed)
     with locks.lock(run.path):
         return search_stage.search(experiment, seed, run)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.comparison.compare import train_from
 from robust_tickets.recipe.arm_training import training_of
 from robust_tickets.report.stability import LINES, stability_plot, stability_text
@@ -10,6 +11,7 @@ from robust_tickets.runs import files
 from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.stages.connectivity import STABLE, instability, line_errors
 from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.timed_plan import is_timed
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training.checkpoint import Checkpoint
 
@@ -39,6 +41,11 @@ def measure_stability(
     Init, mask and schedule are the same; order of the data and random numbers of attacks differ. Raises
     InputError for a ticket that does not fit the recipe's network.
     """
+    if is_timed(experiment.recipe, "ticket"):
+        raise InputError(
+            "a budget in time gives the two trainings different lengths: give train.ticket_epochs, or a "
+            "budget in passes or FLOPs"
+        )
     folders = [ArmDirectory(train_from(experiment, number, runs, ticket)) for number in (seed, seed + 1)]
     one, other = (Checkpoint.load(folder.last) for folder in folders)
     training = training_of(experiment.recipe, "ticket")

@@ -35,8 +35,8 @@ def find_stages(net: nn.Module) -> tuple[Stage, ...]:
     if isinstance(net, WideResNet):
         return _residual_stages(net, "block", ".layer")
     raise InputError(
-        f"the blocks of {type(net).__name__} are not known: take a network of the registry that has some "
-        "(resnet20, vgg16, wrn28-10, ...)"
+        f"the blocks of {type(net).__name__} are not known, so none can be copied or left out: take a "
+        "network that has some, such as resnet20, vgg16 and wrn28-10"
     )
 
 

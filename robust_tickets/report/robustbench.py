@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.paths import check_other_file
 from robust_tickets.evaluation import robustness_csv
 from robust_tickets.evaluation.attack_sets import AA_WHOLE
 from robust_tickets.runs import files
@@ -26,6 +27,7 @@ def write_model_info(checkpoint: Path, out: Path | None = None) -> tuple[Path, s
     """
     info = model_info(checkpoint)
     target = out or checkpoint.with_name(f"{checkpoint.stem}-robustbench.json")
+    check_other_file(target, checkpoint)
     files.write_text(target, json.dumps(info, indent=2) + "\n")
     return target, f"clean {info['clean_acc']} %, AutoAttack {info['autoattack_acc']} %: {info['footnote']}"
 

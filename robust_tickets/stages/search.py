@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -11,12 +12,13 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.runs import files
 from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import costs
 from robust_tickets.stages.earlier_rounds import EarlierRounds, earlier_rounds
-from robust_tickets.stages.experiment import Experiment, make_ticket
+from robust_tickets.stages.experiment import Experiment, make_ticket, search_fields
 from robust_tickets.tickets.connectivity import check_paths
 from robust_tickets.tickets.methods.base import SearchPlan, SearchResult, SearchTask
 from robust_tickets.tickets.search import find_ticket as run_pruning_method
@@ -51,6 +53,33 @@ def find_ticket(experiment: Experiment, seed: int) -> tuple[Ticket, tuple[str, .
     return work.ticket(result), result.warnings
 
 
+def _check_own(folder: ArmDirectory, experiment: Experiment, seed: int) -> None:
+    """Raise InputError where the ticket in the folder of a finished search is another one's."""
+    ticket, recipe = Ticket.load(folder.ticket), experiment.recipe
+    method = make_pruning_method(recipe.search)
+    fields = search_fields(recipe, method.rounds)
+    if (ticket.model, ticket.search, ticket.seed) != (experiment.model_spec, fields, seed):
+        raise InputError(
+            f"{folder.ticket} is that of another search, on {ticket.model.name}: put this search's back, or "
+            f"remove {folder.ledger} and give the same command again, which searches from the last round on "
+            "disk"
+        )
+
+
+def check_search(experiment: Experiment, seed: int) -> None:
+    """Raise InputError, before anything is written, for networks that the search finds no ticket of."""
+    experiment.prepare()
+    method = make_pruning_method(experiment.recipe.search)
+    net = experiment.fresh_net(seed)
+    method.check_networks(net, partial(_build, experiment, seed), experiment.spec.shape)
+
+
+def _build(experiment: Experiment, seed: int, name: str) -> nn.Module:
+    """Another network of the experiment's width, at its init."""
+    recipe = replace(experiment.recipe, model=replace(experiment.recipe.model, name=name))
+    return replace(experiment, recipe=recipe, net=None).fresh_net(seed)
+
+
 def search(experiment: Experiment, seed: int, run: RunDirectory) -> Path:
     """Find the ticket of one seed: `seed-<n>/search/ticket.safetensors`, metrics and ledger beside it.
 
@@ -68,6 +97,7 @@ def search(experiment: Experiment, seed: int, run: RunDirectory) -> Path:
                 f"{folder} is finished, but {folder.ticket.name} is gone: put it back, or remove "
                 f"{folder.ledger} and give the same command again, which searches from the last round on disk"
             )
+        _check_own(folder, experiment, seed)
         run.write_recipe()
         remove_states(folder.states)
         experiment.log(f"already done: {folder.ticket}")
@@ -141,12 +171,6 @@ class PreparedSearch:
         """The ticket of the rounds so far, at the cost in the ledger so far."""
         return make_ticket(self.experiment, result, self.dataset, self.seed, self.ledger)
 
-    def _build(self, name: str) -> nn.Module:
-        """Another network of the experiment's width, at its init."""
-        recipe = self.experiment.recipe
-        other = replace(recipe, model=replace(recipe.model, name=name))
-        return replace(self.experiment, recipe=other, net=None).fresh_net(self.seed)
-
     def run(
         self,
         checkpointer: Checkpointer | None = None,
@@ -183,7 +207,6 @@ class PreparedSearch:
                 config = self.experiment.config(search, self.plan.round_steps, self.seed)
                 session = Session(ledger, meter, checkpointer, saved)
                 rounds_before = None if earlier is None else earlier.result
-                task = SearchTask(
-                    self.net, self.dataset, config, session, rounds_before, save, keep, self._build
-                )
+                build = partial(_build, self.experiment, self.seed)
+                task = SearchTask(self.net, self.dataset, config, session, rounds_before, save, keep, build)
                 return run_pruning_method(search, task)

@@ -58,6 +58,7 @@ def rebuilt_networks(
     candidates: Sequence[int],
     seed: int,
     log: Callable[[str], None] = lambda line: None,
+    save: Callable[[int, Sequence[RandomBlock]], None] = lambda candidates, blocks: None,
 ) -> pd.DataFrame:
     """Rebuild a network inside random ones of several widths; the first row is the network itself.
 
@@ -67,6 +68,7 @@ def rebuilt_networks(
     candidates: random neurons an input, one number a row.
     seed: of the random networks and of the attack.
     log: takes a line a row.
+    save: takes the candidates and the blocks of each random network.
 
     Columns as `Rebuilt` has them. Raises InputError for another network, and for a random one that is too
     large.
@@ -74,7 +76,8 @@ def rebuilt_networks(
     target = _Target(net, images, threat, seed)
     rows = [target.row()]
     for count in candidates:
-        row = target.rebuilt(count)
+        row, blocks = target.rebuilt(count)
+        save(count, blocks)
         log(f"{count} candidates: logits within {row.logit_bound:.2g}, {row.seconds:.1f} s")
         rows.append(row)
     return pd.DataFrame([asdict(row) for row in rows])
@@ -117,8 +120,8 @@ class _Target:
             seconds=0.0,
         )
 
-    def rebuilt(self, candidates: int) -> Rebuilt:
-        """The row of a random network."""
+    def rebuilt(self, candidates: int) -> tuple[Rebuilt, Sequence[RandomBlock]]:
+        """The row of a random network, and its blocks."""
         begin = time.perf_counter()
         blocks = rebuild_all(self._layers, candidates, self._seed)
         seconds = time.perf_counter() - begin
@@ -134,7 +137,7 @@ class _Target:
             robust = torch.stack([net(images).argmax(1) == self._labels for images in attacked]).all(0)
         transfer = _least_margins(self._attacked_logits, ball.error, self._labels) > 0
         kept = sum(block.count for block in blocks)
-        return Rebuilt(
+        row = Rebuilt(
             candidates=candidates,
             weights=kept,
             kept_ratio=kept / self._size,
@@ -149,6 +152,7 @@ class _Target:
             certified=_certified(ball, self._labels),
             seconds=seconds,
         )
+        return row, blocks
 
     @property
     def _size(self) -> int:

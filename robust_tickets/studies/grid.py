@@ -1,5 +1,6 @@
 """The cells of a study, checked."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from robust_tickets.base.errors import InputError
@@ -43,7 +44,10 @@ def make_cells(study: Study, base: Recipe) -> list[Cell]:
 
 def name_setting(study: Study, message: str) -> str:
     """A message about a cell, with the study's own field in place of the one that its settings set."""
-    return message.replace(study.varies, f"study.{study.field}") if study.varies else message
+    if not study.varies:
+        return message
+    whole_name = rf"(?<![\w.]){re.escape(study.varies)}(?![\w.-]*[\w-])"
+    return re.sub(whole_name, f"study.{study.field}", message)
 
 
 def check_lengths(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from robust_tickets.base.errors import InputError
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe
     from robust_tickets.stages.experiment import Experiment
 
+_NETWORKS = ("resnet20", "resnet14 resnet20")
 _ARMS = ("ticket", "dense-equal-cost", "reinit-equal-cost")
 
 
@@ -78,20 +78,13 @@ def _needs_weights(base: "Recipe") -> str:
 
 
 def _check_networks(experiment: "Experiment", cells: Sequence[Cell]) -> None:
-    """Raise InputError for networks that cannot grow into each other."""
-    from robust_tickets.models.registry import build
-    from robust_tickets.models.weights import copy_state
-    from robust_tickets.pruning.mask import Mask
-    from robust_tickets.tickets.growth import grow
-
-    for cell in cells:
-        names = [*cell.setting.split(), experiment.model_spec.name]
-        try:
-            nets = [build(replace(experiment.model_spec, name=name), seed=0) for name in names]
-            for net, deeper in pairwise(nets):
-                grow(copy_state(net), Mask.full(net), deeper, vars(cell.recipe.search)["recursive"].insert)
-        except InputError as error:
-            raise InputError(f"study recursive, setting {cell.setting}: {error}") from None
+    """Raise InputError where the study's own networks are no part of the recipe's."""
+    name = experiment.recipe.model.name
+    if tuple(cell.setting for cell in cells) == _NETWORKS and not name.startswith("resnet"):
+        raise InputError(
+            f"study recursive: {' and '.join(_NETWORKS)}, its default, do not grow into {name}: name "
+            'networks that do by study.recursive, such as "mlp-1 mlp-2" for mlp-3'
+        )
 
 
 def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis]:
@@ -117,7 +110,7 @@ STUDY = Study(
     question="does growing a pruned network do better than resetting it?",
     help="networks that grow into model.name, the shallowest first and with spaces between",
     setting_type=str,
-    defaults=("resnet20", "resnet14 resnet20"),
+    defaults=_NETWORKS,
     cells=_cells,
     hypotheses=_hypotheses,
     figure="end",

@@ -15,6 +15,7 @@ from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer
 from robust_tickets.comparison.executors import check_main_guard
 from robust_tickets.comparison.jobs import TicketFileJob
 from robust_tickets.data import data_paths
+from robust_tickets.recipe.arms import needs_ticket
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.studies import load_study
 from robust_tickets.report.boosting import measured
@@ -23,6 +24,7 @@ from robust_tickets.runs import locks
 from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.search import check_search
 from robust_tickets.stages.timed_plan import check_jobs
 from robust_tickets.studies.base import Cell, Source, Study
 from robust_tickets.studies.grid import check_lengths, make_cells, name_setting
@@ -94,7 +96,22 @@ def _checked_cells(study: Study, experiment: Experiment, reads_images: bool) -> 
             data_paths.check_data_path(recipe.data, needed=reads_images)
     check_lengths(study, cells, experiment.spec, partial(_rates, PassTimer(), experiment))
     study.check_networks(experiment, cells)
+    for cell in cells:
+        try:
+            _check_searches(experiment, cell)
+        except InputError as error:
+            message = name_setting(study, str(error))
+            raise InputError(f"study {study.name}, setting {cell.setting}: {message}") from None
     return cells
+
+
+def _check_searches(experiment: Experiment, cell: Cell) -> None:
+    """Raise InputError for a search of a cell that finds no ticket of the networks."""
+    recipes = [source.recipe for source in cell.sources]
+    if any(needs_ticket(arm, cell.recipe) for arm in cell.recipe.compare.trained):
+        recipes.append(cell.recipe)
+    for recipe in recipes:
+        check_search(replace(experiment, recipe=recipe), 0)
 
 
 def _rates(timer: PassTimer, experiment: Experiment, recipe: Recipe, arm: str) -> EstimatedRates:

@@ -63,13 +63,17 @@ def map_blocks(source: ModelSpec, target: ModelSpec, order: Order) -> BlockMap:
 
     Raises InputError for networks of other families, and for a stage without a block to copy.
     """
-    nets = _skeleton(source), _skeleton(target)
-    old, new = map(find_stages, nets)
-    if type(nets[0]) is not type(nets[1]) or len(old) != len(new):
-        raise InputError(
-            f"{target.name} is of another family than {source.name}: choose a network that differs in depth "
-            "alone, as resnet20 and resnet32, vgg13 and vgg16, wrn28-10 and wrn34-10"
-        )
+    old = find_stages(_skeleton(source))
+    families = [type(_skeleton(replace(spec, shape=(spec.shape[0], 64, 64)))) for spec in (source, target)]
+    other_family = InputError(
+        f"{target.name} is of another family than {source.name}: choose a network that differs in depth "
+        "alone, as resnet20 and resnet32, vgg13 and vgg16, wrn28-10 and wrn34-10"
+    )
+    if families[0] is not families[1]:  # now, as the target may need larger images
+        raise other_family
+    new = find_stages(_skeleton(target))
+    if len(old) != len(new):
+        raise other_family
     numbers: list[tuple[int, ...]] = []
     modules: dict[str, str] = {}
     for number, (one, other) in enumerate(zip(old, new, strict=True), 1):

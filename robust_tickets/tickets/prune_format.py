@@ -8,6 +8,12 @@ from robust_tickets.runs import files
 from robust_tickets.tickets.ticket import Ticket
 
 
+def export_files(out: Path, *, sparse: bool = False) -> list[Path]:
+    """The files of an export under the name `out`."""
+    suffixes = ["sparse"] if sparse else ["init", "masks", "prune"]
+    return [out.with_name(f"{out.name}-{suffix}.safetensors") for suffix in suffixes]
+
+
 def export_ticket(ticket: Ticket, out: Path) -> list[Path]:
     """Write three files under the name `out`; gives their paths.
 
@@ -24,11 +30,9 @@ def export_ticket(ticket: Ticket, out: Path) -> list[Path]:
     for name, entries in masks.items():
         prune[f"{name}_orig"] = init[name].clone()
         prune[f"{name}_mask"] = entries.to(init[name].dtype)
-    paths = []
-    for suffix, tensors in (("init", init), ("masks", masks), ("prune", prune)):
-        path = out.with_name(f"{out.name}-{suffix}.safetensors")
+    paths = export_files(out)
+    for path, tensors in zip(paths, (init, masks, prune), strict=True):
         files.write(path, lambda part, tensors=tensors: save_file(tensors, part))  # type: ignore[misc]
-        paths.append(path)
     return paths
 
 
@@ -39,6 +43,6 @@ def export_sparse(ticket: Ticket, out: Path) -> Path:
     the pruned weights.
     """
     ticket.mask.check_canonical("a sparse file")
-    path = out.with_name(f"{out.name}-sparse.safetensors")
+    (path,) = export_files(out, sparse=True)
     ticket.without_pruned().save(path, packed=True)
     return path

@@ -106,6 +106,20 @@ def rebuild_all(layers: Sequence[Layer], candidates: int, seed: int) -> list[Ran
     return [rebuild(layer, candidates, generator) for layer in layers]
 
 
+def block_tensors(blocks: Sequence[RandomBlock]) -> dict[str, Tensor]:
+    """All that makes the pruned random network, by name and the block's number (from 0).
+
+    `first.<i>` and `second.<i>`: the random weights, float64; `keeps_first.<i>` and `keeps_second.<i>`: their
+    masks, bool; `scale.<i>`: the block's factor.
+    """
+    tensors = {}
+    for i, block in enumerate(blocks):
+        for name in ("first", "second", "keeps_first", "keeps_second"):
+            tensors[f"{name}.{i}"] = torch.from_numpy(np.ascontiguousarray(getattr(block, name)))
+        tensors[f"scale.{i}"] = torch.tensor(block.scale, dtype=torch.float64)
+    return tensors
+
+
 class StrongNet(nn.Module):
     """The pruned random network, in float64.
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch._dynamo import OptimizedModule
 
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.paths import check_other_file
 from robust_tickets.models.fold import copy_net
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.resize import resize_layers
@@ -65,6 +67,7 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     original = Checkpoint.load(checkpoint)
     net = original.net(make)
     target = out or checkpoint.with_name(checkpoint.stem + SUFFIXES[form])
+    check_other_file(target, checkpoint)
     spec = original.model
     differences: list[float] = []
     sizes: list[str] = []
@@ -92,7 +95,7 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     return Export(
         target,
         f"logits differ from the original's by at most {differences[0]:.1e} of their size (on 5 images)"
-        + sizes[0],
+        f"; {target.stat().st_size:,} bytes, the checkpoint has {checkpoint.stat().st_size:,}{sizes[0]}",
     )
 
 
@@ -144,6 +147,16 @@ def _safetensors(net: nn.Module, original: Checkpoint, file: Path, make: NetFact
 
 def _sparse(net: nn.Module, original: Checkpoint, file: Path, make: NetFactory | None) -> Net:
     original.save(file, packed=True)
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain"
+        original.save(plain)
+        small, large = (path.stat().st_size for path in (file, plain))
+    if small >= large:
+        raise InputError(
+            f"a sparse file of this network would have {small:,} bytes, and a plain one has {large:,}: too "
+            "few of its weights are zero, as where nothing is pruned, or coefficients of a basis are "
+            "(search.basis); keep the checkpoint"
+        )
     return Checkpoint.load(file).net(make)  # which compares every bit with the hash of what was packed
 
 

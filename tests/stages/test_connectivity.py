@@ -15,6 +15,7 @@ from robust_tickets.comparison.stability import measure_stability
 from robust_tickets.data.batches import steps_per_epoch
 from robust_tickets.models.norm_statistics import moving_batchnorms
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.fields import Model
 from robust_tickets.stages.connectivity import instability, interpolate, line_errors
 from robust_tickets.stages.experiment import Experiment
@@ -135,3 +136,11 @@ def test_the_command_measures_a_ticket_and_trains_nothing_twice(tiny_recipe, tmp
     again = capsys.readouterr()
     assert again.out == printed
     assert again.err.count("already done") == 2
+
+
+def test_a_budget_in_time_is_refused(resnet, tmp_path, machine):
+    recipe = replace(resnet, train=replace(resnet.train, epochs=0, ticket_epochs=0, budget=Budget("5s")))
+    experiment = Experiment(recipe, machine=machine)
+    with pytest.raises(InputError, match="a budget in time gives the two trainings different lengths"):
+        measure_stability(experiment, 0, tmp_path, tmp_path / "ticket.safetensors")
+    assert not list(tmp_path.iterdir())

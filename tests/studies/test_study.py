@@ -204,6 +204,27 @@ def test_a_study_elastic_refuses_other_networks_than_deeper_ones(targets, messag
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "call", [run_study, lambda name, recipe, path: forecast(name, Experiment(recipe), 1)]
+)
+def test_a_basis_that_transforms_nothing_is_refused_before_any_setting_is_trained(call, base, tmp_path):
+    """And the flag that the message names is the one that there is."""
+    recipe = replace(base, model=Model("mlp-1"), study=replace(SETTINGS, basis=("canonical", "dct")))
+    with pytest.raises(
+        InputError, match=r"setting dct: study\.basis dct leaves .*give --search\.basis-axes all"
+    ):
+        call("basis", recipe, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_recursive_of_a_network_that_its_default_does_not_grow_into_is_refused(base, tmp_path):
+    recipe = replace(base, model=Model("mlp-3"), study=StudySettings())
+    with pytest.raises(
+        InputError, match=r"do not grow into mlp-3: name networks that do by study\.recursive"
+    ):
+        run_study("recursive", recipe, tmp_path)
+
+
 @pytest.mark.slow
 def test_a_study_of_ones_own_network_and_images(tmp_path, tiny_data):
     folder = rt.study(

@@ -192,6 +192,10 @@ def test_layers_of_low_rank_are_exported_as_two(recipe, compare_quickly, tmp_pat
     torch.testing.assert_close(net(images), Checkpoint.load(file).net()(images), rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="no layer has so low a rank"):
         export.export(run.arm(0, "dense").last, "low-rank")
+    for arm in ("dense", "ticket"):
+        with pytest.raises(InputError, match="too few of its weights are zero"):
+            export.export(run.arm(0, arm).last, "sparse")
+        assert not list(run.arm(0, arm).path.glob("*-sparse*"))
 
 
 @pytest.mark.parametrize("basis", ["dct", "random"])

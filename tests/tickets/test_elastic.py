@@ -138,7 +138,7 @@ def test_the_record_of_the_map_is_in_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
-        ("resnet20", "vgg16", "vgg16 needs images of at least 32"),
+        ("resnet20", "vgg16", "vgg16 is of another family than resnet20"),
         ("vgg16", "resnet20", "resnet20 is of another family than vgg16"),
         ("resnet20", "resnet18", "resnet18 is of another family than resnet20"),
         ("vgg16", "vgg16-fc", "hidden.0.weight of vgg16-fc (64, 64) would stay unwritten, as vgg16 has no"),
@@ -179,7 +179,11 @@ def test_the_commands_write_a_ticket_and_say_what_they_copied(tmp_path, capsys):
     [
         ("squeeze {file} --to resnet20", "resnet20 is deeper than resnet14: use `ticket stretch`"),
         ("stretch {file} --to resnet14", "the ticket is of resnet14 already: choose another depth by --to"),
-        ("stretch {file} --to conv-2", "the blocks of ConvN are not known"),
+        ("stretch {file} --to conv-2", "conv-2 is of another family than resnet14"),
+        ("stretch {file} --to resnet20 --out {file}", "is the file that is read, and would be lost"),
+        ("stretch {file}", "ticket stretch needs --to (the network: of the same family"),
+        ("stretch --to resnet20", "ticket stretch needs TICKET (a ticket.safetensors): robust-tickets"),
+        ("stretch", "needs TICKET (a ticket.safetensors) and --to (the network"),
     ],
 )
 def test_a_wrong_depth_writes_nothing(words, message, tmp_path, capsys):

@@ -16,14 +16,16 @@ from robust_tickets.pruning.masking import Masking
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Compare
-from robust_tickets.recipe.training_fields import Train
+from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.training_fields import Train, Training
 from robust_tickets.report.read import arm_result
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment, random_ticket
 from robust_tickets.stages.train import PreparedTraining
 from robust_tickets.training.checkpoint import Checkpoint
-from robust_tickets.training.wrappers.dst import DSTSettings, swapped
+from robust_tickets.training.methods.base import Step
+from robust_tickets.training.wrappers.dst import DST, DSTSettings, swapped
 
 
 def swapped_by_numpy(weight, kept, share, scores):
@@ -219,3 +221,21 @@ def test_the_settings_of_the_arms_are_those_of_the_papers(recipe):
         "rigl": DSTSettings(0.3, "gradient", 2, 0.75),
         "flying-bird": DSTSettings(0.5, "random", 2, 0.0),
     }
+
+
+@pytest.mark.parametrize(("count", "interval"), [(76, 5), (2000, 100), (12, 1), (1333, 99), (1334, 100)])
+def test_a_short_schedule_has_room_for_ten_changes(count, interval):
+    wrapper = DST(DSTSettings(share=0.3), make_method(Training(method="natural")))
+    moves = [n for n in range(count) if wrapper._share(Step(n, count, 10))]
+    assert moves[0] == interval
+    assert set(torch.tensor(moves).diff().tolist()) == {interval}
+    assert len(moves) >= min(10, count * 3 // 4 - 1)
+
+
+def test_a_mask_that_would_never_move_is_refused():
+    table = {"train": {"epochs": 1, "batch": 64, "dst": {"interval": 100}}}
+    fields = {"data": {"name": "digits", "train_images": 640}, "compare": {"arms": ["dense", "set"]}}
+    recipe = recipes.from_table(fields | table)
+    message = r"train\.dst\.interval 100 leaves the mask as it is in a schedule of 10 steps: give at most 7"
+    with pytest.raises(InputError, match=message):
+        planning.check(recipe, SPECS["digits"])

@@ -176,6 +176,16 @@ class PruningMethod(ABC):
     def passes(self, plan: SearchPlan, classes: int) -> Passes:
         """Passes of the whole search on images of so many classes; at most, where it may end early."""
 
+    def check_networks(  # noqa: B027
+        self, net: "nn.Module", build: "Callable[[str], nn.Module]", shape: tuple[int, int, int]
+    ) -> None:
+        """Raise InputError, before anything is written or trained, for networks that it finds no ticket of.
+
+        net: the recipe's network, which may be changed.
+        build: makes another network at its init, by its name.
+        shape: channels, height and width of an image.
+        """
+
     def check(self) -> None:
         """Raise InputError where a field of the search makes no sense with the method."""
         name = self.search.pruning_method

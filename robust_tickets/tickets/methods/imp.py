@@ -1,5 +1,6 @@
 """Iterative magnitude pruning: train, prune the smallest weights, rewind the others, again."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -47,6 +48,11 @@ class IMP(PruningByTraining):
     @property
     def keeps_trained_weights(self) -> bool:
         return self.search.after == "lr-rewind"
+
+    def check_networks(self, net: "nn.Module", build: "Callable[[str], nn.Module]", shape: "Shape") -> None:
+        from robust_tickets.tickets.basis_search import first_mask
+
+        first_mask(net, self.search, shape, 0)
 
     def find(self, task: SearchTask) -> SearchResult:
         """Train, prune and rewind for `search.rounds` rounds; the network is left trained."""

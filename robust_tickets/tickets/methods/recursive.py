@@ -18,7 +18,7 @@ from robust_tickets.tickets.methods.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
@@ -75,6 +75,11 @@ class Recursive(PruningByTraining):
         names = (*self.settings.networks.split(), "")
         return names[number - 1]
 
+    def check_networks(
+        self, net: "nn.Module", build: "Callable[[str], nn.Module]", shape: tuple[int, int, int]
+    ) -> None:
+        self._check_growth(self._networks(net, build))
+
     def find(self, task: SearchTask) -> SearchResult:
         """Train, prune and grow; the network is left trained, where it is that of the last round."""
         from robust_tickets.models.weights import copy_state, load_weights
@@ -82,9 +87,7 @@ class Recursive(PruningByTraining):
         from robust_tickets.tickets.connectivity import check_paths
         from robust_tickets.training.loop import fit
 
-        nets = [
-            task.build(name) if name else task.net for name in map(self.network, range(1, self.rounds + 1))
-        ]
+        nets = self._networks(task.net, task.build)
         self._check_growth(nets)
         shape, session = task.data.spec.shape, task.session
         result, first = task.earlier, 1 if task.earlier is None else task.earlier.rounds + 1
@@ -108,6 +111,11 @@ class Recursive(PruningByTraining):
             self.end_round(task, net, result)
         assert result is not None
         return result
+
+    def _networks(self, net: "nn.Module", build: "Callable[[str], nn.Module]") -> "list[nn.Module]":
+        """The network of each round; that of the last one is `net`."""
+        names = map(self.network, range(1, self.rounds + 1))
+        return [build(name) if name else net for name in names]
 
     def _check_growth(self, nets: "list[nn.Module]") -> None:
         """Raise InputError, before a round is trained, where a network cannot grow into the next one."""

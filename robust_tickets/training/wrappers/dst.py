@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import torch
 from robust_tickets.base.random_streams import growth_generator
-from robust_tickets.recipe.schema import Count, ShareOrZero
+from robust_tickets.recipe.schema import CountOrZero, ShareOrZero
 from robust_tickets.training.methods.base import Batch, Method, Networks, Step, steps_before
 from robust_tickets.training.wrappers.base import Wrapper
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robust_tickets.pruning.masking import Masking
+    from robust_tickets.recipe.field_names import FieldNames
 
+_INTERVAL, _CHANGES = 100, 10  # steps between changes, as RigL has them, and changes of a short schedule
 _MASK = "mask."
 """Begins the names of masks in the state."""
 
@@ -30,8 +32,8 @@ class DSTSettings:
     grow: Literal["gradient", "random"] = "gradient"
     """weights that grow: those of the largest gradients, in steps that change nothing else (RigL); or random
     ones (SET, Flying Bird)"""
-    interval: Count = 100
-    """steps between changes"""
+    interval: CountOrZero = 0
+    """steps between changes; 0: 100, or in a short schedule as many as leave room for ten changes"""
     end: ShareOrZero = 0.75
     """share of the steps after which the mask stays; 0: it moves to the end"""
 
@@ -90,10 +92,29 @@ class DST(Wrapper):
 
     def _share(self, step: Step) -> float:
         """The share of weights that move in a step; 0: none does."""
-        end = steps_before(self.settings.end, step.count) if self.settings.end else step.count
-        if step.number == 0 or step.number % self.settings.interval or step.number >= end:
+        end = self._end(step.count)
+        if step.number == 0 or step.number % self._interval(step.count) or step.number >= end:
             return 0.0
         return self.settings.share / 2 * (1 + math.cos(math.pi * step.number / end))
+
+    def _end(self, count: int) -> int:
+        """The step of a schedule of so many from which on the mask stays."""
+        return steps_before(self.settings.end, count) if self.settings.end else count
+
+    def _interval(self, count: int) -> int:
+        return self.settings.interval or max(1, min(_INTERVAL, (self._end(count) - 1) // _CHANGES))
+
+    def check_length(self, names: "FieldNames", count: int) -> None:
+        """Raise InputError for a schedule in which the mask would never move."""
+        super().check_length(names, count)
+        last = self._end(count) - 1
+        if self._interval(count) > last:
+            raise InputError(
+                f"{names('dst.interval')} {self._interval(count)} leaves the mask as it is in a schedule of "
+                f"{count} step{'s' * (count != 1)}: "
+                + (f"give at most {last}, or" if last > 0 else "choose")
+                + " a longer schedule or budget"
+            )
 
     @property
     def moves_mask(self) -> bool:
