@@ -16,6 +16,7 @@ COMMANDS = {
     "strong": "robust_tickets.cli.strong:Strong",
     "switch": "robust_tickets.cli.switch:Switch",
     "recipes": "robust_tickets.cli.recipes:Recipes",
+    "recipes show": "robust_tickets.cli.recipes:RecipesShow",
     "table": "robust_tickets.cli.table:Table",
     "frontier": "robust_tickets.cli.frontier:Frontier",
     "export": "robust_tickets.cli.export:Export",
@@ -51,8 +52,8 @@ def flag_sections(name: str, defaults: Any = None) -> list[Section]:
 
 
 def is_family(word: str) -> bool:
-    """Whether commands of two words begin with this one, as `runs list` and `runs rm` with `runs`."""
-    return any(name.startswith(f"{word} ") for name in COMMANDS)
+    """Whether commands of two words begin with this one, which is none, as `runs list` with `runs`."""
+    return word not in COMMANDS and any(name.startswith(f"{word} ") for name in COMMANDS)
 
 
 def split_name(words: list[str]) -> tuple[str, list[str]]:
@@ -60,7 +61,7 @@ def split_name(words: list[str]) -> tuple[str, list[str]]:
 
     Raises InputError for an unknown one.
     """
-    count = 2 if is_family(words[0]) else 1
+    count = 2 if is_family(words[0]) or " ".join(words[:2]) in COMMANDS else 1
     name = " ".join(words[:count])
     if name not in COMMANDS:
         names = [known for known in COMMANDS if count == 1 or known.startswith(f"{words[0]} ")]

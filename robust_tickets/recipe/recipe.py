@@ -132,14 +132,28 @@ def check(recipe: Recipe, base: Recipe | None = None) -> None:
 
 def load(recipe: str) -> Recipe:
     """Load the shipped recipe of that name, or a TOML file. Raises InputError if there is none."""
+    return _load(recipe, ())
+
+
+def _load(recipe: str, heirs: tuple[str, ...]) -> Recipe:
+    """`load`; heirs: the recipes that extend each other down to this one."""
+    if recipe in heirs:
+        raise InputError(
+            f"recipe {recipe} extends itself ({' -> '.join((*heirs, recipe))}): name another one"
+        )
+    return _from_toml(recipe, read_text(recipe), heirs=(*heirs, recipe))
+
+
+def read_text(recipe: str) -> str:
+    """The text of the shipped recipe of that name, or of a TOML file. Raises InputError if there is none."""
     if recipe in shipped_names():
-        return _from_toml(recipe, (_folder() / f"{recipe}.toml").read_text(encoding="utf-8"))
+        return (_folder() / f"{recipe}.toml").read_text(encoding="utf-8")
     path = expand_home(recipe)
     if recipe and path.is_dir():
         raise InputError(f"recipe {recipe} is a folder: name a TOML file, such as recipe.toml of a run")
     if path.suffix != ".toml" and not path.is_file():
         raise unknown_name("recipe", recipe, shipped_names())
-    return _from_toml(str(path), _read(path))
+    return _read(path)
 
 
 def load_recorded(path: Path) -> Recipe:
@@ -192,10 +206,11 @@ def _parse(source: str, text: str) -> dict[str, Any]:
         raise InputError(f"{source} is no valid TOML: {error}") from None
 
 
-def _from_toml(source: str, text: str, recorded: bool = False) -> Recipe:
+def _from_toml(source: str, text: str, recorded: bool = False, heirs: tuple[str, ...] = ()) -> Recipe:
     """A checked recipe from the text of a file; messages begin with `source`.
 
     recorded: by a study, with settings of methods that the base does not use.
+    heirs: the recipes that extend each other down to this one.
     """
     table = _parse(source, text)
     by_hand = "format" not in table  # what is written here has every field
@@ -215,13 +230,26 @@ def _from_toml(source: str, text: str, recorded: bool = False) -> Recipe:
             table["model"] = {**model, "name": module_name(model["name"])}
         if by_hand:
             _check_lengths(table.get("train"))
-        recipe = schema.read(Recipe, {"name": Path(source).stem, **table})
-        check(recipe, base=recipe if recorded else None)
+        base = _extended(source, table, heirs)
+        recipe = schema.read(Recipe, {"name": Path(source).stem, "summary": "", **table}, base)
+        check(recipe, base=recipe if recorded else base)
         return recipe
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     except RecursionError:
         raise InputError(f"{source} is no valid recipe: its tables are nested too deeply") from None
+
+
+def _extended(source: str, table: dict[str, Any], heirs: tuple[str, ...]) -> Recipe | None:
+    """The recipe that a file extends, whose name is taken out of its table; None: it extends none."""
+    if "extends" not in table:
+        return None
+    name = table.pop("extends")
+    if not isinstance(name, str):
+        raise InputError(f"extends must be a recipe's name or file, got {name!r:.80}")
+    if name not in shipped_names() and not expand_home(name).is_absolute():
+        name = str(Path(source).parent / name)  # beside the file
+    return _load(name, heirs)
 
 
 def _check_lengths(train: object) -> None:

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from functools import reduce
 
 import pytest
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.cli.main import main
 from robust_tickets.cli.parse import parse
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
@@ -218,3 +220,58 @@ def test_the_recipe_and_the_registry_have_the_same_networks():
         spec = ModelSpec(name, 0.1, (3, 32, 32), 10, (0.0,) * 3, (1.0,) * 3, dropout=0.5)
         net = build(spec, seed=0)
         assert any(getattr(module, "p", 0) == 0.5 for module in net.modules()) == (name in WITH_DROPOUT)
+
+
+def test_a_recipe_extends_another_one_and_changes_what_it_names(toml):
+    file = toml('extends = "lab-cpu"\n[train]\nlr = 0.02\n[train.pgd]\nsteps = 3\n')
+    recipe, base = recipes.load(file), recipes.load("lab-cpu")
+    train = replace(base.train, lr=0.02, pgd=replace(base.train.pgd, steps=3))
+    assert recipe == replace(base, name="mine", summary="", train=train)
+    toml('extends = "mine.toml"\nname = "third"\n[model]\nwidth = 0.5\n', "third.toml")
+    third = recipes.load(file.replace("mine.toml", "third.toml"))
+    assert third == replace(recipe, name="third", model=replace(recipe.model, width=0.5))
+    assert recipes.from_table(recipes.to_table(third)) == replace(third, study=StudySettings())
+
+
+def test_a_length_or_a_method_of_the_extended_recipe_is_changed_as_by_flags(toml):
+    recipe = recipes.load(
+        toml('extends = "lab-cpu"\n[train]\nmethod = "natural"\n[search]\nmethod = "natural"\n')
+    )
+    words = [
+        "--recipe",
+        "lab-cpu",
+        "--train.method",
+        "natural",
+        "--search.method",
+        "natural",
+        "--name",
+        "mine",
+    ]
+    assert recipes.to_table(recipe) == recipes.to_table(parse("compare", words).fields)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('extends = "mine.toml"\n', "extends itself"),
+        ('extends = "lab-cpux"\n', "unknown recipe"),
+        ("extends = 3\n", "extends must be a recipe's name or file, got 3"),
+        ('extends = "lab-cpu"\n[train]\nlrr = 1\n', "unknown field 'train.lrr'"),
+    ],
+)
+def test_a_recipe_that_cannot_be_extended_is_named(content, message, toml):
+    with pytest.raises(InputError, match=message):
+        recipes.load(toml(content))
+
+
+def test_a_recipe_is_shown_as_it_is_written_and_in_full(capsys):
+    main(["recipes", "show", "lab-cpu"])
+    text = capsys.readouterr().out
+    assert "# chosen for dense on validation" in text
+    assert recipes.from_table(tomllib.loads(text) | {"name": "lab-cpu"}) == recipes.load("lab-cpu")
+    main(["recipes", "show", "lab-cpu", "--resolved"])
+    table = tomllib.loads(capsys.readouterr().out)
+    assert table.pop("format") == recipes.FORMAT
+    assert table == recipes.to_table(recipes.load("lab-cpu"))
+    main(["recipes"])
+    assert "lab-cpu" in capsys.readouterr().out
