@@ -49,8 +49,12 @@ class SilentProgress(Progress):
     """Progress that is not shown."""
 
 
+HEARTBEAT = 60.0
+"""Seconds after which a stage without news says how far it is."""
+
+
 class LineProgress(Progress):
-    """A line an epoch, with the passes a second and the time left, for logs.
+    """A line an epoch, and a line a minute within a long one, with the passes a second and the time left.
 
     label: begins each line.
     """
@@ -72,14 +76,18 @@ class _LineStage(StageProgress):
         self._begin = time.perf_counter()
         self._done = self._done_here = 0.0
         self._passes = 0
+        self._latest = self._begin
 
     def advance(self, steps: float, passes: int) -> None:
         self._done += steps
         self._done_here += steps if passes else 0  # an earlier command may have been faster
         self._passes += passes
+        if time.perf_counter() - self._latest >= HEARTBEAT:
+            self.note(f"{self._done / self._steps:.0%} done")
 
     def note(self, text: str) -> None:
-        elapsed = time.perf_counter() - self._begin
+        self._latest = time.perf_counter()
+        elapsed = self._latest - self._begin
         left = elapsed / self._done_here * (self._steps - self._done) if self._done_here else 0.0
         self._lines.log(f"{self._title}: {text}  {self._passes / elapsed:,.0f} passes/s  {_clock(left)} left")
 

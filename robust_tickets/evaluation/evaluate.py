@@ -105,6 +105,12 @@ def evaluate(
             yield column.row()
 
 
+def passes_by_row(attacks: Sequence[str], config: EvaluationConfig) -> list[int]:
+    """The passes of a sample that nothing breaks, for each row that `evaluate` gives."""
+    by_name = _build_attacks(attacks, config)
+    return [1, *(attack.passes_per_sample for attack in by_name.values() if attack is not None)]
+
+
 @dataclass(frozen=True)
 class _EvaluationLoop:
     """Runs attacks, chunk by chunk of samples; for its fields see `evaluate`."""

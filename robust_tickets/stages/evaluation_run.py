@@ -105,17 +105,20 @@ class EvaluationRun:
         several = len(self.request.eps) > 1
         title = f"evaluate {self.net.path.stem}" + (f" at {recipe.threat.eps}" if several else "")
         title = self.net.title(title)
-        progress = self.machine.progress.stage(title, len(self.split) * len(names))
+        config = self._config(recipe)
+        passes_by_row = evaluate.passes_by_row(names, config)
+        progress = self.machine.progress.stage(title, len(self.split) * sum(passes_by_row))
         with progress as meter, self.ledger.phase("attack"):
             for row in evaluate.evaluate(
                 self.net.view,
                 self.split,
                 names,
-                self._config(recipe),
+                config,
                 source=None if self.source is None else self.source.view,
                 verdicts=verdicts,
+                # an attack takes as long as its passes, so that the time left is right
                 advance=lambda samples, passes, source_passes: meter.advance(
-                    samples, passes.total + source_passes.total
+                    samples * passes_by_row[len(rows)], passes.total + source_passes.total
                 ),
                 on_images=None if self.album is None else self.album.at(str(recipe.threat.eps)),
             ):

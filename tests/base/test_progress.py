@@ -29,6 +29,22 @@ def test_the_time_left_follows_the_steps_of_this_command(
     assert capsys.readouterr().err == line
 
 
+def test_a_long_stage_says_each_minute_how_far_it_is(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress_module.LineProgress().stage("evaluate last", 1000) as stage:
+        for second in range(1, 131):
+            clock[0] = float(second)
+            stage.advance(2, 50)
+        stage.note("autoattack 33.0%")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        "evaluate last: 12% done  50 passes/s  7:20 left",
+        "evaluate last: 24% done  50 passes/s  6:20 left",
+    ]
+    assert len(lines) == 3
+
+
 def test_a_bar_logs_lines_and_warnings_of_its_stage(capsys: pytest.CaptureFixture[str]) -> None:
     bars = progress_module.BarProgress()
     with bars.stage("dense [0]", 2) as stage:

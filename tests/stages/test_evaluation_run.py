@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pandas as pd
@@ -14,6 +15,8 @@ from evaluation_case import FGSM, SANITY, SILENT, evaluate, results, verdicts
 from robust_tickets import attacks
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import SilentProgress, StageProgress
 from robust_tickets.evaluation import chunks, sanity_checks
 from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.evaluation.verdict_matrix import ROBUST, UNKNOWN
@@ -233,3 +236,30 @@ def test_another_spelling_of_the_eps_of_training_is_the_same(new_copy, tiny_reci
     output = evaluate(file, replace(FGSM, eps=(Eps("1/10"),)))
     assert set(output.rows.eps) == {"0.1"}
     assert (file.parent / "robustness.csv").read_bytes() == before
+
+
+class Counting(SilentProgress):
+    """Adds up the steps of each stage, and keeps what was announced."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[float, list[float]]] = []
+
+    @contextmanager
+    def stage(self, title, steps):
+        meter, counted = StageProgress(), []
+        meter.advance = lambda steps, passes: counted.append(steps)
+        self.stages.append((steps, counted))
+        yield meter
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_attack_counts_in_the_progress_by_its_passes(again, checkpoint, tmp_path):
+    """So that the time left is right where one of them takes a thousand times another's."""
+    file = shutil.copy(checkpoint, tmp_path / checkpoint.name)
+    request = replace(FGSM, attacks=("fgsm", "pgd-20", "fgsm"))
+    for _ in range(1 + again):
+        progress = Counting()
+        evaluate_file(file, Machine("cpu", progress), request)
+    (steps, counted), *_ = progress.stages
+    assert steps == 40 * (1 + 3 + 41)
+    assert sum(counted) == steps
