@@ -75,8 +75,11 @@ def origin(ticket: Ticket) -> dict[str, str]:
     shape = " x ".join(map(str, model.shape))
     search, method = recipe.search, make_pruning_method(recipe.search)
     width = "" if ":" in model.name else f" at width {model.width:g}"
+    network = f"{model.name}{width}, images {shape}, {model.classes} classes"
+    if ticket.source:
+        return {"network": network, "source": ticket.source, "hash": ticket.hash}
     return {
-        "network": f"{model.name}{width}, images {shape}, {model.classes} classes",
+        "network": network,
         "data": f"{recipe.data.name}, fingerprint {ticket.data}",
         "threat": f"{recipe.threat.norm} {recipe.threat.eps}",
         "search": f"{method.describe()}, ratio {search.ratio:g} of the {search.granularity}s",

@@ -32,6 +32,7 @@ class Ticket:
     seed: seed of the search.
     passes, flops: what the search cost.
     copies: how blocks were copied, a record each time that its depth was changed (`elastic.change_depth`).
+    source: where it comes from, if no search of this package found it; `search` is then empty.
 
     It holds neither clock nor path: the same search gives the same bytes.
     """
@@ -45,6 +46,7 @@ class Ticket:
     passes: int
     flops: int
     copies: tuple[dict[str, Any], ...] = ()
+    source: str = ""
 
     def __repr__(self) -> str:
         search = self.search.get("search", {})
@@ -102,6 +104,7 @@ class Ticket:
                 passes=tensor_file.field(meta, "passes", int),
                 flops=tensor_file.field(meta, "flops", int),
                 copies=tuple(tensor_file.field(meta, "copies", list)) if "copies" in meta else (),
+                source=tensor_file.field(meta, "source", str) if "source" in meta else "",
             )
         except (KeyError, TypeError, InputError) as error:
             raise InputError(
@@ -119,6 +122,29 @@ class Ticket:
         from robust_tickets.tickets.own_loop import apply_ticket
 
         return apply_ticket(self, net, compact=compact)
+
+    @classmethod
+    def from_pruned(cls, net: nn.Module, shape: tuple[int, int, int]) -> "Ticket":
+        """The ticket of a network that torch.nn.utils.prune has pruned: its masks and weights as they are.
+
+        net: stays as it is. Rewind it before, where the ticket is to start from the init.
+        shape: channels, height and width of an image.
+
+        Raises InputError for a network in which nothing is pruned.
+        """
+        from robust_tickets.tickets.pruned_by_torch import ticket_of
+
+        return ticket_of(net, shape)
+
+    def prune(self, net: nn.Module) -> nn.Module:
+        """Prune a network by torch.nn.utils.prune, in place; returns it.
+
+        Its pruned layers have `weight_orig`, the ticket's init, and `weight_mask`. Raises InputError for a
+        network that does not fit.
+        """
+        from robust_tickets.tickets.pruned_by_torch import prune_net
+
+        return prune_net(self, net)
 
     def load_into(self, net: nn.Module) -> None:
         """Load the ticket's init into a network; the mask is applied in training.
@@ -144,6 +170,7 @@ class Ticket:
             "passes": self.passes,
             "flops": self.flops,
             **({"copies": list(self.copies)} if self.copies else {}),
+            **({"source": self.source} if self.source else {}),
             **({"basis": basis_record(self.mask.basis)} if self.mask.basis is not None else {}),
         }
 

@@ -46,7 +46,9 @@ def verify(ticket: Ticket, make: NetFactory | None = None) -> list[str]:
         f"{'weights' if ticket.mask.basis is None else 'coefficients'}, and a path through the network"
     )
     search = recipes.from_table(ticket.search).search
-    if ticket.copies:
+    if ticket.source:
+        lines.append(f"starts from the weights that {ticket.source} had")
+    elif ticket.copies:
         lines.append(f"has copies of blocks of ticket {ticket.copies[-1]['source']}: verify that one too")
     elif _same(ticket.init, init):
         lines.append(f"starts from the init of seed {ticket.seed}, bit for bit")
