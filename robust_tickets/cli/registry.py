@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "robust_tickets.cli.evaluate:Evaluate",
     "compare": "robust_tickets.cli.compare:Compare",
     "study": "robust_tickets.cli.study:Study",
+    "tune": "robust_tickets.cli.tune:Tune",
     "strong": "robust_tickets.cli.strong:Strong",
     "switch": "robust_tickets.cli.switch:Switch",
     "recipes": "robust_tickets.cli.recipes:Recipes",

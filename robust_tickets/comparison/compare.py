@@ -11,6 +11,7 @@ from robust_tickets.comparison.judge_front import front_tasks
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe.arm_training import arm_trainings
 from robust_tickets.recipe.arms import needs_ticket
+from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.read import missing_part
 from robust_tickets.report.write import write_report
 from robust_tickets.runs import locks
@@ -36,6 +37,7 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
     if experiment.images is None:
         check_data_path(recipe.data)
     check_jobs(recipe, jobs)
+    check_seeds(recipe, seeds)
     run = RunDirectory.of(runs, recipe)
     not_fixed = [arm for arm in recipe.compare.trained if _to_be_planned(experiment, seeds, run, arm)]
     planning.check(recipe, experiment.spec, rates_of(experiment), not_fixed)
@@ -54,6 +56,17 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
         run_tasks(front_tasks(experiment, run), jobs, experiment.machine, recipe.compute.threads)
         write_report(run)
     return run
+
+
+def check_seeds(recipe: Recipe, seeds: Sequence[int]) -> None:
+    """Raise InputError for seeds on which fields of the recipe were chosen."""
+    for arm, record in recipe.tuned.tables.items():
+        shared = sorted(set(seeds) & set(record["seeds"]))
+        if shared:
+            raise InputError(
+                f"seed {shared[0]} chose {' and '.join(record['fields'])} of {arm}, and would flatter it: "
+                "compare on other seeds, by --seed"
+            )
 
 
 def _to_be_planned(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, arm: str) -> bool:

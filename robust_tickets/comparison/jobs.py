@@ -69,6 +69,10 @@ class ArmJob(Job):
 
     def do(self) -> Path:
         """Train and evaluate; returns the arm's folder."""
+        return _evaluate_all(*self.train())
+
+    def train(self) -> tuple[ArmDirectory, Experiment]:
+        """Train; returns the arm's folder, and the experiment with the network that was trained."""
         experiment, arm = self.experiment, ARMS[self.arm]
         ticket = self._ticket() if self.needs_ticket else None
         cost = None
@@ -87,8 +91,7 @@ class ArmJob(Job):
             start = self._first_stage(cost)
         rates = ArmRates(experiment, training_of(experiment.recipe, self.arm), start)
         plan = plan_arm(self.run, self.seed, self.arm, rates, cost)
-        folder = train(experiment, self.seed, self.run, plan, start)
-        return _evaluate_all(folder, experiment)
+        return train(experiment, self.seed, self.run, plan, start), experiment
 
     @property
     def needs_ticket(self) -> bool:

@@ -54,6 +54,17 @@ def _check_budget(names: FieldNames, training: Train) -> None:
             )
 
 
+def check_tuned(recipe: "Recipe") -> None:
+    """Raise InputError for a record of a tuning that is none."""
+    for arm, record in recipe.tuned.tables.items():
+        kinds = {"fields": list, "trials": int, "seeds": list}
+        if {name: type(value) for name, value in record.items()} != kinds:
+            raise InputError(
+                f"[tuned.{arm}] must have fields, trials and seeds, as `robust-tickets tune` writes them: "
+                "leave it out"
+            )
+
+
 def check_arms(recipe: "Recipe") -> None:
     """Raise InputError for arms that are named twice, lack dense, or make no sense in the recipe."""
     names = recipe.compare.arms

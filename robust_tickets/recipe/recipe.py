@@ -15,7 +15,7 @@ from tyro.conf import Fixed
 from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.base.paths import expand_home, module_name
 from robust_tickets.recipe import checks, schema
-from robust_tickets.recipe.arm_checks import check_arm_settings, check_arms
+from robust_tickets.recipe.arm_checks import check_arm_settings, check_arms, check_tuned
 from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.arm_training import arm_trainings
 from robust_tickets.recipe.field_names import FieldNames
@@ -59,6 +59,8 @@ class Recipe:
     study: StudySettings = StudySettings()
     arms: Fixed[ArmSettings] = ArmSettings()
     """settings of single arms, in recipe files alone: [arms.NAME] has the fields that differ from [train]"""
+    tuned: Fixed[ArmSettings] = ArmSettings()
+    """how fields of arms were chosen, written by `tune`: [tuned.ARM] has fields, trials and seeds"""
 
     @property
     def identity(self) -> str:
@@ -88,8 +90,9 @@ def _without_prose(recipe: Recipe) -> dict[str, Any]:
     del table["summary"]
     for path in ("root", "download"):
         table["data"].pop(path, None)
-    if not table["arms"]:
-        del table["arms"]
+    for tables in ("arms", "tuned"):
+        if not table[tables]:
+            del table[tables]
     return table
 
 
@@ -122,6 +125,7 @@ def check(recipe: Recipe, base: Recipe | None = None) -> None:
     if base is not None:
         check_lengths(recipe.train, base.train)
     check_arm_settings(recipe, base)
+    check_tuned(recipe)
     check_overfitting(FieldNames("search"), [recipe.search])
     check_overfitting(FieldNames("train"), [recipe.train, *arm_trainings(recipe).values()])
     check_unused_settings(recipe, base)

@@ -116,6 +116,23 @@ def settings_note(run: RunDirectory) -> str:
     return f"Arms with settings of their own: {'; '.join(texts)}." if texts else ""
 
 
+def tuning_note(run: RunDirectory) -> str:
+    """Which fields of which arms were tuned; empty where none was."""
+    records = run.recipe.tuned.tables
+    if not records:
+        return ""
+    arms = [arm for arm in run.recipe.compare.arms if arm in records]
+    texts = [
+        f"`{arm}` {' and '.join(records[arm]['fields'])}, {records[arm]['trials']} trials" for arm in arms
+    ]
+    seeds = sorted({seed for record in records.values() for seed in record["seeds"]})
+    others = [f"`{arm}`" for arm in run.recipe.compare.trained if arm not in records]
+    return (
+        f"Chosen by validation, on seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: "
+        f"{'; '.join(texts)}." + (f" Not tuned: {', '.join(others)}." if others else "")
+    )
+
+
 def _dotted(table: dict[str, Any]) -> dict[str, str]:
     """The fields of nested tables by their dotted names, as text."""
     fields: dict[str, str] = {}

@@ -11,7 +11,7 @@ from robust_tickets.report.accuracy_columns import (
     later_columns,
 )
 from robust_tickets.report.judge import judge
-from robust_tickets.report.notes import accuracy_note, channels_note, cost_note, settings_note
+from robust_tickets.report.notes import accuracy_note, channels_note, cost_note, settings_note, tuning_note
 from robust_tickets.report.read import ArmResult, heading, left_out_note, results
 from robust_tickets.report.table_cells import titled_cells
 from robust_tickets.report.trust import sanity_note, warnings_note
@@ -108,6 +108,8 @@ def paragraphs(run: RunDirectory, table: pd.DataFrame) -> list[str]:
     texts = (
         verdict(results(run), run.recipe, len(run.machines())),
         settings_note(run),
+        tuning_note(run),
+        tuning_note(run),
         channels_note(run, table),
         warnings_note(run),
         sanity_note(run),

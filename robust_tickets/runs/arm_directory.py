@@ -38,6 +38,8 @@ class ArmDirectory:
     """One record an epoch."""
     length = FileName("length.json")
     """The steps of an arm whose length follows from a timing; they are fixed before the first one."""
+    diverged = FileName("diverged.json")
+    """Why a trial of a tuning has no result."""
     early_metrics = FileName("early.jsonl")
     """One record a validation within the first epochs."""
     ticket = FileName("ticket.safetensors")
