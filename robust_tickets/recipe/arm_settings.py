@@ -16,12 +16,13 @@ class ArmSettings:
     `ticket+liet`, and `[arms."ticket+liet"]` for that arm alone, in which its fields come first.
 
     tables: plain values by field, by name.
+    path: of the tables, in messages.
     Raises InputError for anything else than a table of tables.
     """
 
-    def __init__(self, tables: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        for name, table in _items({} if tables is None else tables, "arms"):
-            _items(table, f"arms.{name}")
+    def __init__(self, tables: Mapping[str, Mapping[str, Any]] | None = None, path: str = "arms") -> None:
+        for name, table in _items({} if tables is None else tables, path):
+            _items(table, f"{path}.{name}")
         self._text = json.dumps(tables or {}, sort_keys=True)
 
     @property

@@ -167,7 +167,7 @@ def _convert(hint: Any, value: Any, field: str, base: Any) -> Any:
             raise InputError(f"{field} must be a list with at least one value, got {value!r:.80}")
         return tuple(_convert(get_args(hint)[0], item, field, None) for item in value)
     if hint is ArmSettings:
-        return value if isinstance(value, ArmSettings) else ArmSettings(value)
+        return value if isinstance(value, ArmSettings) else ArmSettings(value, field)
     if hint in TEXT_TYPES:
         return value if isinstance(value, hint) else _from_text(hint, value, field)
     if dataclasses.is_dataclass(hint):

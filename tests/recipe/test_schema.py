@@ -27,6 +27,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.cli.registry import COMMANDS, command_class
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
+from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.recipe import Recipe
 
@@ -53,11 +54,20 @@ def is_change(base, other):
     return other != base
 
 
+TUNED = ArmSettings({"dense": {"fields": ["train.lr"], "trials": 3, "seeds": [100]}})
+
+
+@pytest.mark.parametrize("record", [{"fields": ["train.lr"]}, {"fields": "x", "trials": 3, "seeds": [100]}])
+def test_a_record_of_a_tuning_that_is_none_is_refused(record):
+    with pytest.raises(InputError, match=r"\[tuned\.dense\] must have fields, trials and seeds"):
+        recipes.from_table({"tuned": {"dense": record}})
+
+
 @pytest.mark.parametrize("path", LEAVES)
 def test_the_identity_changes_with_every_recorded_field_and_no_other(path):
     values = [functools.reduce(getattr, path.split("."), base) for base in BASES]
     others = [
-        replace_field(base, path, another(LEAVES[path], value))
+        replace_field(base, path, TUNED if path == "tuned" else another(LEAVES[path], value))
         for base, value in zip(BASES, values, strict=True)
     ]
     base, other = next(pair for pair in zip(BASES, others, strict=True) if is_change(*pair))
