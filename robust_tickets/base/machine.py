@@ -31,6 +31,7 @@ class Machine:
     checkpoint_minutes, checkpoint_steps: longest distance between two states of a training; 0: no limit.
     jobs: how many stages run at the same time.
     any_machine: whether a run that began on another processor or GPU may go on here.
+    tensorboard: whether trainings write curves for TensorBoard too.
     devices: those that jobs take in turn: where the device came without a number, all GPUs like it.
     """
 
@@ -40,6 +41,7 @@ class Machine:
     checkpoint_steps: int = 0
     jobs: int = 1
     any_machine: bool = False
+    tensorboard: bool = False
     devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -74,12 +74,20 @@ class Resumable(OnMachine):
     """steps between checkpoints; 0: off"""
     any_machine: bool = False
     """continue a run of another processor or GPU; the table marks its seconds, FLOPs stand"""
+    tensorboard: bool = False
+    """write the epochs of each arm for TensorBoard too, into its folder (needs the extra tensorboard)"""
 
     @property
     def machine(self) -> Machine:
         """The machine that the flags describe."""
         limits = self.checkpoint_minutes, self.checkpoint_steps
-        return Machine(self.device, stderr_progress(), *limits, any_machine=self.any_machine)
+        return Machine(
+            self.device,
+            stderr_progress(),
+            *limits,
+            any_machine=self.any_machine,
+            tensorboard=self.tensorboard,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

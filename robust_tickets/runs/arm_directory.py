@@ -35,7 +35,7 @@ class ArmDirectory:
     ledger = FileName("ledger.json")
     """Seconds, passes and FLOPs; written last, so that it tells a finished folder from others."""
     metrics = FileName("metrics.jsonl")
-    """One record an epoch."""
+    """One record an epoch, written anew after each."""
     length = FileName("length.json")
     """The steps of an arm whose length follows from a timing; they are fixed before the first one."""
     diverged = FileName("diverged.json")
@@ -54,6 +54,8 @@ class ArmDirectory:
     """The checkpoint of the weights' moving average after the last epoch, where the training has one."""
     robustness = FileName("robustness.csv")
     """One row an attack."""
+    tensorboard = FileName("tensorboard")
+    """The folder of curves for TensorBoard, where they were asked for."""
     states = FileName("state")
     """The folder of the states from which a stopped stage resumes."""
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -18,6 +19,7 @@ from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import costs
 from robust_tickets.stages.earlier_rounds import EarlierRounds, earlier_rounds
+from robust_tickets.stages.epoch_log import EpochLog
 from robust_tickets.stages.experiment import Experiment, make_ticket, search_fields
 from robust_tickets.tickets.connectivity import check_paths
 from robust_tickets.tickets.methods.base import SearchPlan, SearchResult, SearchTask
@@ -132,8 +134,8 @@ def search(experiment: Experiment, seed: int, run: RunDirectory) -> Path:
 
     identity = {"recipe": recipes.to_table(experiment.recipe), "inputs": inputs, "seed": seed}
     checkpointer = experiment.checkpointer(folder.states, identity)
-    with signals.deferred():
-        work.run(checkpointer, earlier, save, keep)
+    with signals.deferred(), EpochLog(folder, machine.tensorboard) as log:
+        work.run(checkpointer, earlier, save, keep, log)
         remove_states(folder.states)
     return folder.ticket
 
@@ -177,12 +179,25 @@ class PreparedSearch:
         earlier: EarlierRounds | None = None,
         save: Callable[[SearchResult], None] = lambda result: None,
         keep: Callable[[SearchResult], None] = lambda result: None,
+        on_epoch: Callable[[list[dict[str, Any]]], None] = lambda history: None,
     ) -> SearchResult:
         """Search, after earlier rounds and from a saved state within a round where there are any.
 
         save: called with the result so far after each round.
         keep: called instead with a round that is then refused.
+        on_epoch: takes the records of all rounds so far after every epoch.
         """
+        before: list[dict[str, Any]] = [] if earlier is None else earlier.result.history
+
+        def save_round(result: SearchResult) -> None:
+            nonlocal before
+            before = result.history
+            save(result)
+
+        def with_rounds_before(history: list[dict[str, Any]]) -> None:
+            number = before[-1]["round"] + 1 if before else 1
+            on_epoch([*before, *({"round": number, **record} for record in history)])
+
         checkpointer = checkpointer or Checkpointer()
         rounds = 0 if earlier is None else earlier.result.rounds
         saved = checkpointer.for_round(rounds + 1).newest()
@@ -202,11 +217,13 @@ class PreparedSearch:
                 return earlier.result
             search = self.experiment.recipe.search
             with self.experiment.machine.progress.stage(title, self.plan.steps) as meter:
-                before = sum(self.plan.steps_of_rounds[:rounds])
-                meter.advance(before + (saved["step"] if saved is not None else 0), 0)
+                steps_before = sum(self.plan.steps_of_rounds[:rounds])
+                meter.advance(steps_before + (saved["step"] if saved is not None else 0), 0)
                 config = self.experiment.config(search, self.plan.round_steps, self.seed)
-                session = Session(ledger, meter, checkpointer, saved)
+                session = Session(ledger, meter, checkpointer, saved, on_epoch=with_rounds_before)
                 rounds_before = None if earlier is None else earlier.result
                 build = partial(_build, self.experiment, self.seed)
-                task = SearchTask(self.net, self.dataset, config, session, rounds_before, save, keep, build)
+                task = SearchTask(
+                    self.net, self.dataset, config, session, rounds_before, save_round, keep, build
+                )
                 return run_pruning_method(search, task)

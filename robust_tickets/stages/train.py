@@ -1,5 +1,6 @@
 """The stage that trains one arm, in a run directory or in memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from robust_tickets.recipe.methods import make_method
 from robust_tickets.runs import files
 from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages.epoch_log import EpochLog
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import ArmPlan, field_names
 from robust_tickets.stages.reuse import arm_key, check_finished, reuse_arm
@@ -80,8 +82,8 @@ def train(
     identity["ticket"] = ticket_hash
     checkpointer = experiment.checkpointer(folder.states, identity)
     with signals.deferred():
-        with ledger.measure():
-            result = work.run(dataset, checkpointer)
+        with EpochLog(folder, machine.tensorboard) as log, ledger.measure():
+            result = work.run(dataset, checkpointer, log)
             with ledger.phase("checkpoint"):
                 for name, checkpoint in work.checkpoints(result, inputs).items():
                     checkpoint.save(folder.path / f"{name}.safetensors")
@@ -146,8 +148,16 @@ class PreparedTraining:
         with self.ledger.measure(), self.ledger.phase("load"):
             return self.experiment.load()
 
-    def run(self, dataset: Dataset, checkpointer: Checkpointer | None = None) -> TrainingResult:
-        """Train, from a saved state where there is one, within `ledger.measure()`."""
+    def run(
+        self,
+        dataset: Dataset,
+        checkpointer: Checkpointer | None = None,
+        on_epoch: Callable[[list[dict[str, Any]]], None] = lambda history: None,
+    ) -> TrainingResult:
+        """Train, from a saved state where there is one, within `ledger.measure()`.
+
+        on_epoch: takes the records so far after every epoch.
+        """
         plan, ledger, checkpointer = self.plan, self.ledger, checkpointer or Checkpointer()
         saved = checkpointer.newest()
         # the account of a saved state has what the start cost
@@ -159,7 +169,7 @@ class PreparedTraining:
             if saved is not None:
                 self.experiment.log(f"{title}: resuming after step {saved['step']} of {plan.steps}")
                 meter.advance(saved["step"], 0)
-            session = Session(ledger, meter, checkpointer, saved)
+            session = Session(ledger, meter, checkpointer, saved, on_epoch=on_epoch)
             if not plan.steps:
                 return keep_untrained(self.start.net, self.start.mask, images, config, session)
             return fit(self.start.net, self.start.mask, images, config, session)

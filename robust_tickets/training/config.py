@@ -57,6 +57,7 @@ class Session:
     saved: a state of this training to resume from, as `checkpointer.newest()` gave it. The ledger and the
     meter are then to have what was done before it.
     hook: called after every epoch; gives fields for its record, and whether the training may end there.
+    on_epoch: takes the records so far after every epoch.
     optimiser: makes the optimiser from the settings, where it trains something else than all parameters of
     the network; None: it trains these.
     """
@@ -67,3 +68,4 @@ class Session:
     saved: dict[str, Any] | None = None
     hook: "MaskConvergence | None" = None
     optimiser: Callable[[Training], Optimizer] | None = None
+    on_epoch: Callable[[list[dict[str, Any]]], None] = lambda history: None

@@ -91,6 +91,8 @@ def end_epoch(state: TrainingState, setup: Setup) -> bool:
     if averaged:
         accuracies += "  average {val_average_clean:.1%}  {val_average_robust:.1%}".format(**averaged)
     session.meter.note(f"epoch {state.epoch}/{setup.epochs}  {accuracies}")
+    with ledger.phase("checkpoint"):
+        session.on_epoch(history)
     if setup.masking is not None:
         setup.masking.check()
     monitor.check_pace(state.epoch, ledger, state.step)
