@@ -13,6 +13,7 @@ from robust_tickets.report.accuracy_columns import (
 from robust_tickets.report.judge import judge
 from robust_tickets.report.notes import accuracy_note, channels_note, cost_note, settings_note, tuning_note
 from robust_tickets.report.read import ArmResult, heading, left_out_note, results
+from robust_tickets.report.reuse import REUSE_COLUMNS, reuse_columns, reuse_note
 from robust_tickets.report.table_cells import titled_cells
 from robust_tickets.report.trust import sanity_note, warnings_note
 from robust_tickets.report.verdict import verdict
@@ -39,6 +40,7 @@ COLUMNS = [
     "jobs",
     "machines",
     *LATER_COLUMNS,
+    *REUSE_COLUMNS,
 ]
 """Columns of timing.csv; new ones are added at the end, none is renamed."""
 
@@ -56,11 +58,20 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     search or first stage before it. flops_vs_dense and seconds_vs_dense are ratios. channels_removed counts
     the channels that were pruned whole and left out in training; pass_flops_vs_dense and
     pass_seconds_vs_dense are the ratios of what a sample costs in training. jobs is how many ran at a time,
-    at most, while the arm's seconds were taken; machines is on how many the run was computed.
+    at most, while the arm's seconds were taken; machines is on how many the run was computed. For the last
+    columns see `reuse.reuse_columns`.
     """
     by_arm = results(run)
     own_judge, images = judge(by_arm, run.recipe), run.recipe.evaluate.aa_images
-    rows = [[*_row(arm, seeds), *later_columns(seeds, own_judge, images)] for arm, seeds in by_arm.items()]
+    kind = run.recipe.evaluate.select_by
+    rows = [
+        [
+            *_row(arm, seeds),
+            *later_columns(seeds, own_judge, images),
+            *reuse_columns(seeds, by_arm["dense"], kind),
+        ]
+        for arm, seeds in by_arm.items()
+    ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     dense = table[table.arm == "dense"].iloc[0]
     table["flops_vs_dense"] = table.total_flops / dense.total_flops
@@ -107,8 +118,8 @@ def paragraphs(run: RunDirectory, table: pd.DataFrame) -> list[str]:
     """The text under the table: what it supports, then what a reader must know of the figures."""
     texts = (
         verdict(results(run), run.recipe, len(run.machines())),
+        reuse_note(results(run), run.recipe),
         settings_note(run),
-        tuning_note(run),
         tuning_note(run),
         channels_note(run, table),
         warnings_note(run),
