@@ -31,6 +31,7 @@ COMMANDS = {
     "ticket verify": "robust_tickets.cli.tickets:TicketVerify",
     "data show": "robust_tickets.cli.data:DataShow",
     "runs list": "robust_tickets.cli.runs:RunsList",
+    "runs merge": "robust_tickets.cli.runs:RunsMerge",
     "runs rm": "robust_tickets.cli.runs:RunsRm",
     "cache clear": "robust_tickets.cli.cache:CacheClear",
 }

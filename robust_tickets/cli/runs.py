@@ -1,11 +1,13 @@
-"""The commands `runs list` and `runs rm`."""
+"""The commands on run directories: list, merge, rm."""
 
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.cli.command import Command, command
-from robust_tickets.runs import listing
+from robust_tickets.runs import listing, merging
 
 
 @command
@@ -32,3 +34,32 @@ class RunsRm(Command):
     def run(self) -> None:
         """Print what was removed."""
         print(listing.remove(self.path, self.yes))
+
+
+@command
+class RunsMerge(Command):
+    """Put seeds that were run elsewhere into a run directory of the same recipe, and write its tables.
+
+    The others stay as they are.
+    """
+
+    paths: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN...")]] = ()
+    """the run directory that takes the seeds, then those that have them"""
+
+    def run(self) -> None:
+        """Print a line a seed, and the run directory."""
+        if len(self.paths) < 2:
+            raise InputError(
+                "runs merge needs two run directories at least: the one that takes seeds comes first"
+            )
+        target, *sources = self.paths
+        for line in merging.merge(target, sources):
+            print(line)
+        from robust_tickets.report.read import complete_seeds
+        from robust_tickets.report.write import write_report
+        from robust_tickets.runs.directory import RunDirectory
+
+        run = RunDirectory.open(target)
+        if complete_seeds(run):
+            write_report(run)
+        print(target)

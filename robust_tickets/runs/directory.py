@@ -103,16 +103,33 @@ class RunDirectory:
             write_json(self.machine_file, describe_machine(device, self.recipe.compute.threads))
         elif any_machine:
             self._add_machine(device)
-        recorded = self._inputs()
+        recorded = self.inputs()
         if not inputs.items() <= recorded.items():
             write_json(self.inputs_file, {**inputs, **recorded})
 
     def _add_machine(self, device: str) -> None:
         """Record that the run goes on on this machine, unless it is one of the run's machines."""
+        self._add(describe_machine(device, self.recipe.compute.threads))
+
+    def _add(self, current: dict[str, Any]) -> None:
         first, *others = self.machines()
-        current = describe_machine(device, self.recipe.compute.threads)
         if all(machine_differences(machine, current) for machine in (first, *others)):
             write_json(self.machine_file, {**first, _OTHERS: [*others, current]})
+
+    def take_over(self, other: "RunDirectory") -> None:
+        """Record the machines and inputs of another run of the same recipe as this run's too."""
+        for machine in other.machines():
+            self._add(machine)
+        write_json(self.inputs_file, {**other.inputs(), **self.inputs()})
+
+    def check_version(self, other: "RunDirectory") -> None:
+        """Raise InputError if another run was computed by another version of PyTorch."""
+        versions = {machine.get("torch") for run in (self, other) for machine in run.machines()}
+        if len(versions) > 1:
+            raise InputError(
+                f"{other.path} was computed with another version of PyTorch than {self.path} "
+                f"({' and '.join(sorted(map(str, versions)))}): run it again with one of them"
+            )
 
     def machines(self) -> list[dict[str, Any]]:
         """The machines that the run was computed on, the first one first; empty before it has begun."""
@@ -166,7 +183,7 @@ class RunDirectory:
         inputs: a fingerprint for each; those that the run has not recorded yet are accepted. The networks of
         two seeds must differ.
         """
-        recorded = self._inputs()
+        recorded = self.inputs()
         for name, digest in inputs.items():
             if recorded.get(name, digest) != digest:
                 raise InputError(
@@ -180,7 +197,8 @@ class RunDirectory:
                     "function draw its weights from PyTorch's generator, or give model.init glorot-normal"
                 )
 
-    def _inputs(self) -> dict[str, str]:
+    def inputs(self) -> dict[str, str]:
+        """The fingerprints that are recorded so far."""
         return read_object(self.inputs_file, _FIX) if self.inputs_file.exists() else {}
 
 
