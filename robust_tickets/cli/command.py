@@ -75,7 +75,7 @@ class Resumable(OnMachine):
     any_machine: bool = False
     """continue a run of another processor or GPU; the table marks its seconds, FLOPs stand"""
     tensorboard: bool = False
-    """write the epochs of each arm for TensorBoard too, into its folder (needs the extra tensorboard)"""
+    """write curves for TensorBoard too"""
 
     @property
     def machine(self) -> Machine:
