@@ -20,6 +20,7 @@ COMMANDS = {
     "recipes show": "robust_tickets.cli.recipes:RecipesShow",
     "table": "robust_tickets.cli.table:Table",
     "frontier": "robust_tickets.cli.frontier:Frontier",
+    "watch": "robust_tickets.cli.watch:Watch",
     "export": "robust_tickets.cli.export:Export",
     "ticket show": "robust_tickets.cli.tickets:TicketShow",
     "ticket diff": "robust_tickets.cli.tickets:TicketDiff",
