@@ -33,6 +33,6 @@ def attack(device: str, folder: Path, text: str, stop: bool, planted: bool = Fal
 
     with patch.object(AttackRecord, "note", with_wait):
         Watch.phases.append(PHASE)
-        result = built.run(net, images, labels, options=options)
+        result = built.run(net, images, labels, seed=0, options=options)
         Watch.phases.pop()
     save_file({"images": result.images.cpu().contiguous()}, folder / "images.safetensors")
