@@ -16,7 +16,7 @@ class Watch(Command):
 
     run_directory: Positional[Path]
     """a run directory"""
-    every: Annotated[float, Range(above=0)] = 5.0
+    every: Annotated[float, Range(least=0.1)] = 5.0
     """seconds between two looks"""
     once: bool = False
     """look once"""

@@ -33,12 +33,15 @@ RECURSIVE = "--model.name mlp-3 --search.pruning-method recursive --search.recur
         (f"{RECURSIVE} zero-block --search.recursive.networks mlp-2", "zero-block has no place in MLP"),
         (f"{RECURSIVE} identity-linear --search.recursive.networks mlp-4", "grow into a deeper network"),
         ("--model.name mlp-3 --search.basis dct", "leaves each layer of this network as it is"),
-        ("--model.name own_nets:tied --search.basis dct --search.basis-axes all", "is shared by one and two"),
-        ("--model.name own_nets:tied --search.basis svd", "is shared by one and two"),
+        (
+            "--model.name tied_nets:tied --search.basis dct --search.basis-axes all",
+            "is shared by one and two",
+        ),
+        ("--model.name tied_nets:tied --search.basis svd", "is shared by one and two"),
     ],
 )
 def test_nothing_is_written(command, flags, message, tmp_path, monkeypatch, capsys):
-    (tmp_path / "own_nets.py").write_text(NETS)
+    (tmp_path / "tied_nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     words = f"{command} --recipe demo --search.rounds 1 {flags} --runs runs"
