@@ -1,7 +1,6 @@
 """A ticket under Hugging Face's accelerate, with accumulated gradients.
 
-pip install accelerate
-python examples/own_loop_accelerate.py
+After `pip install accelerate`: `python examples/own_loop_accelerate.py`.
 """
 
 import torch

@@ -1,7 +1,6 @@
 """A ticket under Lightning's Trainer.
 
-pip install lightning
-python examples/own_loop_lightning.py
+After `pip install lightning`: `python examples/own_loop_lightning.py`.
 """
 
 import lightning

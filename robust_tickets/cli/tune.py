@@ -15,7 +15,7 @@ from robust_tickets.recipe.schema import Count, Range
 class Tune(ByRecipe, Command):
     """Choose fields of a recipe by validation, on seeds that no table uses.
 
-    Writes trials.csv and recipe.toml. Each arm gets as many trials. Test images are not looked at. Finished
+    Writes trials.csv and tuned.toml. Each arm gets as many trials. Test images are not looked at. Finished
     trials are not trained again.
     """
 

@@ -37,7 +37,7 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
     if experiment.images is None:
         check_data_path(recipe.data)
     check_jobs(recipe, jobs)
-    check_seeds(recipe, seeds)
+    _check_seeds(recipe, seeds)
     run = RunDirectory.of(runs, recipe)
     not_fixed = [arm for arm in recipe.compare.trained if _to_be_planned(experiment, seeds, run, arm)]
     planning.check(recipe, experiment.spec, rates_of(experiment), not_fixed)
@@ -58,7 +58,7 @@ def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int 
     return run
 
 
-def check_seeds(recipe: Recipe, seeds: Sequence[int]) -> None:
+def _check_seeds(recipe: Recipe, seeds: Sequence[int]) -> None:
     """Raise InputError for seeds on which fields of the recipe were chosen."""
     for arm, record in recipe.tuned.tables.items():
         shared = sorted(set(seeds) & set(record["seeds"]))

@@ -1,10 +1,8 @@
 """Choosing fields of a recipe by validation, with as many trials for each arm."""
 
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,16 @@ from robust_tickets.comparison.executors import Task, check_main_guard, run_task
 from robust_tickets.comparison.jobs import ArmJob
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.arms import needs_ticket
 from robust_tickets.recipe.trials import Values, shortened, with_tuned, with_values
 from robust_tickets.report.tuning import tuning_text
 from robust_tickets.runs import files, locks
 from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan as planning
+from robust_tickets.stages.evaluation_run import short_digest
 from robust_tickets.stages.experiment import Experiment
+from robust_tickets.stages.search import check_search
 from robust_tickets.training.monitors import DivergedError
 
 Grid = Mapping[str, Sequence[Any]]
@@ -74,31 +75,31 @@ def tune(
         1: all are trained to the end.
     jobs: how many trials are trained at a time.
 
-    Test images are not looked at. Writes trials.csv and recipe.toml; finished trials are not trained again.
+    Test images are not looked at. Writes trials.csv and tuned.toml; finished trials are not trained again.
     Raises InputError for fields that do nothing in an arm.
     """
     check_main_guard(jobs)
     base = experiment.recipe
     combinations = _combinations(grid)
+    shared = next((field for field in grid if field.startswith("search.")), None)
+    if shared is not None and len(arms) > 1:
+        raise InputError(f"{shared} is of the search, which {' and '.join(arms)} share: tune it for one arm")
     for arm, values in itertools.product(arms, combinations):  # before anything is trained
         recipe = with_values(base, arm, values)
         planning.check(recipe, experiment.spec)
+        if needs_ticket(arm, recipe):
+            check_search(replace(experiment, recipe=recipe), seeds[0])
     experiment.prepare()
     if experiment.images is None:
         check_data_path(base.data)
-    about = {
-        "grid": {f: list(v) for f, v in grid.items()},
-        "arms": list(arms),
-        "seeds": list(seeds),
-        "eta": eta,
-    }
-    digest = hashlib.sha256(json.dumps([base.identity, about]).encode()).hexdigest()[:8]
+    values_by_field = {field: list(values) for field, values in grid.items()}
+    digest = short_digest([base.identity, values_by_field, list(arms), list(seeds), eta])
     folder = runs / f"tune-{base.name}-{digest}"
     work = _Tuning(experiment, tuple(seeds), folder, jobs)
     with locks.lock(folder):
         chosen = {arm: work.choose(arm, combinations, eta) for arm in arms}
         rows = pd.DataFrame(work.rows)
-        table, recipe_file = folder / "trials.csv", folder / "recipe.toml"
+        table, recipe_file = folder / "trials.csv", folder / "tuned.toml"
         files.write_text(table, files.csv_text(rows, 6))
         tuned = with_tuned(base, chosen, trials=len(combinations), seeds=seeds)
         files.write_text(recipe_file, recipes.to_toml(tuned))
@@ -163,9 +164,7 @@ class _Tuning:
     def _job(self, trial: _Trial, seed: int) -> "TrialJob":
         recipe = with_values(self._experiment.recipe, trial.arm, trial.values)
         recipe = shortened(recipe, trial.share, searches=any(f.startswith("search.") for f in trial.values))
-        experiment = Experiment(
-            recipe, self._experiment.net, images=self._experiment.images, machine=self._experiment.machine
-        )
+        experiment = replace(self._experiment, recipe=recipe)
         return TrialJob(experiment, seed, RunDirectory.of(self._folder / "trials", recipe), trial.arm)
 
 

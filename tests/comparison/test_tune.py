@@ -139,6 +139,11 @@ def test_the_command_line(recipe, tmp_path, capsys):
         ({"data.train_images": [1, 2]}, ["dense"], "cannot be tuned: give a field of train or of search"),
         ({"train.lr": [0.1, 0.2]}, ["densee"], "unknown arm"),
         ({"search.lr": [0.1, 0.2]}, ["dense"], r"search\.lr does nothing in dense"),
+        (
+            {"search.lr": [0.1, 0.2]},
+            ["ticket", "ticket+fgsm"],
+            r"search\.lr is of the search, which ticket and ticket\+fgsm share: tune it for one arm",
+        ),
     ],
 )
 def test_what_cannot_be_tuned_is_refused_before_anything_is_trained(grid, arms, message, recipe, tmp_path):
