@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 from robust_tickets.base.devices import device_module
+from robust_tickets.base.machine_load import MachineLoad
 
 T = TypeVar("T")
 
@@ -115,13 +116,15 @@ class Ledger:
     flops: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0))
     epoch_seconds: list[float] = field(default_factory=list)
     """charged seconds at the end of each epoch"""
+    load: MachineLoad = field(default_factory=MachineLoad)
+    """what else the machine did meanwhile"""
     _marks: list[tuple[Any, str]] = field(default_factory=list)
     _open: list[str] = field(default_factory=list)
 
     @contextmanager
     def measure(self) -> Iterator["Ledger"]:
         """Time the block as the whole stage; time outside of any phase is `other`."""
-        with self.phase("other"):
+        with self.load.watch(), self.phase("other"):
             yield self
         self.settle()
         self._marks.clear()
@@ -136,6 +139,11 @@ class Ledger:
         finally:
             self._open.pop()
             self._marks.append((self.clock.mark(), self._open[-1] if self._open else ""))
+
+    def calibrate(self, device: str) -> None:
+        """Time a fixed convolution, at nobody's charge: seconds of slower minutes can be told by it."""
+        with self.phase("load"):
+            self.load.time_convolution(self.clock, device)
 
     def charge_each(self, name: Phase, items: Iterator[T]) -> Iterator[T]:
         """Give the items, and charge the time that getting each of them takes to a phase."""
@@ -177,6 +185,7 @@ class Ledger:
             self.flops[phase] += flops
         self.epoch_seconds += map(float, report["epoch_seconds"])
         self.jobs = max(self.jobs, int(report.get("jobs", 1)))
+        self.load.add_report(report["machine_load"])
 
     @property
     def step_seconds(self) -> float:
@@ -215,4 +224,5 @@ class Ledger:
             "charged_flops": self.charged_flops,
             "epoch_seconds": list(self.epoch_seconds),
             **({"jobs": self.jobs} if self.jobs > 1 else {}),
+            "machine_load": self.load.report(),
         }

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def ticket_sentence(figures: "dict[str, ArmFigures]") -> str:
     ticket, dense = figures["ticket"], figures["dense"]
     return (
-        f"Against `dense` ({dense.epochs}), the ticket took {ticket.flops('dense')} of the FLOPs and "
-        f"{ticket.seconds('dense')} of the seconds, search included, at {ticket.robust} robust accuracy "
+        f"Against `dense` ({dense.epochs}), the ticket took {ticket.costs('dense')}, search included, "
+        f"at {ticket.robust} robust accuracy "
         f"(last epoch) under {ticket.judge.title} against {dense.robust} ({ticket.difference('dense')})."
     )
 
@@ -22,7 +22,7 @@ def best_sentence(figures: "dict[str, ArmFigures]") -> str:
     ticket = figures["ticket"]
     return (
         f"Of dense stopped at its best epoch (`dense-best`, {figures['dense-best'].epochs}) it took "
-        f"{ticket.flops('dense-best')} of the FLOPs and {ticket.seconds('dense-best')} of the seconds."
+        f"{ticket.costs('dense-best')}."
     )
 
 
@@ -73,6 +73,8 @@ def _equal_sentence(figures: "dict[str, ArmFigures]", measure: str) -> str:
     """The ticket against dense at equal `measure`, cost or seconds."""
     name = f"dense-equal-{measure}"
     equal = figures[name]
+    if measure == "seconds" and {name, "ticket"} & equal.disturbed:
+        return f"`{name}` says nothing here, as the seconds of a busy machine are not equal ones."
     return (
         f"**At equal {measure}** (`{name}`, {equal.epochs}, {_cost(equal)}) the ticket is "
         f"{figures['ticket'].saving(name, f'dense at equal {measure}')}"
@@ -87,9 +89,9 @@ def staged_sentence(figures: "dict[str, ArmFigures]") -> str:
 
 
 def _cost(arm: "ArmFigures") -> str:
-    return (
-        f"{arm.flops('ticket')} of the ticket's FLOPs, {arm.seconds('ticket')} of its seconds, {arm.robust}"
-    )
+    seconds = arm.seconds("ticket")
+    parts = [f"{arm.flops('ticket')} of the ticket's FLOPs", f"{seconds} of its seconds" if seconds else ""]
+    return ", ".join(filter(None, [*parts, arm.robust]))
 
 
 def equal_cost_caveat(recipe: "Recipe") -> str:

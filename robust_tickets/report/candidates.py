@@ -20,11 +20,11 @@ class Candidate:
 
     name: as tables and plots have it, different for each candidate.
     arm: as recipes have it.
-    flops, seconds: charged to the arm, the stage before it included; no seconds where they were taken on
-        another machine than those of the first run.
+    flops, seconds: charged to the arm, the stage before it included; without those that cannot be compared.
     robust, clean: fractions of the test images.
     jobs: how many ran at a time, at most, while the seconds were taken.
     machines: on how many the run was computed.
+    no_seconds: why there are none, after "they were taken"; empty where there are.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Candidate:
     clean: tuple[float, ...]
     jobs: int = 1
     machines: int = 1
+    no_seconds: str = ""
 
     def cost(self, cost: Cost) -> tuple[float, ...]:
         """The FLOPs or the seconds."""

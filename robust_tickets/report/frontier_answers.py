@@ -41,8 +41,8 @@ def answers(frontier: Frontier, question: Question) -> list[str]:
     reference = frontier.reference(question.of)
     if not reference.cost(question.cost):
         raise InputError(
-            f"{reference.name} was trained on another machine than the first run, so that its seconds cannot "
-            "be compared: choose --cost flops, or another arm by --of"
+            f"the seconds of {reference.name} cannot be compared, as they were taken {reference.no_seconds}: "
+            "choose --cost flops, or another arm by --of"
         )
     texts = [_front_sentence(frontier, reference, question.cost)]
     if question.target:

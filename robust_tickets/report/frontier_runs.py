@@ -9,6 +9,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
 from robust_tickets.recipe.fields import CHECKPOINTS, CheckpointName
 from robust_tickets.report.candidates import Candidate, Frontier
+from robust_tickets.report.conditions import conditions
 from robust_tickets.report.judge import Judge, judge
 from robust_tickets.report.read import ArmResult, left_out_note, results
 from robust_tickets.runs.directory import RunDirectory, machine_differences
@@ -16,6 +17,10 @@ from robust_tickets.runs.files import read_object
 
 DEFAULT_WEIGHTS: tuple[CheckpointName, ...] = ("last", "average")
 """The checkpoints that stand for an arm, each on its own: the better one is not chosen by test images."""
+
+OTHER_MACHINE = "on another machine than those of the first run, or with other threads"
+BUSY = "on a busy machine, or on one that had become slower"
+"""Why seconds cannot be compared, after "they were taken"."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +149,13 @@ def _candidates(
 ) -> list[Candidate]:
     """The candidates of a run, each named by its arm."""
     same_machine = _same_machine(first.directory, run.directory)
-    machines = len(run.directory.machines())
+    machines, found = len(run.directory.machines()), conditions(run.arms)
     candidates = []
     for arm, all_seeds in run.arms.items():
         of_seeds = [result for result in all_seeds if result.seed in seeds]
+        reason = "" if same_machine else OTHER_MACHINE
+        if found[arm].disturbed:
+            reason = BUSY
         for checkpoint in weights:
             if all((checkpoint, run.judge.attack) in result.accuracy for result in of_seeds):
                 candidates.append(
@@ -156,11 +164,12 @@ def _candidates(
                         arm,
                         checkpoint,
                         flops=tuple(result.charged("flops") for result in of_seeds),
-                        seconds=tuple(result.charged("seconds") for result in of_seeds if same_machine),
+                        seconds=tuple(result.charged("seconds") for result in of_seeds if not reason),
                         robust=tuple(run.judge.accuracy(result, checkpoint) for result in of_seeds),
                         clean=tuple(result.accuracy[checkpoint, "clean"] for result in of_seeds),
                         jobs=max(result.jobs for result in of_seeds),
                         machines=machines,
+                        no_seconds=reason,
                     )
                 )
     return candidates

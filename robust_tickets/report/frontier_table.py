@@ -30,7 +30,7 @@ def frontier_table(frontier: Frontier, of: str = "dense") -> pd.DataFrame:
     flops and seconds are all that is charged to the arm, the search included; flops_ratio and seconds_ratio
     are those over the means of the arm `of`, which ratios_to names. For each cost, on_front says whether the
     means are on the front, dominated_by names the cheapest on it that dominates the others, and
-    seeds_on_front counts the seeds in which the candidate is on it. Seconds of another machine are empty.
+    seeds_on_front counts the seeds in which the candidate is on it. Seconds that none compare with are empty.
     Raises InputError for an unknown arm `of`.
     """
     reference = frontier.reference(of)
@@ -144,7 +144,10 @@ def _notes(frontier: Frontier, question: Question) -> str:
     twice = len({c.arm for c in frontier.candidates}) < len(frontier.candidates) and len(weights) > 1
     jobs = max(candidate.jobs for candidate in frontier.candidates)
     machines = max(candidate.machines for candidate in frontier.candidates)
-    unknown = [candidate.name for candidate in frontier.candidates if not candidate.seconds]
+    unknown: dict[str, list[str]] = {}
+    for candidate in frontier.candidates:
+        if candidate.no_seconds:
+            unknown.setdefault(candidate.no_seconds, []).append(f"`{candidate.name}`")
     parts = [
         frontier.left_out,
         f"Robust accuracy is that of the {judged}, under {frontier.judge.title}, on {frontier.images:,} test "
@@ -159,9 +162,9 @@ def _notes(frontier: Frontier, question: Question) -> str:
         f"{DOUBLE_DAGGER} Continued on another machine: seconds cannot be compared, FLOPs can."
         if machines > 1
         else "",
-        f"Seconds of {', '.join(f'`{name}`' for name in unknown)} are left out: they were taken on another "
-        "machine than those of the first run, or with other threads."
-        if unknown
-        else "",
+        *(
+            f"Seconds of {', '.join(names)} are left out: they were taken {reason}."
+            for reason, names in unknown.items()
+        ),
     ]
     return " ".join(filter(None, parts))

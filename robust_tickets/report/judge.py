@@ -6,6 +6,7 @@ from statistics import mean
 
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.conditions import conditions
 from robust_tickets.report.frontier import front
 from robust_tickets.report.read import ArmResult
 
@@ -57,13 +58,16 @@ def judge(results: Mapping[str, Sequence[ArmResult]], recipe: Recipe) -> Judge:
 def front_checkpoints(results: Mapping[str, Sequence[ArmResult]], judge: Judge) -> list[tuple[str, str]]:
     """The arms on the front of robust accuracy and FLOPs, or of it and seconds, each with its checkpoint.
 
-    Costs and accuracies are means over the seeds; averaged weights are a point of their own.
+    Costs and accuracies are means over the seeds; averaged weights are a point of their own. Those of a
+    busy machine count no seconds.
     """
     on_front: dict[tuple[str, str], None] = {}
+    found = conditions(results)
     for quantity in ("flops", "seconds"):
         places = {
             f"{arm} {name}": (arm, name)
             for arm, seeds in results.items()
+            if quantity == "flops" or not found[arm].disturbed
             for name in judge.checkpoints(seeds[0])
         }
         points = {

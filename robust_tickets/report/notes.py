@@ -7,8 +7,10 @@ import pandas as pd
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.report.accuracy_columns import wilson
+from robust_tickets.report.conditions import conditions, conditions_note
 from robust_tickets.report.judge import AVERAGE, TITLES
-from robust_tickets.report.marks import DAGGER, DOUBLE_DAGGER, SECTION, seconds_marks
+from robust_tickets.report.marks import DAGGER, DOUBLE_DAGGER, PILCROW, SECTION, seconds_marks
+from robust_tickets.report.read import results
 from robust_tickets.report.table_cells import has_autoattack
 from robust_tickets.report.verdict import LEAST_SEEDS
 from robust_tickets.runs.directory import RunDirectory
@@ -98,6 +100,7 @@ def cost_note(run: RunDirectory, table: pd.DataFrame) -> str:
         "cannot be compared, FLOPs can."
         if others
         else "",
+        conditions_note(conditions(results(run)), PILCROW),
         f"Machine: {machine['cpu']}, {threads}{gpu}, torch {machine['torch']}.",
     ]
     return " ".join(filter(None, parts))
@@ -150,13 +153,18 @@ def channels_note(run: RunDirectory, table: pd.DataFrame) -> str:
     tickets = trained[[ARMS[arm].network == "ticket" for arm in trained.arm]]
     if tickets.empty or not run.recipe.compute.compact:
         return ""
+    dense_is = bool(table[table.arm == "dense"].disturbed.any())
     parts = [
         f"`{row.arm}` {row.channels_removed:.4g}"
         + (
             ""
             if "+" in row.arm  # another method has other shares of forward and backward passes
-            else f" (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of dense's and "
-            f"{row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds)"
+            else f" (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of dense's"
+            + (
+                ")"
+                if row.disturbed or dense_is
+                else f" and {row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds)"
+            )
         )
         for row in tickets.itertuples()
     ]

@@ -10,6 +10,7 @@ from robust_tickets.report.accuracy_columns import (
     earlier_columns,
     later_columns,
 )
+from robust_tickets.report.conditions import CONDITIONS_COLUMNS, conditions
 from robust_tickets.report.judge import judge
 from robust_tickets.report.notes import accuracy_note, channels_note, cost_note, settings_note, tuning_note
 from robust_tickets.report.read import ArmResult, heading, left_out_note, results
@@ -41,6 +42,7 @@ COLUMNS = [
     "machines",
     *LATER_COLUMNS,
     *REUSE_COLUMNS,
+    *CONDITIONS_COLUMNS,
 ]
 """Columns of timing.csv; new ones are added at the end, none is renamed."""
 
@@ -58,17 +60,21 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     search or first stage before it. flops_vs_dense and seconds_vs_dense are ratios. channels_removed counts
     the channels that were pruned whole and left out in training; pass_flops_vs_dense and
     pass_seconds_vs_dense are the ratios of what a sample costs in training. jobs is how many ran at a time,
-    at most, while the arm's seconds were taken; machines is on how many the run was computed. For the last
-    columns see `reuse.reuse_columns`.
+    at most, while the arm's seconds were taken; machines is on how many the run was computed. For
+    break-even and the cost to come near dense see `reuse.reuse_columns`. other_cores went to other programs
+    while the arm's seconds were taken, slowdown is by how much the machine was slower than at its fastest in
+    the run, and disturbed says that either was too much (`conditions.conditions`).
     """
     by_arm = results(run)
     own_judge, images = judge(by_arm, run.recipe), run.recipe.evaluate.aa_images
     kind = run.recipe.evaluate.select_by
+    found = conditions(by_arm)
     rows = [
         [
             *_row(arm, seeds),
             *later_columns(seeds, own_judge, images),
             *reuse_columns(seeds, by_arm["dense"], kind),
+            *(found[arm].others, found[arm].slowdown, found[arm].disturbed),
         ]
         for arm, seeds in by_arm.items()
     ]

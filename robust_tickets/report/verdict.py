@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.conditions import conditions
 from robust_tickets.report.judge import Judge, judge
 from robust_tickets.report.marks import seconds_marks
 from robust_tickets.report.read import ArmResult
@@ -28,7 +29,9 @@ def verdict(results: Results, recipe: Recipe, machines: int = 1) -> str:
     if "ticket" not in results:
         return ""
     own_judge = judge(results, recipe)
-    figures = {arm: ArmFigures(arm, results, machines, own_judge, recipe) for arm in results}
+    found = conditions(results)
+    disturbed = frozenset(arm for arm in results if found[arm].disturbed)
+    figures = {arm: ArmFigures(arm, results, machines, own_judge, recipe, disturbed) for arm in results}
     sentences = [
         arm.sentence(figures) if name in results else arm.caveat(recipe) for name, arm in ARMS.items()
     ]
@@ -37,13 +40,17 @@ def verdict(results: Results, recipe: Recipe, machines: int = 1) -> str:
 
 @dataclass(frozen=True)
 class ArmFigures:
-    """The figures of one arm as text: means over the seeds, everything that is charged included."""
+    """The figures of one arm as text: means over the seeds, everything that is charged included.
+
+    disturbed: the arms whose seconds are too high to be compared (`conditions.conditions`).
+    """
 
     arm: str
     results: Results
     machines: int = 1
     judge: Judge = Judge("pgd-20")
     recipe: Recipe = Recipe()
+    disturbed: frozenset[str] = frozenset()
 
     @property
     def epochs(self) -> str:
@@ -60,8 +67,15 @@ class ArmFigures:
         """The ratio of its FLOPs to those of another arm."""
         return self._ratio(other, "flops")
 
+    def costs(self, other: str) -> str:
+        """The ratios of both, as "0.80 of the FLOPs and 0.75 of the seconds"."""
+        seconds = self.seconds(other)
+        return f"{self.flops(other)} of the FLOPs" + (f" and {seconds} of the seconds" if seconds else "")
+
     def seconds(self, other: str) -> str:
-        """The ratio of its seconds to those of another arm, with their marks."""
+        """The ratio of its seconds to those of another arm, with their marks; empty where it says nothing."""
+        if {self.arm, other} & self.disturbed:
+            return ""
         jobs = max(result.jobs for arm in (self.arm, other) for result in self.results[arm])
         return self._ratio(other, "seconds") + seconds_marks(jobs, self.machines)
 

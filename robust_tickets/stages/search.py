@@ -192,6 +192,7 @@ class PreparedSearch:
         def save_round(result: SearchResult) -> None:
             nonlocal before
             before = result.history
+            ledger.calibrate(device)
             save(result)
 
         def with_rounds_before(history: list[dict[str, Any]]) -> None:
@@ -202,6 +203,7 @@ class PreparedSearch:
         rounds = 0 if earlier is None else earlier.result.rounds
         saved = checkpointer.for_round(rounds + 1).newest()
         log, ledger, title = self.experiment.log, self.ledger, f"search, seed {self.seed}"
+        device = self.experiment.machine.device
         if earlier is not None:
             log(f"{title}: resuming after round {rounds} in {earlier.folder}")
         with ledger.measure():
@@ -216,6 +218,7 @@ class PreparedSearch:
                 save(earlier.result)
                 return earlier.result
             search = self.experiment.recipe.search
+            ledger.calibrate(device)
             with self.experiment.machine.progress.stage(title, self.plan.steps) as meter:
                 steps_before = sum(self.plan.steps_of_rounds[:rounds])
                 meter.advance(steps_before + (saved["step"] if saved is not None else 0), 0)

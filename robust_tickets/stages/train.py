@@ -164,15 +164,17 @@ class PreparedTraining:
         ledger.add_report(self.start_ledger.report() if saved is None else saved["ledger"])
         config = self.experiment.config(plan.training, plan.steps, self.seed, plan.points)
         images = replace(dataset, train=dataset.train.first(plan.images)) if plan.images else dataset
-        title = f"{plan.arm}, seed {self.seed}"
+        title, device = f"{plan.arm}, seed {self.seed}", self.experiment.machine.device
+        ledger.calibrate(device)
         with self.experiment.machine.progress.stage(title, plan.steps) as meter:
             if saved is not None:
                 self.experiment.log(f"{title}: resuming after step {saved['step']} of {plan.steps}")
                 meter.advance(saved["step"], 0)
             session = Session(ledger, meter, checkpointer, saved, on_epoch=on_epoch)
-            if not plan.steps:
-                return keep_untrained(self.start.net, self.start.mask, images, config, session)
-            return fit(self.start.net, self.start.mask, images, config, session)
+            run = fit if plan.steps else keep_untrained
+            result = run(self.start.net, self.start.mask, images, config, session)
+        ledger.calibrate(device)
+        return result
 
     def checkpoints(self, result: TrainingResult, inputs: dict[str, str]) -> dict[str, Checkpoint]:
         """The checkpoints by name: of the best epoch, of the last one, and of the last one's average."""

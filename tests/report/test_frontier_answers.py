@@ -150,8 +150,10 @@ def test_another_arm_than_those_there_is_refused_with_their_names():
 
 
 def test_an_arm_without_seconds_is_in_no_answer_about_seconds():
-    elsewhere = candidate("ticket", 40, NEAR.robust, seconds=())
+    elsewhere = candidate("ticket", 40, NEAR.robust, seconds=(), no_seconds="elsewhere")
     assert "is `ticket`, at 0.40 of `dense`'s FLOPs: -0.3" in within(DENSE, elsewhere)
     assert within(DENSE, elsewhere, cost="seconds") == "No arm is cheaper than `dense`."
-    with pytest.raises(InputError, match=r"^ticket was trained on another machine .* choose --cost flops"):
+    with pytest.raises(
+        InputError, match=r"^the seconds of ticket cannot .* taken elsewhere: choose --cost f"
+    ):
         within(DENSE, elsewhere, cost="seconds", of="ticket")

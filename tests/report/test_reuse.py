@@ -79,4 +79,4 @@ def test_the_table_has_the_columns(run):
     assert table.break_even_flops["ticket"] == 1  # 30 + 50 <= 100
     assert table.search_share["ticket"] == pytest.approx(30 / 80)
     assert table.flops_to_90["dense"] == 100
-    assert list(table.columns[-len(REUSE_COLUMNS) :]) == REUSE_COLUMNS
+    assert set(REUSE_COLUMNS) <= set(table.columns)
