@@ -1,7 +1,7 @@
 """robust-tickets: find boosting tickets, reuse them, and compare them honestly with dense training.
 
-From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `frontier` and `study`. For a loop
-of one's own: `Ticket`, `keep_sparse`, `attack_view`, `average_weights`, and the modules `attacks` and
+From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `table`, `frontier` and `study`. For a
+loop of one's own: `Ticket`, `keep_sparse`, `attack_view`, `average_weights`, and the modules `attacks` and
 `methods`. Torch is imported with the first that is used.
 """
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         keep_sparse,
         show_progress,
         study,
+        table,
         train,
     )
     from robust_tickets.training import methods_alone as methods
@@ -44,6 +45,7 @@ __all__ = [
     "methods",
     "show_progress",
     "study",
+    "table",
     "train",
 ]
 

@@ -38,6 +38,7 @@ from robust_tickets.models.whole_state import unswitched_layers
 from robust_tickets.recipe.arm_training import training_of
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.studies import STUDIES
+from robust_tickets.report import timing_text
 from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.frontier_table import frontier_table
 from robust_tickets.runs.directory import RunDirectory
@@ -66,6 +67,7 @@ __all__ = [
     "keep_sparse",
     "show_progress",
     "study",
+    "table",
     "train",
 ]
 
@@ -250,11 +252,19 @@ def frontier(runs: Path | str | Iterable[Path | str], *, of: str = "dense") -> p
     Columns: those of frontier.csv (`report.frontier_table`), such as robust_mean and on_front_flops. Raises
     InputError for runs that cannot be compared.
     """
-    paths = [runs] if isinstance(runs, str | Path) or not isinstance(runs, Iterable) else list(runs)
-    if not paths:
-        raise InputError("runs must be a run directory, or several, got none")
-    directories = [RunDirectory.open(to_path("runs", path)) for path in paths]
-    return frontier_table(read_frontier(directories), of)
+    return frontier_table(read_frontier(_directories(runs)), of)
+
+
+@name_arguments
+def table(runs: Path | str | Iterable[Path | str]) -> pd.DataFrame:
+    """Make the timing table of a run again from its files; returns a row an arm.
+
+    runs: one run directory, or several, whose rows come one below the other after a column `run`.
+
+    Columns: those of timing.csv (`report.tables.timing`), such as pgd20_last_mean, flops_vs_dense and
+    break_even_flops. Raises InputError for a run without a complete seed.
+    """
+    return timing_text.table(_directories(runs))
 
 
 @name_arguments
@@ -286,6 +296,14 @@ def study(
     experiment = experiment_from(net, data, recipe, device, fields, study=name, any_machine=any_machine)
     chosen = seeds_from(experiment, net, seeds)
     return studies.study(name, experiment, chosen, to_path("runs", runs), _jobs(jobs)).folder
+
+
+def _directories(runs: Path | str | Iterable[Path | str]) -> list[RunDirectory]:
+    """The run directories that were named."""
+    paths = [runs] if isinstance(runs, str | Path) or not isinstance(runs, Iterable) else list(runs)
+    if not paths:
+        raise InputError("runs must be a run directory, or several, got none")
+    return [RunDirectory.open(to_path("runs", path)) for path in paths]
 
 
 def _warn(title: str, messages: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.training_fields import Search, Train
 from robust_tickets.report.read import arm_result
-from robust_tickets.report.tables import markdown
+from robust_tickets.report.timing_text import markdown
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.plan import plan

@@ -18,9 +18,8 @@ from robust_tickets.recipe.arms import ARMS, arm_names, arm_table, arms_help, ne
 from robust_tickets.recipe.fields import Compare, Model, StudySettings
 from robust_tickets.recipe.recipe import Recipe, load, shipped_names
 from robust_tickets.recipe.studies import load_study
-from robust_tickets.report.latex import latex
 from robust_tickets.report.read import arm_result
-from robust_tickets.report.tables import markdown
+from robust_tickets.report.timing_text import latex, markdown
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages import costs

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +10,11 @@ from typing import Any
 
 from robust_tickets.base.lazy import torch
 
-LEAST_SECONDS = 5.0
+LEAST_SECONDS = 2.0
 """A shorter stretch says nothing: the kernel counts in hundredths of a second."""
+
+SPARE = 0.1
+"""Cores a thread that other programs may take of those that it runs on before seconds count as too high."""
 
 _STAT = Path("/proc/stat")
 _IDLE = (3, 4)  # the columns idle and iowait
@@ -43,7 +46,6 @@ class MachineLoad:
         """Count the block as a part that is measured."""
         if self.load_average is None and hasattr(os, "getloadavg"):
             self.load_average = round(os.getloadavg()[0], 2)
-        self.cores, self.threads = os.cpu_count() or 0, torch.get_num_threads()
         self._begin = _now()
         try:
             yield
@@ -55,6 +57,7 @@ class MachineLoad:
         """Count what has passed since the beginning of the part, or since this was last called."""
         if self._begin is None:
             return
+        self.cores, self.threads = os.cpu_count() or 0, torch.get_num_threads()
         now = _now()
         if now is not None:
             wall, busy, own = (new - old for new, old in zip(now, self._begin, strict=True))
@@ -81,6 +84,15 @@ class MachineLoad:
             "convolutions": [round(milliseconds, 4) for milliseconds in self.convolutions],
         }
 
+    @property
+    def warning(self) -> str:
+        """What to know of the seconds of a busy machine; empty where it was quiet."""
+        report = self.report()
+        if not crowding(report):
+            return ""
+        taken = f"{other_cores(report):.1f} of {self.cores} cores"
+        return f"other programs took {taken} meanwhile, so that these seconds are too high"
+
     def time_convolution(self, clock: Any, device: str) -> None:
         """Time a fixed convolution: the best of several, which other programs hardly slow down.
 
@@ -95,6 +107,19 @@ class MachineLoad:
                 torch.nn.functional.conv2d(images, weight, padding=1)
                 seconds.append(clock.seconds(begin, clock.mark()))
         self.convolutions.append(1000 * min(seconds[1:]))
+
+
+def other_cores(report: Mapping[str, Any]) -> float:
+    """How many cores went to other programs, on average; report: as `MachineLoad.report` gives it."""
+    return float(report["others"] / report["seconds"])
+
+
+def crowding(report: Mapping[str, Any]) -> float:
+    """How many cores other programs took of those that the threads need; 0 where that cannot be told."""
+    if report["seconds"] < LEAST_SECONDS:
+        return 0.0
+    taken = other_cores(report) - max(0, report["cores"] - report["threads"])
+    return taken if taken > SPARE * report["threads"] else 0.0
 
 
 def _now() -> tuple[float, float, float] | None:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
 
+from robust_tickets.base.machine_load import MachineLoad
 from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer, arm_flops, whole_flops
 from robust_tickets.comparison.evaluation_cost import evaluation_passes, whole_passes
 from robust_tickets.comparison.timed_passes import evaluation_pass_seconds
@@ -38,12 +39,14 @@ class Estimate:
     seconds: of search and training of all seeds, on this machine.
     evaluation_seconds: at most, of validation and evaluation of all seeds.
     whole_seconds: at most, of the rest of AutoAttack on one arm on the frontier, which is known at the end.
+    warning: what to know of the seconds; empty where there is nothing.
     """
 
     rows: pd.DataFrame
     seconds: float
     evaluation_seconds: float
     whole_seconds: float = 0.0
+    warning: str = ""
 
     def __str__(self) -> str:
         """The rows, and the time of all seeds."""
@@ -58,7 +61,7 @@ class Estimate:
         if self.whole_seconds:
             whole = _duration(self.whole_seconds)
             lines.append(f"  at most {whole} more for each arm on the frontier and seed: FAB-T and Square")
-        return "\n".join(lines)
+        return "\n".join([*lines, *([f"WARNING: {self.warning}"] if self.warning else [])])
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,11 @@ def estimate_all(works: Sequence[PlannedArms], seeds: int) -> Estimate:
     broke, so they are an upper bound, as are searches that may end early; they are timed apart, in float32
     without an update. Where a step is expensive, smaller batches are timed instead, whose samples are slower.
     """
-    tally = _Tally()
-    for work in works:
-        tally.add(work)
-    return tally.estimate(seeds)
+    tally, load = _Tally(), MachineLoad()
+    with load.watch():
+        for work in works:
+            tally.add(work)
+    return replace(tally.estimate(seeds), warning=load.warning)
 
 
 class _Row(NamedTuple):

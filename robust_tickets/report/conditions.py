@@ -4,11 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from robust_tickets.base.machine_load import LEAST_SECONDS
+from robust_tickets.base.machine_load import LEAST_SECONDS, crowding, other_cores
 from robust_tickets.report.read import ArmResult
-
-SPARE = 0.1
-"""Cores a thread that other programs may take of those that it runs on before its seconds are marked."""
 
 SLOWER = 1.25
 """How many times the fastest time of the fixed convolution it may take before seconds are marked."""
@@ -51,12 +48,11 @@ def _conditions(seeds: Sequence[ArmResult], fastest: float) -> Conditions:
     loads = [load for load in _loads(seeds) if load["seconds"] >= LEAST_SECONDS]
     if not loads:
         return Conditions()
-    alone = all(result.jobs == 1 for result in seeds)
-    worst = max(loads, key=lambda load: _others(load) - _free(load))
+    worst = max(loads, key=lambda load: (crowding(load), other_cores(load)))
     return Conditions(
-        _others(worst),
+        other_cores(worst),
         worst["cores"],
-        alone and any(_others(load) > _free(load) + SPARE * load["threads"] for load in loads),
+        all(result.jobs == 1 for result in seeds) and crowding(worst) > 0,
         max((time / fastest for load in loads for time in load["convolutions"]), default=1.0),
     )
 
@@ -65,14 +61,6 @@ def _loads(seeds: Iterable[ArmResult]) -> list[dict[str, Any]]:
     """The records of all stages that have one."""
     ledgers = [ledger for result in seeds for ledger in (result.before, result.ledger) if ledger]
     return [ledger["machine_load"] for ledger in ledgers if "machine_load" in ledger]
-
-
-def _others(load: Mapping[str, Any]) -> float:
-    return float(load["others"] / load["seconds"])
-
-
-def _free(load: Mapping[str, Any]) -> int:
-    return max(0, int(load["cores"]) - int(load["threads"]))
 
 
 def conditions_note(found: Mapping[str, Conditions], mark: str) -> str:

@@ -12,12 +12,8 @@ from robust_tickets.report.accuracy_columns import (
 )
 from robust_tickets.report.conditions import CONDITIONS_COLUMNS, conditions
 from robust_tickets.report.judge import judge
-from robust_tickets.report.notes import accuracy_note, channels_note, cost_note, settings_note, tuning_note
-from robust_tickets.report.read import ArmResult, heading, left_out_note, results
-from robust_tickets.report.reuse import REUSE_COLUMNS, reuse_columns, reuse_note
-from robust_tickets.report.table_cells import titled_cells
-from robust_tickets.report.trust import sanity_note, warnings_note
-from robust_tickets.report.verdict import verdict
+from robust_tickets.report.read import ArmResult, results
+from robust_tickets.report.reuse import REUSE_COLUMNS, reuse_columns
 from robust_tickets.runs.directory import RunDirectory
 
 COLUMNS = [
@@ -118,29 +114,3 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
         max(result.jobs for result in seeds),
         1,
     ]
-
-
-def paragraphs(run: RunDirectory, table: pd.DataFrame) -> list[str]:
-    """The text under the table: what it supports, then what a reader must know of the figures."""
-    texts = (
-        verdict(results(run), run.recipe, len(run.machines())),
-        reuse_note(results(run), run.recipe),
-        settings_note(run),
-        tuning_note(run),
-        channels_note(run, table),
-        warnings_note(run),
-        sanity_note(run),
-        left_out_note(run),
-        accuracy_note(run, table),
-        cost_note(run, table),
-    )
-    return [text for text in texts if text]
-
-
-def markdown(run: RunDirectory) -> str:
-    """The timing table for people, and the text under it."""
-    table = timing(run)
-    titles, rows = titled_cells(table)
-    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" + " ---: |" * (len(titles) - 1)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), *paragraphs(run, table)]) + "\n"

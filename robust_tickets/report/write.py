@@ -7,10 +7,10 @@ from robust_tickets.report.frontier_plot import frontier_plot
 from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.frontier_table import frontier_csv, frontier_markdown
 from robust_tickets.report.plots import curves
-from robust_tickets.report.tables import markdown, timing
+from robust_tickets.report.timing_text import csv, markdown
 from robust_tickets.runs.arm_directory import FrontierFolder
 from robust_tickets.runs.directory import RunDirectory
-from robust_tickets.runs.files import csv_text, write, write_text
+from robust_tickets.runs.files import write, write_text
 
 
 def write_report(run: RunDirectory) -> None:
@@ -34,8 +34,3 @@ def write_frontier(frontier: Frontier, question: Question, folder: FrontierFolde
     write_text(folder.markdown, frontier_markdown(frontier, question))
     write_text(folder.csv, frontier_csv(frontier, question))
     write(folder.plot, lambda part: frontier_plot(frontier, part, question.target))
-
-
-def csv(run: RunDirectory) -> str:
-    """The timing table as CSV: fractions and seconds."""
-    return csv_text(timing(run), 6)

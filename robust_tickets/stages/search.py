@@ -193,6 +193,8 @@ class PreparedSearch:
             nonlocal before
             before = result.history
             ledger.calibrate(device)
+            if ledger.load.warning and ledger.jobs == 1:
+                log(f"{title}: WARNING: {ledger.load.warning}")
             save(result)
 
         def with_rounds_before(history: list[dict[str, Any]]) -> None:

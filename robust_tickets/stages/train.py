@@ -174,6 +174,8 @@ class PreparedTraining:
             run = fit if plan.steps else keep_untrained
             result = run(self.start.net, self.start.mask, images, config, session)
         ledger.calibrate(device)
+        if ledger.load.warning and ledger.jobs == 1:
+            self.experiment.log(f"{title}: WARNING: {ledger.load.warning}")
         return result
 
     def checkpoints(self, result: TrainingResult, inputs: dict[str, str]) -> dict[str, Checkpoint]:

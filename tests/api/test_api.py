@@ -102,6 +102,16 @@ def test_a_comparison_writes_its_files_and_a_second_one_trains_nothing(run, imag
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.parent != run} == before
 
 
+def test_the_table_is_that_of_the_file_and_of_several_runs(run):
+    table = robust_tickets.table(run)
+    written = pd.read_csv(run / "timing.csv")
+    pd.testing.assert_frame_equal(table, written, check_dtype=False, rtol=1e-5)
+    pd.testing.assert_frame_equal(robust_tickets.table([str(run)]), table)
+    for wrong, message in (([], "or several, got none"), ([run, run], "is given twice")):
+        with pytest.raises(InputError, match=message):
+            robust_tickets.table(wrong)
+
+
 def test_seeds_may_be_named_and_numbers_may_be_numpy_s(images, tmp_path):
     arms = {"compare": {"arms": ["dense"]}, "train": {"epochs": 1}}
     run = robust_tickets.compare(

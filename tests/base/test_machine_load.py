@@ -51,6 +51,17 @@ def test_others_are_all_busy_cores_but_those_of_this_process(machine):
     assert (report["cores"], report["load_average"]) == (4, 1.5)
 
 
+@pytest.mark.parametrize(("wall", "others", "warned"), [(10, 21, False), (10, 23, True), (1.9, 7, False)])
+def test_it_warns_where_others_take_cores_that_its_threads_need(machine, monkeypatch, wall, others, warned):
+    monkeypatch.setattr(module, "torch", SimpleNamespace(get_num_threads=lambda: 2))
+    load = MachineLoad()
+    with load.watch():
+        machine.pass_(wall, others=others)
+    assert bool(load.warning) == warned
+    if warned:
+        assert load.warning.startswith("other programs took 2.3 of 4 cores meanwhile")
+
+
 def test_parts_add_up_as_one_stretch_does_however_often_they_are_reported(machine):
     first, second = Ledger("train"), Ledger("train")
     with first.measure():

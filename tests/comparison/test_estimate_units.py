@@ -19,3 +19,9 @@ def test_all_rows_have_the_largest_unit_in_which_each_is_one_or_more(flops, cell
     rows = pd.DataFrame({"arm": ["dense", "ticket", "random"][: len(flops)], "flops": flops})
     lines = str(Estimate(rows, 1.0, 1.0)).splitlines()[1 : 1 + len(flops)]
     assert [" ".join(line.split()[1:]) for line in lines] == cells
+
+
+def test_a_warning_comes_last():
+    rows = pd.DataFrame({"flops": [1e9]})
+    assert str(Estimate(rows, 1.0, 1.0, warning="busy")).endswith("\nWARNING: busy")
+    assert "WARNING" not in str(Estimate(rows, 1.0, 1.0))

@@ -9,11 +9,10 @@ from scipy import stats
 
 from robust_tickets.report.accuracy_columns import accuracy_interval, wilson
 from robust_tickets.report.judge import front_checkpoints, judge
-from robust_tickets.report.latex import latex
 from robust_tickets.report.read import missing_part, results
 from robust_tickets.report.table_cells import titled_cells
-from robust_tickets.report.tables import markdown, timing
-from robust_tickets.report.write import csv
+from robust_tickets.report.tables import timing
+from robust_tickets.report.timing_text import csv, latex, markdown
 from robust_tickets.runs.directory import RunDirectory
 
 IMAGES = 200

@@ -11,7 +11,8 @@ from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.frontier_table import frontier_markdown
 from robust_tickets.report.judge import front_checkpoints, judge
 from robust_tickets.report.read import results
-from robust_tickets.report.tables import markdown, timing
+from robust_tickets.report.tables import timing
+from robust_tickets.report.timing_text import markdown
 
 
 def set_load(run, arm, seed=0, jobs=1, **load):

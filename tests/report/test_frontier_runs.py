@@ -12,7 +12,7 @@ from robust_tickets.recipe.eps import Eps
 from robust_tickets.report.frontier_answers import Question
 from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.frontier_table import frontier_markdown
-from robust_tickets.report.tables import markdown
+from robust_tickets.report.timing_text import markdown
 from robust_tickets.runs import files
 from robust_tickets.runs.directory import RunDirectory
 

@@ -8,11 +8,10 @@ import pytest
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation.sanity_files import file_digest, table_reports
-from robust_tickets.report.latex import latex
 from robust_tickets.report.plots import curves
 from robust_tickets.report.read import missing_part
-from robust_tickets.report.tables import markdown, timing
-from robust_tickets.report.write import csv
+from robust_tickets.report.tables import timing
+from robust_tickets.report.timing_text import csv, latex, markdown
 from robust_tickets.runs import files
 
 

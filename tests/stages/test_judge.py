@@ -18,7 +18,7 @@ from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.fields import Compare
 from robust_tickets.report.judge import front_checkpoints, judge
 from robust_tickets.report.read import results
-from robust_tickets.report.tables import markdown
+from robust_tickets.report.timing_text import markdown
 from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.stages import evaluate as stage
 from robust_tickets.stages import plan as planning

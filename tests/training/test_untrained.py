@@ -12,7 +12,7 @@ from robust_tickets.data.batches import batches
 from robust_tickets.models.weights import copy_state, load_weights
 from robust_tickets.recipe.fields import Compare, Model
 from robust_tickets.report.read import arm_result
-from robust_tickets.report.tables import markdown
+from robust_tickets.report.timing_text import markdown
 from robust_tickets.runs.files import read_json, read_jsonl
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.tickets.ticket import Ticket
