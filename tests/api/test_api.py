@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from own_case import ARMS, RECIPE, build_net, equal, labelled_images, state_of
