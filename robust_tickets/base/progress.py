@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,39 @@ class StageProgress:
         """Show a warning."""
 
 
+class Tasks:
+    """How far a sequence of tasks is; this one shows nothing.
+
+    weights: how long each takes, in any unit.
+    """
+
+    def __init__(self, weights: Sequence[float] = ()) -> None:
+        self.weights = weights
+        self.finished = 0
+        self.done = 0.0
+        self._spent = 0.0
+        self._begin = time.perf_counter()
+
+    def begin(self, number: int, name: str) -> None:
+        """Count a task as running; number: its place in the sequence, from 0."""
+
+    def end(self, number: int, summary: str) -> None:
+        """Count a task as finished; summary: what came of it, in a few words."""
+        self.finished += 1
+        self.done += self.weights[number] if self.weights else 0.0
+
+    def time_left(self, share: float = 0.0) -> str:
+        """The time that all tasks still take at the pace of those that are done, such as "about 4:10 left".
+
+        share: of the next task that is done already. Empty before the first one is.
+        """
+        done = self.done + share * (self.weights[self.finished] if self.finished < len(self.weights) else 0.0)
+        if not done:
+            return ""
+        left = (time.perf_counter() - self._begin) * (sum(self.weights) - done) / done
+        return f"about {clock(left)} left" if left else ""
+
+
 class Progress:
     """Shows lines and the progress of stages; this one shows nothing."""
 
@@ -39,14 +72,30 @@ class Progress:
             lines.add(line)
             self.log(line)
 
+    def done_before(self, line: str) -> None:
+        """Show a line on work that an earlier command did."""
+        self.log(line)
+
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
         """Show the progress of a stage with that many steps, for the length of a `with` block."""
         yield StageProgress()
 
+    @contextmanager
+    def tasks(self, weights: Sequence[float]) -> Iterator[Tasks]:
+        """Show how far tasks of these weights (see `Tasks`) are, for the length of a `with` block."""
+        yield Tasks(weights)
+
+    def of_child(self, label: str) -> "Progress":
+        """The progress of a task in a process of its own; label: begins its lines."""
+        return LineProgress(label)
+
 
 class SilentProgress(Progress):
     """Progress that is not shown."""
+
+    def of_child(self, label: str) -> Progress:
+        return self
 
 
 HEARTBEAT = 60.0
@@ -66,8 +115,29 @@ class LineProgress(Progress):
         complain(f"{self._label}{line}")
 
     @contextmanager
+    def tasks(self, weights: Sequence[float]) -> Iterator[Tasks]:
+        yield _LineTasks(self, weights)
+
+    @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
         yield _LineStage(self, title, steps)
+
+
+class _LineTasks(Tasks):
+    def __init__(self, lines: LineProgress, weights: Sequence[float]) -> None:
+        super().__init__(weights)
+        self._lines = lines
+        self._names: dict[int, str] = {}
+
+    def begin(self, number: int, name: str) -> None:
+        self._names[number] = name
+
+    def end(self, number: int, summary: str) -> None:
+        super().end(number, summary)
+        head = f"{self.finished} of {len(self.weights)} done"
+        self._lines.log(
+            "  ".join(filter(None, [f"{head}: {self._names[number]}", summary, self.time_left()]))
+        )
 
 
 class _LineStage(StageProgress):
@@ -89,7 +159,7 @@ class _LineStage(StageProgress):
         self._latest = time.perf_counter()
         elapsed = self._latest - self._begin
         left = elapsed / self._done_here * (self._steps - self._done) if self._done_here else 0.0
-        self._lines.log(f"{self._title}: {text}  {self._passes / elapsed:,.0f} passes/s  {_clock(left)} left")
+        self._lines.log(f"{self._title}: {text}  {self._passes / elapsed:,.0f} passes/s  {clock(left)} left")
 
     def warn(self, text: str) -> None:
         self._lines.log(f"{self._title}: WARNING: {text}")
@@ -156,16 +226,27 @@ def show_progress(shown: bool) -> None:
     _shown = shown
 
 
-def stderr_progress() -> Progress:
-    """Bars if stderr is a terminal, lines if not, or whatever `show_progress` says."""
+def stderr_progress(by_stage: bool = True) -> Progress:
+    """Bars if stderr is a terminal, lines if not, or whatever `show_progress` says.
+
+    by_stage: a bar for each stage; else one line for each task, such as the training of an arm with all its
+        evaluations.
+    """
     if not _shown:
         return SilentProgress()
     stream = sys.stderr
     terminal = stream is not None and not stream.closed and stream.isatty()
-    return BarProgress() if terminal else LineProgress()
+    if not terminal:
+        return LineProgress()
+    if by_stage:
+        return BarProgress()
+    from robust_tickets.base.task_progress import TaskProgress
+
+    return TaskProgress()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds, such as "1:02:03"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

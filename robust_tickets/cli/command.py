@@ -1,13 +1,15 @@
 """What a command is: a frozen dataclass whose fields are its flags, with a `run` that does the work."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, TypeVar, dataclass_transform
 
 from tyro.conf import arg
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import stderr_progress
+from robust_tickets.base.task_progress import QuietProgress
 from robust_tickets.cli.flags import is_section
 from robust_tickets.recipe.field_help import HAVE_DOCSTRINGS, field_help
 from robust_tickets.recipe.recipe import Recipe
@@ -111,3 +113,15 @@ class SideBySide(ByRecipe):
     dry_run: bool = False
     """list arms, passes, FLOPs and the estimated time, and run nothing but a few steps of each to time them,
     which can take minutes"""
+    quiet: bool = False
+    """show warnings alone, and print nothing but the path of the result"""
+    verbose: bool = False
+    """show each stage of each arm, and print the table with all notes"""
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that the flags describe. Raises InputError for both of quiet and verbose."""
+        if self.quiet and self.verbose:
+            raise InputError("--quiet and --verbose exclude each other: give one")
+        progress = QuietProgress() if self.quiet else stderr_progress(by_stage=self.verbose)
+        return replace(super().machine, progress=progress)

@@ -13,8 +13,7 @@ class Compare(SideBySide, Command):
         with signals.deferred():
             from robust_tickets.comparison import compare
             from robust_tickets.comparison.estimate import estimate
-            from robust_tickets.report.frontier_answers import Question, answers
-            from robust_tickets.report.frontier_runs import read_frontier
+            from robust_tickets.report.terminal import summary
             from robust_tickets.stages.experiment import Experiment
 
         experiment = Experiment(self.fields, machine=self.machine)
@@ -23,6 +22,8 @@ class Compare(SideBySide, Command):
             return
         seeds = range(self.seed, self.seed + self.seeds)
         run = compare.compare(experiment, seeds, self.runs, self.jobs)
-        print(run.timing_markdown.read_text(encoding="utf-8"))
-        print("\n\n".join(answers(read_frontier([run]), Question())), end="\n\n")
+        if self.verbose:
+            print(run.timing_markdown.read_text(encoding="utf-8"))
+        if not self.quiet:
+            print(summary(run), end="\n\n")
         print(run.path)

@@ -42,5 +42,6 @@ class Study(SideBySide, Command):
             return
         seeds = range(self.seed, self.seed + self.seeds)
         result = study.study(self.name, experiment, seeds, self.runs, self.jobs)
-        print(result.verdict)
+        if not self.quiet:
+            print(result.verdict)
         print(result.folder)

@@ -1,9 +1,11 @@
 """A comparison: the arms of a recipe for several seeds, then the report."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.comparison.arm_summary import arm_summary, arm_weight, search_summary
 from robust_tickets.comparison.estimated_rates import rates_of
 from robust_tickets.comparison.executors import Task, check_main_guard, run_tasks
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
@@ -17,6 +19,7 @@ from robust_tickets.report.write import write_report
 from robust_tickets.runs import locks
 from robust_tickets.runs.curve import early_steps
 from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages import search as search_stage
 from robust_tickets.stages.experiment import Experiment, check_other_inits
@@ -112,6 +115,7 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
             names = planning.field_names(recipe, arm, training)
             experiment.check_batch(experiment.fresh_net(seeds[0]), 1, names("batch"))
     all_tasks: list[Task] = []
+    weights = {arm: arm_weight(experiment, arm) for arm in recipe.compare.trained}
     for seed in seeds:
         jobs = [ArmJob(experiment, seed, run, arm) for arm in recipe.compare.trained]
         # the ticket and its arms first, as a search can fail where dense training cannot
@@ -119,16 +123,23 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
         search: tuple[int, ...] = ()
         if any(job.needs_ticket for job in jobs):
             search = (len(all_tasks),)
-            all_tasks.append(
-                Task(f"{label}search, seed {seed}", SearchJob(experiment, seed, run), label=label)
-            )
+            all_tasks.append(search_task(experiment, seed, run, label))
         arms = [job.arm for job in jobs]
         for job in jobs:
             after = search if job.needs_ticket else ()
             if job.waits_for_ticket_arm:
                 after += (len(all_tasks) - arms.index(job.arm) + arms.index("ticket"),)
-            all_tasks.append(Task(f"{label}{job.arm}, seed {seed}", job, after, label))
+            name, summary = f"{label}{job.arm}, seed {seed}", partial(arm_summary, run.arm(seed, job.arm))
+            all_tasks.append(Task(name, job, after, label, weights[job.arm], summary))
     return all_tasks
+
+
+def search_task(experiment: Experiment, seed: int, run: RunDirectory, label: str) -> Task:
+    """The task of the search of a seed; label: begins its name."""
+    weight = costs.search_cost(experiment.recipe, experiment.spec)
+    summary = partial(search_summary, run.search(seed))
+    job = SearchJob(experiment, seed, run)
+    return Task(f"{label}search, seed {seed}", job, label=label, weight=weight, summary=summary)
 
 
 def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> None:

@@ -17,7 +17,7 @@ from robust_tickets.base import signals
 from robust_tickets.base.device_errors import device_message
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.idle_threads import no_spinning_in_children
-from robust_tickets.base.progress import LineProgress, SilentProgress
+from robust_tickets.base.progress import Tasks
 from robust_tickets.runs import locks
 
 if TYPE_CHECKING:
@@ -35,12 +35,16 @@ class Task:
     do: does it on a machine; it can be pickled, since that may be in another process.
     after: positions of the earlier tasks of its sequence that it waits for.
     label: begins the lines that it logs in another process.
+    weight: how long it takes beside others, in any unit.
+    summary: says what came of it, in a few words; called in this process when it is done.
     """
 
     name: str
     do: "Callable[[Machine], object]"
     after: tuple[int, ...] = ()
     label: str = ""
+    weight: float = 1.0
+    summary: Callable[[], str] = str
 
 
 def check_main_guard(jobs: int) -> None:
@@ -62,10 +66,20 @@ def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int
 
     Raises InputError as the first task that fails does, and where one dies or cannot be pickled.
     """
-    if min(jobs, len(tasks)) <= 1:
-        for task in tasks:
-            task.do(machine)
+    if not tasks:
         return
+    with machine.progress.tasks([task.weight for task in tasks]) as progress:
+        if min(jobs, len(tasks)) <= 1:
+            for i, task in enumerate(tasks):
+                progress.begin(i, task.name)
+                task.do(machine)
+                progress.end(i, task.summary())
+        else:
+            _run_at_once(tasks, jobs, machine, threads, progress)
+
+
+def _run_at_once(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int, progress: Tasks) -> None:
+    """Run tasks in processes of their own."""
     cores = os.cpu_count() or 1
     if machine.device == "cpu" and jobs * threads > cores:
         machine.progress.log_once(
@@ -81,10 +95,12 @@ def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int
                 if ready and len(running) < jobs:
                     busy = [child.device for child in running.values()]
                     running[i] = _Child(task, machine.share(min(jobs, len(tasks)), busy))
+                    progress.begin(i, task.name)
             connection.wait([child.process.sentinel for child in running.values()])
             for i in [i for i, child in running.items() if not child.process.is_alive()]:
                 running.pop(i).check()
                 finished.add(i)
+                progress.end(i, tasks[i].summary())
     finally:
         _stop([child.process for child in running.values()])
 
@@ -111,9 +127,7 @@ class _Child:
         self._name, self.device = task.name, machine.device
         context = multiprocessing.get_context("spawn")
         self._message, end_of_child = context.Pipe(duplex=False)
-        progress = (
-            machine.progress if isinstance(machine.progress, SilentProgress) else LineProgress(task.label)
-        )
+        progress = machine.progress.of_child(task.label)
         args = (end_of_child, task.do, replace(machine, progress=progress), os.getpid())
         self.process: BaseProcess = context.Process(target=_run_task, args=args, name=task.name)
         try:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
+from robust_tickets.comparison.arm_summary import arm_weight
 from robust_tickets.comparison.executors import Task, check_main_guard, run_tasks
 from robust_tickets.comparison.jobs import ArmJob
 from robust_tickets.data.data_paths import check_data_path
@@ -138,7 +139,11 @@ class _Tuning:
         """Train trials on all seeds; returns the mean accuracy of each."""
         machine = self._experiment.machine
         jobs = [(trial, seed, self._job(trial, seed)) for trial in trials for seed in self._seeds]
-        tasks = [Task(f"{_name(trial)}, seed {seed}", job) for trial, seed, job in jobs]
+        weights = [arm_weight(job.experiment, trial.arm) for trial, _, job in jobs]
+        tasks = [
+            Task(f"{_name(trial)}, seed {seed}", job, weight=weight)
+            for (trial, seed, job), weight in zip(jobs, weights, strict=True)
+        ]
         run_tasks(tasks, self._jobs, machine, self._experiment.recipe.compute.threads)
         kind = self._experiment.recipe.evaluate.select_by
         scores: dict[int, list[float]] = {}

@@ -11,6 +11,7 @@ from torch import nn
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
+from robust_tickets.base.machine_load import BUSY_WARNING
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.pruning_methods import make_pruning_method
@@ -102,7 +103,7 @@ def search(experiment: Experiment, seed: int, run: RunDirectory) -> Path:
         _check_own(folder, experiment, seed)
         run.write_recipe()
         remove_states(folder.states)
-        experiment.log(f"already done: {folder.ticket}")
+        experiment.machine.progress.done_before(f"already done: {folder.ticket}")
         return folder.ticket
     experiment.prepare()
     run.check_machine(machine.device, any_machine=machine.any_machine)
@@ -194,7 +195,7 @@ class PreparedSearch:
             before = result.history
             ledger.calibrate(device)
             if ledger.load.warning and ledger.jobs == 1:
-                log(f"{title}: WARNING: {ledger.load.warning}")
+                self.experiment.machine.progress.log_once(BUSY_WARNING)
             save(result)
 
         def with_rounds_before(history: list[dict[str, Any]]) -> None:

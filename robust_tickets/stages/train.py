@@ -7,6 +7,7 @@ from typing import Any
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
+from robust_tickets.base.machine_load import BUSY_WARNING
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.pruning.mask import Mask
@@ -62,7 +63,7 @@ def train(
         check_finished(folder, plan.points)
         run.write_recipe()
         remove_states(folder.states)
-        experiment.log(f"already done: {folder}")
+        machine.progress.done_before(f"already done: {folder}")
         return folder
     experiment.prepare()
     run.check_machine(machine.device, any_machine=machine.any_machine)
@@ -175,7 +176,7 @@ class PreparedTraining:
             result = run(self.start.net, self.start.mask, images, config, session)
         ledger.calibrate(device)
         if ledger.load.warning and ledger.jobs == 1:
-            self.experiment.log(f"{title}: WARNING: {ledger.load.warning}")
+            self.experiment.machine.progress.log_once(BUSY_WARNING)
         return result
 
     def checkpoints(self, result: TrainingResult, inputs: dict[str, str]) -> dict[str, Checkpoint]:

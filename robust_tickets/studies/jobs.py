@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robust_tickets.comparison import compare, executors
+from robust_tickets.comparison.arm_summary import arm_weight
 from robust_tickets.comparison.estimated_rates import rates_of
 from robust_tickets.comparison.executors import Task
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, TicketFileJob
@@ -44,13 +45,15 @@ def _tasks(experiment: Experiment, cell: Cell, seed: int, runs: Path) -> list[Ta
     tasks = compare.tasks(own, [seed], run, label)
     for source in cell.sources:
         folder = RunDirectory.of(runs, source.recipe)
-        search = SearchJob(replace(experiment, recipe=source.recipe), seed, folder)
+        finder = replace(experiment, recipe=source.recipe)
         # not the cell's own search
         other = f"{cell.setting}, for {source.arm}: "
-        tasks.append(Task(f"{other}search, seed {seed}", search, label=other))
+        tasks.append(compare.search_task(finder, seed, folder, other))
         train = TicketFileJob(own, seed, run, folder.search(seed).ticket, source.arm)
         # after the cell's own arms, too: where the tickets are the same, so are the arms
-        tasks.append(Task(f"{label}{source.arm}, seed {seed}", train, tuple(range(len(tasks))), label))
+        weight = arm_weight(own, source.arm)
+        name, after = f"{label}{source.arm}, seed {seed}", tuple(range(len(tasks)))
+        tasks.append(Task(name, train, after, label, weight))
     return tasks
 
 

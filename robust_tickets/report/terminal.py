@@ -1,0 +1,69 @@
+"""What `compare` prints at its end: the verdict, a table of at most 100 columns, and where the rest is."""
+
+import textwrap
+
+from robust_tickets.report.conditions import conditions, conditions_note
+from robust_tickets.report.frontier_answers import Question, answers
+from robust_tickets.report.frontier_runs import read_frontier
+from robust_tickets.report.judge import TITLES
+from robust_tickets.report.marks import PILCROW, seconds_marks
+from robust_tickets.report.read import heading, left_out_note, results
+from robust_tickets.report.tables import timing
+from robust_tickets.report.trust import sanity_note, warnings_note
+from robust_tickets.report.verdict import verdict
+from robust_tickets.runs.directory import RunDirectory
+
+WIDTH = 100
+"""Columns of a terminal that texts and tables fit in."""
+
+_ARM_WIDTH = 30  # of the longest name that is shown whole
+
+
+def summary(run: RunDirectory) -> str:
+    """The end of a comparison in a few lines. Raises InputError if no seed is complete."""
+    by_arm = results(run)
+    texts = [
+        heading(run),
+        verdict(by_arm, run.recipe, len(run.machines())),
+        _table(run),
+        *answers(read_frontier([run]), Question()),
+        warnings_note(run),
+        sanity_note(run),
+        left_out_note(run),
+        conditions_note(conditions(by_arm), PILCROW),
+        f"All figures and notes: {run.timing_markdown}",
+    ]
+    return "\n\n".join(text if "\n" in text else _wrapped(text) for text in texts if text)
+
+
+def _wrapped(text: str) -> str:
+    plain = text.replace("**", "").replace("`", "")
+    return textwrap.fill(plain, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(run: RunDirectory) -> str:
+    """The columns that decide, aligned."""
+    table = timing(run)
+    dense_is = bool(table[table.arm == "dense"].disturbed.any())
+    rows = [["arm", "epochs", "kept", "clean %", "robust %", "- dense", "FLOPs", "seconds"]]
+    for row in table.itertuples():
+        marks = seconds_marks(row.jobs, row.machines, row.disturbed or dense_is)
+        rows.append(
+            [
+                textwrap.shorten(str(row.arm), _ARM_WIDTH, placeholder="..."),
+                f"{row.epochs:.4g}",
+                f"{row.density:.0%}",
+                f"{100 * row.clean_last_mean:.1f}",
+                f"{100 * row.robust_mean:.1f}",
+                f"{100 * row.robust_vs_dense:+.1f}",
+                f"{row.flops_vs_dense:.2f}",
+                f"{row.seconds_vs_dense:.2f}{marks}",
+            ]
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(f"{cell:{'<' if i == 0 else '>'}{widths[i]}}" for i, cell in enumerate(row)) for row in rows
+    ]
+    attack = TITLES[table.judge.iloc[0]]
+    about = f"Last epoch; robust: {attack}; FLOPs and seconds: of dense's, search included."
+    return "\n".join([lines[0], "-" * len(lines[0]), *(line.rstrip() for line in lines[1:]), about])
