@@ -1,8 +1,8 @@
 """robust-tickets: find boosting tickets, reuse them, and compare them honestly with dense training.
 
 From Python: `images`, `find_ticket`, `train`, `evaluate`, `compare`, `table`, `frontier` and `study`. For a
-loop of one's own: `Ticket`, `keep_sparse`, `attack_view`, `average_weights`, and the modules `attacks` and
-`methods`. Torch is imported with the first that is used.
+loop of one's own: `Ticket`, `Checkpoint`, `keep_sparse`, `attack_view`, `average_weights`, and the modules
+`attacks` and `methods`. Torch is imported with the first that is used.
 """
 
 from robust_tickets.base.version import __version__
@@ -12,6 +12,7 @@ TYPE_CHECKING = False  # as typing has it, whose import takes longer than all th
 if TYPE_CHECKING:
     from robust_tickets import attacks
     from robust_tickets.api import (
+        Checkpoint,
         Ticket,
         Trained,
         attack_view,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from robust_tickets.training import methods_alone as methods
 
 __all__ = [
+    "Checkpoint",
     "Ticket",
     "Trained",
     "__version__",

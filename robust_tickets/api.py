@@ -53,8 +53,10 @@ from robust_tickets.studies import study as studies
 from robust_tickets.tickets import own_loop as hooks
 from robust_tickets.tickets.ticket import Ticket
 from robust_tickets.training import average_alone as averages
+from robust_tickets.training.checkpoint import Checkpoint
 
 __all__ = [
+    "Checkpoint",
     "Ticket",
     "Trained",
     "attack_view",

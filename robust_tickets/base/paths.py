@@ -1,5 +1,6 @@
 """Paths as users write them: with ~ for the home folder, and modules by the path of their file."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -27,6 +28,17 @@ def expand_home(path: str | Path) -> Path:
         raise InputError(
             f"{path} cannot be expanded, as there is no home folder: set HOME, or write the whole path"
         ) from None
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for this project ($XDG_CACHE_HOME, or ~/.cache).
+
+    Raises InputError where there is no home folder.
+    """
+    try:
+        return expand_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "robust-tickets"
+    except InputError:
+        raise InputError("there is no home folder for the cache: set XDG_CACHE_HOME to a folder") from None
 
 
 def follow_links(path: Path) -> Path:

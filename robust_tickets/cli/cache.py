@@ -5,7 +5,7 @@ from robust_tickets.cli.command import Command, command
 
 @command
 class CacheClear(Command):
-    """Remove the decoded images from the cache; they are decoded again when they are needed."""
+    """Empty the cache of decoded images and of files from addresses; both are made again when needed."""
 
     def run(self) -> None:
         """Print what was removed."""

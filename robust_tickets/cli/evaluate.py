@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 
 from robust_tickets.base import signals
 from robust_tickets.cli.command import Command, OnMachine, Seed, command
+from robust_tickets.cli.input_file import InputFile
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import DataName
 from robust_tickets.recipe.schema import CountOrZero, Range
@@ -79,9 +80,9 @@ class Evaluate(OnMachine, Command):
     Sanity checks say whether the figures can be trusted.
     """
 
-    checkpoint: Positional[Path]
-    """a best.safetensors or last.safetensors; a program of export (.pt2); or published weights (.pt,
-    .safetensors), with --model.name and --data.name"""
+    checkpoint: Positional[InputFile]
+    """a best.safetensors or last.safetensors, or its address; a program of export (.pt2); or published
+    weights (.pt, .safetensors), with --model.name and --data.name"""
     attacks: Annotated[tuple[str, ...], arg(metavar="ATTACK...")] = ("quick",)
     """attacks, and sets of them: quick (clean fgsm pgd-20), standard (quick and restarts, the margin loss,
     APGD), autoattack (apgd, apgd-t, fab-t and square, each on what is still robust); pgd-N has N steps from a
@@ -98,12 +99,13 @@ class Evaluate(OnMachine, Command):
     sanity: Literal["on", "off"] = "on"
     """the sanity checks, which can take longer than quick attacks; those that compare the attacks' own rows
     are always there"""
-    source: Annotated[Path | None, arg(name="from", metavar="CHECKPOINT")] = None
+    source: Annotated[InputFile | None, arg(name="from", metavar="CHECKPOINT")] = None
     """another checkpoint: the attacks run on its network, and this one is evaluated on their images"""
     seed: Seed = 0
     """seed of the attacks' random numbers"""
     runs: Path = Path("runs")
-    """where robustness.csv goes if the checkpoint lies in no run directory; else it goes beside it"""
+    """where robustness.csv goes if the checkpoint lies in no run directory, as one from an address; else it
+    goes beside it"""
     save_images: Annotated[Path | None, arg(metavar="DIR")] = None
     """folder for the adversarial images: exact ones in <attack>.npz, pictures in <attack>/*.png; of several
     eps, in a folder for each"""
@@ -131,7 +133,7 @@ class Evaluate(OnMachine, Command):
             self.seed,
             eps=tuple(Eps(text) for text in self.threat.eps or ()),
             norm=self.threat.norm,
-            source=self.source,
+            source=None if self.source is None else self.source.path,
             images=ImageSource(data.name, data.root, data.download, data.resize),
             model=NetDescription(self.model.name, self.model.width, self.model.normalise, self.model.weights),
             source_model=SourceNetDescription(source.name, source.width, source.normalise, source.weights),
@@ -141,7 +143,7 @@ class Evaluate(OnMachine, Command):
             sanity=self.sanity == "on",
             threads=self.threads,
         )
-        output = evaluate_file(self.checkpoint, self.machine, request, on_rows=self._print_rows)
+        output = evaluate_file(self.checkpoint.path, self.machine, request, on_rows=self._print_rows)
         of = " of this network itself, attacked directly" if self.source is not None else ""
         sanity = output.sanity
         if sanity.checks:

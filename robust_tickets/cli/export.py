@@ -7,6 +7,7 @@ from tyro.conf import Positional, arg
 
 from robust_tickets.base import signals
 from robust_tickets.cli.command import Command, command
+from robust_tickets.cli.input_file import InputFile
 from robust_tickets.cli.user_net import UserNet
 
 
@@ -14,8 +15,9 @@ from robust_tickets.cli.user_net import UserNet
 class Export(Command):
     """Write a checkpoint's network so that it runs without this package, checked against the original."""
 
-    checkpoint: Positional[Path]
-    """a best.safetensors or last.safetensors; the weights that a ticket pruned are zero in it"""
+    checkpoint: Positional[InputFile]
+    """a best.safetensors or last.safetensors, or its address; the weights that a ticket pruned are zero in
+    it"""
     format: Literal[
         "torch", "onnx", "safetensors", "sparse", "low-rank", "adversarial-pruning-benchmark", "robustbench"
     ] = "torch"
@@ -27,8 +29,8 @@ class Export(Command):
     weights pruned); robustbench: no network, but its entry for that benchmark's model_info, from what
     AutoAttack measured"""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
-    """file to write; without it: beside the checkpoint, as .pt2, .onnx, -weights or -sparse.safetensors,
-    -low-rank.pt2, -benchmark.pt, or -robustbench.json"""
+    """file to write; without it: beside the checkpoint (of an address: in the current folder), as .pt2,
+    .onnx, -weights or -sparse.safetensors, -low-rank.pt2, -benchmark.pt, or -robustbench.json"""
     model: UserNet = UserNet()
 
     def run(self) -> None:
@@ -36,13 +38,13 @@ class Export(Command):
         if self.format == "robustbench":
             from robust_tickets.report.robustbench import write_model_info
 
-            file, measured = write_model_info(self.checkpoint, self.out)
+            file, measured = write_model_info(self.checkpoint.path, self.out)
             print(measured)
             print(file)
             return
         with signals.deferred():
             from robust_tickets.training import export
 
-        exported = export.export(self.checkpoint, self.format, self.out, self.model.factory())
+        exported = export.export(self.checkpoint.path, self.format, self.out, self.model.factory())
         print(exported.check)
         print(exported.file)

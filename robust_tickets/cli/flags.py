@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tyro.conf import Fixed, Positional
 
+from robust_tickets.cli.input_file import InputFile
 from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.field_help import arg_setting, field_help
@@ -18,7 +19,7 @@ from robust_tickets.recipe.schema import TEXT_TYPES
 
 _POSITIONAL = get_args(Positional[str])[1]
 _FIXED = get_args(Fixed[str])[1]
-_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH", Eps: "EPS", Budget: "BUDGET"}
+_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH", InputFile: "FILE", Eps: "EPS", Budget: "BUDGET"}
 
 RECIPE = "recipe"
 """Name of the section of the recipe's fields that are in no section of their own."""

@@ -18,6 +18,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.paths import expand_home, module_name
 from robust_tickets.cli.command import ByRecipe, Command
 from robust_tickets.cli.flags import Flag, is_positional
+from robust_tickets.cli.input_file import InputFile
 from robust_tickets.cli.registry import command_class, flag_sections
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
@@ -162,9 +163,10 @@ def _lenient(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     kind: Any = info.type
     optional = type(None) in get_args(kind)
     if get_origin(kind) is UnionType:  # tyro takes a class or None for two commands
-        kind = next((part for part in get_args(kind) if part in schema.TEXT_TYPES), kind)
+        kind = next((part for part in get_args(kind) if part in (InputFile, *schema.TEXT_TYPES)), kind)
     choices = {str(value): value for value in get_args(kind)}
-    if get_origin(kind) is not Literal and kind not in (int, float, Path, ArmSettings, *schema.TEXT_TYPES):
+    kinds = (int, float, Path, InputFile, ArmSettings, *schema.TEXT_TYPES)
+    if get_origin(kind) is not Literal and kind not in kinds:
         return None
     convert: Callable[[str], Any] = choices.__getitem__ if choices else kind
     if kind is Path:

@@ -23,6 +23,7 @@ COMMANDS = {
     "watch": "robust_tickets.cli.watch:Watch",
     "export": "robust_tickets.cli.export:Export",
     "ticket show": "robust_tickets.cli.tickets:TicketShow",
+    "ticket card": "robust_tickets.cli.card:TicketCard",
     "ticket diff": "robust_tickets.cli.tickets:TicketDiff",
     "ticket rounds": "robust_tickets.cli.tickets:TicketRounds",
     "ticket export": "robust_tickets.cli.tickets:TicketExport",

@@ -1,6 +1,5 @@
 """The command `ticket stability`."""
 
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -8,6 +7,7 @@ from tyro.conf import Positional, arg
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.cli.command import ByRecipe, Command, command
+from robust_tickets.cli.input_file import InputFile
 from robust_tickets.recipe.schema import Count, Range
 
 
@@ -15,8 +15,9 @@ from robust_tickets.recipe.schema import Count, Range
 class TicketStability(ByRecipe, Command):
     """Train a ticket twice, with the data in another order, and measure the error between both results."""
 
-    ticket: Annotated[Positional[Path | None], arg(metavar="PATH")] = None
-    """a ticket.safetensors; trained for train.ticket_epochs with --seed and with the next one"""
+    ticket: Annotated[Positional[InputFile | None], arg(metavar="PATH")] = None
+    """a ticket.safetensors, or its address; trained for train.ticket_epochs with --seed and with the next
+    one"""
     points: Annotated[int, Range(least=3, most=1000)] = 11
     """weights on the line that are evaluated, both ends included"""
     batches: Count = 20
@@ -32,7 +33,7 @@ class TicketStability(ByRecipe, Command):
 
         experiment = Experiment(self.fields, machine=self.machine)
         result = measure_stability(
-            experiment, self.seed, self.runs, self.ticket, points=self.points, batches=self.batches
+            experiment, self.seed, self.runs, self.ticket.path, points=self.points, batches=self.batches
         )
         print(result.text)
         print(result.table)

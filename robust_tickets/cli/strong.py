@@ -9,6 +9,7 @@ from robust_tickets.base import signals
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import stderr_progress
 from robust_tickets.cli.command import Command, Seed, command
+from robust_tickets.cli.input_file import InputFile
 from robust_tickets.cli.user_net import UserNet
 from robust_tickets.recipe.schema import CountOrZero, Range
 
@@ -21,8 +22,9 @@ class Strong(Command):
     smaller than the margin, the robustness of the trained network is proven to be kept.
     """
 
-    checkpoint: Positional[Path]
-    """a best.safetensors or last.safetensors of linear layers with ReLU between them, as lenet-300-100"""
+    checkpoint: Positional[InputFile]
+    """a best.safetensors or last.safetensors, or its address, of linear layers with ReLU between them, as
+    lenet-300-100"""
     candidates: Annotated[tuple[Annotated[int, Range(least=1, most=64)], ...], arg(metavar="N...")] = (
         *(16, 24, 32, 40, 48),
     )
@@ -43,7 +45,7 @@ class Strong(Command):
 
         machine, make = Machine("cpu", stderr_progress()), self.model.factory()
         result = rebuild_checkpoint(
-            self.checkpoint, self.candidates, self.limit, self.seed, machine, make, self.save
+            self.checkpoint.path, self.candidates, self.limit, self.seed, machine, make, self.save
         )
         print(result.text)
         print(f"\n{result.table}")

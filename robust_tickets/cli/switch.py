@@ -1,12 +1,12 @@
 """The command `switch`."""
 
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from robust_tickets.base import signals
 from robust_tickets.cli.command import Command, OnDevice, Seed, command
+from robust_tickets.cli.input_file import InputFile
 from robust_tickets.cli.user_net import UserNet
 from robust_tickets.recipe.schema import CountOrZero
 
@@ -20,8 +20,9 @@ class Switch(OnDevice, Command):
     first checkpoint.
     """
 
-    checkpoints: Positional[Annotated[tuple[Path, ...], arg(metavar="CHECKPOINT...")]]
-    """two or more checkpoints of one data set; images and threat model are those of the first"""
+    checkpoints: Positional[Annotated[tuple[InputFile, ...], arg(metavar="CHECKPOINT...")]]
+    """two or more checkpoints of one data set, or their addresses; images and threat model are those of the
+    first"""
     attacks: Annotated[tuple[str, ...], arg(metavar="ATTACK...")] = ("pgd-20",)
     """attacks, and sets of them, as for evaluate"""
     limit: CountOrZero = 0
@@ -35,7 +36,7 @@ class Switch(OnDevice, Command):
         with signals.deferred():
             from robust_tickets.comparison.switch import evaluate_switch
 
-        make = self.model.factory()
-        result = evaluate_switch(self.checkpoints, self.attacks, self.limit, self.seed, self.machine, make)
+        make, paths = self.model.factory(), [file.path for file in self.checkpoints]
+        result = evaluate_switch(paths, self.attacks, self.limit, self.seed, self.machine, make)
         print(result.text)
         print(f"\n{result.table}")

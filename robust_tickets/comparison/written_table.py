@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from robust_tickets.runs import files
+from robust_tickets.runs.downloads import result_folder
 from robust_tickets.stages.evaluation_run import short_digest
 
 DIGITS = 6
@@ -27,6 +28,6 @@ def write_beside(
 
     settings: plain values that tell one table of this name from another.
     """
-    file = checkpoint.with_name(f"{checkpoint.stem}-{name}-{short_digest(settings)}.csv")
+    file = result_folder(checkpoint) / f"{checkpoint.stem}-{name}-{short_digest(settings)}.csv"
     files.write_text(file, files.csv_text(rows, DIGITS))
     return WrittenTable(text, file)

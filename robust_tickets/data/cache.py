@@ -1,7 +1,6 @@
 """The cache of decoded images in the user's cache folder, so that each archive is decoded once."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
@@ -11,25 +10,14 @@ import PIL
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.paths import expand_home
+from robust_tickets.base.paths import cache_folder
 from robust_tickets.data import archives
-from robust_tickets.runs import tensor_file
+from robust_tickets.runs import downloads, tensor_file
 
 DECODER = f"3-pillow-{PIL.__version__}"
 """Version of the decoder: ours and Pillow's, since JPEG decoders differ in the last bit."""
 
 _KIND = "cache of images"
-
-
-def folder() -> Path:
-    """The user's cache folder for this project ($XDG_CACHE_HOME, or ~/.cache).
-
-    Raises InputError where there is no home folder.
-    """
-    try:
-        return expand_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "robust-tickets"
-    except InputError:
-        raise InputError("there is no home folder for the cache: set XDG_CACHE_HOME to a folder") from None
 
 
 def load_or_decode(
@@ -41,7 +29,7 @@ def load_or_decode(
     """
     key = f"{name}-{source_key(source)}.safetensors"
     with suppress(InputError, OSError):  # where the folder may not be looked into, nor written
-        path = folder() / key
+        path = cache_folder() / key
         if path.is_file():
             try:
                 return tensor_file.load(path, _KIND)[0]
@@ -49,7 +37,7 @@ def load_or_decode(
                 log("the cached images are damaged, and are decoded again")
     arrays = decode()
     try:
-        tensor_file.save(folder() / key, _KIND, arrays, {})
+        tensor_file.save(cache_folder() / key, _KIND, arrays, {})
     except InputError as error:
         log(f"the decoded images are not cached, and will be decoded again ({error})")
     return arrays
@@ -87,9 +75,15 @@ def _tree_key(source: Path) -> str:
 
 
 def clear() -> str:
-    """Remove all decoded images, but no downloads of torchvision; gives a line on what was removed."""
-    files = sorted(folder().glob("*.safetensors")) + sorted(folder().glob(".*.part"))
+    """Remove all decoded images and downloaded files, but not those of torchvision; gives a line on that."""
+    folder = cache_folder()
+    files = [
+        *sorted(folder.glob("*.safetensors")),
+        *sorted(folder.glob(".*.part")),
+        *downloads.cached_files(),
+    ]
     size = sum(file.stat().st_size for file in files)
     for file in files:
         file.unlink()
-    return f"removed {len(files)} files ({size / 1e6:.1f} MB) from {folder()}"
+    downloads.remove_empty_folders()
+    return f"removed {len(files)} files ({size / 1e6:.1f} MB) from {folder}"

@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.paths import expand_home
-from robust_tickets.data import cache
+from robust_tickets.base.paths import cache_folder, expand_home
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.fields import Data, DataName
 
@@ -46,7 +45,7 @@ def data_path(data: Data) -> Path:
             raise InputError("a folder of your own cannot be downloaded: leave out --data.download")
         if root is not None and root.is_file():
             raise InputError(f"{root} is a file, and a download needs a folder: leave out --data.download")
-        return root or cache.folder() / "torchvision"
+        return root or cache_folder() / "torchvision"
     if root is None:
         debian = DEBIAN.get(data.name)
         if debian is not None and debian.is_dir():

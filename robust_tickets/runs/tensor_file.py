@@ -91,6 +91,16 @@ def field(meta: dict[str, Any], name: str, kind: type[T]) -> T:
     return value
 
 
+def kind_of(path: Path) -> str:
+    """What a file that `save` wrote is, such as "ticket", by its header; "" for any other file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+        return str(meta.get("kind", "")) if isinstance(meta, dict) else ""
+    except (SafetensorError, OSError, ValueError, RecursionError):
+        return ""
+
+
 def is_ours(path: Path) -> bool:
     """Whether `save` wrote a file, by its header; `load` finds out whether it is damaged."""
     try:

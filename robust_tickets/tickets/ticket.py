@@ -14,6 +14,7 @@ from robust_tickets.models.weights import load_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import schema
 from robust_tickets.runs import tensor_file
+from robust_tickets.runs.downloads import local_file
 from robust_tickets.tickets.basis_file import basis_record, basis_tensors, load_basis
 
 KIND = "ticket"
@@ -87,8 +88,14 @@ class Ticket:
 
     @classmethod
     def load(cls, path: Path | str) -> "Ticket":
-        """Read a ticket file. Raises InputError where it is absent, damaged or no ticket."""
-        tensors, meta = tensor_file.load(to_path("path", path), KIND)
+        """Read a ticket file.
+
+        path: of the file, or its address as text: https:// or hf://, with the file's checksum after it as
+            #sha256=HEX (docs/guide.md, "Sharing a ticket").
+
+        Raises InputError where it is absent, damaged, no ticket, or not what its checksum says.
+        """
+        tensors, meta = tensor_file.load(local_file("path", path), KIND)
         init, bits = _part(tensors, "init/"), _part(tensors, "mask/")
         try:
             order = tensor_file.field(meta, "mask", list)  # safetensors sorts tensors in its own way

@@ -17,6 +17,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import tensor_file
+from robust_tickets.runs.downloads import local_file
 
 KIND = "checkpoint"
 
@@ -75,10 +76,16 @@ class Checkpoint:
         return {name: getattr(self, name) for name in _PLAIN} | {"model": asdict(self.model)}
 
     @classmethod
-    def load(cls, path: Path) -> "Checkpoint":
-        """Read a checkpoint. Raises InputError where it is absent, damaged or another kind of file."""
-        tensors, meta = tensor_file.load(path, KIND)
-        return cls(tensors, **plain_fields(path, meta))
+    def load(cls, path: Path | str) -> "Checkpoint":
+        """Read a checkpoint.
+
+        path: of the file, or its address, as `Ticket.load` has it.
+
+        Raises InputError where it is absent, damaged, another kind of file, or not what its checksum says.
+        """
+        file = local_file("path", path)
+        tensors, meta = tensor_file.load(file, KIND)
+        return cls(tensors, **plain_fields(file, meta))
 
     def net(self, make: NetFactory | None = None) -> nn.Module:
         """The network with these weights, in eval mode.

@@ -20,6 +20,7 @@ from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.resize import resize_layers
 from robust_tickets.models.user_net import NetFactory, make_net
 from robust_tickets.runs import files
+from robust_tickets.runs.downloads import result_folder
 from robust_tickets.training.benchmark_file import save_for_benchmark
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.low_rank import factorise
@@ -56,7 +57,7 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     form: torch (torch.export), onnx, safetensors (weights alone), sparse (a checkpoint in less room),
         low-rank (torch, with two factors for each layer of low rank), or adversarial-pruning-benchmark (see
         `benchmark_file`).
-    out: file to write; None: beside the checkpoint.
+    out: file to write; None: beside the checkpoint, or in the current folder where that was downloaded.
     make: builds a network of the user's own, of which the file has the name alone.
 
     The exported network takes any number of images float32 (N, C, H, W) in [0, 1] and gives logits
@@ -66,7 +67,7 @@ def export(checkpoint: Path, form: Format, out: Path | None = None, make: NetFac
     """
     original = Checkpoint.load(checkpoint)
     net = original.net(make)
-    target = out or checkpoint.with_name(checkpoint.stem + SUFFIXES[form])
+    target = out or result_folder(checkpoint) / (checkpoint.stem + SUFFIXES[form])
     check_other_file(target, checkpoint)
     spec = original.model
     differences: list[float] = []

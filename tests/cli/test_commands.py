@@ -73,4 +73,13 @@ def test_a_module_of_the_command_line_is_a_command_or_serves_them():
     folder = Path(sys.modules["robust_tickets.cli.main"].__file__).parent
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
     commands = {target.partition(":")[0].rpartition(".")[2] for target in COMMANDS.values()}
-    assert modules - commands == {"command", "flags", "help", "main", "parse", "registry", "user_net"}
+    assert modules - commands == {
+        "command",
+        "flags",
+        "help",
+        "input_file",
+        "main",
+        "parse",
+        "registry",
+        "user_net",
+    }

@@ -105,7 +105,7 @@ def test_a_download_reaches_every_stage(small_set, tmp_path, monkeypatch):
     from robust_tickets.cli.main import main
 
     root = small_set("cifar10")
-    monkeypatch.setattr("robust_tickets.data.cache.folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("robust_tickets.data.data_paths.cache_folder", lambda: tmp_path / "cache")
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "torchvision").symlink_to(root)
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", lambda self: None)
