@@ -36,8 +36,9 @@ class Tasks:
         self.weights = weights
         self.finished = 0
         self.done = 0.0
-        self._spent = 0.0
+        self._left = sum(weights)
         self._begin = time.perf_counter()
+        self._skipped = False
 
     def begin(self, number: int, name: str) -> None:
         """Count a task as running; number: its place in the sequence, from 0."""
@@ -45,18 +46,26 @@ class Tasks:
     def end(self, number: int, summary: str) -> None:
         """Count a task as finished; summary: what came of it, in a few words."""
         self.finished += 1
-        self.done += self.weights[number] if self.weights else 0.0
+        weight = self.weights[number] if self.weights else 0.0
+        self._left -= weight
+        self.done += 0.0 if self._skipped else weight
+        self._skipped = False
+
+    def skip(self) -> None:
+        """Say that an earlier command did the task that runs, which tells nothing of the pace."""
+        self._skipped = True
 
     def time_left(self, share: float = 0.0) -> str:
         """The time that all tasks still take at the pace of those that are done, such as "about 4:10 left".
 
         share: of the next task that is done already. Empty before the first one is.
         """
-        done = self.done + share * (self.weights[self.finished] if self.finished < len(self.weights) else 0.0)
-        if not done:
+        part = share * (self.weights[self.finished] if self.finished < len(self.weights) else 0.0)
+        done = self.done + part
+        if not done or self.finished == len(self.weights):
             return ""
-        left = (time.perf_counter() - self._begin) * (sum(self.weights) - done) / done
-        return f"about {clock(left)} left" if left else ""
+        left = (time.perf_counter() - self._begin) * (self._left - part) / done
+        return f"about {clock(left)} left"
 
 
 class Progress:
@@ -110,13 +119,23 @@ class LineProgress(Progress):
 
     def __init__(self, label: str = "") -> None:
         self._label = label
+        self._tasks: Tasks | None = None
 
     def log(self, line: str) -> None:
         complain(f"{self._label}{line}")
 
+    def done_before(self, line: str) -> None:
+        self.log(line)
+        if self._tasks is not None:
+            self._tasks.skip()
+
     @contextmanager
     def tasks(self, weights: Sequence[float]) -> Iterator[Tasks]:
-        yield _LineTasks(self, weights)
+        self._tasks = _LineTasks(self, weights)
+        try:
+            yield self._tasks
+        finally:
+            self._tasks = None
 
     @contextmanager
     def stage(self, title: str, steps: float) -> Iterator[StageProgress]:
@@ -133,7 +152,10 @@ class _LineTasks(Tasks):
         self._names[number] = name
 
     def end(self, number: int, summary: str) -> None:
+        skipped = self._skipped
         super().end(number, summary)
+        if skipped:  # which has its line
+            return
         head = f"{self.finished} of {len(self.weights)} done"
         self._lines.log(
             "  ".join(filter(None, [f"{head}: {self._names[number]}", summary, self.time_left()]))

@@ -77,6 +77,8 @@ class TaskProgress(BarProgress):
     def done_before(self, line: str) -> None:
         if self._tasks is None:
             self.log(line)
+        else:
+            self._tasks.skip()
 
     def of_child(self, label: str) -> Progress:
         """Children say nothing: their lines would tear the bars, and tables repeat their warnings."""

@@ -40,6 +40,23 @@ def test_a_log_has_a_line_a_task(clock, capsys):
     ]
 
 
+def test_what_an_earlier_command_did_has_its_own_line_and_tells_nothing_of_the_pace(clock, capsys):
+    progress = lines.LineProgress()
+    with progress.tasks([5.0, 1.0, 2.0]) as tasks:
+        tasks.begin(0, "search")
+        progress.done_before("already done: search")
+        clock[0] += 1
+        tasks.end(0, "clean 50.0%")
+        assert tasks.time_left() == ""
+        tasks.begin(1, "dense")
+        clock[0] += 29
+        tasks.end(1, "")
+    assert capsys.readouterr().err.splitlines() == [
+        "already done: search",
+        "2 of 3 done: dense  about 1:00 left",
+    ]
+
+
 def test_a_terminal_has_a_line_a_task_whatever_its_stages_are(clock, capsys):
     progress = TaskProgress()
     with progress.tasks([1.0] * 10) as tasks:

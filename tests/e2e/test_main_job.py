@@ -100,6 +100,21 @@ def test_a_second_call_trains_nothing_and_says_so_once(run, recipe_file, capsys)
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")} == before
 
 
+def test_quiet_prints_the_path_alone_and_verbose_the_whole_table_too(run, recipe_file, capsys, refused):
+    words = ["compare", "--recipe", str(recipe_file), "--runs", str(run.parent), "--seeds", "2"]
+    main([*words, "--quiet"])
+    assert capsys.readouterr() == (f"{run}\n", "")
+    main(words)
+    usual = capsys.readouterr().out
+    main([*words, "--verbose"])
+    whole = capsys.readouterr().out
+    table = (run / "timing.md").read_text()
+    assert whole == f"{table}\n{usual}"
+    assert "| dense |" not in usual
+    message = refused(f"compare RECIPE --runs {run.parent} --quiet --verbose")
+    assert "--quiet and --verbose exclude each other: give one" in message
+
+
 def test_search_train_and_compare_share_one_folder(run, call):
     ticket = run / "seed-0" / "search" / "ticket.safetensors"
     assert call(f"search RECIPE --runs {run.parent}") == str(ticket)
