@@ -15,9 +15,9 @@ from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.fields import Compare, Threat
-from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.training_fields import Search, Train
+from robust_tickets.report.arm_styles import arm_styles
 from robust_tickets.report.read import arm_result
 from robust_tickets.report.timing_text import markdown
 from robust_tickets.stages import plan as planning
@@ -226,12 +226,6 @@ def test_a_cell_of_a_study_may_leave_the_arm_of_a_table_out():
         recipes.check(cell)
 
 
-def test_colours_of_methods_differ_and_those_of_tickets_too():
-    arms = [f"{network}+{method}" for network in BASES for method in METHODS]
-    colours = {ARMS[arm].colour for arm in (*ARMS, *arms)}
-    assert len(colours) == len(ARMS) + len(arms)
-
-
 def test_a_comparison_of_methods_is_trained_charged_and_shown(tiny_recipe, compare_quickly, tmp_path):
     tables = {"pgd2": {"method": "pgd", "pgd": {"steps": 2}}}
     arms = ("dense", "dense+nfgsm", "ticket+pgd2")
@@ -257,4 +251,4 @@ def test_a_comparison_of_methods_is_trained_charged_and_shown(tiny_recipe, compa
     text = markdown(run)
     assert "| dense+nfgsm |" in text
     assert "Arms with settings of their own: `ticket+pgd2` method pgd, pgd.steps 2." in text
-    assert ARMS["dense+nfgsm"].colour.lower() in run.curves.read_text().lower()
+    assert arm_styles(arms)["dense+nfgsm"].colour.lower() in run.curves.read_text().lower()

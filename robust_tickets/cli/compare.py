@@ -6,7 +6,7 @@ from robust_tickets.cli.command import Command, SideBySide, command
 
 @command
 class Compare(SideBySide, Command):
-    """Run all arms of a recipe and compare them. Writes timing, boosting, frontier (csv, md), and plots."""
+    """Run all arms of a recipe and compare them. Writes tables (csv, md), pictures, and report.html."""
 
     def run(self) -> None:
         """Print the table and the run directory, or the estimate."""

@@ -107,8 +107,8 @@ class Evaluate(OnMachine, Command):
     """where robustness.csv goes if the checkpoint lies in no run directory, as one from an address; else it
     goes beside it"""
     save_images: Annotated[Path | None, arg(metavar="DIR")] = None
-    """folder for the adversarial images: exact ones in <attack>.npz, pictures in <attack>/*.png; of several
-    eps, in a folder for each"""
+    """folder for the adversarial images: exact ones in <attack>.npz, pictures in <attack>/*.png, the first
+    with their perturbations in <attack>-strip.svg and .png; of several eps, in a folder for each"""
     data: EvaluationData = EvaluationData()
     threat: EvaluationThreat = EvaluationThreat()
     model: EvaluationModel = EvaluationModel()

@@ -19,6 +19,7 @@ COMMANDS = {
     "recipes": "robust_tickets.cli.recipes:Recipes",
     "recipes show": "robust_tickets.cli.recipes:RecipesShow",
     "table": "robust_tickets.cli.table:Table",
+    "report": "robust_tickets.cli.report:Report",
     "frontier": "robust_tickets.cli.frontier:Frontier",
     "watch": "robust_tickets.cli.watch:Watch",
     "export": "robust_tickets.cli.export:Export",

@@ -59,7 +59,7 @@ class Arm:
 
     name: as recipes, tables and folders have it.
     help: what it is, for `--help`.
-    colour: in every plot, as #RRGGBB.
+    colour: in every plot, as #RRGGBB; arms with a plus get one from the plot (`report.arm_styles`).
     schedule: the length and settings of its training.
     sentence: makes its part of the text under the table, from the figures by arm; asked only where the
         comparison has a ticket.

@@ -1,14 +1,11 @@
 """The table of arms: by name, and derived for names with a plus, such as `dense+liet`."""
 
-import colorsys
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import replace
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.arm import Arm, no_sentence
-from robust_tickets.recipe.methods import METHODS
 
 
 class ArmTable(dict[str, Arm]):
@@ -27,24 +24,10 @@ class ArmTable(dict[str, Arm]):
             self[base],
             name=name,
             help=f"as {base}, by {variant}",
-            colour=_variant_colour(variant, base),
             sentence=no_sentence,
             in_controls_study=False,
             caveat=lambda recipe: "",
         )
-
-
-def _variant_colour(variant: str, base: str) -> str:
-    """A colour for what follows the plus: lighter for `ticket` than for `dense`, paler for other arms."""
-    if variant in METHODS:
-        hue = list(METHODS).index(variant) / len(METHODS)
-    else:
-        hue = hashlib.sha256(variant.encode()).digest()[0] / 256
-    digest = hashlib.sha256(base.encode()).digest()
-    pale = 0.3 + 0.3 * digest[0] / 255, 0.2 + 0.3 * digest[1] / 255
-    lightness, saturation = {"dense": (0.35, 0.75), "ticket": (0.55, 0.75)}.get(base, pale)
-    parts = colorsys.hls_to_rgb(hue, lightness, saturation)
-    return "#" + "".join(f"{round(255 * part):02X}" for part in parts)
 
 
 def arm_table(arms: Iterable[Arm]) -> ArmTable:

@@ -79,7 +79,7 @@ _other_ticket = partial(
 )
 _narrow_control = partial(_control, network="narrow", refusal=no_width)
 
-# colours are Okabe & Ito's first, which colour-blind readers can tell apart
+# colours are Okabe & Ito's first, which colour-blind readers can tell apart; none is lost on white
 ARMS = arm_table(
     [
         Arm(
@@ -131,7 +131,7 @@ ARMS = arm_table(
         _ticket_control(
             name="ticket-shuffle-net",
             help="as ticket, with its init and its mask shuffled over the network",
-            colour="#F0E442",
+            colour="#A89F00",
             transform="shuffle-net",
             refusal=no_places,
         ),
@@ -254,7 +254,7 @@ ARMS = arm_table(
         _other_ticket(
             name="stretched-shuffle-copies",
             help="as stretched, with the mask of each copied block shuffled within its layers",
-            colour="#DDCC77",
+            colour="#AA9955",
             transform="shuffle-copies",
         ),
         _other_ticket(

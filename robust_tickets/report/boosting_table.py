@@ -36,10 +36,16 @@ def boosting_csv(run: RunDirectory) -> str:
 
 def boosting_markdown(run: RunDirectory) -> str:
     """The same for people: means over seeds, differences from dense with their intervals."""
+    titles, cells, about = boosting_cells(run)
+    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" + " ---: |" * (len(titles) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), about]) + "\n"
+
+
+def boosting_cells(run: RunDirectory) -> tuple[list[str], list[list[str]], str]:
+    """The heads of the columns, a row of texts an arm, and how to read them."""
     rows = boosting(run)
     metric = run.recipe.evaluate.select_by
-    lines = ["| " + " | ".join(TITLES) + " |", "|" + " --- |" + " ---: |" * (len(TITLES) - 1)]
-    lines += ["| " + " | ".join(_cells(arm, rows, metric)) + " |" for arm in rows.arm.drop_duplicates()]
     span = run.recipe.evaluate.early_epochs
     area = (
         f"`early area` is the mean height of the {metric} validation curve over the first {span} "
@@ -57,7 +63,7 @@ def boosting_markdown(run: RunDirectory) -> str:
         "step of the lowest clean validation loss: a winning ticket stops no later than dense on the same "
         "schedule, and is no worse there."
     )
-    return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), about]) + "\n"
+    return list(TITLES), [_cells(arm, rows, metric) for arm in rows.arm.drop_duplicates()], about
 
 
 def _cells(arm: str, rows: pd.DataFrame, metric: str) -> list[str]:

@@ -1,22 +1,19 @@
-"""The plot of a frontier, as SVG: robust accuracy over FLOPs and over seconds."""
+"""The plot of a frontier: robust accuracy over FLOPs and over seconds."""
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from robust_tickets.recipe.arms import ARMS
+from robust_tickets.report.arm_styles import arm_styles
 from robust_tickets.report.candidates import Candidate, Cost, Frontier
+from robust_tickets.report.figures import legend_below, new_figure, styled
 from robust_tickets.report.frontier import front
 from robust_tickets.report.labels import Box, draw_labels
-from robust_tickets.report.plots import svg_figure
+from robust_tickets.report.units import unit
 
 _MARKERS = {"whole": "o", "ticket": "^", "narrow": "s", "random": "D"}
-_UNITS: dict[Cost, tuple[tuple[float, str], ...]] = {
-    "flops": ((1e18, "EFLOPs"), (1e15, "PFLOPs"), (1e12, "TFLOPs"), (1e9, "GFLOPs"), (1.0, "FLOPs")),
-    "seconds": ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")),
-}
 _WIDE = 8.0
 """Costs that differ by more than this factor have a logarithmic axis."""
 _FAINT = 0.45
@@ -24,7 +21,8 @@ _MANY = 16
 """Of more candidates, points of other weights than the judge's are named on the front alone."""
 
 
-def frontier_plot(frontier: Frontier, file: Path, target: float = 0.0) -> None:
+@styled
+def frontier_figure(frontier: Frontier, target: float = 0.0) -> Any:
     """Draw the frontier: a small point a seed, a large one at an arm's mean, the fronts as staircases.
 
     Arms that another one dominates are faint. Points of averaged or best weights are hollow. The same results
@@ -33,28 +31,29 @@ def frontier_plot(frontier: Frontier, file: Path, target: float = 0.0) -> None:
     target: a robust accuracy that is drawn as a line; 0: none.
     """
     costs: list[Cost] = ["flops", "seconds"]
-    with svg_figure(file, (12, 5.4)) as figure:
-        axes = figure.subplots(1, 2, sharey=True)
-        for ax, cost in zip(axes, costs, strict=True):
-            _set_axis(ax, frontier, cost)
-            if target:
-                ax.axhline(100 * target, color="#000000", linewidth=0.7, linestyle=":")
-            for candidate in frontier.by_cost(cost):
-                _draw_points(ax, frontier, candidate, cost)
-            ax.margins(x=0.12, y=0.1)
-        axes[0].set_ylabel(f"accuracy under {frontier.judge.title} on {frontier.images:,} test images, %")
-        _add_legend(figure, frontier, target)
-        figure.suptitle(frontier.title, fontsize=10)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # names are placed in pixels: nothing may move after this
-        for ax, cost in zip(axes, costs, strict=True):
-            ax.autoscale(False)
-            stairs = _stairs(ax, frontier, cost)
-            ax.plot(*zip(*stairs, strict=True), color="#000000", linewidth=1, alpha=0.6, zorder=1)
-            lines = [(*one, *other) for one, other in pairwise(stairs)]  # a stair goes up or right
-            if target:
-                lines.append((ax.get_xlim()[0], 100 * target, ax.get_xlim()[1], 100 * target))
-            _write_names(ax, frontier, cost, lines)
+    figure = new_figure(10, 5.4)
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, cost in zip(axes, costs, strict=True):
+        _set_axis(ax, frontier, cost)
+        if target:
+            ax.axhline(100 * target, color="#000000", linewidth=0.7, linestyle=":")
+        for candidate in frontier.by_cost(cost):
+            _draw_points(ax, frontier, candidate, cost)
+        ax.margins(x=0.12, y=0.1)
+    axes[0].set_ylabel(f"accuracy under {frontier.judge.title} on {frontier.images:,} test images, %")
+    legend_below(figure, _legend(frontier, target), columns=6)
+    figure.suptitle(f"Cost and robust accuracy\n{frontier.title}", fontsize=10)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # names are placed in pixels: nothing may move after this
+    for ax, cost in zip(axes, costs, strict=True):
+        ax.autoscale(False)
+        stairs = _stairs(ax, frontier, cost)
+        ax.plot(*zip(*stairs, strict=True), color="#000000", linewidth=1, alpha=0.6, zorder=1)
+        lines = [(*one, *other) for one, other in pairwise(stairs)]  # a stair goes up or right
+        if target:
+            lines.append((ax.get_xlim()[0], 100 * target, ax.get_xlim()[1], 100 * target))
+        _write_names(ax, frontier, cost, lines)
+    return figure
 
 
 def _set_axis(ax: Any, frontier: Frontier, cost: Cost) -> None:
@@ -72,26 +71,25 @@ def _set_axis(ax: Any, frontier: Frontier, cost: Cost) -> None:
 
 def _unit(frontier: Frontier, cost: Cost) -> tuple[float, str]:
     """The largest unit of which the dearest arm takes at least two."""
-    largest = max((point[0] for point in frontier.points(cost).values()), default=0.0)
-    return next((unit for unit in _UNITS[cost] if largest >= 2 * unit[0]), _UNITS[cost][-1])
+    return unit(cost, max((point[0] for point in frontier.points(cost).values()), default=0.0))
 
 
 def _draw_points(ax: Any, frontier: Frontier, candidate: Candidate, cost: Cost) -> None:
-    unit = _unit(frontier, cost)[0]
-    arm = ARMS[candidate.arm]
+    scale = _unit(frontier, cost)[0]
+    colour = _colour(frontier, candidate.name)
     alpha = 1.0 if candidate.name in front(frontier.points(cost)) else _FAINT
-    marker = _MARKERS[arm.network]
-    xs, ys = [x / unit for x in candidate.cost(cost)], [100 * y for y in candidate.robust]
+    marker = _MARKERS[ARMS[candidate.arm].network]
+    xs, ys = [x / scale for x in candidate.cost(cost)], [100 * y for y in candidate.robust]
     if len(xs) > 1:
-        ax.plot(xs, ys, marker, color=arm.colour, markersize=3, alpha=alpha * 0.7, markeredgewidth=0)
-    face = arm.colour if candidate.weights == frontier.judge.checkpoint else "#FFFFFF"
+        ax.plot(xs, ys, marker, color=colour, markersize=3, alpha=alpha * 0.7, markeredgewidth=0)
+    face = colour if candidate.weights == frontier.judge.checkpoint else "#FFFFFF"
     ax.plot(
         [mean(xs)],
         [mean(ys)],
         marker,
         markersize=8,
         markerfacecolor=face,
-        markeredgecolor=arm.colour,
+        markeredgecolor=colour,
         markeredgewidth=1.4,
         alpha=alpha,
         zorder=3,
@@ -100,10 +98,10 @@ def _draw_points(ax: Any, frontier: Frontier, candidate: Candidate, cost: Cost) 
 
 def _stairs(ax: Any, frontier: Frontier, cost: Cost) -> list[tuple[float, float]]:
     """The corners of the front as a staircase: the best accuracy that a cost has bought, edge to edge."""
-    points, unit = frontier.points(cost), _unit(frontier, cost)[0]
+    points, scale = frontier.points(cost), _unit(frontier, cost)[0]
     corners, accuracy = [], ax.get_ylim()[0]
     for name in front(points):
-        x, y = points[name][0] / unit, 100 * points[name][1]
+        x, y = points[name][0] / scale, 100 * points[name][1]
         corners += [(x, accuracy), (x, y)]
         accuracy = y
     return [*corners, (ax.get_xlim()[1], accuracy)] if corners else []
@@ -111,7 +109,7 @@ def _stairs(ax: Any, frontier: Frontier, cost: Cost) -> list[tuple[float, float]
 
 def _write_names(ax: Any, frontier: Frontier, cost: Cost, lines: Sequence[Box]) -> None:
     """Write the names beside the means, clear of the points of seeds and of lines, given as thin boxes."""
-    points, unit = frontier.points(cost), _unit(frontier, cost)[0]
+    points, scale = frontier.points(cost), _unit(frontier, cost)[0]
     on_front = front(points)
     others = [name for name in points if name not in on_front]
     if len(points) > _MANY:  # colours tell whose averaged weights a hollow point is
@@ -122,32 +120,36 @@ def _write_names(ax: Any, frontier: Frontier, cost: Cost, lines: Sequence[Box]) 
         return
     styles = [
         {
-            "color": _dark(ARMS[frontier[name].arm].colour),
+            "color": _dark(_colour(frontier, name)),
             "fontsize": 8,
-            "alpha": 1.0 if name in on_front else 0.75,
             "fontweight": "bold" if name in on_front else "normal",
         }
         for name in names
     ]
     seeds = [
-        (x / unit, 100 * y, x / unit, 100 * y)
+        (x / scale, 100 * y, x / scale, 100 * y)
         for name in points
         for x, y in zip(frontier[name].cost(cost), frontier[name].robust, strict=True)
     ]
-    means = [(points[name][0] / unit, 100 * points[name][1]) for name in names]
+    means = [(points[name][0] / scale, 100 * points[name][1]) for name in names]
     draw_labels(ax, names, means, styles, [*lines, *seeds])
+
+
+def _colour(frontier: Frontier, name: str) -> str:
+    """The colour of a candidate's arm."""
+    return arm_styles(each.arm for each in frontier.candidates)[frontier[name].arm].colour
 
 
 def _dark(colour: str) -> str:
     """The colour, darkened where a text in it is too light to be read on white."""
     parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     brightness = sum(weight * part for weight, part in zip((0.3, 0.6, 0.1), parts, strict=True))
-    share = min(1.0, 120 / max(brightness, 1))
+    share = min(1.0, 105 / max(brightness, 1))
     return "#" + "".join(f"{round(share * part):02X}" for part in parts)
 
 
-def _add_legend(figure: Any, frontier: Frontier, target: float) -> None:
-    """Say below the panels what the marks mean, as far as they occur."""
+def _legend(frontier: Frontier, target: float) -> list[Any]:
+    """What the marks mean, as far as they occur."""
     from matplotlib.lines import Line2D
 
     networks = {ARMS[candidate.arm].network for candidate in frontier.candidates}
@@ -173,4 +175,4 @@ def _add_legend(figure: Any, frontier: Frontier, target: float) -> None:
     if target:
         label = f"target, {100 * target:g} %"
         marks.append(Line2D([], [], color="#000000", linewidth=0.7, linestyle=":", label=label))
-    figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=8)
+    return marks

@@ -77,9 +77,15 @@ def frontier_markdown(frontier: Frontier, question: Question) -> str:
 
     Raises InputError where a question has no answer, as `answers` does.
     """
-    paragraphs = [*answers(frontier, question), _notes(frontier, question)]
-    rows = [_titles(frontier, question), *_cells(frontier, question)]
+    paragraphs = [*answers(frontier, question), frontier_notes(frontier, question)]
+    titles, cells = frontier_cells(frontier, question)
+    rows = [titles, *cells]
     return "\n\n".join([f"**{frontier.title}**", _aligned(rows), *paragraphs]) + "\n"
+
+
+def frontier_cells(frontier: Frontier, question: Question) -> tuple[list[str], list[list[str]]]:
+    """The heads of the columns, and a row of texts a candidate, the cheapest first."""
+    return _titles(frontier, question), _cells(frontier, question)
 
 
 def _titles(frontier: Frontier, question: Question) -> list[str]:
@@ -129,7 +135,8 @@ def _aligned(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "| " + " | ".join(rule) + " |", *lines[1:]])
 
 
-def _notes(frontier: Frontier, question: Question) -> str:
+def frontier_notes(frontier: Frontier, question: Question) -> str:
+    """How to read the figures, as one paragraph."""
     weights = {candidate.weights for candidate in frontier.candidates}
     judged = (
         "last epoch" if weights == {frontier.judge.checkpoint} else "last epoch unless the name says other"

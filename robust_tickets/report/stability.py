@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from robust_tickets.report.plots import svg_figure
+from robust_tickets.report.figures import legend_below, svg_figure
 
 LINES = {"clean_error": ("clean", "#0072B2"), "robust_error": ("under PGD-20", "#D55E00")}
 """Column -> its words and its colour."""
@@ -48,5 +48,5 @@ def stability_plot(errors: pd.DataFrame, title: str, file: Path) -> None:
         ax.set_xlabel("from the weights of one training to those of the other")
         ax.set_ylabel("error on test, %")
         ax.set_ylim(bottom=0)
-        ax.legend(loc="best", frameon=False, fontsize=8)
+        legend_below(figure)
         figure.suptitle(title, fontsize=10)

@@ -31,7 +31,7 @@ def summary(run: RunDirectory) -> str:
         sanity_note(run),
         left_out_note(run),
         conditions_note(conditions(by_arm), PILCROW),
-        f"All figures and notes: {run.timing_markdown}",
+        f"All figures, notes and pictures: {run.page}",
     ]
     return "\n\n".join(text if "\n" in text else _wrapped(text) for text in texts if text)
 

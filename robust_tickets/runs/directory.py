@@ -39,6 +39,8 @@ class RunDirectory:
     """The early advantage of each arm, for people."""
     curves = FileName("curves.svg")
     """The plot of validation accuracy over cost."""
+    page = FileName("report.html")
+    """The report as one page."""
 
     @classmethod
     def of(cls, runs: Path, recipe: Recipe) -> "RunDirectory":

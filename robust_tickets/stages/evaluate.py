@@ -4,11 +4,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from robust_tickets.attacks.network import eval_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
 from robust_tickets.base.machine import Machine
@@ -25,15 +28,16 @@ from robust_tickets.models.placement import place_net
 from robust_tickets.models.probabilities import probability_warnings
 from robust_tickets.models.user_net import NetFactory, check_logits
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.report.plots import robustness_curve
+from robust_tickets.report.eps_plot import robustness_curve
 from robust_tickets.runs import files, locks
 from robust_tickets.runs.arm_directory import ArmDirectory
-from robust_tickets.stages.adversarial_images import AdversarialImages
+from robust_tickets.stages.adversarial_images import AdversarialImages, Strips
 from robust_tickets.stages.evaluation_files import SavedEvaluation
 from robust_tickets.stages.evaluation_request import EvaluationRequest
 from robust_tickets.stages.evaluation_run import EvaluationRun, LoadedNet, compare_attacks
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.load_checkpoint import ImageSource, NetFile
+from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.program_file import Program
 from robust_tickets.training.published_weights import ARM
 
@@ -199,11 +203,27 @@ def evaluate_file(
         run.save_ledger()
         curve = run.curve_file(recipes) if several else None
         if curve is not None:
-            title = f"{target.checkpoint.model.name}, {dataset.title}"
+            title = f"{_network_title(target.checkpoint)}, {dataset.title}"
             files.write(curve, lambda part: robustness_curve(rows, part, title))
         if album is not None:
-            machine.progress.log(album.write())
+            title = f"{_network_title(target.checkpoint)}, {dataset.title}, {recipes[0].threat.norm}"
+            machine.progress.log(album.write(Strips(partial(_classes, net, machine.device), title)))
     return EvaluationOutput(folder.robustness, rows, sanity, curve)
+
+
+def _classes(net: LoadedNet, device: str, images: Tensor) -> Tensor:
+    """The classes that a network sees in images, long (N,)."""
+    with torch.no_grad(), eval_mode(net.view):
+        classes: Tensor = net.view(images.to(device)).argmax(1)
+    return classes
+
+
+def _network_title(checkpoint: Checkpoint) -> str:
+    """The network, its arm and its seed, as a title has them."""
+    model = checkpoint.model
+    width = "" if ":" in model.name else f" at width {model.width:g}"  # a network of the user's own has none
+    arm = f", {checkpoint.arm}, seed {checkpoint.seed}" if not checkpoint.arm.startswith(ARM) else ""
+    return f"{model.name}{width}{arm}"
 
 
 def _check_fits(net: NetFile, spec: Spec, recipe: Recipe, fix: str) -> None:

@@ -19,7 +19,7 @@ from robust_tickets.report.study_plot import study_plot
 from robust_tickets.runs import files
 from robust_tickets.studies.base import Study
 from robust_tickets.studies.grid import make_cells
-from robust_tickets.studies.verdicts import decide, verdict_text
+from robust_tickets.studies.verdicts import decide, title_lines, verdict_text
 
 DIGITS = 6
 """Significant digits of the figures."""
@@ -122,7 +122,7 @@ class StudyFolder:
         result, metric = self.result(rows), self.base.evaluate.select_by
         settings = self._settings_with(rows)
         files.write_text(self.table_file, csv(rows))
-        title, axis = f"study {self.study.name}", self.study.axis
+        title, axis = title_lines(self.study, self.base, result.claims, rows), self.study.axis
         files.write(self.figure_file, lambda part: study_plot(rows, settings, title, axis, metric, part))
         files.write_text(self.verdict_file, result.verdict)
         return result

@@ -65,6 +65,17 @@ def verdict_text(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.D
     return "\n\n".join(parts) + "\n"
 
 
+def title_lines(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame) -> list[str]:
+    """The title of a study's figure: what was compared, the verdict on each claim, and what is drawn."""
+    seeds = rows.seed.nunique()
+    intervals = "lines: 95 % intervals" if seeds >= LEAST_SEEDS else f"no intervals below {LEAST_SEEDS} seeds"
+    return [
+        _heading(study, base, rows).strip("*"),
+        *(f"{claim.text}: {claim.status}" for claim in claims),
+        f"points: seeds; marks: means; {intervals}",
+    ]
+
+
 def _heading(study: Study, base: Recipe, rows: pd.DataFrame) -> str:
     model, threat = base.model, base.threat
     width = "" if ":" in model.name else f" at width {model.width:g}"  # a network of the user's own has none

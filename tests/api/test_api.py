@@ -88,7 +88,8 @@ def test_accuracies_are_those_of_the_stage(run, images, trained, machine):
 def test_a_comparison_writes_its_files_and_a_second_one_trains_nothing(run, images):
     assert {p.name for p in run.iterdir()} == {
         "recipe.toml", "env.json", "inputs.json", "timing.csv", "timing.md", "curves.svg", "seed-0", ".lock",
-        "boosting.csv", "boosting.md", "frontier.csv", "frontier.md", "frontier.svg",
+        "boosting.csv", "boosting.md", "frontier.csv", "frontier.md", "frontier.svg", "report.html",
+        "epochs.svg", "phases.svg", "layers.svg",
     }  # fmt: skip
     assert {p.name for p in (run / "seed-0").iterdir()} == {*ARMS, "search"}
     for arm in ARMS:

@@ -68,7 +68,8 @@ def refused(call, capsys):
 def test_a_comparison_writes_its_files(run):
     assert {p.name for p in run.iterdir()} == {
         "recipe.toml", "env.json", "inputs.json", "timing.csv", "timing.md", "curves.svg", "seed-0", "seed-1",
-        ".lock", "boosting.csv", "boosting.md", "frontier.csv", "frontier.md", "frontier.svg",
+        ".lock", "boosting.csv", "boosting.md", "frontier.csv", "frontier.md", "frontier.svg", "report.html",
+        "epochs.svg", "phases.svg", "layers.svg", "mask-distance.svg",
     }  # fmt: skip
     names = {"best.safetensors", "last.safetensors", "metrics.jsonl", "ledger.json", "robustness.csv"}
     for seed in (run / "seed-0", run / "seed-1"):

@@ -67,3 +67,9 @@ def write_arm(run, seed, arm, robust, flops):
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     numbers = ["seconds", "forwards", "backwards", "rel_step", "clean", "low", "high", "outside"]
     table.fillna(dict.fromkeys(numbers, 1)).to_csv(folder.robustness, index=False)
+
+
+@pytest.fixture
+def arm_writer():
+    """Writes an arm into a run directory: run, seed, name, robust accuracy, FLOPs."""
+    return write_arm

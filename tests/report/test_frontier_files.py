@@ -13,8 +13,9 @@ from scipy import stats
 import robust_tickets
 from robust_tickets.base.errors import InputError
 from robust_tickets.cli.main import main
+from robust_tickets.report.figures import image
 from robust_tickets.report.frontier_answers import Question
-from robust_tickets.report.frontier_plot import frontier_plot
+from robust_tickets.report.frontier_plot import frontier_figure
 from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.frontier_table import frontier_csv, frontier_markdown, frontier_table
 from robust_tickets.report.write import write_frontier
@@ -149,7 +150,7 @@ def test_the_plot_names_every_arm_where_its_cost_is_known(cheapest, dearest, log
         candidate("dense+pgd", dearest, [0.42, 0.43, 0.44]),
         candidate("ticket+pgd", cheapest, [0.1] * 3),
     ]
-    frontier_plot(frontier(*arms), tmp_path / "a.svg", target=0.4)
+    (tmp_path / "a.svg").write_bytes(image(frontier_figure(frontier(*arms), target=0.4)))
     words = texts(tmp_path / "a.svg")
     assert {arm.name: words.count(arm.name) for arm in arms} == {
         arm.name: 2 if arm.seconds else 1 for arm in arms
@@ -173,7 +174,7 @@ def test_of_many_points_those_of_averaged_weights_are_named_on_the_front_alone(t
         for name, x in (("best", 0.9), ("worst", 0.1))
     )
     for i, more in enumerate(([best], [best, worst])):
-        frontier_plot(frontier(*arms, *more), tmp_path / f"{i}.svg")
+        (tmp_path / f"{i}.svg").write_bytes(image(frontier_figure(frontier(*arms, *more))))
     few, many = ((tmp_path / f"{i}.svg").read_text() for i in (0, 1))
     assert all(f"arm {i}<" in text for text in (few, many) for i in range(15))
     assert "best (average)" in few
@@ -189,7 +190,8 @@ def test_a_question_without_an_answer_writes_nothing(tmp_path):
 
 def test_no_seconds_are_drawn_where_none_are_known(tmp_path):
     for name in ("a.svg", "b.svg"):
-        frontier_plot(frontier(candidate("dense", 100, [0.4], seconds=())), tmp_path / name)
+        figure = frontier_figure(frontier(candidate("dense", 100, [0.4], seconds=())))
+        (tmp_path / name).write_bytes(image(figure))
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     words = texts(tmp_path / "a.svg")
     assert words.count("dense") == 1

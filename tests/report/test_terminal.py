@@ -28,7 +28,7 @@ def test_the_verdict_comes_before_the_table_which_has_the_figures(run):
             f"{row.flops_vs_dense:.2f}",
             f"{row.seconds_vs_dense:.2f}",
         ]
-    assert str(run.timing_markdown) in lines[-1]
+    assert str(run.page) in lines[-1]
 
 
 @pytest.mark.parametrize("name", ["cifar10-cpu", "cifar10-cpu-fast", "rivals-cpu"])

@@ -1,0 +1,1 @@
+"""The report of run directories as one HTML page."""

@@ -1,0 +1,43 @@
+"""The sanity checks of a run's checkpoints, as a table of the page."""
+
+from collections import Counter
+
+from robust_tickets.evaluation.sanity_files import table_reports
+from robust_tickets.report.page.markup import element, prose
+from robust_tickets.report.page.table import table
+from robust_tickets.report.read import complete_seeds, evaluated_images
+from robust_tickets.runs.directory import RunDirectory
+
+_ABSENT = (
+    "No sanity checks lie beside the checkpoints. To make them, run `robust-tickets evaluate` on a "
+    "checkpoint whose figures matter, and make the report again."
+)
+
+
+def checks_section(run: RunDirectory) -> str:
+    """A row a check: how many checkpoints it passed on, and where it did not.
+
+    Raises InputError for a damaged file.
+    """
+    seen: Counter[str] = Counter()
+    passed: Counter[str] = Counter()
+    failures: dict[str, list[str]] = {}
+    for seed in complete_seeds(run):
+        for arm in run.recipe.compare.trained:
+            folder = run.arm(seed, arm)
+            for checkpoint in folder.checkpoints:
+                for report in table_reports(checkpoint, run.recipe.threat, evaluated_images(folder, run)):
+                    for check in report.checks:
+                        seen[check.name] += 1
+                        passed[check.name] += check.passed
+                        if not check.passed:
+                            place = f"{arm} (seed {seed}, {checkpoint.stem}): {check.figure}"
+                            failures.setdefault(check.name, []).append(place)
+    if not seen:
+        return element("p", prose(_ABSENT))
+    rows = [
+        [name, f"{passed[name]} of {n}", "; ".join(failures.get(name, [])) or "-"] for name, n in seen.items()
+    ]
+    total = sum(seen.values())
+    sentence = f"{sum(passed.values())} of {total} checks passed, over all checkpoints of the table."
+    return element("p", sentence) + table(["check", "passed", "where not"], rows, "Sanity checks")
