@@ -70,16 +70,28 @@ def parse(name: str, words: list[str]) -> Command:
 
 
 def recipe_defaults(cls: type[Command], words: list[str]) -> Command | None:
-    """A command with the values of the recipe that --recipe names; None for one without a recipe."""
-    recipe = None
-    for word, following in itertools.pairwise([*words, ""]):
-        if word == "--recipe" and following:
-            recipe = following
-        elif word.startswith("--recipe="):
-            recipe = word.removeprefix("--recipe=")
+    """A command with the values of the recipe that --recipe names; None for one without a recipe.
+
+    What a recipe says of its own network is left out where another flag names one of the user's.
+    """
+    recipe = _value_of("--recipe", words)
     if recipe is None or not issubclass(cls, ByRecipe):
         return None
-    return cls(recipe=recipe, fields=recipes.load(recipe))
+    fields = recipes.load(recipe)
+    if ":" in (_value_of("--model.name", words) or ""):
+        fields = replace(fields, model=replace(fields.model, width=1.0, dropout=0.0))
+    return cls(recipe=recipe, fields=fields)
+
+
+def _value_of(flag: str, words: list[str]) -> str | None:
+    """The value that a flag has last among the words of a command; None: it is not there."""
+    value = None
+    for word, following in itertools.pairwise([*words, ""]):
+        if word == flag and following:
+            value = following
+        elif word.startswith(f"{flag}="):
+            value = word.removeprefix(f"{flag}=")
+    return value
 
 
 def _check_flags(name: str, words: list[str]) -> None:

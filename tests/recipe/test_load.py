@@ -275,3 +275,14 @@ def test_a_recipe_is_shown_as_it_is_written_and_in_full(capsys):
     assert table == recipes.to_table(recipes.load("lab-cpu"))
     main(["recipes"])
     assert "lab-cpu" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", [["--model.name", "my_nets:net"], ["--model.name=my_nets:net"]])
+def test_a_network_of_one_s_own_takes_any_recipe(flag):
+    """The recipe's width is that of its network, and does nothing to another."""
+    for name in recipes.shipped_names():
+        if "dense-narrow-flops" not in recipes.load(name).compare.arms:  # which needs a network with a width
+            fields = parse("compare", ["--recipe", name, *flag]).fields
+            assert (fields.model.name, fields.model.width) == ("my_nets:net", 1.0)
+    with pytest.raises(InputError, match=r"model\.width does nothing to my_nets:net"):
+        parse("compare", ["--recipe", "fast-robust", *flag, "--model.width", "0.5"])
