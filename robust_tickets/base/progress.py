@@ -22,6 +22,9 @@ class StageProgress:
     def note(self, text: str) -> None:
         """Show a line on the state of the stage, once an epoch."""
 
+    def part(self, name: str) -> None:
+        """Name a part of the stage that is done: shown in a bar, and in no log."""
+
     def warn(self, text: str) -> None:
         """Show a warning."""
 
@@ -229,6 +232,9 @@ class _BarStage(StageProgress):
 
     def note(self, text: str) -> None:
         self._bars.update(self._task, state=text)
+
+    def part(self, name: str) -> None:
+        self.note(name)
 
     def warn(self, text: str) -> None:
         self._log(f"{self._title}: WARNING: {text}")

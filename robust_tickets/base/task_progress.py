@@ -159,6 +159,9 @@ class _TaskStage(StageProgress):
         self._state = text
         self._show()
 
+    def part(self, name: str) -> None:
+        self.note(name)
+
     def warn(self, text: str) -> None:
         self._log(f"{self._title}: WARNING: {text}")
 

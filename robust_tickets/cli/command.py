@@ -111,12 +111,11 @@ class SideBySide(ByRecipe):
     """arms trained at a time, each in a process of its own with compute.threads threads; the results are the
     same, and the table marks their seconds"""
     dry_run: bool = False
-    """list arms, passes, FLOPs and the estimated time, and run nothing but a few steps of each to time them,
-    which can take minutes"""
+    """list arms, passes, FLOPs and estimated time; a few steps of each are timed, for minutes"""
     quiet: bool = False
-    """show warnings alone, and print nothing but the path of the result"""
+    """warnings and the result's path alone"""
     verbose: bool = False
-    """show each stage of each arm, and print the table with all notes"""
+    """every stage, and all notes at the end"""
 
     @property
     def machine(self) -> Machine:

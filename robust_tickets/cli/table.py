@@ -13,8 +13,8 @@ from robust_tickets.cli.command import Command, command
 class Table(Command):
     """Make the table of one or several comparisons, or the verdict of a study, again from the files."""
 
-    path: Positional[tuple[Path, ...]]
-    """run directories, whose arms come one below the other, or a study's folder"""
+    path: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...")]
+    """a run directory, or several, whose arms come one below the other; or a study's folder"""
     format: Literal["csv", "markdown", "latex", "html"] = "markdown"
     """csv: fractions and seconds; markdown, latex (needs the package booktabs) and html: percent, and what
     the table supports under it"""

@@ -141,10 +141,12 @@ class EvaluationRun:
 
             def advance(check: str, passes: Passes) -> None:
                 meter.advance(passes.total, passes.total)
-                meter.note(check)
+                meter.part(check)
 
             with self.ledger.phase("attack"):
                 report = run_sanity_checks(self.net.view, self.split, self._config(recipe), advance)
+            failed = [check.finding for check in report.checks if not check.passed]
+            meter.note(f"WARNING: {'; '.join(failed)}" if failed else f"all {len(report.checks)} pass")
         self._charge(self.net, report.passes)
         return report
 

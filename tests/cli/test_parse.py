@@ -26,7 +26,7 @@ SEARCH = "search --recipe demo"
         (f"{SEARCH} --train.milestones --seed 1", r"^--train.milestones needs a value \(X\.\.\.\)"),
         (f"{SEARCH} more", "^unexpected 'more': robust-tickets search \\[OPTIONS\\]"),
         (f"{SEARCH} --compute.compile true", "^unexpected 'true'"),
-        ("table", r"^table needs PATH \(a run directory, .*\): robust-tickets table PATH"),
+        ("table", r"^table needs RUN\.\.\. \(a run directory, .*\): robust-tickets table RUN\.\.\."),
         ("ticket diff one", r"^ticket diff needs ONE \(.*\) and OTHER \(.*\): robust-tickets ticket diff"),
         ("search", "^search needs --recipe: one of cifar10"),
         ("search demo --seed 1", "^search needs --recipe: write --recipe demo for 'demo'$"),
