@@ -130,7 +130,8 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
             if job.waits_for_ticket_arm:
                 after += (len(all_tasks) - arms.index(job.arm) + arms.index("ticket"),)
             name, summary = f"{label}{job.arm}, seed {seed}", partial(arm_summary, run.arm(seed, job.arm))
-            all_tasks.append(Task(name, job, after, label, weights[job.arm], summary))
+            done = partial(_is_done, run, seed, job.arm)
+            all_tasks.append(Task(name, job, after, label, weights[job.arm], summary, done))
     return all_tasks
 
 
@@ -139,7 +140,19 @@ def search_task(experiment: Experiment, seed: int, run: RunDirectory, label: str
     weight = costs.search_cost(experiment.recipe, experiment.spec)
     summary = partial(search_summary, run.search(seed))
     job = SearchJob(experiment, seed, run)
-    return Task(f"{label}search, seed {seed}", job, label=label, weight=weight, summary=summary)
+    return Task(
+        f"{label}search, seed {seed}",
+        job,
+        label=label,
+        weight=weight,
+        summary=summary,
+        is_done=lambda: run.search(seed).is_finished,
+    )
+
+
+def _is_done(run: RunDirectory, seed: int, arm: str) -> bool:
+    """Whether an arm is trained and evaluated."""
+    return run.arm(seed, arm).is_finished and not missing_part(run, seed, arm)
 
 
 def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> None:

@@ -37,6 +37,7 @@ class Task:
     label: begins the lines that it logs in another process.
     weight: how long it takes beside others, in any unit.
     summary: says what came of it, in a few words; called in this process when it is done.
+    is_done: whether an earlier command did it, so that no process has to be started for it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Task:
     label: str = ""
     weight: float = 1.0
     summary: Callable[[], str] = str
+    is_done: Callable[[], bool] = bool
 
 
 def check_main_guard(jobs: int) -> None:
@@ -92,11 +94,17 @@ def _run_at_once(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: 
         while len(finished) < len(tasks):
             for i, task in enumerate(tasks):
                 ready = i not in finished and i not in running and finished.issuperset(task.after)
-                if ready and len(running) < jobs:
+                if ready and task.is_done():
+                    progress.begin(i, task.name)
+                    task.do(machine)
+                    finished.add(i)
+                    progress.end(i, task.summary())
+                elif ready and len(running) < jobs:
                     busy = [child.device for child in running.values()]
                     running[i] = _Child(task, machine.share(min(jobs, len(tasks)), busy))
                     progress.begin(i, task.name)
-            connection.wait([child.process.sentinel for child in running.values()])
+            if running:
+                connection.wait([child.process.sentinel for child in running.values()])
             for i in [i for i, child in running.items() if not child.process.is_alive()]:
                 running.pop(i).check()
                 finished.add(i)

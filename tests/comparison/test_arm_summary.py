@@ -99,3 +99,16 @@ def test_tasks_are_told_of_as_they_begin_and_end(jobs):
     ]
     run_tasks([], jobs, Machine("cpu", progress), 1)
     assert len(progress.events) == 5
+
+
+def test_no_process_is_started_for_what_is_done():
+    """A child would have nothing of what is appended here; tasks after it wait for it none the less."""
+    done = []
+    tasks = [Task(name, lambda machine, name=name: done.append(name), is_done=lambda: True) for name in "ab"]
+    tasks.append(Task("c", nothing, after=(0, 1)))
+    progress = _Seen()
+    run_tasks(tasks, 2, Machine("cpu", progress), 1)
+    assert done == ["a", "b"]
+    assert [event[:2] for event in progress.events[1:]] == [
+        (word, number) for number in range(3) for word in ("begin", "end")
+    ]
