@@ -3,6 +3,7 @@
 #   make test-all  the same with the slow tests: real images, full-size recipes, thousands of damaged files,
 #                  signals and stopped jobs at every point; what continuous integration runs
 #   make demo      a whole comparison on digits
+#   make docs      the documentation site in site/, which can be read without a network
 #   make wheel     a wheel in dist/
 #   make oracle    Auto-PGD and Square against their authors' code (downloads 42 MB)
 #   make soak      random kills and file faults, compared with undisturbed runs
@@ -16,7 +17,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint types format oracle soak bench lowest audit wheel clean
+.PHONY: demo test test-all lint types format oracle soak bench lowest audit docs wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo
@@ -71,6 +72,9 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.channels --out runs/bench/channels
 	$(BIN)/python -m benchmarks.methods --out runs/bench/methods
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet  # the variable: no notices of other projects
+
 wheel: $(VENV)/installed
 	rm -rf build  # else deleted modules would be packed again
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
@@ -88,5 +92,11 @@ $(VENV)/installed-test: pyproject.toml
 	$(BIN)/python -m pip install --editable '.[test]'
 	touch $@ $(VENV)/installed
 
+# apart from the extras of pyproject.toml: torchattacks asks for an older requests than mkdocs-material does, and pip
+# installs such a pair one after the other only, with a warning (docs/security.md)
+$(VENV)/installed-docs: .ci/docs-requirements.txt pyproject.toml | $(VENV)/installed
+	$(BIN)/python -m pip install --requirement $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-audit build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site $(VENV) $(VENV)-lowest $(VENV)-audit build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

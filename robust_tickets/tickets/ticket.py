@@ -91,7 +91,7 @@ class Ticket:
         """Read a ticket file.
 
         path: of the file, or its address as text: https:// or hf://, with the file's checksum after it as
-            #sha256=HEX (docs/guide.md, "Sharing a ticket").
+            #sha256=HEX (docs/how-to/share.md).
 
         Raises InputError where it is absent, damaged, no ticket, or not what its checksum says.
         """
