@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file
 
-MACHINE = ("device", "gpu", "cuda", "cudnn", "driver")
+MACHINE = (
+    *("device", "gpu", "cuda", "cudnn", "driver"),
+    *("machine_load", "other_cores", "slowdown", "disturbed"),
+)
 LEFT_OUT = (".svg", ".md", ".toml", ".pt2", ".lock")
 
 
