@@ -6,7 +6,7 @@ from robust_tickets.report.conditions import conditions, conditions_note
 from robust_tickets.report.frontier_answers import Question, answers
 from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.judge import TITLES
-from robust_tickets.report.marks import PILCROW, seconds_marks
+from robust_tickets.report.marks import DAGGER, DOUBLE_DAGGER, PILCROW, seconds_marks
 from robust_tickets.report.read import heading, left_out_note, results
 from robust_tickets.report.tables import timing
 from robust_tickets.report.trust import sanity_note, warnings_note
@@ -30,10 +30,21 @@ def summary(run: RunDirectory) -> str:
         warnings_note(run),
         sanity_note(run),
         left_out_note(run),
+        *_notes_of_marks(run, max(result.jobs for seeds in by_arm.values() for result in seeds)),
         conditions_note(conditions(by_arm), PILCROW),
         f"All figures, notes and pictures: {run.page}",
     ]
     return "\n\n".join(text if "\n" in text else _wrapped(text) for text in texts if text)
+
+
+def _notes_of_marks(run: RunDirectory, jobs: int) -> list[str]:
+    """What the marks of seconds say."""
+    return [
+        f"{DAGGER} Taken while up to {jobs} jobs ran at a time." if jobs > 1 else "",
+        f"{DOUBLE_DAGGER} Of several machines: seconds cannot be compared, FLOPs can."
+        if len(run.machines()) > 1
+        else "",
+    ]
 
 
 def _wrapped(text: str) -> str:

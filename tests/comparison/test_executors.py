@@ -96,7 +96,7 @@ def test_lines_of_a_task_begin_with_its_label(
 ) -> None:
     run_tasks(make_tasks(tmp_path, a="", b=""), 2, machine, 1)
     err = capfd.readouterr().err.splitlines()
-    assert sorted(line for line in err if "jobs of" not in line) == lines
+    assert sorted(line for line in err if "jobs of" not in line and "done:" not in line) == lines
 
 
 def test_more_threads_than_cores_are_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """The end of a comparison in a terminal: the verdict first, in few lines of at most 100 columns."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from robust_tickets.report.tables import timing
 from robust_tickets.report.terminal import WIDTH, summary
 from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import read_json, write_json
 
 REFERENCE = Path(__file__).parents[2] / "runs" / "reference"
 
@@ -29,6 +31,18 @@ def test_the_verdict_comes_before_the_table_which_has_the_figures(run):
             f"{row.seconds_vs_dense:.2f}",
         ]
     assert str(run.page) in lines[-1]
+
+
+def test_marks_of_seconds_are_explained(run):
+    for seed in (0, 1):
+        ledger = run.search(seed).ledger
+        ledger.write_text(json.dumps(json.loads(ledger.read_text()) | {"jobs": 3}))
+    own = read_json(run.machine_file)
+    write_json(run.machine_file, {**own, "others": [{**own, "cpu": "an abacus"}]})
+    text = summary(run)
+    assert "0.80†‡" in text
+    assert "\n† Taken while up to 3 jobs ran at a time.\n" in text
+    assert "\n‡ Of several machines: " in text
 
 
 @pytest.mark.parametrize("name", ["cifar10-cpu", "cifar10-cpu-fast", "rivals-cpu"])

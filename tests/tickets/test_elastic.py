@@ -182,8 +182,11 @@ def test_the_commands_write_a_ticket_and_say_what_they_copied(tmp_path, capsys):
         ("stretch {file} --to conv-2", "conv-2 is of another family than resnet14"),
         ("stretch {file} --to resnet20 --out {file}", "is the file that is read, and would be lost"),
         ("stretch {file}", "ticket stretch needs --to (the network: of the same family"),
-        ("stretch --to resnet20", "ticket stretch needs TICKET (a ticket.safetensors): robust-tickets"),
-        ("stretch", "needs TICKET (a ticket.safetensors) and --to (the network"),
+        (
+            "stretch --to resnet20",
+            "ticket stretch needs TICKET (a ticket.safetensors, or its address): robust-tickets",
+        ),
+        ("stretch", "needs TICKET (a ticket.safetensors, or its address) and --to (the network"),
     ],
 )
 def test_a_wrong_depth_writes_nothing(words, message, tmp_path, capsys):
