@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robust_tickets.base import signals
 from robust_tickets.base.devices import (
@@ -20,6 +20,9 @@ from robust_tickets.base.devices import (
 from robust_tickets.base.lazy import nn, torch
 from robust_tickets.base.memory import keep_freed_memory
 from robust_tickets.base.progress import Progress
+
+if TYPE_CHECKING:
+    from robust_tickets.base.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,17 @@ class Machine:
         """
         device = min(self.devices, key=busy.count)
         return replace(self, jobs=jobs, device=device, devices=(device,))
+
+    def end_measurement(self, ledger: "Ledger") -> None:
+        """Time the fixed convolution once more, and say once where other programs took cores.
+
+        Where several jobs run at a time, the others are among those programs.
+        """
+        ledger.calibrate(self.device)
+        if self.jobs == 1 and ledger.load.warning:
+            self.progress.log_once(
+                "WARNING: other programs take cores that this needs: tables will mark its seconds as too high"
+            )
 
     def prepare(self, threads: int) -> None:
         """Set up the device and the number of CPU threads.

@@ -16,9 +16,6 @@ LEAST_SECONDS = 2.0
 SPARE = 0.1
 """Cores a thread that other programs may take of those that it runs on before seconds count as too high."""
 
-BUSY_WARNING = "WARNING: other programs take cores that this needs: tables will mark its seconds as too high"
-"""What is said once, when that is seen."""
-
 _STAT = Path("/proc/stat")
 _IDLE = (3, 4)  # the columns idle and iowait
 _COLUMNS = 8  # user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already

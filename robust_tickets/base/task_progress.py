@@ -81,7 +81,7 @@ class TaskProgress(BarProgress):
             self._tasks.skip()
 
     def of_child(self, label: str) -> Progress:
-        """Children say nothing: their lines would tear the bars, and tables repeat their warnings."""
+        """Children show warnings alone, as other lines would tear the bars."""
         return QuietProgress()
 
 

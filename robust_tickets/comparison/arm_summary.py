@@ -1,10 +1,11 @@
 """What a line of progress says of an arm: how long it takes, and how accurate it became."""
 
 from robust_tickets.comparison.estimated_rates import rates_of, whole_flops
-from robust_tickets.evaluation import robustness_csv
 from robust_tickets.evaluation.attack_sets import AA_PAIR
+from robust_tickets.report.read import accuracy
 from robust_tickets.runs import files
 from robust_tickets.runs.arm_directory import ArmDirectory
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
 from robust_tickets.stages.experiment import Experiment
@@ -32,10 +33,10 @@ def search_summary(folder: ArmDirectory) -> str:
     return f"validation: clean {records[-1]['val_clean']:.1%}  robust {records[-1]['val_robust']:.1%}"
 
 
-def arm_summary(folder: ArmDirectory) -> str:
-    """The accuracies of an arm's last epoch on test images."""
-    rows = robustness_csv.parse_rows(folder.robustness, robustness_csv.read_content(folder.robustness))
-    rows = rows[(rows.checkpoint == "last") & (rows.split == "test") & (rows.source == "")]
-    found = {row.attack: row.accuracy for row in rows.itertuples()}
+def arm_summary(run: RunDirectory, seed: int, arm: str) -> str:
+    """The accuracies of an arm's last epoch on test images, as the table has them."""
+    found = accuracy(run.arm(seed, arm), run)
     names = {"clean": "clean", "pgd-20": "PGD-20", AA_PAIR: "AA"}
-    return "  ".join(f"{title} {found[name]:.1%}" for name, title in names.items() if name in found)
+    return "  ".join(
+        f"{title} {found['last', name]:.1%}" for name, title in names.items() if ("last", name) in found
+    )

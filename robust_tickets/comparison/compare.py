@@ -129,7 +129,7 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
             after = search if job.needs_ticket else ()
             if job.waits_for_ticket_arm:
                 after += (len(all_tasks) - arms.index(job.arm) + arms.index("ticket"),)
-            name, summary = f"{label}{job.arm}, seed {seed}", partial(arm_summary, run.arm(seed, job.arm))
+            name, summary = f"{label}{job.arm}, seed {seed}", partial(arm_summary, run, seed, job.arm)
             done = partial(_is_done, run, seed, job.arm)
             all_tasks.append(Task(name, job, after, label, weights[job.arm], summary, done))
     return all_tasks

@@ -121,8 +121,10 @@ def cost_to(curve: Curve, key: str, target: float) -> tuple[float, float]:
 def early_stop(curve: Curve) -> tuple[float, float]:
     """The step of the lowest clean validation loss, the first of equal ones, and the clean accuracy there.
 
-    The early-stop iteration of Frankle & Carbin 2019, section 2.
+    NaN where a run has no validation losses. The early-stop iteration of Frankle & Carbin 2019, section 2.
     """
+    if any(point["val_loss"] is None for point in curve):
+        return math.nan, math.nan
     lowest = min(curve, key=lambda point: float(point["val_loss"]))
     return float(lowest["step"]), float(lowest["val_clean"])
 

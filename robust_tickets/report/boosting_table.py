@@ -6,6 +6,7 @@ import pandas as pd
 
 from robust_tickets.report.boosting import boosting
 from robust_tickets.report.claims import contrast
+from robust_tickets.report.document import Document, markdown
 from robust_tickets.report.read import heading
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import csv_text
@@ -37,9 +38,7 @@ def boosting_csv(run: RunDirectory) -> str:
 def boosting_markdown(run: RunDirectory) -> str:
     """The same for people: means over seeds, differences from dense with their intervals."""
     titles, cells, about = boosting_cells(run)
-    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" + " ---: |" * (len(titles) - 1)]
-    lines += ["| " + " | ".join(row) + " |" for row in cells]
-    return "\n\n".join([f"**{heading(run)}**", "\n".join(lines), about]) + "\n"
+    return markdown(Document(heading(run), "", titles, cells, [about]))
 
 
 def boosting_cells(run: RunDirectory) -> tuple[list[str], list[list[str]], str]:

@@ -30,8 +30,8 @@ def frontier_table(frontier: Frontier, of: str = "dense") -> pd.DataFrame:
     flops and seconds are all that is charged to the arm, the search included; flops_ratio and seconds_ratio
     are those over the means of the arm `of`, which ratios_to names. For each cost, on_front says whether the
     means are on the front, dominated_by names the cheapest on it that dominates the others, and
-    seeds_on_front counts the seeds in which the candidate is on it. Seconds that none compare with are empty.
-    Raises InputError for an unknown arm `of`.
+    seeds_on_front counts the seeds in which the candidate is on it. Where seconds cannot be compared, they
+    are empty. Raises InputError for an unknown arm `of`.
     """
     reference = frontier.reference(of)
     rows = [_row(frontier, candidate, reference) for candidate in frontier.by_cost("flops")]

@@ -58,8 +58,8 @@ def judge(results: Mapping[str, Sequence[ArmResult]], recipe: Recipe) -> Judge:
 def front_checkpoints(results: Mapping[str, Sequence[ArmResult]], judge: Judge) -> list[tuple[str, str]]:
     """The arms on the front of robust accuracy and FLOPs, or of it and seconds, each with its checkpoint.
 
-    Costs and accuracies are means over the seeds; averaged weights are a point of their own. Those of a
-    busy machine count no seconds.
+    Costs and accuracies are means over the seeds; averaged weights are a point of their own. Arms whose
+    seconds were taken on a busy machine are not on the second front.
     """
     on_front: dict[tuple[str, str], None] = {}
     found = conditions(results)

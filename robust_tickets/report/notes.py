@@ -153,7 +153,7 @@ def channels_note(run: RunDirectory, table: pd.DataFrame) -> str:
     tickets = trained[[ARMS[arm].network == "ticket" for arm in trained.arm]]
     if tickets.empty or not run.recipe.compute.compact:
         return ""
-    dense_is = bool(table[table.arm == "dense"].disturbed.any())
+    dense_disturbed = bool(table[table.arm == "dense"].disturbed.any())
     parts = [
         f"`{row.arm}` {row.channels_removed:.4g}"
         + (
@@ -162,7 +162,7 @@ def channels_note(run: RunDirectory, table: pd.DataFrame) -> str:
             else f" (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of dense's"
             + (
                 ")"
-                if row.disturbed or dense_is
+                if row.disturbed or dense_disturbed
                 else f" and {row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds)"
             )
         )

@@ -157,7 +157,7 @@ def arm_result(
         ledger=ledger,
         before=_read(before.ledger, _LEDGER) if before else None,
         history=history,
-        accuracy=_accuracy(folder, run),
+        accuracy=accuracy(folder, run),
         points=points,
     )
 
@@ -196,11 +196,11 @@ def missing_part(run: RunDirectory, seed: int, arm: str) -> str:
     for path in paths:
         if not path.is_file():
             return f"there is no {path}"
-    accuracy, evaluate = _accuracy(folder, run), run.recipe.evaluate
+    found, evaluate = accuracy(folder, run), run.recipe.evaluate
     for name in _checkpoints(folder):
         judged = evaluate.aa_images and name in evaluate.aa_checkpoints
         for attack in [*TABLE_ATTACKS, *([AA_PAIR] if judged else [])]:
-            if (name, attack) not in accuracy:
+            if (name, attack) not in found:
                 return f"{folder.robustness} has no row of {name} under {attack}"
     return ""
 
@@ -215,7 +215,7 @@ def evaluated_images(folder: ArmDirectory, run: RunDirectory) -> int:
     return int(run.recipe.evaluate.images or _read(folder.record, _RECORD)["test_images"])
 
 
-def _accuracy(folder: ArmDirectory, run: RunDirectory) -> dict[tuple[str, str], float]:
+def accuracy(folder: ArmDirectory, run: RunDirectory) -> dict[tuple[str, str], float]:
     """The accuracy of each checkpoint under each attack of the recipe's threat model."""
     content = robustness_csv.read_content(folder.robustness)
     images, evaluate = evaluated_images(folder, run), run.recipe.evaluate

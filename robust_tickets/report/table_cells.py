@@ -39,14 +39,15 @@ def titled_cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         add("PGD-20 average %", lambda row: _percent(row, "pgd20_average"))
     attack = "AA" if has_autoattack(table) else "PGD-20"
     add(f"{attack} - dense, points", lambda row: f"{100 * row.robust_vs_dense:+.1f}")
-    dense_is = bool(table[table.arm == "dense"].disturbed.any())
+    dense_disturbed = bool(table[table.arm == "dense"].disturbed.any())
     add("search s", lambda row: _seconds(row.search_s) + seconds_marks(1, row.machines, row.disturbed))
     add("train s", lambda row: _seconds(row.train_s) + seconds_marks(1, row.machines, row.disturbed))
     add("total s", lambda row: _seconds(row.total_s) + seconds_marks(row.jobs, row.machines, row.disturbed))
     add(
         "seconds / dense",
         lambda row: (
-            f"{row.seconds_vs_dense:.2f}" + seconds_marks(row.jobs, row.machines, row.disturbed or dense_is)
+            f"{row.seconds_vs_dense:.2f}"
+            + seconds_marks(row.jobs, row.machines, row.disturbed or dense_disturbed)
         ),
     )
     add("FLOPs / dense", lambda row: f"{row.flops_vs_dense:.2f}")

@@ -55,10 +55,10 @@ def _wrapped(text: str) -> str:
 def _table(run: RunDirectory) -> str:
     """The columns that decide, aligned."""
     table = timing(run)
-    dense_is = bool(table[table.arm == "dense"].disturbed.any())
+    dense_disturbed = bool(table[table.arm == "dense"].disturbed.any())
     rows = [["arm", "epochs", "kept", "clean %", "robust %", "- dense", "FLOPs", "seconds"]]
     for row in table.itertuples():
-        marks = seconds_marks(row.jobs, row.machines, row.disturbed or dense_is)
+        marks = seconds_marks(row.jobs, row.machines, row.disturbed or dense_disturbed)
         rows.append(
             [
                 textwrap.shorten(str(row.arm), _ARM_WIDTH, placeholder="..."),

@@ -11,7 +11,6 @@ from torch import nn
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
-from robust_tickets.base.machine_load import BUSY_WARNING
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.pruning_methods import make_pruning_method
@@ -193,9 +192,7 @@ class PreparedSearch:
         def save_round(result: SearchResult) -> None:
             nonlocal before
             before = result.history
-            ledger.calibrate(device)
-            if ledger.load.warning and ledger.jobs == 1:
-                self.experiment.machine.progress.log_once(BUSY_WARNING)
+            machine.end_measurement(ledger)
             save(result)
 
         def with_rounds_before(history: list[dict[str, Any]]) -> None:
@@ -206,7 +203,7 @@ class PreparedSearch:
         rounds = 0 if earlier is None else earlier.result.rounds
         saved = checkpointer.for_round(rounds + 1).newest()
         log, ledger, title = self.experiment.log, self.ledger, f"search, seed {self.seed}"
-        device = self.experiment.machine.device
+        machine = self.experiment.machine
         if earlier is not None:
             log(f"{title}: resuming after round {rounds} in {earlier.folder}")
         with ledger.measure():
@@ -221,8 +218,8 @@ class PreparedSearch:
                 save(earlier.result)
                 return earlier.result
             search = self.experiment.recipe.search
-            ledger.calibrate(device)
-            with self.experiment.machine.progress.stage(title, self.plan.steps) as meter:
+            ledger.calibrate(machine.device)
+            with machine.progress.stage(title, self.plan.steps) as meter:
                 steps_before = sum(self.plan.steps_of_rounds[:rounds])
                 meter.advance(steps_before + (saved["step"] if saved is not None else 0), 0)
                 config = self.experiment.config(search, self.plan.round_steps, self.seed)

@@ -7,7 +7,6 @@ from typing import Any
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger, clock_for
-from robust_tickets.base.machine_load import BUSY_WARNING
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.pruning.mask import Mask
@@ -165,18 +164,16 @@ class PreparedTraining:
         ledger.add_report(self.start_ledger.report() if saved is None else saved["ledger"])
         config = self.experiment.config(plan.training, plan.steps, self.seed, plan.points)
         images = replace(dataset, train=dataset.train.first(plan.images)) if plan.images else dataset
-        title, device = f"{plan.arm}, seed {self.seed}", self.experiment.machine.device
-        ledger.calibrate(device)
-        with self.experiment.machine.progress.stage(title, plan.steps) as meter:
+        title, machine = f"{plan.arm}, seed {self.seed}", self.experiment.machine
+        ledger.calibrate(machine.device)
+        with machine.progress.stage(title, plan.steps) as meter:
             if saved is not None:
                 self.experiment.log(f"{title}: resuming after step {saved['step']} of {plan.steps}")
                 meter.advance(saved["step"], 0)
             session = Session(ledger, meter, checkpointer, saved, on_epoch=on_epoch)
             run = fit if plan.steps else keep_untrained
             result = run(self.start.net, self.start.mask, images, config, session)
-        ledger.calibrate(device)
-        if ledger.load.warning and ledger.jobs == 1:
-            self.experiment.machine.progress.log_once(BUSY_WARNING)
+        machine.end_measurement(ledger)
         return result
 
     def checkpoints(self, result: TrainingResult, inputs: dict[str, str]) -> dict[str, Checkpoint]:

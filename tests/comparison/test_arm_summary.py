@@ -11,6 +11,7 @@ from robust_tickets.comparison.arm_summary import arm_summary, arm_weight, searc
 from robust_tickets.comparison.executors import Task, run_tasks
 from robust_tickets.evaluation.robustness_csv import COLUMNS
 from robust_tickets.runs.arm_directory import ArmDirectory
+from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment
 
 
@@ -25,14 +26,21 @@ def write_rows(folder, *rows):
     table.fillna(dict.fromkeys(numbers, 1)).to_csv(folder.robustness, index=False)
 
 
-def test_an_arm_is_summed_up_by_the_last_epoch_on_test_images(tmp_path):
-    folder = ArmDirectory(tmp_path)
+def test_an_arm_is_summed_up_by_the_last_epoch_on_test_images(tiny_recipe, tmp_path):
+    """At the recipe's eps: an evaluation at another one, added later, is none of the table's."""
+    recipe = replace(tiny_recipe, evaluate=replace(tiny_recipe.evaluate, images=50, aa_images=50))
+    run = RunDirectory.of(tmp_path, recipe)
+    folder = run.arm(0, "dense")
+    folder.path.mkdir(parents=True)
     rows = [("best", "clean", 0.9, ""), ("last", "clean", 0.5, ""), ("last", "pgd-20", 0.25, "")]
     rows.append(("last", "pgd-20", 0.99, "other"))
     write_rows(folder, *rows)
-    assert arm_summary(folder) == "clean 50.0%  PGD-20 25.0%"
+    assert arm_summary(run, 0, "dense") == "clean 50.0%  PGD-20 25.0%"
     write_rows(folder, *rows, ("last", "aa-apgd", 0.21, ""))
-    assert arm_summary(folder) == "clean 50.0%  PGD-20 25.0%  AA 21.0%"
+    assert arm_summary(run, 0, "dense") == "clean 50.0%  PGD-20 25.0%  AA 21.0%"
+    table = pd.read_csv(folder.robustness, keep_default_na=False)
+    pd.concat([table, table.assign(eps="0.2", accuracy=0.01)]).to_csv(folder.robustness, index=False)
+    assert arm_summary(run, 0, "dense") == "clean 50.0%  PGD-20 25.0%  AA 21.0%"
 
 
 def test_a_search_is_summed_up_by_its_last_validation(tmp_path):

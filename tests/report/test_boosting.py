@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -186,3 +187,11 @@ def test_the_table_for_people_has_the_figures_of_the_csv(run):
 )
 def test_ratios_have_a_geometric_mean(ratios, shown):
     assert _geometric_mean(pd.Series(ratios)) == shown
+
+
+def test_a_run_without_validation_losses_has_no_early_stop_and_yet_a_table():
+    """As the oldest of the reference runs."""
+    run = RunDirectory.open(Path(__file__).parents[2] / "runs" / "reference" / "cifar10-cpu")
+    assert boosting(run).early_stop_step.isna().all()
+    row = next(line for line in boosting_markdown(run).splitlines() if line.startswith("| ticket "))
+    assert row.endswith("| - | - | - | - |")
