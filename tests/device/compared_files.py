@@ -13,7 +13,7 @@ MACHINE = (
     *("device", "gpu", "cuda", "cudnn", "driver"),
     *("machine_load", "other_cores", "slowdown", "disturbed"),
 )
-LEFT_OUT = (".svg", ".md", ".toml", ".pt2", ".lock")
+LEFT_OUT = (".svg", ".md", ".html", ".toml", ".pt2", ".lock")
 
 
 def differences(one: Path, other: Path) -> list[str]:
