@@ -1,6 +1,7 @@
 """How busy the machine was with other programs, and how fast it was, while seconds were taken."""
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -120,6 +121,20 @@ def crowding(report: Mapping[str, Any]) -> float:
         return 0.0
     taken = other_cores(report) - max(0, report["cores"] - report["threads"])
     return taken if taken > SPARE * report["threads"] else 0.0
+
+
+_SLOWDOWN = "the machine slowed down: a step took {} times as long as before"
+
+
+def slowdown_warning(times: float) -> str:
+    """The warning of a training whose steps take so many times as long as they did."""
+    return _SLOWDOWN.format(f"{times:.1f}")
+
+
+def slowdown(warning: str) -> float | None:
+    """How many times as long a step took, by a warning that ends as `slowdown_warning` has it; else None."""
+    found = re.search(_SLOWDOWN.format(r"(\d+\.\d)") + "$", warning)
+    return None if found is None else float(found[1])
 
 
 def _now() -> tuple[float, float, float] | None:

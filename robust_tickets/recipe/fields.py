@@ -97,6 +97,9 @@ class Evaluate:
     aa_checkpoints: Annotated[tuple[CheckpointName, ...], arg(metavar="CHECKPOINT...")] = CHECKPOINTS
     """which checkpoints of an arm AutoAttack judges: last, and best and average (of the weights) beside it;
     the others are attacked by PGD-20 alone"""
+    sanity: Literal["all", "last", "best", "off"] = "all"
+    """which checkpoints of an arm the sanity checks look at; for small networks, attacks may take less time
+    than the checks"""
     batch: Count = 250
     """images a batch"""
     rel_step: Positive = 0.25

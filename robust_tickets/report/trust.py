@@ -1,5 +1,6 @@
 """The warnings of trainings, and the sanity checks of the table's checkpoints."""
 
+from robust_tickets.base.machine_load import slowdown
 from robust_tickets.evaluation.sanity_files import table_reports
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.report.read import complete_seeds, evaluated_images
@@ -10,17 +11,29 @@ from robust_tickets.runs.files import read_object
 def warnings_note(run: RunDirectory) -> str:
     """The warnings of the trainings behind a table, each once; empty where there is none.
 
+    Those of a machine that slowed down are one sentence, since they say nothing of any single epoch.
+
     Raises InputError for a damaged file.
     """
     arms = run.recipe.compare.trained
     before = [stage.folder for stage in (ARMS[arm].before for arm in arms) if stage is not None]
     stages: dict[str, list[str]] = {}
+    slowdowns: dict[str, float] = {}
     for seed in complete_seeds(run):
         for folder in dict.fromkeys([*before, *arms]):
             ledger = read_object(run.arm(seed, folder).ledger, keys=("warnings",))
             for warning in ledger["warnings"]:
-                stages.setdefault(warning, []).append(f"`{folder}` (seed {seed})")
+                name, times = f"`{folder}` (seed {seed})", slowdown(warning)
+                if times is None:
+                    stages.setdefault(warning, []).append(name)
+                else:
+                    slowdowns[name] = max(times, slowdowns.get(name, 0.0))
     sentences = [f"{', '.join(names)}: {warning}." for warning, names in stages.items()]
+    if slowdowns:
+        sentences.append(
+            f"{', '.join(slowdowns)}: the machine slowed down: a step took up to "
+            f"{max(slowdowns.values()):.1f} times as long as before."
+        )
     return f"**Watch out.** {' '.join(sentences)}" if sentences else ""
 
 
@@ -30,21 +43,23 @@ def sanity_note(run: RunDirectory) -> str:
     Raises InputError for a damaged file.
     """
     samples, warnings, unchecked = set(), [], []
+    wanted = run.recipe.evaluate.sanity
     for seed in complete_seeds(run):
         for arm in run.recipe.compare.trained:
             folder = run.arm(seed, arm)
             for checkpoint in folder.checkpoints:
                 name = f"`{arm}` (seed {seed}, {checkpoint.stem})"
                 reports = table_reports(checkpoint, run.recipe.threat, evaluated_images(folder, run))
-                unchecked += [] if reports else [name]
+                unchecked += [name] if not reports and wanted in ("all", checkpoint.stem) else []
                 samples |= {report.samples for report in reports}
                 failed = {c.finding: c.figure for report in reports for c in report.checks if not c.passed}
                 warnings += [f"{name}: {check}: {figure}" for check, figure in failed.items()]
     if not samples:
         return ""
+    which = f"{wanted} checkpoints" if wanted in ("last", "best") else "checkpoints"
     but = f" but {', '.join(unchecked)}" if unchecked else ""
     images = " or ".join(map(str, sorted(samples)))
-    head = f"Sanity checks of all checkpoints{but} ({images} test images each)"
+    head = f"Sanity checks of all {which}{but} ({images} test images each)"
     if not warnings:
         return f"{head}: all passed."
     return f"**{head} warn; these accuracies may mislead.** {'; '.join(warnings)}."

@@ -99,7 +99,8 @@ def table_requests(experiment: Experiment, checkpoint: str) -> list[EvaluationRe
     checkpoint: its name, such as "last".
     """
     settings = experiment.recipe.evaluate
-    table = EvaluationRequest(tuple(TABLE_ATTACKS), limit=settings.images)
+    checked = settings.sanity in ("all", checkpoint)
+    table = EvaluationRequest(tuple(TABLE_ATTACKS), limit=settings.images, sanity=checked)
     if not settings.aa_images or checkpoint not in settings.aa_checkpoints:
         return [table]
     if settings.aa_images == (settings.images or experiment.spec.test_images):

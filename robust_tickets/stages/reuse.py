@@ -34,8 +34,8 @@ def arm_key(recipe: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs
     """
     table = recipes.to_table(recipe)
     training = schema.plain(replace(Train(), **vars(plan.training)))
-    # an arm is judged where it is reused, so one that was not judged by AutoAttack will do
-    for field in ("aa_images", "aa_checkpoints"):
+    # an arm is judged where it is reused, so one that was not judged by AutoAttack, or not checked, will do
+    for field in ("aa_images", "aa_checkpoints", "sanity"):
         table["evaluate"].pop(field)
     left_out = {*_LENGTHS, *METHODS, *WRAPPERS} - used_settings(plan.training).keys()
     parts: dict[str, Any] = {

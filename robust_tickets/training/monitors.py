@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.machine_load import slowdown_warning
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.training.collapse import CollapseDetector
 
@@ -209,9 +210,7 @@ class Monitor:
         """After an epoch: warn if the machine has slowed down; ledger, step: of the training so far."""
         slow = self._pace.slowed(ledger.step_seconds, ledger.step_flops, step)
         if slow is not None:
-            self._warn(
-                f"epoch {epoch}: the machine slowed down: a step took {slow:.1f} times as long as before"
-            )
+            self._warn(f"epoch {epoch}: {slowdown_warning(slow)}")
 
     def check_collapse(
         self, history: Sequence[dict[str, Any]], right: Tensor, labels: Tensor, last: bool

@@ -2,11 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine_load import slowdown_warning
 from robust_tickets.evaluation.sanity_files import file_digest, table_reports
 from robust_tickets.report.pictures.curves import CURVES
 from robust_tickets.report.read import missing_part
@@ -152,6 +154,17 @@ def test_a_warning_of_several_trainings_is_said_once(run):
     assert "**Watch out.** `search` (seed 0), `ticket` (seed 1): it diverged." in markdown(run)
 
 
+def test_slow_epochs_are_one_sentence_whatever_their_number(run):
+    for arm, times in (("search", (1.6, 2.1)), ("ticket", (1.9,))):
+        ledger = run.arm(0, arm).ledger
+        warnings = [f"round 1, epoch {n}: {slowdown_warning(each)}" for n, each in enumerate(times)]
+        ledger.write_text(json.dumps(json.loads(ledger.read_text()) | {"warnings": warnings}))
+    said = (
+        "`search` (seed 0), `ticket` (seed 0): the machine slowed down: a step took up to 2.1 times as long"
+    )
+    assert f"**Watch out.** {said} as before." in markdown(run)
+
+
 def test_checks_of_other_weights_under_that_name_do_not_count(run):
     file = run.arm(0, "dense").best
     file.write_bytes(b"new weights")
@@ -174,6 +187,13 @@ def test_a_checkpoint_without_checks_is_named(checked):
         "Sanity checks of all checkpoints but `dense` (seed 1, last) (40 test images each): all passed."
     )
     assert sentence in markdown(checked)
+
+
+def test_checkpoints_that_the_recipe_leaves_unchecked_are_not_named(checked):
+    (checked.arm(1, "dense").path / "sanity-last-00000000.json").unlink()
+    evaluate = replace(checked.recipe.evaluate, sanity="best")
+    some = replace(checked, recipe=replace(checked.recipe, evaluate=evaluate))
+    assert "Sanity checks of all best checkpoints (40 test images each): all passed." in markdown(some)
 
 
 def test_a_warning_names_arm_seed_checkpoint_and_figure(checked):

@@ -15,6 +15,7 @@ from robust_tickets.cli.main import main
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.comparison.evaluation_cost import evaluation_passes, whole_passes
 from robust_tickets.data.dataset import SPECS
+from robust_tickets.evaluation.sanity_checks import sanity_passes
 from robust_tickets.recipe.fields import Compare
 from robust_tickets.report.judge import front_checkpoints, judge
 from robust_tickets.report.read import results
@@ -156,6 +157,19 @@ def test_the_estimate_counts_autoattack(judged_recipe, tiny_recipe, monkeypatch)
     assert evaluation_passes(Experiment(last), names) - evaluation_passes(plain, names) == IMAGES * pair
     assert whole_passes(judged) == IMAGES * FGSM(judged.threat).passes_per_sample
     assert whole_passes(plain) == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "checked"),
+    [("all", {"best", "last"}), ("best", {"best"}), ("last", {"last"}), ("off", set())],
+)
+def test_the_recipe_says_which_checkpoints_are_checked(tiny_recipe, wanted, checked):
+    experiment = Experiment(replace(tiny_recipe, evaluate=replace(tiny_recipe.evaluate, sanity=wanted)))
+    names = ("best", "last")
+    requests = {name: stage.table_requests(experiment, name) for name in names}
+    assert {name for name, (request,) in requests.items() if request.sanity} == checked
+    table = len(names) * 50 * (1 + 3 + 41)  # clean, FGSM, PGD-20
+    assert evaluation_passes(experiment, names) == table + len(checked) * sanity_passes(50)
 
 
 @pytest.mark.usefixtures("no_sanity")
