@@ -10,7 +10,7 @@
 #   make lowest    the fast tests with the oldest dependencies allowed
 #   make audit     known vulnerabilities of the dependencies (asks a service on the network)
 #   make bench     attack steps beside torchattacks' and their own lower bound; convolutions by width; a step of
-#                  each training method beside its own lower bound
+#                  each training method beside its own lower bound; a loop of one's own beside ours
 # Slow tests are marked `@pytest.mark.slow`. Only make leaves them out: `pytest tests/some_file.py` runs all tests
 # of that file, `pytest -m "not slow" tests/some_file.py` its fast ones.
 PYTHON ?= python3
@@ -71,6 +71,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.steps --out runs/bench/steps
 	$(BIN)/python -m benchmarks.channels --out runs/bench/channels
 	$(BIN)/python -m benchmarks.methods --out runs/bench/methods
+	$(BIN)/python -m benchmarks.own_loop --out runs/bench/own-loop
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet  # the variable: no notices of other projects

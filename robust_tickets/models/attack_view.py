@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.fold import FoldedNet, fold
+from robust_tickets.models.placement import check_backward
 
 
 class AttackView(nn.Module):
@@ -41,6 +42,8 @@ class AttackView(nn.Module):
         tensors = self._tensors()
         places = [(tensor.device, tensor.dtype) for tensor in tensors]
         if places != self._places:  # at first, and where the network was moved
+            if any(_has_channels_last(tensor) for tensor in tensors):
+                check_backward(self.net)
             channels, height, width = images.shape[1:]
             self._folded, self._places = [fold(self.net, (channels, height, width))], places
         if self._versions != [(tensor._version, tensor.data_ptr()) for tensor in tensors]:
@@ -52,13 +55,25 @@ class AttackView(nn.Module):
         return [*self.net.parameters(), *self.net.buffers()]
 
 
+def _has_channels_last(weight: Tensor) -> bool:
+    """Whether a tensor on the CPU is stored with its channels last, seen by strides.
+
+    `is_contiguous` says yes to both formats where a kernel has one weight, or a layer one channel.
+    """
+    if weight.device.type != "cpu" or weight.ndim != 4:
+        return False
+    return weight.stride() != torch.empty(weight.shape, device="meta").stride()
+
+
 def attack_view(net: nn.Module) -> AttackView:
     """The view of a network to attack in a training loop of one's own: the same function in less time.
 
         view = attack_view(net)
         adversarial = attack(view, images, labels)
 
-    It follows the network as optimisers change it. Raises InputError for a network that cannot be copied.
+    It follows the network as optimisers change it. On a CPU, `net.to(memory_format=torch.channels_last)`
+    beforehand saves more. Raises InputError for a network that cannot be copied, and at its first call for one
+    whose backward pass would hang in that format.
     """
     if not isinstance(net, nn.Module):
         raise InputError(f"net is a {type(net).__name__}, expected an nn.Module")

@@ -13,7 +13,7 @@ def place_net(net: nn.Module, compute: Compute, device: str) -> nn.Module:
     Raises InputError for a network whose backward pass would hang, and one that the device cannot hold.
     """
     if device == "cpu" and compute.channels_last:
-        _check_backward(net)
+        check_backward(net)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
     if any(parameter.ndim == 5 for parameter in net.parameters()):
         # `to` would refuse channels_last for the weights of three-dimensional convolutions
@@ -40,8 +40,10 @@ def blank_image(net: nn.Module, shape: tuple[int, int, int]) -> Tensor:
     return torch.zeros((1, *shape), dtype=like.dtype, device=like.device)
 
 
-def _check_backward(net: nn.Module) -> None:
+def check_backward(net: nn.Module) -> None:
     """Raise InputError for a layer whose backward pass never returns on some CPUs with channels last.
+
+    net: on the CPU, its weights with channels last, now or soon.
 
     Seen with oneDNN's AVX2 kernels (torch 2.14.1): 1x1 convolutions of stride 2 from 3 to 6 channels.
     """
@@ -53,6 +55,6 @@ def _check_backward(net: nn.Module) -> None:
         ):
             raise InputError(
                 f"{name} is a 1x1 convolution of stride 2 from {layer.in_channels} channels, whose backward "
-                "pass never returns on some CPUs with channels last: set compute.channels_last to false, or "
-                "give the layer 8 channels"
+                "pass never returns on some CPUs with channels last: set compute.channels_last to false (in a "
+                "loop of your own: keep torch.contiguous_format), or give the layer 8 channels"
             )

@@ -241,6 +241,20 @@ def test_the_attack_view_follows_a_network_that_is_moved(ticket, conv_net):
     torch.testing.assert_close(view(IMAGES.double()), net(IMAGES.double()), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("channels", [3, 8])
+def test_a_backward_pass_that_would_hang_is_refused_in_the_format_that_hangs(channels):
+    net = nn.Sequential(
+        nn.Conv2d(1, channels, 3), nn.Conv2d(channels, 8, 1, stride=2), nn.Flatten(), nn.Linear(72, 4)
+    )
+    attack_view(net)(IMAGES)
+    view = attack_view(net.to(memory_format=torch.channels_last))
+    if channels == 8:
+        view(IMAGES)
+        return
+    with pytest.raises(InputError, match="1 is a 1x1 convolution of stride 2 from 3 channels"):
+        view(IMAGES)
+
+
 def test_the_attack_view_gives_the_images_of_the_network(ticket, conv_net):
     net = ticket.apply(conv_net).double()
     view, images = attack_view(net), IMAGES.double()
