@@ -72,8 +72,8 @@ def attack_view(net: nn.Module) -> AttackView:
         adversarial = attack(view, images, labels)
 
     It follows the network as optimisers change it. On a CPU, `net.to(memory_format=torch.channels_last)`
-    beforehand saves more. Raises InputError for a network that cannot be copied, and at its first call for one
-    whose backward pass would hang in that format.
+    beforehand saves more. Raises InputError for a network that cannot be copied, and at its first call for
+    one whose backward pass would hang in that format.
     """
     if not isinstance(net, nn.Module):
         raise InputError(f"net is a {type(net).__name__}, expected an nn.Module")

@@ -55,6 +55,6 @@ def check_backward(net: nn.Module) -> None:
         ):
             raise InputError(
                 f"{name} is a 1x1 convolution of stride 2 from {layer.in_channels} channels, whose backward "
-                "pass never returns on some CPUs with channels last: set compute.channels_last to false (in a "
-                "loop of your own: keep torch.contiguous_format), or give the layer 8 channels"
+                "pass never returns on some CPUs with channels last: set compute.channels_last to false (in "
+                "a loop of your own: keep torch.contiguous_format), or give the layer 8 channels"
             )
