@@ -69,8 +69,8 @@ class Machine:
         """
         ledger.calibrate(self.device)
         if self.jobs == 1 and ledger.load.warning:
-            self.progress.log_once(
-                "WARNING: other programs take cores that this needs: tables will mark its seconds as too high"
+            self.progress.warn_once(
+                "other programs take cores that this needs: tables will mark its seconds as too high"
             )
 
     def prepare(self, threads: int) -> None:

@@ -79,10 +79,24 @@ class Progress:
 
     def log_once(self, line: str) -> None:
         """Show one line, unless it was shown before."""
-        lines: set[str] = self.__dict__.setdefault("_lines", set())
-        if line not in lines:
-            lines.add(line)
+        if self._is_new(line):
             self.log(line)
+
+    def warn(self, text: str) -> None:
+        """Show a warning as a line."""
+        self.log(f"WARNING: {text}")
+
+    def warn_once(self, text: str) -> None:
+        """Show a warning, unless it was shown before."""
+        if self._is_new(text):
+            self.warn(text)
+
+    def _is_new(self, text: str) -> bool:
+        """Whether this is the first call with a text."""
+        texts: set[str] = self.__dict__.setdefault("_texts", set())
+        new = text not in texts
+        texts.add(text)
+        return new
 
     def done_before(self, line: str) -> None:
         """Show a line on work that an earlier command did."""
@@ -187,7 +201,7 @@ class _LineStage(StageProgress):
         self._lines.log(f"{self._title}: {text}  {self._passes / elapsed:,.0f} passes/s  {clock(left)} left")
 
     def warn(self, text: str) -> None:
-        self._lines.log(f"{self._title}: WARNING: {text}")
+        self._lines.warn(f"{self._title}: {text}")
 
 
 class BarProgress(Progress):
@@ -220,7 +234,7 @@ class _BarStage(StageProgress):
     def __init__(
         self, progress: BarProgress, bars: "rich.progress.Progress", title: str, steps: float
     ) -> None:
-        self._log, self._bars, self._title = progress.log, bars, title
+        self._warn, self._bars, self._title = progress.warn, bars, title
         self._task = bars.add_task(title, total=steps, state="", rate=0.0)
         self._begin = time.perf_counter()
         self._passes = 0
@@ -237,7 +251,7 @@ class _BarStage(StageProgress):
         self.note(name)
 
     def warn(self, text: str) -> None:
-        self._log(f"{self._title}: WARNING: {text}")
+        self._warn(f"{self._title}: {text}")
 
 
 _shown = True

@@ -19,21 +19,20 @@ if TYPE_CHECKING:
 class QuietProgress(Progress):
     """Shows warnings alone."""
 
-    def log(self, line: str) -> None:
-        if "WARNING" in line:
-            complain(line)
+    def warn(self, text: str) -> None:
+        complain(f"WARNING: {text}")
 
     @contextmanager
     def stage(self, title: str, steps: float) -> "Iterator[StageProgress]":
-        yield _Warnings(self.log, title)
+        yield _Warnings(self.warn, title)
 
 
 class _Warnings(StageProgress):
-    def __init__(self, log: Callable[[str], None], title: str) -> None:
-        self._log, self._title = log, title
+    def __init__(self, warn: Callable[[str], None], title: str) -> None:
+        self._warn, self._title = warn, title
 
     def warn(self, text: str) -> None:
-        self._log(f"{self._title}: WARNING: {text}")
+        self._warn(f"{self._title}: {text}")
 
 
 class TaskProgress(BarProgress):
@@ -72,7 +71,7 @@ class TaskProgress(BarProgress):
             with super().stage(title, steps) as stage:
                 yield stage
         else:
-            yield _TaskStage(self._tasks, self.log, title, steps)
+            yield _TaskStage(self._tasks, self.warn, title, steps)
 
     def done_before(self, line: str) -> None:
         if self._tasks is None:
@@ -144,8 +143,8 @@ class _BarTasks(Tasks):
 class _TaskStage(StageProgress):
     """A stage within the line of its task; the first one, the training, tells how far the task is."""
 
-    def __init__(self, tasks: _BarTasks, log: Callable[[str], None], title: str, steps: float) -> None:
-        self._tasks, self._log, self._title, self._steps = tasks, log, title, steps
+    def __init__(self, tasks: _BarTasks, warn: Callable[[str], None], title: str, steps: float) -> None:
+        self._tasks, self._warn, self._title, self._steps = tasks, warn, title, steps
         self._done, self._state = 0.0, ""
         self._show()
 
@@ -163,7 +162,7 @@ class _TaskStage(StageProgress):
         self.note(name)
 
     def warn(self, text: str) -> None:
-        self._log(f"{self._title}: WARNING: {text}")
+        self._warn(f"{self._title}: {text}")
 
     def _show(self) -> None:
         self._tasks.show(self._title, self._done, self._steps, self._state)

@@ -53,4 +53,4 @@ def test_a_bar_logs_lines_and_warnings_of_its_stage(capsys: pytest.CaptureFixtur
         stage.warn("it diverges")
         bars.log("line [x]")
     text = capsys.readouterr().err
-    assert all(part in text for part in ("dense [0]: WARNING: it diverges", "line [x]", "epoch 1"))
+    assert all(part in text for part in ("WARNING: dense [0]: it diverges", "line [x]", "epoch 1"))

@@ -83,11 +83,14 @@ def test_warnings_are_seen_in_every_kind_but_the_silent(capsys):
             with progress.stage("dense, seed 0", 1) as stage:
                 stage.warn("it diverges")
                 stage.note("epoch 1/1")
-            progress.log("WARNING: busy")
+            progress.warn("busy")
+            progress.warn_once("slow")
+            progress.warn_once("slow")
             tasks.end(0, "")
         text = capsys.readouterr().err
-        assert "dense, seed 0: WARNING: it diverges" in text
+        assert "WARNING: dense, seed 0: it diverges" in text
         assert "WARNING: busy" in text
+        assert text.count("WARNING: slow") == 1
         assert ("epoch 1/1" in text) == isinstance(progress, lines.LineProgress)
 
 
