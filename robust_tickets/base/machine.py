@@ -86,7 +86,7 @@ class Machine:
         if kind == "cuda":
             prepare_cuda()
         if kind in UNTRIED:
-            self.progress.log_once(
+            self.progress.warn_once(
                 f"device {kind} is untried: this project was never run on one; compare a short run with "
                 "--device cpu before you trust its figures"
             )

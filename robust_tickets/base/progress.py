@@ -77,26 +77,16 @@ class Progress:
     def log(self, line: str) -> None:
         """Show one line."""
 
-    def log_once(self, line: str) -> None:
-        """Show one line, unless it was shown before."""
-        if self._is_new(line):
-            self.log(line)
-
     def warn(self, text: str) -> None:
         """Show a warning as a line."""
         self.log(f"WARNING: {text}")
 
     def warn_once(self, text: str) -> None:
         """Show a warning, unless it was shown before."""
-        if self._is_new(text):
+        texts: set[str] = self.__dict__.setdefault("_warnings", set())
+        if text not in texts:
+            texts.add(text)
             self.warn(text)
-
-    def _is_new(self, text: str) -> bool:
-        """Whether this is the first call with a text."""
-        texts: set[str] = self.__dict__.setdefault("_texts", set())
-        new = text not in texts
-        texts.add(text)
-        return new
 
     def done_before(self, line: str) -> None:
         """Show a line on work that an earlier command did."""

@@ -20,7 +20,7 @@ class DataShow(Command):
     """the picture (PNG) of training images beside their augmented copies; without it: data-<name>.png here"""
     seed: Seed = 0
     """seed of the augmentation"""
-    data: Data = Data()
+    data: Data = Data(val_images=1)  # a folder smaller than what trainings hold out is shown too
 
     def run(self) -> None:
         """Print the description, then the picture's file."""

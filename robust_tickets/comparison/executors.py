@@ -84,7 +84,7 @@ def _run_at_once(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: 
     """Run tasks in processes of their own."""
     cores = os.cpu_count() or 1
     if machine.device == "cpu" and jobs * threads > cores:
-        machine.progress.log_once(
+        machine.progress.warn_once(
             f"{jobs} jobs of {threads} threads on {cores} cores slow each other down: compute.threads "
             f"{max(1, cores // jobs)} would give each its own"
         )

@@ -145,6 +145,11 @@ def count_training_images(data: Data, spec: Spec) -> int:
             "there are test images alone, and training needs others: give train/<class>/* beside test/"
         )
     if data.val_images + max(data.train_images, 1) > pool:
+        if not data.train_images:
+            raise InputError(
+                f"data.val_images {data.val_images} leaves none of the {pool} training images of {data.name} "
+                f"to train on: hold out fewer, such as {max(1, pool // 10)}"
+            )
         raise InputError(
             f"data.train_images {data.train_images} and data.val_images {data.val_images} are together more "
             f"than the {pool} training images of {data.name}: choose fewer"

@@ -190,7 +190,7 @@ def evaluate_file(
     with locks.lock(folder.run_path if folder.in_run else folder.path), ledger.measure():
         net = LoadedNet.of(target, recipes[0], machine.device)
         for line in probability_warnings(net.view, spec.shape):
-            machine.progress.log_once(line)
+            machine.progress.warn_once(line)
         source_net = None if source is None else LoadedNet.of(source, recipes[0], machine.device)
         run = SavedEvaluation(request, machine, net, dataset, ledger, source_net, album, folder=folder)
         run.check_files(sanity_recipe)

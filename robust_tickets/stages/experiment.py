@@ -103,11 +103,11 @@ class Experiment:
     def fresh_net(self, seed: int, warn: bool = False) -> nn.Module:
         """Build the network, initialised by the seed, on the device and in the recipe's memory format.
 
-        warn: log, once, which of its parts cannot be pruned, trained or folded.
+        warn: show, once, which of its parts cannot be pruned, trained or folded.
         """
         net = place_net(self._built(seed), self.recipe.compute, self.machine.device)
         for line in unsupported_parts(net, self.spec.shape) if warn else ():
-            self.machine.progress.log_once(line)
+            self.machine.progress.warn_once(line)
         return net
 
     def _built(self, seed: int) -> nn.Module:
@@ -178,7 +178,7 @@ def other_init(experiment: Experiment, seed: int) -> dict[str, Tensor]:
 
 
 def check_other_inits(experiment: Experiment, seeds: Sequence[int], arms: Sequence[str]) -> None:
-    """Check, before any training, that seeds give the inits that are expected of them; else log a line.
+    """Check, before any training, that seeds give the inits that are expected of them; else warn.
 
     arms: those that are trained.
     Raises InputError where some start from a new init, and the user's function has none.
@@ -189,7 +189,7 @@ def check_other_inits(experiment: Experiment, seeds: Sequence[int], arms: Sequen
     pair = (seeds[0], seeds[0] + _OTHER_INIT) if new else seeds[:2]
     name = experiment.model_spec.name
     for line in fresh_weights.seed_warnings(experiment._built, name, pair, new):
-        experiment.machine.progress.log_once(line)
+        experiment.machine.progress.warn_once(line)
 
 
 def narrow_experiment(experiment: Experiment, ticket: Ticket, size: str) -> Experiment:

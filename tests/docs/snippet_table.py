@@ -64,7 +64,7 @@ COMMANDS: dict[str, str | Not] = {
     "robust-tickets ticket stretch ticket.safetensors --to resnet32 --out deep.safetensors": "",
     "robust-tickets ticket squeeze deep.safetensors --to resnet20": "",
     "robust-tickets train --recipe mine.toml --model.name resnet32 --ticket deep.safetensors": SHORT,
-    f"robust-tickets data show {_PHOTOS}": "--data.val-images 6",
+    f"robust-tickets data show {_PHOTOS}": "",
     f"robust-tickets compare --recipe mine.toml {_PHOTOS} --dry-run": (
         "--data.val-images 6 --data.train-images 0 --search.batch 8 --train.batch 8 --evaluate.images 0"
     ),
