@@ -33,7 +33,7 @@ test: lint types
 	$(PASSIVE) $(BIN)/pytest $(PARALLEL) $(FAST)
 
 test-all: lint types
-	$(PASSIVE) $(BIN)/pytest $(PARALLEL)
+	$(PASSIVE) $(BIN)/pytest $(PARALLEL) --durations=60
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .

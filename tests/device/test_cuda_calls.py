@@ -210,7 +210,7 @@ def test_an_untried_device_is_said_to_be_one_once(kind, cuda, spoken, monkeypatc
     for _ in range(2):
         machine.Machine(f"{kind}:0", spoken).prepare(1)
     (line,) = spoken.lines
-    assert line.startswith(f"device {kind} is untried")
+    assert line.startswith(f"WARNING: device {kind} is untried")
     assert cuda == ([f"{kind}:0"] * 2 if kind == "xpu" else [])
 
 
