@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-all lint types format oracle soak bench lowest audit docs wheel clean
 
 demo: $(VENV)/installed
-	$(BIN)/robust-tickets compare --recipe demo
+	$(BIN)/robust-tickets compare --recipe demo --seeds 3
 
 # a file's tests stay on one worker, as they share what they train
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder

@@ -92,6 +92,14 @@ def test_a_recipe_with_tables_is_read_as_it_was_written(tmp_path):
     assert liet.identity != recipe.identity
 
 
+def test_tables_whose_arms_flags_have_left_out_are_not_recorded():
+    recipe = made(["dense", "dense+x"], {"x": {"method": "pgd", "lr": 0.3}})
+    fewer = recipes.from_table({"compare": {"arms": ["dense", "ticket"]}}, recipe)
+    assert "arms" not in recipes.to_table(fewer)
+    again = recipes.from_table(recipes.to_table(fewer))
+    assert again.identity == fewer.identity == made(["dense", "ticket"]).identity
+
+
 REFUSED = {
     "neither method nor table": (["dense+foo"], {}, "foo is no training method .* add \\[arms.foo\\]"),
     "unknown arm": (["whole+liet"], {}, "unknown value for compare.arms: 'whole\\+liet'"),

@@ -21,6 +21,7 @@ from robust_tickets.recipe.arm_training import arm_trainings
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.fields import Compare, Compute, Data, Evaluate, Model, StudySettings, Threat
 from robust_tickets.recipe.methods import WRAPPERS
+from robust_tickets.recipe.table_checks import table_names
 from robust_tickets.recipe.training_checks import (
     check_lengths,
     check_method,
@@ -71,9 +72,13 @@ class Recipe:
 def to_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as run directories and tickets record it, every field resolved.
 
-    Paths, prose, studies, and the settings of methods and wrappers that are not used are left out.
+    Paths, prose, studies, and the settings of methods, wrappers and arms that are not used are left out.
     """
     table = _without_prose(recipe)
+    names = table_names(recipe.compare.arms)
+    arms = {name: own for name, own in table.pop("arms", {}).items() if name in names}
+    if arms:
+        table["arms"] = arms
     for concern, field, methods in METHOD_FIELDS:
         for name in methods.keys() - used_methods(recipe, concern, field):
             table[concern].pop(name, None)

@@ -1,5 +1,6 @@
 """Checks of the tables `[arms.NAME]`: what changes nothing, or not what its name says, is refused."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from robust_tickets.base.errors import InputError
@@ -14,6 +15,11 @@ LENGTHS = {
 """Fields that give the length of one schedule alone: that schedule, the other one, and its field."""
 
 
+def table_names(arms: Iterable[str]) -> set[str]:
+    """The names of the tables that arms may have: `[arms.NAME]` of an arm, or of what follows its plus."""
+    return {word for arm in arms for word in (arm, arm.partition("+")[2])}
+
+
 def check_tables(
     tables: dict[str, dict[str, Any]],
     known: dict[str, dict[str, Any]] | None,
@@ -23,7 +29,7 @@ def check_tables(
 
     known: tables of the recipe that this one changes; they may stay without an arm. None: of a file.
     """
-    names = {word for arm in arms for word in (arm, arm.partition("+")[2])}
+    names = table_names(arms)
     for name, table in tables.items():
         if known is not None and name in known:
             continue

@@ -43,13 +43,13 @@ def test_an_amount_out_of_range_is_refused(text):
 
 
 def test_recipes_and_flags_have_budgets_and_record_them():
-    words = ["--recipe", "demo", "--train.budget", "2e6 passes", "--train.ticket-budget=1e9flops"]
+    words = ["--recipe", "cifar10-cpu", "--train.budget", "2e6 passes", "--train.ticket-budget=1e9flops"]
     recipe = parse("compare", words).fields
     assert (recipe.train.budget, recipe.train.ticket_budget) == (Budget("2e6 passes"), Budget("1e9flops"))
     table = recipes.to_table(recipe)
     assert (table["train"]["budget"], table["train"]["ticket_budget"]) == ("2e6 passes", "1e9flops")
     assert recipes.from_table(table).train == recipe.train
-    assert "budget" not in recipes.to_table(recipes.load("demo"))["train"]
+    assert "budget" not in recipes.to_table(recipes.load("cifar10-cpu"))["train"]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_budgets_that_make_no_sense_are_refused(fields, message):
 @pytest.mark.parametrize("command", ["search", "train", "compare"])
 def test_a_malformed_flag_is_named(command):
     with pytest.raises(InputError, match=r"train\.budget: '2e6steps' is no budget"):
-        parse(command, ["--recipe", "demo", "--train.budget", "2e6steps"])
+        parse(command, ["--recipe", "cifar10-cpu", "--train.budget", "2e6steps"])
 
 
 BOTH = "train.epochs does nothing beside train.budget 30s, which gives the length: leave one out"
@@ -92,14 +92,14 @@ def test_epochs_and_a_budget_in_one_file_are_refused(tmp_path):
 
 
 def test_flags_may_give_one_length():
-    command = parse("compare", ["--recipe", "demo", "--train.budget", "30s"])
+    command = parse("compare", ["--recipe", "cifar10-cpu", "--train.budget", "30s"])
     budget = command.fields
     for words in (
         "--train.budget 30s --train.epochs 3",
         "--train.epochs 3 --train.budget=30s --train.ticket-epochs 2",
     ):
         with pytest.raises(InputError, match=f"^{BOTH}$"):
-            parse("compare", ["--recipe", "demo", *words.split()])
+            parse("compare", ["--recipe", "cifar10-cpu", *words.split()])
     with pytest.raises(InputError, match=f"^{BOTH}$"):
         recipes.from_table({"train": {"epochs": 3}}, budget)
 

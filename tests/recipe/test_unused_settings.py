@@ -62,14 +62,14 @@ def test_they_are_refused_as_flags():
 
 
 def test_those_that_a_recipe_brings_are_left_out_when_another_method_is_chosen():
-    demo = recipes.load("demo")
-    assert demo.train.pgd.steps != Recipe().train.pgd.steps, "else there is nothing to leave out"
-    switched = parse("train", ["--recipe", "demo", "--train.method", "nfgsm"]).fields
+    cpu = recipes.load("cifar10-cpu")
+    assert cpu.train.pgd.steps != Recipe().train.pgd.steps, "else there is nothing to leave out"
+    switched = parse("train", ["--recipe", "cifar10-cpu", "--train.method", "nfgsm"]).fields
     assert not METHODS.keys() & recipes.to_table(switched)["train"].keys() - {"nfgsm"}
     plain = replace(switched, train=replace(switched.train, pgd=Recipe().train.pgd))
-    assert plain.identity == switched.identity != demo.identity
+    assert plain.identity == switched.identity != cpu.identity
     keys = {
-        arm_key(recipe, plan(recipe, "dense", SPECS["digits"]), None, 0, {}) for recipe in (plain, switched)
+        arm_key(recipe, plan(recipe, "dense", SPECS["cifar10"]), None, 0, {}) for recipe in (plain, switched)
     }
     assert len(keys) == 1
 
