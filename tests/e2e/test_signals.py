@@ -20,7 +20,7 @@ COMMON = (
     " --evaluate.val-steps 1"
 )
 TRAIN = f"train {COMMON} --train.epochs 3"  # 12 steps
-SEARCH = f"search {COMMON} --search.epochs 1"  # two rounds of 4 steps
+SEARCH = f"search {COMMON} --search.epochs 1 --search.rounds 2"  # of 4 steps each
 FILES = ("ticket.safetensors", "best.safetensors", "last.safetensors", "metrics.jsonl")
 # sends a signal to itself when a module is imported, or before a step of the optimiser
 CHILD = """
