@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
 from robust_tickets.comparison.compare import tasks
 from robust_tickets.comparison.estimate import estimate
 from robust_tickets.data.dataset import SPECS
@@ -289,3 +290,27 @@ def test_planned_passes_are_those_of_the_ledgers(changes, tiny_recipe, tmp_path)
     folder = train_stage.train(experiment, 0, run, plan, None)
     passes = costs.training_passes(plan.training, plan.steps, 10, plan.per_epoch).total
     assert read_json(folder.ledger)["charged_passes"] == passes
+
+
+@pytest.mark.parametrize(
+    ("method", "arms", "select_by", "warns"),
+    [
+        ("natural", ("dense", "ticket"), "robust", True),
+        ("natural", ("dense", "ticket"), "clean", False),
+        ("natural", ("dense", "dense+pgd"), "robust", False),
+        ("pgd", ("dense", "ticket"), "robust", False),
+    ],
+)
+def test_natural_training_selected_under_attack_is_warned_of(
+    method, arms, select_by, warns, tiny_recipe, spoken, tmp_path
+):
+    recipe = replace(
+        tiny_recipe,
+        train=replace(tiny_recipe.train, method=method),
+        evaluate=replace(tiny_recipe.evaluate, select_by=select_by),
+        compare=Compare(arms),
+    )
+    experiment = Experiment(recipe, machine=Machine("cpu", spoken))
+    for _ in range(2):
+        tasks(experiment, [0], RunDirectory.of(tmp_path, recipe))
+    assert sum("select_by clean" in line for line in spoken.lines) == warns

@@ -110,6 +110,7 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
     """
     recipe = experiment.recipe
     check_other_inits(experiment, seeds, recipe.compare.trained)
+    _warn_of_selection(experiment)
     for arm, training in {"dense": recipe.train, **arm_trainings(recipe)}.items():
         if training.batch == 1:  # now rather than after the search
             names = planning.field_names(recipe, arm, training)
@@ -133,6 +134,17 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
             done = partial(_is_done, run, seed, job.arm)
             all_tasks.append(Task(name, job, after, label, weights[job.arm], summary, done))
     return all_tasks
+
+
+def _warn_of_selection(experiment: Experiment) -> None:
+    """Warn where networks without adversarial training are selected by what they do not have."""
+    recipe = experiment.recipe
+    methods = {recipe.train.method, *(training.method for training in arm_trainings(recipe).values())}
+    if methods == {"natural"} and recipe.evaluate.select_by == "robust":
+        experiment.machine.progress.warn_once(
+            "train.method natural trains no robustness, and evaluate.select_by robust selects the best epoch "
+            "and judges studies under attack: evaluate.select_by clean would go by clean accuracy"
+        )
 
 
 def search_task(experiment: Experiment, seed: int, run: RunDirectory, label: str) -> Task:

@@ -39,5 +39,5 @@ def checks_section(run: RunDirectory) -> str:
         [name, f"{passed[name]} of {n}", "; ".join(failures.get(name, [])) or "-"] for name, n in seen.items()
     ]
     total = sum(seen.values())
-    sentence = f"{sum(passed.values())} of {total} checks passed, over all checkpoints of the table."
+    sentence = f"{sum(passed.values())} of {total} checks passed, on {max(seen.values())} checkpoints."
     return element("p", sentence) + table(["check", "passed", "where not"], rows, "Sanity checks")
