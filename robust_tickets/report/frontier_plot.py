@@ -25,15 +25,15 @@ _MANY = 16
 def frontier_figure(frontier: Frontier, target: float = 0.0) -> Any:
     """Draw the frontier: a small point a seed, a large one at an arm's mean, the fronts as staircases.
 
-    Arms that another one dominates are faint. Points of averaged or best weights are hollow. The same results
-    give the same bytes.
+    Arms that another one dominates are faint. Points of averaged or best weights are hollow. Where no arm has
+    seconds that count, as on a busy machine, they have no panel. The same results give the same bytes.
 
     target: a robust accuracy that is drawn as a line; 0: none.
     """
-    costs: list[Cost] = ["flops", "seconds"]
-    figure = new_figure(10, 5.4)
-    axes = figure.subplots(1, 2, sharey=True)
-    for ax, cost in zip(axes, costs, strict=True):
+    known: list[Cost] = ["flops", *(["seconds"] if frontier.points("seconds") else [])]
+    figure = new_figure(10 if len(known) > 1 else 6.5, 5.4)
+    axes = figure.subplots(1, len(known), sharey=True, squeeze=False)[0]
+    for ax, cost in zip(axes, known, strict=True):
         _set_axis(ax, frontier, cost)
         if target:
             ax.axhline(100 * target, color="#000000", linewidth=0.7, linestyle=":")
@@ -41,11 +41,11 @@ def frontier_figure(frontier: Frontier, target: float = 0.0) -> Any:
             _draw_points(ax, frontier, candidate, cost)
         ax.margins(x=0.12, y=0.1)
     axes[0].set_ylabel(f"accuracy under {frontier.judge.title} on {frontier.images:,} test images, %")
-    legend_below(figure, _legend(frontier, target), columns=6)
+    legend_below(figure, _legend(frontier, target), columns=3 * len(known))
     figure.suptitle(f"Cost and robust accuracy\n{frontier.title}", fontsize=10)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # names are placed in pixels: nothing may move after this
-    for ax, cost in zip(axes, costs, strict=True):
+    for ax, cost in zip(axes, known, strict=True):
         ax.autoscale(False)
         stairs = _stairs(ax, frontier, cost)
         ax.plot(*zip(*stairs, strict=True), color="#000000", linewidth=1, alpha=0.6, zorder=1)
@@ -115,9 +115,6 @@ def _write_names(ax: Any, frontier: Frontier, cost: Cost, lines: Sequence[Box]) 
     if len(points) > _MANY:  # colours tell whose averaged weights a hollow point is
         others = [name for name in others if frontier[name].weights == frontier.judge.checkpoint]
     names = [*on_front, *others]
-    if not names:
-        ax.text(0.5, 0.5, "not known", transform=ax.transAxes, ha="center")
-        return
     styles = [
         {
             "color": _dark(_colour(frontier, name)),
