@@ -1,5 +1,7 @@
 """The view of a network that attacks are faster on, for training loops of the user's own."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +35,7 @@ class AttackView(nn.Module):
 
     def refresh(self) -> None:
         """Fold the network as it is now; for changes that PyTorch does not count, as those of `.data`."""
-        self._versions = [(tensor._version, tensor.data_ptr()) for tensor in self._tensors()]
+        self._versions = _versions(self._tensors())
         for folded in self._folded:
             folded.refresh()
 
@@ -46,13 +48,19 @@ class AttackView(nn.Module):
                 check_backward(self.net)
             channels, height, width = images.shape[1:]
             self._folded, self._places = [fold(self.net, (channels, height, width))], places
-        if self._versions != [(tensor._version, tensor.data_ptr()) for tensor in tensors]:
+            self._versions = _versions(tensors)
+        elif self._versions != _versions(tensors):
             self.refresh()
         (folded,) = self._folded
         return folded(images)  # type: ignore[no-any-return]
 
     def _tensors(self) -> list[Tensor]:
         return [*self.net.parameters(), *self.net.buffers()]
+
+
+def _versions(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """What changes when a tensor is written to, or takes another's memory."""
+    return [(tensor._version, tensor.data_ptr()) for tensor in tensors]
 
 
 def _has_channels_last(weight: Tensor) -> bool:

@@ -30,7 +30,7 @@ def frontier_figure(frontier: Frontier, target: float = 0.0) -> Any:
 
     target: a robust accuracy that is drawn as a line; 0: none.
     """
-    known: list[Cost] = ["flops", *(["seconds"] if frontier.points("seconds") else [])]
+    known: list[Cost] = ["flops", "seconds"] if frontier.points("seconds") else ["flops"]
     figure = new_figure(10 if len(known) > 1 else 6.5, 5.4)
     axes = figure.subplots(1, len(known), sharey=True, squeeze=False)[0]
     for ax, cost in zip(axes, known, strict=True):
