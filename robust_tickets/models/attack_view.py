@@ -34,10 +34,8 @@ class AttackView(nn.Module):
         return self._net[0]
 
     def refresh(self) -> None:
-        """Fold the network as it is now; for changes that PyTorch does not count, as those of `.data`."""
-        self._versions = _versions(self._tensors())
-        for folded in self._folded:
-            folded.refresh()
+        """Fold the network as it is now; for changes that cannot be seen, as of `.data` or of a layer."""
+        self._places = []  # so that the next call begins anew
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W), those of the network in eval mode."""
@@ -49,9 +47,10 @@ class AttackView(nn.Module):
             channels, height, width = images.shape[1:]
             self._folded, self._places = [fold(self.net, (channels, height, width))], places
             self._versions = _versions(tensors)
-        elif self._versions != _versions(tensors):
-            self.refresh()
         (folded,) = self._folded
+        if self._versions != _versions(tensors):
+            self._versions = _versions(tensors)
+            folded.refresh()
         return folded(images)  # type: ignore[no-any-return]
 
     def _tensors(self) -> list[Tensor]:

@@ -114,6 +114,14 @@ class Evaluate:
     early_points: Count = 4
     """validations in each of these epochs, with the one at its end"""
 
+    def checks_sanity_of(self, checkpoint: str) -> bool:
+        """Whether the sanity checks look at a checkpoint of that name."""
+        return self.sanity in ("all", checkpoint)
+
+
+JUDGING = ("aa_images", "aa_checkpoints", "sanity")
+"""Fields of `Evaluate` that no training depends on: what they ask for is done where it is not done yet."""
+
 
 @dataclass(frozen=True)
 class Compare:

@@ -106,8 +106,20 @@ def read_frontier(
     title = f"{runs[0].data}, {runs[0].network}, {runs[0].threat}, "
     title += f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     named = _with_names(candidates, runs[0].judge)
-    left_out = " ".join(filter(None, (left_out_note(run.directory) for run in runs)))
+    left_out = " ".join(filter(None, (_left_out(run, seeds) for run in runs)))
     return Frontier(named, tuple(seeds), runs[0].judge, runs[0].images, title, left_out)
+
+
+def _left_out(run: _Run, seeds: Sequence[int]) -> str:
+    """Which seeds of a run are left out, and why; seeds: those that are complete in all runs."""
+    others = [str(seed) for seed in run.seeds if seed not in seeds]
+    note = left_out_note(run.directory)
+    if not others:
+        return note
+    many = len(others) > 1
+    which = f"seeds {', '.join(others)} are" if many else f"seed {others[0]} is"
+    what = "them" if many else "it"
+    return f"{note} Of {run.directory.path}, {which} left out, as not all runs have {what}.".strip()
 
 
 def _check_weights(runs: Sequence[_Run], asked: Sequence[CheckpointName], found: Collection[str]) -> None:

@@ -31,7 +31,7 @@ _COLUMNS = {
 }
 """Figures that may be published, and the beginning of the column that each stands in."""
 
-_FIGURE = re.compile(r"([a-z0-9-]+) +(\d[\d.]*(?: *± *[\d.]+)?%?)")
+_FIGURE = re.compile(r"([a-z0-9-]+) +((\d+(?:\.\d+)?)(?: *± *[\d.]+)?%?)")
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Published:
                     f"--published {text!r:.80} is not like 'Rice et al. 2020: clean 85.3, aa 53.4': a "
                     f"name, a colon, and figures, of {', '.join(_COLUMNS)}"
                 )
+            if float(match[3]) > 100:
+                raise InputError(f"--published {text!r:.80}: {match[1]} {match[2]} is more than 100 %")
             figures[match[1]] = match[2]
         return cls(name.strip(), figures)
 

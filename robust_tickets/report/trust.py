@@ -1,7 +1,10 @@
 """The warnings of trainings, and the sanity checks of the table's checkpoints."""
 
+from collections.abc import Iterator
+
 from robust_tickets.base.machine_load import slowdown
 from robust_tickets.evaluation.sanity_files import table_reports
+from robust_tickets.evaluation.sanity_report import SanityReport
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.report.read import complete_seeds, evaluated_images
 from robust_tickets.runs.directory import RunDirectory
@@ -38,28 +41,39 @@ def warnings_note(run: RunDirectory) -> str:
 
 
 def sanity_note(run: RunDirectory) -> str:
-    """What the sanity checks of the table's checkpoints found; empty where none were made.
+    """What the sanity checks found that the recipe asks for; empty where none were made, for all that are.
 
     Raises InputError for a damaged file.
     """
-    samples, warnings, unchecked = set(), [], []
     wanted = run.recipe.evaluate.sanity
-    for seed in complete_seeds(run):
-        for arm in run.recipe.compare.trained:
-            folder = run.arm(seed, arm)
-            for checkpoint in folder.checkpoints:
-                name = f"`{arm}` (seed {seed}, {checkpoint.stem})"
-                reports = table_reports(checkpoint, run.recipe.threat, evaluated_images(folder, run))
-                unchecked += [name] if not reports and wanted in ("all", checkpoint.stem) else []
-                samples |= {report.samples for report in reports}
-                failed = {c.finding: c.figure for report in reports for c in report.checks if not c.passed}
-                warnings += [f"{name}: {check}: {figure}" for check, figure in failed.items()]
+    if wanted == "off":
+        return "No sanity checks were asked for (`evaluate.sanity` off)."
+    samples, warnings, unchecked = set(), [], []
+    for name, reports in sanity_reports(run):
+        unchecked += [] if reports else [name]
+        samples |= {report.samples for report in reports}
+        failed = {c.finding: c.figure for report in reports for c in report.checks if not c.passed}
+        warnings += [f"{name}: {check}: {figure}" for check, figure in failed.items()]
     if not samples:
         return ""
-    which = f"{wanted} checkpoints" if wanted in ("last", "best") else "checkpoints"
+    which = "checkpoints" if wanted == "all" else f"{wanted} checkpoints"
     but = f" but {', '.join(unchecked)}" if unchecked else ""
     images = " or ".join(map(str, sorted(samples)))
     head = f"Sanity checks of all {which}{but} ({images} test images each)"
     if not warnings:
         return f"{head}: all passed."
     return f"**{head} warn; these accuracies may mislead.** {'; '.join(warnings)}."
+
+
+def sanity_reports(run: RunDirectory) -> Iterator[tuple[str, list[SanityReport]]]:
+    """The sanity reports of each checkpoint that the recipe wants checked, beside its name in sentences.
+
+    An arm that was copied from another run may have others too. Raises InputError for a damaged file.
+    """
+    for seed in complete_seeds(run):
+        for arm in run.recipe.compare.trained:
+            folder = run.arm(seed, arm)
+            for checkpoint in folder.checkpoints:
+                if run.recipe.evaluate.checks_sanity_of(checkpoint.stem):
+                    reports = table_reports(checkpoint, run.recipe.threat, evaluated_images(folder, run))
+                    yield f"`{arm}` (seed {seed}, {checkpoint.stem})", reports

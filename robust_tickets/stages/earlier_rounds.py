@@ -7,6 +7,7 @@ from typing import Any
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.fields import JUDGING
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs import files
@@ -89,6 +90,8 @@ def _similar_runs(recipe: Recipe, run: RunDirectory) -> Iterator[RunDirectory]:
 def _without_rounds(recipe: Recipe) -> dict[str, Any]:
     table = recipes.to_table(recipe)
     del table["search"]["rounds"]
+    for field in JUDGING:
+        del table["evaluate"][field]
     return {
         concern: table[concern] for concern in ("data", "model", "threat", "search", "evaluate", "compute")
     }

@@ -99,7 +99,7 @@ def table_requests(experiment: Experiment, checkpoint: str) -> list[EvaluationRe
     checkpoint: its name, such as "last".
     """
     settings = experiment.recipe.evaluate
-    checked = settings.sanity in ("all", checkpoint)
+    checked = settings.checks_sanity_of(checkpoint)
     table = EvaluationRequest(tuple(TABLE_ATTACKS), limit=settings.images, sanity=checked)
     if not settings.aa_images or checkpoint not in settings.aa_checkpoints:
         return [table]

@@ -10,6 +10,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.version import __version__
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
+from robust_tickets.recipe.fields import JUDGING
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.training_fields import Train
@@ -35,7 +36,7 @@ def arm_key(recipe: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs
     table = recipes.to_table(recipe)
     training = schema.plain(replace(Train(), **vars(plan.training)))
     # an arm is judged where it is reused, so one that was not judged by AutoAttack, or not checked, will do
-    for field in ("aa_images", "aa_checkpoints", "sanity"):
+    for field in JUDGING:
         table["evaluate"].pop(field)
     left_out = {*_LENGTHS, *METHODS, *WRAPPERS} - used_settings(plan.training).keys()
     parts: dict[str, Any] = {

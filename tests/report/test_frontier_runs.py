@@ -143,6 +143,7 @@ def test_the_seeds_are_those_of_all_runs(run, another):
     other.arm(0, "ticket").ledger.unlink()
     frontier = read_frontier([run, other])
     assert frontier.seeds == (1,)
+    assert f"Of {run.path}, seed 0 is left out, as not all runs have it." in frontier.left_out
     assert frontier["dense"].robust == pytest.approx([0.29])
     shutil.rmtree(run.path / "seed-1")
     with pytest.raises(InputError, match=f"{run.path} and {other.path} share no complete seed: run compare"):

@@ -192,8 +192,11 @@ def test_a_checkpoint_without_checks_is_named(checked):
 def test_checkpoints_that_the_recipe_leaves_unchecked_are_not_named(checked):
     (checked.arm(1, "dense").path / "sanity-last-00000000.json").unlink()
     evaluate = replace(checked.recipe.evaluate, sanity="best")
+    write_checks(checked, "ticket", "last", False)  # as an arm that was copied from another run may have
     some = replace(checked, recipe=replace(checked.recipe, evaluate=evaluate))
     assert "Sanity checks of all best checkpoints (40 test images each): all passed." in markdown(some)
+    off = replace(checked.recipe, evaluate=replace(evaluate, sanity="off"))
+    assert "No sanity checks were asked for" in markdown(replace(checked, recipe=off))
 
 
 def test_a_warning_names_arm_seed_checkpoint_and_figure(checked):

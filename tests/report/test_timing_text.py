@@ -165,6 +165,12 @@ def test_a_published_row_that_cannot_be_read_is_refused(text):
         Published.parse(text)
 
 
+def test_a_published_share_above_one_is_refused():
+    with pytest.raises(InputError, match=r"clean 185\.3 ± 2% is more than 100 %"):
+        Published.parse("x: clean 185.3 ± 2%")
+    assert Published.parse("x: clean 100, aa 53.4 ± 0.2").figures["clean"] == "100"
+
+
 def test_a_published_figure_without_a_column_is_refused(run):
     with pytest.raises(InputError, match="this table has no column for aa: leave it out"):
         timing_document([run], [Published.parse("x: aa 53")])

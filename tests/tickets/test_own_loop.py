@@ -231,6 +231,9 @@ def test_the_attack_view_follows_the_network(ticket, conv_net):
             parameter.data = parameter.data * 2  # which nothing counts
         view.refresh()
         torch.testing.assert_close(view(IMAGES), net(IMAGES), rtol=1e-5, atol=1e-5)
+        net.linear = nn.Sequential(net.linear, nn.Tanh())
+        view.refresh()
+        torch.testing.assert_close(view(IMAGES), net(IMAGES), rtol=1e-5, atol=1e-5)
 
 
 def test_the_attack_view_follows_a_network_that_is_moved(ticket, conv_net):

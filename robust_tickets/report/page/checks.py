@@ -2,10 +2,9 @@
 
 from collections import Counter
 
-from robust_tickets.evaluation.sanity_files import table_reports
 from robust_tickets.report.page.markup import element, prose
 from robust_tickets.report.page.table import table
-from robust_tickets.report.read import complete_seeds, evaluated_images
+from robust_tickets.report.trust import sanity_reports
 from robust_tickets.runs.directory import RunDirectory
 
 _ABSENT = (
@@ -22,17 +21,12 @@ def checks_section(run: RunDirectory) -> str:
     seen: Counter[str] = Counter()
     passed: Counter[str] = Counter()
     failures: dict[str, list[str]] = {}
-    for seed in complete_seeds(run):
-        for arm in run.recipe.compare.trained:
-            folder = run.arm(seed, arm)
-            for checkpoint in folder.checkpoints:
-                for report in table_reports(checkpoint, run.recipe.threat, evaluated_images(folder, run)):
-                    for check in report.checks:
-                        seen[check.name] += 1
-                        passed[check.name] += check.passed
-                        if not check.passed:
-                            place = f"{arm} (seed {seed}, {checkpoint.stem}): {check.figure}"
-                            failures.setdefault(check.name, []).append(place)
+    for place, reports in sanity_reports(run):
+        for check in (check for report in reports for check in report.checks):
+            seen[check.name] += 1
+            passed[check.name] += check.passed
+            if not check.passed:
+                failures.setdefault(check.name, []).append(f"{place.replace('`', '')}: {check.figure}")
     if not seen:
         return element("p", prose(_ABSENT))
     rows = [
