@@ -220,6 +220,20 @@ def test_a_search_that_differs_in_a_field_starts_from_the_beginning(
     assert not spoken.lines
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("aa_images", 20), ("aa_checkpoints", ("last",)), ("sanity", "off")]
+)
+def test_a_search_is_the_same_whatever_judges_the_arms(
+    field, value, short_recipe, search, spoken, runs, one_round
+):
+    recipe = short_recipe(1)
+    other = replace(recipe, evaluate=replace(recipe.evaluate, **{field: value}))
+    assert search(other, runs)[1] == 0
+    assert spoken.lines == [
+        f"search, seed 0: resuming after round 1 in {runs / one_round.name / 'seed-0' / 'search'}"
+    ]
+
+
 @pytest.mark.parametrize(("key", "rounds"), [("cpu", 2), ("torch", 2), ("device", 2), ("cores", 1)])
 def test_rounds_of_another_machine_are_left_alone(key, rounds, short_recipe, search, runs, one_round):
     env = runs / one_round.name / "env.json"
