@@ -7,7 +7,6 @@ stopped run resumes) and own_loop.md.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,8 +20,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import robust_tickets as rt
+from benchmarks import methods
 from benchmarks.measuring import Records, alternate, machine, median_of, paired_ratios
-from benchmarks.methods import time_ours
 from benchmarks.step_ways import BATCH, EPS, LR, noise_data, prepare, small_net
 from robust_tickets.recipe.training_fields import Train
 from robust_tickets.runs.files import write_text
@@ -32,19 +31,13 @@ PLAIN, VIEW, BOTH, TRAIN = "own loop", "with the view", "with the view, channels
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(methods.Settings):
     """The measurements to take."""
 
     out: Path = Path("runs/bench/own-loop")
     """folder of the measurements and the table"""
-    nets: tuple[str, ...] = ("VGG-16 x0.25", "ResNet-18 x0.25")
-    """networks"""
     steps: int = 6
     """training steps of a measurement"""
-    repeats: int = 7
-    """measurements of each"""
-    threads: int = 2
-    """CPU threads"""
 
 
 def main(settings: Settings) -> None:
@@ -58,7 +51,7 @@ def main(settings: Settings) -> None:
             PLAIN: partial(time_own_loop, net, settings.steps),
             VIEW: partial(time_own_loop, net, settings.steps, view=True),
             BOTH: partial(time_own_loop, net, settings.steps, view=True, channels_last=True),
-            TRAIN: partial(time_ours, training, net, settings.steps),
+            TRAIN: partial(methods.time_ours, training, net, settings.steps),
         }
         alternate(records, ways, settings.repeats, kind="own-loop", net=net)
     write_text(settings.out / "own_loop.md", table(records))
@@ -82,10 +75,10 @@ def time_own_loop(net: str, steps: int, view: bool = False, channels_last: bool 
     return {"seconds": round((time.perf_counter() - begin) / steps, 4)}
 
 
-def _loader(steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _loader(steps: int) -> DataLoader[tuple[Tensor, ...]]:
     split = noise_data(steps).train
     images = split.images.float().div(255)
-    return iter(DataLoader(TensorDataset(images, split.labels), batch_size=BATCH, shuffle=True))
+    return DataLoader(TensorDataset(images, split.labels), batch_size=BATCH, shuffle=True)
 
 
 def table(records: Records) -> str:

@@ -124,7 +124,8 @@ def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys
     for timed in TIMED:
         monkeypatch.setattr(timed, lambda *arguments: 1e-6)
     main(["compare", "--recipe", name, "--dry-run", "--runs", str(tmp_path), "--compute.threads", "1"])
-    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("WARNING")]  # busy
+    lines = capsys.readouterr().out.splitlines()
+    lines = [line for line in lines if not line.startswith("WARNING")]  # the machine may be busy
     last = lines.index("all seeds, on this machine:")
     pattern = re.compile(r"\s*(\S.*?)\s+([\d.]*)\s+(\d+)\s+[\d,.]+ [GTP]\s+[\d.]+")
     rows = {match[1]: (match[2], int(match[3])) for match in map(pattern.fullmatch, lines[1:last])}

@@ -1,6 +1,7 @@
 """The view of a network that attacks are faster on, for training loops of the user's own."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class AttackView(nn.Module):
         # in lists, so that they are no part of a module that has this one
         self._net = [net]
         self._folded: list[FoldedNet] = []
-        self._places: list[tuple[torch.device, torch.dtype]] = []
+        self._structure: list[Any] = []
         self._versions: list[tuple[int, int]] = []
         self.eval()
 
@@ -34,23 +35,24 @@ class AttackView(nn.Module):
         return self._net[0]
 
     def refresh(self) -> None:
-        """Fold the network as it is now; for changes that cannot be seen, as of `.data` or of a layer."""
-        self._places = []  # so that the next call begins anew
+        """Fold the weights as they are now; for changes that PyTorch does not count, as those of `.data`."""
+        self._versions = _versions(self._tensors())
+        for folded in self._folded:
+            folded.refresh()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W), those of the network in eval mode."""
         tensors = self._tensors()
-        places = [(tensor.device, tensor.dtype) for tensor in tensors]
-        if places != self._places:  # at first, and where the network was moved
+        structure = [*self.net.modules(), *((tensor.device, tensor.dtype) for tensor in tensors)]
+        if structure != self._structure:  # at first, where the network was moved, or a layer replaced
             if any(_has_channels_last(tensor) for tensor in tensors):
                 check_backward(self.net)
             channels, height, width = images.shape[1:]
-            self._folded, self._places = [fold(self.net, (channels, height, width))], places
+            self._folded, self._structure = [fold(self.net, (channels, height, width))], structure
             self._versions = _versions(tensors)
+        elif self._versions != _versions(tensors):
+            self.refresh()
         (folded,) = self._folded
-        if self._versions != _versions(tensors):
-            self._versions = _versions(tensors)
-            folded.refresh()
         return folded(images)  # type: ignore[no-any-return]
 
     def _tensors(self) -> list[Tensor]:

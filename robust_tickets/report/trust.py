@@ -41,7 +41,7 @@ def warnings_note(run: RunDirectory) -> str:
 
 
 def sanity_note(run: RunDirectory) -> str:
-    """What the sanity checks found that the recipe asks for; empty where none were made, for all that are.
+    """What the sanity checks found that the recipe asks for; empty where they were not made.
 
     Raises InputError for a damaged file.
     """
@@ -49,7 +49,8 @@ def sanity_note(run: RunDirectory) -> str:
     if wanted == "off":
         return "No sanity checks were asked for (`evaluate.sanity` off)."
     samples, warnings, unchecked = set(), [], []
-    for name, reports in sanity_reports(run):
+    for arm, place, reports in sanity_reports(run):
+        name = f"`{arm}` ({place})"
         unchecked += [] if reports else [name]
         samples |= {report.samples for report in reports}
         failed = {c.finding: c.figure for report in reports for c in report.checks if not c.passed}
@@ -65,8 +66,8 @@ def sanity_note(run: RunDirectory) -> str:
     return f"**{head} warn; these accuracies may mislead.** {'; '.join(warnings)}."
 
 
-def sanity_reports(run: RunDirectory) -> Iterator[tuple[str, list[SanityReport]]]:
-    """The sanity reports of each checkpoint that the recipe wants checked, beside its name in sentences.
+def sanity_reports(run: RunDirectory) -> Iterator[tuple[str, str, list[SanityReport]]]:
+    """The arm, the seed and name, and the sanity reports of each checkpoint that the recipe wants checked.
 
     An arm that was copied from another run may have others too. Raises InputError for a damaged file.
     """
@@ -76,4 +77,4 @@ def sanity_reports(run: RunDirectory) -> Iterator[tuple[str, list[SanityReport]]
             for checkpoint in folder.checkpoints:
                 if run.recipe.evaluate.checks_sanity_of(checkpoint.stem):
                     reports = table_reports(checkpoint, run.recipe.threat, evaluated_images(folder, run))
-                    yield f"`{arm}` (seed {seed}, {checkpoint.stem})", reports
+                    yield arm, f"seed {seed}, {checkpoint.stem}", reports

@@ -39,8 +39,8 @@ def own_pass_seconds(experiment: Experiment, training: Training, ticket: Ticket 
     steps = max(steps, min(_MOST_STEPS, int(_SECONDS / first)))
     ledger = steps_ledger(experiment, training, ticket, one_image, steps)
     if ledger.load.warning:
-        warn = experiment.machine.progress.warn
-        warn(f"steps were timed to fix a length by: {ledger.load.warning}")
+        text = f"steps were timed to fix a length by: {ledger.load.warning}"
+        experiment.machine.progress.warn(text)
     # as the ledger has them: a plan may be more than the steps have taken
     return ledger.step_seconds / sum(ledger.passes[phase].cost for phase in ("attack", "update"))
 

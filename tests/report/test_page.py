@@ -237,6 +237,8 @@ def test_sanity_checks_are_counted_and_failures_placed(run):
             file.write_text(json.dumps(report))
     text = words(run)
     assert "2 of 4 checks passed" in text
+    off = replace(run, recipe=replace(run.recipe, evaluate=replace(run.recipe.evaluate, sanity="off")))
+    assert "The recipe asks for none." in words(off)
     where = "ticket (seed 0, last): 9 %; ticket (seed 1, last): 9 %"
     assert ["noise < hardly hurts", "2 of 4", where] in Reader(text).tables[3]
 

@@ -232,7 +232,6 @@ def test_the_attack_view_follows_the_network(ticket, conv_net):
         view.refresh()
         torch.testing.assert_close(view(IMAGES), net(IMAGES), rtol=1e-5, atol=1e-5)
         net.linear = nn.Sequential(net.linear, nn.Tanh())
-        view.refresh()
         torch.testing.assert_close(view(IMAGES), net(IMAGES), rtol=1e-5, atol=1e-5)
 
 

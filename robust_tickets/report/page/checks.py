@@ -12,6 +12,11 @@ _ABSENT = (
     "checkpoint whose figures matter, and make the report again."
 )
 
+_OFF = (
+    "The recipe asks for none. `compare` with `--evaluate.sanity all` makes them, in a run directory of its "
+    "own, and trains nothing again."
+)
+
 
 def checks_section(run: RunDirectory) -> str:
     """A row a check: how many checkpoints it passed on, and where it did not.
@@ -21,14 +26,14 @@ def checks_section(run: RunDirectory) -> str:
     seen: Counter[str] = Counter()
     passed: Counter[str] = Counter()
     failures: dict[str, list[str]] = {}
-    for place, reports in sanity_reports(run):
+    for arm, place, reports in sanity_reports(run):
         for check in (check for report in reports for check in report.checks):
             seen[check.name] += 1
             passed[check.name] += check.passed
             if not check.passed:
-                failures.setdefault(check.name, []).append(f"{place.replace('`', '')}: {check.figure}")
+                failures.setdefault(check.name, []).append(f"{arm} ({place}): {check.figure}")
     if not seen:
-        return element("p", prose(_ABSENT))
+        return element("p", prose(_OFF if run.recipe.evaluate.sanity == "off" else _ABSENT))
     rows = [
         [name, f"{passed[name]} of {n}", "; ".join(failures.get(name, [])) or "-"] for name, n in seen.items()
     ]
