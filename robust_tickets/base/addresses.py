@@ -44,6 +44,9 @@ class Address:
             raise InputError(f"{text} cannot be read: give a path, or an address with https:// or hf://")
         if not host or not parts.path.strip("/"):
             raise InputError(f"{text} names no file: write {scheme}://.../NAME.safetensors")
+        folders = 3 if host in ("datasets", "spaces") else 2  # the repository's name and the file's at least
+        if scheme == "hf" and len(parts.path.strip("/").split("/")) < folders:
+            raise InputError(f"{text} names no file of a repository: write hf://USER/REPO/NAME.safetensors")
         if parts.username is not None:  # messages show addresses
             raise InputError("an address must not have a user or password in it: keep them in ~/.netrc")
         address = cls(url, _read_checksum(text, fragment) if "#" in text else "")

@@ -188,7 +188,8 @@ class _LineStage(StageProgress):
         self._latest = time.perf_counter()
         elapsed = self._latest - self._begin
         left = elapsed / self._done_here * (self._steps - self._done) if self._done_here else 0.0
-        self._lines.log(f"{self._title}: {text}  {self._passes / elapsed:,.0f} passes/s  {clock(left)} left")
+        rate = f"  {self._passes / elapsed:,.0f} passes/s" if self._passes else ""
+        self._lines.log(f"{self._title}: {text}{rate}  {clock(left)} left")
 
     def warn(self, text: str) -> None:
         self._lines.warn(f"{self._title}: {text}")

@@ -25,6 +25,8 @@ from robust_tickets.recipe import schema
 from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.old_names import flag_reason, new_flag
 
+_LONG = 400  # characters of a flag's help that a message repeats
+
 CONSTRUCTORS = ConstructorRegistry()
 """How tyro reads words as values."""
 
@@ -111,7 +113,8 @@ def _check_flags(name: str, words: list[str]) -> None:
         if flag is None:
             raise InputError(f"unknown flag {spelling}: {_hint(name, spelling, list(flags))}")
         if flag.metavar and not equals and following.startswith("--"):
-            raise InputError(f"{spelling} needs a value ({flag.metavar}): {flag.help}")
+            meaning = flag.help if len(flag.help) <= _LONG else f"see robust-tickets {name} --help"
+            raise InputError(f"{spelling} needs a value ({flag.metavar}): {meaning}")
 
 
 def _hint(name: str, flag: str, flags: list[str]) -> str:

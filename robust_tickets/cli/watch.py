@@ -32,10 +32,12 @@ class Watch(Command):
         run, console = RunDirectory.open(self.run_directory), Console()
         arms = progress(run)
         if self.once:
-            console.print(watch_table(run, arms))
+            console.print(watch_table(run, arms, console.width))
             return
-        with Live(watch_table(run, arms), console=console, auto_refresh=False) as live:
+        with Live(watch_table(run, arms, console.width), console=console, auto_refresh=False) as live:
             while any(one.state != "done" for one in arms):
                 time.sleep(self.every)
                 arms = progress(run)
-                live.update(watch_table(run, arms), refresh=True)
+                live.update(watch_table(run, arms, console.width), refresh=True)
+        if not console.is_terminal:  # where the last table has no line break after it
+            print()

@@ -104,7 +104,8 @@ def tune(
         files.write_text(table, files.csv_text(rows, 6))
         tuned = with_tuned(base, chosen, trials=len(combinations), seeds=seeds)
         files.write_text(recipe_file, recipes.to_toml(tuned))
-    text = tuning_text(rows, chosen, base.evaluate.select_by, list(seeds))
+    images, classes = base.data.val_images, experiment.spec.classes
+    text = tuning_text(rows, chosen, base.evaluate.select_by, list(seeds), images, classes)
     return Tuned(folder, recipe_file, table, text)
 
 
@@ -114,7 +115,8 @@ def _combinations(grid: Grid) -> list[Values]:
         raise InputError("nothing to tune: give a field and its values, as --field train.lr 0.01 0.02 0.05")
     for field, values in grid.items():
         if len(set(map(str, values))) < max(2, len(values)):
-            raise InputError(f"{field} needs two different values at least, got {' '.join(map(str, values))}")
+            given = " ".join(map(str, values)) or "none"
+            raise InputError(f"{field} needs two different values at least, got {given}")
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 

@@ -29,6 +29,10 @@ class AttackView(nn.Module):
         self._versions: list[tuple[int, int]] = []
         self.eval()
 
+    def extra_repr(self) -> str:
+        """What it is a view of."""
+        return f"of {type(self.net).__name__}{'' if self._folded else ', not folded yet'}"
+
     @property
     def net(self) -> nn.Module:
         """The network."""

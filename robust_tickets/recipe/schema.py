@@ -102,7 +102,7 @@ def check(instance: object, path: str = "") -> None:
         value = getattr(instance, key)
         if dataclasses.is_dataclass(value) and not isinstance(value, tuple(TEXT_TYPES)):
             check(value, field)
-        else:
+        elif value != () or getattr(type(instance), key, None) != ():  # a default stands
             _convert(hint, value, field, None)
 
 

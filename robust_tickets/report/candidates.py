@@ -7,6 +7,7 @@ from typing import Literal
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.fields import CheckpointName
+from robust_tickets.report.chance import is_at_chance
 from robust_tickets.report.frontier import Points
 from robust_tickets.report.judge import Judge
 from robust_tickets.report.marks import seconds_marks
@@ -55,7 +56,8 @@ class Frontier:
     judge: the attack under which they are robust.
     images: number of test images that were attacked.
     title: data, network, threat model and seeds, in a line.
-    left_out: which seeds are not there, and why, as a sentence.
+    left_out: which seeds are not there, and why, and what the runs do not share, in sentences.
+    chance: the accuracy, a fraction, that one class for all images may reach (`chance.chance_accuracy`).
     """
 
     candidates: tuple[Candidate, ...]
@@ -64,6 +66,7 @@ class Frontier:
     images: int
     title: str
     left_out: str = ""
+    chance: float = 0.0
 
     def __getitem__(self, name: str) -> Candidate:
         return next(candidate for candidate in self.candidates if candidate.name == name)
@@ -88,8 +91,16 @@ class Frontier:
         known = [candidate for candidate in self.candidates if candidate.cost(cost)]
         return {c.name: (mean(c.cost(cost)), mean(c.robust)) for c in known}
 
+    def contenders(self, cost: Cost) -> Points:
+        """The same of those that may be on the front: they are more robust than one class for all images."""
+        return {name: point for name, point in self.points(cost).items() if not self.is_at_chance(name)}
+
+    def is_at_chance(self, name: str) -> bool:
+        """Whether a candidate is no more robust than one class for all images."""
+        return is_at_chance(self[name].robust, self.chance)
+
     def seed_points(self, cost: Cost) -> Sequence[Points]:
         """The same of each seed."""
-        known = [candidate for candidate in self.candidates if candidate.cost(cost)]
+        known = [self[name] for name in self.contenders(cost)]
         n = len(self.seeds)
         return [{c.name: (c.cost(cost)[i], c.robust[i]) for c in known} for i in range(n)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from robust_tickets.base.machine_load import crowding
 from robust_tickets.evaluation import robustness_csv
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, CLEAN
 from robust_tickets.recipe.arms import ARMS, is_arm
@@ -98,7 +99,11 @@ def cost_table(run: RunDirectory, stages: Folders) -> pd.DataFrame:
         keys = ("charged_passes", "charged_flops", "charged_seconds")
         ledger = files.read_object(folder.ledger, _FIX, keys)
         passes, flops, seconds = (ledger[key] for key in keys)
-        beside = f" (beside {ledger['jobs'] - 1} other jobs)" if ledger.get("jobs", 1) > 1 else ""
+        beside = ""
+        if ledger.get("jobs", 1) > 1:
+            beside = f" (beside {ledger['jobs'] - 1} other jobs)"
+        elif "machine_load" in ledger and crowding(ledger["machine_load"]) > 0:
+            beside = " (beside other programs, so too high)"
         words = {"passes": f"{passes:,}", "FLOPs": f"{flops:.4g}", "seconds": f"{seconds:,.1f}{beside}"}
         rows.append({"stage": name} | words)
     return pd.DataFrame(rows)

@@ -7,6 +7,7 @@ from statistics import mean
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.report.candidates import Candidate, Cost, Frontier
+from robust_tickets.report.chance import one_class
 from robust_tickets.report.frontier import front
 from robust_tickets.report.verdict import LEAST_SEEDS, interval, seeds_interval
 
@@ -75,7 +76,10 @@ def differences(candidate: Candidate, reference: Candidate) -> tuple[float, ...]
 
 
 def _front_sentence(frontier: Frontier, reference: Candidate, cost: Cost) -> str:
-    arms = [frontier[name] for name in front(frontier.points(cost))]
+    arms = [frontier[name] for name in front(frontier.contenders(cost))]
+    if not arms:
+        chance = one_class(frontier.chance, frontier.images)
+        return f"No arm is on the front: under {frontier.judge.title} none is more robust than {chance}."
     texts = [
         f"`{arm.name}` ({cost_ratio(arm, reference, cost, with_interval=False)} of `{reference.name}`'s, "
         f"{100 * mean(arm.robust):.1f} %)"
@@ -107,12 +111,21 @@ def _target_sentence(frontier: Frontier, reference: Candidate, question: Questio
 
 
 def _within_sentence(frontier: Frontier, reference: Candidate, question: Question) -> str:
+    if frontier.is_at_chance(reference.name):
+        chance = one_class(frontier.chance, frontier.images)
+        return (
+            f"`{reference.name}` is no more robust than {chance}, so that no cost of its robustness can be "
+            "compared: train it longer or at another learning rate, or choose another arm by --of."
+        )
     points = f"{question.within:g} point{'s' * (question.within != 1)}"
     least, most = -question.within / 100, mean(reference.cost(question.cost))
-    cheaper = [c for c in frontier.by_cost(question.cost) if mean(c.cost(question.cost)) < most]
+    candidates = frontier.by_cost(question.cost)
+    contenders = [c for c in candidates if not frontier.is_at_chance(c.name)]
+    every = len(contenders) == len(candidates)
+    cheaper = [c for c in contenders if mean(c.cost(question.cost)) < most]
     near = [c for c in cheaper if mean(differences(c, reference)) >= least - _ROUNDING]
     if not cheaper:
-        return f"No arm is cheaper than `{reference.name}`."
+        return f"No arm{' above chance' * (not every)} is cheaper than `{reference.name}`."
 
     def described(arm: Candidate) -> str:
         costs = _both_costs(arm, reference, question.cost)

@@ -77,7 +77,7 @@ def _unit(frontier: Frontier, cost: Cost) -> tuple[float, str]:
 def _draw_points(ax: Any, frontier: Frontier, candidate: Candidate, cost: Cost) -> None:
     scale = _unit(frontier, cost)[0]
     colour = _colour(frontier, candidate.name)
-    alpha = 1.0 if candidate.name in front(frontier.points(cost)) else _FAINT
+    alpha = 1.0 if candidate.name in front(frontier.contenders(cost)) else _FAINT
     marker = _MARKERS[ARMS[candidate.arm].network]
     xs, ys = [x / scale for x in candidate.cost(cost)], [100 * y for y in candidate.robust]
     if len(xs) > 1:
@@ -98,7 +98,7 @@ def _draw_points(ax: Any, frontier: Frontier, candidate: Candidate, cost: Cost) 
 
 def _stairs(ax: Any, frontier: Frontier, cost: Cost) -> list[tuple[float, float]]:
     """The corners of the front as a staircase: the best accuracy that a cost has bought, edge to edge."""
-    points, scale = frontier.points(cost), _unit(frontier, cost)[0]
+    points, scale = frontier.contenders(cost), _unit(frontier, cost)[0]
     corners, accuracy = [], ax.get_ylim()[0]
     for name in front(points):
         x, y = points[name][0] / scale, 100 * points[name][1]
@@ -110,7 +110,7 @@ def _stairs(ax: Any, frontier: Frontier, cost: Cost) -> list[tuple[float, float]
 def _write_names(ax: Any, frontier: Frontier, cost: Cost, lines: Sequence[Box]) -> None:
     """Write the names beside the means, clear of the points of seeds and of lines, given as thin boxes."""
     points, scale = frontier.points(cost), _unit(frontier, cost)[0]
-    on_front = front(points)
+    on_front = front(frontier.contenders(cost))
     others = [name for name in points if name not in on_front]
     if len(points) > _MANY:  # colours tell whose averaged weights a hollow point is
         others = [name for name in others if frontier[name].weights == frontier.judge.checkpoint]

@@ -9,8 +9,9 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
 from robust_tickets.recipe.fields import CHECKPOINTS, CheckpointName
 from robust_tickets.report.candidates import Candidate, Frontier
+from robust_tickets.report.chance import chance_accuracy
 from robust_tickets.report.conditions import conditions
-from robust_tickets.report.judge import Judge, judge
+from robust_tickets.report.judge import Judge, judge, judged_images
 from robust_tickets.report.read import ArmResult, left_out_note, results
 from robust_tickets.runs.directory import RunDirectory, machine_differences
 from robust_tickets.runs.files import read_object
@@ -38,10 +39,7 @@ class _Run:
     @property
     def images(self) -> int:
         """The number of test images under the judge's attack."""
-        evaluate = self.directory.recipe.evaluate
-        if self.judge.attack != "pgd-20":
-            return evaluate.aa_images
-        return int(evaluate.images or self._about["test_images"])
+        return judged_images(self.arms, self.judge, self.directory.recipe)
 
     @property
     def data(self) -> str:
@@ -106,8 +104,10 @@ def read_frontier(
     title = f"{runs[0].data}, {runs[0].network}, {runs[0].threat}, "
     title += f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     named = _with_names(candidates, runs[0].judge)
-    left_out = " ".join(filter(None, (_left_out(run, seeds) for run in runs)))
-    return Frontier(named, tuple(seeds), runs[0].judge, runs[0].images, title, left_out)
+    notes = [*(_left_out(run, seeds) for run in runs), _training_images_note(runs)]
+    left_out = " ".join(filter(None, notes))
+    chance = max(chance_accuracy(run.arms, run.images) for run in runs)
+    return Frontier(named, tuple(seeds), runs[0].judge, runs[0].images, title, left_out, chance)
 
 
 def _left_out(run: _Run, seeds: Sequence[int]) -> str:
@@ -120,6 +120,15 @@ def _left_out(run: _Run, seeds: Sequence[int]) -> str:
     which = f"seeds {', '.join(others)} are" if many else f"seed {others[0]} is"
     what = "them" if many else "it"
     return f"{note} Of {run.directory.path}, {which} left out, as not all runs have {what}.".strip()
+
+
+def _training_images_note(runs: Sequence[_Run]) -> str:
+    """On how many images each run trained, where they differ; else empty."""
+    numbers = {run.directory.path: run.directory.recipe.data.train_images for run in runs}
+    if len(set(numbers.values())) == 1:
+        return ""
+    texts = [f"{_label(run, runs)} on {numbers[run.directory.path] or 'all':,}" for run in runs]
+    return f"They trained on different numbers of images: {', '.join(texts)}."
 
 
 def _check_weights(runs: Sequence[_Run], asked: Sequence[CheckpointName], found: Collection[str]) -> None:

@@ -5,6 +5,7 @@ from statistics import mean
 import pandas as pd
 
 from robust_tickets.report.candidates import Candidate, Cost, Frontier
+from robust_tickets.report.chance import one_class
 from robust_tickets.report.frontier import dominator, times_on_front
 from robust_tickets.report.frontier_answers import (
     COST_NAMES,
@@ -30,14 +31,15 @@ def frontier_table(frontier: Frontier, of: str = "dense") -> pd.DataFrame:
     flops and seconds are all that is charged to the arm, the search included; flops_ratio and seconds_ratio
     are those over the means of the arm `of`, which ratios_to names. For each cost, on_front says whether the
     means are on the front, dominated_by names the cheapest on it that dominates the others, and
-    seeds_on_front counts the seeds in which the candidate is on it. Where seconds cannot be compared, they
-    are empty. Raises InputError for an unknown arm `of`.
+    seeds_on_front counts the seeds in which the candidate is on it. An arm that is no more robust than one
+    class for all images (at_chance) is on no front and dominated by none. Where seconds cannot be compared,
+    they are empty. Raises InputError for an unknown arm `of`.
     """
     reference = frontier.reference(of)
     rows = [_row(frontier, candidate, reference) for candidate in frontier.by_cost("flops")]
     table = pd.DataFrame(rows)
     for cost in COSTS:
-        points = frontier.points(cost)
+        points = frontier.contenders(cost)
         dominators = {name: dominator(points, name) for name in points}
         times = times_on_front(frontier.seed_points(cost))
         table[f"on_front_{cost}"] = [dominators.get(name) == "" for name in table.arm]
@@ -64,7 +66,8 @@ def _row(frontier: Frontier, candidate: Candidate, reference: Candidate) -> dict
         row |= {f"{name}_mean": mean(values), f"{name}_low": low, f"{name}_high": high}
     values = differences(candidate, reference)
     low, high = interval(values) if len(values) >= LEAST_SEEDS else (None, None)
-    return row | {"difference_mean": mean(values), "difference_low": low, "difference_high": high}
+    row |= {"difference_mean": mean(values), "difference_low": low, "difference_high": high}
+    return row | {"at_chance": frontier.is_at_chance(candidate.name)}
 
 
 def frontier_csv(frontier: Frontier, question: Question) -> str:
@@ -109,7 +112,8 @@ def _cells(frontier: Frontier, question: Question) -> list[list[str]]:
     for name in table.sort_values(cost, kind="stable").index:
         candidate = frontier[str(name)]
         row = table.loc[name]
-        standing = "yes" if row[f"on_front_{cost}"] else f"no: {row[f'dominated_by_{cost}']}"
+        reason = "at chance" if row.at_chance else row[f"dominated_by_{cost}"]
+        standing = "yes" if row[f"on_front_{cost}"] else f"no: {reason}"
         times = f"{row[f'seeds_on_front_{cost}']} of {len(frontier.seeds)}"
         cells.append(
             [
@@ -161,6 +165,9 @@ def frontier_notes(frontier: Frontier, question: Question) -> str:
         f"images; means over seeds, {intervals}{paired}. Costs are all that is charged to an arm, its "
         "search or first stage included. `no: X`: X costs no more and is at least as robust. The place of an "
         "arm is as sure as its seeds agree on it.",
+        f"`no: at chance`: no more robust than {one_class(frontier.chance, frontier.images)}."
+        if any(frontier.is_at_chance(candidate.name) for candidate in frontier.candidates)
+        else "",
         "Which weights of an arm to take is to be chosen beforehand or on validation images: the better of "
         "two rows of this table is a choice on test images."
         if twice

@@ -55,6 +55,13 @@ def judge(results: Mapping[str, Sequence[ArmResult]], recipe: Recipe) -> Judge:
     return Judge(AA_WHOLE if whole else AA_PAIR)
 
 
+def judged_images(results: Mapping[str, Sequence[ArmResult]], judge: Judge, recipe: Recipe) -> int:
+    """The number of test images that the judge attacks."""
+    if judge.attack != "pgd-20":
+        return recipe.evaluate.aa_images
+    return int(recipe.evaluate.images or next(iter(results.values()))[0].about["test_images"])
+
+
 def front_checkpoints(results: Mapping[str, Sequence[ArmResult]], judge: Judge) -> list[tuple[str, str]]:
     """The arms on the front of robust accuracy and FLOPs, or of it and seconds, each with its checkpoint.
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.report import document as documents
+from robust_tickets.report.chance import chance_note
 from robust_tickets.report.document import Document
 from robust_tickets.report.notes import accuracy_note, channels_note, cost_note, settings_note, tuning_note
 from robust_tickets.report.read import complete_seeds, heading, left_out_note, results
@@ -156,6 +157,7 @@ def paragraphs(run: RunDirectory, rows: pd.DataFrame) -> list[str]:
         settings_note(run),
         tuning_note(run),
         channels_note(run, rows),
+        chance_note(results(run), run.recipe),
         warnings_note(run),
         sanity_note(run),
         left_out_note(run),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from robust_tickets.base.progress import clock
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.runs import files
 from robust_tickets.runs.arm_directory import ArmDirectory
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-_MOST = 20  # epochs of a sparkline
+_LEAST, _MOST = 5, 20  # epochs of a sparkline
+_FIXED = 46  # columns of the table besides those of names, states and sparklines
+_CAPTION = "accuracies on validation images, after the last epoch so far"
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,9 @@ def seconds_left(arms: Sequence[Progress]) -> float | None:
     return left
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """The last values as blocks, the lowest and the highest of them at the ends of the scale."""
-    values = values[-_MOST:]
+def sparkline(values: Sequence[float], most: int = _MOST) -> str:
+    """The last values, so many at most, as blocks, the lowest and the highest at the ends of the scale."""
+    values = values[-most:]
     if not values:
         return ""
     low, high = min(values), max(values)
@@ -91,30 +94,36 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(BLOCKS[round((value - low) * scale)] for value in values)
 
 
-def watch_table(run: RunDirectory, arms: Sequence[Progress]) -> "Table":
-    """The arms as a table for a terminal."""
+def watch_table(run: RunDirectory, arms: Sequence[Progress], width: int = 100) -> "Table":
+    """The arms as a table for a terminal of so many columns: a narrow one shows fewer epochs."""
     from rich.table import Table
 
     done = sum(one.state == "done" for one in arms)
     left = seconds_left(arms)
     words = [f"{done} of {len(arms)} done"]
     if left is not None and done < len(arms):
-        words.append(f"about {left / 60:.0f} minutes of training left, by the other seeds")
-    table = Table(title=f"{run.path.name}: {', '.join(words)}", title_justify="left")
+        words.append(f"about {clock(left)} of training left, by the other seeds")
+    title = f"{run.path.name}: {', '.join(words)}"
+    table = Table(title=title, caption=_CAPTION, title_justify="left", caption_justify="left")
     for name in ("seed", "arm", "state", "epoch", "clean %", "robust %", "robust, by epoch"):
         table.add_column(name, justify="right" if name.endswith(("seed", "%", "epoch")) else "left")
     table.columns[-1].justify = "left"
-    for one in arms:
+    states = [_state(one) for one in arms]
+    taken = _FIXED + sum(max(map(len, texts), default=0) for texts in (states, [one.arm for one in arms]))
+    epochs = max(_LEAST, min(_MOST, width - taken))
+    for one, state in zip(arms, states, strict=True):
         last = one.records[-1] if one.records else {}
-        state = one.state
-        if state == "running" and one.records:
-            state += f", {one.age:.0f} s ago"
         table.add_row(
             str(one.seed),
             one.arm,
             state,
             str(last.get("epoch", "")),
             *(f"{100 * last[key]:.1f}" if key in last else "" for key in ("val_clean", "val_robust")),
-            sparkline([record["val_robust"] for record in one.records if "val_robust" in record]),
+            sparkline([record["val_robust"] for record in one.records if "val_robust" in record], epochs),
         )
     return table
+
+
+def _state(one: Progress) -> str:
+    """The state of an arm; of a running one also when its last epoch ended."""
+    return f"{one.state}, {clock(one.age)} ago" if one.state == "running" and one.records else one.state

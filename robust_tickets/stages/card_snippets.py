@@ -61,7 +61,7 @@ def _own_function(model: ModelSpec, *, known: bool) -> tuple[str, str]:
     known: whether the file names that function. Only a plain name is taken from it, as readers run the lines.
     """
     module, _, function = model.name.partition(":")
-    if known and all(map(_is_name, [*module.split("."), function])):
+    if known and module != "__main__" and all(map(_is_name, [*module.split("."), function])):
         return f"from {module} import {function}", function
     return _PLACEHOLDER, "build_net"
 

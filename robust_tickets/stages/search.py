@@ -205,7 +205,10 @@ class PreparedSearch:
         log, ledger, title = self.experiment.log, self.ledger, f"search, seed {self.seed}"
         machine = self.experiment.machine
         if earlier is not None:
-            log(f"{title}: resuming after round {rounds} in {earlier.folder}")
+            done = rounds == self.plan.rounds
+            log(
+                f"{title}: {'done already' if done else f'resuming after round {rounds}'} in {earlier.folder}"
+            )
         with ledger.measure():
             # the account of a state holds that of the rounds before it
             if saved is not None:

@@ -227,6 +227,7 @@ def describe(
         "data": dataset.title,
         "fingerprint": dataset.fingerprint,
         "test_images": len(dataset.test),
+        "most_common_class": int(dataset.test.labels.bincount().max()) / len(dataset.test),
         "epochs": taken.epochs,
         "steps_per_epoch": plan.per_epoch,
         "best_epoch": result.best_epoch,

@@ -50,6 +50,9 @@ class SparsityHooks:
         ]
         masking.mask_parameters()
 
+    def __repr__(self) -> str:
+        return f"SparsityHooks({self.zeros:,} parameters held at zero)"
+
     @property
     def zeros(self) -> int:
         """Number of parameters held at zero, with biases and BatchNorms of filters that are pruned whole."""

@@ -132,6 +132,7 @@ def test_the_command_line(recipe, tmp_path, capsys):
     ("grid", "arms", "message"),
     [
         ({}, ["dense"], "nothing to tune"),
+        ({"train.lr": []}, ["dense"], r"train\.lr needs two different values at least, got none"),
         ({"train.lr": [0.1]}, ["dense"], r"train\.lr needs two different values"),
         ({"train.lr": [0.1, 0.1]}, ["dense"], r"train\.lr needs two different values"),
         ({"train.lrr": [0.1, 0.2]}, ["dense"], r"unknown field 'train\.lrr'"),

@@ -150,6 +150,16 @@ def test_the_seeds_are_those_of_all_runs(run, another):
         read_frontier([run, other])
 
 
+def test_runs_that_trained_on_other_numbers_of_images_say_so(run, another):
+    other = another(data=replace(run.recipe.data, train_images=100))
+    change(other, "ticket", "ledger", charged_flops=20)
+    own = run.recipe.data.train_images or "all"
+    assert read_frontier([run, other]).left_out == (
+        f"They trained on different numbers of images: {run.path.name} on {own}, {other.path.name} on 100."
+    )
+    assert read_frontier([run]).left_out == ""
+
+
 def test_autoattack_judges_where_every_candidate_has_it(run, another):
     add_average(run, "ticket")
     last = [("dense", "last"), ("ticket", "last")]

@@ -22,7 +22,7 @@ def arm(training, search=None, seed=0, robust=(0.2, 0.3), name="ticket"):
     ledger = {"charged_flops": training, "charged_seconds": training / 10}
     ledger["epoch_seconds"] = [training / 20, training / 10]
     before = None if search is None else {"charged_flops": search, "charged_seconds": search / 10}
-    about = {"steps_per_epoch": 1}
+    about = {"steps_per_epoch": 1, "test_images": 100}
     return ArmResult(name, seed, about, ledger, before, history, {("last", "pgd-20"): robust[-1]})
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from robust_tickets.cli.main import main
-from robust_tickets.report.watch import progress, seconds_left, sparkline, watch_table
+from robust_tickets.report.watch import BLOCKS, progress, seconds_left, sparkline, watch_table
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,25 @@ def test_the_table_shows_the_curve(broken_off, capsys):
     console = Console(width=100)
     console.print(watch_table(broken_off, progress(broken_off)))
     text = capsys.readouterr().out
-    assert "5 of 6 done, about 0 minutes of training left, by the other seeds" in text
+    assert "5 of 6 done, about 0:05 of training left, by the other seeds" in text
+    assert "accuracies on validation images" in text
     assert "▁█" in text
     assert "20.0" in text
     main(["watch", str(broken_off.path), "--once"])
     assert "running" in capsys.readouterr().out
+
+
+def test_a_narrow_terminal_shows_the_newest_epochs(broken_off, capsys):
+    ticket = broken_off.arm(1, "ticket")
+    record = json.loads(ticket.metrics.read_text().splitlines()[0])
+    values = [0.5] * 18 + [0.1, 0.9]  # the last two are the lowest and the highest
+    lines = (json.dumps(record | {"epoch": n, "val_robust": value}) for n, value in enumerate(values, 1))
+    ticket.metrics.write_text("".join(f"{line}\n" for line in lines))
+    arms = progress(broken_off)
+    for width, shown in ((76, 7), (200, 20)):
+        Console(width=width).print(watch_table(broken_off, arms, width))
+        table = capsys.readouterr().out
+        (row,) = (line for line in table.splitlines() if "running" in line)
+        assert "▁█" in row
+        assert sum(character in BLOCKS for character in row) == shown
+        assert max(map(len, table.splitlines())) <= width

@@ -194,6 +194,8 @@ def test_a_redirect_is_followed(server):
         ("file:///etc/passwd", "give a path"),
         ("https://host", "names no file"),
         ("hf:///a", "names no file"),
+        ("hf://me/a.safetensors", "names no file of a repository: write hf://USER/REPO"),
+        ("hf://datasets/me/repo", "names no file of a repository"),
         ("https://host:port/a", "is no address"),
         ("https://me:secret@host/a", r"^an address must not have a user or password"),
         ("https://host/a#sha256=12", "64 hex digits"),

@@ -86,6 +86,7 @@ FIXES = {
     errno.EDQUOT: "make room on the disk, then run the same command again",
     errno.EIO: "check the disk, then run the same command again",
     errno.EROFS: "choose a folder that can be written",
+    errno.EISDIR: "name a file in it",
 }
 
 

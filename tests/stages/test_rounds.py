@@ -229,9 +229,7 @@ def test_a_search_is_the_same_whatever_judges_the_arms(
     recipe = short_recipe(1)
     other = replace(recipe, evaluate=replace(recipe.evaluate, **{field: value}))
     assert search(other, runs)[1] == 0
-    assert spoken.lines == [
-        f"search, seed 0: resuming after round 1 in {runs / one_round.name / 'seed-0' / 'search'}"
-    ]
+    assert spoken.lines == [f"search, seed 0: done already in {runs / one_round.name / 'seed-0' / 'search'}"]
 
 
 @pytest.mark.parametrize(("key", "rounds"), [("cpu", 2), ("torch", 2), ("device", 2), ("cores", 1)])

@@ -214,6 +214,16 @@ def test_a_network_of_another_ticket_is_refused(ticket):
         ticket.apply(nn.Linear(2, 2))
 
 
+def test_what_is_printed_is_short_and_says_what_it_is(ticket, conv_net):
+    net = ticket.apply(conv_net)
+    view, optimiser = attack_view(net), torch.optim.SGD(net.parameters(), 0.1)
+    assert repr(view) == f"AttackView(of {type(net).__name__}, not folded yet)"
+    view(IMAGES)
+    assert repr(view) == f"AttackView(of {type(net).__name__})"
+    hooks = keep_sparse(net, ticket, optimiser)
+    assert repr(hooks) == f"SparsityHooks({hooks.zeros:,} parameters held at zero)"
+
+
 def test_the_attack_view_follows_the_network(ticket, conv_net):
     net = ticket.apply(conv_net)
     view, optimiser = attack_view(net), torch.optim.SGD(net.parameters(), 0.1)

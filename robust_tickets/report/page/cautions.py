@@ -1,5 +1,6 @@
-"""What a reader must hear before the figures: too few seeds, a busy machine, warnings of trainings."""
+"""What a reader must hear before the figures: few seeds, arms at chance, a busy machine, warnings."""
 
+from robust_tickets.report.chance import chance_note
 from robust_tickets.report.conditions import conditions, conditions_note
 from robust_tickets.report.marks import DAGGER, DOUBLE_DAGGER, PILCROW
 from robust_tickets.report.read import complete_seeds, left_out_note, results
@@ -12,7 +13,9 @@ _NUMBERS = {1: "One seed is", 2: "Two seeds are"}
 
 def cautions(run: RunDirectory) -> list[str]:
     """The cautions of a run, a sentence or two each; none for enough seeds on one quiet machine."""
-    texts = (_seeds(run), _jobs(run), _busy(run), _machines(run), warnings_note(run), left_out_note(run))
+    at_chance = chance_note(results(run), run.recipe)
+    about_seconds = (_jobs(run), _busy(run), _machines(run))
+    texts = (_seeds(run), at_chance, *about_seconds, warnings_note(run), left_out_note(run))
     return [without_path(text, run) for text in texts if text]
 
 

@@ -1,0 +1,48 @@
+"""Whether arms are more robust than a network that gives one class whatever the image."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.judge import judge, judged_images
+from robust_tickets.report.read import ArmResult
+
+_DEVIATIONS = 2.0  # so many standard deviations of a share of the images
+
+
+def chance_accuracy(results: Mapping[str, Sequence[ArmResult]], images: int) -> float:
+    """The accuracy, a fraction, that one class for all of so many test images reaches with luck.
+
+    The share of the test set's most common class and two standard deviations; 0 where no record has it.
+    """
+    shares = (result.about.get("most_common_class", 0.0) for seeds in results.values() for result in seeds)
+    share = max(map(float, shares), default=0.0)
+    return share + _DEVIATIONS * math.sqrt(share * (1 - share) / images)
+
+
+def is_at_chance(robust: Sequence[float], chance: float) -> bool:
+    """Whether the mean of these accuracies is no higher than that of one class for all images."""
+    return mean(robust) <= chance
+
+
+def chance_note(results: Mapping[str, Sequence[ArmResult]], recipe: Recipe) -> str:
+    """Which arms are no more robust than one class for all images; empty where all are."""
+    own_judge = judge(results, recipe)
+    images = judged_images(results, own_judge, recipe)
+    chance = chance_accuracy(results, images)
+    robust = {arm: [own_judge.accuracy(result) for result in seeds] for arm, seeds in results.items()}
+    names = [f"`{arm}`" for arm, seeds in robust.items() if is_at_chance(seeds, chance)]
+    if not names:
+        return ""
+    are = "is" if len(names) == 1 else "are"
+    return (
+        f"**At chance under {own_judge.title}.** {', '.join(names)} {are} no more robust than "
+        f"{one_class(chance, images)}: what is said of the cost or of a saving says nothing of robustness."
+    )
+
+
+def one_class(chance: float, images: int) -> str:
+    """A network that gives one class for all images, with the accuracy that it may reach, as a text."""
+    reaches = f"at most {100 * chance:.1f} % of {images:,}" if chance else "robust on none"
+    return f"one class for all images ({reaches})"
