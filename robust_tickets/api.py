@@ -29,6 +29,8 @@ from robust_tickets.base.arguments import name_arguments, to_path, whole_number
 from robust_tickets.base.errors import InputError, RobustnessWarning, unknown_name
 from robust_tickets.base.progress import show_progress
 from robust_tickets.comparison import compare as comparison
+from robust_tickets.comparison.executors.base import Executor
+from robust_tickets.comparison.executors.choose import choose_executor
 from robust_tickets.data.user_images import from_tensors
 from robust_tickets.evaluation.attack_names import attack_names
 from robust_tickets.models import attack_view as view
@@ -241,7 +243,7 @@ def compare(
     """
     experiment = experiment_from(net, data, recipe, device, fields, any_machine=any_machine)
     chosen = seeds_from(experiment, net, seeds)
-    return comparison.compare(experiment, chosen, to_path("runs", runs), _jobs(jobs)).path
+    return comparison.compare(experiment, chosen, to_path("runs", runs), _executor(jobs)).path
 
 
 @name_arguments
@@ -287,8 +289,7 @@ def study(
 
     Finished cells are not run again.
 
-    name: lr, ratio, width, mask-source, search-length, rounds, controls, schedule or transfer; its settings
-        are a field of `study`.
+    name: as `robust-tickets study --help` lists them; its settings are a field of `study`.
     seeds, runs, jobs, any_machine: as `compare` has them.
 
     Raises InputError as `compare` does, and for settings that make no sense.
@@ -297,7 +298,7 @@ def study(
         raise unknown_name("study", name, STUDIES)
     experiment = experiment_from(net, data, recipe, device, fields, study=name, any_machine=any_machine)
     chosen = seeds_from(experiment, net, seeds)
-    return studies.study(name, experiment, chosen, to_path("runs", runs), _jobs(jobs)).folder
+    return studies.study(name, experiment, chosen, to_path("runs", runs), _executor(jobs)).folder
 
 
 def _directories(runs: Path | str | Iterable[Path | str]) -> list[RunDirectory]:
@@ -313,8 +314,8 @@ def _warn(title: str, messages: Iterable[str]) -> None:
         warnings.warn(f"{title}: {message}", RobustnessWarning, stacklevel=4)
 
 
-def _jobs(jobs: int) -> int:
-    return whole_number("jobs", jobs, least=1, most=1024)
+def _executor(jobs: int) -> Executor:
+    return choose_executor(whole_number("jobs", jobs, least=1, most=1024))
 
 
 def _seed(seed: int) -> int:

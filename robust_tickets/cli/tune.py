@@ -38,12 +38,15 @@ class Tune(ByRecipe, Command):
         """Print what was chosen, and the files."""
         grid = _grid(self.field)
         with signals.deferred():
+            from robust_tickets.comparison.executors.choose import choose_executor
             from robust_tickets.comparison.tune import tune
             from robust_tickets.stages.experiment import Experiment
 
         experiment = Experiment(self.fields, machine=self.machine)
         seeds = range(self.seed, self.seed + self.seeds)
-        result = tune(experiment, grid, self.arm, seeds, self.runs, eta=self.eta, jobs=self.jobs)
+        result = tune(
+            experiment, grid, self.arm, seeds, self.runs, eta=self.eta, executor=choose_executor(self.jobs)
+        )
         print(result.text)
         print(result.table)
         print(result.recipe)

@@ -7,7 +7,8 @@ from pathlib import Path
 from robust_tickets.base.errors import InputError
 from robust_tickets.comparison.arm_summary import arm_summary, arm_weight, search_summary
 from robust_tickets.comparison.estimated_rates import rates_of
-from robust_tickets.comparison.executors import Task, check_main_guard, run_tasks
+from robust_tickets.comparison.executors.base import Executor, Task
+from robust_tickets.comparison.executors.inline import Inline
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
 from robust_tickets.comparison.judge_front import front_tasks
 from robust_tickets.data.data_paths import check_data_path
@@ -26,37 +27,41 @@ from robust_tickets.stages.experiment import Experiment, check_other_inits
 from robust_tickets.stages.reuse import check_finished
 from robust_tickets.stages.timed_plan import check_jobs, check_one_machine
 
+_INLINE = Inline()
 
-def compare(experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int = 1) -> RunDirectory:
+
+def compare(
+    experiment: Experiment, seeds: Sequence[int], runs: Path, executor: Executor = _INLINE
+) -> RunDirectory:
     """Run all arms of all seeds that are not done yet, then write the report (`report.write_report`).
 
     runs: the folder of the run directories.
-    jobs: how many arms are trained at a time.
+    executor: runs the arms.
     Raises InputError for a recipe that the images do not fit, before anything is run.
     """
-    check_main_guard(jobs)
+    executor.check()
     recipe = experiment.recipe
     experiment.prepare()
     if experiment.images is None:
         check_data_path(recipe.data)
-    check_jobs(recipe, jobs)
+    check_jobs(recipe, executor.jobs)
     _check_seeds(recipe, seeds)
     run = RunDirectory.of(runs, recipe)
     not_fixed = [arm for arm in recipe.compare.trained if _to_be_planned(experiment, seeds, run, arm)]
     planning.check(recipe, experiment.spec, rates_of(experiment), not_fixed)
     _check_searches(experiment, seeds, run)
     with locks.lock(run.path):
-        if jobs > 1:
+        if executor.jobs > 1:
             prepare(experiment, seeds, run)
         for seed in seeds:  # now rather than after the hours that other arms take
             _check_finished_arms(experiment, seed, run)
-        run_tasks(tasks(experiment, seeds, run), jobs, experiment.machine, recipe.compute.threads)
+        executor.run(tasks(experiment, seeds, run), experiment.machine, recipe.compute.threads)
         for seed in seeds:
             for arm in recipe.compare.trained:
                 missing = missing_part(run, seed, arm)
                 if missing:  # its ledger says that the arm is finished
                     raise InputError(f"{missing}: remove {run.arm(seed, arm)} and run compare again")
-        run_tasks(front_tasks(experiment, run), jobs, experiment.machine, recipe.compute.threads)
+        executor.run(front_tasks(experiment, run), experiment.machine, recipe.compute.threads)
         write_report(run)
     return run
 

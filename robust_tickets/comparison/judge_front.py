@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from robust_tickets.comparison.executors import Task
+from robust_tickets.comparison.executors.base import Task
 from robust_tickets.comparison.jobs import Job
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.report.judge import front_checkpoints, judge

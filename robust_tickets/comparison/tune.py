@@ -11,7 +11,8 @@ import pandas as pd
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison.arm_summary import arm_weight
-from robust_tickets.comparison.executors import Task, check_main_guard, run_tasks
+from robust_tickets.comparison.executors.base import Executor, Task
+from robust_tickets.comparison.executors.inline import Inline
 from robust_tickets.comparison.jobs import ArmJob
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe import recipe as recipes
@@ -26,6 +27,8 @@ from robust_tickets.stages.evaluation_run import short_digest
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.search import check_search
 from robust_tickets.training.monitors import DivergedError
+
+_INLINE = Inline()
 
 Grid = Mapping[str, Sequence[Any]]
 """Values to try, by field."""
@@ -64,7 +67,7 @@ def tune(
     runs: Path,
     *,
     eta: int = 3,
-    jobs: int = 1,
+    executor: Executor = _INLINE,
 ) -> Tuned:
     """Choose the values of some fields for each arm, by validation accuracy after the last epoch.
 
@@ -74,12 +77,12 @@ def tune(
     eta: successive halving (Jamieson & Talwalkar 2016): combinations are trained for a part of the schedule,
         the best of them, one in `eta`, for `eta` times as long, and so on; the last ones for all of it.
         1: all are trained to the end.
-    jobs: how many trials are trained at a time.
+    executor: trains the trials.
 
     Test images are not looked at. Writes trials.csv and tuned.toml; finished trials are not trained again.
     Raises InputError for fields that do nothing in an arm.
     """
-    check_main_guard(jobs)
+    executor.check()
     base = experiment.recipe
     combinations = _combinations(grid)
     shared = next((field for field in grid if field.startswith("search.")), None)
@@ -96,7 +99,7 @@ def tune(
     values_by_field = {field: list(values) for field, values in grid.items()}
     digest = short_digest([base.identity, values_by_field, list(arms), list(seeds), eta])
     folder = runs / f"tune-{base.name}-{digest}"
-    work = _Tuning(experiment, tuple(seeds), folder, jobs)
+    work = _Tuning(experiment, tuple(seeds), folder, executor)
     with locks.lock(folder):
         chosen = {arm: work.choose(arm, combinations, eta) for arm in arms}
         rows = pd.DataFrame(work.rows)
@@ -123,8 +126,10 @@ def _combinations(grid: Grid) -> list[Values]:
 class _Tuning:
     """The trials of one tuning; rows: what came of them, a row a trial and seed."""
 
-    def __init__(self, experiment: Experiment, seeds: tuple[int, ...], folder: Path, jobs: int) -> None:
-        self._experiment, self._seeds, self._folder, self._jobs = experiment, seeds, folder, jobs
+    def __init__(
+        self, experiment: Experiment, seeds: tuple[int, ...], folder: Path, executor: Executor
+    ) -> None:
+        self._experiment, self._seeds, self._folder, self._executor = experiment, seeds, folder, executor
         self.rows: list[dict[str, Any]] = []
 
     def choose(self, arm: str, combinations: list[Values], eta: int) -> Values:
@@ -146,7 +151,7 @@ class _Tuning:
             Task(f"{_name(trial)}, seed {seed}", job, weight=weight)
             for (trial, seed, job), weight in zip(jobs, weights, strict=True)
         ]
-        run_tasks(tasks, self._jobs, machine, self._experiment.recipe.compute.threads)
+        self._executor.run(tasks, machine, self._experiment.recipe.compute.threads)
         kind = self._experiment.recipe.evaluate.select_by
         scores: dict[int, list[float]] = {}
         for number, (trial, seed, job) in enumerate(jobs):

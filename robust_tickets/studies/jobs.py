@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from robust_tickets.comparison import compare, executors
+from robust_tickets.comparison import compare
 from robust_tickets.comparison.arm_summary import arm_weight
 from robust_tickets.comparison.estimated_rates import rates_of
-from robust_tickets.comparison.executors import Task
+from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, TicketFileJob
 from robust_tickets.runs import locks
 from robust_tickets.runs.directory import RunDirectory
@@ -19,11 +19,13 @@ from robust_tickets.stages.reuse import arm_key
 from robust_tickets.studies.base import Cell
 
 
-def run_seed(experiment: Experiment, cells: Sequence[Cell], seed: int, runs: Path, jobs: int) -> None:
+def run_seed(
+    experiment: Experiment, cells: Sequence[Cell], seed: int, runs: Path, executor: Executor
+) -> None:
     """Run all that is not done yet for a seed of a study. Raises InputError as the first failed task does.
 
     runs: the folder of the run directories.
-    jobs: how many arms are trained at a time.
+    executor: runs the arms.
     """
     with ExitStack() as stack:
         tasks: list[Task] = []
@@ -35,7 +37,7 @@ def run_seed(experiment: Experiment, cells: Sequence[Cell], seed: int, runs: Pat
             new = _tasks(experiment, cell, seed, runs)
             tasks += [replace(task, after=tuple(len(tasks) + i for i in task.after)) for task in new]
         threads = experiment.recipe.compute.threads
-        executors.run_tasks(in_order(tasks), jobs, experiment.machine, threads)
+        executor.run(in_order(tasks), experiment.machine, threads)
 
 
 def _tasks(experiment: Experiment, cell: Cell, seed: int, runs: Path) -> list[Task]:

@@ -12,7 +12,8 @@ from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison import compare
 from robust_tickets.comparison.estimate import Estimate, PlannedArms, estimate_all
 from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer
-from robust_tickets.comparison.executors import check_main_guard
+from robust_tickets.comparison.executors.base import Executor
+from robust_tickets.comparison.executors.inline import Inline
 from robust_tickets.comparison.jobs import TicketFileJob
 from robust_tickets.data import data_paths
 from robust_tickets.recipe.arms import needs_ticket
@@ -31,33 +32,37 @@ from robust_tickets.studies.grid import check_lengths, make_cells, name_setting
 from robust_tickets.studies.jobs import run_seed
 from robust_tickets.studies.study_files import StudyFolder, StudyResult, rounded
 
+_INLINE = Inline()
 
-def study(name: str, experiment: Experiment, seeds: Sequence[int], runs: Path, jobs: int = 1) -> StudyResult:
+
+def study(
+    name: str, experiment: Experiment, seeds: Sequence[int], runs: Path, executor: Executor = _INLINE
+) -> StudyResult:
     """Run what a study lacks, seed by seed, and write its files after every cell.
 
     Each cell is a run directory; arms and searches that cells share are trained once.
 
     name: one of `recipe.studies.STUDIES`.
     runs: the folder of the run directories and of the study's own folder.
-    jobs: how many arms are trained at a time.
+    executor: runs the arms.
     Raises InputError for settings that make no sense, before anything is run.
     """
-    check_main_guard(jobs)
+    executor.check()
     record = load_study(name)
     experiment.prepare()
     cells = _checked_cells(record, experiment, reads_images=True)
     for cell in cells:
-        check_jobs(cell.recipe, jobs)
+        check_jobs(cell.recipe, executor.jobs)
     folder = StudyFolder.of(runs, record, experiment.recipe)
     with locks.lock(folder.path):
         folder.write_recipe()
         rows = folder.read_rows()
         reader = experiment
-        if jobs > 1:  # the jobs log what they do: only results are read here
+        if executor.jobs > 1:  # the jobs log what they do: only results are read here
             reader = replace(experiment, machine=replace(experiment.machine, progress=SilentProgress()))
         for seed in seeds:
-            if jobs > 1:
-                run_seed(experiment, cells, seed, runs, jobs)
+            if executor.jobs > 1:
+                run_seed(experiment, cells, seed, runs, executor)
             for cell in cells:
                 experiment.log(f"study {name}, seed {seed}, setting {cell.setting}")
                 try:

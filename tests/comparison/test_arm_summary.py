@@ -8,7 +8,8 @@ import pytest
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import Progress, Tasks
 from robust_tickets.comparison.arm_summary import arm_summary, arm_weight, search_summary
-from robust_tickets.comparison.executors import Task, run_tasks
+from robust_tickets.comparison.executors.base import Task
+from robust_tickets.comparison.executors.choose import choose_executor
 from robust_tickets.evaluation.robustness_csv import COLUMNS
 from robust_tickets.runs.arm_directory import ArmDirectory
 from robust_tickets.runs.directory import RunDirectory
@@ -97,7 +98,7 @@ def test_tasks_are_told_of_as_they_begin_and_end(jobs):
         Task("a", nothing, weight=2.0, summary=lambda: "A"),
         Task("b", nothing, after=(0,), summary=lambda: "B"),
     ]
-    run_tasks(tasks, jobs, Machine("cpu", progress), 1)
+    choose_executor(jobs).run(tasks, Machine("cpu", progress), 1)
     assert progress.events == [
         [2.0, 1.0],
         ("begin", 0, "a"),
@@ -105,7 +106,7 @@ def test_tasks_are_told_of_as_they_begin_and_end(jobs):
         ("begin", 1, "b"),
         ("end", 1, "B"),
     ]
-    run_tasks([], jobs, Machine("cpu", progress), 1)
+    choose_executor(jobs).run([], Machine("cpu", progress), 1)
     assert len(progress.events) == 5
 
 
@@ -115,7 +116,7 @@ def test_no_process_is_started_for_what_is_done():
     tasks = [Task(name, lambda machine, name=name: done.append(name), is_done=lambda: True) for name in "ab"]
     tasks.append(Task("c", nothing, after=(0, 1)))
     progress = _Seen()
-    run_tasks(tasks, 2, Machine("cpu", progress), 1)
+    choose_executor(2).run(tasks, Machine("cpu", progress), 1)
     assert done == ["a", "b"]
     assert [event[:2] for event in progress.events[1:]] == [
         (word, number) for number in range(3) for word in ("begin", "end")

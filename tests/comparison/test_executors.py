@@ -16,7 +16,8 @@ from tasks import NotedTask
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import LineProgress, SilentProgress
-from robust_tickets.comparison.executors import Task, run_tasks
+from robust_tickets.comparison.executors.base import Task
+from robust_tickets.comparison.executors.choose import choose_executor
 
 MACHINE = Machine("cpu", SilentProgress())
 TALKATIVE = replace(MACHINE, progress=LineProgress())
@@ -41,7 +42,7 @@ def notes(task: Task) -> NotedTask:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_at_most_so_many_tasks_run_at_a_time_and_in_order(tmp_path: Path, jobs: int) -> None:
     tasks = make_tasks(tmp_path, a="", b="a", c="", d="")
-    run_tasks(tasks, jobs, MACHINE, 1)
+    choose_executor(jobs).run(tasks, MACHINE, 1)
     for task in tasks:
         for before in task.after:
             assert notes(tasks[before]).time_of("end") <= notes(task).time_of("start")
@@ -52,7 +53,7 @@ def test_at_most_so_many_tasks_run_at_a_time_and_in_order(tmp_path: Path, jobs: 
 
 def test_tasks_that_run_at_a_time_are_on_different_devices(tmp_path: Path) -> None:
     tasks = make_tasks(tmp_path, a="", b="")
-    run_tasks(tasks, 2, replace(MACHINE, device="gpu:1", devices=("gpu:1", "gpu:0")), 1)
+    choose_executor(2).run(tasks, replace(MACHINE, device="gpu:1", devices=("gpu:1", "gpu:0")), 1)
     assert [(tmp_path / f"{name}.device").read_text() for name in "ab"] == ["gpu:1", "gpu:0"]
 
 
@@ -69,7 +70,7 @@ ENDINGS = {
 def test_the_first_failure_is_reported_and_ends_the_rest(tmp_path: Path, ending: str) -> None:
     start = time.monotonic()
     with pytest.raises(InputError, match=ENDINGS[ending]):
-        run_tasks(make_tasks(tmp_path, a="late", b=ending, c=""), 2, MACHINE, 1)
+        choose_executor(2).run(make_tasks(tmp_path, a="late", b=ending, c=""), MACHINE, 1)
     assert time.monotonic() - start < 50, "the late task was waited for"
     assert not (tmp_path / "a.end").exists()
     assert not (tmp_path / "c.start").exists()
@@ -87,21 +88,21 @@ def inner() -> Callable[[Machine], object]:
 @pytest.mark.parametrize("do", [NAMELESS, inner(), threading.Lock()], ids=["lambda", "local", "lock"])
 def test_a_task_that_cannot_be_pickled_is_named(tmp_path: Path, do: Callable[[Machine], object]) -> None:
     with pytest.raises(InputError, match=r"local cannot .*function of a module"):
-        run_tasks([Task("local", do), *make_tasks(tmp_path, a="")], 2, MACHINE, 1)
+        choose_executor(2).run([Task("local", do), *make_tasks(tmp_path, a="")], MACHINE, 1)
 
 
 @pytest.mark.parametrize(("machine", "lines"), [(TALKATIVE, ["a: a of 2", "b: b of 2"]), (MACHINE, [])])
 def test_lines_of_a_task_begin_with_its_label(
     machine: Machine, lines: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run_tasks(make_tasks(tmp_path, a="", b=""), 2, machine, 1)
+    choose_executor(2).run(make_tasks(tmp_path, a="", b=""), machine, 1)
     err = capfd.readouterr().err.splitlines()
     assert sorted(line for line in err if "jobs of" not in line and "done:" not in line) == lines
 
 
 def test_more_threads_than_cores_are_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cores = os.cpu_count() or 1
-    run_tasks(make_tasks(tmp_path, a="", b=""), 2, TALKATIVE, cores)
+    choose_executor(2).run(make_tasks(tmp_path, a="", b=""), TALKATIVE, cores)
     assert f"2 jobs of {cores} threads on {cores} cores" in capfd.readouterr().err
 
 
@@ -133,11 +134,12 @@ from tasks import NotedTask
 from robust_tickets.base import signals
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
-from robust_tickets.comparison.executors import Task, run_tasks
+from robust_tickets.comparison.executors.base import Task
+from robust_tickets.comparison.executors.choose import choose_executor
 if __name__ == "__main__":
     with signals.exit_on_interrupt(), signals.handle_signals():
         tasks = [Task(name, NotedTask(Path(sys.argv[1]), name, "never")) for name in "abc"]
-        run_tasks(tasks, 3, Machine("cpu", SilentProgress()), 1)
+        choose_executor(3).run(tasks, Machine("cpu", SilentProgress()), 1)
 """
 
 

@@ -11,6 +11,7 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison.compare import compare, tasks, train_from
 from robust_tickets.comparison.estimate import estimate
+from robust_tickets.comparison.executors.choose import choose_executor
 from robust_tickets.comparison.jobs import ArmJob
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
@@ -176,12 +177,12 @@ def test_several_jobs_at_a_time_are_refused(arm, recipe, timing, tiny_recipe, tm
     base = recipe if arm == "dense" else tiny_recipe
     experiment = Experiment(with_arms(base, "dense", "ticket", "dense-equal-seconds"))
     with pytest.raises(InputError, match=rf"the length of {arm} follows from seconds .*: leave out --jobs"):
-        compare(experiment, [0], tmp_path, jobs=2)
+        compare(experiment, [0], tmp_path, choose_executor(2))
     with pytest.raises(InputError, match=rf"the length of {arm} follows from seconds .*: leave out --jobs"):
         estimate(experiment, 1, jobs=2)
     if arm == "dense":
         with pytest.raises(InputError, match=r"leave out --jobs, or give budgets in passes or FLOPs"):
-            study("lr", experiment, [0], tmp_path, jobs=2)
+            study("lr", experiment, [0], tmp_path, choose_executor(2))
         with pytest.raises(InputError, match=r"leave out --jobs, or give budgets in passes or FLOPs"):
             forecast("lr", experiment, 1, jobs=2)
     assert not list(tmp_path.rglob("seed-*"))

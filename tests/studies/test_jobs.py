@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from robust_tickets.comparison.executors import Task
+from robust_tickets.comparison.executors.base import Task
 from robust_tickets.comparison.jobs import ArmJob, SearchJob
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages.experiment import Experiment

@@ -1,4 +1,4 @@
-"""Runs tasks one after another, or several at a time, each in a process of its own."""
+"""Runs several tasks at a time, each in a process of its own on this machine."""
 
 import multiprocessing
 import os
@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ from robust_tickets.base.device_errors import device_message
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.idle_threads import no_spinning_in_children
 from robust_tickets.base.progress import Tasks
+from robust_tickets.comparison.executors.base import Executor, Task
+from robust_tickets.comparison.executors.inline import Inline
 from robust_tickets.runs import locks
 
 if TYPE_CHECKING:
@@ -27,90 +29,68 @@ _POLL_SECONDS = 0.2  # between two looks of a child at its parent
 _NO_GUARD = 65  # exit status of a child that got no further than the script that it imports
 
 
-@dataclass(frozen=True)
-class Task:
-    """A piece of work that leaves files.
+class Processes(Executor):
+    """Runs several tasks at a time, each in a process of its own on this machine.
 
-    name: for messages.
-    do: does it on a machine; it can be pickled, since that may be in another process.
-    after: positions of the earlier tasks of its sequence that it waits for.
-    label: begins the lines that it logs in another process.
-    weight: how long it takes beside others, in any unit.
-    summary: says what came of it, in a few words; called in this process when it is done.
-    is_done: whether an earlier command did it, so that no process has to be started for it.
+    Where the machine has several GPUs of one kind and none was named, tasks take them in turn.
+
+    jobs: how many at a time.
     """
 
-    name: str
-    do: "Callable[[Machine], object]"
-    after: tuple[int, ...] = ()
-    label: str = ""
-    weight: float = 1.0
-    summary: Callable[[], str] = str
-    is_done: Callable[[], bool] = bool
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
 
+    def check(self) -> None:
+        """End this process where it is a child that only imports its parent's script.
 
-def check_main_guard(jobs: int) -> None:
-    """End this process where it is a child that only imports its parent's script, which starts jobs again.
+        Each child imports the script, for the functions that it defines. The parent then raises InputError.
+        """
+        end_importing_child()
 
-    Each child imports the script, for the functions that it defines. The parent then raises InputError.
-    """
-    if jobs > 1 and getattr(multiprocessing.current_process(), "_inheriting", False):
-        sys.exit(_NO_GUARD)
+    def run(self, tasks: Sequence[Task], machine: "Machine", threads: int) -> None:
+        """Run all tasks; a single one in this process."""
+        if min(self.jobs, len(tasks)) <= 1:
+            Inline().run(tasks, machine, threads)
+            return
+        cores = os.cpu_count() or 1
+        if machine.device == "cpu" and self.jobs * threads > cores:
+            machine.progress.warn_once(
+                f"{self.jobs} jobs of {threads} threads on {cores} cores slow each other down: "
+                f"compute.threads {max(1, cores // self.jobs)} would give each its own"
+            )
+        with machine.progress.tasks([task.weight for task in tasks]) as progress:
+            self._run(tasks, machine, progress)
 
-
-def run_tasks(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int) -> None:
-    """Run all tasks, at most `jobs` at a time; with one job in this process, in their order.
-
-    Where the machine has several GPUs of one kind and none was named, jobs take them in turn.
-    After a first failure, or a signal, running tasks save their state and end, and no other begins.
-
-    threads: CPU threads of a task.
-
-    Raises InputError as the first task that fails does, and where one dies or cannot be pickled.
-    """
-    if not tasks:
-        return
-    with machine.progress.tasks([task.weight for task in tasks]) as progress:
-        if min(jobs, len(tasks)) <= 1:
-            for i, task in enumerate(tasks):
-                progress.begin(i, task.name)
-                task.do(machine)
-                progress.end(i, task.summary())
-        else:
-            _run_at_once(tasks, jobs, machine, threads, progress)
-
-
-def _run_at_once(tasks: Sequence[Task], jobs: int, machine: "Machine", threads: int, progress: Tasks) -> None:
-    """Run tasks in processes of their own."""
-    cores = os.cpu_count() or 1
-    if machine.device == "cpu" and jobs * threads > cores:
-        machine.progress.warn_once(
-            f"{jobs} jobs of {threads} threads on {cores} cores slow each other down: compute.threads "
-            f"{max(1, cores // jobs)} would give each its own"
-        )
-    running: dict[int, _Child] = {}
-    finished: set[int] = set()
-    try:
-        while len(finished) < len(tasks):
-            for i, task in enumerate(tasks):
-                ready = i not in finished and i not in running and finished.issuperset(task.after)
-                if ready and task.is_done():
-                    progress.begin(i, task.name)
-                    task.do(machine)
+    def _run(self, tasks: Sequence[Task], machine: "Machine", progress: Tasks) -> None:
+        running: dict[int, _Child] = {}
+        finished: set[int] = set()
+        try:
+            while len(finished) < len(tasks):
+                for i, task in enumerate(tasks):
+                    ready = i not in finished and i not in running and finished.issuperset(task.after)
+                    if ready and task.is_done():
+                        progress.begin(i, task.name)
+                        task.do(machine)
+                        finished.add(i)
+                        progress.end(i, task.summary())
+                    elif ready and len(running) < self.jobs:
+                        busy = [child.device for child in running.values()]
+                        running[i] = _Child(task, machine.share(min(self.jobs, len(tasks)), busy))
+                        progress.begin(i, task.name)
+                if running:
+                    connection.wait([child.process.sentinel for child in running.values()])
+                for i in [i for i, child in running.items() if not child.process.is_alive()]:
+                    running.pop(i).check()
                     finished.add(i)
-                    progress.end(i, task.summary())
-                elif ready and len(running) < jobs:
-                    busy = [child.device for child in running.values()]
-                    running[i] = _Child(task, machine.share(min(jobs, len(tasks)), busy))
-                    progress.begin(i, task.name)
-            if running:
-                connection.wait([child.process.sentinel for child in running.values()])
-            for i in [i for i, child in running.items() if not child.process.is_alive()]:
-                running.pop(i).check()
-                finished.add(i)
-                progress.end(i, tasks[i].summary())
-    finally:
-        _stop([child.process for child in running.values()])
+                    progress.end(i, tasks[i].summary())
+        finally:
+            _stop([child.process for child in running.values()])
+
+
+def end_importing_child() -> None:
+    """End this process where it only imports the script of its parent, which starts jobs again."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(_NO_GUARD)
 
 
 def _stop(processes: "Sequence[BaseProcess]") -> None:
