@@ -225,6 +225,7 @@ def compare(
     seeds: int | Iterable[int] = 1,
     runs: Path | str = "runs",
     jobs: int = 1,
+    executor: str = "",
     any_machine: bool = False,
     device: str | torch.device = "cpu",
     **fields: Any,
@@ -237,13 +238,15 @@ def compare(
     runs: the folder of the run directories.
     jobs: how many arms are trained at a time, in processes of their own, for which a script needs its
         `if __name__ == "__main__":`.
+    executor: inline, processes, dask (as many workers on this machine) or dask://HOST:PORT of a scheduler;
+        "": inline, or processes for several jobs.
     any_machine: continue a run that began on another processor or GPU; the table marks its seconds.
 
     Raises InputError for a module with several seeds, since it has one init.
     """
     experiment = experiment_from(net, data, recipe, device, fields, any_machine=any_machine)
     chosen = seeds_from(experiment, net, seeds)
-    return comparison.compare(experiment, chosen, to_path("runs", runs), _executor(jobs)).path
+    return comparison.compare(experiment, chosen, to_path("runs", runs), _executor(jobs, executor)).path
 
 
 @name_arguments
@@ -281,6 +284,7 @@ def study(
     seeds: int | Iterable[int] = 3,
     runs: Path | str = "runs",
     jobs: int = 1,
+    executor: str = "",
     any_machine: bool = False,
     device: str | torch.device = "cpu",
     **fields: Any,
@@ -290,7 +294,7 @@ def study(
     Finished cells are not run again.
 
     name: as `robust-tickets study --help` lists them; its settings are a field of `study`.
-    seeds, runs, jobs, any_machine: as `compare` has them.
+    seeds, runs, jobs, executor, any_machine: as `compare` has them.
 
     Raises InputError as `compare` does, and for settings that make no sense.
     """
@@ -298,7 +302,7 @@ def study(
         raise unknown_name("study", name, STUDIES)
     experiment = experiment_from(net, data, recipe, device, fields, study=name, any_machine=any_machine)
     chosen = seeds_from(experiment, net, seeds)
-    return studies.study(name, experiment, chosen, to_path("runs", runs), _executor(jobs)).folder
+    return studies.study(name, experiment, chosen, to_path("runs", runs), _executor(jobs, executor)).folder
 
 
 def _directories(runs: Path | str | Iterable[Path | str]) -> list[RunDirectory]:
@@ -314,8 +318,10 @@ def _warn(title: str, messages: Iterable[str]) -> None:
         warnings.warn(f"{title}: {message}", RobustnessWarning, stacklevel=4)
 
 
-def _executor(jobs: int) -> Executor:
-    return choose_executor(whole_number("jobs", jobs, least=1, most=1024))
+def _executor(jobs: int, name: str) -> Executor:
+    if not isinstance(name, str):
+        raise InputError(f"executor must be a text such as 'dask', got {name!r:.80}")
+    return choose_executor(whole_number("jobs", jobs, least=1, most=1024), name)
 
 
 def _seed(seed: int) -> int:

@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -10,10 +11,11 @@ from robust_tickets.base.streams import complain
 
 _signal: signal.Signals | None = None
 _deferrals = 0
+_thread = threading.local()
 
 
 class StopRequest(KeyboardInterrupt):
-    """A signal asked the process to stop."""
+    """A signal asked the process to stop, or whoever has the work done wants it no more."""
 
     def __init__(self, signal_: signal.Signals) -> None:
         super().__init__(signal_.name)
@@ -56,15 +58,36 @@ def deferred() -> Iterator[None]:
     raise_if_requested()
 
 
+@contextmanager
+def listening(is_unwanted: Callable[[], bool]) -> Iterator[None]:
+    """Stop the work of the block as a signal would when it is no longer wanted; for this thread alone.
+
+    For threads, which get no signals.
+    """
+    before = getattr(_thread, "is_unwanted", None)
+    _thread.is_unwanted = is_unwanted
+    try:
+        yield
+    finally:
+        _thread.is_unwanted = before
+
+
 def stop_requested() -> bool:
-    """Whether a signal is waiting."""
-    return _signal is not None
+    """Whether a signal is waiting, or the work of this thread is no longer wanted."""
+    return _signal is not None or _is_unwanted()
 
 
 def raise_if_requested() -> None:
-    """Raise StopRequest if a signal is waiting."""
+    """Raise StopRequest if a signal is waiting, or the work of this thread is no longer wanted."""
     if _signal is not None:
         raise StopRequest(_signal)
+    if _is_unwanted():
+        raise StopRequest(signal.SIGTERM)
+
+
+def _is_unwanted() -> bool:
+    is_unwanted = getattr(_thread, "is_unwanted", None)
+    return is_unwanted is not None and is_unwanted()
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,10 @@
 import codecs
 import os
 import sys
+import threading
 import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _ERRORS = "robust-tickets"
 _ASCII = {"±": "+-", "×": "x", "†": "+", "‡": "++", "–": "-", "—": "-", "→": "->", "…": "...", "·": "."}
@@ -31,8 +34,26 @@ def prepare_streams() -> None:
             stream.reconfigure(errors=_ERRORS)
 
 
+_thread = threading.local()
+
+
+@contextmanager
+def lines_to(send: Callable[[str], None]) -> Iterator[None]:
+    """Send the lines that the block would write to stderr somewhere else; for this thread alone."""
+    before = getattr(_thread, "send", None)
+    _thread.send = send
+    try:
+        yield
+    finally:
+        _thread.send = before
+
+
 def complain(line: str) -> None:
-    """Write a line to stderr, if that can be written."""
+    """Write a line to stderr, if that can be written, or where `lines_to` sends it."""
+    send = getattr(_thread, "send", None)
+    if send is not None:
+        send(line)
+        return
     try:
         if sys.stderr is not None:
             sys.stderr.write(f"{line}\n")  # in one write, as other processes may print too

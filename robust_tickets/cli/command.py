@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Annotated, TypeVar, dataclass_transform
 
 from tyro.conf import arg
 
@@ -14,6 +14,9 @@ from robust_tickets.cli.flags import is_section
 from robust_tickets.recipe.field_help import HAVE_DOCSTRINGS, field_help
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.schema import Count, CountOrZero, NotNegative, Range
+
+if TYPE_CHECKING:
+    from robust_tickets.comparison.executors.base import Executor
 
 C = TypeVar("C")
 
@@ -102,14 +105,31 @@ class ByRecipe(Resumable):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SideBySide(ByRecipe):
+class ByExecutor(ByRecipe):
+    """Flags of commands that train several networks, here or on a cluster."""
+
+    jobs: Annotated[int, Range(least=1, most=1024)] = 1
+    """networks trained at a time, each in a process of its own with compute.threads threads; the results are
+    the same, and the table marks their seconds"""
+    executor: Annotated[str, arg(metavar="NAME")] = ""
+    """where they are trained: inline, processes, dask (--jobs workers on this machine), or dask://HOST:PORT
+    of a scheduler; without it inline, or processes for several jobs"""
+    scheduler_file: Annotated[Path | None, arg(metavar="FILE")] = None
+    """file of a Dask scheduler that runs, instead of its address"""
+
+    def choose_executor(self) -> "Executor":
+        """The executor that the flags name. Raises InputError for one that there is not."""
+        from robust_tickets.comparison.executors.choose import choose_executor
+
+        return choose_executor(self.jobs, self.executor, self.scheduler_file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide(ByExecutor):
     """Flags of commands that train several arms."""
 
     seeds: Count = 1
     """how many seeds, from --seed on"""
-    jobs: Annotated[int, Range(least=1, most=1024)] = 1
-    """arms trained at a time, each in a process of its own with compute.threads threads; the results are the
-    same, and the table marks their seconds"""
     dry_run: bool = False
     """list arms, passes, FLOPs and estimated time; a few steps of each are timed, for minutes"""
     quiet: bool = False

@@ -13,7 +13,6 @@ class Compare(SideBySide, Command):
         with signals.deferred():
             from robust_tickets.comparison import compare
             from robust_tickets.comparison.estimate import estimate
-            from robust_tickets.comparison.executors.choose import choose_executor
             from robust_tickets.report.terminal import summary
             from robust_tickets.stages.experiment import Experiment
 
@@ -22,7 +21,7 @@ class Compare(SideBySide, Command):
             print(estimate(experiment, self.seeds, self.jobs))
             return
         seeds = range(self.seed, self.seed + self.seeds)
-        run = compare.compare(experiment, seeds, self.runs, choose_executor(self.jobs))
+        run = compare.compare(experiment, seeds, self.runs, self.choose_executor())
         if self.verbose:
             print(run.timing_markdown.read_text(encoding="utf-8"))
         if not self.quiet:

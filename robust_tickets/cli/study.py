@@ -33,7 +33,6 @@ class Study(SideBySide, Command):
             raise unknown_name("study", self.name, STUDIES)
         check_study_settings(self.name, self.fields.study, load(self.recipe).study)
         with signals.deferred():
-            from robust_tickets.comparison.executors.choose import choose_executor
             from robust_tickets.stages.experiment import Experiment
             from robust_tickets.studies import study
 
@@ -42,7 +41,7 @@ class Study(SideBySide, Command):
             print(study.forecast(self.name, experiment, self.seeds, self.jobs))
             return
         seeds = range(self.seed, self.seed + self.seeds)
-        result = study.study(self.name, experiment, seeds, self.runs, choose_executor(self.jobs))
+        result = study.study(self.name, experiment, seeds, self.runs, self.choose_executor())
         if not self.quiet:
             print(result.verdict)
         print(result.folder)

@@ -7,12 +7,12 @@ from tyro.conf import UseAppendAction, arg
 
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
-from robust_tickets.cli.command import ByRecipe, Command, Seed, command
+from robust_tickets.cli.command import ByExecutor, Command, Seed, command
 from robust_tickets.recipe.schema import Count, Range
 
 
 @command
-class Tune(ByRecipe, Command):
+class Tune(ByExecutor, Command):
     """Choose fields of a recipe by validation, on seeds that no table uses.
 
     Writes trials.csv and tuned.toml. Each arm gets as many trials. Test images are not looked at. Finished
@@ -31,22 +31,18 @@ class Tune(ByRecipe, Command):
     eta: Annotated[int, Range(least=1, most=100)] = 3
     """successive halving: all combinations are trained for a part of the schedule, the best of them, one in
     so many, for so many times as long; 1: all are trained to the end"""
-    jobs: Annotated[int, Range(least=1, most=1024)] = 1
-    """trials trained at a time, each in a process of its own"""
 
     def run(self) -> None:
         """Print what was chosen, and the files."""
         grid = _grid(self.field)
         with signals.deferred():
-            from robust_tickets.comparison.executors.choose import choose_executor
             from robust_tickets.comparison.tune import tune
             from robust_tickets.stages.experiment import Experiment
 
         experiment = Experiment(self.fields, machine=self.machine)
         seeds = range(self.seed, self.seed + self.seeds)
-        result = tune(
-            experiment, grid, self.arm, seeds, self.runs, eta=self.eta, executor=choose_executor(self.jobs)
-        )
+        executor = self.choose_executor()
+        result = tune(experiment, grid, self.arm, seeds, self.runs, eta=self.eta, executor=executor)
         print(result.text)
         print(result.table)
         print(result.recipe)

@@ -1,6 +1,7 @@
 """A comparison: the arms of a recipe for several seeds, then the report."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from robust_tickets.comparison.arm_summary import arm_summary, arm_weight, searc
 from robust_tickets.comparison.estimated_rates import rates_of
 from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.executors.inline import Inline
-from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
+from robust_tickets.comparison.jobs import ArmJob, Job, SearchJob, train_from_file
 from robust_tickets.comparison.judge_front import front_tasks
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe.arm_training import arm_trainings
@@ -51,11 +52,14 @@ def compare(
     planning.check(recipe, experiment.spec, rates_of(experiment), not_fixed)
     _check_searches(experiment, seeds, run)
     with locks.lock(run.path):
-        if executor.jobs > 1:
+        if executor.jobs > 1 and executor.is_here:
             prepare(experiment, seeds, run)
         for seed in seeds:  # now rather than after the hours that other arms take
             _check_finished_arms(experiment, seed, run)
-        executor.run(tasks(experiment, seeds, run), experiment.machine, recipe.compute.threads)
+        todo = tasks(experiment, seeds, run)
+        if not executor.is_here:
+            todo = after_preparation(todo, [(experiment, run)], seeds)
+        executor.run(todo, experiment.machine, recipe.compute.threads)
         for seed in seeds:
             for arm in recipe.compare.trained:
                 missing = missing_part(run, seed, arm)
@@ -137,7 +141,7 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
                 after += (len(all_tasks) - arms.index(job.arm) + arms.index("ticket"),)
             name, summary = f"{label}{job.arm}, seed {seed}", partial(arm_summary, run, seed, job.arm)
             done = partial(_is_done, run, seed, job.arm)
-            all_tasks.append(Task(name, job, after, label, weights[job.arm], summary, done))
+            all_tasks.append(Task(name, job, after, label, weights[job.arm], summary, done, run.path))
     return all_tasks
 
 
@@ -164,6 +168,7 @@ def search_task(experiment: Experiment, seed: int, run: RunDirectory, label: str
         weight=weight,
         summary=summary,
         is_done=lambda: run.search(seed).is_finished,
+        folder=run.path,
     )
 
 
@@ -187,6 +192,44 @@ def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> 
     machine = experiment.machine
     run.check_machine(machine.device, any_machine=machine.any_machine)
     run.begin(machine.device, inputs, any_machine=machine.any_machine)
+
+
+def after_preparation(
+    tasks: Sequence[Task], works: Sequence[tuple[Experiment, RunDirectory]], seeds: Sequence[int]
+) -> list[Task]:
+    """The tasks, each after one for each run that does where it runs what its jobs share (`prepare`).
+
+    works: experiments and their run directories.
+    """
+    finished = all(task.is_done() for task in tasks)
+    first = [
+        Task(
+            f"prepare {run.path.name}",
+            PrepareJob(experiment, seeds[0], run, tuple(seeds)),
+            weight=0.0,
+            is_done=lambda: finished,
+            folder=run.path,
+        )
+        for experiment, run in works
+    ]
+    n = len(first)
+    return [
+        *first,
+        *(replace(task, after=(*range(n), *(n + place for place in task.after))) for task in tasks),
+    ]
+
+
+@dataclass(frozen=True)
+class PrepareJob(Job):
+    """What the jobs of a run share, done where they are: its images are read there, and the machine noted."""
+
+    seeds: tuple[int, ...]
+
+    def do(self) -> Path:
+        """Prepare the run; returns its folder."""
+        self.experiment.prepare()
+        prepare(self.experiment, self.seeds, self.run)
+        return self.run.path
 
 
 def search(experiment: Experiment, seed: int, runs: Path) -> Path:

@@ -39,5 +39,5 @@ def front_tasks(experiment: Experiment, run: RunDirectory) -> list[Task]:
             folder = run.arm(result.seed, source or arm)
             file = folder.best if source else folder.path / f"{name}.safetensors"
             job = WholeJudgeJob(experiment, result.seed, run, file)
-            tasks[file] = Task(f"AutoAttack on {arm}, seed {result.seed}", job)
+            tasks[file] = Task(f"AutoAttack on {arm}, seed {result.seed}", job, folder=run.path)
     return list(tasks.values())

@@ -148,7 +148,7 @@ class _Tuning:
         jobs = [(trial, seed, self._job(trial, seed)) for trial in trials for seed in self._seeds]
         weights = [arm_weight(job.experiment, trial.arm) for trial, _, job in jobs]
         tasks = [
-            Task(f"{_name(trial)}, seed {seed}", job, weight=weight)
+            Task(f"{_name(trial)}, seed {seed}", job, weight=weight, folder=job.run.path)
             for (trial, seed, job), weight in zip(jobs, weights, strict=True)
         ]
         self._executor.run(tasks, machine, self._experiment.recipe.compute.threads)

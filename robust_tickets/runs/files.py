@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,35 @@ if TYPE_CHECKING:
 
 _RUN_AGAIN = "remove its folder and run the stage again"
 _MAY_BE_LOST = "the last files may be lost if the power fails"
+
+
+_thread = threading.local()
+
+
+@contextmanager
+def guarded(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check` before each file that the block writes or removes; for this thread alone.
+
+    For work that may have been given to somebody else meanwhile: it then raises, and nothing is changed.
+    """
+    before = getattr(_thread, "check", None)
+    _thread.check = check
+    try:
+        yield
+    finally:
+        _thread.check = before
+
+
+def _check_guard() -> None:
+    check = getattr(_thread, "check", None)
+    if check is not None:
+        check()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    _check_guard()
+    path.unlink(missing_ok=True)
 
 
 def write(path: Path, save: Callable[[Path], None]) -> None:
@@ -38,6 +69,7 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
         # mkstemp makes files for their owner alone; results are meant to be read by others
         with optional("set permissions", "only you may be able to read the results"):
             part.chmod(0o666 & ~_umask())
+        _check_guard()
         part.replace(path)
         _flush(path.parent)
     except OSError as error:

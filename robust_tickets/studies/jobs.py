@@ -29,15 +29,21 @@ def run_seed(
     """
     with ExitStack() as stack:
         tasks: list[Task] = []
+        works: list[tuple[Experiment, RunDirectory]] = []
         for cell in cells:
             for recipe in cell.recipes:
                 run = RunDirectory.of(runs, recipe)
                 stack.enter_context(locks.lock(run.path))
-                compare.prepare(replace(experiment, recipe=recipe), [seed], run)
+                works.append((replace(experiment, recipe=recipe), run))
+                if executor.is_here:
+                    compare.prepare(works[-1][0], [seed], run)
             new = _tasks(experiment, cell, seed, runs)
             tasks += [replace(task, after=tuple(len(tasks) + i for i in task.after)) for task in new]
         threads = experiment.recipe.compute.threads
-        executor.run(in_order(tasks), experiment.machine, threads)
+        todo = in_order(tasks)
+        if not executor.is_here:
+            todo = compare.after_preparation(todo, works, [seed])
+        executor.run(todo, experiment.machine, threads)
 
 
 def _tasks(experiment: Experiment, cell: Cell, seed: int, runs: Path) -> list[Task]:
@@ -55,7 +61,7 @@ def _tasks(experiment: Experiment, cell: Cell, seed: int, runs: Path) -> list[Ta
         # after the cell's own arms, too: where the tickets are the same, so are the arms
         weight = arm_weight(own, source.arm)
         name, after = f"{label}{source.arm}, seed {seed}", tuple(range(len(tasks)))
-        tasks.append(Task(name, train, after, label, weight))
+        tasks.append(Task(name, train, after, label, weight, folder=run.path))
     return tasks
 
 

@@ -12,6 +12,7 @@ from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.progress import Progress, SilentProgress
 from robust_tickets.runs import tensor_file
+from robust_tickets.runs.files import remove
 
 KIND = "training state"
 _FILES_KEPT = 2
@@ -66,7 +67,7 @@ class Checkpointer:
         place = files.index(file)
         # files of later steps are damaged, or of another training
         for other in (*files[: max(0, place + 1 - _FILES_KEPT)], *files[place + 1 :]):
-            other.unlink(missing_ok=True)
+            remove(other)
         self._time, self._step = time.monotonic(), step
 
     @property
@@ -99,7 +100,7 @@ class Checkpointer:
 def remove_states(folder: Path) -> None:
     """Remove all states in a folder, and the folder: the training that they belong to has ended."""
     for file in folder.glob("*" + _PATTERN):
-        file.unlink(missing_ok=True)
+        remove(file)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

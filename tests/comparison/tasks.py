@@ -9,6 +9,7 @@ from pathlib import Path
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
+from robust_tickets.runs import files
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,26 @@ class NotedTask:
                     time.sleep(0.1)
                     if signals.stop_requested():
                         self._note("request", "")
+        if self.ending in ("killed once", "paused once") and self._is_first():
+            os.kill(os.getpid(), signal.SIGKILL if self.ending == "killed once" else signal.SIGSTOP)
+            files.write_text(self.folder / f"{self.name}.result", "first")
+            return
+        if self.ending == "until asked" or (self.ending == "until asked once" and self._is_first()):
+            while not signals.stop_requested():
+                time.sleep(0.05)
+            self._note("request", "")
+            signals.raise_if_requested()
         time.sleep(60 if self.ending == "late" else 0.5)
+        files.write_text(self.folder / f"{self.name}.result", "last")
         self._note("end", time.time())
+
+    def _is_first(self) -> bool:
+        """Whether no earlier attempt was made; this one is from now on."""
+        mark = self.folder / f"{self.name}.first"
+        if mark.exists():
+            return False
+        mark.touch()
+        return True
 
     def _note(self, event: str, value: object) -> None:
         part = self.folder / f"{self.name}.part"

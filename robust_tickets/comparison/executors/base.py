@@ -3,7 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from robust_tickets.base.device_errors import device_message
+from robust_tickets.base.errors import InputError
 
 if TYPE_CHECKING:
     from robust_tickets.base.machine import Machine
@@ -20,6 +24,7 @@ class Task:
     weight: how long it takes beside others, in any unit.
     summary: says what came of it, in a few words; called in this process when it is done.
     is_done: whether an earlier command did it, so that no process has to be started for it.
+    folder: the run directory that it writes into; None: no such.
     """
 
     name: str
@@ -29,15 +34,27 @@ class Task:
     weight: float = 1.0
     summary: Callable[[], str] = str
     is_done: Callable[[], bool] = bool
+    folder: Path | None = None
+
+
+def failure_text(error: Exception) -> str | None:
+    """What to say of a task that failed, in a line; None for a fault of ours, which needs its traceback."""
+    if isinstance(error, InputError):
+        return device_message(error) or str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'} cannot be used: {error.strerror or error}"
+    return device_message(error) if isinstance(error, RuntimeError | MemoryError) else None
 
 
 class Executor(ABC):
     """Runs tasks that share nothing but files.
 
     jobs: how many tasks it runs at a time; 2 where that is not known beforehand, as on a cluster.
+    is_here: whether tasks run on this machine.
     """
 
     jobs: int
+    is_here: bool = True
 
     @abstractmethod
     def check(self) -> None:

@@ -1,10 +1,46 @@
 """The executor that a command names."""
 
+from pathlib import Path
+
+from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.comparison.executors.base import Executor
+from robust_tickets.comparison.executors.dask import Dask
 from robust_tickets.comparison.executors.inline import Inline
 from robust_tickets.comparison.executors.processes import Processes
 
+NAMES = ("inline", "processes", "dask", "dask://HOST:PORT")
+"""What `--executor` takes."""
 
-def choose_executor(jobs: int = 1) -> Executor:
-    """The executor of so many jobs at a time: this process, or others on this machine."""
-    return Processes(jobs) if jobs > 1 else Inline()
+_ADDRESS = "dask://"
+
+
+def choose_executor(jobs: int = 1, name: str = "", scheduler_file: Path | None = None) -> Executor:
+    """The executor of that name.
+
+    jobs: how many at a time on this machine.
+    name: inline, processes, dask (a cluster on this machine, of so many workers), or dask:// and the address
+        of a scheduler; "": inline, or processes for several jobs.
+    scheduler_file: of a Dask scheduler that runs, instead of its address; None: there is none.
+
+    Raises InputError for another name, and for what does not go together.
+    """
+    if scheduler_file is not None:
+        if name not in ("", "dask"):
+            raise InputError(f"a scheduler file is of dask, and not of the executor {name}: leave one out")
+        if not scheduler_file.is_file():
+            raise InputError(
+                f"there is no file {scheduler_file}: `dask scheduler --scheduler-file FILE` writes it"
+            )
+        return Dask(jobs, scheduler_file=scheduler_file)
+    if name.startswith(_ADDRESS):
+        host, _, port = name.removeprefix(_ADDRESS).rpartition(":")
+        if not host or not port.isdecimal():
+            raise InputError(f"executor {name} has no host and port: write dask://HOST:8786")
+        return Dask(jobs, address=f"tcp://{host}:{port}")
+    if name == "dask":
+        return Dask(jobs)
+    if name == "inline" and jobs > 1:
+        raise InputError(f"the executor inline runs one job at a time: leave it out, or the {jobs} jobs")
+    if name not in ("", "inline", "processes"):
+        raise unknown_name("executor", name, NAMES)
+    return Inline() if jobs == 1 else Processes(jobs)

@@ -14,11 +14,10 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from robust_tickets.base import signals
-from robust_tickets.base.device_errors import device_message
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.idle_threads import no_spinning_in_children
 from robust_tickets.base.progress import Tasks
-from robust_tickets.comparison.executors.base import Executor, Task
+from robust_tickets.comparison.executors.base import Executor, Task, failure_text
 from robust_tickets.comparison.executors.inline import Inline
 from robust_tickets.runs import locks
 
@@ -170,12 +169,8 @@ def _run_task(
     try:
         with signals.handle_signals():
             do(machine)
-    except InputError as error:
-        message.send(device_message(error) or str(error))
-    except OSError as error:
-        message.send(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}")
-    except (RuntimeError, MemoryError) as error:
-        text = device_message(error)
+    except Exception as error:
+        text = failure_text(error)
         if text is None:
             raise
         message.send(text)

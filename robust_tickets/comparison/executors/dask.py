@@ -1,0 +1,226 @@
+"""Runs tasks on a Dask cluster: each is a future, and those that it waits for are its arguments."""
+
+import logging
+import pickle
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.idle_threads import no_spinning_in_children
+from robust_tickets.base.progress import Tasks
+from robust_tickets.base.streams import complain
+from robust_tickets.comparison.executors.base import Executor, Task
+from robust_tickets.comparison.executors.processes import end_importing_child
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from robust_tickets.base.machine import Machine
+
+TIMEOUT = 10.0
+"""Seconds in which a scheduler must answer."""
+
+_INSTALL = "--executor dask needs packages that are not installed: pip install 'robust-tickets[cluster]'"
+
+
+class Dask(Executor):
+    """Runs tasks on the workers of a Dask cluster, which share the files of this machine.
+
+    A worker that dies costs its task what came after its last state: another worker goes on from there.
+
+    jobs: how many workers a cluster of its own has, on this machine.
+    address: of a scheduler that runs, as tcp://HOST:8786; "": it starts a cluster.
+    scheduler_file: that a scheduler has written, with its address; None: there is none.
+    """
+
+    def __init__(self, jobs: int = 1, address: str = "", scheduler_file: Path | None = None) -> None:
+        self.is_here = not address and scheduler_file is None
+        self.jobs = jobs if self.is_here else max(jobs, 2)
+        self._address, self._file = address, scheduler_file
+
+    def check(self) -> None:
+        """End this process where it is a worker that only imports the script that starts it."""
+        end_importing_child()
+        try:
+            import distributed  # noqa: F401 (with what it imports)
+        except ImportError:
+            raise InputError(_INSTALL) from None
+
+    def run(self, tasks: Sequence[Task], machine: "Machine", threads: int) -> None:
+        """Run all tasks that are not done already; without any, no cluster is asked for."""
+        with machine.progress.tasks([task.weight for task in tasks]) as progress:
+            done = {i for i, task in enumerate(tasks) if task.is_done()}
+            for i in sorted(done):
+                progress.begin(i, tasks[i].name)
+                tasks[i].do(machine)
+                progress.end(i, tasks[i].summary())
+            if len(done) < len(tasks):
+                with _quiet_logs(), self._client() as client:
+                    _Submitted(client, tasks, done, machine, progress).wait()
+
+    @contextmanager
+    def _client(self) -> "Iterator[Client]":
+        """A client of the cluster. Raises InputError where none answers."""
+        from distributed import Client, LocalCluster
+
+        if self.is_here:
+            with (
+                no_spinning_in_children(),
+                LocalCluster(
+                    n_workers=self.jobs,
+                    threads_per_worker=1,
+                    memory_limit=0,  # a worker is not to be ended for memory that its training needs
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                ) as cluster,
+                Client(cluster) as client,
+            ):
+                yield client
+            return
+        where = self._address or f"of {self._file}"
+        try:
+            known = {"address": self._address} if self._address else {"scheduler_file": str(self._file)}
+            client = Client(timeout=TIMEOUT, set_as_default=False, **known)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"the scheduler {where} does not answer within {TIMEOUT:g} seconds ({reason:.150}): start it "
+                "by `dask scheduler`, or check the address"
+            ) from None
+        with client:
+            yield client
+
+
+@contextmanager
+def _quiet_logs() -> "Iterator[None]":
+    """Keep tracebacks of lost connections off the terminal: messages say what to do."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+class _Submitted:
+    """Tasks that were submitted to a cluster; its client hears when they begin and end."""
+
+    def __init__(
+        self, client: "Client", tasks: Sequence[Task], done: set[int], machine: "Machine", progress: Tasks
+    ) -> None:
+        from robust_tickets.comparison.executors import dask_worker
+
+        self._client, self._tasks, self._progress = client, tasks, progress
+        self._news: SimpleQueue[tuple[str, str]] = SimpleQueue()
+        topic = f"robust-tickets {uuid.uuid4().hex}"
+        self._places: dict[str, int] = {}
+        self._begun: set[int] = set()
+        client.subscribe_topic(topic, lambda event: self._news.put(*event[1].items()))
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        if not workers:
+            machine.progress.warn_once("the cluster has no workers yet: its tasks wait for them")
+        beside = max(Counter(worker["host"] for worker in workers.values()).values(), default=1)
+        futures: dict[int, Future] = {}
+        for i, task in enumerate(tasks):
+            if i in done:
+                continue
+            there = replace(machine.share(beside, ()), progress=machine.progress.of_child(task.label))
+            key = f"{task.name} {uuid.uuid4().hex}"
+            self._places[key] = i
+            futures[i] = client.submit(
+                dask_worker.do_task,
+                _pickled(task, there),
+                task.name,
+                str(task.folder.resolve()) if task.folder is not None else "",
+                topic,
+                dask_worker.versions(),
+                *(futures[before] for before in task.after if before not in done),
+                key=key,
+                pure=False,
+                priority=-i,
+            )
+            futures[i].add_done_callback(lambda future: self._news.put(("end", future.key)))
+        self._futures = futures
+
+    def wait(self) -> None:
+        """Wait until all are done. Raises InputError as the first that fails does; the others then stop."""
+        left = set(self._futures)
+        try:
+            while left:
+                news, text = self._news.get()
+                if news == "line":
+                    complain(text)
+                    continue
+                place = self._places[text]
+                if news == "begin":
+                    self._begin(place)
+                    continue
+                self._check(place)
+                self._begin(place)
+                left.remove(place)
+                self._progress.end(place, self._tasks[place].summary())
+        finally:
+            self._stop()
+
+    def _begin(self, place: int) -> None:
+        if place not in self._begun:
+            self._begun.add(place)
+            self._progress.begin(place, self._tasks[place].name)
+
+    def _check(self, place: int) -> None:
+        """Raise InputError where a task has failed."""
+        from distributed import KilledWorker
+
+        future, name = self._futures[place], self._tasks[place].name
+        if future.status == "finished":
+            return
+        if future.status != "error":  # cancelled or lost, as the client itself cancels later
+            raise InputError(
+                f"{name}: the scheduler is gone: start it again, then run the same command again to resume"
+            )
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            raise InputError(
+                f"{name}: its worker died {error.allowed_failures + 1} times, perhaps for lack of memory: "
+                "run the same command again, with fewer workers, to resume"
+            )
+        if not isinstance(error, InputError):
+            complain("".join(traceback.format_exception(error)))
+            raise InputError(
+                f"{name} failed by the error above: fix that, then run the same command again to resume"
+            )
+        raise InputError(f"{name}: {error}")
+
+    def _stop(self) -> None:
+        """Cancel what is under way, and wait until it has saved its state."""
+        unfinished = [future for future in self._futures.values() if not future.done()]
+        if not unfinished or self._client.status != "running":
+            return
+        keys = set(self._places)
+        self._client.cancel(unfinished)
+        while any(self._client.run(_is_busy, keys).values()):
+            sleep(0.1)
+
+
+def _is_busy(keys: set[str], dask_worker: Any) -> bool:
+    """Whether one of these tasks runs in a worker."""
+    return any(key in keys for key in dask_worker.active_threads.values())
+
+
+def _pickled(task: Task, machine: "Machine") -> bytes:
+    try:
+        return pickle.dumps((task.do, machine))
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{task.name} cannot be sent to a worker ({error}): pass the network as a function of a module, "
+            "not a lambda or a local one"
+        ) from None
