@@ -109,13 +109,11 @@ class ByExecutor(ByRecipe):
     """Flags of commands that train several networks, here or on a cluster."""
 
     jobs: Annotated[int, Range(least=1, most=1024)] = 1
-    """networks trained at a time, each in a process of its own with compute.threads threads; the results are
-    the same, and the table marks their seconds"""
+    """networks trained at a time, each in a process"""
     executor: Annotated[str, arg(metavar="NAME")] = ""
-    """where they are trained: inline, processes, dask (--jobs workers on this machine), or dask://HOST:PORT
-    of a scheduler; without it inline, or processes for several jobs"""
+    """inline, processes, dask (--jobs workers here), or dask://HOST:PORT of a scheduler"""
     scheduler_file: Annotated[Path | None, arg(metavar="FILE")] = None
-    """file of a Dask scheduler that runs, instead of its address"""
+    """of a Dask scheduler, instead of its address"""
 
     def choose_executor(self) -> "Executor":
         """The executor that the flags name. Raises InputError for one that there is not."""

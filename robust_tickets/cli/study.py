@@ -23,7 +23,7 @@ class Study(SideBySide, Command):
         Annotated[str, arg(metavar="NAME", help=f"{studies_help()} Its settings: --study.NAME")]
     ] = ""
     seeds: Count = 3
-    """how many seeds, from --seed on; an interval takes 2, a verdict 3"""
+    """how many seeds; a verdict takes 3"""
 
     def run(self) -> None:
         """Print the verdict and the study's folder, or the estimate."""

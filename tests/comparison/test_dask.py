@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from clusters import PATH, Cluster, wait_for
 from tasks import NotedTask
 
 from robust_tickets.base.errors import InputError
@@ -25,38 +25,7 @@ distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 MACHINE = Machine("cpu", SilentProgress())
-PATH = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
 EMPTY: Mapping[str, str] = {}
-WORKER = ("worker", "--nthreads", "1", "--no-dashboard")
-
-
-class Cluster:
-    """A scheduler and workers, each a process as a user would start it."""
-
-    def __init__(self, folder: Path, **settings: str) -> None:
-        self._env = os.environ | {"PYTHONPATH": PATH} | settings
-        self.file = folder / "scheduler.json"
-        self.processes: list[subprocess.Popen[bytes]] = []
-        place = ("--port", "0", "--host", "127.0.0.1", "--scheduler-file", self.file)
-        self.scheduler = self._start("scheduler", "--no-dashboard", *place)
-        wait_for(self.file)
-
-    def add_worker(self, *flags: str) -> subprocess.Popen[bytes]:
-        return self._start(*WORKER, *flags, "--scheduler-file", self.file)
-
-    def _start(self, *words: object) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "distributed.cli.dask_" + str(words[0]), *map(str, words[1:])]
-        process = subprocess.Popen(command, env=self._env, stderr=subprocess.DEVNULL)
-        self.processes.append(process)
-        return process
-
-    def executor(self) -> Dask:
-        return Dask(scheduler_file=self.file)
-
-    def close(self) -> None:
-        for process in reversed(self.processes):  # the scheduler last, to which workers say goodbye
-            process.terminate()
-            process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +61,6 @@ def make_tasks(folder: Path, endings: Mapping[str, str], after: Mapping[str, str
         Task(name, NotedTask(folder, name, ending), before.get(name, ()), f"{name}: ", folder=folder)
         for name, ending in endings.items()
     ]
-
-
-def wait_for(file: Path, seconds: float = 100) -> None:
-    end = time.monotonic() + seconds
-    while not file.exists():
-        assert time.monotonic() < end, f"there is no {file}"
-        time.sleep(0.05)
 
 
 def in_background(work: Callable[[], object]) -> threading.Thread:
@@ -251,6 +213,7 @@ def test_a_scheduler_that_is_killed_is_one_line(
 PROGRAM = """
 import sys
 from pathlib import Path
+from clusters import PATH, Cluster, wait_for
 from tasks import NotedTask
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress

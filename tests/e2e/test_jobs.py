@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from clusters import Cluster
 
 from robust_tickets.cli.main import main
 
@@ -57,6 +58,36 @@ def test_two_jobs_give_the_same_bits_and_marked_seconds(
     assert set(two.jobs) == {2}
     for column in ("pgd20_mean", "total_passes", "total_flops"):
         assert one[column].equals(two[column])
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_same_bits(
+    alone: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = [*COMPARE.split(), "--executor", "dask", "--jobs", "2", "--runs", str(tmp_path / "runs")]
+    main(words)
+    err = capfd.readouterr().err
+    assert len([line for line in err.splitlines() if " of 3 done: " in line]) == 3
+    assert files(tmp_path) == files(alone)
+    assert set(pd.read_csv(next(tmp_path.rglob("timing.csv"))).jobs) == {2}
+    main(words)  # again: no worker is started
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_cluster_that_runs_gives_the_same_bits(alone: Path, tmp_path: Path) -> None:
+    """Its workers describe the machine of the run, and read its images."""
+    cluster = Cluster(tmp_path)
+    try:
+        cluster.add_worker("--nworkers", "2")
+        words = ("--scheduler-file", str(cluster.file))
+        main([*COMPARE.split(), *words, "--runs", str(tmp_path / "runs")])
+        assert files(tmp_path) == files(alone)
+        study = f"study transfer {SMALL} --seeds 1 --study.transfer threat.eps=0.2 --runs {tmp_path / 'runs'}"
+        main([*study.split(), *words])
+        assert len(pd.read_csv(next(tmp_path.rglob("transfer.csv")))) > 1
+    finally:
+        cluster.close()
 
 
 @pytest.mark.slow
