@@ -109,7 +109,7 @@ class ByExecutor(ByRecipe):
     """Flags of commands that train several networks, here or on a cluster."""
 
     jobs: Annotated[int, Range(least=1, most=1024)] = 1
-    """networks trained at a time, each in a process"""
+    """networks trained at a time, in processes"""
     executor: Annotated[str, arg(metavar="NAME")] = ""
     """inline, processes, dask (--jobs workers here), or dask://HOST:PORT of a scheduler"""
     scheduler_file: Annotated[Path | None, arg(metavar="FILE")] = None
