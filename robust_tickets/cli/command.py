@@ -103,6 +103,11 @@ class ByRecipe(Resumable):
     """a shipped recipe (see `robust-tickets recipes`) or a TOML file; other flags override its fields"""
     fields: Annotated[Recipe, arg(name="")] = field(default_factory=Recipe)
 
+    @property
+    def pruning_methods_of_study(self) -> tuple[str, ...]:
+        """The pruning methods that a study sets beside the recipe's own; none without a study."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class ByExecutor(ByRecipe):

@@ -66,7 +66,8 @@ def parse(name: str, words: list[str]) -> Command:
         model = command.fields.model
         model = replace(model, name=module_name(model.name))
         command = replace(command, fields=replace(command.fields, model=model))
-        recipes.check(command.fields, base)  # first: its messages name `search.lr` and not `fields.search.lr`
+        # first: its messages name `search.lr` and not `fields.search.lr`
+        recipes.check(command.fields, base, command.pruning_methods_of_study)
     schema.check(command)
     return command
 

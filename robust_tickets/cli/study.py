@@ -9,7 +9,7 @@ from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.cli.command import Command, SideBySide, command
 from robust_tickets.recipe.recipe import load
 from robust_tickets.recipe.schema import Count
-from robust_tickets.recipe.studies import STUDIES, check_study_settings, studies_help
+from robust_tickets.recipe.studies import STUDIES, check_study_settings, load_study, studies_help
 
 
 @command
@@ -24,6 +24,11 @@ class Study(SideBySide, Command):
     ] = ""
     seeds: Count = 3
     """how many seeds; a verdict takes 3"""
+
+    @property
+    def pruning_methods_of_study(self) -> tuple[str, ...]:
+        """The pruning methods that the study sets beside the recipe's own."""
+        return tuple(load_study(self.name).pruning_methods) if self.name in STUDIES else ()
 
     def run(self) -> None:
         """Print the verdict and the study's folder, or the estimate."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -21,6 +22,7 @@ from robust_tickets.recipe.arm_training import arm_trainings
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.fields import Compare, Compute, Data, Evaluate, Model, StudySettings, Threat
 from robust_tickets.recipe.methods import WRAPPERS
+from robust_tickets.recipe.studies import pruning_methods_of_studies
 from robust_tickets.recipe.table_checks import table_names
 from robust_tickets.recipe.training_checks import (
     check_lengths,
@@ -101,20 +103,21 @@ def _without_prose(recipe: Recipe) -> dict[str, Any]:
     return table
 
 
-def from_table(table: object, base: Recipe | None = None) -> Recipe:
+def from_table(table: object, base: Recipe | None = None, of_studies: Collection[str] = ()) -> Recipe:
     """A checked recipe from nested tables; fields that are missing are those of `base`, or the defaults.
 
-    Raises InputError as `check` does.
+    Raises InputError as `check` does, with its arguments.
     """
     recipe = schema.read(Recipe, table, base)
-    check(recipe, base)
+    check(recipe, base, of_studies)
     return recipe
 
 
-def check(recipe: Recipe, base: Recipe | None = None) -> None:
+def check(recipe: Recipe, base: Recipe | None = None, of_studies: Collection[str] = ()) -> None:
     """Raise InputError for a wrong value of a field, or fields that make no sense together.
 
     base: the recipe that it changes, whose settings of a method may stay where another is chosen.
+    of_studies: pruning methods that a study sets beside the recipe's own, whose settings may stay too.
     """
     schema.check(recipe)
     if not recipe.name or not all(c.isalnum() or c in "-_." for c in recipe.name) or recipe.name[0] == ".":
@@ -133,7 +136,7 @@ def check(recipe: Recipe, base: Recipe | None = None) -> None:
     check_tuned(recipe)
     check_overfitting(FieldNames("search"), [recipe.search])
     check_overfitting(FieldNames("train"), [recipe.train, *arm_trainings(recipe).values()])
-    check_unused_settings(recipe, base)
+    check_unused_settings(recipe, base, of_studies)
     checks.check_search(recipe.search)
     checks.check_evaluate(recipe.evaluate, None if base is None else base.evaluate)
     check_arms(recipe)
@@ -241,7 +244,7 @@ def _from_toml(source: str, text: str, recorded: bool = False, heirs: tuple[str,
             _check_lengths(table.get("train"))
         base = _extended(source, table, heirs)
         recipe = schema.read(Recipe, {"name": Path(source).stem, "summary": "", **table}, base)
-        check(recipe, base=recipe if recorded else base)
+        check(recipe, recipe if recorded else base, pruning_methods_of_studies())
         return recipe
     except InputError as error:
         raise InputError(f"{source}: {error}") from None

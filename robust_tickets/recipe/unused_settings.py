@@ -1,6 +1,6 @@
 """Which methods and wrappers a recipe uses; settings of others are refused, since they would do nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,12 @@ METHOD_FIELDS = (
 """The fields that choose a method, and the methods by name, each of which may have a table of settings."""
 
 
-def check_unused_settings(recipe: "Recipe", base: "Recipe | None") -> None:
+def check_unused_settings(recipe: "Recipe", base: "Recipe | None", of_studies: Collection[str] = ()) -> None:
     """Raise InputError for settings of a method or wrapper that is not chosen, since they would do nothing.
 
     base: the recipe that this one changes; what it has may stay. None: the recipe is a file's, which may have
         settings of other methods for a search where a study chooses those.
+    of_studies: pruning methods that a study sets beside the recipe's own, whose settings may stay.
     """
     before = base or type(recipe)()
     for concern, field, methods in METHOD_FIELDS:
@@ -36,8 +37,8 @@ def check_unused_settings(recipe: "Recipe", base: "Recipe | None") -> None:
             continue
         fields = getattr(recipe, concern)
         chosen, used = getattr(fields, field), used_methods(recipe, concern, field)
-        if base is None and field == "pruning_method":
-            used |= pruning_methods_of_studies()
+        if field == "pruning_method":
+            used |= pruning_methods_of_studies() if base is None else set(of_studies)
         for name in methods:
             settings = getattr(fields, name, None)
             if name not in used and settings != getattr(getattr(before, concern), name, None):
