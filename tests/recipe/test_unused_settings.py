@@ -54,6 +54,17 @@ def test_a_file_may_have_those_of_pruning_methods_that_a_study_sets_beside_its_o
         recipes.from_table(table, Recipe())
 
 
+def test_the_study_that_sets_a_method_takes_its_settings_from_flags_and_from_a_file_that_extends(tmp_path):
+    flags = ["--recipe", "lab-cpu", "--search.edge-popup.lr", "0.3"]
+    assert parse("study", ["strong", *flags]).fields.search.edge_popup.lr == 0.3
+    for words in (["study", "ratio"], ["compare"]):
+        with pytest.raises(InputError, match=r"search\.edge_popup is for search.pruning_method edge_popup"):
+            parse(words[0], [*words[1:], *flags])
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "lab-cpu"\n[search.edge_popup]\nlr = 0.3\n')
+    assert recipes.load(str(file)).search.edge_popup.lr == 0.3
+
+
 def test_they_are_refused_as_flags():
     words = "train.nfgsm is for train.method nfgsm, and does nothing to pgd"
     with pytest.raises(InputError, match=words):
