@@ -31,6 +31,9 @@ from robust_tickets.training.export import export
 from robust_tickets.training.wrappers.awp import AWPSettings
 from robust_tickets.training.wrappers.curriculum import CurriculumSettings
 
+QUICKLY = replace(RECIPE.evaluate, sanity="off")
+"""Without the sanity checks, which `compare` and the attacks make."""
+
 
 def search(device: str, folder: Path, pruning_method: str) -> None:
     """A search by one pruning method: of two rounds with rewinding where it trains."""
@@ -48,13 +51,14 @@ def search_and_compare(device: str, folder: Path) -> None:
 def search_channels(device: str, folder: Path) -> None:
     """A search of channels that goes on from its weights, its ticket trained as a narrower network."""
     search = replace(RECIPE.search, granularity="channel", after="lr-rewind", rewind_iterations=0, ratio=0.3)
-    recipe = replace(RECIPE, model=Model("resnet20", width=1.0), search=search)
+    recipe = replace(RECIPE, model=Model("resnet14", width=0.5), search=search, evaluate=QUICKLY)
     compare(experiment(device, recipe, None), [0], folder)
 
 
 def compare_controls(device: str, folder: Path) -> None:
     """The controls of a ticket."""
-    recipe = replace(RECIPE, model=Model("lenet-300-100", width=0.05), compare=Compare(arms=controls()))
+    arms = Compare(arms=controls())
+    recipe = replace(RECIPE, model=Model("lenet-300-100", width=0.05), compare=arms, evaluate=QUICKLY)
     compare(experiment(device, recipe, None), [0], folder)
 
 
