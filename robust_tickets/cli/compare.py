@@ -16,12 +16,12 @@ class Compare(SideBySide, Command):
             from robust_tickets.report.terminal import summary
             from robust_tickets.stages.experiment import Experiment
 
-        experiment = Experiment(self.fields, machine=self.machine)
+        experiment, executor = Experiment(self.fields, machine=self.machine), self.choose_executor()
         if self.dry_run:
-            print(estimate(experiment, self.seeds, self.jobs))
+            print(estimate(experiment, self.seeds, executor.jobs))
             return
         seeds = range(self.seed, self.seed + self.seeds)
-        run = compare.compare(experiment, seeds, self.runs, self.choose_executor())
+        run = compare.compare(experiment, seeds, self.runs, executor)
         if self.verbose:
             print(run.timing_markdown.read_text(encoding="utf-8"))
         if not self.quiet:

@@ -41,12 +41,12 @@ class Study(SideBySide, Command):
             from robust_tickets.stages.experiment import Experiment
             from robust_tickets.studies import study
 
-        experiment = Experiment(self.fields, machine=self.machine)
+        experiment, executor = Experiment(self.fields, machine=self.machine), self.choose_executor()
         if self.dry_run:
-            print(study.forecast(self.name, experiment, self.seeds, self.jobs))
+            print(study.forecast(self.name, experiment, self.seeds, executor.jobs))
             return
         seeds = range(self.seed, self.seed + self.seeds)
-        result = study.study(self.name, experiment, seeds, self.runs, self.choose_executor())
+        result = study.study(self.name, experiment, seeds, self.runs, executor)
         if not self.quiet:
             print(result.verdict)
         print(result.folder)

@@ -53,7 +53,8 @@ def base(tiny_recipe):
 
 def run_study(name, recipe, runs, seeds=(0, 1)):
     log = Log()
-    return study(name, Experiment(recipe, machine=Machine("cpu", log)), list(seeds), runs), log.lines
+    with quick_comparisons(report=name == "transfer"):  # one with all that users get
+        return study(name, Experiment(recipe, machine=Machine("cpu", log)), list(seeds), runs), log.lines
 
 
 def growing(base):

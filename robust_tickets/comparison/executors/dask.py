@@ -21,7 +21,7 @@ from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.executors.processes import end_importing_child
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
     from robust_tickets.base.machine import Machine
 
@@ -69,20 +69,10 @@ class Dask(Executor):
     @contextmanager
     def _client(self) -> "Iterator[Client]":
         """A client of the cluster. Raises InputError where none answers."""
-        from distributed import Client, LocalCluster
+        from distributed import Client
 
         if self.is_here:
-            with (
-                no_spinning_in_children(),
-                LocalCluster(
-                    n_workers=self.jobs,
-                    threads_per_worker=1,
-                    memory_limit=0,  # a worker is not to be ended for memory that its training needs
-                    dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                ) as cluster,
-                Client(cluster) as client,
-            ):
+            with self._cluster() as cluster, Client(cluster) as client:
                 yield client
             return
         where = self._address or f"of {self._file}"
@@ -97,6 +87,25 @@ class Dask(Executor):
             ) from None
         with client:
             yield client
+
+    def _cluster(self) -> "LocalCluster":
+        """A cluster on this machine. Raises InputError where its workers do not start."""
+        from distributed import LocalCluster
+
+        try:
+            with no_spinning_in_children():
+                return LocalCluster(
+                    n_workers=self.jobs,
+                    threads_per_worker=1,
+                    memory_limit=0,  # a worker is not to be ended for memory that its training needs
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )
+        except (RuntimeError, OSError) as error:
+            raise InputError(
+                f"workers do not start on this machine ({error!s:.100}): in a script, put the calls under "
+                '`if __name__ == "__main__":`, since each worker imports the script'
+            ) from None
 
 
 @contextmanager
