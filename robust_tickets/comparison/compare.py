@@ -41,6 +41,7 @@ def compare(
     Raises InputError for a recipe that the images do not fit, before anything is run.
     """
     executor.check()
+    experiment, runs = with_whole_paths(experiment, runs, executor)
     recipe = experiment.recipe
     experiment.prepare()
     if experiment.images is None:
@@ -192,6 +193,16 @@ def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> 
     machine = experiment.machine
     run.check_machine(machine.device, any_machine=machine.any_machine)
     run.begin(machine.device, inputs, any_machine=machine.any_machine)
+
+
+def with_whole_paths(experiment: Experiment, runs: Path, executor: Executor) -> tuple[Experiment, Path]:
+    """The experiment and the folder of its runs; for tasks elsewhere, with paths that hold there too."""
+    data = experiment.recipe.data
+    if executor.is_here:
+        return experiment, runs
+    if data.root is not None:
+        data = replace(data, root=data.root.resolve())
+    return replace(experiment, recipe=replace(experiment.recipe, data=data)), runs.resolve()
 
 
 def after_preparation(

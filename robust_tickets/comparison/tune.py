@@ -11,6 +11,7 @@ import pandas as pd
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison.arm_summary import arm_weight
+from robust_tickets.comparison.compare import with_whole_paths
 from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.executors.inline import Inline
 from robust_tickets.comparison.jobs import ArmJob
@@ -83,6 +84,7 @@ def tune(
     Raises InputError for fields that do nothing in an arm.
     """
     executor.check()
+    experiment, runs = with_whole_paths(experiment, runs, executor)
     base = experiment.recipe
     combinations = _combinations(grid)
     shared = next((field for field in grid if field.startswith("search.")), None)

@@ -48,6 +48,7 @@ def study(
     Raises InputError for settings that make no sense, before anything is run.
     """
     executor.check()
+    experiment, runs = compare.with_whole_paths(experiment, runs, executor)
     record = load_study(name)
     experiment.prepare()
     cells = _checked_cells(record, experiment, reads_images=True)
