@@ -41,10 +41,13 @@ class Tasks:
         self.done = 0.0
         self._left = sum(weights)
         self._begin = time.perf_counter()
+        self._has_begun = False
         self._skipped = False
 
     def begin(self, number: int, name: str) -> None:
         """Count a task as running; number: its place in the sequence, from 0."""
+        if not self._has_begun:  # before it, a cluster may have had to start
+            self._has_begun, self._begin = True, time.perf_counter()
 
     def end(self, number: int, summary: str) -> None:
         """Count a task as finished; summary: what came of it, in a few words."""
@@ -156,6 +159,7 @@ class _LineTasks(Tasks):
         self._names: dict[int, str] = {}
 
     def begin(self, number: int, name: str) -> None:
+        super().begin(number, name)
         self._names[number] = name
 
     def end(self, number: int, summary: str) -> None:

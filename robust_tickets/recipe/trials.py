@@ -25,7 +25,7 @@ def with_values(recipe: Recipe, arm: str, values: Mapping[str, Any]) -> Recipe:
     Raises InputError for an unknown arm, and for fields that make no sense.
     """
     if not is_arm(arm):
-        raise unknown_name("arm", arm, ["dense", "ticket", "dense+liet"])
+        raise unknown_name("arm", arm, dict.fromkeys(("dense", "ticket", *recipe.compare.arms, "dense+liet")))
     changed = _changed(recipe, arm, values)
     arms = ("dense",) if arm == "dense" else ("dense", arm)
     changed = replace(changed, compare=replace(recipe.compare, arms=arms))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.report.judge import judge, judged_images
+from robust_tickets.report.judge import Judge, judge, judged_images
 from robust_tickets.report.read import ArmResult
 
 _DEVIATIONS = 2.0  # so many standard deviations of a share of the images
@@ -26,19 +26,28 @@ def is_at_chance(robust: Sequence[float], chance: float) -> bool:
     return mean(robust) <= chance
 
 
+def arms_at_chance(results: Mapping[str, Sequence[ArmResult]], judge: Judge, recipe: Recipe) -> list[str]:
+    """The arms that are no more robust than one class for all images."""
+    chance = chance_accuracy(results, judged_images(results, judge, recipe))
+    robust = {arm: [judge.accuracy(result) for result in seeds] for arm, seeds in results.items()}
+    return [arm for arm, seeds in robust.items() if is_at_chance(seeds, chance)]
+
+
 def chance_note(results: Mapping[str, Sequence[ArmResult]], recipe: Recipe) -> str:
     """Which arms are no more robust than one class for all images; empty where all are."""
     own_judge = judge(results, recipe)
-    images = judged_images(results, own_judge, recipe)
-    chance = chance_accuracy(results, images)
-    robust = {arm: [own_judge.accuracy(result) for result in seeds] for arm, seeds in results.items()}
-    names = [f"`{arm}`" for arm, seeds in robust.items() if is_at_chance(seeds, chance)]
-    if not names:
+    arms = arms_at_chance(results, own_judge, recipe)
+    if not arms:
         return ""
-    are = "is" if len(names) == 1 else "are"
+    images = judged_images(results, own_judge, recipe)
+    one = one_class(chance_accuracy(results, images), images)
+    many = len(arms) > 1
+    # natural training gives no robustness, whatever its length
+    advice = "" if recipe.evaluate.select_by == "clean" else ": train longer, or at another learning rate"
     return (
-        f"**At chance under {own_judge.title}.** {', '.join(names)} {are} no more robust than "
-        f"{one_class(chance, images)}: what is said of the cost or of a saving says nothing of robustness."
+        f"**At chance under {own_judge.title}.** {', '.join(f'`{arm}`' for arm in arms)} "
+        f"{'are' if many else 'is'} no more robust than {one}, so {'their costs' if many else 'its cost'} "
+        f"cannot be compared{advice}."
     )
 
 

@@ -90,6 +90,10 @@ def _front_sentence(frontier: Frontier, reference: Candidate, cost: Cost) -> str
 
 def _target_sentence(frontier: Frontier, reference: Candidate, question: Question) -> str:
     target = question.target
+    if target <= frontier.chance:
+        raise InputError(
+            f"--target {target:g} is no more than {one_class(frontier.chance, frontier.images)}: ask for more"
+        )
     candidates = frontier.by_cost(question.cost)
     reaching = [each for each in candidates if mean(each.robust) >= target - _ROUNDING]
     if not reaching:

@@ -105,11 +105,11 @@ def results(run: RunDirectory) -> dict[str, list[ArmResult]]:
 def heading(run: RunDirectory) -> str:
     """Data, network, threat model, test images and seeds, in a line."""
     model, threat = run.recipe.model, run.recipe.threat
-    n = run.recipe.evaluate.images or "all"
+    n, seeds = run.recipe.evaluate.images or "all", complete_seeds(run)
     width = "" if ":" in model.name else f" at width {model.width:g}"  # a network of the user's own has none
     return (
         f"{data_title(run)}, {model.name}{width}, {threat.norm} {threat.eps}, "
-        f"{n} test images, seeds {', '.join(map(str, complete_seeds(run)))}"
+        f"{n} test images, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     )
 
 

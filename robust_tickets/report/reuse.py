@@ -60,7 +60,8 @@ def _cost_to(
 ) -> float:
     costs = []
     for own, baseline in zip(seeds, dense, strict=True):
-        goal = share * max(record[f"val_{kind}"] for record in baseline.curve)
+        best = max(record[f"val_{kind}"] for record in baseline.curve)
+        goal = share * best if best else math.inf  # nothing comes near an accuracy of 0
         before = own.before[f"charged_{quantity}"] if own.before else 0.0
         reached = (cost for cost, record in _costs(own, quantity) if record[f"val_{kind}"] >= goal)
         costs.append(before + next(reached, math.nan))

@@ -2,11 +2,13 @@
 
 import textwrap
 
+from robust_tickets.report.chance import chance_note
 from robust_tickets.report.conditions import conditions, conditions_note
 from robust_tickets.report.frontier_answers import Question, answers
 from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.judge import TITLES
 from robust_tickets.report.marks import DAGGER, DOUBLE_DAGGER, PILCROW, seconds_marks
+from robust_tickets.report.notes import tuning_note
 from robust_tickets.report.read import heading, left_out_note, results
 from robust_tickets.report.tables import timing
 from robust_tickets.report.trust import sanity_note, warnings_note
@@ -25,8 +27,10 @@ def summary(run: RunDirectory) -> str:
     texts = [
         heading(run),
         verdict(by_arm, run.recipe, len(run.machines())),
+        chance_note(by_arm, run.recipe),
         _table(run),
         *answers(read_frontier([run]), Question()),
+        tuning_note(run),
         warnings_note(run),
         sanity_note(run),
         left_out_note(run),

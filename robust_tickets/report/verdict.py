@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.chance import arms_at_chance
 from robust_tickets.report.conditions import conditions
 from robust_tickets.report.judge import Judge, judge
 from robust_tickets.report.marks import seconds_marks
@@ -22,6 +23,8 @@ Results = dict[str, list[ArmResult]]
 def verdict(results: Results, recipe: Recipe, machines: int = 1) -> str:
     """One paragraph that the figures support: the arms' sentences, or what cannot be said without them.
 
+    Empty where the ticket or dense is at chance, which `chance.chance_note` says.
+
     machines: on how many the run was computed; ratios of their seconds are marked as in the table.
     """
     if not any(ARMS[arm].network == "ticket" for arm in results):
@@ -29,6 +32,8 @@ def verdict(results: Results, recipe: Recipe, machines: int = 1) -> str:
     if "ticket" not in results:
         return ""
     own_judge = judge(results, recipe)
+    if {"ticket", "dense"} & set(arms_at_chance(results, own_judge, recipe)):
+        return ""
     found = conditions(results)
     disturbed = frozenset(arm for arm in results if found[arm].disturbed)
     figures = {arm: ArmFigures(arm, results, machines, own_judge, recipe, disturbed) for arm in results}

@@ -41,7 +41,10 @@ def local_file(name: str, source: object) -> Path:
     if isinstance(source, str) and is_address(source):
         return download(Address.parse(source))
     if isinstance(source, Path) and re.match(r"(https?|hf):/[^/]", str(source)):
-        raise InputError(f"{name} is an address as a Path, which loses one of its slashes: give it as text")
+        raise InputError(
+            f"{name} {source} lacks a slash after its colon: write {str(source).partition(':')[0]}://, and "
+            "from Python a text, as a Path loses one"
+        )
     return to_path(name, source)
 
 

@@ -85,7 +85,7 @@ def write_error(path: Path, error: OSError) -> InputError:
         fix = "make room on the disk, then run the same command again: it resumes"
     elif error.errno == errno.EIO:
         fix = "check the disk, then run the same command again: it resumes"
-    elif error.errno == errno.EISDIR:
+    elif path.is_dir():
         fix = "name a file in it"
     return InputError(f"cannot write {path}: {error.strerror or error}: {fix}")
 

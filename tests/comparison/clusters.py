@@ -1,6 +1,7 @@
 """Dask clusters on this machine, for tests."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -39,8 +40,13 @@ class Cluster:
 
     def close(self) -> None:
         for process in reversed(self.processes):  # the scheduler last, to which workers say goodbye
+            process.send_signal(signal.SIGCONT)  # a test may have paused it
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def wait_for(file: Path, seconds: float = 100) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -184,7 +185,7 @@ def test_a_paused_worker_that_wakes_changes_nothing_that_another_wrote(
     thread.join(60)
     assert (tmp_path / "a.result").read_text() == "last"
     paused.send_signal(signal.SIGCONT)  # it goes on to write "first", unless it leaves before
-    paused.wait(60)
+    time.sleep(3)
     assert (tmp_path / "a.result").read_text() == "last"
 
 
@@ -215,6 +216,7 @@ import sys
 from pathlib import Path
 from clusters import PATH, Cluster, wait_for
 from tasks import NotedTask
+from robust_tickets.base import signals
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison.executors.base import Task
@@ -222,7 +224,8 @@ from robust_tickets.comparison.executors.dask import Dask
 if __name__ == "__main__":
     folder, file = map(Path, sys.argv[1:])
     task = Task("a", NotedTask(folder, "a", "until asked"), folder=folder)
-    Dask(scheduler_file=file).run([task], Machine("cpu", SilentProgress()), 1)
+    with signals.exit_on_interrupt(), signals.handle_signals():
+        Dask(scheduler_file=file).run([task], Machine("cpu", SilentProgress()), 1)
 """
 
 
@@ -235,7 +238,11 @@ def test_without_its_client_a_task_saves_its_state_and_ends(
     program.write_text(PROGRAM)
     command, env = [sys.executable, program, tmp_path, cluster.file], os.environ | {"PYTHONPATH": PATH}
     with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as client:
-        wait_for(tmp_path / "a.start")
-        client.send_signal(number)
-        wait_for(tmp_path / "a.request", 30)
+        try:
+            wait_for(tmp_path / "a.start")
+            client.send_signal(number)
+            wait_for(tmp_path / "a.request", 60)
+            client.wait(60)
+        finally:
+            client.kill()
     assert not (tmp_path / "a.end").exists()

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.fields import Evaluate
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.candidates import Frontier
@@ -12,6 +13,7 @@ from robust_tickets.report.frontier_answers import Question, answers
 from robust_tickets.report.frontier_table import frontier_markdown, frontier_table
 from robust_tickets.report.read import ArmResult
 from robust_tickets.report.reuse import reuse_note
+from robust_tickets.report.verdict import verdict
 from tests.report.frontier_case import candidate, frontier
 
 
@@ -67,7 +69,23 @@ def test_the_note_names_arms_at_chance_alone():
     results = {"dense": arm("dense", 0.3), "ticket": arm("ticket", 0.1, search=9)}
     recipe = Recipe()
     assert chance_note({"dense": results["dense"]}, recipe) == ""
-    assert chance_note(results, recipe).startswith("**At chance under PGD-20.** `ticket` is no more robust")
+    assert chance_note(results, recipe) == (
+        "**At chance under PGD-20.** `ticket` is no more robust than one class for all images (at most "
+        "13.0 % of 400), so its cost cannot be compared: train longer, or at another learning rate."
+    )
+
+
+@pytest.mark.parametrize(("dense", "ticket"), [(0.3, 0.1), (0.1, 0.3), (0.1, 0.1)])
+def test_no_verdict_rests_on_a_ticket_or_a_dense_at_chance(dense, ticket):
+    results = {"dense": arm("dense", dense), "ticket": arm("ticket", ticket, search=9)}
+    assert verdict(results, Recipe()) == ""
+
+
+def test_a_target_that_one_class_reaches_is_refused():
+    own = of(candidate("random", 1, [0.12]), candidate("dense", 9, [0.4]))
+    with pytest.raises(InputError, match=r"--target 0\.12 is no more than one class for all images"):
+        answers(own, Question(target=0.12))
+    assert "`dense`" in answers(own, Question(target=0.121))[1]
 
 
 def test_a_search_has_not_paid_for_a_ticket_at_chance():

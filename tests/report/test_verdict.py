@@ -27,9 +27,9 @@ def arm(name, epochs, robust, flops, search=None):
     def ledger(f):
         return {"charged_flops": f, "charged_seconds": f / 2, "charged_passes": f}
 
-    before = search and ledger(search)
+    before, about = search and ledger(search), {"epochs": epochs, "test_images": 100}
     return [
-        ArmResult(name, seed, {"epochs": epochs}, ledger(flops), before, [], {("last", "pgd-20"): fraction})
+        ArmResult(name, seed, about, ledger(flops), before, [], {("last", "pgd-20"): fraction})
         for seed, fraction in enumerate(robust)
     ]
 

@@ -111,13 +111,15 @@ class Dask(Executor):
 @contextmanager
 def _quiet_logs() -> "Iterator[None]":
     """Keep tracebacks of lost connections off the terminal: messages say what to do."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    levels = {name: logging.getLogger(name).level for name in names}  # parts have levels of their own
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 class _Submitted:
