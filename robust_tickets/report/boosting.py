@@ -78,7 +78,7 @@ def measured(result: ArmResult, dense: ArmResult, evaluate: Evaluate) -> dict[st
     best = max(record[f"val_{metric}"] for record in dense.history)
     dense_curve = dense.curve
     for percent in TARGETS:
-        target = best * percent / 100
+        target = best * percent / 100 if best else math.inf  # nothing comes near an accuracy of 0
         passes, flops = math.nan, math.nan
         if result.about["epochs"]:  # of an arm that is not trained, there is nothing to reach
             passes, flops = cost_to(curve, f"val_{metric}", target)

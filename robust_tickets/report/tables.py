@@ -1,5 +1,6 @@
 """The timing table: what each arm cost, and how accurate it is."""
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -10,10 +11,11 @@ from robust_tickets.report.accuracy_columns import (
     earlier_columns,
     later_columns,
 )
+from robust_tickets.report.chance import arms_at_chance
 from robust_tickets.report.conditions import CONDITIONS_COLUMNS, conditions
 from robust_tickets.report.judge import judge
 from robust_tickets.report.read import ArmResult, results
-from robust_tickets.report.reuse import REUSE_COLUMNS, reuse_columns
+from robust_tickets.report.reuse import QUANTITIES, REUSE_COLUMNS, reuse_columns
 from robust_tickets.runs.directory import RunDirectory
 
 COLUMNS = [
@@ -55,11 +57,12 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     Seconds are those charged to the arm, without reading data and validating; search_s are those of the
     search or first stage before it. flops_vs_dense and seconds_vs_dense are ratios. channels_removed counts
     the channels that were pruned whole and left out in training; pass_flops_vs_dense and
-    pass_seconds_vs_dense are the ratios of what a sample costs in training. jobs is how many ran at a time,
-    at most, while the arm's seconds were taken; machines is on how many the run was computed. For
-    break-even and the cost to come near dense see `reuse.reuse_columns`. other_cores went to other programs
-    while the arm's seconds were taken, slowdown is by how much the machine was slower than at its fastest in
-    the run, and disturbed says that either was too much (`conditions.conditions`).
+    pass_seconds_vs_dense are the ratios of what a sample costs in training. jobs is how many ran at a
+    time, at most, while the arm's seconds were taken; machines is on how many the run was computed. For
+    break-even, empty for an arm at chance, and the cost to come near dense see `reuse.reuse_columns`.
+    other_cores went to other programs while the arm's seconds were taken, slowdown is by how much the
+    machine was slower than at its fastest in the run, and disturbed says that either was too much
+    (`conditions.conditions`).
     """
     by_arm = results(run)
     own_judge, images = judge(by_arm, run.recipe), run.recipe.evaluate.aa_images
@@ -83,6 +86,9 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     for column in ("pass_flops_vs_dense", "pass_seconds_vs_dense"):
         table[column] /= dense[column]
     table["machines"] = len(run.machines())
+    if kind == "robust":  # what is at chance has paid for nothing
+        at_chance = table.arm.isin(arms_at_chance(by_arm, own_judge, run.recipe))
+        table.loc[at_chance, [f"break_even_{quantity}" for quantity in QUANTITIES]] = math.nan
     return table
 
 

@@ -7,13 +7,16 @@ import pytest
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.fields import Evaluate
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.boosting import boosting
 from robust_tickets.report.candidates import Frontier
 from robust_tickets.report.chance import chance_accuracy, chance_note, is_at_chance
 from robust_tickets.report.frontier_answers import Question, answers
 from robust_tickets.report.frontier_table import frontier_markdown, frontier_table
 from robust_tickets.report.read import ArmResult
 from robust_tickets.report.reuse import reuse_note
+from robust_tickets.report.tables import timing
 from robust_tickets.report.verdict import verdict
+from robust_tickets.runs import files
 from tests.report.frontier_case import candidate, frontier
 
 
@@ -92,6 +95,24 @@ def test_a_search_has_not_paid_for_a_ticket_at_chance():
     dense = {"dense": arm("dense", 0.3)}
     assert reuse_note({**dense, "ticket": arm("ticket", 0.1, search=9)}, Recipe()) == ""
     assert "paid for itself" in reuse_note({**dense, "ticket": arm("ticket", 0.2, search=9)}, Recipe())
+
+
+def test_tables_leave_out_when_a_ticket_at_chance_has_paid(run):
+    assert timing(run).break_even_flops.notna().tolist() == [False, True]  # dense has no search
+    for seed in run.seeds():
+        for name in ("dense", "ticket"):
+            record = run.arm(seed, name).record
+            files.write_json(record, files.read_json(record) | {"most_common_class": 0.5})
+    assert timing(run).break_even_flops.isna().all()
+
+
+def test_nothing_comes_near_an_accuracy_of_zero(run):
+    for seed in run.seeds():
+        for file in (run.arm(seed, "dense").metrics, run.arm(seed, "dense").early_metrics):
+            records = [record | {"val_robust": 0.0} for record in files.read_jsonl(file)]
+            files.write_jsonl(file, records)
+    assert boosting(run).filter(regex="^(boosting|flops_to)").isna().all().all()
+    assert timing(run).filter(like="_to_9").isna().all().all()
 
 
 def test_the_search_of_a_natural_training_pays_in_another_coin():
