@@ -32,6 +32,8 @@ class Report(Command):
         from robust_tickets.report.write import write_page, write_pictures, write_report
         from robust_tickets.runs.directory import RunDirectory
 
+        if self.out is not None and self.out.suffix.lower() not in (".html", ".htm"):
+            raise InputError(f"--out {self.out} is no name of a web page: end it in .html")
         runs = [RunDirectory.open(path) for path in self.run_paths]
         strips = find_strips(self.images) if self.images is not None else []
         if self.out is not None:

@@ -39,9 +39,16 @@ def ticket_of(net: nn.Module, shape: tuple[int, int, int]) -> Ticket:
             "torch.nn.utils.prune.remove on it first"
         )
     full = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in weights.items()}
-    with torch.no_grad():
-        like = next(plain.parameters())
-        classes = plain.eval()(like.new_zeros(1, *shape)).shape[1]
+    like = next(plain.parameters())
+    try:
+        with torch.no_grad():
+            classes = plain.eval()(like.new_zeros(1, *shape)).shape[1]
+    except Exception as error:  # whatever the network's code raises
+        sizes = " x ".join(map(str, shape))
+        raise InputError(
+            f"the network takes no images of {sizes} ({str(error).splitlines()[0]:.150}): give channels, height "
+            "and width of its own images"
+        ) from error
     mean, std = (0.0,) * shape[0], (1.0,) * shape[0]  # an own network has its normalisation in it
     own = f"{type(net).__module__}:{type(net).__qualname__}"
     model = ModelSpec(own, 1.0, shape, classes, mean, std)

@@ -282,6 +282,13 @@ def test_several_runs_share_a_frontier_or_say_why_not(run, named, tmp_path, caps
     assert [level for level, _ in Reader(text).headings[:3]] == [1, 2, 2]
 
 
+@pytest.mark.parametrize("name", ["page.pdf", "folder"])
+def test_a_page_is_written_as_a_web_page_alone(name, run, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["report", str(run.path), "--out", str(tmp_path / name)])
+    assert "is no name of a web page: end it in .html" in capsys.readouterr().err
+
+
 def test_several_runs_without_a_file_are_refused(run, capsys):
     with pytest.raises(SystemExit):
         main(["report", str(run.path), str(run.path)])

@@ -68,6 +68,11 @@ def test_there_and_back(pruned, conv_net, tmp_path):
     assert "CifarResNet" in text
 
 
+def test_images_of_another_shape_are_refused(pruned):
+    with pytest.raises(InputError, match=r"the network takes no images of 3 x 8 x 8 \(.*channels.*\): give"):
+        rt.Ticket.from_pruned(pruned, (3, 8, 8))
+
+
 def test_what_is_no_ticket_is_refused(conv_net):
     with pytest.raises(InputError, match="nothing in the network is pruned"):
         rt.Ticket.from_pruned(conv_net, SHAPE)
