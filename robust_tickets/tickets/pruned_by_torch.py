@@ -45,9 +45,10 @@ def ticket_of(net: nn.Module, shape: tuple[int, int, int]) -> Ticket:
             classes = plain.eval()(like.new_zeros(1, *shape)).shape[1]
     except Exception as error:  # whatever the network's code raises
         sizes = " x ".join(map(str, shape))
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
-            f"the network takes no images of {sizes} ({str(error).splitlines()[0]:.150}): give channels, height "
-            "and width of its own images"
+            f"the network takes no images of {sizes} ({reason:.150}): give channels, height and width of its "
+            "own images"
         ) from error
     mean, std = (0.0,) * shape[0], (1.0,) * shape[0]  # an own network has its normalisation in it
     own = f"{type(net).__module__}:{type(net).__qualname__}"
