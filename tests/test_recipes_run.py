@@ -139,7 +139,7 @@ def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys
         recipes.load(name).evaluate.aa_images > 0
     )
     for line, text in zip(lines[last + 1 :], times, strict=True):
-        assert re.fullmatch(text.replace("{}", r"[\d,.]+ (minutes|hours|days)"), line), line
+        assert re.fullmatch(text.replace("{}", r"[\d,.]+ (seconds|minutes|hours|days)"), line), line
     assert not list(tmp_path.iterdir())
     if name == "paper-resnet18":
         assert rows == BY_HAND

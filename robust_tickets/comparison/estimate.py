@@ -250,4 +250,4 @@ def _duration(seconds: float) -> str:
     for unit, size in _UNITS.items():
         if seconds >= 2 * size:
             return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"

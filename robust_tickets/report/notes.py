@@ -148,10 +148,10 @@ def _dotted(table: dict[str, Any]) -> dict[str, str]:
 
 
 def channels_note(run: RunDirectory, table: pd.DataFrame) -> str:
-    """How many channels tickets pruned whole, and what leaving them out saved; empty where none did."""
+    """How many channels tickets pruned whole, and what leaving them out saved; empty without a ticket."""
     trained = table[table.epochs > 0]
     tickets = trained[[ARMS[arm].network == "ticket" for arm in trained.arm]]
-    if tickets.empty or not run.recipe.compute.compact or not tickets.channels_removed.any():
+    if tickets.empty or not run.recipe.compute.compact:
         return ""
     dense_disturbed = bool(table[table.arm == "dense"].disturbed.any())
     parts = [
