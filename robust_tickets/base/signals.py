@@ -2,16 +2,16 @@
 
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 from robust_tickets.base.streams import complain
+from robust_tickets.base.thread_value import ThreadValue
 
 _signal: signal.Signals | None = None
 _deferrals = 0
-_thread = threading.local()
+_unwanted: ThreadValue[Callable[[], bool]] = ThreadValue()
 
 
 class StopRequest(KeyboardInterrupt):
@@ -58,18 +58,12 @@ def deferred() -> Iterator[None]:
     raise_if_requested()
 
 
-@contextmanager
-def listening(is_unwanted: Callable[[], bool]) -> Iterator[None]:
+def listening(is_unwanted: Callable[[], bool]) -> AbstractContextManager[None]:
     """Stop the work of the block as a signal would when it is no longer wanted; for this thread alone.
 
     For threads, which get no signals.
     """
-    before = getattr(_thread, "is_unwanted", None)
-    _thread.is_unwanted = is_unwanted
-    try:
-        yield
-    finally:
-        _thread.is_unwanted = before
+    return _unwanted.set_to(is_unwanted)
 
 
 def stop_requested() -> bool:
@@ -86,8 +80,7 @@ def raise_if_requested() -> None:
 
 
 def _is_unwanted() -> bool:
-    is_unwanted = getattr(_thread, "is_unwanted", None)
-    return is_unwanted is not None and is_unwanted()
+    return _unwanted.value is not None and _unwanted.value()
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

@@ -3,10 +3,11 @@
 import codecs
 import os
 import sys
-import threading
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from robust_tickets.base.thread_value import ThreadValue
 
 _ERRORS = "robust-tickets"
 _ASCII = {"±": "+-", "×": "x", "†": "+", "‡": "++", "–": "-", "—": "-", "→": "->", "…": "...", "·": "."}
@@ -34,25 +35,18 @@ def prepare_streams() -> None:
             stream.reconfigure(errors=_ERRORS)
 
 
-_thread = threading.local()
+_send: ThreadValue[Callable[[str], None]] = ThreadValue()
 
 
-@contextmanager
-def lines_to(send: Callable[[str], None]) -> Iterator[None]:
+def lines_to(send: Callable[[str], None]) -> AbstractContextManager[None]:
     """Send the lines that the block would write to stderr somewhere else; for this thread alone."""
-    before = getattr(_thread, "send", None)
-    _thread.send = send
-    try:
-        yield
-    finally:
-        _thread.send = before
+    return _send.set_to(send)
 
 
 def complain(line: str) -> None:
     """Write a line to stderr, if that can be written, or where `lines_to` sends it."""
-    send = getattr(_thread, "send", None)
-    if send is not None:
-        send(line)
+    if _send.value is not None:
+        _send.value(line)
         return
     try:
         if sys.stderr is not None:

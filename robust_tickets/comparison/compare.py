@@ -1,7 +1,6 @@
 """A comparison: the arms of a recipe for several seeds, then the report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,9 +8,10 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.comparison.arm_summary import arm_summary, arm_weight, search_summary
 from robust_tickets.comparison.estimated_rates import rates_of
 from robust_tickets.comparison.executors.base import Executor, Task
-from robust_tickets.comparison.executors.inline import Inline
-from robust_tickets.comparison.jobs import ArmJob, Job, SearchJob, train_from_file
+from robust_tickets.comparison.executors.inline import INLINE
+from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
 from robust_tickets.comparison.judge_front import front_tasks
+from robust_tickets.comparison.preparation import after_preparation, prepare, with_whole_paths
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe.arm_training import arm_trainings
 from robust_tickets.recipe.arms import needs_ticket
@@ -28,11 +28,9 @@ from robust_tickets.stages.experiment import Experiment, check_other_inits
 from robust_tickets.stages.reuse import check_finished
 from robust_tickets.stages.timed_plan import check_jobs, check_one_machine
 
-_INLINE = Inline()
-
 
 def compare(
-    experiment: Experiment, seeds: Sequence[int], runs: Path, executor: Executor = _INLINE
+    experiment: Experiment, seeds: Sequence[int], runs: Path, executor: Executor = INLINE
 ) -> RunDirectory:
     """Run all arms of all seeds that are not done yet, then write the report (`report.write_report`).
 
@@ -176,71 +174,6 @@ def search_task(experiment: Experiment, seed: int, run: RunDirectory, label: str
 def _is_done(run: RunDirectory, seed: int, arm: str) -> bool:
     """Whether an arm is trained and evaluated."""
     return run.arm(seed, arm).is_finished and not missing_part(run, seed, arm)
-
-
-def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> None:
-    """Do once what several jobs share: describe the run, read its images, warn about its network.
-
-    Raises InputError where the run began on another machine or with other inputs, and for images that cannot
-    be read.
-    """
-    experiment.load()  # downloads and decodes them
-    experiment.fresh_net(seeds[0], warn=True)
-    inputs: dict[str, str] = {}
-    for seed in seeds:
-        inputs |= experiment.inputs(seed)
-    run.check_inputs(inputs)
-    machine = experiment.machine
-    run.check_machine(machine.device, any_machine=machine.any_machine)
-    run.begin(machine.device, inputs, any_machine=machine.any_machine)
-
-
-def with_whole_paths(experiment: Experiment, runs: Path, executor: Executor) -> tuple[Experiment, Path]:
-    """The experiment and the folder of its runs; for tasks elsewhere, with paths that hold there too."""
-    data = experiment.recipe.data
-    if executor.is_here:
-        return experiment, runs
-    if data.root is not None:
-        data = replace(data, root=data.root.resolve())
-    return replace(experiment, recipe=replace(experiment.recipe, data=data)), runs.resolve()
-
-
-def after_preparation(
-    tasks: Sequence[Task], works: Sequence[tuple[Experiment, RunDirectory]], seeds: Sequence[int]
-) -> list[Task]:
-    """The tasks, each after one for each run that does where it runs what its jobs share (`prepare`).
-
-    works: experiments and their run directories.
-    """
-    finished = all(task.is_done() for task in tasks)
-    first = [
-        Task(
-            f"prepare {run.path.name}",
-            PrepareJob(experiment, seeds[0], run, tuple(seeds)),
-            weight=0.0,
-            is_done=lambda: finished,
-            folder=run.path,
-        )
-        for experiment, run in works
-    ]
-    n = len(first)
-    return [
-        *first,
-        *(replace(task, after=(*range(n), *(n + place for place in task.after))) for task in tasks),
-    ]
-
-
-@dataclass(frozen=True)
-class PrepareJob(Job):
-    """What the jobs of a run share, done where they are: its images are read there, and the machine noted."""
-
-    seeds: tuple[int, ...]
-
-    def do(self) -> Path:
-        """Prepare the run; returns its folder."""
-        self.experiment.prepare()
-        prepare(self.experiment, self.seeds, self.run)
-        return self.run.path
 
 
 def search(experiment: Experiment, seed: int, runs: Path) -> Path:

@@ -11,10 +11,10 @@ import pandas as pd
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison.arm_summary import arm_weight
-from robust_tickets.comparison.compare import with_whole_paths
 from robust_tickets.comparison.executors.base import Executor, Task
-from robust_tickets.comparison.executors.inline import Inline
+from robust_tickets.comparison.executors.inline import INLINE
 from robust_tickets.comparison.jobs import ArmJob
+from robust_tickets.comparison.preparation import with_whole_paths
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import needs_ticket
@@ -28,8 +28,6 @@ from robust_tickets.stages.evaluation_run import short_digest
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.search import check_search
 from robust_tickets.training.monitors import DivergedError
-
-_INLINE = Inline()
 
 Grid = Mapping[str, Sequence[Any]]
 """Values to try, by field."""
@@ -68,7 +66,7 @@ def tune(
     runs: Path,
     *,
     eta: int = 3,
-    executor: Executor = _INLINE,
+    executor: Executor = INLINE,
 ) -> Tuned:
     """Choose the values of some fields for each arm, by validation accuracy after the last epoch.
 

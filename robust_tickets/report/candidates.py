@@ -56,7 +56,7 @@ class Frontier:
     judge: the attack under which they are robust.
     images: number of test images that were attacked.
     title: data, network, threat model and seeds, in a line.
-    left_out: which seeds are not there, and why, and what the runs do not share, in sentences.
+    remarks: which seeds are not there, and why, and what the runs do not share, in sentences.
     chance: the accuracy, a fraction, that one class for all images may reach (`chance.chance_accuracy`).
     """
 
@@ -65,7 +65,7 @@ class Frontier:
     judge: Judge
     images: int
     title: str
-    left_out: str = ""
+    remarks: str = ""
     chance: float = 0.0
 
     def __getitem__(self, name: str) -> Candidate:

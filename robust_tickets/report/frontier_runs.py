@@ -105,9 +105,9 @@ def read_frontier(
     title += f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     named = _with_names(candidates, runs[0].judge)
     notes = [*(_left_out(run, seeds) for run in runs), _training_images_note(runs)]
-    left_out = " ".join(filter(None, notes))
+    remarks = " ".join(filter(None, notes))
     chance = max(chance_accuracy(run.arms, run.images) for run in runs)
-    return Frontier(named, tuple(seeds), runs[0].judge, runs[0].images, title, left_out, chance)
+    return Frontier(named, tuple(seeds), runs[0].judge, runs[0].images, title, remarks, chance)
 
 
 def _left_out(run: _Run, seeds: Sequence[int]) -> str:

@@ -160,7 +160,7 @@ def frontier_notes(frontier: Frontier, question: Question) -> str:
         if candidate.no_seconds:
             unknown.setdefault(candidate.no_seconds, []).append(f"`{candidate.name}`")
     parts = [
-        frontier.left_out,
+        frontier.remarks,
         f"Robust accuracy is that of the {judged}, under {frontier.judge.title}, on {frontier.images:,} test "
         f"images; means over seeds, {intervals}{paired}. Costs are all that is charged to an arm, its "
         "search or first stage included. `no: X`: X costs no more and is at least as robust. The place of an "

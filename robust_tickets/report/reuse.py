@@ -6,8 +6,8 @@ from statistics import mean
 
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.report.chance import chance_accuracy, is_at_chance
-from robust_tickets.report.judge import judge, judged_images
+from robust_tickets.report.chance import arms_at_chance
+from robust_tickets.report.judge import judge
 from robust_tickets.report.read import ArmResult
 from robust_tickets.report.verdict import ArmFigures, Results
 
@@ -80,17 +80,18 @@ def reuse_note(results: Results, recipe: Recipe) -> str:
     """When the search of a ticket has paid for itself, against each baseline; empty without a ticket."""
     texts = []
     own_judge = judge(results, recipe)
-    natural = recipe.evaluate.select_by == "clean"  # robustness is not what it is trained for
-    chance = chance_accuracy(results, judged_images(results, own_judge, recipe))
+    # natural training is not for robustness
+    natural = recipe.evaluate.select_by == "clean"
+    at_chance = [] if natural else arms_at_chance(results, own_judge, recipe)
     for arm, seeds in results.items():
         if ARMS[arm].network != "ticket" or ARMS[arm].transform or not all(r.before for r in seeds):
+            continue
+        if arm in at_chance:  # it cannot pay for itself, and `chance.chance_note` says so
             continue
         figures = ArmFigures(arm, results, judge=own_judge, recipe=recipe)
         share, *_ = reuse_columns(seeds, results["dense"], recipe.evaluate.select_by)
         variant = arm.partition("+")[2]
         others = ["dense", "dense-short", *([f"dense+{variant}"] if variant else [])]
-        if not natural and is_at_chance([own_judge.accuracy(result) for result in seeds], chance):
-            continue  # it cannot pay for itself; `chance.chance_note` says so
         parts = []
         for other in (name for name in others if name in results):
             number = break_even(seeds, results[other], "flops")

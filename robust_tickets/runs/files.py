@@ -4,15 +4,15 @@ import errno
 import json
 import os
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.file_systems import optional
+from robust_tickets.base.thread_value import ThreadValue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,27 +21,20 @@ _RUN_AGAIN = "remove its folder and run the stage again"
 _MAY_BE_LOST = "the last files may be lost if the power fails"
 
 
-_thread = threading.local()
+_guard: ThreadValue[Callable[[], None]] = ThreadValue()
 
 
-@contextmanager
-def guarded(check: Callable[[], None]) -> Iterator[None]:
+def guarded(check: Callable[[], None]) -> AbstractContextManager[None]:
     """Call `check` before each file that the block writes or removes; for this thread alone.
 
     For work that may have been given to somebody else meanwhile: it then raises, and nothing is changed.
     """
-    before = getattr(_thread, "check", None)
-    _thread.check = check
-    try:
-        yield
-    finally:
-        _thread.check = before
+    return _guard.set_to(check)
 
 
 def _check_guard() -> None:
-    check = getattr(_thread, "check", None)
-    if check is not None:
-        check()
+    if _guard.value is not None:
+        _guard.value()
 
 
 def remove(path: Path) -> None:

@@ -11,6 +11,7 @@ from robust_tickets.comparison.arm_summary import arm_weight
 from robust_tickets.comparison.estimated_rates import rates_of
 from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, TicketFileJob
+from robust_tickets.comparison.preparation import after_preparation, prepare
 from robust_tickets.runs import locks
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.stages import plan
@@ -29,20 +30,21 @@ def run_seed(
     """
     with ExitStack() as stack:
         tasks: list[Task] = []
-        works: list[tuple[Experiment, RunDirectory]] = []
+        works: dict[Path, tuple[Experiment, RunDirectory]] = {}
         for cell in cells:
             for recipe in cell.recipes:
                 run = RunDirectory.of(runs, recipe)
                 stack.enter_context(locks.lock(run.path))
-                works.append((replace(experiment, recipe=recipe), run))
+                work = replace(experiment, recipe=recipe)
+                works[run.path] = work, run
                 if executor.is_here:
-                    compare.prepare(works[-1][0], [seed], run)
+                    prepare(work, [seed], run)
             new = _tasks(experiment, cell, seed, runs)
             tasks += [replace(task, after=tuple(len(tasks) + i for i in task.after)) for task in new]
         threads = experiment.recipe.compute.threads
         todo = in_order(tasks)
         if not executor.is_here:
-            todo = compare.after_preparation(todo, works, [seed])
+            todo = after_preparation(todo, list(works.values()), [seed])
         executor.run(todo, experiment.machine, threads)
 
 

@@ -13,8 +13,9 @@ from robust_tickets.comparison import compare
 from robust_tickets.comparison.estimate import Estimate, PlannedArms, estimate_all
 from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer
 from robust_tickets.comparison.executors.base import Executor
-from robust_tickets.comparison.executors.inline import Inline
+from robust_tickets.comparison.executors.inline import INLINE
 from robust_tickets.comparison.jobs import TicketFileJob
+from robust_tickets.comparison.preparation import with_whole_paths
 from robust_tickets.data import data_paths
 from robust_tickets.recipe.arms import needs_ticket
 from robust_tickets.recipe.recipe import Recipe
@@ -32,11 +33,9 @@ from robust_tickets.studies.grid import check_lengths, make_cells, name_setting
 from robust_tickets.studies.jobs import run_seed
 from robust_tickets.studies.study_files import StudyFolder, StudyResult, rounded
 
-_INLINE = Inline()
-
 
 def study(
-    name: str, experiment: Experiment, seeds: Sequence[int], runs: Path, executor: Executor = _INLINE
+    name: str, experiment: Experiment, seeds: Sequence[int], runs: Path, executor: Executor = INLINE
 ) -> StudyResult:
     """Run what a study lacks, seed by seed, and write its files after every cell.
 
@@ -48,7 +47,7 @@ def study(
     Raises InputError for settings that make no sense, before anything is run.
     """
     executor.check()
-    experiment, runs = compare.with_whole_paths(experiment, runs, executor)
+    experiment, runs = with_whole_paths(experiment, runs, executor)
     record = load_study(name)
     experiment.prepare()
     cells = _checked_cells(record, experiment, reads_images=True)

@@ -105,14 +105,14 @@ def test_weights_that_no_arm_has_are_refused(run):
 
 def test_seeds_that_are_left_out_are_named(run):
     both = read_frontier([run])
-    assert both.left_out == ""
+    assert both.remarks == ""
     run.arm(1, "ticket").ledger.unlink()
     one = read_frontier([run])
     assert one.seeds == (0,)
-    assert one.left_out.startswith("Left out, until `compare` completes it: seed 1 (there is no ")
-    assert str(run.arm(1, "ticket").ledger) in one.left_out
-    assert one.left_out in frontier_markdown(one, Question())
-    assert one.left_out in markdown(run)
+    assert one.remarks.startswith("Left out, until `compare` completes it: seed 1 (there is no ")
+    assert str(run.arm(1, "ticket").ledger) in one.remarks
+    assert one.remarks in frontier_markdown(one, Question())
+    assert one.remarks in markdown(run)
     run.arm(0, "dense").robustness.unlink()
     with pytest.raises(InputError, match=r"no seed .*: run compare; seed 0: there is no .*dense.*; seed 1: "):
         read_frontier([run])
@@ -143,7 +143,7 @@ def test_the_seeds_are_those_of_all_runs(run, another):
     other.arm(0, "ticket").ledger.unlink()
     frontier = read_frontier([run, other])
     assert frontier.seeds == (1,)
-    assert f"Of {run.path}, seed 0 is left out, as not all runs have it." in frontier.left_out
+    assert f"Of {run.path}, seed 0 is left out, as not all runs have it." in frontier.remarks
     assert frontier["dense"].robust == pytest.approx([0.29])
     shutil.rmtree(run.path / "seed-1")
     with pytest.raises(InputError, match=f"{run.path} and {other.path} share no complete seed: run compare"):
@@ -154,10 +154,10 @@ def test_runs_that_trained_on_other_numbers_of_images_say_so(run, another):
     other = another(data=replace(run.recipe.data, train_images=100))
     change(other, "ticket", "ledger", charged_flops=20)
     own = run.recipe.data.train_images or "all"
-    assert read_frontier([run, other]).left_out == (
+    assert read_frontier([run, other]).remarks == (
         f"They trained on different numbers of images: {run.path.name} on {own}, {other.path.name} on 100."
     )
-    assert read_frontier([run]).left_out == ""
+    assert read_frontier([run]).remarks == ""
 
 
 def test_autoattack_judges_where_every_candidate_has_it(run, another):

@@ -4,12 +4,13 @@ A process that was paused may wake when its task was given to another, and would
 """
 
 import hashlib
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from robust_tickets.base import signals
+from robust_tickets.base.signals import StopRequest
 from robust_tickets.runs import files
 
 
@@ -30,7 +31,7 @@ def attempt(folder: Path | None, name: str) -> Iterator[None]:
         try:
             yield
         finally:
-            with suppress(signals.StopRequest):  # it is another's
+            with suppress(StopRequest):  # it is another's
                 files.remove(mark)
 
 
@@ -43,7 +44,6 @@ def _check(mark: Path, token: str) -> Callable[[], None]:
         except OSError:
             is_ours = False
         if not is_ours:
-            with signals.listening(lambda: True):
-                signals.raise_if_requested()
+            raise StopRequest(signal.SIGTERM)
 
     return check

@@ -24,7 +24,7 @@ class Task:
     weight: how long it takes beside others, in any unit.
     summary: says what came of it, in a few words; called in this process when it is done.
     is_done: whether an earlier command did it, so that no process has to be started for it.
-    folder: the run directory that it writes into; None: no such.
+    folder: the run directory that it writes into; None: it writes into none.
     """
 
     name: str

@@ -26,3 +26,7 @@ class Inline(Executor):
                 progress.begin(i, task.name)
                 task.do(machine)
                 progress.end(i, task.summary())
+
+
+INLINE = Inline()
+"""What runs tasks where no other executor is named."""
