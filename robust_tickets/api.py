@@ -15,7 +15,7 @@ device: torch device. PyTorch's number of threads is set to the recipe's `comput
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -226,6 +226,7 @@ def compare(
     runs: Path | str = "runs",
     jobs: int = 1,
     executor: str = "",
+    slurm: Mapping[str, str] | None = None,
     any_machine: bool = False,
     device: str | torch.device = "cpu",
     **fields: Any,
@@ -238,15 +239,18 @@ def compare(
     runs: the folder of the run directories.
     jobs: how many arms are trained at a time, in processes of their own, for which a script needs its
         `if __name__ == "__main__":`.
-    executor: inline, processes, dask (as many workers on this machine) or dask://HOST:PORT of a scheduler;
-        "": inline, or processes for several jobs.
+    executor: inline, processes, dask (as many workers on this machine), dask://HOST:PORT of a scheduler, or
+        slurm; "": inline, or processes for several jobs.
+    slurm: options of sbatch for each job, as {"partition": "gpu"}.
     any_machine: continue a run that began on another processor or GPU; the table marks its seconds.
 
     Raises InputError for a module with several seeds, since it has one init.
     """
     experiment = experiment_from(net, data, recipe, device, fields, any_machine=any_machine)
     chosen = seeds_from(experiment, net, seeds)
-    return comparison.compare(experiment, chosen, to_path("runs", runs), _executor(jobs, executor)).path
+    return comparison.compare(
+        experiment, chosen, to_path("runs", runs), _executor(jobs, executor, slurm)
+    ).path
 
 
 @name_arguments
@@ -285,6 +289,7 @@ def study(
     runs: Path | str = "runs",
     jobs: int = 1,
     executor: str = "",
+    slurm: Mapping[str, str] | None = None,
     any_machine: bool = False,
     device: str | torch.device = "cpu",
     **fields: Any,
@@ -294,7 +299,7 @@ def study(
     Finished cells are not run again.
 
     name: as `robust-tickets study --help` lists them; its settings are a field of `study`.
-    seeds, runs, jobs, executor, any_machine: as `compare` has them.
+    seeds, runs, jobs, executor, slurm, any_machine: as `compare` has them.
 
     Raises InputError as `compare` does, and for settings that make no sense.
     """
@@ -302,7 +307,9 @@ def study(
         raise unknown_name("study", name, STUDIES)
     experiment = experiment_from(net, data, recipe, device, fields, study=name, any_machine=any_machine)
     chosen = seeds_from(experiment, net, seeds)
-    return studies.study(name, experiment, chosen, to_path("runs", runs), _executor(jobs, executor)).folder
+    return studies.study(
+        name, experiment, chosen, to_path("runs", runs), _executor(jobs, executor, slurm)
+    ).folder
 
 
 def _directories(runs: Path | str | Iterable[Path | str]) -> list[RunDirectory]:
@@ -318,10 +325,13 @@ def _warn(title: str, messages: Iterable[str]) -> None:
         warnings.warn(f"{title}: {message}", RobustnessWarning, stacklevel=4)
 
 
-def _executor(jobs: int, name: str) -> Executor:
+def _executor(jobs: int, name: str, slurm: Mapping[str, str] | None) -> Executor:
     if not isinstance(name, str):
         raise InputError(f"executor must be a text such as 'dask', got {name!r:.80}")
-    return choose_executor(whole_number("jobs", jobs, least=1, most=1024), name)
+    if slurm is not None and not isinstance(slurm, Mapping):
+        raise InputError(f'slurm must be a dict such as {{"partition": "gpu"}}, got {slurm!r:.80}')
+    options = [f"{option}={value}" for option, value in (slurm or {}).items()]
+    return choose_executor(whole_number("jobs", jobs, least=1, most=1024), name, slurm=options)
 
 
 def _seed(seed: int) -> int:

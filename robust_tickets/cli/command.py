@@ -116,15 +116,17 @@ class ByExecutor(ByRecipe):
     jobs: Annotated[int, Range(least=1, most=1024)] = 1
     """networks trained at a time, in processes"""
     executor: Annotated[str, arg(metavar="NAME")] = ""
-    """inline, processes, dask (--jobs workers here), or dask://HOST:PORT of a scheduler"""
+    """inline, processes, dask (--jobs workers here), dask://HOST:PORT of a scheduler, slurm"""
     scheduler_file: Annotated[Path | None, arg(metavar="FILE")] = None
     """of a Dask scheduler, instead of its address"""
+    slurm: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = ()
+    """options of sbatch for each job, as partition=gpu"""
 
     def choose_executor(self) -> "Executor":
         """The executor that the flags name. Raises InputError for one that there is not."""
         from robust_tickets.comparison.executors.choose import choose_executor
 
-        return choose_executor(self.jobs, self.executor, self.scheduler_file)
+        return choose_executor(self.jobs, self.executor, self.scheduler_file, self.slurm)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,19 @@
 
 import os
 import signal
+import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from robust_tickets.base import signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
+from robust_tickets.comparison.executors.base import Task
 from robust_tickets.runs import files
+
+EMPTY: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -69,3 +74,23 @@ class NotedTask:
 
     def time_of(self, event: str) -> float:
         return float((self.folder / f"{self.name}.{event}").read_text())
+
+
+def make_tasks(folder: Path, endings: Mapping[str, str], after: Mapping[str, str] = EMPTY) -> list[Task]:
+    """A task for each name, with its ending; after: the one that a task waits for."""
+    places = {name: place for place, name in enumerate(endings)}
+    before = {name: (places[other],) for name, other in after.items()}
+    return [
+        Task(name, NotedTask(folder, name, ending), before.get(name, ()), f"{name}: ", folder=folder)
+        for name, ending in endings.items()
+    ]
+
+
+def in_background(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def time_of(folder: Path, note: str) -> float:
+    return float((folder / note).read_text())

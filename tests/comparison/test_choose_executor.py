@@ -9,6 +9,7 @@ from robust_tickets.comparison.executors.choose import choose_executor
 from robust_tickets.comparison.executors.dask import Dask
 from robust_tickets.comparison.executors.inline import Inline
 from robust_tickets.comparison.executors.processes import Processes
+from robust_tickets.comparison.executors.slurm import Slurm
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ from robust_tickets.comparison.executors.processes import Processes
         (1, "dask", Dask, 1, True),
         (3, "dask", Dask, 3, True),
         (1, "dask://host:8786", Dask, 2, False),
+        (1, "slurm", Slurm, 2, False),
     ],
 )
 def test_each_name_has_its_executor(jobs: int, name: str, kind: type, at_a_time: int, is_here: bool) -> None:
@@ -47,8 +49,31 @@ def test_a_scheduler_file_stands_for_its_cluster(tmp_path: Path) -> None:
         (1, "dask://host", "has no host and port: write dask://HOST:8786"),
         (1, "dask://:8786", "has no host and port"),
         (1, "dask://host:port", "has no host and port"),
+        (2, "slurm", "Slurm decides how many jobs run at a time: leave out the 2 jobs"),
     ],
 )
 def test_what_does_not_go_together_is_refused(jobs: int, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         choose_executor(jobs, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("", "partition=gpu", "--slurm has options of Slurm's jobs: give --executor slurm too"),
+        ("slurm", "partition=", "--slurm 'partition=' is no option of sbatch: write NAME=VALUE"),
+        ("slurm", "=gpu", "--slurm '=gpu' is no option of sbatch"),
+        ("slurm", "job-name=mine", "--slurm job_name is set for each job: leave it out"),
+    ],
+)
+def test_wrong_options_of_slurm_are_refused(name: str, option: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        choose_executor(1, name, slurm=[option])
+
+
+def test_without_slurm_its_executor_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        InputError, match="there is no sbatch here: give the command on a machine of the Slurm"
+    ):
+        choose_executor(1, "slurm", slurm=["--exclusive"]).check()

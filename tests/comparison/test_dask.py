@@ -4,15 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from clusters import PATH, Cluster, wait_for
-from tasks import NotedTask
+from tasks import in_background, make_tasks, time_of
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
@@ -26,7 +25,6 @@ distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 MACHINE = Machine("cpu", SilentProgress())
-EMPTY: Mapping[str, str] = {}
 
 
 @pytest.fixture(scope="module")
@@ -52,26 +50,6 @@ def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     yield start
     for each in clusters:
         each.close()
-
-
-def make_tasks(folder: Path, endings: Mapping[str, str], after: Mapping[str, str] = EMPTY) -> list[Task]:
-    """A task for each name, with its ending; after: the one that a task waits for."""
-    places = {name: place for place, name in enumerate(endings)}
-    before = {name: (places[other],) for name, other in after.items()}
-    return [
-        Task(name, NotedTask(folder, name, ending), before.get(name, ()), f"{name}: ", folder=folder)
-        for name, ending in endings.items()
-    ]
-
-
-def in_background(work: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
-
-
-def time_of(folder: Path, note: str) -> float:
-    return float((folder / note).read_text())
 
 
 def test_tasks_run_at_a_time_and_after_those_that_they_wait_for(cluster: Cluster, tmp_path: Path) -> None:
@@ -215,7 +193,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from clusters import PATH, Cluster, wait_for
-from tasks import NotedTask
+from tasks import in_background, make_tasks, time_of
 from robust_tickets.base import signals
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress

@@ -27,7 +27,7 @@ SHORT = (
 FEW = "--limit 20 --sanity off"
 CUDA = Not("needs a GPU and CIFAR-10")
 ADDRESS = Not("needs a server")
-CLUSTER = Not("tests/comparison/test_dask.py and tests/e2e/test_jobs.py start clusters")
+CLUSTER = Not("tests/comparison and tests/e2e/test_jobs.py start clusters")
 
 _RECURSIVE = (
     "--model.name resnet32 --search.pruning-method recursive "
@@ -65,6 +65,8 @@ COMMANDS: dict[str, str | Not] = {
     "dask scheduler --scheduler-file scheduler.json": CLUSTER,
     "dask worker --scheduler-file scheduler.json --nthreads 1 --nworkers 2": CLUSTER,
     "robust-tickets compare --recipe mine.toml --seeds 6 --scheduler-file scheduler.json": CLUSTER,
+    "robust-tickets compare --recipe mine.toml --seeds 6 --executor slurm "
+    "--slurm partition=cpu time=4:00:00 mem=8G": CLUSTER,
     "robust-tickets ticket stretch ticket.safetensors --to resnet32 --out deep.safetensors": "",
     "robust-tickets ticket squeeze deep.safetensors --to resnet20": "",
     "robust-tickets train --recipe mine.toml --model.name resnet32 --ticket deep.safetensors": SHORT,

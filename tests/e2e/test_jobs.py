@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import slurm_cluster
 from clusters import Cluster
 
 from robust_tickets.cli.main import main
@@ -91,6 +92,24 @@ def test_a_cluster_that_runs_gives_the_same_bits(
         assert len(pd.read_csv(next(tmp_path.rglob("transfer.csv")))) > 1
     finally:
         cluster.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not slurm_cluster.IS_HERE, reason="Slurm is not installed")
+def test_slurm_gives_the_same_bits(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("submitit")
+    cluster = slurm_cluster.SlurmCluster()
+    try:
+        monkeypatch.setenv("SLURM_CONF", cluster.settings["SLURM_CONF"])
+        monkeypatch.chdir(tmp_path)
+        main([*COMPARE.split(), "--executor", "slurm", "--runs", "runs"])
+    finally:
+        cluster.close()
+    assert files(tmp_path) == files(alone)
+    assert len([line for line in capfd.readouterr().err.splitlines() if " of 4 done: " in line]) == 4
+    assert not list(tmp_path.rglob(".slurm"))
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Runs tasks on a Dask cluster: each is a future, and those that it waits for are its arguments."""
 
 import logging
-import pickle
 import traceback
 import uuid
 from collections import Counter
@@ -19,6 +18,7 @@ from robust_tickets.base.progress import Tasks
 from robust_tickets.base.streams import complain
 from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.executors.processes import end_importing_child
+from robust_tickets.comparison.executors.sending import do_finished, pickle_task
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
@@ -57,11 +57,7 @@ class Dask(Executor):
     def run(self, tasks: Sequence[Task], machine: "Machine", threads: int) -> None:
         """Run all tasks that are not done already; without any, no cluster is asked for."""
         with machine.progress.tasks([task.weight for task in tasks]) as progress:
-            done = {i for i, task in enumerate(tasks) if task.is_done()}
-            for i in sorted(done):
-                progress.begin(i, tasks[i].name)
-                tasks[i].do(machine)
-                progress.end(i, tasks[i].summary())
+            done = do_finished(tasks, machine, progress)
             if len(done) < len(tasks):
                 with _quiet_logs(), self._client() as client:
                     _Submitted(client, tasks, done, machine, progress).wait()
@@ -149,7 +145,7 @@ class _Submitted:
             self._places[key] = i
             futures[i] = client.submit(
                 dask_worker.do_task,
-                _pickled(task, there),
+                pickle_task(task, there),
                 task.name,
                 str(task.folder.resolve()) if task.folder is not None else "",
                 topic,
@@ -225,13 +221,3 @@ class _Submitted:
 def _is_busy(keys: set[str], dask_worker: Any) -> bool:
     """Whether one of these tasks runs in a worker."""
     return any(key in keys for key in dask_worker.active_threads.values())
-
-
-def _pickled(task: Task, machine: "Machine") -> bytes:
-    try:
-        return pickle.dumps((task.do, machine))
-    except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"{task.name} cannot be sent to a worker ({error}): pass the network as a function of a module, "
-            "not a lambda or a local one"
-        ) from None

@@ -1,6 +1,5 @@
 """What a worker of a Dask cluster does with a task. The scheduler reads this module: it imports no torch."""
 
-import pickle
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +13,10 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.version import __version__
 from robust_tickets.comparison.executors.attempts import attempt
 from robust_tickets.comparison.executors.base import failure_text
+from robust_tickets.comparison.executors.sending import read_task
 from robust_tickets.runs import locks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from distributed import Worker
 
 
@@ -57,7 +55,7 @@ def do_task(
     locks.leave_to_parent()
     try:
         with signals.listening(is_unwanted), streams.lines_to(send):
-            do, machine = _read(content, worker)
+            do, machine = read_task(content, f"the worker {worker.address}")
             with attempt(Path(folder) if folder else None, name):
                 do(machine)
     except signals.StopRequest:
@@ -83,15 +81,3 @@ def _check(worker: "Worker", wanted: dict[str, str]) -> None:
             "networks in one process: start it by `dask worker --nthreads 1`, with --nworkers N for several "
             "at a time"
         )
-
-
-def _read(content: bytes, worker: "Worker") -> "tuple[Callable[..., object], object]":
-    """What to call, and the machine. Raises InputError where the worker lacks a module of the user's own."""
-    try:
-        do, machine = pickle.loads(content)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"the worker {worker.address} cannot read the task ({error}): start workers where they can "
-            "import what you import, as with PYTHONPATH"
-        ) from None
-    return do, machine

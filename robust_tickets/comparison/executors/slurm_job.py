@@ -1,0 +1,100 @@
+"""What a Slurm job does: a task, whose state it saves before Slurm ends it."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from robust_tickets.base import signals, streams
+from robust_tickets.base.errors import InputError
+from robust_tickets.comparison.executors.attempts import attempt
+from robust_tickets.comparison.executors.base import failure_text
+from robust_tickets.comparison.executors.sending import read_task
+from robust_tickets.runs import locks
+
+DEATHS = 4
+"""So often may a job die; then it is given up."""
+
+_ENDS_SOON = signal.SIGUSR2  # 90 seconds before the job's time is over, or its node is given to another job
+
+
+def lines_file(folder: Path, job: str) -> Path:
+    """Where a job writes the lines that the client shows; it is there once the job has begun."""
+    return folder / f"{job}.lines"
+
+
+def cancel_mark(folder: Path, job: str) -> Path:
+    """A file that is there where the client does not want a job any more."""
+    return folder / f"{job}.cancelled"
+
+
+def deaths_file(folder: Path, job: str) -> Path:
+    """A file with a line for each death of a job."""
+    return folder / f"{job}.deaths"
+
+
+def after_step(folder: Path) -> list[str]:
+    """Lines of shell after a job's task: where it died, without a word on why, the job is queued again."""
+    return [
+        "status=$?",
+        'job="$SLURM_JOB_ID"',
+        f"cd {shlex.quote(str(folder))} || exit 1",
+        'if [ $status -ne 0 ] && [ ! -e "${job}_0_result.pkl" ] && [ ! -e "$job.cancelled" ]; then',
+        '    echo death >> "$job.deaths"',
+        f'    [ "$(wc -l < "$job.deaths")" -lt {DEATHS} ] && scontrol requeue "$job" && sleep 3600',
+        "fi",
+        "exit $status",
+    ]
+
+
+def do_task(content: bytes, name: str, folder: str, import_path: Sequence[str]) -> None:
+    """Do a task in a job's process.
+
+    Its state is saved where Slurm asks the job to end. The job is queued again, unless its client wants it no
+    more, and goes on from there.
+
+    content: what to call and the machine to call it with, pickled.
+    folder: where the task writes.
+    import_path: where the client finds modules.
+
+    Raises InputError with a line on what went wrong.
+    """
+    job, own = os.environ["SLURM_JOB_ID"], Path(os.environ["SUBMITIT_FOLDER"])
+    requests: list[int] = []
+    for number in (signal.SIGTERM, _ENDS_SOON):
+        signal.signal(number, lambda number, frame: requests.append(number))
+    sys.path += [path for path in import_path if path not in sys.path]
+    lines = lines_file(own, job)
+    lines.touch()
+
+    def send(line: str) -> None:
+        with lines.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+    locks.leave_to_parent()
+    try:
+        with signals.listening(lambda: bool(requests)), streams.lines_to(send):
+            do, machine = read_task(content, f"the job {job}")
+            with attempt(Path(folder), name):
+                do(replace(machine, devices=()))  # "cuda" is the GPU that Slurm gave to this job
+    except signals.StopRequest:
+        if requests and not cancel_mark(own, job).exists():
+            _wait_for_the_end(job, requests)
+        sys.exit(0)  # the client, or a later attempt, has no use for it
+    except Exception as error:
+        text = failure_text(error)
+        if text is None:
+            raise
+        raise InputError(text) from None
+
+
+def _wait_for_the_end(job: str, requests: Sequence[int]) -> None:
+    """Have the job queued again; where Slurm itself ends it or queues it again, it sends SIGTERM before."""
+    if _ENDS_SOON in requests:
+        subprocess.run(["scontrol", "requeue", job], check=True)
+    time.sleep(3600)
