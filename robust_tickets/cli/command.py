@@ -116,7 +116,7 @@ class ByExecutor(ByRecipe):
     jobs: Annotated[int, Range(least=1, most=1024)] = 1
     """networks trained at a time, in processes"""
     executor: Annotated[str, arg(metavar="NAME")] = ""
-    """inline, processes, dask (--jobs workers here), dask://HOST:PORT of a scheduler, slurm"""
+    """inline, processes, dask, dask://HOST:PORT, slurm"""
     scheduler_file: Annotated[Path | None, arg(metavar="FILE")] = None
     """of a Dask scheduler, instead of its address"""
     slurm: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = ()
