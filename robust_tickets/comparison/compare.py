@@ -11,7 +11,7 @@ from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.executors.inline import INLINE
 from robust_tickets.comparison.jobs import ArmJob, SearchJob, train_from_file
 from robust_tickets.comparison.judge_front import front_tasks
-from robust_tickets.comparison.preparation import after_preparation, prepare, with_whole_paths
+from robust_tickets.comparison.preparation import after_preparation, on_client, prepare
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe.arm_training import arm_trainings
 from robust_tickets.recipe.arms import needs_ticket
@@ -39,7 +39,8 @@ def compare(
     Raises InputError for a recipe that the images do not fit, before anything is run.
     """
     executor.check()
-    experiment, runs = with_whole_paths(experiment, runs, executor)
+    machine = experiment.machine
+    experiment, runs = on_client(experiment, runs, executor)
     recipe = experiment.recipe
     experiment.prepare()
     if experiment.images is None:
@@ -58,13 +59,13 @@ def compare(
         todo = tasks(experiment, seeds, run)
         if not executor.is_here:
             todo = after_preparation(todo, [(experiment, run)], seeds)
-        executor.run(todo, experiment.machine, recipe.compute.threads)
+        executor.run(todo, machine, recipe.compute.threads)
         for seed in seeds:
             for arm in recipe.compare.trained:
                 missing = missing_part(run, seed, arm)
                 if missing:  # its ledger says that the arm is finished
                     raise InputError(f"{missing}: remove {run.arm(seed, arm)} and run compare again")
-        executor.run(front_tasks(experiment, run), experiment.machine, recipe.compute.threads)
+        executor.run(front_tasks(experiment, run), machine, recipe.compute.threads)
         write_report(run)
     return run
 

@@ -27,14 +27,20 @@ def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> 
     run.begin(machine.device, inputs, any_machine=machine.any_machine)
 
 
-def with_whole_paths(experiment: Experiment, runs: Path, executor: Executor) -> tuple[Experiment, Path]:
-    """The experiment and the folder of its runs; where tasks run elsewhere, with absolute paths."""
+def on_client(experiment: Experiment, runs: Path, executor: Executor) -> tuple[Experiment, Path]:
+    """The experiment and the folder of its runs, as the process has them that gives tasks to the executor.
+
+    Where tasks run elsewhere, their paths are absolute, and the process checks on its CPU: machines on which
+    commands to a cluster are given often have no GPU.
+    """
     data = experiment.recipe.data
     if executor.is_here:
         return experiment, runs
     if data.root is not None:
         data = replace(data, root=data.root.resolve())
-    return replace(experiment, recipe=replace(experiment.recipe, data=data)), runs.resolve()
+    machine = replace(experiment.machine, device="cpu", devices=())
+    recipe = replace(experiment.recipe, data=data)
+    return replace(experiment, recipe=recipe, machine=machine), runs.resolve()
 
 
 def after_preparation(
@@ -44,13 +50,13 @@ def after_preparation(
 
     works: experiments and their run directories.
     """
-    finished = all(task.is_done() for task in tasks)
+    if all(task.is_done() for task in tasks):
+        return list(tasks)
     first = [
         Task(
             f"prepare {run.path.name}",
             PrepareJob(experiment, seeds[0], run, tuple(seeds)),
             weight=0.0,
-            is_done=lambda: finished,
             folder=run.path,
         )
         for experiment, run in works

@@ -14,7 +14,7 @@ from robust_tickets.comparison.arm_summary import arm_weight
 from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.executors.inline import INLINE
 from robust_tickets.comparison.jobs import ArmJob
-from robust_tickets.comparison.preparation import with_whole_paths
+from robust_tickets.comparison.preparation import on_client
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import needs_ticket
@@ -82,7 +82,8 @@ def tune(
     Raises InputError for fields that do nothing in an arm.
     """
     executor.check()
-    experiment, runs = with_whole_paths(experiment, runs, executor)
+    machine = experiment.machine
+    experiment, runs = on_client(experiment, runs, executor)
     base = experiment.recipe
     combinations = _combinations(grid)
     shared = next((field for field in grid if field.startswith("search.")), None)
@@ -99,7 +100,7 @@ def tune(
     values_by_field = {field: list(values) for field, values in grid.items()}
     digest = short_digest([base.identity, values_by_field, list(arms), list(seeds), eta])
     folder = runs / f"tune-{base.name}-{digest}"
-    work = _Tuning(experiment, tuple(seeds), folder, executor)
+    work = _Tuning(experiment, machine, tuple(seeds), folder, executor)
     with locks.lock(folder):
         chosen = {arm: work.choose(arm, combinations, eta) for arm in arms}
         rows = pd.DataFrame(work.rows)
@@ -127,9 +128,15 @@ class _Tuning:
     """The trials of one tuning; rows: what came of them, a row a trial and seed."""
 
     def __init__(
-        self, experiment: Experiment, seeds: tuple[int, ...], folder: Path, executor: Executor
+        self,
+        experiment: Experiment,
+        machine: Machine,
+        seeds: tuple[int, ...],
+        folder: Path,
+        executor: Executor,
     ) -> None:
-        self._experiment, self._seeds, self._folder, self._executor = experiment, seeds, folder, executor
+        self._experiment, self._machine, self._seeds = experiment, machine, seeds
+        self._folder, self._executor = folder, executor
         self.rows: list[dict[str, Any]] = []
 
     def choose(self, arm: str, combinations: list[Values], eta: int) -> Values:
@@ -144,14 +151,13 @@ class _Tuning:
 
     def _train(self, trials: Sequence[_Trial]) -> list[float]:
         """Train trials on all seeds; returns the mean accuracy of each."""
-        machine = self._experiment.machine
         jobs = [(trial, seed, self._job(trial, seed)) for trial in trials for seed in self._seeds]
         weights = [arm_weight(job.experiment, trial.arm) for trial, _, job in jobs]
         tasks = [
             Task(f"{_name(trial)}, seed {seed}", job, weight=weight, folder=job.run.path)
             for (trial, seed, job), weight in zip(jobs, weights, strict=True)
         ]
-        self._executor.run(tasks, machine, self._experiment.recipe.compute.threads)
+        self._executor.run(tasks, self._machine, self._experiment.recipe.compute.threads)
         kind = self._experiment.recipe.evaluate.select_by
         scores: dict[int, list[float]] = {}
         for number, (trial, seed, job) in enumerate(jobs):

@@ -124,7 +124,7 @@ def check_jobs(recipe: Recipe, jobs: int) -> None:
             )
             raise InputError(
                 f"the length of {arm} follows from seconds on this machine, which several jobs slow down: "
-                f"leave out --jobs, or {instead}"
+                f"leave out --jobs and --executor, or {instead}"
             )
 
 

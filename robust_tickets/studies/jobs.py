@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from robust_tickets.base.machine import Machine
 from robust_tickets.comparison import compare
 from robust_tickets.comparison.arm_summary import arm_weight
 from robust_tickets.comparison.estimated_rates import rates_of
@@ -21,10 +22,16 @@ from robust_tickets.studies.base import Cell
 
 
 def run_seed(
-    experiment: Experiment, cells: Sequence[Cell], seed: int, runs: Path, executor: Executor
+    experiment: Experiment,
+    machine: Machine,
+    cells: Sequence[Cell],
+    seed: int,
+    runs: Path,
+    executor: Executor,
 ) -> None:
     """Run all that is not done yet for a seed of a study. Raises InputError as the first failed task does.
 
+    machine: as the executor gives it to the tasks.
     runs: the folder of the run directories.
     executor: runs the arms.
     """
@@ -45,7 +52,7 @@ def run_seed(
         todo = in_order(tasks)
         if not executor.is_here:
             todo = after_preparation(todo, list(works.values()), [seed])
-        executor.run(todo, experiment.machine, threads)
+        executor.run(todo, machine, threads)
 
 
 def _tasks(experiment: Experiment, cell: Cell, seed: int, runs: Path) -> list[Task]:

@@ -15,7 +15,7 @@ from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer
 from robust_tickets.comparison.executors.base import Executor
 from robust_tickets.comparison.executors.inline import INLINE
 from robust_tickets.comparison.jobs import TicketFileJob
-from robust_tickets.comparison.preparation import with_whole_paths
+from robust_tickets.comparison.preparation import on_client
 from robust_tickets.data import data_paths
 from robust_tickets.recipe.arms import needs_ticket
 from robust_tickets.recipe.recipe import Recipe
@@ -47,7 +47,8 @@ def study(
     Raises InputError for settings that make no sense, before anything is run.
     """
     executor.check()
-    experiment, runs = with_whole_paths(experiment, runs, executor)
+    machine = experiment.machine
+    experiment, runs = on_client(experiment, runs, executor)
     record = load_study(name)
     experiment.prepare()
     cells = _checked_cells(record, experiment, reads_images=True)
@@ -62,7 +63,7 @@ def study(
             reader = replace(experiment, machine=replace(experiment.machine, progress=SilentProgress()))
         for seed in seeds:
             if executor.jobs > 1:
-                run_seed(experiment, cells, seed, runs, executor)
+                run_seed(experiment, machine, cells, seed, runs, executor)
             for cell in cells:
                 experiment.log(f"study {name}, seed {seed}, setting {cell.setting}")
                 try:

@@ -181,9 +181,13 @@ def test_several_jobs_at_a_time_are_refused(arm, recipe, timing, tiny_recipe, tm
     with pytest.raises(InputError, match=rf"the length of {arm} follows from seconds .*: leave out --jobs"):
         estimate(experiment, 1, jobs=2)
     if arm == "dense":
-        with pytest.raises(InputError, match=r"leave out --jobs, or give budgets in passes or FLOPs"):
+        with pytest.raises(
+            InputError, match=r"leave out --jobs and --executor, or give budgets in passes or FLOPs"
+        ):
             study("lr", experiment, [0], tmp_path, choose_executor(2))
-        with pytest.raises(InputError, match=r"leave out --jobs, or give budgets in passes or FLOPs"):
+        with pytest.raises(
+            InputError, match=r"leave out --jobs and --executor, or give budgets in passes or FLOPs"
+        ):
             forecast("lr", experiment, 1, jobs=2)
     assert not list(tmp_path.rglob("seed-*"))
 
