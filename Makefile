@@ -9,6 +9,7 @@
 #   make soak      random kills and file faults, compared with undisturbed runs
 #   make lowest    the fast tests with the oldest dependencies allowed
 #   make audit     known vulnerabilities of the dependencies (asks a service on the network)
+#   make gpu       parity, exactness and speed of one GPU, in nine minutes; again: a comparison on it. Nothing is installed
 #   make bench     attack steps beside torchattacks' and their own lower bound; convolutions by width; a step of
 #                  each training method beside its own lower bound; a loop of one's own beside ours
 # Slow tests are marked `@pytest.mark.slow`. Only make leaves them out: `pytest tests/some_file.py` runs all tests
@@ -17,7 +18,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint types format oracle soak bench lowest audit docs wheel clean
+.PHONY: demo test test-all lint types format oracle soak bench gpu lowest audit docs wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo --seeds 3
@@ -72,6 +73,10 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.channels --out runs/bench/channels
 	$(BIN)/python -m benchmarks.methods --out runs/bench/methods
 	$(BIN)/python -m benchmarks.own_loop --out runs/bench/own-loop
+
+# by the environment where there is one, else by the Python that has the packages
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu --out runs/bench/gpu
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet  # the variable: no notices of other projects
