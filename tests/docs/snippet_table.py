@@ -62,6 +62,7 @@ COMMANDS: dict[str, str | Not] = {
     "robust-tickets evaluate best.safetensors --from other/best.safetensors": Slow(FEW),
     "robust-tickets compare --recipe rivals-resnet18 --data.root DIR --device cuda --dry-run": CUDA,
     "robust-tickets compare --recipe rivals-resnet18 --data.root DIR --device cuda --seeds 3": CUDA,
+    "make gpu": Not("tests/device/test_gpu_program.py runs it on the CPU"),
     "dask scheduler --scheduler-file scheduler.json": CLUSTER,
     "dask worker --scheduler-file scheduler.json --nthreads 1 --nworkers 2": CLUSTER,
     "robust-tickets compare --recipe mine.toml --seeds 6 --scheduler-file scheduler.json": CLUSTER,
