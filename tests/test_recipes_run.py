@@ -138,6 +138,7 @@ def test_a_dry_run_lists_what_a_recipe_takes(name, monkeypatch, tmp_path, capsys
     times += [r"  at most {} more for each arm on the frontier .*"] * (
         recipes.load(name).evaluate.aa_images > 0
     )
+    times.append(r"on 2, 8, 64 such machines: at most {}, {}, {} \(the longest chain: {}\)")
     for line, text in zip(lines[last + 1 :], times, strict=True):
         assert re.fullmatch(text.replace("{}", r"[\d,.]+ (seconds|minutes|hours|days)"), line), line
     assert not list(tmp_path.iterdir())

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine_load import MachineLoad
 from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer, arm_flops, whole_flops
 from robust_tickets.comparison.evaluation_cost import evaluation_passes, whole_passes
+from robust_tickets.comparison.schedule import TimedTask, chain, makespan, repeated
 from robust_tickets.comparison.timed_passes import evaluation_pass_seconds
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.data.dataset import Spec
@@ -27,6 +29,9 @@ from robust_tickets.stages.plan import ArmPlan
 from robust_tickets.stages.reuse import arm_key
 from robust_tickets.stages.timed_plan import check_jobs
 
+MACHINES = (2, 8, 64)
+"""Numbers of machines for which the time is told."""
+
 _UNITS = {"days": 86400, "hours": 3600}
 _FLOPS = {"P": 1e15, "T": 1e12, "G": 1e9}
 
@@ -39,6 +44,8 @@ class Estimate:
     seconds: of search and training of all seeds, on this machine.
     evaluation_seconds: at most, of validation and evaluation of all seeds.
     whole_seconds: at most, of the rest of AutoAttack on one arm on the frontier, which is known at the end.
+    tasks: the searches and arms of all seeds, with the seconds of all three; empty where one machine must
+        do them all.
     warning: what to know of the seconds; empty where there is nothing.
     """
 
@@ -46,6 +53,7 @@ class Estimate:
     seconds: float
     evaluation_seconds: float
     whole_seconds: float = 0.0
+    tasks: tuple[TimedTask, ...] = ()
     warning: str = ""
 
     def __str__(self) -> str:
@@ -61,6 +69,11 @@ class Estimate:
         if self.whole_seconds:
             whole = _duration(self.whole_seconds)
             lines.append(f"  at most {whole} more for each arm on the frontier and seed: FAB-T and Square")
+        if len(self.tasks) > 1:
+            numbers = ", ".join(map(str, MACHINES))
+            times = ", ".join(_duration(makespan(self.tasks, machines)) for machines in MACHINES)
+            longest = _duration(chain(self.tasks))
+            lines.append(f"on {numbers} such machines: at most {times} (the longest chain: {longest})")
         return "\n".join([*lines, *([f"WARNING: {self.warning}"] if self.warning else [])])
 
 
@@ -105,7 +118,17 @@ def estimate_all(works: Sequence[PlannedArms], seeds: int) -> Estimate:
     with load.watch():
         for work in works:
             tally.add(work)
-    return replace(tally.estimate(seeds), warning=load.warning)
+    result = replace(tally.estimate(seeds), warning=load.warning)
+    return result if all(_takes_jobs(work.experiment.recipe) for work in works) else replace(result, tasks=())
+
+
+def _takes_jobs(recipe: Recipe) -> bool:
+    """Whether several machines may share the arms."""
+    try:
+        check_jobs(recipe, 2)
+    except InputError:
+        return False
+    return True
 
 
 class _Row(NamedTuple):
@@ -125,6 +148,8 @@ class _Tally:
         self._rows: list[_Row] = []
         self._checks = _Row("validation and evaluation, at most", "", 0, 0, 0.0)
         self._whole_seconds = 0.0
+        self._tasks: list[TimedTask] = []
+        self._searches: dict[str, int] = {}
         self._counted: set[str] = set()
         self._timer = PassTimer()
         self._rates: dict[tuple[object, ...], float] = {}
@@ -134,7 +159,8 @@ class _Tally:
         table = pd.DataFrame([*self._rows, self._checks])
         table["estimated_seconds"] = table.estimated_seconds.round(1)
         *training, checks = (float(each) * seeds for each in table.estimated_seconds)
-        return Estimate(table, sum(training), checks, self._whole_seconds)
+        tasks = tuple(repeated(self._tasks, seeds))
+        return Estimate(table, sum(training), checks, self._whole_seconds, tasks)
 
     def add(self, work: PlannedArms) -> None:
         """Add the arms of an experiment, and the searches and first stages that they need."""
@@ -148,30 +174,29 @@ class _Tally:
         flops, statistics = whole_flops(experiment), has_statistics(experiment.fresh_net(0))
         finder = work.finder.recipe
         search = json.dumps(search_fields(finder, finder.search.rounds), sort_keys=True)
-        checks = 0
         for name in work.arms:
-            arm = ARMS[name]
+            arm, seconds = ARMS[name], 0.0
             if arm.has_first_stage:
                 first = planning.first_stage(recipe, name, spec)
                 if self._is_new(arm_key(recipe, first, None, 0, {})):
-                    checks += _validation_passes(recipe, first)
-                    self._add_training(work, first, flops, flops, statistics)
+                    seconds += self._add_training(work, first, flops, flops, statistics)
+                    seconds += self._add_checks(work, _validation_passes(recipe, first), flops)
             if arm.uses_ticket and self._is_new(search):
                 validations = costs.search_plan(finder, spec).validations
-                checks += validations * _passes_of_validation(finder, finder.search)
-                self._add_search(work, work.finder.spec)
+                checks = validations * _passes_of_validation(finder, finder.search)
+                taken = self._add_search(work, work.finder.spec) + self._add_checks(work, checks, flops)
+                self._searches[search] = len(self._tasks)
+                self._tasks.append(TimedTask(taken))
             plan = planning.plan(recipe, name, spec, rates=rates(name))
             if self._is_new(arm_key(recipe, plan, search if arm.uses_ticket else None, 0, {})):
-                checks += _validation_passes(recipe, plan)
                 names = [name for name in CHECKPOINTS if name != "average" or plan.is_averaged]
-                checks += evaluation_passes(experiment, names)
-                self._add_training(work, plan, arm_flops(experiment, name, flops), flops, statistics)
-        _, _, passes, total, seconds = self._checks
-        self._checks = self._checks._replace(
-            passes=passes + checks,
-            flops=total + checks * flops,
-            estimated_seconds=seconds + checks * self._evaluation_rate(experiment, flops),
-        )
+                checks = _validation_passes(recipe, plan) + evaluation_passes(experiment, names)
+                seconds += self._add_training(
+                    work, plan, arm_flops(experiment, name, flops), flops, statistics
+                )
+                seconds += self._add_checks(work, checks, flops)
+                after = (self._searches[search],) if arm.uses_ticket else ()
+                self._tasks.append(TimedTask(seconds, after))
         whole = whole_passes(experiment) * self._evaluation_rate(experiment, flops)
         self._whole_seconds = max(self._whole_seconds, whole)
 
@@ -184,8 +209,8 @@ class _Tally:
 
     def _add_training(
         self, work: PlannedArms, plan: ArmPlan, flops: int, whole: int, statistics: bool
-    ) -> None:
-        """Add a training of a network of so many forward FLOPs.
+    ) -> float:
+        """Add a training of a network of so many forward FLOPs; returns its seconds.
 
         whole: those of the whole network; statistics: whether it has those of BatchNorm.
         """
@@ -196,8 +221,19 @@ class _Tally:
         epochs = f"{plan.epochs:.4g}"
         label = f"{plan.arm}{work.label}{_bound(plan.training)}"
         self._rows.append(_Row(label, epochs, passes.total, passes.cost * flops, seconds))
+        return seconds
 
-    def _add_search(self, work: PlannedArms, spec: Spec) -> None:
+    def _add_checks(self, work: PlannedArms, passes: int, flops: int) -> float:
+        """Add passes of validation and evaluation; returns their seconds. flops: of a pass."""
+        taken = passes * self._evaluation_rate(work.experiment, flops)
+        _, _, before, total, seconds = self._checks
+        self._checks = self._checks._replace(
+            passes=before + passes, flops=total + passes * flops, estimated_seconds=seconds + taken
+        )
+        return taken
+
+    def _add_search(self, work: PlannedArms, spec: Spec) -> float:
+        """Add a search; returns its seconds."""
         recipe, flops = work.finder.recipe, whole_flops(work.finder)
         plan, cost = costs.search_plan(recipe, spec), costs.search_cost(recipe, spec)
         passes = costs.search_passes(recipe, spec).total
@@ -206,6 +242,7 @@ class _Tally:
         name = f"search for {work.arms[0]}" if work.source else "search"
         label = f"{name}{work.label}{_bound(recipe.search)}"
         self._rows.append(_Row(label, epochs, passes, round(cost * flops), seconds))
+        return seconds
 
     def _evaluation_rate(self, experiment: Experiment, flops: int) -> float:
         """Seconds of a pass of validation and evaluation, which are in float32 in any case."""

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from robust_tickets.comparison.estimate import Estimate
+from robust_tickets.comparison.schedule import TimedTask
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,11 @@ def test_a_warning_comes_last():
     rows = pd.DataFrame({"flops": [1e9]})
     assert str(Estimate(rows, 1.0, 1.0, warning="busy")).endswith("\nWARNING: busy")
     assert "WARNING" not in str(Estimate(rows, 1.0, 1.0))
+
+
+def test_times_on_several_machines_are_those_of_the_schedule():
+    rows, tasks = pd.DataFrame({"flops": [1e9]}), (TimedTask(30.0), TimedTask(10.0, (0,)), TimedTask(20.0))
+    last = str(Estimate(rows, 1.0, 1.0, tasks=tasks)).splitlines()[-1]
+    same = "40 seconds, 40 seconds, 40 seconds (the longest chain: 40 seconds)"
+    assert last == f"on 2, 8, 64 such machines: at most {same}"
+    assert "machines" not in str(Estimate(rows, 1.0, 1.0, tasks=tasks[:1]))

@@ -42,6 +42,7 @@ _TICKET = "runs/.../seed-0/search/ticket.safetensors"
 COMMANDS: dict[str, str | Not] = {
     "pip install .": Not("installs the package"),
     "robust-tickets compare --recipe demo --seeds 3": NETS + SHORT,
+    "robust-tickets compare --recipe demo --seeds 3 --dry-run": NETS + SHORT,
     "robust-tickets table runs/...": "",
     "robust-tickets frontier runs/... --target 0.5": "--target 0",
     "robust-tickets compare --recipe demo --model.name my_nets:build_net --dry-run": SHORT,
