@@ -116,6 +116,8 @@ class Ledger:
     flops: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0))
     epoch_seconds: list[float] = field(default_factory=list)
     """charged seconds at the end of each epoch"""
+    precision: str = ""
+    """of the training passes, as the machine computed them; "": there were none"""
     load: MachineLoad = field(default_factory=MachineLoad)
     """what else the machine did meanwhile"""
     _marks: list[tuple[Any, str]] = field(default_factory=list)
@@ -223,6 +225,7 @@ class Ledger:
             "charged_passes": self.charged_passes,
             "charged_flops": self.charged_flops,
             "epoch_seconds": list(self.epoch_seconds),
+            **({"precision": self.precision} if self.precision else {}),
             **({"jobs": self.jobs} if self.jobs > 1 else {}),
             "machine_load": self.load.report(),
         }

@@ -24,7 +24,7 @@ from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.epochs import Setup, add_point, checkpoint, end_epoch
 from robust_tickets.training.monitors import DivergedError, Monitor
 from robust_tickets.training.optimisers import make_optimiser, set_learning_rate
-from robust_tickets.training.precision import training_networks
+from robust_tickets.training.precision import supported_compute, training_networks
 from robust_tickets.training.schedules import learning_rate
 from robust_tickets.training.state import TrainingState
 from robust_tickets.training.training_batches import training_batches
@@ -177,6 +177,7 @@ def _prepare(
         images = to_float(data.train.images[: settings.batch], compute.channels_last)
         images.requires_grad_(detector is not None)  # as those of the update, which code is compiled for
         nets, warnings = training_networks(net, folded, compute, images, masking)
+        ledger.precision = supported_compute(compute, images.device.type)[0].precision
     warnings += masking.warnings if masking is not None else []
     warnings += probability_warnings(net, data.spec.shape)
     state.monitor.begin(warnings, ledger, state.step)

@@ -42,9 +42,12 @@ class FiniteMonitor:
         """Look at the loss of a step, and at the gradients that it gave."""
         if loss.device.type == "cpu" and self._sums_are_finite(loss):
             return
-        fine = torch.ones((), dtype=torch.bool, device=loss.device)
-        gradients = [fine if p.grad is None else p.grad.isfinite().all() for _, p in self._parameters]
-        finite = torch.stack([loss.detach().isfinite(), *gradients])
+        # the largest of each, as NaN and inf stay in it: a few calls for all of them
+        gradients = {name: p.grad for name, p in self._parameters if p.grad is not None and p.grad.numel()}
+        norms = torch._foreach_norm(list(gradients.values()), float("inf")) if gradients else ()
+        by_name, fine = dict(zip(gradients, norms, strict=True)), torch.zeros((), device=loss.device)
+        largest = [by_name.get(name, fine).float() for name, _ in self._parameters]
+        finite = torch.stack([loss.detach().float(), *largest]).isfinite()
         steps = torch.full(finite.shape, _NEVER, device=loss.device) if self._steps is None else self._steps
         self._steps = torch.where(finite, steps, steps.clamp(max=step))
 

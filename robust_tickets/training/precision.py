@@ -6,6 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from robust_tickets.attacks.network import eval_mode, mode_guard
 from robust_tickets.base.device_errors import is_device_error
@@ -16,6 +17,8 @@ from robust_tickets.models.modes import train_mode
 from robust_tickets.pruning.masking import Masking
 from robust_tickets.recipe.fields import Compute
 from robust_tickets.training.methods.base import Networks
+
+_BFLOAT16_ERROR = 0.01  # it keeps 8 bits: numbers are rounded by 0.002 of themselves at most
 
 
 class Bfloat16(nn.Module):
@@ -92,6 +95,9 @@ def _warm_up(nets: Networks, net: nn.Module, images: Tensor) -> None:
 def supported_compute(compute: Compute, device: str) -> tuple[Compute, list[str]]:
     """The recipe's arithmetic as far as the machine can do it, and a warning for each part that it cannot."""
     warnings = []
+    if compute.precision == "auto":
+        is_native = has_bfloat16(device) and bfloat16_holds(device)
+        compute = replace(compute, precision="bf16" if is_native else "float32")
     if compute.precision != "float32" and not has_bfloat16(device):
         warnings.append(
             f"compute.precision {compute.precision}: {device_name(device)} has no instructions for "
@@ -103,6 +109,25 @@ def supported_compute(compute: Compute, device: str) -> tuple[Compute, list[str]
         warnings.append(_without_compile(error))
         compute = replace(compute, compile=False)
     return compute, warnings
+
+
+@lru_cache
+def bfloat16_holds(device: str) -> bool:
+    """Whether a fixed convolution and its gradients in bfloat16 are those of float32, rounded.
+
+    It does not look at the network, so that a training that resumes goes on in the same precision.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 16, 8, 8, generator=generator).to(device, memory_format=torch.channels_last)
+    weight = (torch.randn(16, 16, 3, 3, generator=generator) / 12).to(device)
+
+    def passes(precision: torch.dtype) -> list[Tensor]:
+        x, w = (tensor.to(precision).requires_grad_() for tensor in (images, weight))
+        output = F.conv2d(x, w, padding=1)
+        return [output, *torch.autograd.grad(output, (x, w), images.to(precision))]
+
+    pairs = zip(passes(torch.bfloat16), passes(torch.float32), strict=True)
+    return all(bool((low.float() - full).norm() <= _BFLOAT16_ERROR * full.norm()) for low, full in pairs)
 
 
 def _without_compile(error: Exception) -> str:

@@ -149,6 +149,43 @@ def test_compiled_passes_are_the_nets(tiny_data, config):
     assert result.history[0]["train_loss"] == pytest.approx(exact.history[0]["train_loss"], rel=0.02)
 
 
+AUTO = {
+    "instructions that are right": (True, True, "bf16"),
+    "instructions that are wrong": (True, False, "float32"),
+    "no instructions": (False, True, "float32"),
+}
+
+
+@pytest.mark.parametrize("machine", AUTO)
+def test_auto_is_what_the_machine_does_well_and_the_ledger_says_what_it_was(
+    machine, conv_net, tiny_data, config, monkeypatch
+):
+    has, holds, expected = AUTO[machine]
+    monkeypatch.setattr(precision_module, "has_bfloat16", lambda device: has)
+    monkeypatch.setattr(precision_module, "bfloat16_holds", lambda device: holds)
+    results = []
+    for precision in ("auto", expected):
+        ledger = Ledger("train")
+        own = replace(config, compute=compute(precision=precision))
+        with ledger.measure():
+            results.append(fit(copy.deepcopy(conv_net), None, tiny_data, own, Session(ledger)))
+        assert ledger.report()["precision"] == expected
+    assert same_state(results[0].last, results[1].last)
+    assert not any("bfloat16" in text for text in results[0].warnings)
+
+
+def test_a_machine_whose_bfloat16_is_wrong_is_found_out(monkeypatch):
+    holds = precision_module.bfloat16_holds.__wrapped__
+    assert holds("cpu")  # by instructions, or emulated
+    exact = nn.functional.conv2d
+
+    def coarse(x, w, padding):
+        return exact(x, w if w.dtype != torch.bfloat16 else w * 1.02, padding=padding)
+
+    monkeypatch.setattr(precision_module.F, "conv2d", coarse)
+    assert not holds("cpu")
+
+
 def broken(*_, **__):
     raise RuntimeError("no C++ compiler: g++ was not found\nand a long trace")
 

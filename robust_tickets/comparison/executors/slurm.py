@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.idle_threads import no_spinning_in_children
 from robust_tickets.base.progress import Tasks
 from robust_tickets.base.streams import complain
 from robust_tickets.comparison.executors import slurm_job, slurm_queue
@@ -170,10 +169,10 @@ class _Jobs:
             self.jobs[i] = _Job(_submit(folder, task.name, arguments, before, options), folder)
             files.write_json(record, {"job": self.jobs[i].id, "task": digest})
         if self.jobs:
-            new, ids = len(self.jobs) - found, " ".join(job.id for job in self.jobs.values())
+            ids = " ".join(job.id for job in self.jobs.values())
+            again = f", {found} of them found again" if found else ""
             self.machine.progress.log(
-                f"Slurm jobs {ids}: {new} submitted, {found} found; Ctrl-C cancels them, closing the "
-                "terminal does not"
+                f"Slurm jobs {ids}{again}: Ctrl-C cancels them, closing the terminal does not"
             )
 
     def wait(self) -> None:
@@ -280,8 +279,7 @@ def _submit(
         additional_parameters={"kill_on_invalid_dep": "yes", "requeue": True, **options},
     )
     try:
-        with no_spinning_in_children():  # jobs have the environment of the command that submits them
-            return executor.submit(slurm_job.do_task, *arguments).job_id
+        return executor.submit(slurm_job.do_task, *arguments).job_id
     except (FailedJobError, FailedSubmissionError) as error:
         lines = [line for line in str(error).splitlines() if "error:" in line] or [traceback.format_exc()]
         raise InputError(f"{name}: Slurm refuses its job ({lines[-1].strip()}): change --slurm") from None
