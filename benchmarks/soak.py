@@ -51,6 +51,12 @@ POINTS: dict[str, list[tuple[Any, str]]] = {
     "rename": [(Path, "replace")],
 }
 
+REPORT = (".md", ".svg", ".html")
+"""What is computed from the other files, seconds among them."""
+
+MACHINE = ("other_cores", "slowdown", "disturbed", "jobs")
+"""Columns of tables that say what else the machine did."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -157,8 +163,8 @@ def artefacts(folder: Path) -> dict[str, Any]:
     contents: dict[str, Any] = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = str(file.relative_to(folder))
-        if file.name in ("log.txt", "points.json", ".lock", "timing.md", "curves.svg"):
-            continue  # the report is computed from the other files
+        if file.name in ("log.txt", "points.json", ".lock") or file.suffix in REPORT:
+            continue
         if file.name.endswith("ledger.json"):
             ledger = json.loads(file.read_text(encoding="utf-8"))
             keys = ("passes", "flops", "charged_passes", "charged_flops")
@@ -166,7 +172,7 @@ def artefacts(folder: Path) -> dict[str, Any]:
         elif file.suffix == ".csv":
             table = pd.read_csv(file)
             seconds = [column for column in table.columns if "seconds" in column or column.endswith("_s")]
-            contents[name] = table.drop(columns=seconds).to_csv()
+            contents[name] = table.drop(columns=[*seconds, *MACHINE], errors="ignore").to_csv()
         elif file.suffix == ".npz":
             with np.load(file) as matrix:
                 contents[name] = {key: matrix[key].tolist() for key in matrix.files if key != "seconds"}

@@ -26,7 +26,7 @@ from benchmarks.measuring import Records, machine
 from benchmarks.soak import COMMON, artefacts
 from robust_tickets.runs.files import write_text
 
-COMMAND = f"compare {COMMON} --train.epochs 150 --train.ticket-epochs 60 --scheduler-file scheduler.json"
+COMMAND = f"compare {COMMON} --train.epochs 60 --train.ticket-epochs 30 --scheduler-file scheduler.json"
 SETTINGS = {
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3s",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",

@@ -75,7 +75,8 @@ def test_the_first_failure_ends_the_rest(
 def test_a_job_that_is_killed_goes_on_and_one_that_always_dies_is_named(
     cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm_job, "DEATHS", 2)  # each takes 12 seconds
+    for module in (slurm, slurm_job):
+        monkeypatch.setattr(module, "DEATHS", 2)  # each takes 12 seconds
     with pytest.raises(InputError, match=r"^b: its job \d+ died 2 times, perhaps for lack of memory \(see"):
         Slurm().run(make_tasks(tmp_path, {"a": "killed once", "b": "killed"}), MACHINE, 1)
     assert (tmp_path / "a.result").read_text() == "last"
@@ -145,7 +146,22 @@ def start(tmp_path: Path) -> Callable[[str], "subprocess.Popen[bytes]"]:
     return start
 
 
-def test_a_later_client_finds_the_jobs_of_one_that_died(
+def test_a_later_client_with_another_task_cancels_the_job_of_one_that_died(
+    start: Callable[[str], "subprocess.Popen[bytes]"], cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    with start("late") as first:
+        wait_for(tmp_path / "a.start")
+        first.kill()
+    (job,) = cluster.jobs()
+    with start("") as other:  # whose task is not the same
+        assert other.stderr is not None
+        assert f"Slurm jobs {int(job) + 1}: " in other.stderr.readline().decode()
+        assert other.wait(60) == 0
+    assert (tmp_path / "a.end").exists()
+    assert cluster.jobs() == []
+
+
+def test_a_later_client_with_the_same_task_finds_its_job(
     start: Callable[[str], "subprocess.Popen[bytes]"], cluster: SlurmCluster, tmp_path: Path
 ) -> None:
     with start("late") as first:
@@ -167,6 +183,7 @@ def test_ctrl_c_cancels_jobs_which_save_their_state(
         assert client.wait(60) == 130
     assert (tmp_path / "a.request").exists()
     assert cluster.jobs() == []
+    assert not (tmp_path / ".slurm").exists()
 
 
 def test_options_are_those_of_sbatch(cluster: SlurmCluster, tmp_path: Path) -> None:

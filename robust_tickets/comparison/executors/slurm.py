@@ -17,7 +17,7 @@ from robust_tickets.base.streams import complain
 from robust_tickets.comparison.executors import slurm_job, slurm_queue
 from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.executors.sending import do_finished, pickle_task
-from robust_tickets.runs import files
+from robust_tickets.comparison.executors.slurm_files import DEATHS, JobFiles, JobRecord
 
 if TYPE_CHECKING:
     from robust_tickets.base.machine import Machine
@@ -86,51 +86,28 @@ class Slurm(Executor):
 
 @dataclass
 class _Job:
-    """A job under way.
+    """A job under way, as its client sees it.
 
-    folder: of its files.
     is_shown: whether the client has shown that it began.
     bytes_shown: how much of its lines were shown.
     ended: when it was first seen to have ended.
     """
 
-    id: str
-    folder: Path
+    files: JobFiles
     is_shown: bool = False
     bytes_shown: int = 0
     ended: float | None = None
 
-    @property
-    def result(self) -> Path:
-        return self.folder / f"{self.id}_0_result.pkl"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / f"{self.id}_0_log.out"
-
-    @property
-    def has_begun(self) -> bool:
-        return slurm_job.lines_file(self.folder, self.id).is_file()
-
     def new_lines(self) -> list[str]:
         """Whole lines that it wrote since the last call."""
         try:
-            with slurm_job.lines_file(self.folder, self.id).open("rb") as file:
+            with self.files.lines.open("rb") as file:
                 file.seek(self.bytes_shown)
                 whole, newline, _ = file.read().rpartition(b"\n")
         except OSError:
             return []
         self.bytes_shown += len(whole) + len(newline)
         return whole.decode(errors="replace").splitlines()
-
-    def remove_files(self) -> None:
-        """Remove what is of no use after it is done."""
-        for pattern in (f"{self.id}_*", f"{self.id}.*"):
-            for file in self.folder.glob(pattern):
-                file.unlink(missing_ok=True)
-        for link in self.folder.glob(".submission_file_*"):  # submitit's, to one of those
-            if not link.exists():
-                link.unlink(missing_ok=True)
 
 
 @dataclass
@@ -149,27 +126,31 @@ class _Jobs:
         """
         active, found = slurm_queue.active_jobs(), 0
         for i, task in enumerate(self.tasks):
-            if i in done:
-                continue
-            assert task.folder is not None, "a job needs a folder for its files"
-            folder = task.folder.resolve() / FOLDER
-            folder.mkdir(parents=True, exist_ok=True)
+            folder, record = _folder(task), JobRecord.of(_folder(task), task.name)
             there = replace(self.machine.share(1, ()), progress=self.machine.progress.of_child(task.label))
-            content = pickle_task(task, there)
-            digest, record = hashlib.sha256(content).hexdigest(), _record(folder, task)
-            earlier = files.read_object(record, f"remove {folder}") if record.is_file() else {}
-            if earlier.get("job") in active:
-                if earlier["task"] == digest:
-                    self.jobs[i] = _Job(earlier["job"], folder)
+            content = b"" if i in done else pickle_task(task, there)
+            digest = hashlib.sha256(content).hexdigest()
+            earlier = record.read()
+            if earlier is not None:
+                job, of_task = earlier
+                if job.id not in active:
+                    job.remove()
+                elif of_task == digest:
+                    self.jobs[i] = _Job(job)
                     found += 1
                     continue
-                slurm_queue.cancel([(folder, earlier["job"])])
-            before = [self.jobs[place].id for place in task.after if place not in done]
-            arguments = (content, task.name, str(task.folder.resolve()), sys.path)
-            self.jobs[i] = _Job(_submit(folder, task.name, arguments, before, options), folder)
-            files.write_json(record, {"job": self.jobs[i].id, "task": digest})
+                else:
+                    slurm_queue.cancel([job])
+                record.remove()
+            if i not in done:
+                folder.mkdir(parents=True, exist_ok=True)
+                before = [self.jobs[place].files.id for place in task.after if place not in done]
+                arguments = (content, task.name, str(folder.parent), sys.path)
+                job = JobFiles(_submit(folder, task.name, arguments, before, options), folder)
+                self.jobs[i] = _Job(job)
+                record.write(job, digest)
         if self.jobs:
-            ids = " ".join(job.id for job in self.jobs.values())
+            ids = " ".join(job.files.id for job in self.jobs.values())
             again = f", {found} of them found again" if found else ""
             self.machine.progress.log(
                 f"Slurm jobs {ids}{again}: Ctrl-C cancels them, closing the terminal does not"
@@ -177,69 +158,75 @@ class _Jobs:
 
     def wait(self) -> None:
         """Wait until all are done. Raises InputError as the first that fails does."""
-        left, asked = set(self.jobs), 0.0
-        while left:
-            for place in sorted(left):
-                job = self.jobs[place]
+        asked = 0.0
+        while self.jobs:
+            for place, job in list(self.jobs.items()):
                 for line in job.new_lines():
                     complain(line)
-                is_done = job.result.is_file()
-                if not job.is_shown and (is_done or job.has_begun):
+                is_done = job.files.result.is_file()
+                if not job.is_shown and (is_done or job.files.lines.is_file()):
                     job.is_shown = True
                     self.progress.begin(place, self.tasks[place].name)
                 if is_done:
                     self._check(place)
-                    left.remove(place)
-                    _record(job.folder, self.tasks[place]).unlink(missing_ok=True)
-                    job.remove_files()
+                    self._forget(place)
                     self.progress.end(place, self.tasks[place].summary())
-            if left and time.monotonic() - asked > QUEUE_SECONDS:
+            if self.jobs and time.monotonic() - asked > QUEUE_SECONDS:
                 asked = time.monotonic()
-                self._ask(left)
-            if left:
+                self._ask()
+            if self.jobs:
                 time.sleep(LOOK_SECONDS)
-        for folder in {job.folder for job in self.jobs.values()}:
-            with suppress(OSError):  # not empty, as after an earlier failure
-                folder.rmdir()
-        self.jobs.clear()
+
+    def _forget(self, place: int) -> None:
+        """Leave nothing of a job that has ended."""
+        files = self.jobs.pop(place).files
+        JobRecord.of(files.folder, self.tasks[place].name).remove()
+        files.remove()
+        with suppress(OSError):  # others are in it
+            files.folder.rmdir()
 
     def cancel(self) -> None:
         """Cancel what is under way, and wait until it has saved its state."""
-        left = {job.id for job in self.jobs.values() if not job.result.is_file()}
-        slurm_queue.cancel([(job.folder, job.id) for job in self.jobs.values() if job.id in left])
+        jobs = self.jobs.items()
+        left = {place for place, job in jobs if job.ended is None and not job.files.result.is_file()}
+        slurm_queue.cancel([self.jobs[place].files for place in left])
         end = time.monotonic() + CANCEL_SECONDS
         while left and time.monotonic() < end:
             with suppress(InputError):  # no answer
-                left &= slurm_queue.active_jobs().keys()
+                active = slurm_queue.active_jobs()
+                for place in {place for place in left if self.jobs[place].files.id not in active}:
+                    left.remove(place)
+                    self._forget(place)
             if left:
                 time.sleep(LOOK_SECONDS)
         if left:
-            self.machine.progress.warn(f"Slurm jobs {' '.join(sorted(left))} have not ended: see squeue")
+            ids = " ".join(self.jobs[place].files.id for place in sorted(left))
+            self.machine.progress.warn(f"Slurm jobs {ids} have not ended: see squeue")
 
-    def _ask(self, left: set[int]) -> None:
+    def _ask(self) -> None:
         """Ask Slurm for the jobs. Raises InputError for one that ended without a result."""
         try:
             active = slurm_queue.active_jobs()
         except InputError as error:
             self.machine.progress.warn_once(f"{error}; this command waits for it")
             return
-        for place in left:
-            job, name = self.jobs[place], self.tasks[place].name
-            if job.id in active:
+        for place, job in self.jobs.items():
+            name, number = self.tasks[place].name, job.files.id
+            if number in active:
                 job.ended = None
-                reason = slurm_queue.unusual_reason(active[job.id])
+                reason = slurm_queue.unusual_reason(active[number])
                 if reason:
-                    self.machine.progress.warn_once(f"{name}: its job {job.id} waits ({reason})")
+                    self.machine.progress.warn_once(f"{name}: its job {number} waits ({reason})")
                 continue
             job.ended = job.ended or time.monotonic()
-            if time.monotonic() - job.ended >= LATE_SECONDS and not job.result.is_file():
-                raise InputError(f"{name}: {_ending(job)}")
+            if time.monotonic() - job.ended >= LATE_SECONDS and not job.files.result.is_file():
+                raise InputError(f"{name}: {_ending(job.files)}")
 
     def _check(self, place: int) -> None:
         """Raise InputError where a task has failed."""
         from submitit.core.utils import pickle_load
 
-        outcome, text = pickle_load(self.jobs[place].result)
+        outcome, text = pickle_load(self.jobs[place].files.result)
         if outcome == "success":
             return
         kind, _, message = text.rstrip().rpartition("\n")[2].partition(": ")
@@ -252,9 +239,10 @@ class _Jobs:
         )
 
 
-def _record(folder: Path, task: Task) -> Path:
-    """The file that says which job does a task."""
-    return folder / f"{hashlib.sha256(task.name.encode()).hexdigest()[:16]}.json"
+def _folder(task: Task) -> Path:
+    """Where the files of a task's job lie."""
+    assert task.folder is not None, "a job needs a folder for its files"
+    return task.folder.resolve() / FOLDER
 
 
 def _submit(
@@ -285,13 +273,12 @@ def _submit(
         raise InputError(f"{name}: Slurm refuses its job ({lines[-1].strip()}): change --slurm") from None
 
 
-def _ending(job: _Job) -> str:
+def _ending(job: JobFiles) -> str:
     """How a job ended that left no result."""
-    deaths = slurm_job.deaths_file(job.folder, job.id)
-    if deaths.is_file() and len(deaths.read_text().splitlines()) >= slurm_job.DEATHS:
+    if job.deaths >= DEATHS:
         return (
-            f"its job {job.id} died {slurm_job.DEATHS} times, perhaps for lack of memory (see {job.log}): "
-            "ask for more, as by --slurm mem=16G, and run the same command again to resume"
+            f"its job {job.id} died {DEATHS} times, perhaps for lack of memory (see {job.log}): ask for "
+            "more, as by --slurm mem=16G, and run the same command again to resume"
         )
     state = slurm_queue.last_state(job.id)
     return (

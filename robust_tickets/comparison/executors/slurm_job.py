@@ -15,27 +15,10 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.comparison.executors.attempts import attempt
 from robust_tickets.comparison.executors.base import failure_text
 from robust_tickets.comparison.executors.sending import read_task
+from robust_tickets.comparison.executors.slurm_files import DEATHS, JobFiles
 from robust_tickets.runs import locks
 
-DEATHS = 4
-"""So often may a job die; then it is given up."""
-
 _ENDS_SOON = signal.SIGUSR2  # 90 seconds before the job's time is over, or its node is given to another job
-
-
-def lines_file(folder: Path, job: str) -> Path:
-    """Where a job writes the lines that the client shows; it is there once the job has begun."""
-    return folder / f"{job}.lines"
-
-
-def cancel_mark(folder: Path, job: str) -> Path:
-    """A file that is there where the client does not want a job any more."""
-    return folder / f"{job}.cancelled"
-
-
-def deaths_file(folder: Path, job: str) -> Path:
-    """A file with a line for each death of a job."""
-    return folder / f"{job}.deaths"
 
 
 def after_step(folder: Path) -> list[str]:
@@ -64,27 +47,26 @@ def do_task(content: bytes, name: str, folder: str, import_path: Sequence[str]) 
 
     Raises InputError with a line on what went wrong.
     """
-    job, own = os.environ["SLURM_JOB_ID"], Path(os.environ["SUBMITIT_FOLDER"])
+    own = JobFiles(os.environ["SLURM_JOB_ID"], Path(os.environ["SUBMITIT_FOLDER"]))
     requests: list[int] = []
     for number in (signal.SIGTERM, _ENDS_SOON):
         signal.signal(number, lambda number, frame: requests.append(number))
     sys.path += [path for path in import_path if path not in sys.path]
-    lines = lines_file(own, job)
-    lines.touch()
+    own.lines.touch()
 
     def send(line: str) -> None:
-        with lines.open("a", encoding="utf-8") as file:
+        with own.lines.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
     locks.leave_to_parent()
     try:
         with signals.listening(lambda: bool(requests)), streams.lines_to(send):
-            do, machine = read_task(content, f"the job {job}")
+            do, machine = read_task(content, f"the job {own.id}")
             with attempt(Path(folder), name):
                 do(replace(machine, devices=()))  # "cuda" is the GPU that Slurm gave to this job
     except signals.StopRequest:
-        if requests and not cancel_mark(own, job).exists():
-            _wait_for_the_end(job, requests)
+        if requests and not own.cancel_mark.exists():
+            _wait_for_the_end(own.id, requests)
         sys.exit(0)  # the client, or a later attempt, has no use for it
     except Exception as error:
         text = failure_text(error)

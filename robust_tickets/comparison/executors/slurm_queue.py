@@ -2,12 +2,11 @@
 
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.comparison.executors.slurm_job import cancel_mark
+from robust_tickets.comparison.executors.slurm_files import JobFiles
 
 TIMEOUT = 10.0
 """Seconds in which Slurm must answer."""
@@ -46,13 +45,12 @@ def last_state(job: str) -> str:
     return state[1] if state else "Slurm no longer knows how"
 
 
-def cancel(jobs: Iterable[tuple[Path, str]]) -> None:
-    """Cancel jobs, given by the folders of their files and their numbers; they save their state and end."""
-    jobs = list(jobs)
-    for folder, job in jobs:
-        cancel_mark(folder, job).touch()
+def cancel(jobs: Sequence[JobFiles]) -> None:
+    """Cancel jobs, which save their state and end."""
+    for job in jobs:
+        job.cancel_mark.touch()
     if jobs:
-        _run(["scancel", *(job for _, job in jobs)])
+        _run(["scancel", *(job.id for job in jobs)])
 
 
 def _ask(*command: str) -> str:
