@@ -6,7 +6,7 @@
 #   make docs      the documentation site in site/, which can be read without a network
 #   make wheel     a wheel in dist/
 #   make oracle    Auto-PGD and Square against their authors' code (downloads 42 MB)
-#   make soak      random kills and file faults, compared with undisturbed runs
+#   make soak      random kills and file faults, here and on a cluster, compared with undisturbed runs
 #   make lowest    the fast tests with the oldest dependencies allowed
 #   make audit     known vulnerabilities of the dependencies (asks a service on the network)
 #   make gpu       parity, exactness and speed of one GPU, in nine minutes; again: a comparison on it. Nothing is installed
@@ -65,8 +65,9 @@ audit: $(VENV)/installed
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)-audit/installed.txt
 	$(VENV)-audit/bin/pip-audit --no-deps --disable-pip --requirement $(VENV)-audit/installed.txt
 
-soak: $(VENV)/installed
+soak: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks.soak --out runs/bench/soak
+	$(BIN)/python -m benchmarks.soak_cluster --out runs/bench/soak-cluster
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.steps --out runs/bench/steps
