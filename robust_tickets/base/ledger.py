@@ -187,6 +187,7 @@ class Ledger:
             self.flops[phase] += flops
         self.epoch_seconds += map(float, report["epoch_seconds"])
         self.jobs = max(self.jobs, int(report.get("jobs", 1)))
+        self.precision = self.precision or str(report.get("precision", ""))
         self.load.add_report(report["machine_load"])
 
     @property
