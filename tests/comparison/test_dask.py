@@ -193,7 +193,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from clusters import PATH, Cluster, wait_for
-from tasks import in_background, make_tasks, time_of
+from tasks import NotedTask
 from robust_tickets.base import signals
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
