@@ -28,7 +28,7 @@ from robust_tickets.training.methods.pgd import PGDSettings
 
 SPEC = SPECS["cifar10"]
 THREAT = ThreatModel("Linf", 8 / 255)
-KEPT = 0.8
+PRUNED = 0.8
 """Share of the weights that the masked network lacks."""
 
 
@@ -145,7 +145,7 @@ class Steps:
         net, mask = gpu.net(self.net, self.width), None
         if self.masked:
             full = Mask.full(net)
-            mask = prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), full), full, KEPT)
+            mask = prune(SCORES["magnitude-over-layer-mean"](prunable_weights(net), full), full, PRUNED)
         pgd = PGDSettings(steps=self.pgd, rel_step=0.25)
         settings = Train(pgd=pgd, epochs=1, batch=self.batch, lr=0.02, schedule="constant")
         evaluate = Evaluate(val_steps=1, early_epochs=0, batch=40)

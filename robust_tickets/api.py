@@ -226,7 +226,7 @@ def compare(
     runs: Path | str = "runs",
     jobs: int = 1,
     executor: str = "",
-    slurm: Mapping[str, str] | None = None,
+    slurm: Mapping[str, str | bool] | None = None,
     any_machine: bool = False,
     device: str | torch.device = "cpu",
     **fields: Any,
@@ -241,7 +241,7 @@ def compare(
         `if __name__ == "__main__":`.
     executor: inline, processes, dask (as many workers on this machine), dask://HOST:PORT of a scheduler, or
         slurm; "": inline, or processes for several jobs.
-    slurm: options of sbatch for each job, as {"partition": "gpu"}.
+    slurm: options of sbatch for each job, as {"partition": "gpu"}; True for one without a value.
     any_machine: continue a run that began on another processor or GPU; the table marks its seconds.
 
     Raises InputError for a module with several seeds, since it has one init.
@@ -289,7 +289,7 @@ def study(
     runs: Path | str = "runs",
     jobs: int = 1,
     executor: str = "",
-    slurm: Mapping[str, str] | None = None,
+    slurm: Mapping[str, str | bool] | None = None,
     any_machine: bool = False,
     device: str | torch.device = "cpu",
     **fields: Any,
@@ -325,12 +325,13 @@ def _warn(title: str, messages: Iterable[str]) -> None:
         warnings.warn(f"{title}: {message}", RobustnessWarning, stacklevel=4)
 
 
-def _executor(jobs: int, name: str, slurm: Mapping[str, str] | None) -> Executor:
+def _executor(jobs: int, name: str, slurm: Mapping[str, str | bool] | None) -> Executor:
     if not isinstance(name, str):
         raise InputError(f"executor must be a text such as 'dask', got {name!r:.80}")
     if slurm is not None and not isinstance(slurm, Mapping):
         raise InputError(f'slurm must be a dict such as {{"partition": "gpu"}}, got {slurm!r:.80}')
-    options = [f"{option}={value}" for option, value in (slurm or {}).items()]
+    given = (slurm or {}).items()
+    options = [option if value is True else f"{option}={value}" for option, value in given]
     return choose_executor(whole_number("jobs", jobs, least=1, most=1024), name, slurm=options)
 
 

@@ -44,8 +44,8 @@ class Estimate:
     seconds: of search and training of all seeds, on this machine.
     evaluation_seconds: at most, of validation and evaluation of all seeds.
     whole_seconds: at most, of the rest of AutoAttack on one arm on the frontier, which is known at the end.
-    tasks: the searches and arms of all seeds, with the seconds of all three; empty where one machine must
-        do them all.
+    tasks: the searches and arms of all seeds with their seconds, validation and evaluation included; empty
+        where one machine must do them all.
     warning: what to know of the seconds; empty where there is nothing.
     """
 

@@ -146,13 +146,21 @@ def start(tmp_path: Path) -> Callable[[str], "subprocess.Popen[bytes]"]:
     return start
 
 
+def job_of_killed_client(
+    start: Callable[[str], "subprocess.Popen[bytes]"], cluster: SlurmCluster, folder: Path
+) -> str:
+    """The job that goes on when its client was killed."""
+    with start("late") as client:
+        wait_for(folder / "a.start")
+        client.kill()
+    (job,) = cluster.jobs()
+    return job
+
+
 def test_a_later_client_with_another_task_cancels_the_job_of_one_that_died(
     start: Callable[[str], "subprocess.Popen[bytes]"], cluster: SlurmCluster, tmp_path: Path
 ) -> None:
-    with start("late") as first:
-        wait_for(tmp_path / "a.start")
-        first.kill()
-    (job,) = cluster.jobs()
+    job = job_of_killed_client(start, cluster, tmp_path)
     with start("") as other:  # whose task is not the same
         assert other.stderr is not None
         assert f"Slurm jobs {int(job) + 1}: " in other.stderr.readline().decode()
@@ -164,10 +172,7 @@ def test_a_later_client_with_another_task_cancels_the_job_of_one_that_died(
 def test_a_later_client_with_the_same_task_finds_its_job(
     start: Callable[[str], "subprocess.Popen[bytes]"], cluster: SlurmCluster, tmp_path: Path
 ) -> None:
-    with start("late") as first:
-        wait_for(tmp_path / "a.start")
-        first.kill()
-    (job,) = cluster.jobs()
+    job = job_of_killed_client(start, cluster, tmp_path)
     with start("late") as second:
         assert second.stderr is not None
         assert f"Slurm jobs {job}, 1 of them found again: " in second.stderr.readline().decode()

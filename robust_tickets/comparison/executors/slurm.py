@@ -135,7 +135,7 @@ class _Jobs:
                 job, of_task = earlier
                 if job.id not in active:
                     job.remove()
-                elif of_task == digest:
+                elif of_task == digest and not job.cancel_mark.exists():
                     self.jobs[i] = _Job(job)
                     found += 1
                     continue

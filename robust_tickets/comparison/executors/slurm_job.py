@@ -22,7 +22,10 @@ _ENDS_SOON = signal.SIGUSR2  # 90 seconds before the job's time is over, or its 
 
 
 def after_step(folder: Path) -> list[str]:
-    """Lines of shell after a job's task: where it died, without a word on why, the job is queued again."""
+    """Lines of shell after a job's task: a task that died left no result, and its job is queued again.
+
+    They then wait for Slurm, which ends them before it begins the job anew.
+    """
     return [
         "status=$?",
         'job="$SLURM_JOB_ID"',
@@ -67,7 +70,7 @@ def do_task(content: bytes, name: str, folder: str, import_path: Sequence[str]) 
     except signals.StopRequest:
         if requests and not own.cancel_mark.exists():
             _wait_for_the_end(own.id, requests)
-        sys.exit(0)  # the client, or a later attempt, has no use for it
+        sys.exit(0)  # its client has cancelled it, or a later attempt has taken its place
     except Exception as error:
         text = failure_text(error)
         if text is None:
