@@ -17,8 +17,11 @@ from robust_tickets.base.devices import (
     numbered_devices,
     prepare_cuda,
 )
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.followers import process_group, torchrun_size
 from robust_tickets.base.lazy import nn, torch
 from robust_tickets.base.memory import keep_freed_memory
+from robust_tickets.base.process_group import ALONE, ProcessGroup
 from robust_tickets.base.progress import Progress
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ class Machine:
     any_machine: whether a run that began on another processor or GPU may go on here.
     tensorboard: whether trainings write curves for TensorBoard too.
     devices: those that jobs take in turn: where the device came without a number, all GPUs like it.
+    world_size: how many devices share each training and each evaluation, a process on each.
     """
 
     device: str
@@ -46,9 +50,19 @@ class Machine:
     any_machine: bool = False
     tensorboard: bool = False
     devices: tuple[str, ...] = ()
+    world_size: int = 1
 
     def __post_init__(self) -> None:
-        """Name the GPU: "cuda" would be another one after a later call on "cuda:1"."""
+        """Name the GPU: "cuda" would be another one after a later call on "cuda:1".
+
+        Under torchrun its processes are the devices. Raises InputError for another number of them.
+        """
+        if torchrun_size() > 1 and self.world_size not in (1, torchrun_size()):
+            raise InputError(
+                f"torchrun has started {torchrun_size()} processes, and --devices is {self.world_size}: "
+                "leave --devices out"
+            )
+        object.__setattr__(self, "world_size", max(self.world_size, torchrun_size()))
         if not self.devices:
             devices = numbered_devices(self.device)
             object.__setattr__(self, "device", devices[0])
@@ -61,6 +75,38 @@ class Machine:
         """
         device = min(self.devices, key=busy.count)
         return replace(self, jobs=jobs, device=device, devices=(device,))
+
+    @property
+    def group(self) -> ProcessGroup:
+        """The processes that share each training, this one being their leader; they start at the first use.
+
+        Raises InputError where there are fewer devices, or a process does not start.
+        """
+        if self.world_size == 1:
+            return ALONE
+        if torchrun_size() > 1:
+            return process_group([self.device])
+        if device_kind(self.device) == "cpu":
+            self._check_cores()
+            return process_group([self.device] * self.world_size)
+        if len(self.devices) < self.world_size:
+            raise InputError(
+                f"there are not {self.world_size} devices: {', '.join(self.devices)} can be used; give "
+                "--device without a number, and the number of GPUs as --devices"
+            )
+        return process_group(self.devices[: self.world_size])
+
+    def _check_cores(self) -> None:
+        cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+        if self.world_size > cores:
+            raise InputError(
+                f"--devices is {self.world_size}, and this machine has {cores} cores: give at most {cores}"
+            )
+        if self.world_size * threads > cores:
+            self.progress.warn_once(
+                f"{self.world_size} processes of {threads} threads on {cores} cores slow each other down: "
+                f"compute.threads {cores // self.world_size} would give each its own"
+            )
 
     def end_measurement(self, ledger: "Ledger") -> None:
         """Time the fixed convolution once more, and say once where other programs took cores.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.process_group import ALONE, ProcessGroup
 from robust_tickets.data.augmentation import Augmentation
 from robust_tickets.data.dataset import Spec, Split
 
@@ -41,9 +42,16 @@ class TrainingImages(NamedTuple):
 
 
 def batches(
-    split: Split, spec: Spec, batch: int, *, seed: int, epoch: int, channels_last: bool
+    split: Split,
+    spec: Spec,
+    batch: int,
+    *,
+    seed: int,
+    epoch: int,
+    channels_last: bool,
+    group: ProcessGroup = ALONE,
 ) -> Iterator[TrainingImages]:
-    """One epoch of shuffled and augmented batches.
+    """One epoch of shuffled and augmented batches, of each the share of this process of a group.
 
     Order and augmentation depend on (seed, epoch) alone, so that any epoch can be drawn again, and all arms
     of a seed see the same batches.
@@ -58,7 +66,8 @@ def batches(
     flip = (torch.rand(len(order), generator=generator) < 0.5).to(device) & spec.flip
     order = order.to(device)
     for step in range(steps):
-        part = slice(step * batch, (step + 1) * batch)
+        share = group.part(batch)
+        part = slice(step * batch + share.start, step * batch + share.stop)
         rows = order[part]
         augmentation = Augmentation(down[part], right[part], flip[part], spec.crop_padding)
         images = to_float(augmentation.apply(split.images[rows]), channels_last)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from robust_tickets.attacks.blocks import Blocks
 from robust_tickets.attacks.network import Net
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
+from robust_tickets.base.process_group import ALONE, ProcessGroup
 from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Split
 from robust_tickets.evaluation.attack_names import build_attack, expand_attacks
@@ -30,6 +32,9 @@ from robust_tickets.evaluation.verdict_matrix import BROKEN, ROBUST, VerdictColu
 
 OnImages = Callable[[str, Split, Tensor, Tensor], None]
 """Receives an attack's name, the samples, their adversarial images, and bool (N,) which of them broke."""
+
+ChunkResult = tuple[AttackResult, Passes]
+"""What an attack gave on a chunk, and the passes of the source that it took."""
 
 Advance = Callable[[int, Passes, Passes], None]
 """Receives how many samples are done, and the passes of the network and of the source that they took."""
@@ -67,6 +72,7 @@ def evaluate(
     verdicts: VerdictMatrix | None = None,
     advance: Advance = lambda samples, passes, of_source: None,
     on_images: OnImages | None = None,
+    group: ProcessGroup = ALONE,
 ) -> Iterator[RobustnessRow]:
     """Evaluate a network: a row for clean images, then one for each attack.
 
@@ -82,13 +88,14 @@ def evaluate(
     verdicts: the matrix that is filled, chunk by chunk; what it holds already is not computed again.
     advance: called after each chunk.
     on_images: called with the adversarial images of each chunk.
+    group: the processes that share the chunks; each calls this, and gets all rows.
 
     Raises InputError for an unknown attack before anything is run, for an attack that does not work on the
     network, and for a network that gives NaN.
     """
     by_name = _build_attacks(attacks, config)
     verdicts = VerdictMatrix(split.ids, split.labels) if verdicts is None else verdicts
-    loop = _EvaluationLoop(net, source, split, config, verdicts, advance, on_images)
+    loop = _EvaluationLoop(net, source, split, config, verdicts, advance, on_images, group)
     clean = loop.run_clean()
     yield clean.row()
     for name, attack in by_name.items():
@@ -122,22 +129,25 @@ class _EvaluationLoop:
     verdicts: VerdictMatrix
     advance: Advance
     on_images: OnImages | None
+    group: ProcessGroup
 
     def run_clean(self) -> VerdictColumn:
         """The column of verdicts on clean images."""
-        column = self.verdicts.column(CLEAN)
-        for rows, samples, images in self._chunks(column, passes=1):
-            begin = time.perf_counter()
+
+        def classify(images: Tensor, samples: Split) -> ChunkResult:
             broken, passes = self._classify(images, samples)
-            self._save(column, rows, begin, AttackResult(images, broken, passes.forward, 0), Passes())
+            return AttackResult(images, broken, passes.forward, 0), Passes()
+
+        column = self.verdicts.column(CLEAN)
+        self._run_chunks(column, 1, classify)
         return column
 
     def run_attack(self, column: VerdictColumn, attack: Attack, first: int = 0) -> None:
         """Fill the open rows of a column; first: the member to begin with, of an ensemble."""
         if isinstance(attack, Ensemble) and first:
             attack = attack.without_first(first)
-        for rows, samples, images in self._chunks(column, attack.passes_per_sample):
-            begin = time.perf_counter()
+
+        def run(images: Tensor, samples: Split) -> ChunkResult:
             if self.source is None:
                 result = self._run(self.net, attack, images, samples, stop_when_broken=True)
                 source_passes = Passes()
@@ -146,9 +156,45 @@ class _EvaluationLoop:
             if result.broken_by is not None and first:
                 by = torch.where(result.broken_by < 0, -1, result.broken_by + first)
                 result = replace(result, broken_by=by)
-            self._save(column, rows, begin, result, source_passes)
-            if self.on_images is not None and result.broken is not None:
-                self.on_images(column.attack, samples, result.images.cpu(), result.broken.cpu())
+            return result, source_passes
+
+        self._run_chunks(column, attack.passes_per_sample, run, self.on_images)
+
+    def _run_chunks(
+        self,
+        column: VerdictColumn,
+        passes: int,
+        run: Callable[[Tensor, Split], ChunkResult],
+        on_images: OnImages | None = None,
+    ) -> None:
+        """Fill the open rows of a column, chunk by chunk; of several processes each takes every n-th."""
+        alone = self.group.size == 1
+        for turn in zip_longest(*[iter(self._chunks(column, passes))] * self.group.size):
+            begin = time.perf_counter()
+            rows = turn[self.group.rank]
+            answer: ChunkResult | InputError | None = None
+            if rows is not None:
+                samples = self.split.take(rows)
+                try:
+                    answer = run(to_float(samples.images, self.config.channels_last), samples)
+                except InputError as error:
+                    if alone:
+                        raise
+                    answer = error
+            answers = (
+                [answer] if alone else self.group.gather_objects(_on_host(answer, on_images is not None))
+            )
+            failed = next((a for a in answers if isinstance(a, InputError)), None)
+            if failed is not None:  # in all processes, so that none waits for another
+                raise failed
+            for rows, answer in zip(turn, answers, strict=True):
+                if rows is None or answer is None or isinstance(answer, InputError):
+                    continue
+                result, source_passes = answer
+                self._save(column, rows, begin, result, source_passes)
+                begin = time.perf_counter()
+                if on_images is not None and result.broken is not None:
+                    on_images(column.attack, self.split.take(rows), result.images.cpu(), result.broken.cpu())
 
     def _transfer(
         self, source: Net, attack: Attack, images: Tensor, samples: Split
@@ -174,16 +220,14 @@ class _EvaluationLoop:
         by_member = broken_by if isinstance(attack, Ensemble) else None
         return AttackResult(adversarial, broken_by >= 0, passes.forward, 0, by_member, outside), source_passes
 
-    def _chunks(self, column: VerdictColumn, passes: int) -> Iterator[tuple[Tensor, Split, Tensor]]:
-        """The samples without a verdict: their rows, the samples, and their images."""
+    def _chunks(self, column: VerdictColumn, passes: int) -> list[Tensor]:
+        """The rows of the samples without a verdict, chunk by chunk."""
         rows_left = column.open_rows
         self.advance(len(self.split) - len(rows_left), Passes(), Passes())
         device = self.split.images.device.type
         size = chunk_size(self.config.batch, passes, self.config.flops, device)
-        for rows in torch.split(rows_left, size):
-            if len(rows) > 0:  # splitting nothing gives one empty part
-                samples = self.split.take(rows)
-                yield rows, samples, to_float(samples.images, self.config.channels_last)
+        # splitting nothing gives one empty part
+        return [rows for rows in torch.split(rows_left, size) if len(rows)]
 
     def _classify(self, images: Tensor, samples: Split) -> tuple[Tensor, Passes]:
         """Which samples the network gets wrong, bool (N,), and the passes that took."""
@@ -219,6 +263,17 @@ class _EvaluationLoop:
         column.source_backwards += source_passes.input_backward
         self.verdicts.save()
         self.advance(len(rows), Passes(result.forwards, result.backwards), source_passes)
+
+
+def _on_host(answer: ChunkResult | InputError | None, with_images: bool) -> ChunkResult | InputError | None:
+    """What another process gets of a chunk's result, in host memory."""
+    if answer is None or isinstance(answer, InputError):
+        return answer
+    result, passes = answer
+    images = result.images.cpu() if with_images else result.images.new_zeros(0, device="cpu")
+    broken = None if result.broken is None else result.broken.cpu()
+    broken_by = None if result.broken_by is None else result.broken_by.cpu()
+    return replace(result, images=images, broken=broken, broken_by=broken_by), passes
 
 
 def _build_attacks(names: Sequence[str], config: EvaluationConfig) -> dict[str, Attack | None]:

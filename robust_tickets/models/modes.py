@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from robust_tickets.attacks.network import own_switch, set_mode
+from robust_tickets.attacks.network import mode_guard, own_switch, set_mode
 
 
 def frozen_modules(net: nn.Module) -> list[nn.Module]:
@@ -37,6 +38,21 @@ def train_mode(net: nn.Module) -> nn.Module:
             set_mode(module, False)
         module.training = False
     return net
+
+
+@contextmanager
+def restored_net(net: nn.Module) -> Iterator[None]:
+    """After the block, a network has the modes and buffers that it had, and no gradients."""
+    buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
+    try:
+        with mode_guard(net):
+            yield
+    finally:
+        for parameter in net.parameters():
+            parameter.grad = None
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from robust_tickets.evaluation.evaluate import EvaluationConfig
 from robust_tickets.evaluation.result import RobustnessRow
 from robust_tickets.evaluation.sanity_checks import run_sanity_checks, sanity_passes
 from robust_tickets.evaluation.sanity_report import SanityCheck, SanityReport
+from robust_tickets.evaluation.shared_evaluation import call_followers
 from robust_tickets.evaluation.verdict_matrix import VerdictMatrix
 from robust_tickets.models.fingerprint import function_fingerprint, weights_fingerprint
 from robust_tickets.models.flops import forward_flops
@@ -107,6 +108,10 @@ class EvaluationRun:
         title = self.net.title(title)
         config = self._config(recipe)
         passes_by_row = evaluate.passes_by_row(names, config)
+        group, source = self.machine.group, None if self.source is None else self.source.view
+        call_followers(
+            group, self.net.view, self.split, names, config, source, verdicts, self.album is not None
+        )
         progress = self.machine.progress.stage(title, len(self.split) * sum(passes_by_row))
         with progress as meter, self.ledger.phase("attack"):
             for row in evaluate.evaluate(
@@ -114,13 +119,14 @@ class EvaluationRun:
                 self.split,
                 names,
                 config,
-                source=None if self.source is None else self.source.view,
+                source=source,
                 verdicts=verdicts,
                 # an attack takes as long as its passes, so that the time left is right
                 advance=lambda samples, passes, source_passes: meter.advance(
                     samples * passes_by_row[len(rows)], passes.total + source_passes.total
                 ),
                 on_images=None if self.album is None else self.album.at(str(recipe.threat.eps)),
+                group=group,
             ):
                 rows.append(row)
                 self.save_rows(rows, recipe)

@@ -226,7 +226,9 @@ class PreparedSearch:
                 steps_before = sum(self.plan.steps_of_rounds[:rounds])
                 meter.advance(steps_before + (saved["step"] if saved is not None else 0), 0)
                 config = self.experiment.config(search, self.plan.round_steps, self.seed)
-                session = Session(ledger, meter, checkpointer, saved, on_epoch=with_rounds_before)
+                session = Session(
+                    ledger, meter, checkpointer, saved, group=machine.group, on_epoch=with_rounds_before
+                )
                 rounds_before = None if earlier is None else earlier.result
                 build = partial(_build, self.experiment, self.seed)
                 task = SearchTask(

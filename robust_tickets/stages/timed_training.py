@@ -58,7 +58,8 @@ def steps_ledger(
         _Warnings(experiment.machine.progress),
     )
     with ledger.measure():
-        fit(start.net, mask, data, experiment.config(training, steps, 0), Session(ledger, meter))
+        session = Session(ledger, meter, group=experiment.machine.group)
+        fit(start.net, mask, data, experiment.config(training, steps, 0), session)
     return ledger
 
 

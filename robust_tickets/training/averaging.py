@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
+from robust_tickets.base.process_group import ALONE, ProcessGroup
 from robust_tickets.models.fold import FoldedNet, copy_net
 from robust_tickets.models.modes import train_mode
 from robust_tickets.models.norm_statistics import moving_batchnorms, pass_through
+from robust_tickets.models.synchronised_norms import synchronised_norms
 from robust_tickets.models.weights import copy_state, copy_tensors, load_weights
 from robust_tickets.training.config import TrainingConfig
 
@@ -37,10 +39,18 @@ class WeightAverage:
     pairs: its convolutions and BatchNorms to fold, as `foldable_batchnorms` gives them.
     config: has the decay, and how many batches give the statistics.
     per_epoch: steps of an epoch.
+    group: the processes that share the training.
     """
 
-    def __init__(self, net: nn.Module, pairs: dict[str, str], config: TrainingConfig, per_epoch: int) -> None:
-        self._trained, self._config, self._per_epoch = net, config, per_epoch
+    def __init__(
+        self,
+        net: nn.Module,
+        pairs: dict[str, str],
+        config: TrainingConfig,
+        per_epoch: int,
+        group: ProcessGroup = ALONE,
+    ) -> None:
+        self._trained, self._config, self._per_epoch, self._group = net, config, per_epoch, group
         self.net = train_mode(copy_net(net))
         """The averaged network, in train mode."""
         self.folded = FoldedNet(self.net, pairs)
@@ -74,8 +84,9 @@ class WeightAverage:
         A training that resumes within its validation has settled already: then nothing is estimated again.
         """
         self._take_buffers()
-        pass_through(self.net, self._images, self._config.seed, step - len(self._images))
-        samples = sum(map(len, self._images))
+        with synchronised_norms(train_mode(self.net), self._group):
+            pass_through(self.net, self._images, self._config.seed, step - len(self._images))
+        samples = sum(map(len, self._images)) * self._group.size
         self._images.clear()
         self._take_buffers()
         return Passes(forward=samples)
@@ -95,7 +106,8 @@ class WeightAverage:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that it remembers between steps, in host memory."""
-        images = {f"{_IMAGES}{place}": images for place, images in enumerate(self._images)}
+        whole = map(self._group.gather, self._images)
+        images = {f"{_IMAGES}{place}": images for place, images in enumerate(whole)}
         weights = {f"{_WEIGHTS}{name}": value for name, value in copy_state(self.net).items()}
         return {**weights, **copy_tensors(images)}
 
@@ -110,4 +122,4 @@ class WeightAverage:
             raise InputError("the training state lacks images of its last steps: remove it") from None
         self._images.clear()
         for batch in images:
-            self._keep(batch)
+            self._keep(batch[self._group.part(len(batch))])

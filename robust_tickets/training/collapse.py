@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from robust_tickets import attacks
 from robust_tickets.base.ledger import Passes
+from robust_tickets.base.process_group import ProcessGroup
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe.training_fields import Training
 from robust_tickets.training.methods.base import (
@@ -90,7 +91,7 @@ class CollapseDetector(Wrapper):
         self.inner.after_backward(nets, batch)
         products = self._recorder.products(batch)
         if products is not None:
-            self._observe(products, batch.step)
+            self._observe(products, batch.step, batch.group)
 
     def images_of_update(self, adversarial: Tensor) -> Tensor:
         return adversarial if self._recovering else self.inner.images_of_update(adversarial)
@@ -127,15 +128,15 @@ class CollapseDetector(Wrapper):
             for number in range(1, self.steps):
                 climb = label_gradient(net, images, batch.labels)
                 if number == 1:
-                    self._observe(climb * (first - start), batch.step)
+                    self._observe(climb * (first - start), batch.step, batch.group)
                 images = ball.step(images, climb, size)
         return images
 
     @torch.no_grad()
-    def _observe(self, products: Tensor, step: Step) -> None:
+    def _observe(self, products: Tensor, step: Step, group: ProcessGroup) -> None:
         """Follow the alignment; products: of gradient and perturbation, a pixel (B, C, H, W)."""
-        total = products.abs().sum()
-        alignment = torch.where(total > 0, products.sum() / total, 1.0)
+        total = group.sum(products.abs().sum())
+        alignment = torch.where(total > 0, group.sum(products.sum()) / total, 1.0)
         self._alignment = _DECAY * self._alignment + (1 - _DECAY) * alignment.to(self._alignment)
         before = self._collapsed
         self._healthy = self._healthy | (self._alignment > _HEALTHY)

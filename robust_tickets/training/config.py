@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.ledger import Ledger
+from robust_tickets.base.process_group import ALONE, ProcessGroup
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.recipe.fields import Compute, Evaluate
 from robust_tickets.recipe.training_fields import Training
@@ -60,6 +61,7 @@ class Session:
     on_epoch: takes the records so far after every epoch.
     optimiser: makes the optimiser from the settings, where it trains something else than all parameters of
     the network; None: it trains these.
+    group: the processes that share the training, of which this one is the leader.
     """
 
     ledger: Ledger
@@ -68,4 +70,5 @@ class Session:
     saved: dict[str, Any] | None = None
     hook: "MaskConvergence | None" = None
     optimiser: Callable[[Training], Optimizer] | None = None
+    group: ProcessGroup = ALONE
     on_epoch: Callable[[list[dict[str, Any]]], None] = lambda history: None

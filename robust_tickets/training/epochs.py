@@ -13,9 +13,9 @@ from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.masking import Masking
 from robust_tickets.training.averaging import WeightAverage
 from robust_tickets.training.best_epoch import choose_best, restore_best
-from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.collapse import CollapseDetector
 from robust_tickets.training.config import Session, TrainingConfig
+from robust_tickets.training.data_parallel import check_equal
 from robust_tickets.training.methods.base import Networks
 from robust_tickets.training.monitors import DivergedError
 from robust_tickets.training.schedules import learning_rate
@@ -52,6 +52,7 @@ def end_epoch(state: TrainingState, setup: Setup) -> bool:
     config, session, data = setup.config, setup.session, setup.data
     net, ledger, monitor, history = state.net, state.ledger, state.monitor, state.history
     monitor.check()
+    check_equal(net, session.group)
     if not state.history:
         with state.ledger.phase("validate"):
             check_view(state.net, setup.folded, setup.data.spec.shape)
@@ -60,11 +61,11 @@ def end_epoch(state: TrainingState, setup: Setup) -> bool:
     if state.average is not None:
         averaged = _validate_average(state, state.average, setup, validation)
     ledger.count("validate", validation.passes, setup.flops)
-    fields: dict[str, Any] = {}
-    ended = False
+    outcome: tuple[dict[str, Any], bool] = {}, False
     if state.hook is not None:
         with ledger.phase("prune"):
-            fields, ended = state.hook()
+            outcome = state.hook()
+    fields, ended = session.group.share(outcome)
     early_copied = config.early_step is None or config.early_step < state.step
     ended = (ended and early_copied) or state.step == config.steps
     begin = max(state.epoch * setup.per_epoch, config.begin)
@@ -105,17 +106,17 @@ def end_epoch(state: TrainingState, setup: Setup) -> bool:
         if state.early is None and config.early_step is not None:
             state.early = copy_state(net)
         return True
-    if not ended and session.checkpointer.saves_regularly:
+    if not ended and session.group.share_flag(session.checkpointer.saves_regularly):
         with ledger.phase("checkpoint"):
             session.checkpointer.set_fallback(state.step, state.state_dict())
     return ended
 
 
-def checkpoint(state: TrainingState, checkpointer: Checkpointer) -> None:
+def checkpoint(state: TrainingState, session: Session) -> None:
     """Save the state where that is due, and stop here where a signal asks for it."""
-    if checkpointer.due(state.step):
+    if session.group.share_flag(session.checkpointer.due(state.step)):
         with state.ledger.phase("checkpoint"):
-            checkpointer.save(state.step, state.state_dict())
+            session.checkpointer.save(state.step, state.state_dict())
     signals.raise_if_requested()
 
 
@@ -148,11 +149,11 @@ def _validate(state: TrainingState, setup: Setup, average: FoldedNet | None = No
 
     average: what is validated in place of the network, without FGSM, which is for the monitors.
     """
-    between = partial(checkpoint, state, setup.session.checkpointer)
+    between = partial(checkpoint, state, setup.session)
     folded, fgsm = setup.folded if average is None else average, average is None and state.method.single_step
     with state.ledger.phase("validate"):
         try:
-            return validate(folded, setup.data.val, setup.config, fgsm, between)
+            return validate(folded, setup.data.val, setup.config, fgsm, between, setup.session.group)
         except DivergedError:
             raise
         except InputError as error:  # the last step's update was too much: the network gives NaN

@@ -21,6 +21,7 @@ from robust_tickets.recipe.methods import make_method
 from robust_tickets.training.averaging import WeightAverage
 from robust_tickets.training.collapse import watch_collapse
 from robust_tickets.training.config import Session, TrainingConfig
+from robust_tickets.training.data_parallel import call_followers, take_steps_of_leader
 from robust_tickets.training.epochs import Setup, add_point, checkpoint, end_epoch
 from robust_tickets.training.monitors import DivergedError, Monitor
 from robust_tickets.training.optimisers import make_optimiser, set_learning_rate
@@ -73,21 +74,24 @@ def fit(
     config: settings, length, threat model and seed.
     session: takes cost, progress and states, and has the state to resume from.
 
+    Of several processes, each calls it, and all have the result.
+
     Validates on the held-out images, clean and under PGD, after every epoch, the weights and their average;
     the first of all that have the highest accuracy of the kind that chooses are the best. Raises
     DivergedError where loss or gradients are no longer finite, and InputError where a batch is larger than
     the training set or the saved state does not fit.
     """
+    call_followers(net, mask, data, config, session)
     state, setup = _prepare(net, mask, data, config, session)
-    settings, ledger = config.settings, session.ledger
+    settings, ledger, group = config.settings, session.ledger, session.group
     method, optimiser, masking = state.method, state.optimiser, setup.masking
     try:
         for epoch in range(state.epoch + 1, setup.epochs + 1):
             train_mode(net)
             for batch in ledger.charge_each(
-                "data", training_batches(data, config, epoch, state.step, method.replays)
+                "data", training_batches(data, config, epoch, state.step, method.replays, group)
             ):
-                checkpoint(state, session.checkpointer)
+                checkpoint(state, session)
                 if state.step in config.points:
                     add_point(state, setup)
                 if state.step == config.early_step:
@@ -98,19 +102,21 @@ def fit(
                 with ledger.phase("update"):
                     set_learning_rate(optimiser, learning_rate(settings, state.step, config.steps))
                     optimiser.zero_grad(set_to_none=True)
-                    with use_seed(step_seed(config.seed, state.step)):  # dropout and the like
+                    with use_seed(step_seed(config.seed, state.step, group.rank)):  # dropout and the like
                         loss = method.loss(setup.nets, batch, adversarial)
                     loss.backward()  # type: ignore[no-untyped-call]
                     method.after_backward(setup.nets, batch)
                     if masking is not None:
                         masking.mask_gradients()
+                    loss = group.mean(loss.detach())
                     state.monitor.observe(state.step, loss, adversarial)
                     optimiser.step()
+                    take_steps_of_leader(net, session)
                     if masking is not None:
                         masking.mask_parameters()
                     if state.average is not None:
                         state.average.update(state.step, method.images_of_update(adversarial))
-                    state.loss_sum += loss.detach()
+                    state.loss_sum += loss
                 cost = method.passes_taken(settings.batch, batch.step)
                 ledger.count("attack", cost.attack, setup.flops)
                 ledger.count("update", cost.update, setup.flops)
@@ -163,7 +169,7 @@ def _prepare(
         epoch=config.begin // per_epoch,
         loss_sum=torch.zeros((), device=data.train.images.device),
         best=copy_state(net),
-        average=WeightAverage(net, pairs, config, per_epoch) if config.average else None,
+        average=WeightAverage(net, pairs, config, per_epoch, session.group) if config.average else None,
     )
     if masking is not None:
         masking.optimiser = state.optimiser
@@ -174,9 +180,9 @@ def _prepare(
         session.checkpointer.set_fallback(state.step, session.saved)
     state.method.begin(masking)
     with ledger.phase("compile" if compute.compile else "other"):
-        images = to_float(data.train.images[: settings.batch], compute.channels_last)
+        images = to_float(data.train.images[session.group.part(settings.batch)], compute.channels_last)
         images.requires_grad_(detector is not None)  # as those of the update, which code is compiled for
-        nets, warnings = training_networks(net, folded, compute, images, masking)
+        nets, warnings = training_networks(net, folded, compute, images, masking, session.group)
         ledger.precision = supported_compute(compute, images.device.type)[0].precision
     warnings += masking.warnings if masking is not None else []
     warnings += probability_warnings(net, data.spec.shape)

@@ -8,15 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robust_tickets.attacks.network import eval_mode, mode_guard
+from robust_tickets.attacks.network import eval_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.devices import device_name, has_bfloat16
+from robust_tickets.base.process_group import ALONE, ProcessGroup
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import FoldedNet
-from robust_tickets.models.modes import train_mode
+from robust_tickets.models.modes import restored_net, train_mode
 from robust_tickets.pruning.masking import Masking
 from robust_tickets.recipe.fields import Compute
 from robust_tickets.training.methods.base import Networks
+from robust_tickets.training.shared_update import SharedUpdate
 
 _BFLOAT16_ERROR = 0.01  # it keeps 8 bits: numbers are rounded by 0.002 of themselves at most
 
@@ -36,17 +38,25 @@ class Bfloat16(nn.Module):
 
 
 def training_networks(
-    net: nn.Module, folded: FoldedNet, compute: Compute, images: Tensor, masking: Masking | None = None
+    net: nn.Module,
+    folded: FoldedNet,
+    compute: Compute,
+    images: Tensor,
+    masking: Masking | None = None,
+    group: ProcessGroup = ALONE,
 ) -> tuple[Networks, list[str]]:
     """The forms of a network that its method calls, and a warning for each setting the machine cannot do.
 
     net: the network; folded: its view for attacks; images: (N, C, H, W), like those to come; masking: its
-    mask.
+    mask; group: of the processes that share the training.
 
     They share memory with both. Code is compiled now, and the network, its modes and the generators are
     afterwards as they were. Validation and evaluation use `folded` itself, in float32 and eager.
     """
     compute, warnings = supported_compute(compute, images.device.type)
+    if compute.compile and group.size > 1:
+        warnings.append("compute.compile is for one device: training without it")
+        compute = replace(compute, compile=False)
     if compute.compile:
         torch._dynamo.reset()  # each training pays for its own code, whatever else the process has trained
         nets = _networks(net, folded, compute, masking)
@@ -58,11 +68,18 @@ def training_networks(
                 raise
             warnings.append(_without_compile(error))
             compute = replace(compute, compile=False)
-    return _networks(net, folded, compute, masking), warnings
+    shared = None if group.size == 1 else SharedUpdate(net, group, images)
+    return _networks(net, folded, compute, masking, shared), warnings
 
 
-def _networks(net: nn.Module, folded: FoldedNet, compute: Compute, masking: Masking | None) -> Networks:
-    update, attack = net, cast(nn.Module, folded)
+def _networks(
+    net: nn.Module,
+    folded: FoldedNet,
+    compute: Compute,
+    masking: Masking | None,
+    shared: SharedUpdate | None = None,
+) -> Networks:
+    update, attack = shared or net, cast(nn.Module, folded)
     if compute.compile:
         # a training's batches all have one shape, so code for any shape has nothing to gain
         update, attack = (cast(nn.Module, torch.compile(module, dynamic=False)) for module in (net, folded))
@@ -70,26 +87,20 @@ def _networks(net: nn.Module, folded: FoldedNet, compute: Compute, masking: Mask
         attack = Bfloat16(attack)
     if compute.precision == "bf16":
         update = Bfloat16(update)
-    return Networks(update, folded, attack, net, masking)
+    if shared is None:
+        return Networks(update, folded, attack, net, masking)
+    return Networks(update, folded, attack, net, masking, shared.group, shared.wrapped.no_sync)
 
 
 def _warm_up(nets: Networks, net: nn.Module, images: Tensor) -> None:
     """Take a step's passes, and leave the network as it was."""
-    buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
-    try:
-        with mode_guard(net):
-            train_mode(net)
-            attack = nets.attack
-            with eval_mode(attack):
-                point = images.detach().requires_grad_()
-                torch.autograd.grad(attack(point).sum(), point)
-            nets.update(images).sum().backward()  # type: ignore[no-untyped-call]
-    finally:
-        for parameter in net.parameters():
-            parameter.grad = None
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
+    with restored_net(net):
+        train_mode(net)
+        attack = nets.attack
+        with eval_mode(attack):
+            point = images.detach().requires_grad_()
+            torch.autograd.grad(attack(point).sum(), point)
+        nets.update(images).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def supported_compute(compute: Compute, device: str) -> tuple[Compute, list[str]]:

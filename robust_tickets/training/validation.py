@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robust_tickets.base.ledger import Passes
+from robust_tickets.base.process_group import ALONE, ProcessGroup
 from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Split
 from robust_tickets.evaluation import evaluate
@@ -33,12 +34,19 @@ class Validation:
 
 
 def validate(
-    folded: FoldedNet, split: Split, config: TrainingConfig, fgsm: bool, between: Callable[[], None]
+    folded: FoldedNet,
+    split: Split,
+    config: TrainingConfig,
+    fgsm: bool,
+    between: Callable[[], None],
+    group: ProcessGroup = ALONE,
 ) -> Validation:
     """Attack the validation images with a PGD that is the same for every epoch and seed.
 
     fgsm: whether to attack them with FGSM too: a network robust to it and not to PGD has overfitted to single
-    steps. between: called between chunks of images. Raises InputError where the network gives NaN.
+    steps. between: called between chunks of images. group: the processes that share the chunks.
+
+    Raises InputError where the network gives NaN.
     """
     folded.refresh()
     settings, channels_last = config.evaluate, config.compute.channels_last
@@ -47,7 +55,9 @@ def validate(
     )
     attacks = {"val_robust": f"pgd-{settings.val_steps}"} | ({"val_fgsm": "fgsm"} if fgsm else {})
     rows = list(
-        evaluate.evaluate(folded, split, list(attacks.values()), evaluation, advance=lambda *_: between())
+        evaluate.evaluate(
+            folded, split, list(attacks.values()), evaluation, advance=lambda *_: between(), group=group
+        )
     )
     passes = Passes(forward=len(split))
     for row in rows:

@@ -5,7 +5,8 @@ Files of methods are importable without torch, since every `--help` lists their 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +15,7 @@ from robust_tickets import attacks
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import F, torch
 from robust_tickets.base.ledger import Passes
+from robust_tickets.base.process_group import ALONE, ProcessGroup
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -63,6 +65,8 @@ class Batch:
     augmentation: how each image was cropped and flipped.
     targets: (B, classes), the labels as the update smooths them; attacks keep the hard ones. None: hard ones
         there too.
+    group: the processes that share the batch, of which these are this one's images. What a method computes
+        over images, but for a mean that it minimises, it asks of the group.
     """
 
     images: "Tensor"
@@ -74,6 +78,12 @@ class Batch:
     rows: "Tensor"
     augmentation: "Augmentation"
     targets: "Tensor | None" = None
+    group: ProcessGroup = ALONE
+
+    @property
+    def size(self) -> int:
+        """Images of the whole batch, over all processes."""
+        return len(self.labels) * self.group.size
 
 
 class Networks:
@@ -84,6 +94,8 @@ class Networks:
     attack: what attacks call, where that is not `folded` itself (in another precision, or compiled).
     net: the network that `update` runs, for wrappers that move its weights for a while.
     masking: its mask; None: nothing is pruned.
+    group: the processes that share the training.
+    unshared: within it, a backward pass leaves gradients of this process's images alone.
     """
 
     def __init__(
@@ -93,8 +105,11 @@ class Networks:
         attack: "nn.Module | None" = None,
         net: "nn.Module | None" = None,
         masking: "Masking | None" = None,
+        group: ProcessGroup = ALONE,
+        unshared: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.update = update
+        self._group, self._unshared = group, unshared
         self.masking = masking
         self._folded = folded
         self._attack = folded if attack is None else attack
@@ -111,6 +126,15 @@ class Networks:
         """The network that is trained."""
         assert self._net is not None
         return self._net
+
+    @contextmanager
+    def gradients_of(self, weights: "Sequence[Tensor]") -> Iterator[None]:
+        """For a backward pass to some weights: after the block they have the gradients of the whole batch."""
+        with self._unshared():
+            yield
+        for weight in weights if self._group.size > 1 else ():
+            if weight.grad is not None:
+                weight.grad.copy_(self._group.mean(weight.grad))
 
     def replaced(
         self, update: "Callable[[Tensor], Tensor]", wrap: "Callable[[nn.Module], nn.Module]"
@@ -236,6 +260,11 @@ class Method(ABC):
     @property
     def moves_mask(self) -> bool:
         """Whether it moves the mask of the network that it trains."""
+        return False
+
+    @property
+    def ties_batch(self) -> bool:
+        """Whether its loss is of the batch as a whole, so that several devices cannot share one."""
         return False
 
     @property

@@ -89,8 +89,7 @@ class Bullet(CrossEntropyMethod):
         ball, eps = batch.threat.ball(images), batch.threat.eps
         with attacks.eval_mode(net):
             logits, gradient = _logits_and_gradient(net, point, labels)
-            robust, boundary = self._groups(logits, labels)
-            self._group_sizes = len(robust), len(boundary)
+            robust, boundary = self._groups(logits, batch)
             for rows, steps, size in (
                 (robust, settings.robust_steps, settings.robust_rel_step * eps),
                 (boundary, settings.steps, settings.rel_step * eps),
@@ -100,23 +99,25 @@ class Bullet(CrossEntropyMethod):
                     point[rows] = _climb(net, start, labels[rows], ball.select(rows), steps - 1, size)
         return point
 
-    def _groups(self, logits: "Tensor", labels: "Tensor") -> "tuple[Tensor, Tensor]":
-        """The places of the robust and of the boundary images in the batch, each in its order."""
-        right = logits.argmax(1) == labels
+    def _groups(self, logits: "Tensor", batch: Batch) -> "tuple[Tensor, Tensor]":
+        """The places of this process's robust and boundary images, each in their order."""
+        right = logits.argmax(1) == batch.labels
         sigma = logits.softmax(1).std(1) * torch.where(right, 1.0, -1.0)
         if self._share is None:
             self._share = torch.zeros((), device=logits.device)
         self._share = self._share.to(logits.device)
+        sigma = batch.group.gather(sigma)
         order = sigma.argsort(descending=True, stable=True)
         attacked = (sigma > 0).sum()
-        surest = (self._share * len(labels)).ceil().long().minimum(attacked)
+        surest = (self._share * len(sigma)).ceil().long().minimum(attacked)
         # packing needs sizes on the host: the only wait of a step
         robust, attacked = torch.stack([surest, attacked]).tolist()
-        return order[:robust].sort().values, order[robust:attacked].sort().values
+        self._group_sizes = robust, attacked - robust
+        return _own(order[:robust], batch), _own(order[robust:attacked], batch)
 
     def loss(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> "Tensor":
         logits = nets.update(adversarial)
-        self._accuracy = (logits.detach().argmax(1) == batch.labels).float().mean()
+        self._accuracy = batch.group.mean((logits.detach().argmax(1) == batch.labels).float().mean())
         return cross_entropy(logits, batch)
 
     def after_backward(self, nets: Networks, batch: Batch) -> None:
@@ -133,6 +134,14 @@ class Bullet(CrossEntropyMethod):
         self._share = state.get("share")
         if self._share is not None and self._share.numel() != 1:
             raise InputError("the training state does not fit the method bullet: remove it")
+
+
+def _own(places: "Tensor", batch: Batch) -> "Tensor":
+    """Of places in the whole batch those of this process's images, as places among them, in order."""
+    if batch.group.size > 1:
+        share = batch.group.part(batch.size)
+        places = places[(places >= share.start) & (places < share.stop)] - share.start
+    return places.sort().values
 
 
 def _logits_and_gradient(net: "nn.Module", images: "Tensor", labels: "Tensor") -> "tuple[Tensor, Tensor]":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from robust_tickets.base.ledger import Passes
+from robust_tickets.base.process_group import ALONE
 from robust_tickets.recipe.schema import Count
 from robust_tickets.training.methods.base import Batch, Networks, Step, StepPasses, UpdateGradientMethod
 
@@ -38,6 +39,7 @@ class Free(UpdateGradientMethod):
     def __init__(self, settings: FreeSettings) -> None:
         super().__init__(settings)
         self._shift: Tensor | None = None
+        self._group = ALONE  # of the processes, each of which has its places' perturbations
 
     @property
     def replays(self) -> int:
@@ -53,6 +55,8 @@ class Free(UpdateGradientMethod):
     def perturb(self, nets: Networks, batch: Batch) -> "Tensor":
         if self._shift is None:
             return batch.images
+        if len(self._shift) != len(batch.images):  # of a saved state, which has all places
+            self._shift = self._shift[batch.group.part(batch.size)]
         self._shift = self._shift.to(batch.images)
         return (batch.images + self._shift).clamp_(*batch.threat.bounds)
 
@@ -61,9 +65,10 @@ class Free(UpdateGradientMethod):
         images, gradient = self.images_and_gradient()
         ball, eps = batch.threat.ball(batch.images), batch.threat.eps
         self._shift = ball.step(images, gradient, eps) - batch.images
+        self._group = batch.group
 
     def state_dict(self) -> "dict[str, Tensor]":
-        return {} if self._shift is None else {"shift": self._shift}
+        return {} if self._shift is None else {"shift": self._group.gather(self._shift)}
 
     def load_state_dict(self, state: "dict[str, Tensor]") -> None:
         super().load_state_dict({name: value for name, value in state.items() if name != "shift"})

@@ -55,6 +55,10 @@ class NuAT(Method):
     def attack_steps(self) -> int:
         return 1
 
+    @property
+    def ties_batch(self) -> bool:
+        return True
+
     def passes(self, samples: int, step: Step) -> StepPasses:
         """The attack's step, with clean logits where it needs them, then two forward and backward passes."""
         return _passes(samples, samples * _joint(step))

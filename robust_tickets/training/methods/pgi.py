@@ -84,15 +84,18 @@ class PGI(ConsistencyMethod):
     def observe(self, batch: Batch, gradient: "Tensor") -> None:
         rows, crop = batch.rows, batch.augmentation
         memory, momentum = self._memory[rows].float(), self._momentum[rows].float()
-        gradient = gradient / gradient.abs().mean().clamp(min=1e-30)
+        gradient = gradient / batch.group.mean(gradient.abs().mean()).clamp(min=1e-30)
         total = gradient + self.settings.momentum * crop.apply(momentum)
         moved = (crop.apply(memory) + total.sign()).clamp_(-1, 1)
-        self._momentum[rows] = crop.write_back(total, momentum).to(self._momentum)
-        self._memory[rows] = crop.write_back(moved, memory).to(self._memory)
+        # the next epoch may give an image to another process, so that all have the whole memory
+        rows, gather = batch.group.gather(rows), batch.group.gather
+        self._momentum[rows] = gather(crop.write_back(total, momentum).to(self._momentum))
+        self._memory[rows] = gather(crop.write_back(moved, memory).to(self._memory))
+        self._fresh[rows] = False
 
     def _begin_anew(self, batch: Batch) -> None:
         """Forget everything in the first step of every `reset`-th epoch."""
-        epoch, step = divmod(batch.step.number, len(self._fresh) // len(batch.rows))
+        epoch, step = divmod(batch.step.number, len(self._fresh) // batch.size)
         if step == 0 and epoch % self.settings.reset == 0:
             self._momentum.zero_()
             self._fresh.fill_(True)

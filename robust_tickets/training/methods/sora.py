@@ -97,11 +97,12 @@ class SORA(UpdateGradientMethod):
         before, after = self._gradient.flatten(1), gradient.flatten(1) * len(batch.labels)
         agreement = (before.sign() * after).sum(1) / before.abs().sum(1).clamp(min=1e-12)
         if self._shares is None:
-            mean = agreement.mean()
+            mean = batch.group.mean(agreement.mean())
         else:
             forwards = self._shares > 0
-            total = (self._shares * forwards).sum()
-            mean = torch.where(total > 0, (agreement * forwards).sum() / total, self._alignment)
+            total = batch.group.sum((self._shares * forwards).sum())
+            agreed = batch.group.sum((agreement * forwards).sum())
+            mean = torch.where(total > 0, agreed / total, self._alignment)
         decay = self.settings.decay
         self._alignment = (decay * self._alignment + (1 - decay) * mean).clamp(-1, 1)
         self._gradient = self._shares = None

@@ -66,7 +66,7 @@ class AWP(Wrapper):
 
     def _climb(self, nets: Networks, batch: Batch, adversarial: "Tensor") -> None:
         weights = [p for p in nets.net.parameters() if p.requires_grad and p.dim() > 1]
-        with _restored_buffers(nets.net), restored_generators():
+        with _restored_buffers(nets.net), restored_generators(), nets.gradients_of(weights):
             torch.autograd.backward(self.inner.loss(nets, batch, adversarial), inputs=weights)
         if nets.masking is not None:
             nets.masking.mask_gradients()

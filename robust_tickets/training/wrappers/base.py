@@ -97,6 +97,10 @@ class Wrapper(Method):
         return self.inner.moves_mask
 
     @property
+    def ties_batch(self) -> bool:
+        return self.inner.ties_batch
+
+    @property
     def costs_at_most(self) -> bool:
         return self.inner.costs_at_most
 

@@ -1,0 +1,156 @@
+"""Starts the other processes of a group, on this machine or as torchrun has started them."""
+
+import atexit
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from robust_tickets.base.errors import InputError
+from robust_tickets.base.lazy import torch
+from robust_tickets.base.machine_load import count_as_own
+from robust_tickets.base.process_group import ALONE, ProcessGroup, join
+
+_START_SECONDS = 300  # of a process that imports torch on a busy machine
+_POLL_SECONDS = 0.05
+_RANK, _SIZE, _LOCAL = "RANK", "WORLD_SIZE", "LOCAL_RANK"  # what torchrun sets
+
+
+class _Local:
+    """Processes of this machine, one for each device but the first.
+
+    devices: torch devices, this process's first.
+    """
+
+    def __init__(self, devices: Sequence[str]) -> None:
+        self.devices = tuple(devices)
+        self._children: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
+        store = tcp_store(0, is_leader=True)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+        }
+        for rank, device in enumerate(devices[1:], 1):
+            words = [str(store.port), str(rank), str(len(devices)), device]
+            errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
+            child = subprocess.Popen(
+                [sys.executable, "-m", "robust_tickets.base.follower", *words],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,  # Ctrl-C is the leader's to heed
+            )
+            self._children.append((child, errors))
+        self._store = store
+
+    def join(self) -> ProcessGroup:
+        """The group of these processes. Raises InputError where one has ended."""
+        try:
+            self._wait()
+            return join(self._store, 0, len(self.devices), self.devices[0])
+        except BaseException:
+            self.end()
+            raise
+
+    def _wait(self) -> None:
+        """Wait until all have imported what they need."""
+        end = time.monotonic() + _START_SECONDS
+        missing = {f"ready-{rank}" for rank in range(1, len(self.devices))}
+        while missing := {key for key in missing if not self._store.check([key])}:
+            self._check()
+            if time.monotonic() > end:
+                raise InputError(f"the processes of {len(self.devices)} devices do not start: use fewer")
+            time.sleep(_POLL_SECONDS)
+
+    def _check(self) -> None:
+        for (child, errors), device in zip(self._children, self.devices[1:], strict=True):
+            if child.poll() is not None:
+                errors.seek(0)
+                lines = errors.read().decode(errors="replace").strip().splitlines()
+                reason = lines[-1] if lines else f"status {child.returncode}"
+                raise InputError(f"the process of device {device} has ended: {reason}")
+
+    @property
+    def are_alive(self) -> bool:
+        """Whether all processes run."""
+        return all(child.poll() is None for child, _ in self._children)
+
+    def end(self) -> None:
+        """End the processes at once."""
+        for child, errors in self._children:
+            child.kill()
+            child.wait()
+            errors.close()
+        self._children.clear()
+        count_as_own([])
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def tcp_store(port: int, *, is_leader: bool) -> Any:
+    """The store at which the processes of this machine meet; port: 0: any."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    return TCPStore("127.0.0.1", port, is_master=is_leader, wait_for_workers=False)
+
+
+_running: list[ProcessGroup] = []  # at most one
+_local: list[_Local] = []  # its processes, where they were started here
+
+
+def torchrun_rank() -> int | None:
+    """The number that torchrun gave this process; None where it is alone, or was started otherwise."""
+    if int(os.environ.get(_SIZE, "1")) < 2 or not {_RANK, "MASTER_ADDR"} <= set(os.environ):
+        return None
+    return int(os.environ[_RANK])
+
+
+def torchrun_size() -> int:
+    """How many processes torchrun has started; 1 where it has not."""
+    return 1 if torchrun_rank() is None else int(os.environ[_SIZE])
+
+
+def process_group(devices: Sequence[str]) -> ProcessGroup:
+    """The group of these devices with this process as its leader; it lives until `end_followers`.
+
+    devices: torch devices, this process's first. Under torchrun its processes are the group.
+
+    Raises InputError where a process does not start.
+    """
+    if torchrun_rank() is not None:
+        if not _running:
+            _running.append(join(None, 0, torchrun_size(), devices[0]))
+            atexit.register(_running[0].dismiss)
+        return _running[0]
+    if len(devices) == 1:
+        return ALONE
+    if not _local or _local[0].devices != tuple(devices) or not _local[0].are_alive:
+        end_followers()
+        _local.append(_Local(devices))
+        _running.append(_local[0].join())
+        atexit.register(end_followers)
+    return _running[0]
+
+
+def end_followers() -> None:
+    """End the processes that were started here; the next group starts new ones."""
+    while _local:
+        _running.clear()
+        _local.pop().end()
+
+
+def follow_torchrun(words: Sequence[str]) -> NoReturn:
+    """Be one of torchrun's other processes, on the CPU or the GPU of its number on its machine.
+
+    words: of the command line, which says what kind of device.
+    """
+    from robust_tickets.base.follower import follow
+
+    kind = words[words.index("--device") + 1] if "--device" in words[:-1] else "cpu"
+    device = kind if kind == "cpu" else f"{kind.partition(':')[0]}:{os.environ.get(_LOCAL, '0')}"
+    follow(None, int(os.environ[_RANK]), torchrun_size(), device)
