@@ -118,6 +118,7 @@ def find_ticket(
     *,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    devices: int = 1,
     **fields: Any,
 ) -> Ticket:
     """Find a boosting ticket: train, prune, rewind, for the rounds of `search`.
@@ -125,7 +126,7 @@ def find_ticket(
     `ticket.save(path)` writes it. Raises InputError for what cannot be searched with; where that shows
     after a round was trained, the round's ticket is the error's attribute `ticket`.
     """
-    experiment = experiment_from(net, data, recipe, device, fields)
+    experiment = experiment_from(net, data, recipe, device, fields, devices=devices)
     ticket, search_warnings = searching.find_ticket(experiment, _seed(seed))
     _warn("a warning of this search", search_warnings)
     return ticket
@@ -140,6 +141,7 @@ def train(
     *,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    devices: int = 1,
     **fields: Any,
 ) -> Trained:
     """Train adversarially: dense for `train.epochs`, or from a ticket for `train.ticket_epochs` (or budgets).
@@ -147,7 +149,7 @@ def train(
     Raises InputError for a ticket that does not fit the network.
     """
     number = _seed(seed)
-    experiment = experiment_from(net, data, recipe, device, fields)
+    experiment = experiment_from(net, data, recipe, device, fields, devices=devices)
     if not isinstance(ticket, Ticket | None):
         raise InputError(
             f"ticket is a {type(ticket).__name__}, expected what find_ticket gave, or "
@@ -182,6 +184,7 @@ def evaluate(
     limit: int = 0,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    devices: int = 1,
     **fields: Any,
 ) -> pd.DataFrame:
     """Measure the accuracy of a network: a row an attack, and their worst case last.
@@ -200,7 +203,7 @@ def evaluate(
         )
     number = whole_number("limit", limit, least=0)
     request = EvaluationRequest(attack_names(attacks), limit=number, seed=_seed(seed))
-    experiment = experiment_from(net, data, recipe, device, fields)
+    experiment = experiment_from(net, data, recipe, device, fields, devices=devices)
     layers = unswitched_layers(net, experiment.spec.shape)
     try:
         rows, sanity = evaluation.evaluate_net(experiment, net, request)
@@ -229,6 +232,7 @@ def compare(
     slurm: Mapping[str, str | bool] | None = None,
     any_machine: bool = False,
     device: str | torch.device = "cpu",
+    devices: int = 1,
     **fields: Any,
 ) -> Path:
     """Train and evaluate all arms; returns the run directory, with timing.md and timing.csv.
@@ -246,7 +250,7 @@ def compare(
 
     Raises InputError for a module with several seeds, since it has one init.
     """
-    experiment = experiment_from(net, data, recipe, device, fields, any_machine=any_machine)
+    experiment = experiment_from(net, data, recipe, device, fields, devices=devices, any_machine=any_machine)
     chosen = seeds_from(experiment, net, seeds)
     return comparison.compare(
         experiment, chosen, to_path("runs", runs), _executor(jobs, executor, slurm)
@@ -292,6 +296,7 @@ def study(
     slurm: Mapping[str, str | bool] | None = None,
     any_machine: bool = False,
     device: str | torch.device = "cpu",
+    devices: int = 1,
     **fields: Any,
 ) -> Path:
     """Answer a question by several comparisons; returns the study's folder, with <name>.csv, .svg and .md.
@@ -305,7 +310,9 @@ def study(
     """
     if not isinstance(name, str) or name not in STUDIES:
         raise unknown_name("study", name, STUDIES)
-    experiment = experiment_from(net, data, recipe, device, fields, study=name, any_machine=any_machine)
+    experiment = experiment_from(
+        net, data, recipe, device, fields, devices=devices, study=name, any_machine=any_machine
+    )
     chosen = seeds_from(experiment, net, seeds)
     return studies.study(
         name, experiment, chosen, to_path("runs", runs), _executor(jobs, executor, slurm)

@@ -6,14 +6,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import torch
 from robust_tickets.base.machine_load import count_as_own
-from robust_tickets.base.process_group import ALONE, ProcessGroup, join
+from robust_tickets.base.process_group import ALONE, CannotBeSentError, ProcessGroup, join
 
 _START_SECONDS = 300  # of a process that imports torch on a busy machine
 _POLL_SECONDS = 0.05
@@ -142,6 +143,22 @@ def end_followers() -> None:
     while _local:
         _running.clear()
         _local.pop().end()
+
+
+@contextmanager
+def shared_work(group: ProcessGroup, *harmless: type[Exception]) -> Iterator[None]:
+    """A block that all processes of a group work on: an error in this one alone leaves them out of step.
+
+    Processes that were started here are then ended; those of torchrun end with the leader.
+
+    harmless: errors that all processes raise alike.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, (CannotBeSentError, *harmless)) and group.size > 1 and group.is_leader:
+            end_followers()
+        raise
 
 
 def follow_torchrun(words: Sequence[str]) -> NoReturn:

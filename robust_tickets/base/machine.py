@@ -150,8 +150,11 @@ def _warm_up(device: str) -> None:
     optimiser.step()
 
 
-def describe_machine(device: str, threads: int) -> dict[str, Any]:
-    """Processor, device and versions, for readers of seconds; without the host's name and any path."""
+def describe_machine(device: str, threads: int, devices: int = 1) -> dict[str, Any]:
+    """Processor, device and versions, for readers of seconds; without the host's name and any path.
+
+    devices: how many share each training.
+    """
     import numpy
     import torch
     import torchvision
@@ -170,6 +173,7 @@ def describe_machine(device: str, threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
         "device": device.partition(":")[0],
+        **({"devices": devices} if devices > 1 else {}),
         "gpu": None,
         **describe_gpu(device),
     }

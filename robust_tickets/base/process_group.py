@@ -102,15 +102,16 @@ class ProcessGroup:
         """Let the other processes call a function of this package with this group and these arguments.
 
         function: as "package.module:name". The leader goes on at once, with its own part.
-        Raises InputError for arguments that cannot be sent, or that another process cannot read.
+        Raises CannotBeSentError for arguments that cannot be pickled, or that another process cannot read.
         """
         if self.size == 1:
             return
+        content = _pickled(arguments)
         self.share(function)
-        self._broadcast_bytes(_pickled(arguments))
+        self._broadcast_bytes(content)
         problems = [text for text in self.gather_objects("") if text]
         if problems:
-            raise InputError(f"another process cannot read the network: {problems[0]}")
+            raise CannotBeSentError(f"another process cannot read the network: {problems[0]}")
 
     def follow(self) -> None:
         """Run what the leader calls until it calls nothing more. Of all other processes."""
@@ -160,6 +161,10 @@ class LostProcessError(InputError):
     """Another process of the group has ended or does not answer, and the group with it."""
 
 
+class CannotBeSentError(InputError):
+    """Something cannot be sent to other processes, or read there. They wait for the next call."""
+
+
 ALONE = ProcessGroup()
 """The group of a process that trains and evaluates by itself."""
 
@@ -199,7 +204,7 @@ def _pickled(value: Any) -> bytes:
     try:
         torch.save(value, content)
     except (pickle.PicklingError, TypeError, AttributeError, RuntimeError) as error:
-        raise InputError(
+        raise CannotBeSentError(
             "the network cannot be sent to the processes of other devices "
             f"({str(error).splitlines()[0]:.120}): build it of classes and functions of modules, without "
             "lambdas, or use one device"

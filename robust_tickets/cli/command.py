@@ -67,6 +67,13 @@ class OnMachine(OnDevice):
 
     runs: Path = Path("runs")
     """folder of the run directories"""
+    devices: Annotated[int, Range(least=1, most=1024)] = 1
+    """devices that share each training and evaluation"""
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that the flags describe, with progress on stderr."""
+        return replace(super().machine, world_size=self.devices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +99,7 @@ class Resumable(OnMachine):
             *limits,
             any_machine=self.any_machine,
             tensorboard=self.tensorboard,
+            world_size=self.devices,
         )
 
 

@@ -39,6 +39,7 @@ def compare(
     Raises InputError for a recipe that the images do not fit, before anything is run.
     """
     executor.check()
+    executor.check_devices(experiment.machine)
     machine = experiment.machine
     experiment, runs = on_client(experiment, runs, executor)
     recipe = experiment.recipe
@@ -88,7 +89,7 @@ def _to_be_planned(experiment: Experiment, seeds: Sequence[int], run: RunDirecto
     """
     if all(run.arm(seed, arm).length.is_file() for seed in seeds):
         return False
-    check_one_machine(arm, run, experiment.machine.device)
+    check_one_machine(arm, run, experiment.machine)
     return True
 
 
@@ -120,10 +121,10 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
     recipe = experiment.recipe
     check_other_inits(experiment, seeds, recipe.compare.trained)
     _warn_of_selection(experiment)
+    net = experiment.fresh_net(seeds[0])
     for arm, training in {"dense": recipe.train, **arm_trainings(recipe)}.items():
-        if training.batch == 1:  # now rather than after the search
-            names = planning.field_names(recipe, arm, training)
-            experiment.check_batch(experiment.fresh_net(seeds[0]), 1, names("batch"))
+        names = planning.field_names(recipe, arm, training)
+        experiment.check_batch(net, training, names("batch"))  # now rather than after the search
     all_tasks: list[Task] = []
     weights = {arm: arm_weight(experiment, arm) for arm in recipe.compare.trained}
     for seed in seeds:

@@ -23,8 +23,8 @@ def prepare(experiment: Experiment, seeds: Sequence[int], run: RunDirectory) -> 
         inputs |= experiment.inputs(seed)
     run.check_inputs(inputs)
     machine = experiment.machine
-    run.check_machine(machine.device, any_machine=machine.any_machine)
-    run.begin(machine.device, inputs, any_machine=machine.any_machine)
+    run.check_machine(machine.device, any_machine=machine.any_machine, devices=machine.world_size)
+    run.begin(machine.device, inputs, any_machine=machine.any_machine, devices=machine.world_size)
 
 
 def on_client(experiment: Experiment, runs: Path, executor: Executor) -> tuple[Experiment, Path]:

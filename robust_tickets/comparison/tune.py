@@ -82,6 +82,7 @@ def tune(
     Raises InputError for fields that do nothing in an arm.
     """
     executor.check()
+    executor.check_devices(experiment.machine)
     machine = experiment.machine
     experiment, runs = on_client(experiment, runs, executor)
     base = experiment.recipe

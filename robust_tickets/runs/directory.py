@@ -93,25 +93,28 @@ class RunDirectory:
         arms = [ArmDirectory(record.parent) for record in records]
         return [other for other in arms if other.is_finished and other.run_path != self.path]
 
-    def begin(self, device: str, inputs: Mapping[str, str], *, any_machine: bool = False) -> None:
+    def begin(
+        self, device: str, inputs: Mapping[str, str], *, any_machine: bool = False, devices: int = 1
+    ) -> None:
         """Write recipe, machine and inputs, unless they are there; new inputs are added.
 
+        device, devices: torch device, and how many like it share each training.
         any_machine: another machine than those of the run so far is added to them.
 
         Raises InputError where another recipe is there.
         """
         self.write_recipe()
         if not self.machine_file.exists():
-            write_json(self.machine_file, describe_machine(device, self.recipe.compute.threads))
+            write_json(self.machine_file, describe_machine(device, self.recipe.compute.threads, devices))
         elif any_machine:
-            self._add_machine(device)
+            self._add_machine(device, devices)
         recorded = self.inputs()
         if not inputs.items() <= recorded.items():
             write_json(self.inputs_file, {**inputs, **recorded})
 
-    def _add_machine(self, device: str) -> None:
+    def _add_machine(self, device: str, devices: int) -> None:
         """Record that the run goes on on this machine, unless it is one of the run's machines."""
-        self._add(describe_machine(device, self.recipe.compute.threads))
+        self._add(describe_machine(device, self.recipe.compute.threads, devices))
 
     def _add(self, current: dict[str, Any]) -> None:
         first, *others = self.machines()
@@ -159,13 +162,15 @@ class RunDirectory:
                 "that file and give the same command again, which writes it anew"
             )
 
-    def check_machine(self, device: str, *, any_machine: bool = False) -> None:
+    def check_machine(self, device: str, *, any_machine: bool = False, devices: int = 1) -> None:
         """Raise InputError if the run began on another machine: their seconds cannot be compared.
 
-        any_machine: another processor or GPU is accepted, but no other version of PyTorch.
+        any_machine: another processor or GPU is accepted, or another number of devices, but no other version
+            of PyTorch.
+        devices: how many share each training.
         """
         machines = self.machines()
-        current = describe_machine(device, self.recipe.compute.threads)
+        current = describe_machine(device, self.recipe.compute.threads, devices)
         differences = [machine_differences(machine, current) for machine in machines]
         if not machines or not all(differences):
             return
@@ -175,8 +180,8 @@ class RunDirectory:
                 return
             fix += ", or continue with --any-machine, which marks the seconds"
         raise InputError(
-            f"{self.path} began on a machine with {key} {machines[0][key]}, this one has {current[key]}, and "
-            f"seconds of two machines cannot be compared: {fix}"
+            f"{self.path} began on a machine with {key} {machines[0].get(key, 1)}, this one has "
+            f"{current.get(key, 1)}, and seconds of two machines cannot be compared: {fix}"
         )
 
     def check_inputs(self, inputs: Mapping[str, str]) -> None:
@@ -211,4 +216,5 @@ def machine_differences(machine: Mapping[str, Any], current: Mapping[str, Any]) 
     """
     of_device = ("cpu", "vectors") if current["device"] == "cpu" else ("cudnn", "tf32")
     keys = ("device", *of_device, "gpu", "torch")
-    return [key for key in keys if key in machine and machine[key] != current.get(key)]
+    differences = [key for key in keys if key in machine and machine[key] != current.get(key)]
+    return differences + ["devices"] * (machine.get("devices", 1) != current.get("devices", 1))

@@ -42,7 +42,7 @@ def earlier_rounds(
         for other in _similar_runs(recipe, run)
         for rounds, folder in _rounds(other, seed)
         if rounds <= make_pruning_method(recipe.search).rounds
-        and (other.path == run.path or same_machine(other, experiment.machine.device, inputs))
+        and (other.path == run.path or same_machine(other, experiment.machine, inputs))
     ]
     method, model = make_pruning_method(recipe.search), experiment.model_spec
     for rounds, folder in sorted(candidates, key=lambda item: item[0], reverse=True):

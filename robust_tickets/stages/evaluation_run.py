@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.followers import shared_work
 from robust_tickets.base.ledger import Ledger, Passes
 from robust_tickets.base.machine import Machine
 from robust_tickets.data.dataset import Dataset, Split
@@ -109,11 +110,10 @@ class EvaluationRun:
         config = self._config(recipe)
         passes_by_row = evaluate.passes_by_row(names, config)
         group, source = self.machine.group, None if self.source is None else self.source.view
-        call_followers(
-            group, self.net.view, self.split, names, config, source, verdicts, self.album is not None
-        )
         progress = self.machine.progress.stage(title, len(self.split) * sum(passes_by_row))
-        with progress as meter, self.ledger.phase("attack"):
+        with progress as meter, self.ledger.phase("attack"), shared_work(group):
+            with_images = self.album is not None
+            call_followers(group, self.net.view, self.split, names, config, source, verdicts, with_images)
             for row in evaluate.evaluate(
                 self.net.view,
                 self.split,

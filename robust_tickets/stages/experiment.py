@@ -41,6 +41,7 @@ from robust_tickets.tickets.transforms import NEW_INITS
 from robust_tickets.training.checkpoint import Checkpoint
 from robust_tickets.training.checkpointer import Checkpointer
 from robust_tickets.training.config import TrainingConfig
+from robust_tickets.training.data_parallel import check_parallel
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,15 @@ class Experiment:
                 raise InputError(f"{name} {words}")
         return problem
 
-    def check_batch(self, net: nn.Module, batch: int, field: str) -> None:
-        """Raise InputError where a batch is one image, and too small; field: its name in messages."""
-        if batch == 1:
+    def check_batch(self, net: nn.Module, training: Training, field: str) -> None:
+        """Raise InputError where a batch is one image, and too small, or devices cannot share it.
+
+        field: the batch's name in messages.
+        """
+        if training.batch == 1:
             check_batch_of_one(net, self.spec.shape, field)
+        if self.machine.world_size > 1:
+            check_parallel(net, training, self.machine.world_size, field)
 
     def config(
         self, training: Training, steps: int, seed: int, points: tuple[int, ...] = ()

@@ -30,11 +30,13 @@ def experiment_from(
     recipe: str | Path | Recipe,
     device: str | torch.device,
     fields: Mapping[str, Any],
+    devices: int = 1,
     study: str = "",
     any_machine: bool = False,
 ) -> Experiment:
     """The experiment of a call. Raises InputError for arguments of another type, and wrong fields.
 
+    devices: how many share each training and each evaluation.
     study: the study that is run; "": none.
     any_machine: whether a run that began on another processor or GPU may go on here.
     """
@@ -73,7 +75,8 @@ def experiment_from(
     beside = load_study(study).pruning_methods if study else ()
     full = recipes.from_table(table, base, beside)
     check_study_settings(study, full.study, base.study)
-    machine = Machine(str(device), stderr_progress(), any_machine=bool(any_machine))
+    number = whole_number("devices", devices, least=1)
+    machine = Machine(str(device), stderr_progress(), any_machine=bool(any_machine), world_size=number)
     return Experiment(full, make, data if isinstance(data, Dataset) else None, machine)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
 from robust_tickets.base.version import __version__
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
@@ -97,7 +98,7 @@ def reuse_arm(
             sibling = RunDirectory.open(source.run_path)
             if files.read_object(source.record).get("key") != key:
                 continue
-            if not same_machine(sibling, experiment.machine.device, inputs):
+            if not same_machine(sibling, experiment.machine, inputs):
                 continue
             try:
                 check_finished(source, plan.points)
@@ -116,12 +117,12 @@ def reuse_arm(
     return None
 
 
-def same_machine(run: RunDirectory, device: str, inputs: Mapping[str, str]) -> bool:
+def same_machine(run: RunDirectory, machine: Machine, inputs: Mapping[str, str]) -> bool:
     """Whether a run was computed on this machine alone, with these inputs."""
     if not run.machine_file.is_file():
         return False
     try:
-        run.check_machine(device)
+        run.check_machine(machine.device, devices=machine.world_size)
         run.check_inputs(inputs)
         return len(run.machines()) == 1
     except InputError:

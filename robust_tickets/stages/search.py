@@ -105,13 +105,13 @@ def search(experiment: Experiment, seed: int, run: RunDirectory) -> Path:
         experiment.machine.progress.done_before(f"already done: {folder.ticket}")
         return folder.ticket
     experiment.prepare()
-    run.check_machine(machine.device, any_machine=machine.any_machine)
+    run.check_machine(machine.device, any_machine=machine.any_machine, devices=machine.world_size)
     work = PreparedSearch.of(experiment, seed)
     ledger = work.ledger
     with ledger.measure(), ledger.phase("load"):
         inputs["images"] = work.dataset.fingerprint
         run.check_inputs(inputs)
-        run.begin(machine.device, inputs, any_machine=machine.any_machine)
+        run.begin(machine.device, inputs, any_machine=machine.any_machine, devices=machine.world_size)
         earlier = earlier_rounds(experiment, seed, run, inputs)
 
     def save(result: SearchResult) -> None:
@@ -162,7 +162,7 @@ class PreparedSearch:
         machine = experiment.machine
         # of several jobs, the process that starts them warns
         net = experiment.fresh_net(seed, warn=machine.jobs == 1)
-        experiment.check_batch(net, experiment.recipe.search.batch, "search.batch")
+        experiment.check_batch(net, experiment.recipe.search, "search.batch")
         ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
         with ledger.measure(), ledger.phase("load"):
             dataset = experiment.load()

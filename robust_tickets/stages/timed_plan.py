@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.base.machine import Machine
 from robust_tickets.recipe.arm_training import training_of
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.recipe import Recipe
@@ -67,10 +68,10 @@ def plan_arm(
         raise InputError(f"{folder} is finished, but {folder.length.name} is gone: {how_to_restore(folder)}")
     inputs, machine = experiment.inputs(seed), experiment.machine
     run.check_inputs(inputs)
-    run.check_machine(machine.device, any_machine=machine.any_machine)
-    check_one_machine(arm, run, machine.device)
+    run.check_machine(machine.device, any_machine=machine.any_machine, devices=machine.world_size)
+    check_one_machine(arm, run, machine)
     key = _key(rates, arm, seed, inputs, cost)
-    steps = _steps_beside(run, folder, key, machine.device, inputs)
+    steps = _steps_beside(run, folder, key, machine, inputs)
     plan = planning.plan(recipe, arm, spec, cost, rates, steps)
     if steps is None:
         experiment.log(f"{folder.path.name}, seed {seed}: {plan.steps:,} steps, as timed on this machine")
@@ -128,12 +129,12 @@ def check_jobs(recipe: Recipe, jobs: int) -> None:
             )
 
 
-def check_one_machine(arm: str, run: RunDirectory, device: str) -> None:
+def check_one_machine(arm: str, run: RunDirectory, machine: Machine) -> None:
     """Raise InputError where an arm takes as many seconds as others, which were taken on another machine."""
     if not ARMS[arm].schedule.follows_seconds or not run.machines():
         return
     try:
-        run.check_machine(device)
+        run.check_machine(machine.device, devices=machine.world_size)
         if len(run.machines()) == 1:
             return
     except InputError:
@@ -156,13 +157,13 @@ def _key(rates: ArmRates, arm: str, seed: int, inputs: Mapping[str, str], cost: 
 
 
 def _steps_beside(
-    run: RunDirectory, folder: ArmDirectory, key: str, device: str, inputs: Mapping[str, str]
+    run: RunDirectory, folder: ArmDirectory, key: str, machine: Machine, inputs: Mapping[str, str]
 ) -> int | None:
     """The steps of the same arm in a run directory beside this one, on this machine; None: there is none."""
     for source in run.sibling_arms(folder):
         try:
             sibling = RunDirectory.open(source.run_path)
-            if files.read_object(source.length)["of"] == key and same_machine(sibling, device, inputs):
+            if files.read_object(source.length)["of"] == key and same_machine(sibling, machine, inputs):
                 return fixed_steps(source)
         except (InputError, KeyError):
             continue  # not timed, or damaged

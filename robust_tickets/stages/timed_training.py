@@ -32,7 +32,7 @@ def own_pass_seconds(experiment: Experiment, training: Training, ticket: Ticket 
     ticket: that the network starts from; None: it is whole.
     """
     experiment.prepare()
-    experiment.check_batch(experiment.fresh_net(0), training.batch, "train.batch")
+    experiment.check_batch(experiment.fresh_net(0), training, "train.batch")
     dataset, steps = experiment.load(), first_steps(experiment.machine.device)
     one_image = replace(dataset, val=dataset.val.first(1), test=dataset.test.first(1))
     first = steps_ledger(experiment, training, ticket, one_image, steps).step_seconds / steps

@@ -65,7 +65,7 @@ def train(
         machine.progress.done_before(f"already done: {folder}")
         return folder
     experiment.prepare()
-    run.check_machine(machine.device, any_machine=machine.any_machine)
+    run.check_machine(machine.device, any_machine=machine.any_machine, devices=machine.world_size)
     ticket_hash = ticket.hash if ticket else None
     key = arm_key(recipe, plan, ticket_hash, seed, inputs)
     work = PreparedTraining.of(experiment, seed, plan, ticket)
@@ -74,7 +74,7 @@ def train(
     with ledger.measure(), ledger.phase("load"):
         inputs["images"] = dataset.fingerprint
         run.check_inputs(inputs)
-        run.begin(machine.device, inputs, any_machine=machine.any_machine)
+        run.begin(machine.device, inputs, any_machine=machine.any_machine, devices=machine.world_size)
     # only now that the images are known, which have to be the same
     if not folder.states.is_dir() and reuse_arm(experiment, run, folder, plan, key, inputs):
         return folder
@@ -125,7 +125,7 @@ class PreparedTraining:
         # of several jobs, the process that starts them warns
         net = experiment.fresh_net(seed, warn=machine.jobs == 1)
         names = field_names(experiment.recipe, plan.arm, plan.training)
-        experiment.check_batch(net, plan.training.batch, names("batch"))
+        experiment.check_batch(net, plan.training, names("batch"))
         shape = experiment.spec.shape
         start_ledger = Ledger("train", clock_for(machine.device))
         with start_ledger.measure(), start_ledger.phase("prune"):

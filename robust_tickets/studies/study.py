@@ -47,6 +47,7 @@ def study(
     Raises InputError for settings that make no sense, before anything is run.
     """
     executor.check()
+    executor.check_devices(experiment.machine)
     machine = experiment.machine
     experiment, runs = on_client(experiment, runs, executor)
     record = load_study(name)

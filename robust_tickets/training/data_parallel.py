@@ -15,6 +15,7 @@ from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.process_group import ProcessGroup
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.models.synchronised_norms import check_norms
+from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.training_fields import Training
 from robust_tickets.training.config import Session, TrainingConfig
 
@@ -24,22 +25,25 @@ if TYPE_CHECKING:
 _FOLLOW = f"{__name__}:follow"
 
 
-def check_parallel(net: nn.Module, config: TrainingConfig, group: ProcessGroup) -> None:
-    """Raise InputError for a training that several devices cannot share."""
-    from robust_tickets.recipe.methods import make_method
-
-    batch, method = config.settings.batch, config.settings.method
-    if batch % group.size:
+def check_parallel(net: nn.Module, settings: Training, devices: int, field: str) -> None:
+    """Raise InputError for a training that so many devices cannot share; field: its batch's name."""
+    if settings.batch % devices:
         raise InputError(
-            f"a batch of {batch} images does not divide among {group.size} devices: choose a multiple of "
-            f"{group.size}"
+            f"{field} {settings.batch} does not divide among {devices} devices: choose a multiple of "
+            f"{devices}"
         )
-    if make_method(config.settings).ties_batch:
+    if make_method(settings).ties_batch:
         raise InputError(
-            f"the loss of method {method} is of a whole batch and no mean over its images: train on one "
-            "device, or choose another method"
+            f"the loss of method {settings.method} is of a whole batch and no mean over its images: train on "
+            "one device, or choose another method"
         )
     check_norms(net)
+
+
+def check_shared(net: nn.Module, config: TrainingConfig, group: ProcessGroup) -> None:
+    """Raise InputError for a training that the processes of a group cannot share."""
+    if group.size > 1:
+        check_parallel(net, config.settings, group.size, "batch")
 
 
 def call_followers(
@@ -47,13 +51,13 @@ def call_followers(
 ) -> None:
     """Let the other processes take part in a training that this one begins; arguments as `fit` has them."""
     group = session.group
-    if group.size == 1:
-        return
-    check_parallel(net, config, group)
-    if group.is_leader:
+    if group.size > 1 and group.is_leader:
         images = replace(data, test=data.test.first(1))  # which trainings do not see
         own_optimiser, threads = session.optimiser is not None, torch.get_num_threads()
-        group.call(_FOLLOW, net, mask, images, config, session.saved, own_optimiser, threads)
+        saved = session.saved
+        if saved is not None and own_optimiser:
+            saved = {**saved, "optimiser": {}}
+        group.call(_FOLLOW, net, mask, images, config, saved, own_optimiser, threads)
 
 
 def follow(
@@ -94,9 +98,9 @@ def check_equal(net: nn.Module, group: ProcessGroup) -> None:
     """Raise InputError where the processes no longer have the same network, after an epoch."""
     if group.size == 1:
         return
-    sums = [float(tensor.detach().double().sum()) for tensor in net.state_dict().values()]
-    everywhere = group.gather_objects(sums)
-    for name, *values in zip(net.state_dict(), *everywhere, strict=True):
+    state = net.state_dict()
+    sums = torch.stack([tensor.detach().double().sum() for tensor in state.values()]).tolist()
+    for name, *values in zip(state, *group.gather_objects(sums), strict=True):
         if any(value != values[0] and value == value for value in values):
             raise InputError(
                 f"{name} differs between devices: something in the network depends on more than its images, "

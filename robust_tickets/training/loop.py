@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from robust_tickets.base.followers import shared_work
 from robust_tickets.base.random_streams import step_seed, use_seed
 from robust_tickets.data.batches import steps_per_epoch, to_float
 from robust_tickets.data.dataset import Dataset
@@ -21,7 +22,7 @@ from robust_tickets.recipe.methods import make_method
 from robust_tickets.training.averaging import WeightAverage
 from robust_tickets.training.collapse import watch_collapse
 from robust_tickets.training.config import Session, TrainingConfig
-from robust_tickets.training.data_parallel import call_followers, take_steps_of_leader
+from robust_tickets.training.data_parallel import call_followers, check_shared, take_steps_of_leader
 from robust_tickets.training.epochs import Setup, add_point, checkpoint, end_epoch
 from robust_tickets.training.monitors import DivergedError, Monitor
 from robust_tickets.training.optimisers import make_optimiser, set_learning_rate
@@ -81,7 +82,15 @@ def fit(
     DivergedError where loss or gradients are no longer finite, and InputError where a batch is larger than
     the training set or the saved state does not fit.
     """
-    call_followers(net, mask, data, config, session)
+    check_shared(net, config, session.group)
+    with shared_work(session.group, DivergedError):
+        call_followers(net, mask, data, config, session)
+        return _fit(net, mask, data, config, session)
+
+
+def _fit(
+    net: nn.Module, mask: Mask | None, data: Dataset, config: TrainingConfig, session: Session
+) -> TrainingResult:
     state, setup = _prepare(net, mask, data, config, session)
     settings, ledger, group = config.settings, session.ledger, session.group
     method, optimiser, masking = state.method, state.optimiser, setup.masking

@@ -63,6 +63,14 @@ class Executor(ABC):
         Raises InputError for an executor that cannot be used.
         """
 
+    def check_devices(self, machine: "Machine") -> None:
+        """Raise InputError where several devices are to share each training, and several trainings run."""
+        if machine.world_size > 1 and (self.jobs > 1 or not self.is_here):
+            raise InputError(
+                f"each training is to be shared by {machine.world_size} devices (--devices), and --jobs or "
+                "--executor run several trainings at a time: leave one of them out"
+            )
+
     @abstractmethod
     def run(self, tasks: Sequence[Task], machine: "Machine", threads: int) -> None:
         """Run all tasks.

@@ -1,0 +1,63 @@
+"""Networks of tests of several devices, in a module that their processes can import."""
+
+import os
+
+import torch
+from torch import nn
+
+
+class DoubleNet(nn.Module):
+    """Two convolutions with BatchNorm for digits, in float64."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.conv, self.norm = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4)
+            self.conv2, self.norm2 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+            self.head = nn.Linear(256, 10)
+        self.double()
+
+    def forward(self, x):
+        x = self.norm(self.conv(x.double())).relu()
+        return self.head(self.norm2(self.conv2(x)).relu().flatten(1))
+
+
+class WithSpare(DoubleNet):
+    """With a layer that nothing calls in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.spare = nn.Linear(3, 3).double()
+
+
+class ByProcess(DoubleNet):
+    """Gives every process other logits, and so other gradients of the bias at its end."""
+
+    def forward(self, x):
+        return super().forward(x)
+
+    def __deepcopy__(self, memo):
+        raise TypeError
+
+
+class OwnNorm(nn.BatchNorm2d):
+    """A BatchNorm of a class of its own."""
+
+
+class NaNAt(DoubleNet):
+    """Gives NaN for images whose first pixel is one."""
+
+    def forward(self, x):
+        return super().forward(x) + torch.where(x[:, :1, 0, 0] == 1, torch.nan, 0.0)
+
+
+def drifts(net: nn.Module) -> nn.Module:
+    """Let a network's first bias be another one in every process."""
+    net.register_forward_pre_hook(_drift)
+    return net
+
+
+def _drift(net: nn.Module, inputs: object) -> None:
+    with torch.no_grad():
+        net.head.bias[0] = os.getpid()
