@@ -12,6 +12,7 @@ data: what `images` gives, or a table of the recipe's fields on data; None: the 
 recipe: a shipped name, a TOML file or a Recipe; keyword arguments named like its sections override fields.
 device: torch device. PyTorch's number of threads is set to the recipe's `compute.threads`, and stays so; on
     cuda so are deterministic kernels of cuDNN, and float32 without TF32.
+devices: how many devices like it share each training and each evaluation, a process on each.
 """
 
 import warnings

@@ -14,10 +14,11 @@ from typing import IO, Any, NoReturn
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import torch
 from robust_tickets.base.machine_load import count_as_own
-from robust_tickets.base.process_group import ALONE, CannotBeSentError, ProcessGroup, join
+from robust_tickets.base.process_group import ALONE, CannotBeSentError, LostProcessError, ProcessGroup, join
 
 _START_SECONDS = 300  # of a process that imports torch on a busy machine
 _POLL_SECONDS = 0.05
+_LAST_WORDS_SECONDS = 5.0  # of a process that breaks off a connection because it ends
 _RANK, _SIZE, _LOCAL = "RANK", "WORLD_SIZE", "LOCAL_RANK"  # what torchrun sets
 
 
@@ -63,18 +64,25 @@ class _Local:
         end = time.monotonic() + _START_SECONDS
         missing = {f"ready-{rank}" for rank in range(1, len(self.devices))}
         while missing := {key for key in missing if not self._store.check([key])}:
-            self._check()
+            failure = self.failure()
+            if failure:
+                raise InputError(failure)
             if time.monotonic() > end:
                 raise InputError(f"the processes of {len(self.devices)} devices do not start: use fewer")
             time.sleep(_POLL_SECONDS)
 
-    def _check(self) -> None:
+    def failure(self, seconds: float = 0.0) -> str:
+        """Which process has ended, and its last words, in a line; "": none has, in so many seconds."""
+        end = time.monotonic() + seconds
+        while self.are_alive and time.monotonic() < end:
+            time.sleep(_POLL_SECONDS)
         for (child, errors), device in zip(self._children, self.devices[1:], strict=True):
             if child.poll() is not None:
                 errors.seek(0)
                 lines = errors.read().decode(errors="replace").strip().splitlines()
                 reason = lines[-1] if lines else f"status {child.returncode}"
-                raise InputError(f"the process of device {device} has ended: {reason}")
+                return f"the process of device {device} has ended: {reason}"
+        return ""
 
     @property
     def are_alive(self) -> bool:
@@ -102,6 +110,7 @@ def tcp_store(port: int, *, is_leader: bool) -> Any:
 
 _running: list[ProcessGroup] = []  # at most one
 _local: list[_Local] = []  # its processes, where they were started here
+_out_of_step: list[ProcessGroup] = []  # the group of torchrun, once an error has left it so
 
 
 def torchrun_rank() -> int | None:
@@ -124,9 +133,12 @@ def process_group(devices: Sequence[str]) -> ProcessGroup:
     Raises InputError where a process does not start.
     """
     if torchrun_rank() is not None:
+        if _out_of_step:
+            raise LostProcessError(
+                "an error has left the processes of torchrun out of step: give the same command again"
+            )
         if not _running:
             _running.append(join(None, 0, torchrun_size(), devices[0]))
-            atexit.register(_running[0].dismiss)
         return _running[0]
     if len(devices) == 1:
         return ALONE
@@ -149,16 +161,35 @@ def end_followers() -> None:
 def shared_work(group: ProcessGroup, *harmless: type[Exception]) -> Iterator[None]:
     """A block that all processes of a group work on: an error in this one alone leaves them out of step.
 
-    Processes that were started here are then ended; those of torchrun end with the leader.
+    Processes that were started here are then ended; those of torchrun do nothing more.
 
     harmless: errors that all processes raise alike.
     """
     try:
         yield
+    except LostProcessError as error:
+        failure = _local[0].failure(_LAST_WORDS_SECONDS) if _local and group.is_leader else ""
+        _out_of_step.extend(_running if not _local else ())
+        end_followers()
+        if not failure:
+            raise
+        raise LostProcessError(f"{failure}: give the same command again to resume") from error
     except BaseException as error:
         if not isinstance(error, (CannotBeSentError, *harmless)) and group.size > 1 and group.is_leader:
+            _out_of_step.extend(_running if not _local else ())
             end_followers()
         raise
+
+
+def lead_torchrun() -> None:
+    """Let torchrun's other processes end when this one does, also where it had nothing for them to do."""
+    import torch.distributed  # noqa: F401 - at the exit it would be too late
+
+    def dismiss() -> None:
+        if not _out_of_step:
+            process_group(["cpu"]).dismiss()
+
+    atexit.register(dismiss)
 
 
 def follow_torchrun(words: Sequence[str]) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import NoReturn
 from robust_tickets.base import signals
 from robust_tickets.base.device_errors import device_message
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.followers import follow_torchrun, torchrun_rank
+from robust_tickets.base.followers import follow_torchrun, lead_torchrun, torchrun_rank
 from robust_tickets.base.idle_threads import bound_spinning
 from robust_tickets.base.streams import complain, prepare_streams
 from robust_tickets.base.version import __version__
@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare_streams()
     bound_spinning()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if torchrun_rank():
+    rank = torchrun_rank()
+    if rank == 0:
+        lead_torchrun()
+    elif rank is not None:
         follow_torchrun(words)
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]

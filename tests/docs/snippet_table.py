@@ -64,6 +64,9 @@ COMMANDS: dict[str, str | Not] = {
     "robust-tickets compare --recipe rivals-resnet18 --data.root DIR --device cuda --dry-run": CUDA,
     "robust-tickets compare --recipe rivals-resnet18 --data.root DIR --device cuda --seeds 3": CUDA,
     "make gpu": Not("tests/device/test_gpu_program.py runs it on the CPU"),
+    "robust-tickets compare --recipe rivals-resnet18 --data.root DIR --device cuda --devices 2": CUDA,
+    "torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 "
+    "-m robust_tickets compare --recipe rivals-resnet18 --data.root DIR --device cuda": CUDA,
     "dask scheduler --scheduler-file scheduler.json": CLUSTER,
     "dask worker --scheduler-file scheduler.json --nthreads 1 --nworkers 2": CLUSTER,
     "robust-tickets compare --recipe mine.toml --seeds 6 --scheduler-file scheduler.json": CLUSTER,

@@ -178,7 +178,9 @@ def test_a_process_that_is_killed_is_told_of_and_replaced(tiny_data, shared_conf
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
 
-    with pytest.raises(LostProcessError, match="a process of another device has ended"):
+    with pytest.raises(
+        LostProcessError, match=r"the process of device cpu has ended: status -9: give the same command"
+    ):
         train(DoubleNet(), None, tiny_data, shared_config, group=group, on_epoch=kill)
     train(DoubleNet(), None, tiny_data, shared_config, group=process_group(["cpu", "cpu"]))
 
