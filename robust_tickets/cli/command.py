@@ -68,7 +68,7 @@ class OnMachine(OnDevice):
     runs: Path = Path("runs")
     """folder of the run directories"""
     devices: Annotated[int, Range(least=1, most=1024)] = 1
-    """devices that share each training and evaluation"""
+    """devices that share each training"""
 
     @property
     def machine(self) -> Machine:
@@ -81,7 +81,7 @@ class Resumable(OnMachine):
     """Flags of commands that keep checkpoints."""
 
     checkpoint_minutes: NotNegative = 1.0
-    """minutes between checkpoints; run the same command again to resume; 0: off"""
+    """minutes between checkpoints; 0: off"""
     checkpoint_steps: CountOrZero = 0
     """steps between checkpoints; 0: off"""
     any_machine: bool = False
