@@ -20,6 +20,7 @@ from robust_tickets.models.fold import copy_net
 from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.init import initialise, seeded_like_torch
 from robust_tickets.models.modes import train_mode
+from robust_tickets.models.proved_factories import is_proved, note_proved
 from robust_tickets.models.registry import ModelSpec, build
 from robust_tickets.models.whole_state import check_whole_state
 
@@ -85,12 +86,14 @@ def build_user_net(make: NetFactory, spec: ModelSpec, *, seed: int, train: bool 
         _check_weights(net, spec.name)
         check_logits(net, spec)  # before the init, since lazy layers have weights after a forward pass
         initialise(net, spec.init)
-        if isinstance(make, NetCopies):
-            check_copies(make.net, spec.name, spec.shape)  # its functions may hold it, and its copies' too
-        check_copies(net, spec.name, spec.shape)
-        check_whole_state(net, spec.name, spec.shape)
-        if train:
-            _check_trains(net, spec)
+        if not is_proved(make, net, (spec, train)):
+            if isinstance(make, NetCopies):
+                check_copies(make.net, spec.name, spec.shape)  # its functions may hold it, as its copies may
+            check_copies(net, spec.name, spec.shape)
+            check_whole_state(net, spec.name, spec.shape)
+            if train:
+                _check_trains(net, spec)
+            note_proved(make, net, (spec, train))
         return net
 
 
