@@ -8,6 +8,22 @@ EPOCHS = 2
 STEPS = 6
 TRAININGS = [f"train-{name}" for name in (*METHODS, *WRAPPERS, "averaged")]
 SEARCHES = [f"search-{name}" for name in PRUNING_METHODS]
+MORE = [
+    "train-L2",
+    "train-adam",
+    "train-resumed",
+    "train-averaged-resumed",
+    "compare",
+    "channels",
+    "controls",
+    "from-python",
+    "attacks-Linf",
+    "attacks-L2",
+    "ensemble",
+    "export",
+    "plan",
+]
+WITHOUT_FLOAT64 = ["train-pgd", "search-imp", "channels", "attacks-Linf", "attacks-L2"]
 COPIES = 3  # of an epoch's order, crops and flips, before its first step
 
 
@@ -66,35 +82,30 @@ def test_a_mistake_is_seen(name, outcomes):
     }.get(name, (False, True, False))
 
 
+@pytest.fixture(scope="module")
+def more_outcomes(work):
+    """What slower parts did, in one process."""
+    return work(*MORE)
+
+
+@pytest.fixture(scope="module")
+def outcomes_without_float64(work):
+    """What parts did on a device without float64, in one process."""
+    return work(*WITHOUT_FLOAT64, without_float64=True)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "part",
-    [
-        "train-L2",
-        "train-adam",
-        "train-resumed",
-        "train-averaged-resumed",
-        "compare",
-        "channels",
-        "controls",
-        "from-python",
-        "attacks-Linf",
-        "attacks-L2",
-        "ensemble",
-        "export",
-        "plan",
-    ],
-)
-def test_more_work_gives_the_bits_of_the_cpu(part, work):
-    outcome = work(part)[part]
+@pytest.mark.parametrize("part", MORE)
+def test_more_work_gives_the_bits_of_the_cpu(part, more_outcomes):
+    outcome = more_outcomes[part]
     assert outcome.error == ""
     assert outcome.differences == []
     assert outcome.lines == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["train-pgd", "search-imp", "channels", "attacks-Linf", "attacks-L2"])
-def test_a_device_without_float64_gives_them_too(part, work):
-    outcome = work(part, without_float64=True)[part]
+@pytest.mark.parametrize("part", WITHOUT_FLOAT64)
+def test_a_device_without_float64_gives_them_too(part, outcomes_without_float64):
+    outcome = outcomes_without_float64[part]
     assert outcome.error == ""
     assert outcome.differences == []
