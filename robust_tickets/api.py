@@ -231,6 +231,7 @@ def compare(
     jobs: int = 1,
     executor: str = "",
     slurm: Mapping[str, str | bool] | None = None,
+    shared_files: bool = True,
     any_machine: bool = False,
     device: str | torch.device = "cpu",
     devices: int = 1,
@@ -247,6 +248,7 @@ def compare(
     executor: inline, processes, dask (as many workers on this machine), dask://HOST:PORT of a scheduler, or
         slurm; "": inline, or processes for several jobs.
     slurm: options of sbatch for each job, as {"partition": "gpu"}; True for one without a value.
+    shared_files: whether the workers of a Dask cluster see `runs`; else files go with tasks and come back.
     any_machine: continue a run that began on another processor or GPU; the table marks its seconds.
 
     Raises InputError for a module with several seeds, since it has one init.
@@ -254,7 +256,7 @@ def compare(
     experiment = experiment_from(net, data, recipe, device, fields, devices=devices, any_machine=any_machine)
     chosen = seeds_from(experiment, net, seeds)
     return comparison.compare(
-        experiment, chosen, to_path("runs", runs), _executor(jobs, executor, slurm)
+        experiment, chosen, to_path("runs", runs), _executor(jobs, executor, slurm, shared_files)
     ).path
 
 
@@ -295,6 +297,7 @@ def study(
     jobs: int = 1,
     executor: str = "",
     slurm: Mapping[str, str | bool] | None = None,
+    shared_files: bool = True,
     any_machine: bool = False,
     device: str | torch.device = "cpu",
     devices: int = 1,
@@ -305,7 +308,7 @@ def study(
     Finished cells are not run again.
 
     name: as `robust-tickets study --help` lists them; its settings are a field of `study`.
-    seeds, runs, jobs, executor, slurm, any_machine: as `compare` has them.
+    seeds, runs, jobs, executor, slurm, shared_files, any_machine: as `compare` has them.
 
     Raises InputError as `compare` does, and for settings that make no sense.
     """
@@ -316,7 +319,7 @@ def study(
     )
     chosen = seeds_from(experiment, net, seeds)
     return studies.study(
-        name, experiment, chosen, to_path("runs", runs), _executor(jobs, executor, slurm)
+        name, experiment, chosen, to_path("runs", runs), _executor(jobs, executor, slurm, shared_files)
     ).folder
 
 
@@ -333,14 +336,15 @@ def _warn(title: str, messages: Iterable[str]) -> None:
         warnings.warn(f"{title}: {message}", RobustnessWarning, stacklevel=4)
 
 
-def _executor(jobs: int, name: str, slurm: Mapping[str, str | bool] | None) -> Executor:
+def _executor(jobs: int, name: str, slurm: Mapping[str, str | bool] | None, shared_files: bool) -> Executor:
     if not isinstance(name, str):
         raise InputError(f"executor must be a text such as 'dask', got {name!r:.80}")
     if slurm is not None and not isinstance(slurm, Mapping):
         raise InputError(f'slurm must be a dict such as {{"partition": "gpu"}}, got {slurm!r:.80}')
     given = (slurm or {}).items()
     options = [option if value is True else f"{option}={value}" for option, value in given]
-    return choose_executor(whole_number("jobs", jobs, least=1, most=1024), name, slurm=options)
+    number = whole_number("jobs", jobs, least=1, most=1024)
+    return choose_executor(number, name, slurm=options, shared_files=bool(shared_files))
 
 
 def _seed(seed: int) -> int:

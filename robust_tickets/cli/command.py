@@ -51,7 +51,7 @@ class OnDevice:
     """Flags of commands that compute."""
 
     seed: Seed = 0
-    """seed of init, batches and attacks; the first one where there are several"""
+    """seed of init, batches and attacks"""
     device: str = "cpu"
     """cpu, cuda, cuda:N; untried: mps, xpu"""
 
@@ -129,12 +129,15 @@ class ByExecutor(ByRecipe):
     """of a Dask scheduler, instead of its address"""
     slurm: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = ()
     """options of sbatch for each job, as partition=gpu"""
+    no_shared_files: bool = False
+    """send files to Dask workers and back"""
 
     def choose_executor(self) -> "Executor":
         """The executor that the flags name. Raises InputError for one that there is not."""
         from robust_tickets.comparison.executors.choose import choose_executor
 
-        return choose_executor(self.jobs, self.executor, self.scheduler_file, self.slurm)
+        shared_files = not self.no_shared_files
+        return choose_executor(self.jobs, self.executor, self.scheduler_file, self.slurm, shared_files)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,10 @@ class Job(ABC):
     def do(self) -> Path:
         """Do what is not done already; returns the file or folder that is made."""
 
+    def needed_files(self) -> list[Path]:
+        """The files, and folders of files, that it reads or goes on from."""
+        return [path for path in self.run.path.glob("*") if path.is_file()]
+
 
 class SearchJob(Job):
     """The search of one seed."""
@@ -59,6 +63,10 @@ class SearchJob(Job):
     def do(self) -> Path:
         """Search, unless that is done already; returns the ticket's file."""
         return search_stage.search(self.experiment, self.seed, self.run)
+
+    def needed_files(self) -> list[Path]:
+        """With the rounds so far."""
+        return [*super().needed_files(), self.run.search(self.seed).path]
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,13 @@ class ArmJob(Job):
     def do(self) -> Path:
         """Train and evaluate; returns the arm's folder."""
         return _evaluate_all(*self.train())
+
+    def needed_files(self) -> list[Path]:
+        """With what is there of the arm, its first stage, and the ticket and arm that it waits for."""
+        stage = ARMS[self.arm].before
+        folders = [self.arm, *([stage.folder] if stage else []), *(["search"] if self.needs_ticket else [])]
+        folders += ["ticket"] if self.waits_for_ticket_arm else []
+        return [*super().needed_files(), *(self.run.arm(self.seed, name).path for name in folders)]
 
     def train(self) -> tuple[ArmDirectory, Experiment]:
         """Train; returns the arm's folder, and the experiment with the network that was trained."""
@@ -141,6 +156,11 @@ class TicketFileJob(Job):
 
     ticket: Path
     arm: str = "ticket-from"
+
+    def needed_files(self) -> list[Path]:
+        """With the ticket, and what is there of the seed's arms that start from one."""
+        folder = self.run.search(self.seed).path.parent
+        return [*super().needed_files(), self.ticket, *folder.glob(f"{self.arm}*"), *folder.glob("search")]
 
     def do(self) -> Path:
         """Train and evaluate; returns the arm's folder."""

@@ -19,6 +19,10 @@ class WholeJudgeJob(Job):
 
     checkpoint: Path
 
+    def needed_files(self) -> list[Path]:
+        """With the arm."""
+        return [*super().needed_files(), self.checkpoint.parent]
+
     def do(self) -> Path:
         """Judge the checkpoint; returns the arm's robustness.csv."""
         return judge_whole(self.checkpoint, self.experiment)

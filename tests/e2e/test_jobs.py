@@ -87,6 +87,9 @@ def test_a_cluster_that_runs_gives_the_same_bits(
         words = ("--scheduler-file", str(cluster.file), "--runs", "runs")
         main([*COMPARE.split(), *words])
         assert files(tmp_path) == files(alone)
+        private = (*words[:2], "--no-shared-files", "--runs", "private/runs")
+        main([*COMPARE.split(), *private])
+        assert files(tmp_path / "private") == files(alone)
         study = f"study transfer {SMALL} --seeds 1 --study.transfer threat.eps=0.2"
         main([*study.split(), *words])
         assert len(pd.read_csv(next(tmp_path.rglob("transfer.csv")))) > 1

@@ -17,7 +17,11 @@ _ADDRESS = "dask://"
 
 
 def choose_executor(
-    jobs: int = 1, name: str = "", scheduler_file: Path | None = None, slurm: Sequence[str] = ()
+    jobs: int = 1,
+    name: str = "",
+    scheduler_file: Path | None = None,
+    slurm: Sequence[str] = (),
+    shared_files: bool = True,
 ) -> Executor:
     """The executor of that name.
 
@@ -26,6 +30,7 @@ def choose_executor(
         of a scheduler, or slurm; "": inline, or processes for several jobs.
     scheduler_file: of a Dask scheduler that runs, instead of its address; None: there is none.
     slurm: options of sbatch for each job, as partition=gpu.
+    shared_files: whether the machines of a Dask cluster see the folder of the runs.
 
     Raises InputError for another name, and for what does not go together.
     """
@@ -38,18 +43,23 @@ def choose_executor(
             raise InputError(
                 f"there is no file {scheduler_file}: `dask scheduler --scheduler-file FILE` writes it"
             )
-        return Dask(jobs, scheduler_file=scheduler_file)
+        return Dask(jobs, scheduler_file=scheduler_file, shared_files=shared_files)
     if name.startswith(_ADDRESS):
         host, _, port = name.removeprefix(_ADDRESS).rpartition(":")
         if not host or not port.isdecimal():
             raise InputError(f"executor {name} has no host and port: write dask://HOST:8786")
-        return Dask(jobs, address=f"tcp://{host}:{port}")
+        return Dask(jobs, address=f"tcp://{host}:{port}", shared_files=shared_files)
+    if not shared_files and name != "dask":
+        raise InputError(
+            f"files are not sent {'to jobs of Slurm' if name == 'slurm' else 'anywhere'}: leave out "
+            "--no-shared-files, which is of a Dask cluster"
+        )
     if name == "slurm":
         if jobs > 1:
             raise InputError(f"Slurm decides how many jobs run at a time: leave out the {jobs} jobs")
         return Slurm(dict(map(_option, slurm)))
     if name == "dask":
-        return Dask(jobs)
+        return Dask(jobs, shared_files=shared_files)
     if name == "inline" and jobs > 1:
         raise InputError(f"the executor inline runs one job at a time: leave it out, or the {jobs} jobs")
     if name not in ("", "inline", "processes"):

@@ -17,8 +17,9 @@ from robust_tickets.base.idle_threads import no_spinning_in_children
 from robust_tickets.base.progress import Tasks
 from robust_tickets.base.streams import complain
 from robust_tickets.comparison.executors.base import Executor, Task
+from robust_tickets.comparison.executors.private_files import read_files, take_results
 from robust_tickets.comparison.executors.processes import end_importing_child
-from robust_tickets.comparison.executors.sending import do_finished, pickle_task
+from robust_tickets.comparison.executors.sending import do_finished, needed_files, pickle_task
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
@@ -37,13 +38,23 @@ class Dask(Executor):
     A worker that dies costs its task what came after its last state: another worker goes on from there.
 
     jobs: how many workers a cluster of its own has, on this machine.
+    shared_files: whether workers see the folder of the runs. Where they do not, files go with the tasks, and
+        results come back; a worker that dies then costs its task all that it did.
     address: of a scheduler that runs, as tcp://HOST:8786; "": it starts a cluster.
     scheduler_file: that a scheduler has written, with its address; None: there is none.
     """
 
-    def __init__(self, jobs: int = 1, address: str = "", scheduler_file: Path | None = None) -> None:
-        self.is_here = not address and scheduler_file is None
-        self.jobs = jobs if self.is_here else max(jobs, 2)
+    def __init__(
+        self,
+        jobs: int = 1,
+        address: str = "",
+        scheduler_file: Path | None = None,
+        shared_files: bool = True,
+    ) -> None:
+        self._starts = not address and scheduler_file is None
+        self.is_here = self._starts and shared_files
+        self.jobs = jobs if self._starts else max(jobs, 2)
+        self._shared_files = shared_files
         self._address, self._file = address, scheduler_file
 
     def check(self) -> None:
@@ -60,14 +71,14 @@ class Dask(Executor):
             done = do_finished(tasks, machine, progress)
             if len(done) < len(tasks):
                 with _quiet_logs(), self._client() as client:
-                    _Submitted(client, tasks, done, machine, progress).wait()
+                    _Submitted(client, tasks, done, machine, progress, self._shared_files).wait()
 
     @contextmanager
     def _client(self) -> "Iterator[Client]":
         """A client of the cluster. Raises InputError where none answers."""
         from distributed import Client
 
-        if self.is_here:
+        if self._starts:
             with self._cluster() as cluster, Client(cluster) as client:
                 yield client
             return
@@ -122,11 +133,18 @@ class _Submitted:
     """Tasks that were submitted to a cluster; its client hears when they begin and end."""
 
     def __init__(
-        self, client: "Client", tasks: Sequence[Task], done: set[int], machine: "Machine", progress: Tasks
+        self,
+        client: "Client",
+        tasks: Sequence[Task],
+        done: set[int],
+        machine: "Machine",
+        progress: Tasks,
+        shared_files: bool,
     ) -> None:
         from robust_tickets.comparison.executors import dask_worker
 
         self._client, self._tasks, self._progress = client, tasks, progress
+        self._shared_files = shared_files
         self._news: SimpleQueue[tuple[str, str]] = SimpleQueue()
         topic = f"robust-tickets {uuid.uuid4().hex}"
         self._places: dict[str, int] = {}
@@ -136,24 +154,30 @@ class _Submitted:
         if not workers:
             machine.progress.warn_once("the cluster has no workers yet: its tasks wait for them")
         beside = max(Counter(worker["host"] for worker in workers.values()).values(), default=1)
+        declared = any("GPU" in worker["resources"] for worker in workers.values())
+        gpus = {"GPU": 1} if declared and machine.device != "cpu" else None
         futures: dict[int, Future] = {}
         for i, task in enumerate(tasks):
             if i in done:
                 continue
             there = replace(machine.share(beside, ()), progress=machine.progress.of_child(task.label))
+            folder = task.folder.resolve() if task.folder is not None else None
+            runs = None if shared_files or folder is None else folder.parent
             key = f"{task.name} {uuid.uuid4().hex}"
             self._places[key] = i
             futures[i] = client.submit(
                 dask_worker.do_task,
-                pickle_task(task, there),
+                pickle_task(task, there, runs),
                 task.name,
-                str(task.folder.resolve()) if task.folder is not None else "",
+                "" if folder is None else str(folder) if runs is None else folder.name,
                 topic,
                 dask_worker.versions(),
+                None if runs is None else read_files(needed_files(task), runs),
                 *(futures[before] for before in task.after if before not in done),
                 key=key,
                 pure=False,
                 priority=-i,
+                resources=gpus,
             )
             futures[i].add_done_callback(lambda future: self._news.put(("end", future.key)))
         self._futures = futures
@@ -172,11 +196,18 @@ class _Submitted:
                     self._begin(place)
                     continue
                 self._check(place)
+                self._take_results(place)
                 self._begin(place)
                 left.remove(place)
                 self._progress.end(place, self._tasks[place].summary())
         finally:
             self._stop()
+
+    def _take_results(self, place: int) -> None:
+        """Write the files that a task sent back."""
+        folder = self._tasks[place].folder
+        if not self._shared_files and folder is not None:
+            take_results(self._futures[place].result(), folder.resolve().parent)
 
     def _begin(self, place: int) -> None:
         if place not in self._begun:

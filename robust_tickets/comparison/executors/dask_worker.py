@@ -13,6 +13,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.version import __version__
 from robust_tickets.comparison.executors.attempts import attempt
 from robust_tickets.comparison.executors.base import failure_text
+from robust_tickets.comparison.executors.private_files import Contents, PrivateRuns
 from robust_tickets.comparison.executors.sending import read_task
 from robust_tickets.runs import locks
 
@@ -26,14 +27,21 @@ def versions() -> dict[str, str]:
 
 
 def do_task(
-    content: bytes, name: str, folder: str, topic: str, wanted: dict[str, str], *before: object
-) -> None:
-    """Do a task in a worker's thread.
+    content: bytes,
+    name: str,
+    folder: str,
+    topic: str,
+    wanted: dict[str, str],
+    sent: Contents | None,
+    *before: Contents | None,
+) -> Contents | None:
+    """Do a task in a worker's thread; gives the files that it wrote, where they are not shared.
 
     content: what to call and the machine to call it with, pickled, so that the scheduler need not read them.
-    folder: where the task writes; "": nowhere.
+    folder: where the task writes; "": nowhere. Where files are not shared, in the folder of the runs.
     topic: under which the client hears that the task begins, and the lines that it would write to stderr.
     wanted: the client's versions.
+    sent: files of the client that it needs; None: files are shared.
     before: what the tasks gave that it waits for.
 
     Raises InputError with a line on what went wrong.
@@ -55,9 +63,15 @@ def do_task(
     locks.leave_to_parent()
     try:
         with signals.listening(is_unwanted), streams.lines_to(send):
-            do, machine = read_task(content, f"the worker {worker.address}")
-            with attempt(Path(folder) if folder else None, name):
+            private = None if sent is None else PrivateRuns(f"{folder} {name}")
+            if private is not None:
+                for files in (sent, *before):
+                    private.fill(files or {})
+            root = None if private is None else private.path
+            do, machine = read_task(content, f"the worker {worker.address}", root)
+            with attempt((root or Path()) / folder if folder else None, name):
                 do(machine)
+            return None if private is None else private.take()
     except signals.StopRequest:
         raise distributed.Reschedule from None
     except Exception as error:
