@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.lazy import torch
 from robust_tickets.base.machine_load import count_as_own
-from robust_tickets.base.process_group import ALONE, CannotBeSentError, LostProcessError, ProcessGroup, join
+from robust_tickets.base.process_group import (
+    ALONE,
+    CannotBeSentError,
+    LostProcessError,
+    ProcessGroup,
+    join,
+    leave,
+)
 
 _START_SECONDS = 300  # of a process that imports torch on a busy machine
 _POLL_SECONDS = 0.05
@@ -97,8 +103,7 @@ class _Local:
             errors.close()
         self._children.clear()
         count_as_own([])
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        leave()
 
 
 def tcp_store(port: int, *, is_leader: bool) -> Any:
@@ -113,6 +118,9 @@ _local: list[_Local] = []  # its processes, where they were started here
 _out_of_step: list[ProcessGroup] = []  # the group of torchrun, once an error has left it so
 
 
+_torchrun: list[int] = []  # how many processes it has started, where this one leads them
+
+
 def torchrun_rank() -> int | None:
     """The number that torchrun gave this process; None where it is alone, or was started otherwise."""
     if int(os.environ.get(_SIZE, "1")) < 2 or not {_RANK, "MASTER_ADDR"} <= set(os.environ):
@@ -121,8 +129,11 @@ def torchrun_rank() -> int | None:
 
 
 def torchrun_size() -> int:
-    """How many processes torchrun has started; 1 where it has not."""
-    return 1 if torchrun_rank() is None else int(os.environ[_SIZE])
+    """How many processes of torchrun this one leads, itself among them; 1: it leads none.
+
+    A script that torchrun has started, and that calls this package, has processes of its own.
+    """
+    return _torchrun[0] if _torchrun else 1
 
 
 def process_group(devices: Sequence[str]) -> ProcessGroup:
@@ -132,7 +143,7 @@ def process_group(devices: Sequence[str]) -> ProcessGroup:
 
     Raises InputError where a process does not start.
     """
-    if torchrun_rank() is not None:
+    if _torchrun:
         if _out_of_step:
             raise LostProcessError(
                 "an error has left the processes of torchrun out of step: give the same command again"
@@ -144,8 +155,9 @@ def process_group(devices: Sequence[str]) -> ProcessGroup:
         return ALONE
     if not _local or _local[0].devices != tuple(devices) or not _local[0].are_alive:
         end_followers()
-        _local.append(_Local(devices))
-        _running.append(_local[0].join())
+        local = _Local(devices)
+        _running.append(local.join())
+        _local.append(local)
         atexit.register(end_followers)
     return _running[0]
 
@@ -185,6 +197,8 @@ def lead_torchrun() -> None:
     """Let torchrun's other processes end when this one does, also where it had nothing for them to do."""
     import torch.distributed  # noqa: F401 - at the exit it would be too late
 
+    _torchrun.append(int(os.environ[_SIZE]))
+
     def dismiss() -> None:
         if not _out_of_step:
             process_group(["cpu"]).dismiss()
@@ -201,4 +215,4 @@ def follow_torchrun(words: Sequence[str]) -> NoReturn:
 
     kind = words[words.index("--device") + 1] if "--device" in words[:-1] else "cpu"
     device = kind if kind == "cpu" else f"{kind.partition(':')[0]}:{os.environ.get(_LOCAL, '0')}"
-    follow(None, int(os.environ[_RANK]), torchrun_size(), device)
+    follow(None, int(os.environ[_RANK]), int(os.environ[_SIZE]), device)

@@ -76,8 +76,7 @@ class Machine:
         device = min(self.devices, key=busy.count)
         return replace(self, jobs=jobs, device=device, devices=(device,))
 
-    @property
-    def group(self) -> ProcessGroup:
+    def process_group(self) -> ProcessGroup:
         """The processes that share each training, this one being their leader; they start at the first use.
 
         Raises InputError where there are fewer devices, or a process does not start.

@@ -177,26 +177,44 @@ def _distributed() -> Any:
 
 def _on_hosts() -> Any:
     """The group of the same processes over tensors in host memory."""
-    return _HOSTS[0] if _HOSTS else None
+    return _joined[0]
 
 
-_HOSTS: list[Any] = []
+_joined: list[Any] = []  # of the group that this process is in: that over host memory; None: there is but one
 
 
 def join(store: Any, rank: int, size: int, device: str) -> ProcessGroup:
-    """Join the processes that meet at a store of torch.distributed, or by torchrun's environment (None)."""
-    import torch.distributed as distributed
+    """Join the processes that meet at a store of torch.distributed, or by torchrun's environment (None).
 
-    backend = "nccl" if device.startswith("cuda") else "gloo"
-    # the others wait as long as the leader does something else
-    distributed.init_process_group(backend, timeout=_PATIENCE, store=store, rank=rank, world_size=size)
-    if backend != "gloo":
-        _HOSTS.append(distributed.new_group(backend="gloo", timeout=_PATIENCE))
+    Raises InputError where this process is in a group of its own.
+    """
+    distributed = _distributed()
+    if distributed.is_initialized():
+        raise InputError(
+            "this process has called torch.distributed.init_process_group, and devices need a group of their "
+            "own: leave out devices, or destroy that group first"
+        )
+    on_gpus = device.startswith("cuda")
+    # the others wait as long as the leader does something else; in GPUs' groups nobody waits long
+    patience = {} if on_gpus else {"timeout": _PATIENCE}
+    backend = "nccl" if on_gpus else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, **patience)
+    _joined.append(distributed.new_group(backend="gloo", timeout=_PATIENCE) if on_gpus else None)
     group = ProcessGroup(rank, size, device)
     here = socket.gethostname()
     peers = group.gather_objects((here, os.getpid()))
     count_as_own([pid for host, pid in peers if host == here and pid != os.getpid()])
     return group
+
+
+def leave() -> None:
+    """Leave the group whose other processes have been ended."""
+    if not _joined:
+        return
+    if _joined.pop() is not None:  # a GPU may still wait for the others
+        _distributed().distributed_c10d._abort_process_group()
+    else:
+        _distributed().destroy_process_group()
 
 
 def _pickled(value: Any) -> bytes:

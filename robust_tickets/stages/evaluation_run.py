@@ -109,7 +109,7 @@ class EvaluationRun:
         title = self.net.title(title)
         config = self._config(recipe)
         passes_by_row = evaluate.passes_by_row(names, config)
-        group, source = self.machine.group, None if self.source is None else self.source.view
+        group, source = self.machine.process_group(), None if self.source is None else self.source.view
         progress = self.machine.progress.stage(title, len(self.split) * sum(passes_by_row))
         with progress as meter, self.ledger.phase("attack"), shared_work(group):
             with_images = self.album is not None

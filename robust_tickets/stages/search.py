@@ -227,7 +227,12 @@ class PreparedSearch:
                 meter.advance(steps_before + (saved["step"] if saved is not None else 0), 0)
                 config = self.experiment.config(search, self.plan.round_steps, self.seed)
                 session = Session(
-                    ledger, meter, checkpointer, saved, group=machine.group, on_epoch=with_rounds_before
+                    ledger,
+                    meter,
+                    checkpointer,
+                    saved,
+                    group=machine.process_group(),
+                    on_epoch=with_rounds_before,
                 )
                 rounds_before = None if earlier is None else earlier.result
                 build = partial(_build, self.experiment, self.seed)

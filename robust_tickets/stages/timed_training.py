@@ -58,7 +58,7 @@ def steps_ledger(
         _Warnings(experiment.machine.progress),
     )
     with ledger.measure():
-        session = Session(ledger, meter, group=experiment.machine.group)
+        session = Session(ledger, meter, group=experiment.machine.process_group())
         fit(start.net, mask, data, experiment.config(training, steps, 0), session)
     return ledger
 

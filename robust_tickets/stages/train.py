@@ -170,7 +170,9 @@ class PreparedTraining:
             if saved is not None:
                 self.experiment.log(f"{title}: resuming after step {saved['step']} of {plan.steps}")
                 meter.advance(saved["step"], 0)
-            session = Session(ledger, meter, checkpointer, saved, group=machine.group, on_epoch=on_epoch)
+            session = Session(
+                ledger, meter, checkpointer, saved, group=machine.process_group(), on_epoch=on_epoch
+            )
             run = fit if plan.steps else keep_untrained
             result = run(self.start.net, self.start.mask, images, config, session)
         machine.end_measurement(ledger)

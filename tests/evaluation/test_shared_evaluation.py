@@ -58,10 +58,10 @@ def test_an_error_in_one_process_is_raised_in_the_leader():
 def test_more_devices_than_there_are_and_several_trainings_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     with pytest.raises(InputError, match="--devices is 3, and this machine has 2 cores: give at most 2"):
-        _ = Machine("cpu", SilentProgress(), world_size=3).group
+        Machine("cpu", SilentProgress(), world_size=3).process_group()
     gpus = Machine("meta:0", SilentProgress(), devices=("meta:0",), world_size=2)
     monkeypatch.setattr("robust_tickets.base.machine.device_kind", lambda device: "cuda")
     with pytest.raises(InputError, match="there are not 2 devices: meta:0 can be used"):
-        _ = gpus.group
+        gpus.process_group()
     with pytest.raises(InputError, match="each training is to be shared by 2 devices"):
         robust_tickets.compare(recipe="demo", runs=tmp_path, jobs=2, devices=2)

@@ -31,25 +31,8 @@ class WithSpare(DoubleNet):
         self.spare = nn.Linear(3, 3).double()
 
 
-class ByProcess(DoubleNet):
-    """Gives every process other logits, and so other gradients of the bias at its end."""
-
-    def forward(self, x):
-        return super().forward(x)
-
-    def __deepcopy__(self, memo):
-        raise TypeError
-
-
 class OwnNorm(nn.BatchNorm2d):
     """A BatchNorm of a class of its own."""
-
-
-class NaNAt(DoubleNet):
-    """Gives NaN for images whose first pixel is one."""
-
-    def forward(self, x):
-        return super().forward(x) + torch.where(x[:, :1, 0, 0] == 1, torch.nan, 0.0)
 
 
 def drifts(net: nn.Module) -> nn.Module:

@@ -13,7 +13,9 @@ from training_case import EveryState, half_mask, train
 from robust_tickets.base import followers, signals
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.followers import end_followers, process_group
-from robust_tickets.base.process_group import LostProcessError
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.process_group import ALONE, LostProcessError
+from robust_tickets.base.progress import SilentProgress
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.training_fields import Train
 from robust_tickets.training.monitors import DivergedError
@@ -202,6 +204,24 @@ def test_a_stop_saves_the_state_of_all(tiny_data, shared_config, group):
         train(DoubleNet(), None, tiny_data, config, group=group, checkpointer=Stopping())
     resumed, _ = train(DoubleNet(), None, tiny_data, config, saved=states.states[0])
     assert same(whole, resumed)
+
+
+def test_a_group_of_the_user_s_own_is_left_alone(monkeypatch, tmp_path):
+    import torch.distributed as distributed
+
+    end_followers()
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        with pytest.raises(InputError, match="this process has called torch"):
+            process_group(["cpu", "cpu"])
+        assert distributed.is_initialized()
+        # as in each process of a script that torchrun has started
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+        assert Machine("cpu", SilentProgress()).process_group() is ALONE
+    finally:
+        distributed.destroy_process_group()
 
 
 def test_a_process_that_cannot_start_is_told_of(monkeypatch, tmp_path):
