@@ -67,6 +67,9 @@ COMMANDS: dict[str, str | Not] = {
     "robust-tickets compare --recipe rivals-resnet18 --data.root DIR --device cuda --devices 2": CUDA,
     "torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 "
     "-m robust_tickets compare --recipe rivals-resnet18 --data.root DIR --device cuda": CUDA,
+    "kubectl apply -f cluster.yaml": CLUSTER,
+    "kubectl port-forward service/tickets-scheduler 8786": CLUSTER,
+    "robust-tickets compare --recipe mine.toml --executor dask://localhost:8786 --no-shared-files": CLUSTER,
     "dask scheduler --scheduler-file scheduler.json": CLUSTER,
     "dask worker --scheduler-file scheduler.json --nthreads 1 --nworkers 2": CLUSTER,
     "robust-tickets compare --recipe mine.toml --seeds 6 --scheduler-file scheduler.json": CLUSTER,

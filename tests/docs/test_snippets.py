@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from doc_blocks import Block, blocks, code_spans
 from quick_comparison import quick_comparisons
 from snippet_names import names_of_snippets
@@ -19,7 +20,7 @@ from robust_tickets.cli.registry import COMMANDS as PROGRAMS
 from robust_tickets.cli.registry import flag_sections, split_name
 from robust_tickets.recipe import recipe as recipes
 
-LANGUAGES = {"bash", "python", "toml", "text"}
+LANGUAGES = {"bash", "python", "toml", "text", "yaml"}
 FAQ = "docs/faq.md"  # test_faq.py runs its blocks
 SHELL = [block for block in blocks("bash") if block.page != FAQ]
 PYTHON = [block for block in blocks("python") if block.page != FAQ]
@@ -79,6 +80,17 @@ def test_every_block_is_of_a_kind_that_is_tested():
 
 def test_the_table_has_every_command_and_no_other():
     assert {command for block in SHELL for command in block.commands} == COMMANDS.keys()
+
+
+def test_the_cluster_on_kubernetes_serves_the_port_that_the_command_names():
+    (block,) = blocks("yaml")
+    spec = yaml.safe_load(block.text)["spec"]
+    (worker,), (scheduler,) = (spec[part]["spec"]["containers"] for part in ("worker", "scheduler"))
+    assert worker["args"][:4] == ["dask", "worker", "--nthreads", "1"]
+    ports = {port["name"]: port["containerPort"] for port in scheduler["ports"]}
+    served = {port["port"]: ports[port["targetPort"]] for port in spec["scheduler"]["service"]["ports"]}
+    assert served[8786] == 8786
+    assert any("dask://localhost:8786" in command for command in COMMANDS)
 
 
 def test_each_block_of_python_that_is_not_run_is_there():
