@@ -123,6 +123,21 @@ def test_a_worker_of_several_threads_is_refused(own_cluster: Callable[..., Clust
 
 
 @pytest.mark.slow
+def test_trainings_on_gpus_go_to_workers_that_declare_one(
+    own_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    own = own_cluster()
+    own.add_worker("--name", "without")
+    with_gpu = own.add_worker("--name", "with", "--resources", "GPU=1", "--no-nanny")
+    with distributed.Client(scheduler_file=str(own.file), set_as_default=False) as client:
+        client.wait_for_workers(2)
+    own.executor().run(
+        make_tasks(tmp_path, {"a": "", "b": "", "c": ""}), Machine("cuda:0", SilentProgress()), 1
+    )
+    assert {(tmp_path / f"{name}.process").read_text() for name in "abc"} == {str(with_gpu.pid)}
+
+
+@pytest.mark.slow
 def test_a_task_whose_worker_is_killed_goes_on_elsewhere(cluster: Cluster, tmp_path: Path) -> None:
     cluster.executor().run(make_tasks(tmp_path, {"a": "killed once", "b": ""}), MACHINE, 1)
     assert (tmp_path / "a.result").read_text() == "last"
