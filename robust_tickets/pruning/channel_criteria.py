@@ -24,7 +24,7 @@ def channel_scores(groups: Sequence[Group], scores: Mapping[str, Tensor], mask: 
         by_layer = []
         for part in group.filters:
             entries = mask[part.tensor].movedim(part.dim, 0).flatten(1).to(torch.float64)
-            values = scores[part.tensor].movedim(part.dim, 0).flatten(1).to(torch.float64)
+            values = scores[part.tensor].cpu().movedim(part.dim, 0).flatten(1).to(torch.float64)
             mean = (values * entries).sum(1) / entries.sum(1).clamp(min=1)
             by_layer.append(mean[part.indices].mean(1))
         by_group.append(torch.stack(by_layer).mean(0) if by_layer else torch.zeros(group.channels))

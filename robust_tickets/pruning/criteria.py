@@ -17,7 +17,7 @@ def prune(
 ) -> Mask:
     """Remove a share of the weights that are left: those of lowest score over all layers together.
 
-    scores: by parameter name, shaped like the mask's entries.
+    scores: by parameter name, shaped like the mask's entries, on any device.
     ratio: share to remove; exactly round(ratio * count) weights go. Ties are broken by position, the earlier
         first in the network's order of parameters: a threshold would take too many or too few.
     ignored: layers that are left as they are and not counted.
@@ -26,7 +26,7 @@ def prune(
     """
     names = [name for name in mask if name not in ignored]
     flat = torch.cat([scores[name].flatten() for name in names])
-    entries = torch.cat([mask[name].flatten() for name in names])
+    entries = torch.cat([mask[name].flatten() for name in names]).to(flat.device)
     if not bool(flat[entries].isfinite().all()):
         raise InputError(
             "weights are not finite, so nothing can be pruned: the training diverged; lower search.lr"
@@ -40,7 +40,7 @@ def prune(
         ties = (values == highest).nonzero()[:, 0]  # in order of position
         entries[candidates[below]] = False
         entries[candidates[ties[: remove - int(below.sum())]]] = False
-    pruned_mask = mask.with_entries(names, entries)
+    pruned_mask = mask.with_entries(names, entries.cpu())
     for name in names:
         if not bool(pruned_mask[name].any()):
             raise InputError(

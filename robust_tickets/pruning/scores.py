@@ -1,7 +1,8 @@
-"""Scores of weights: those of lowest score are pruned."""
+"""Scores of weights, on their device: those of lowest score are pruned."""
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 from robust_tickets.pruning.mask import Mask
@@ -11,7 +12,7 @@ Weights = Mapping[str, Tensor]
 
 def magnitude(weights: Weights, mask: Mask) -> dict[str, Tensor]:
     """The absolute value of each weight (Han et al. 2015; Frankle & Carbin 2019)."""
-    return {name: weight.detach().abs().cpu() for name, weight in weights.items()}
+    return {name: weight.detach().abs() for name, weight in weights.items()}
 
 
 def magnitude_over_layer_mean(weights: Weights, mask: Mask) -> dict[str, Tensor]:
@@ -22,9 +23,8 @@ def magnitude_over_layer_mean(weights: Weights, mask: Mask) -> dict[str, Tensor]
     """
     scores = {}
     for name, weight in magnitude(weights, mask).items():
-        unpruned = weight[mask[name]]
-        mean = float(unpruned.mean()) if unpruned.numel() else 0.0
-        scores[name] = weight / mean if mean > 0 else weight
+        mean = weight[mask[name].to(weight.device)].mean()  # NaN where none is kept
+        scores[name] = weight / torch.where(mean > 0, mean, 1)
     return scores
 
 
