@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -16,7 +17,7 @@ from robust_tickets.base.machine_load import count_as_own
 from robust_tickets.base.process_group import (
     ALONE,
     CannotBeSentError,
-    LostProcessError,
+    LostPeerError,
     ProcessGroup,
     join,
     leave,
@@ -61,8 +62,11 @@ class _Local:
         try:
             self._wait()
             return join(self._store, 0, len(self.devices), self.devices[0])
-        except BaseException:
+        except BaseException as error:
+            failure = self.failure(_LAST_WORDS_SECONDS) if isinstance(error, LostPeerError) else ""
             self.end()
+            if failure:
+                raise InputError(failure) from error
             raise
 
     def _wait(self) -> None:
@@ -179,29 +183,40 @@ def shared_work(group: ProcessGroup, *harmless: type[Exception]) -> Iterator[Non
     """
     try:
         yield
-    except LostProcessError as error:
-        failure = _local[0].failure(_LAST_WORDS_SECONDS) if _local and group.is_leader else ""
+    except BaseException as error:
+        if group.size == 1 or not group.is_leader or isinstance(error, (CannotBeSentError, *harmless)):
+            raise
+        is_lost = isinstance(error, LostPeerError) or _names_backend(error)
+        failure = _local[0].failure(_LAST_WORDS_SECONDS) if _local and is_lost else ""
         _out_of_step.extend(_running if not _local else ())
         end_followers()
-        if not failure:
+        if not is_lost:
             raise
-        raise LostProcessError(f"{failure}: give the same command again to resume") from error
-    except BaseException as error:
-        if not isinstance(error, (CannotBeSentError, *harmless)) and group.size > 1 and group.is_leader:
-            _out_of_step.extend(_running if not _local else ())
-            end_followers()
-        raise
+        what = failure or "a process of another device has ended"
+        raise LostProcessError(f"{what}: give the same command again to resume") from error
 
 
-def lead_torchrun() -> None:
-    """Let torchrun's other processes end when this one does, also where it had nothing for them to do."""
+class LostProcessError(InputError):
+    """Another process has ended, and the group with it."""
+
+
+def _names_backend(error: BaseException) -> bool:
+    """Whether an error is of the connection between processes, as DDP raises it within a backward pass."""
+    return isinstance(error, RuntimeError) and any(name in str(error) for name in ("gloo", "NCCL"))
+
+
+def lead_torchrun(words: Sequence[str]) -> None:
+    """Let torchrun's other processes end when this one does, also where it had nothing for them to do.
+
+    words: of the command line.
+    """
     import torch.distributed  # noqa: F401 - at the exit it would be too late
 
     _torchrun.append(int(os.environ[_SIZE]))
 
     def dismiss() -> None:
         if not _out_of_step:
-            process_group(["cpu"]).dismiss()
+            process_group([_device(words)]).dismiss()
 
     atexit.register(dismiss)
 
@@ -213,6 +228,12 @@ def follow_torchrun(words: Sequence[str]) -> NoReturn:
     """
     from robust_tickets.base.follower import follow
 
-    kind = words[words.index("--device") + 1] if "--device" in words[:-1] else "cpu"
-    device = kind if kind == "cpu" else f"{kind.partition(':')[0]}:{os.environ.get(_LOCAL, '0')}"
-    follow(None, int(os.environ[_RANK]), int(os.environ[_SIZE]), device)
+    follow(None, int(os.environ[_RANK]), int(os.environ[_SIZE]), _device(words))
+
+
+def _device(words: Sequence[str]) -> str:
+    """The device of this process of torchrun: of the kind that the command line names."""
+    given = [word.partition("=")[2] for word in words if word.startswith("--device=")]
+    given += [word for flag, word in pairwise(words) if flag == "--device"]
+    kind = (given or ["cpu"])[-1].partition(":")[0]
+    return kind if kind == "cpu" else f"{kind}:{os.environ.get(_LOCAL, '0')}"

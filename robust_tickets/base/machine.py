@@ -85,26 +85,33 @@ class Machine:
             return ALONE
         if torchrun_size() > 1:
             return process_group([self.device])
-        if device_kind(self.device) == "cpu":
-            self._check_cores()
-            return process_group([self.device] * self.world_size)
-        if len(self.devices) < self.world_size:
+        self._check_devices()
+        alike = [self.device] * self.world_size if self.device == "cpu" else self.devices
+        return process_group(alike[: self.world_size])
+
+    def _check_devices(self) -> None:
+        """Raise InputError for more devices than there are, of this machine."""
+        if torchrun_size() > 1:
+            return
+        if self.device == "cpu":
+            cores = os.cpu_count() or 1
+            if self.world_size > cores:
+                raise InputError(
+                    f"--devices is {self.world_size}, and this machine has {cores} cores: give at most "
+                    f"{cores}"
+                )
+        elif len(self.devices) < self.world_size:
             raise InputError(
                 f"there are not {self.world_size} devices: {', '.join(self.devices)} can be used; give "
                 "--device without a number, and the number of GPUs as --devices"
             )
-        return process_group(self.devices[: self.world_size])
 
-    def _check_cores(self) -> None:
-        cores, threads = os.cpu_count() or 1, torch.get_num_threads()
-        if self.world_size > cores:
-            raise InputError(
-                f"--devices is {self.world_size}, and this machine has {cores} cores: give at most {cores}"
-            )
-        if self.world_size * threads > cores:
+    def _warn_of_threads(self, threads: int) -> None:
+        cores = os.cpu_count() or 1
+        if self.device == "cpu" and self.world_size > 1 and self.world_size * threads > cores:
             self.progress.warn_once(
                 f"{self.world_size} processes of {threads} threads on {cores} cores slow each other down: "
-                f"compute.threads {cores // self.world_size} would give each its own"
+                f"compute.threads {max(1, cores // self.world_size)} would give each its own"
             )
 
     def end_measurement(self, ledger: "Ledger") -> None:
@@ -124,6 +131,8 @@ class Machine:
         Raises InputError for a device that cannot be used.
         """
         kind = device_kind(self.device)
+        self._check_devices()
+        self._warn_of_threads(threads)
         if kind == "cpu":
             keep_freed_memory()
         elif hasattr(device_module(kind), "set_device"):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_OWN_MODULE = "robust_tickets.base.follower"
 _PATIENCE = timedelta(days=30)
 _FAILURES = (RuntimeError, OSError)  # of a collective whose peer is gone
 
@@ -124,8 +125,10 @@ class ProcessGroup:
             try:
                 # from the leader of these processes, and no file
                 arguments = torch.load(io.BytesIO(content), map_location=self.device, weights_only=False)
-            except (ImportError, AttributeError, pickle.UnpicklingError) as error:
-                problem = f"{error}; define it in a module that a new process can import"
+            except Exception as error:  # whatever the user's module or its classes raise
+                own = _OWN_MODULE in str(error)  # where pickle looks for classes of the leader's script
+                reason = "a part of it is defined in the script itself" if own else f"{error}"
+                problem = f"{reason}: define it in a module that a new process can import"
             if any(self.gather_objects(problem)):
                 continue
             module, _, name = function.partition(":")
@@ -147,18 +150,18 @@ class ProcessGroup:
         return content if self.is_leader else box.numpy().tobytes()
 
     def _do(self, collective: Callable[[], object]) -> None:
-        """Raises InputError where another process has ended."""
+        """Raises LostPeerError where another process has ended."""
         try:
             collective()
         except _FAILURES as error:
-            raise LostProcessError(
-                f"a process of another device has ended ({str(error).splitlines()[0]:.120}): give the same "
-                "command again to resume"
-            ) from error
+            raise LostPeerError(str(error)) from error
 
 
-class LostProcessError(InputError):
-    """Another process of the group has ended or does not answer, and the group with it."""
+class LostPeerError(Exception):
+    """Another process of the group has ended, in the midst of shared work.
+
+    No InputError, which the stages of a training take for a fault of its network.
+    """
 
 
 class CannotBeSentError(InputError):

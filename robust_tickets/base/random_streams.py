@@ -7,15 +7,13 @@ from robust_tickets.base.devices import device_in_use, device_module
 from robust_tickets.base.lazy import torch
 
 
-def step_seed(seed: int, step: int, rank: int = 0) -> int:
+def step_seed(seed: int, step: int) -> int:
     """The seed of a step, in 32 bits, since PyTorch's generator on the CPU reads no more.
-
-    rank: of the process, where several share the step and draw for other images each.
 
     The seeds of neighbouring runs are far apart (Knuth's multiplicative hash), and steps count down, away
     from the seeds of inits and batches.
     """
-    return (seed * 2_654_435_761 - step - 1 + rank * 2_246_822_519) % 2**32
+    return (seed * 2_654_435_761 - step - 1) % 2**32
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

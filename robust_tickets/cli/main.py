@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     rank = torchrun_rank()
     if rank == 0:
-        lead_torchrun()
+        lead_torchrun(words)
     elif rank is not None:
         follow_torchrun(words)
     if words[:1] == ["help"]:

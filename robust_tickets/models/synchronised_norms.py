@@ -26,13 +26,13 @@ def check_norms(net: nn.Module) -> None:
             continue
         if type(norm) not in _KINDS:
             raise InputError(
-                f"{name} is a {type(norm).__name__}, a BatchNorm of its own class, which several devices "
-                "cannot share: train on one device, or use torch.nn.BatchNorm2d"
+                f"layer {name} is a {type(norm).__name__}, a BatchNorm of its own class, which several "
+                "devices cannot share: train on one device, or use torch.nn.BatchNorm2d"
             )
-        if norm.running_mean is None:
+        if norm.running_mean is None or not norm.track_running_stats:
             raise InputError(
-                f"{name} keeps no running statistics, so that attacks depend on the whole batch: train on "
-                "one device, or leave out track_running_stats=False"
+                f"layer {name} keeps no running statistics, so that attacks depend on the whole batch: train "
+                "on one device, or leave out track_running_stats=False"
             )
 
 

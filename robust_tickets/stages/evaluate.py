@@ -71,6 +71,7 @@ def evaluate_net(
     request.recipes(recipe)
     request.check_classes(recipe, experiment.spec)
     experiment.prepare()
+    experiment.machine.process_group()  # whose start is charged to nobody
     check_copies(net, type(net).__name__, experiment.spec.shape)
     copy = place_net(copy_net(net), recipe.compute, machine.device)
     check_logits(copy, experiment.model_spec)
@@ -177,6 +178,7 @@ def evaluate_file(
         _check_fits(source, spec, recipes[0], "choose another --from, of the same images")
     request.check_classes(recipes[0], spec)
     experiment.prepare()
+    experiment.machine.process_group()  # whose start is charged to nobody
     several = len(recipes) > 1
     album = None if request.save_images is None else AdversarialImages(request.save_images, apart=several)
     ledger = Ledger("evaluate", clock_for(machine.device), jobs=machine.jobs)

@@ -163,6 +163,7 @@ class PreparedSearch:
         # of several jobs, the process that starts them warns
         net = experiment.fresh_net(seed, warn=machine.jobs == 1)
         experiment.check_batch(net, experiment.recipe.search, "search.batch")
+        machine.process_group()  # whose start is charged to nobody
         ledger = Ledger("search", clock_for(machine.device), jobs=machine.jobs)
         with ledger.measure(), ledger.phase("load"):
             dataset = experiment.load()

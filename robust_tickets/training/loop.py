@@ -111,7 +111,7 @@ def _fit(
                 with ledger.phase("update"):
                     set_learning_rate(optimiser, learning_rate(settings, state.step, config.steps))
                     optimiser.zero_grad(set_to_none=True)
-                    with use_seed(step_seed(config.seed, state.step, group.rank)):  # dropout and the like
+                    with use_seed(step_seed(config.seed, state.step)):  # dropout and the like
                         loss = method.loss(setup.nets, batch, adversarial)
                     loss.backward()  # type: ignore[no-untyped-call]
                     method.after_backward(setup.nets, batch)

@@ -53,7 +53,7 @@ def training_networks(
     They share memory with both. Code is compiled now, and the network, its modes and the generators are
     afterwards as they were. Validation and evaluation use `folded` itself, in float32 and eager.
     """
-    compute, warnings = supported_compute(compute, images.device.type)
+    compute, warnings = group.share(supported_compute(compute, images.device.type))
     if compute.compile and group.size > 1:
         warnings.append("compute.compile is for one device: training without it")
         compute = replace(compute, compile=False)

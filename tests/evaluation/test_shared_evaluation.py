@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import robust_tickets
+from robust_tickets.base import followers
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.followers import end_followers, process_group
 from robust_tickets.base.machine import Machine
@@ -63,5 +64,20 @@ def test_more_devices_than_there_are_and_several_trainings_are_refused(monkeypat
     monkeypatch.setattr("robust_tickets.base.machine.device_kind", lambda device: "cuda")
     with pytest.raises(InputError, match="there are not 2 devices: meta:0 can be used"):
         gpus.process_group()
-    with pytest.raises(InputError, match="each training is to be shared by 2 devices"):
-        robust_tickets.compare(recipe="demo", runs=tmp_path, jobs=2, devices=2)
+    for several in ({"jobs": 2}, {"executor": "dask"}):
+        with pytest.raises(InputError, match="each training is to be shared by 2 devices"):
+            robust_tickets.compare(recipe="demo", runs=tmp_path, devices=2, **several)
+
+
+@pytest.mark.parametrize(
+    ("words", "device"),
+    [
+        ("train", "cpu"),
+        ("train --device cuda", "cuda:1"),
+        ("train --device=cuda --seed 1", "cuda:1"),
+        ("train --device cpu --device cuda:0", "cuda:1"),
+    ],
+)
+def test_a_process_of_torchrun_has_the_gpu_of_its_number(words, device, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert followers._device(words.split()) == device

@@ -31,6 +31,23 @@ class WithSpare(DoubleNet):
         self.spare = nn.Linear(3, 3).double()
 
 
+class RandomDepth(DoubleNet):
+    """Leaves out its second convolution in about every second pass of training."""
+
+    def forward(self, x):
+        x = self.norm(self.conv(x.double())).relu()
+        if not (self.training and torch.rand(()) < 0.5):
+            x = self.norm2(self.conv2(x)).relu()
+        return self.head(x.flatten(1))
+
+
+class OwnStatistics(DoubleNet):
+    """Normalises by its batch, without any BatchNorm."""
+
+    def forward(self, x):
+        return super().forward(x - x.mean((0, 2, 3), keepdim=True) * 20 if self.training else x)
+
+
 class OwnNorm(nn.BatchNorm2d):
     """A BatchNorm of a class of its own."""
 

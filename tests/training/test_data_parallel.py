@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from parallel_nets import DoubleNet, OwnNorm, WithSpare, drifts
+from parallel_nets import DoubleNet, OwnNorm, OwnStatistics, RandomDepth, WithSpare, drifts
 from torch import nn
 from training_case import EveryState, half_mask, train
 
 from robust_tickets.base import followers, signals
 from robust_tickets.base.errors import InputError
-from robust_tickets.base.followers import end_followers, process_group
+from robust_tickets.base.followers import LostProcessError, end_followers, process_group
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.process_group import ALONE, LostProcessError
+from robust_tickets.base.process_group import ALONE
 from robust_tickets.base.progress import SilentProgress
+from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe.methods import METHODS
 from robust_tickets.recipe.training_fields import Train
 from robust_tickets.training.monitors import DivergedError
@@ -144,13 +145,28 @@ def test_what_devices_cannot_share_is_refused(tiny_data, shared_config, group):
     refused(DoubleNet(), "loss of method nuat is of a whole batch", method="nuat")
     own, without = DoubleNet(), DoubleNet()
     own.norm = OwnNorm(4).double()
-    refused(own, "norm is a OwnNorm")
+    refused(own, "layer norm is a OwnNorm")
     without.norm2 = nn.BatchNorm2d(4, track_running_stats=False).double()
-    refused(without, "norm2 keeps no running statistics")
+    refused(without, "layer norm2 keeps no running statistics")
+    switched_off = DoubleNet()
+    switched_off.norm.track_running_stats = False
+    refused(switched_off, "layer norm keeps no running statistics")
     hooked = DoubleNet()
     hooked.head.register_forward_hook(lambda *_: None)
     refused(hooked, "cannot be sent to the processes of other devices")
     assert process_group(["cpu", "cpu"]) is group
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (RandomDepth, "leaves out some of its layers in some steps"),
+        (OwnStatistics, "depend on the other images of its batch"),
+    ],
+)
+def test_networks_that_shares_would_change_are_refused(kind, words, tiny_data, shared_config, group):
+    with pytest.raises(InputError, match=words):
+        train(kind(), None, tiny_data, shared_config, group=group)
 
 
 def test_a_training_that_diverges_ends_in_all_and_the_next_one_runs(tiny_data, shared_config, group):
@@ -173,17 +189,24 @@ def test_an_error_of_the_leader_alone_ends_the_others(tiny_data, shared_config, 
     train(DoubleNet(), None, tiny_data, shared_config, group=again)
 
 
-def test_a_process_that_is_killed_is_told_of_and_replaced(tiny_data, shared_config, group):
+@pytest.mark.parametrize("place", ["validation", "backward", "epoch"])
+def test_a_process_that_is_killed_is_told_of_and_replaced(
+    place, tiny_data, shared_config, group, monkeypatch
+):
     child = followers._local[0]._children[0][0]
 
-    def kill(history):
+    def kill(*arguments):
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
+        monkeypatch.undo()
 
-    with pytest.raises(
-        LostProcessError, match=r"the process of device cpu has ended: status -9: give the same command"
-    ):
-        train(DoubleNet(), None, tiny_data, shared_config, group=group, on_epoch=kill)
+    if place == "validation":  # the first thing that the leader does there
+        monkeypatch.setattr(FoldedNet, "refresh", kill)
+    elif place == "backward":
+        monkeypatch.setattr(torch.Tensor, "backward", lambda loss: (kill(), loss.backward()))
+    on_epoch = kill if place == "epoch" else lambda history: None
+    with pytest.raises(LostProcessError, match=r"process of device cpu has ended: status -9: give the same"):
+        train(DoubleNet(), None, tiny_data, shared_config, group=group, on_epoch=on_epoch)
     train(DoubleNet(), None, tiny_data, shared_config, group=process_group(["cpu", "cpu"]))
 
 

@@ -51,10 +51,12 @@ class Executor(ABC):
 
     jobs: how many tasks it runs at a time; 2 where that is not known beforehand, as on a cluster.
     is_here: whether tasks run on this machine.
+    in_process: whether they run in this process.
     """
 
     jobs: int
     is_here: bool = True
+    in_process: bool = False
 
     @abstractmethod
     def check(self) -> None:
@@ -65,7 +67,7 @@ class Executor(ABC):
 
     def check_devices(self, machine: "Machine") -> None:
         """Raise InputError where several devices are to share each training, and several trainings run."""
-        if machine.world_size > 1 and (self.jobs > 1 or not self.is_here):
+        if machine.world_size > 1 and not self.in_process:
             raise InputError(
                 f"each training is to be shared by {machine.world_size} devices (--devices), and --jobs or "
                 "--executor run several trainings at a time: leave one of them out"

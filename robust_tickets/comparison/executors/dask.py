@@ -1,6 +1,7 @@
 """Runs tasks on a Dask cluster: each is a future, and those that it waits for are its arguments."""
 
 import logging
+import socket
 import traceback
 import uuid
 from collections import Counter
@@ -17,7 +18,7 @@ from robust_tickets.base.idle_threads import no_spinning_in_children
 from robust_tickets.base.progress import Tasks
 from robust_tickets.base.streams import complain
 from robust_tickets.comparison.executors.base import Executor, Task
-from robust_tickets.comparison.executors.private_files import read_files, take_results
+from robust_tickets.comparison.executors.private_files import Sent, read_files, take_results
 from robust_tickets.comparison.executors.processes import end_importing_child
 from robust_tickets.comparison.executors.sending import do_finished, needed_files, pickle_task
 
@@ -169,10 +170,10 @@ class _Submitted:
                 dask_worker.do_task,
                 pickle_task(task, there, runs),
                 task.name,
-                "" if folder is None else str(folder) if runs is None else folder.name,
+                "" if folder is None else str(folder),
                 topic,
                 dask_worker.versions(),
-                None if runs is None else read_files(needed_files(task), runs),
+                None if runs is None else Sent(socket.gethostname(), read_files(needed_files(task), runs)),
                 *(futures[before] for before in task.after if before not in done),
                 key=key,
                 pure=False,

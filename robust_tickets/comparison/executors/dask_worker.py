@@ -13,7 +13,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.version import __version__
 from robust_tickets.comparison.executors.attempts import attempt
 from robust_tickets.comparison.executors.base import failure_text
-from robust_tickets.comparison.executors.private_files import Contents, PrivateRuns
+from robust_tickets.comparison.executors.private_files import Contents, PrivateRuns, Sent
 from robust_tickets.comparison.executors.sending import read_task
 from robust_tickets.runs import locks
 
@@ -32,16 +32,16 @@ def do_task(
     folder: str,
     topic: str,
     wanted: dict[str, str],
-    sent: Contents | None,
+    sent: Sent | None,
     *before: Contents | None,
 ) -> Contents | None:
     """Do a task in a worker's thread; gives the files that it wrote, where they are not shared.
 
     content: what to call and the machine to call it with, pickled, so that the scheduler need not read them.
-    folder: where the task writes; "": nowhere. Where files are not shared, in the folder of the runs.
+    folder: of the client, where the task writes; "": nowhere.
     topic: under which the client hears that the task begins, and the lines that it would write to stderr.
     wanted: the client's versions.
-    sent: files of the client that it needs; None: files are shared.
+    sent: what it needs of the client's files; None: files are shared.
     before: what the tasks gave that it waits for.
 
     Raises InputError with a line on what went wrong.
@@ -63,13 +63,14 @@ def do_task(
     locks.leave_to_parent()
     try:
         with signals.listening(is_unwanted), streams.lines_to(send):
-            private = None if sent is None else PrivateRuns(f"{folder} {name}")
-            if private is not None:
-                for files in (sent, *before):
+            target, root, private = Path(folder) if folder else None, None, None
+            if sent is not None and target is not None:
+                private = PrivateRuns(f"{sent.host} {folder} {name}")
+                for files in (sent.files, *before):
                     private.fill(files or {})
-            root = None if private is None else private.path
+                root, target = private.path, private.path / target.name
             do, machine = read_task(content, f"the worker {worker.address}", root)
-            with attempt((root or Path()) / folder if folder else None, name):
+            with attempt(target, name):
                 do(machine)
             return None if private is None else private.take()
     except signals.StopRequest:

@@ -13,6 +13,7 @@ class Inline(Executor):
     """Runs tasks in this process, in their order."""
 
     jobs = 1
+    in_process = True
 
     def check(self) -> None:
         """Check nothing: this process is there."""

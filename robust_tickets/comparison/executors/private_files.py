@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from robust_tickets.base.errors import InputError
@@ -18,6 +19,15 @@ from robust_tickets.runs.directory import RunDirectory
 
 Contents = dict[str, bytes]
 """Contents of files, by their path in the folder of the runs."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What goes with a task: the client's host, by which its tasks are told from others', and files."""
+
+    host: str
+    files: Contents
+
 
 _LEDGER = "ledger.json"  # says that its folder is whole
 
