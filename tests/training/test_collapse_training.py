@@ -35,8 +35,8 @@ def collapsing(monkeypatch):
     """The third to the twelfth step are a collapse, and the others are healthy."""
     observe = CollapseDetector._observe
 
-    def fake(detector, products, step):
-        observe(detector, torch.full_like(products, -1.0 if 2 <= step.number < 12 else 1.0), step)
+    def fake(detector, products, step, group):
+        observe(detector, torch.full_like(products, -1.0 if 2 <= step.number < 12 else 1.0), step, group)
 
     monkeypatch.setattr(CollapseDetector, "_observe", fake)
     monkeypatch.setattr("robust_tickets.training.collapse._EVERY", 2)
