@@ -53,11 +53,11 @@ class OwnNorm(nn.BatchNorm2d):
 
 
 def drifts(net: nn.Module) -> nn.Module:
-    """Let a network's first bias be another one in every process."""
+    """Let a network's first bias be another one in every process, by less than logits tell."""
     net.register_forward_pre_hook(_drift)
     return net
 
 
 def _drift(net: nn.Module, inputs: object) -> None:
     with torch.no_grad():
-        net.head.bias[0] = os.getpid()
+        net.head.bias[0] = 1e-9 * os.getpid()
