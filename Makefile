@@ -11,7 +11,8 @@
 #   make audit     known vulnerabilities of the dependencies (asks a service on the network)
 #   make gpu       parity, exactness and speed of one GPU, in nine minutes; again: a comparison on it. Nothing is installed
 #   make bench     attack steps beside torchattacks' and their own lower bound; convolutions by width; a step of
-#                  each training method beside its own lower bound; a loop of one's own beside ours
+#                  each training method beside its own lower bound; a loop of one's own beside ours; a step
+#                  shared by two processes
 # Slow tests are marked `@pytest.mark.slow`. Only make leaves them out: `pytest tests/some_file.py` runs all tests
 # of that file, `pytest -m "not slow" tests/some_file.py` its fast ones.
 PYTHON ?= python3
@@ -74,6 +75,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.channels --out runs/bench/channels
 	$(BIN)/python -m benchmarks.methods --out runs/bench/methods
 	$(BIN)/python -m benchmarks.own_loop --out runs/bench/own-loop
+	$(BIN)/python -m benchmarks.devices --out runs/bench/devices
 
 # by the environment where there is one, else by the Python that has the packages
 gpu:
