@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -117,12 +118,23 @@ def tcp_store(port: int, *, is_leader: bool) -> Any:
     return TCPStore("127.0.0.1", port, is_master=is_leader, wait_for_workers=False)
 
 
-_running: list[ProcessGroup] = []  # at most one
-_local: list[_Local] = []  # its processes, where they were started here
-_out_of_step: list[ProcessGroup] = []  # the group of torchrun, once an error has left it so
+@dataclass
+class _State:
+    """The group that this process leads.
+
+    group: None: it leads none.
+    local: its processes, where they were started here.
+    torchrun: how many torchrun has started, where this process leads them; 1: it does not.
+    out_of_step: whether an error has left the processes of torchrun in the midst of shared work.
+    """
+
+    group: ProcessGroup | None = None
+    local: _Local | None = None
+    torchrun: int = 1
+    out_of_step: bool = False
 
 
-_torchrun: list[int] = []  # how many processes it has started, where this one leads them
+_state = _State()
 
 
 def torchrun_rank() -> int | None:
@@ -137,7 +149,7 @@ def torchrun_size() -> int:
 
     A script that torchrun has started, and that calls this package, has processes of its own.
     """
-    return _torchrun[0] if _torchrun else 1
+    return _state.torchrun
 
 
 def process_group(devices: Sequence[str]) -> ProcessGroup:
@@ -147,30 +159,31 @@ def process_group(devices: Sequence[str]) -> ProcessGroup:
 
     Raises InputError where a process does not start.
     """
-    if _torchrun:
-        if _out_of_step:
+    if _state.torchrun > 1:
+        if _state.out_of_step:
             raise LostProcessError(
                 "an error has left the processes of torchrun out of step: give the same command again"
             )
-        if not _running:
-            _running.append(join(None, 0, torchrun_size(), devices[0]))
-        return _running[0]
+        if _state.group is None:
+            _state.group = join(None, 0, _state.torchrun, devices[0])
+        return _state.group
     if len(devices) == 1:
         return ALONE
-    if not _local or _local[0].devices != tuple(devices) or not _local[0].are_alive:
+    local = _state.local
+    if local is None or local.devices != tuple(devices) or not local.are_alive or _state.group is None:
         end_followers()
         local = _Local(devices)
-        _running.append(local.join())
-        _local.append(local)
+        _state.group, _state.local = local.join(), local
         atexit.register(end_followers)
-    return _running[0]
+    return _state.group
 
 
 def end_followers() -> None:
     """End the processes that were started here; the next group starts new ones."""
-    while _local:
-        _running.clear()
-        _local.pop().end()
+    local, _state.local = _state.local, None
+    if local is not None:
+        _state.group = None
+        local.end()
 
 
 @contextmanager
@@ -187,8 +200,9 @@ def shared_work(group: ProcessGroup, *harmless: type[Exception]) -> Iterator[Non
         if group.size == 1 or not group.is_leader or isinstance(error, (CannotBeSentError, *harmless)):
             raise
         is_lost = isinstance(error, LostPeerError) or _names_backend(error)
-        failure = _local[0].failure(_LAST_WORDS_SECONDS) if _local and is_lost else ""
-        _out_of_step.extend(_running if not _local else ())
+        local = _state.local
+        failure = local.failure(_LAST_WORDS_SECONDS) if local is not None and is_lost else ""
+        _state.out_of_step = local is None
         end_followers()
         if not is_lost:
             raise
@@ -212,10 +226,10 @@ def lead_torchrun(words: Sequence[str]) -> None:
     """
     import torch.distributed  # noqa: F401 - at the exit it would be too late
 
-    _torchrun.append(int(os.environ[_SIZE]))
+    _state.torchrun = int(os.environ[_SIZE])
 
     def dismiss() -> None:
-        if not _out_of_step:
+        if not _state.out_of_step:
             process_group([_device(words)]).dismiss()
 
     atexit.register(dismiss)

@@ -106,12 +106,13 @@ class Machine:
                 "--device without a number, and the number of GPUs as --devices"
             )
 
-    def _warn_of_threads(self, threads: int) -> None:
+    def warn_of_threads(self, number: int, what: str, threads: int) -> None:
+        """Say once where so many processes have fewer cores than threads; what: they are, in the plural."""
         cores = os.cpu_count() or 1
-        if self.device == "cpu" and self.world_size > 1 and self.world_size * threads > cores:
+        if self.device == "cpu" and number > 1 and number * threads > cores:
             self.progress.warn_once(
-                f"{self.world_size} processes of {threads} threads on {cores} cores slow each other down: "
-                f"compute.threads {max(1, cores // self.world_size)} would give each its own"
+                f"{number} {what} of {threads} threads on {cores} cores slow each other down: "
+                f"compute.threads {max(1, cores // number)} would give each its own"
             )
 
     def end_measurement(self, ledger: "Ledger") -> None:
@@ -132,7 +133,7 @@ class Machine:
         """
         kind = device_kind(self.device)
         self._check_devices()
-        self._warn_of_threads(threads)
+        self.warn_of_threads(self.world_size, "processes", threads)
         if kind == "cpu":
             keep_freed_memory()
         elif hasattr(device_module(kind), "set_device"):

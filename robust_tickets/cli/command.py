@@ -92,14 +92,12 @@ class Resumable(OnMachine):
     @property
     def machine(self) -> Machine:
         """The machine that the flags describe."""
-        limits = self.checkpoint_minutes, self.checkpoint_steps
-        return Machine(
-            self.device,
-            stderr_progress(),
-            *limits,
+        return replace(
+            super().machine,
+            checkpoint_minutes=self.checkpoint_minutes,
+            checkpoint_steps=self.checkpoint_steps,
             any_machine=self.any_machine,
             tensorboard=self.tensorboard,
-            world_size=self.devices,
         )
 
 

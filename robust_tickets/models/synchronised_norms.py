@@ -93,7 +93,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Dx = scale (dy - mean(dy) - y mean(y dy)), the means over all processes."""
+        """The gradient to the values, scale (dy - mean(dy) - y mean(y dy)); means over all processes."""
         normed, scale = ctx.saved_tensors
         gradient = gradients[0]
         sums = torch.stack([gradient.sum(ctx.axes), (gradient * normed).sum(ctx.axes)])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+LEDGER = "ledger.json"
 RECIPE = "recipe.toml"
 """The file that tells a run directory from other folders."""
 
@@ -32,7 +33,7 @@ class ArmDirectory:
 
     path: Path
 
-    ledger = FileName("ledger.json")
+    ledger = FileName(LEDGER)
     """Seconds, passes and FLOPs; written last, so that it tells a finished folder from others."""
     metrics = FileName("metrics.jsonl")
     """One record an epoch, written anew after each."""

@@ -12,6 +12,9 @@ from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.runs.arm_directory import RECIPE, ArmDirectory, FileName
 from robust_tickets.runs.files import read_object, write_json, write_text
 
+MACHINE, INPUTS = "env.json", "inputs.json"
+"""Files of a run directory to which each machine and each process may add."""
+
 _FIX = "remove that file and run compare again"
 _OTHERS = "others"  # key of the further machines of a run, in the first one's record
 
@@ -25,9 +28,9 @@ class RunDirectory:
 
     recipe_file = FileName(RECIPE)
     """The resolved recipe."""
-    machine_file = FileName("env.json")
+    machine_file = FileName(MACHINE)
     """The machine that the run began on."""
-    inputs_file = FileName("inputs.json")
+    inputs_file = FileName(INPUTS)
     """Fingerprints of images and of the user's own networks."""
     timing_csv = FileName("timing.csv")
     """The timing table for programs."""

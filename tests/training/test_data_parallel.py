@@ -193,7 +193,7 @@ def test_an_error_of_the_leader_alone_ends_the_others(tiny_data, shared_config, 
 def test_a_process_that_is_killed_is_told_of_and_replaced(
     place, tiny_data, shared_config, group, monkeypatch
 ):
-    child = followers._local[0]._children[0][0]
+    child = followers._state.local._children[0][0]
 
     def kill(*arguments):
         os.kill(child.pid, signal.SIGKILL)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.runs import files
-from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.arm_directory import LEDGER
+from robust_tickets.runs.directory import INPUTS, MACHINE, RunDirectory
 
 Contents = dict[str, bytes]
 """Contents of files, by their path in the folder of the runs."""
@@ -29,9 +30,6 @@ class Sent:
     files: Contents
 
 
-_LEDGER = "ledger.json"  # says that its folder is whole
-
-
 def read_files(paths: Iterable[Path], runs: Path) -> Contents:
     """The contents of files, and of all files in folders, without hidden ones."""
     found: Contents = {}
@@ -43,8 +41,8 @@ def read_files(paths: Iterable[Path], runs: Path) -> Contents:
 
 
 def write_files(contents: Mapping[str, bytes], runs: Path) -> None:
-    """Write files, ledgers last."""
-    for name in sorted(contents, key=lambda name: (name.endswith(_LEDGER), name)):
+    """Write files, ledgers last, as they say that their folders are whole."""
+    for name in sorted(contents, key=lambda name: (Path(name).name == LEDGER, name)):
         files.write_bytes(runs / name, contents[name])
 
 
@@ -82,7 +80,7 @@ def take_results(contents: Contents, runs: Path) -> None:
     """Write the results of a task where the client has its runs; machines and inputs add up."""
     with tempfile.TemporaryDirectory() as place:
         other = Path(place)
-        described = {name for name in contents if Path(name).name in (_MACHINE, _INPUTS)}
+        described = {name for name in contents if Path(name).name in (MACHINE, INPUTS)}
         write_files({name: content for name, content in contents.items() if name not in described}, runs)
         for run in sorted({Path(name).parent for name in described}):
             shared = {name for name in described if Path(name).parent == run}
@@ -91,9 +89,6 @@ def take_results(contents: Contents, runs: Path) -> None:
             write_files({name: contents[name] for name in shared}, other)
             directory = RunDirectory.open(runs / run)
             directory.take_over(RunDirectory(other / run, directory.recipe))
-
-
-_MACHINE, _INPUTS = "env.json", "inputs.json"
 
 
 def _stamp(file: Path) -> tuple[int, int]:

@@ -51,12 +51,7 @@ class Processes(Executor):
         if min(self.jobs, len(tasks)) <= 1:
             Inline().run(tasks, machine, threads)
             return
-        cores = os.cpu_count() or 1
-        if machine.device == "cpu" and self.jobs * threads > cores:
-            machine.progress.warn_once(
-                f"{self.jobs} jobs of {threads} threads on {cores} cores slow each other down: "
-                f"compute.threads {max(1, cores // self.jobs)} would give each its own"
-            )
+        machine.warn_of_threads(self.jobs, "jobs", threads)
         with machine.progress.tasks([task.weight for task in tasks]) as progress:
             self._run(tasks, machine, progress)
 

@@ -78,7 +78,6 @@ class PGI(ConsistencyMethod):
         signs = uniform(tuple(batch.images.shape[1:]), batch.ids, seed=batch.seed).sub_(0.5).sign_()
         fresh = self._fresh[rows][:, None, None, None]
         self._memory[rows] = torch.where(fresh, signs.to(self._memory), self._memory[rows])
-        self._fresh[rows] = False
         return batch.threat.eps * batch.augmentation.apply(self._memory[rows]).to(batch.images)
 
     def observe(self, batch: Batch, gradient: "Tensor") -> None:
