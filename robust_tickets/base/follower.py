@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from robust_tickets.base.followers import tcp_store
 from robust_tickets.base.idle_threads import bound_spinning
 from robust_tickets.base.machine import Machine
-from robust_tickets.base.process_group import LostPeerError, join
+from robust_tickets.base.process_group import LostPeerError, join, leave
 from robust_tickets.base.progress import SilentProgress
 
 
@@ -22,6 +22,7 @@ def follow(store: Any, rank: int, size: int, device: str) -> NoReturn:
     try:
         join(store, rank, size, device).follow()
     except LostPeerError:
+        leave()
         sys.exit(1)  # the leader is gone, or tells of another process that is
     sys.exit(0)
 

@@ -229,7 +229,9 @@ def lead_torchrun(words: Sequence[str]) -> None:
     _state.torchrun = int(os.environ[_SIZE])
 
     def dismiss() -> None:
-        if not _state.out_of_step:
+        if _state.out_of_step:
+            leave()
+        else:
             process_group([_device(words)]).dismiss()
 
     atexit.register(dismiss)

@@ -6,6 +6,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -119,6 +120,7 @@ class ProcessGroup:
         while True:
             function = self.share("")
             if not function:
+                self._say_goodbye()
                 return
             content = self._broadcast_bytes(b"")
             problem, arguments = "", ()
@@ -140,6 +142,13 @@ class ProcessGroup:
     def dismiss(self) -> None:
         """Let the other processes end. Of the leader."""
         self.share("")
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """Leave the group once all have heard that this is the end: none may close its connections before."""
+        with suppress(LostPeerError):  # of one that has heard of all others, and is gone
+            self.gather_objects("")
+        leave()  # else its threads are still there when Python ends, which aborts
 
     def _broadcast_bytes(self, content: bytes) -> bytes:
         length = self.share(len(content))
@@ -211,7 +220,7 @@ def join(store: Any, rank: int, size: int, device: str) -> ProcessGroup:
 
 
 def leave() -> None:
-    """Leave the group whose other processes have been ended."""
+    """Leave the group whose other processes have ended, or are about to."""
     if not _joined:
         return
     if _joined.pop() is not None:  # a GPU may still wait for the others
