@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from tasks import wait_for
 
 from robust_tickets.comparison.executors.dask import Dask
 
@@ -47,10 +48,3 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def wait_for(file: Path, seconds: float = 100) -> None:
-    end = time.monotonic() + seconds
-    while not file.exists():
-        assert time.monotonic() < end, f"there is no {file}"
-        time.sleep(0.05)

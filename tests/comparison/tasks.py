@@ -19,17 +19,24 @@ EMPTY: Mapping[str, str] = {}
 
 @dataclass(frozen=True)
 class NotedTask:
-    """Notes its process, its start and its end in a folder; `ending` says how it ends."""
+    """Notes its process, its start and its end in a folder.
+
+    ending: how it ends.
+    beside: the task that must have started before it ends.
+    """
 
     folder: Path
     name: str
     ending: str = ""
+    beside: str = ""
 
     def __call__(self, machine: Machine) -> None:
         self._note("process", os.getpid())
         self._note("start", time.time())
         self._note("device", machine.device)
         machine.progress.log(f"{self.name} of {machine.jobs}")
+        if self.beside:
+            wait_for(self.folder / f"{self.beside}.start")
         if self.ending == "wrong input":
             raise InputError("it makes no sense")
         if self.ending == "full disk":
@@ -76,12 +83,27 @@ class NotedTask:
         return float((self.folder / f"{self.name}.{event}").read_text())
 
 
-def make_tasks(folder: Path, endings: Mapping[str, str], after: Mapping[str, str] = EMPTY) -> list[Task]:
-    """A task for each name, with its ending; after: the one that a task waits for."""
+def make_tasks(
+    folder: Path,
+    endings: Mapping[str, str],
+    after: Mapping[str, str] = EMPTY,
+    beside: Mapping[str, str] = EMPTY,
+) -> list[Task]:
+    """A task for each name, with its ending.
+
+    after: the one whose end a task waits for before it starts.
+    beside: the one whose start a task waits for before it ends.
+    """
     places = {name: place for place, name in enumerate(endings)}
     before = {name: (places[other],) for name, other in after.items()}
     return [
-        Task(name, NotedTask(folder, name, ending), before.get(name, ()), f"{name}: ", folder=folder)
+        Task(
+            name,
+            NotedTask(folder, name, ending, beside.get(name, "")),
+            before.get(name, ()),
+            f"{name}: ",
+            folder=folder,
+        )
         for name, ending in endings.items()
     ]
 
@@ -94,3 +116,10 @@ def in_background(work: Callable[[], object]) -> threading.Thread:
 
 def time_of(folder: Path, note: str) -> float:
     return float((folder / note).read_text())
+
+
+def wait_for(file: Path, seconds: float = 100) -> None:
+    end = time.monotonic() + seconds
+    while not file.exists():
+        assert time.monotonic() < end, f"there is no {file}"
+        time.sleep(0.05)

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clusters import PATH, Cluster, wait_for
-from tasks import in_background, make_tasks, time_of
+from clusters import PATH, Cluster
+from tasks import in_background, make_tasks, time_of, wait_for
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
@@ -86,7 +86,7 @@ FAILURES = {
 def test_the_first_failure_ends_the_rest(
     ending: str, cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tasks = make_tasks(tmp_path, {"a": "until asked", "b": ending, "c": ""}, {"c": "a"})
+    tasks = make_tasks(tmp_path, {"a": "until asked", "b": ending, "c": ""}, {"c": "a"}, {"b": "a"})
     with pytest.raises(InputError, match=FAILURES[ending]):
         cluster.executor().run(tasks, MACHINE, 1)
     assert (tmp_path / "a.request").exists(), "it was not asked to save its state"
@@ -207,7 +207,6 @@ def test_a_scheduler_that_is_killed_is_one_line(
 PROGRAM = """
 import sys
 from pathlib import Path
-from clusters import PATH, Cluster, wait_for
 from tasks import NotedTask
 from robust_tickets.base import signals
 from robust_tickets.base.machine import Machine

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clusters import PATH, wait_for
+from clusters import PATH
 from slurm_cluster import IS_HERE, SlurmCluster, free_port, wait_until
-from tasks import in_background, make_tasks, time_of
+from tasks import in_background, make_tasks, time_of, wait_for
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
@@ -63,7 +63,7 @@ def test_tasks_run_after_those_that_they_wait_for(
 def test_the_first_failure_ends_the_rest(
     ending: str, message: str, cluster: SlurmCluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tasks = make_tasks(tmp_path, {"a": "until asked", "b": ending, "c": ""}, {"c": "a"})
+    tasks = make_tasks(tmp_path, {"a": "until asked", "b": ending, "c": ""}, {"c": "a"}, {"b": "a"})
     with pytest.raises(InputError, match=message):
         Slurm().run(tasks, MACHINE, 1)
     assert (tmp_path / "a.request").exists(), "it was not asked to save its state"
