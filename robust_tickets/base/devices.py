@@ -3,6 +3,8 @@
 import platform
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +88,35 @@ def prepare_cuda() -> None:
     cudnn: Any = torch.backends.cudnn
     cudnn.deterministic = True
     cudnn.benchmark = False  # it would choose among deterministic algorithms by their time
+    _set_tf32(False)
+
+
+def has_tf32(device: str) -> bool:
+    """Whether a device has instructions for TF32: GPUs of NVIDIA from Ampere on."""
+    if device.partition(":")[0] != "cuda" or torch.version.hip:
+        return False
+    return bool(torch.cuda.get_device_capability(device)[0] >= 8)
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Within the block, convolutions and products of float32 have the 10 bits of TF32 on a GPU."""
+    _set_tf32(True)
+    try:
+        yield
+    finally:
+        _set_tf32(False)
+
+
+def _set_tf32(on: bool) -> None:
+    # old switches and new ones must agree: torch.compile reads old ones, which raise otherwise. The old
+    # ones alone would let convolutions inherit TF32 from torch.backends.fp32_precision
+    cudnn: Any = torch.backends.cudnn
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old switches
-        # old switches and new ones must agree: torch.compile reads old ones, which raise otherwise. The old
-        # ones alone would let convolutions inherit TF32 from torch.backends.fp32_precision
-        torch.set_float32_matmul_precision("highest")
-        cudnn.allow_tf32 = False
-        cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"
+        torch.set_float32_matmul_precision("high" if on else "highest")
+        cudnn.allow_tf32 = on
+        cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "tf32" if on else "ieee"
 
 
 def describe_gpu(device: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from torch import nn
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import use_seed
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.modes import train_mode
 from robust_tickets.models.placement import blank_image
 

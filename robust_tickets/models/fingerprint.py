@@ -8,7 +8,7 @@ from torch import nn
 
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.random_streams import use_seed
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 
 
 def function_fingerprint(net: nn.Module, shape: tuple[int, int, int]) -> str:

@@ -1,6 +1,5 @@
 """BatchNorm folding: in eval mode, a BatchNorm becomes a part of the convolution before it."""
 
-import copy
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from robust_tickets.attacks.network import own_switch, restore_modes, set_mode
-from robust_tickets.base.errors import InputError
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.fold_proof import folds_wrongly
-from robust_tickets.models.gradient_hooks import copy_gradient_hooks
-from robust_tickets.models.plain_attributes import plain_objects
 from robust_tickets.models.trial_pass import Shape
 
 
@@ -82,6 +79,15 @@ class _Pair:
     folded: nn.Conv2d
 
 
+@dataclass(frozen=True)
+class _Rounded:
+    """Parameters of a folded layer, and those in bfloat16 that stand in for them."""
+
+    layer: nn.Conv2d
+    full: dict[str, nn.Parameter | None]
+    low: dict[str, nn.Parameter | None]
+
+
 class FoldedNet(nn.Module):
     """A network as attacks run it: in eval mode, BatchNorms folded, without gradients of parameters.
 
@@ -109,6 +115,7 @@ class FoldedNet(nn.Module):
         self._separate = partial(_separate_tensors, net, self.view) if separate else list
         self._shared = [] if separate else list(zip(net.parameters(), self.view.parameters(), strict=True))
         self._pairs = [self._fold(net, layer, norm) for layer, norm in pairs.items()]
+        self._rounded: list[_Rounded] = []
         self._with_buffers = _modules_with_buffers(net, self.view)
         self.train(False)
         self.refresh()
@@ -158,6 +165,40 @@ class FoldedNet(nn.Module):
             folded.bias.copy_(bias * scale if norm.bias is None else bias * scale + norm.bias)
         if self._take_modes:
             set_mode(self.view, False)
+        self._round()
+
+    def keep_bfloat16(self) -> None:
+        """Keep what is folded in bfloat16 too from now on, for passes within `bfloat16_weights`."""
+        for pair in () if self._rounded else self._pairs:
+            full = dict(pair.folded._parameters)
+            low = {
+                name: None if p is None else nn.Parameter(torch.empty_like(p, dtype=torch.bfloat16), False)
+                for name, p in full.items()
+            }
+            self._rounded.append(_Rounded(pair.folded, full, low))
+        self._round()
+
+    @torch.no_grad()
+    def _round(self) -> None:
+        for rounded in self._rounded:
+            for name, parameter in rounded.full.items():
+                low = rounded.low[name]
+                if parameter is not None and low is not None:
+                    low.copy_(parameter)
+
+    @contextmanager
+    def bfloat16_weights(self) -> Iterator[None]:
+        """Within the block, folded layers have the weights and biases that autocast would round in each pass.
+
+        Those of bfloat16 which `keep_bfloat16` keeps: the same numbers, rounded once a `refresh`.
+        """
+        try:
+            for rounded in self._rounded:
+                rounded.layer._parameters.update(rounded.low)
+            yield
+        finally:
+            for rounded in self._rounded:
+                rounded.layer._parameters.update(rounded.full)
 
     def train(self, mode: bool = True) -> "FoldedNet":
         """Stay in eval mode: there are no folded statistics in training."""
@@ -204,71 +245,6 @@ def _separate_tensors(net: nn.Module, view: nn.Module) -> list[tuple[Tensor, Ten
     tensors = [*net.named_parameters(), *net.named_buffers()]
     pairs = [(tensor, views[name]) for name, tensor in tensors if name in views]
     return [(own, seen) for own, seen in pairs if own.data_ptr() != seen.data_ptr()]
-
-
-def copy_net(net: nn.Module, shared: dict[int, object] | None = None) -> nn.Module:
-    """A deep copy of a network; tensors with a graph that it keeps, as its last features, lose theirs.
-
-    Hooks on the gradients of parameters, which may freeze them, are those of the network.
-
-    shared: by their id, objects of the network that are replaced and not copied.
-    Raises InputError for a network that cannot be copied.
-    """
-    try:
-        with torch.no_grad(), _without_graphs(net):  # else TorchScript's copies keep a graph to the original
-            copied = _copy(net, shared or {})
-    except Exception as error:  # objects in the network may raise anything
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.100}"
-        raise InputError(
-            f"the network cannot be copied, as attacks need it ({reason}): keep no files, locks or tensors "
-            "computed from parameters in it; after torch.nn.utils.prune, call "
-            "torch.nn.utils.prune.remove(layer, 'weight')"
-        ) from error
-    if shared is None and any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
-        for own, parameter in zip(net.parameters(), copied.parameters(), strict=True):
-            parameter.requires_grad_(own.requires_grad)
-    if shared is None:
-        for own, parameter in zip(net.parameters(), copied.parameters(), strict=True):
-            copy_gradient_hooks(own, parameter)
-    return copied
-
-
-def _copy(net: nn.Module, shared: dict[int, object]) -> nn.Module:
-    try:
-        return copy.deepcopy(net, dict(shared))
-    except RuntimeError:
-        kept = graph_tensors(net)
-        if not kept:
-            raise
-    return copy.deepcopy(net, {id(tensor): tensor.detach().clone() for _, tensor in kept} | shared)
-
-
-def graph_tensors(net: nn.Module) -> list[tuple[str, Tensor]]:
-    """The tensors with a graph that a network keeps in attributes, lists and so on, each with its place."""
-    objects = [*plain_objects(net), *net.named_buffers()]
-    return [(place, v) for place, v in objects if isinstance(v, Tensor) and v.grad_fn is not None]
-
-
-@contextmanager
-def _without_graphs(net: nn.Module) -> Iterator[None]:
-    """Within the block, what hooks compute before each pass has no graph, which deepcopy refuses.
-
-    Hooks of weight norm and spectral norm (torch.nn.utils) do so, and those of torch.nn.utils.prune.
-    """
-    computed = [
-        (vars(module), key, value)
-        for module in net.modules()
-        if getattr(module, "_forward_pre_hooks", None)
-        for key, value in vars(module).items()
-        if isinstance(value, Tensor) and value.grad_fn is not None
-    ]
-    try:
-        for attributes, key, value in computed:
-            attributes[key] = value.detach()
-        yield
-    finally:
-        for attributes, key, value in computed:
-            attributes[key] = value
 
 
 def _trace(net: nn.Module) -> fx.Graph | None:

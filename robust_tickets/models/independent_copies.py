@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from robust_tickets.attacks.network import module_modes, set_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copy_net, graph_tensors
+from robust_tickets.models.copy_net import copy_net, graph_tensors
 from robust_tickets.models.trial_pass import trial_images, trial_leaves, trial_logits
 
 

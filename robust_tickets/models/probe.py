@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from robust_tickets.attacks.float64 import float64_device
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.device_errors import is_device_error
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.placement import blank_image
 
 Shape = tuple[int, int, int]

@@ -16,7 +16,7 @@ from robust_tickets.attacks.network import WRITES, hint_for, mode_guard, module_
 from robust_tickets.base import paths
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import use_seed
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.init import initialise, seeded_like_torch
 from robust_tickets.models.modes import train_mode

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from robust_tickets.attacks.network import eval_mode, set_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import FoldedNet, copy_net
+from robust_tickets.models.copy_net import copy_net
+from robust_tickets.models.fold import FoldedNet
 from robust_tickets.models.trial_pass import Shape, trial_images, trial_logits
 
 _TOLERANCE = 0.05  # far above the rounding of a folded network

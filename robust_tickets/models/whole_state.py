@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.modes import mode_reads, train_mode
 from robust_tickets.models.plain_attributes import plain_objects
 from robust_tickets.models.trial_pass import Shape, trial_images, trial_leaves, trial_logits

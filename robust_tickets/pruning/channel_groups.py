@@ -15,7 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.placement import blank_image
 from robust_tickets.models.probe import eager
 from robust_tickets.pruning.layers import Shape

@@ -7,7 +7,7 @@ from torch.nn.modules.conv import _ConvNd
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.random_streams import use_seed
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.pruning.layers import has_own_forward
 
 _FILTERS = 4

@@ -6,7 +6,7 @@ from torch import nn
 
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.device_errors import is_device_error
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.trial_pass import Shape, leaf_uses, trial_images
 
 

@@ -171,10 +171,10 @@ class Compute:
     """CPU threads"""
     channels_last: bool = True
     """store images and weights channels last; false: PyTorch's default memory format"""
-    precision: Literal["float32", "bf16-attack", "bf16", "auto"] = "float32"
-    """precision of training passes: float32; bf16-attack: bfloat16 (autocast) in the training attack; bf16:
-    in the update too; auto: bf16 on a machine with instructions for it, else float32. Weights, validation and
-    evaluation are always float32"""
+    precision: Literal["float32", "tf32", "bf16-attack", "bf16", "auto"] = "float32"
+    """precision of training passes: float32; tf32: convolutions and products of float32 as TF32, on a GPU;
+    bf16-attack: bfloat16 (autocast) in the training attack; bf16: in the update too; auto: bf16 on a machine
+    with instructions for it, else float32. Weights, validation and evaluation are always float32"""
     compile: bool = False
     """compile training passes with torch.compile; needs a compiler, and its time is charged"""
     compact: bool = True

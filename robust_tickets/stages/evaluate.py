@@ -22,7 +22,8 @@ from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, CLEAN, TABL
 from robust_tickets.evaluation.result import RobustnessRow
 from robust_tickets.evaluation.sanity_files import table_reports
 from robust_tickets.evaluation.sanity_report import NO_CHECKS, SanityReport
-from robust_tickets.models.fold import copy_net, fold
+from robust_tickets.models.copy_net import copy_net
+from robust_tickets.models.fold import fold
 from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.placement import place_net
 from robust_tickets.models.probabilities import probability_warnings

@@ -12,7 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from robust_tickets.base.device_errors import is_device_error
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.random_streams import use_seed
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.placement import blank_image
 from robust_tickets.models.probe import eager, probe_copy, probe_images
 from robust_tickets.models.resize import resize_layers

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.weights import copy_state
 from robust_tickets.pruning.layers import prunable_weights

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.modes import train_mode
 from robust_tickets.models.norm_statistics import has_statistics, pass_through
 from robust_tickets.training.averaging import move_average

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.ledger import Passes
 from robust_tickets.base.process_group import ALONE, ProcessGroup
-from robust_tickets.models.fold import FoldedNet, copy_net
+from robust_tickets.models.copy_net import copy_net
+from robust_tickets.models.fold import FoldedNet
 from robust_tickets.models.modes import train_mode
 from robust_tickets.models.norm_statistics import moving_batchnorms, pass_through
 from robust_tickets.models.synchronised_norms import synchronised_norms

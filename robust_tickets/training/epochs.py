@@ -1,5 +1,7 @@
 """What a training does between its steps: save its state, validate, record an epoch, choose the best one."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,6 +42,7 @@ class Setup:
     flops: int
     per_epoch: int
     detector: CollapseDetector | None
+    precision: Callable[[], AbstractContextManager[None]]
 
     @property
     def epochs(self) -> int:

@@ -15,7 +15,7 @@ from torch._dynamo import OptimizedModule
 from robust_tickets.attacks.network import set_mode
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.paths import check_other_file
-from robust_tickets.models.fold import copy_net
+from robust_tickets.models.copy_net import copy_net
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.resize import resize_layers
 from robust_tickets.models.user_net import NetFactory, make_net

@@ -26,7 +26,7 @@ from robust_tickets.training.data_parallel import call_followers, check_shared, 
 from robust_tickets.training.epochs import Setup, add_point, checkpoint, end_epoch
 from robust_tickets.training.monitors import DivergedError, Monitor
 from robust_tickets.training.optimisers import make_optimiser, set_learning_rate
-from robust_tickets.training.precision import supported_compute, training_networks
+from robust_tickets.training.precision import step_precision, supported_compute, training_networks
 from robust_tickets.training.schedules import learning_rate
 from robust_tickets.training.state import TrainingState
 from robust_tickets.training.training_batches import training_batches
@@ -106,9 +106,9 @@ def _fit(
                 if state.step == config.early_step:
                     state.early = copy_state(net)
 
-                with ledger.phase("attack"):
+                with ledger.phase("attack"), setup.precision():
                     adversarial = method.perturb(setup.nets, batch)
-                with ledger.phase("update"):
+                with ledger.phase("update"), setup.precision():
                     set_learning_rate(optimiser, learning_rate(settings, state.step, config.steps))
                     optimiser.zero_grad(set_to_none=True)
                     with use_seed(step_seed(config.seed, state.step)):  # dropout and the like
@@ -193,7 +193,8 @@ def _prepare(
         images.requires_grad_(detector is not None)  # as those of the update, which code is compiled for
         nets, warnings = training_networks(net, folded, compute, images, masking, session.group)
         ledger.precision = supported_compute(compute, images.device.type)[0].precision
+        precision = step_precision(compute, images.device.type)
     warnings += masking.warnings if masking is not None else []
     warnings += probability_warnings(net, data.spec.shape)
     state.monitor.begin(warnings, ledger, state.step)
-    return state, Setup(data, config, session, nets, folded, masking, flops, per_epoch, detector)
+    return state, Setup(data, config, session, nets, folded, masking, flops, per_epoch, detector, precision)

@@ -1,5 +1,7 @@
-"""How the passes of a training are computed: in float32 or bfloat16, eager or compiled."""
+"""How the passes of a training are computed: in float32, TF32 or bfloat16, eager or compiled."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from typing import cast
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 
 from robust_tickets.attacks.network import eval_mode
 from robust_tickets.base.device_errors import is_device_error
-from robust_tickets.base.devices import device_name, has_bfloat16
+from robust_tickets.base.devices import device_name, has_bfloat16, has_tf32, tf32
 from robust_tickets.base.process_group import ALONE, ProcessGroup
 from robust_tickets.base.random_streams import use_seed
 from robust_tickets.models.fold import FoldedNet
@@ -24,15 +26,22 @@ _BFLOAT16_ERROR = 0.01  # it keeps 8 bits: numbers are rounded by 0.002 of thems
 
 
 class Bfloat16(nn.Module):
-    """A network whose passes are computed in bfloat16 (autocast); its weights and logits stay float32."""
+    """A network whose passes are computed in bfloat16 (autocast); its weights and logits stay float32.
+
+    A folded network's weights are rounded once a `refresh`, and not again in each pass.
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
+        self._weights: Callable[[], AbstractContextManager[None]] = nullcontext
+        if isinstance(net, FoldedNet):
+            net.keep_bfloat16()
+            self._weights = net.bfloat16_weights
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) float32; what their gradients go back through is bfloat16."""
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with self._weights(), torch.autocast(images.device.type, torch.bfloat16):
             logits: Tensor = self.net(images)
         return logits.float()
 
@@ -61,7 +70,7 @@ def training_networks(
         torch._dynamo.reset()  # each training pays for its own code, whatever else the process has trained
         nets = _networks(net, folded, compute, masking)
         try:
-            with use_seed(0):
+            with use_seed(0), step_precision(compute, images.device.type)():
                 _warm_up(nets, net, images)
         except Exception as error:  # whatever the network's code or the machine's compiler leads to
             if is_device_error(error):
@@ -83,7 +92,7 @@ def _networks(
     if compute.compile:
         # a training's batches all have one shape, so code for any shape has nothing to gain
         update, attack = (cast(nn.Module, torch.compile(module, dynamic=False)) for module in (net, folded))
-    if compute.precision != "float32":
+    if compute.precision in ("bf16-attack", "bf16"):
         attack = Bfloat16(attack)
     if compute.precision == "bf16":
         update = Bfloat16(update)
@@ -109,10 +118,11 @@ def supported_compute(compute: Compute, device: str) -> tuple[Compute, list[str]
     if compute.precision == "auto":
         is_native = has_bfloat16(device) and bfloat16_holds(device)
         compute = replace(compute, precision="bf16" if is_native else "float32")
-    if compute.precision != "float32" and not has_bfloat16(device):
+    short, has = ("TF32", has_tf32) if compute.precision == "tf32" else ("bfloat16", has_bfloat16)
+    if compute.precision != "float32" and not has(device):
         warnings.append(
             f"compute.precision {compute.precision}: {device_name(device)} has no instructions for "
-            "bfloat16: using float32"
+            f"{short}: using float32"
         )
         compute = replace(compute, precision="float32")
     error = _compile_error(device) if compute.compile else None
@@ -120,6 +130,11 @@ def supported_compute(compute: Compute, device: str) -> tuple[Compute, list[str]
         warnings.append(_without_compile(error))
         compute = replace(compute, compile=False)
     return compute, warnings
+
+
+def step_precision(compute: Compute, device: str) -> Callable[[], AbstractContextManager[None]]:
+    """Gives the context of a step's passes, forward and backward, for what torch sets for a whole process."""
+    return tf32 if supported_compute(compute, device)[0].precision == "tf32" else nullcontext
 
 
 @lru_cache

@@ -175,6 +175,22 @@ def test_a_gpu_and_its_arithmetic_are_described(cuda):
     assert machine.describe_machine("cpu", 1)["gpu"] is None
 
 
+@pytest.mark.parametrize(
+    ("device", "capability", "hip", "expected"),
+    [
+        ("cuda:1", (8, 0), None, True),
+        ("cuda", (7, 5), None, False),
+        ("cuda", (9, 0), "6.4", False),
+        ("cpu", (8, 0), None, False),
+        ("xpu", (8, 0), None, False),
+    ],
+)
+def test_which_devices_have_tf32(device, capability, hip, expected, cuda, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    assert devices.has_tf32(device) == expected
+
+
 PREPARE = """
 import sys, warnings, torch
 from robust_tickets.base.devices import prepare_cuda

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 import robust_tickets
-from robust_tickets.models.fold import copy_net, fold
+from robust_tickets.models.copy_net import copy_net
+from robust_tickets.models.fold import fold
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*there are few images",

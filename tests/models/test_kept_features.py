@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 import robust_tickets
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copy_net, fold
+from robust_tickets.models.copy_net import copy_net
+from robust_tickets.models.fold import fold
 from robust_tickets.models.independent_copies import check_copies
 
 SHAPE = (1, 8, 8)

@@ -12,7 +12,8 @@ from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.parametrize import remove_parametrizations
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.models.fold import copy_net, fold, foldable_batchnorms
+from robust_tickets.models.copy_net import copy_net
+from robust_tickets.models.fold import fold, foldable_batchnorms
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.user_net import build_user_net, function_name, import_function
 from robust_tickets.stages.unsupported import unsupported_parts

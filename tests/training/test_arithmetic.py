@@ -2,14 +2,17 @@
 
 import copy
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from training_case import EveryState, same_state, train
 
 from robust_tickets.attacks import PGD, ThreatModel
+from robust_tickets.base import devices
 from robust_tickets.base.ledger import Ledger
 from robust_tickets.base.progress import StageProgress
 from robust_tickets.base.random_streams import use_seed
@@ -20,7 +23,8 @@ from robust_tickets.recipe.fields import Compute
 from robust_tickets.training import precision as precision_module
 from robust_tickets.training.config import Session
 from robust_tickets.training.loop import fit
-from robust_tickets.training.precision import training_networks
+from robust_tickets.training.monitors import DivergedError
+from robust_tickets.training.precision import Bfloat16, training_networks
 
 IMAGES = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(64) % 10
@@ -74,6 +78,51 @@ def test_which_passes_are_in_bfloat16(precision, bf16, conv_net, tiny_data, conf
     assert all(p.dtype == torch.float32 for p in conv_net.parameters())
 
 
+class Casts(TorchDispatchMode):
+    """Counts the tensors that are rounded to bfloat16."""
+
+    number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        self.number += func is torch.ops.aten._to_copy.default and kwargs.get("dtype") is torch.bfloat16
+        return func(*args, **kwargs)
+
+
+def logits_and_gradient(net: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+    images = images.clone().requires_grad_()
+    logits = net(images)
+    return [logits.detach(), *torch.autograd.grad(logits.logsumexp(1).sum(), images)]
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet18"])
+def test_folded_weights_are_rounded_once_a_refresh(name, bf16):
+    """With the bits of autocast, which rounds them in each pass; a validation has those of float32."""
+    net = net_of(name)
+    folded, other = fold(net), fold(net)
+    low = Bfloat16(folded)
+
+    def autocast(images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return other(images).float()
+
+    with Casts() as casts:
+        low(IMAGES)
+    assert casts.number == 1 + 2  # the images, and the last layer, which has no BatchNorm
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.05)
+    for _ in range(2):
+        for ours, theirs in (low, autocast), (folded, other):
+            for one, two in zip(
+                *(logits_and_gradient(each, IMAGES[:8]) for each in (ours, theirs)), strict=True
+            ):
+                assert torch.equal(one, two)
+        net(IMAGES).logsumexp(1).sum().backward()
+        optimiser.step()
+        folded.refresh()
+        other.refresh()
+    assert {p.dtype for p in folded.parameters()} == {torch.float32}
+
+
 @pytest.mark.parametrize("name", ["vgg16", "resnet20", "resnet18"])
 def test_an_attack_in_bfloat16_is_as_strong(name, bf16):
     """The loss that PGD-7 gains is the one that it gains in float32, to 2 %, held against the float32 net."""
@@ -95,6 +144,36 @@ def test_an_attack_in_bfloat16_is_as_strong(name, bf16):
     assert bool(THREAT.allows(near, IMAGES).all())
     assert loss(near) - loss(IMAGES) >= 0.98 * (loss(exact) - loss(IMAGES))
     assert not torch.equal(exact, near)
+
+
+@pytest.mark.parametrize("ends", ["well", "diverged"])
+def test_which_passes_are_in_tf32(ends, conv_net, tiny_data, config, monkeypatch):
+    """Those of steps, forward and backward; never validation's. Torch's switches are off afterwards."""
+    monkeypatch.setattr(precision_module, "has_tf32", lambda device: True)
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    switches: dict[str, set[tuple[object, ...]]] = {}
+    ledger = Ledger("train")
+
+    def look(*_):
+        state = (cudnn.conv.fp32_precision, matmul.fp32_precision, cudnn.allow_tf32, matmul.allow_tf32)
+        switches.setdefault(ledger._open[-1], set()).add(state)
+
+    conv_net.layer1[0].conv1.register_forward_hook(look)
+    conv_net.layer1[0].conv1.weight.register_hook(look)
+    if ends == "diverged":
+        config = replace(config, settings=replace(config.settings, lr=1e9))
+    off = ("ieee", "ieee", False, False)
+    devices.prepare_cuda()
+    with (
+        nn.modules.module.register_module_forward_hook(look),
+        ledger.measure(),
+        nullcontext() if ends == "well" else pytest.raises(DivergedError),
+    ):
+        fit(conv_net, None, tiny_data, replace(config, compute=compute(precision="tf32")), Session(ledger))
+    assert switches["attack"] == switches["update"] == {("tf32", "tf32", True, True)}
+    assert switches.get("validate", {off}) == {off}
+    assert ledger.report()["precision"] == "tf32"
+    assert (cudnn.conv.fp32_precision, matmul.fp32_precision, cudnn.allow_tf32, matmul.allow_tf32) == off
 
 
 @pytest.mark.parametrize("precision", ["bf16-attack", "bf16"])
@@ -196,6 +275,7 @@ def no_compiler(*_):
 
 LACKS = {
     "bfloat16": ({"precision": "bf16"}, "has_bfloat16", lambda device: False, "instructions for bfloat16"),
+    "TF32": ({"precision": "tf32"}, "has_tf32", lambda device: False, "instructions for TF32"),
     "compiler": ({"compile": True}, "_compile_error", no_compiler, r"\(no g\+\+\)"),
     "this net": ({"compile": True}, "_warm_up", broken, "g.. was not found"),
 }

@@ -69,7 +69,7 @@ def sensitivity(net: "nn.Module", loss: "Callable[[nn.Module], Tensor]") -> "dic
     without the division by their sum, which changes no order). In train mode, as the weights are about to be
     trained.
     """
-    from robust_tickets.models.fold import copy_net
+    from robust_tickets.models.copy_net import copy_net
     from robust_tickets.models.modes import train_mode
     from robust_tickets.pruning.layers import prunable_weights
 
