@@ -31,7 +31,7 @@ from robust_tickets.runs.files import write_text
 from robust_tickets.training.config import Session, TrainingConfig
 from robust_tickets.training.loop import fit
 from robust_tickets.training.methods import bullet
-from robust_tickets.training.methods.base import UpdateGradientMethod
+from robust_tickets.training.methods.cross_entropy import UpdateGradientMethod
 from robust_tickets.training.methods.pgd import PGDSettings
 from robust_tickets.training.wrappers.awp import AWPSettings
 

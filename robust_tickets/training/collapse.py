@@ -16,16 +16,8 @@ from robust_tickets.base.ledger import Passes
 from robust_tickets.base.process_group import ProcessGroup
 from robust_tickets.data.dataset import Dataset
 from robust_tickets.recipe.training_fields import Training
-from robust_tickets.training.methods.base import (
-    Batch,
-    Method,
-    Networks,
-    Step,
-    StepPasses,
-    cross_entropy,
-    label_gradient,
-    label_gradient_shares,
-)
+from robust_tickets.training.methods.base import Batch, Method, Networks, Step, StepPasses, label_gradient
+from robust_tickets.training.methods.cross_entropy import cross_entropy, label_gradient_shares
 from robust_tickets.training.methods.pgd import usual_rel_step
 from robust_tickets.training.wrappers.base import Wrapper
 

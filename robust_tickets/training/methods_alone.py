@@ -22,7 +22,8 @@ from robust_tickets.models.fold import FoldedNet
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import METHODS, method_class
-from robust_tickets.training.methods.base import Batch, Networks, Step, UpdateGradientMethod
+from robust_tickets.training.methods.base import Batch, Networks, Step
+from robust_tickets.training.methods.cross_entropy import UpdateGradientMethod
 
 
 class MethodAlone:

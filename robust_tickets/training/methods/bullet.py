@@ -8,15 +8,8 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import F, torch
 from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.schema import Count, Positive
-from robust_tickets.training.methods.base import (
-    Batch,
-    CrossEntropyMethod,
-    Networks,
-    Step,
-    StepPasses,
-    cross_entropy,
-    input_gradient,
-)
+from robust_tickets.training.methods.base import Batch, Networks, Step, StepPasses, input_gradient
+from robust_tickets.training.methods.cross_entropy import CrossEntropyMethod, cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from robust_tickets import attacks
 from robust_tickets.base.lazy import F, torch
 from robust_tickets.base.ledger import Passes
-from robust_tickets.training.methods.base import Batch, Method, Networks, Step, StepPasses, cross_entropy
+from robust_tickets.training.methods.base import Batch, Method, Networks, Step, StepPasses
+from robust_tickets.training.methods.cross_entropy import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor

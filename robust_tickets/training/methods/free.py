@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from robust_tickets.base.ledger import Passes
 from robust_tickets.base.process_group import ALONE
 from robust_tickets.recipe.schema import Count
-from robust_tickets.training.methods.base import Batch, Networks, Step, StepPasses, UpdateGradientMethod
+from robust_tickets.training.methods.base import Batch, Networks, Step, StepPasses
+from robust_tickets.training.methods.cross_entropy import UpdateGradientMethod
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from robust_tickets.training.methods.base import Batch, CrossEntropyMethod, Networks
+from robust_tickets.training.methods.base import Batch, Networks
+from robust_tickets.training.methods.cross_entropy import CrossEntropyMethod
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from robust_tickets import attacks
 from robust_tickets.recipe.schema import NotNegative, Positive
-from robust_tickets.training.methods.base import Batch, CrossEntropyMethod, Networks, label_gradient
+from robust_tickets.training.methods.base import Batch, Networks, label_gradient
+from robust_tickets.training.methods.cross_entropy import CrossEntropyMethod
 
 if TYPE_CHECKING:
     from torch import Tensor

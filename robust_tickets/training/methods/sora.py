@@ -7,12 +7,10 @@ from robust_tickets import attacks
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.lazy import torch
 from robust_tickets.recipe.schema import Positive, Share
-from robust_tickets.training.methods.base import (
-    Batch,
-    Networks,
+from robust_tickets.training.methods.base import Batch, Networks, label_gradient
+from robust_tickets.training.methods.cross_entropy import (
     UpdateGradientMethod,
     cross_entropy,
-    label_gradient,
     label_gradient_shares,
 )
 

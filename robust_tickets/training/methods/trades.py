@@ -7,15 +7,8 @@ from robust_tickets import attacks
 from robust_tickets.base.lazy import F, torch
 from robust_tickets.base.ledger import Passes
 from robust_tickets.recipe.schema import Count, Positive
-from robust_tickets.training.methods.base import (
-    Batch,
-    Method,
-    Networks,
-    Step,
-    StepPasses,
-    cross_entropy,
-    input_gradient,
-)
+from robust_tickets.training.methods.base import Batch, Method, Networks, Step, StepPasses, input_gradient
+from robust_tickets.training.methods.cross_entropy import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor
