@@ -58,6 +58,26 @@ def deferred() -> Iterator[None]:
     raise_if_requested()
 
 
+@contextmanager
+def no_interrupts_in_children() -> Iterator[None]:
+    """Let processes and threads that start in the block never hear of Ctrl-C, where the system can.
+
+    A terminal sends it to all processes at once, but it is for this one, which stops the others as it
+    should. It comes after the block where it was pressed within.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker  # there is none where there are no masks
+
+    resource_tracker.ensure_running()  # once started, by whichever thread, it would lift the block there
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def listening(is_unwanted: Callable[[], bool]) -> AbstractContextManager[None]:
     """Stop the work of the block as a signal would when it is no longer wanted; for this thread alone.
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -214,10 +215,10 @@ from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison.executors.base import Task
 from robust_tickets.comparison.executors.dask import Dask
 if __name__ == "__main__":
-    folder, file = map(Path, sys.argv[1:])
+    folder, *files = map(Path, sys.argv[1:])
     task = Task("a", NotedTask(folder, "a", "until asked"), folder=folder)
     with signals.exit_on_interrupt(), signals.handle_signals():
-        Dask(scheduler_file=file).run([task], Machine("cpu", SilentProgress()), 1)
+        Dask(scheduler_file=files[0] if files else None).run([task], Machine("cpu", SilentProgress()), 1)
 """
 
 
@@ -238,3 +239,21 @@ def test_without_its_client_a_task_saves_its_state_and_ends(
         finally:
             client.kill()
     assert not (tmp_path / "a.end").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_cluster_of_this_machine_with_one_line(tmp_path: Path) -> None:
+    """A terminal sends it to the workers too, which save their state as their client asks them to."""
+    program, err = tmp_path / "program.py", tmp_path / "err"
+    program.write_text(PROGRAM)
+    command, env = [sys.executable, program, tmp_path], os.environ | {"PYTHONPATH": PATH}
+    with err.open("wb") as file, subprocess.Popen(command, env=env, stderr=file, process_group=0) as client:
+        try:
+            wait_for(tmp_path / "a.start")
+            os.killpg(client.pid, signal.SIGINT)
+            assert client.wait(60) == 130
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(client.pid, signal.SIGKILL)
+    assert (tmp_path / "a.request").exists(), "it was not asked to save its state"
+    assert err.read_text() == "robust-tickets: stopped by SIGINT; run the same command again to resume\n"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.idle_threads import no_spinning_in_children
 from robust_tickets.base.progress import Tasks
+from robust_tickets.base.signals import no_interrupts_in_children
 from robust_tickets.base.streams import complain
 from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.executors.private_files import Sent, read_files, take_results
@@ -101,12 +102,13 @@ class Dask(Executor):
         from distributed import LocalCluster
 
         try:
-            with no_spinning_in_children():
+            with no_spinning_in_children(), no_interrupts_in_children():
                 return LocalCluster(
                     n_workers=self.jobs,
                     threads_per_worker=1,
                     memory_limit=0,  # a worker is not to be ended for memory that its training needs
                     dashboard_address=None,
+                    scheduler_kwargs={"dashboard_address": ":0"},  # a warning where others use its port
                     silence_logs=logging.CRITICAL,
                 )
         except (RuntimeError, OSError) as error:
