@@ -163,27 +163,34 @@ def test_an_arm_read_from_another_needs_it(monkeypatch):
 @pytest.mark.parametrize(
     ("search", "refused"),
     [
-        ({}, ["dense-staged"]),
-        ({"after": "lr-rewind"}, []),
+        ({}, ["ticket-shuffle-channels", "dense-staged"]),
+        ({"after": "lr-rewind"}, ["ticket-shuffle-channels"]),
         (
             {"granularity": "channel"},
             [
+                *("shuffle-untrained", "ticket-shuffle-layer", "ticket-shuffle-net"),
+                *("ticket-shuffle-channels", "random", "dense-staged", "set", "rigl", "flying-bird"),
+            ],
+        ),
+        (
+            {"granularity": "channel", "after": "lr-rewind"},
+            [
                 *("shuffle-untrained", "ticket-shuffle-layer", "ticket-shuffle-net", "random"),
-                *("reinit-equal-cost", "dense-staged", "set", "rigl", "flying-bird"),
+                *("set", "rigl", "flying-bird"),
             ],
         ),
         (
             {"pruning_method": "random"},
             [
-                *("shuffle-untrained", "ticket-reinit", "ticket-shuffle-layer", "random"),
-                *("reinit-equal-cost", "dense-staged"),
+                *("shuffle-untrained", "ticket-reinit", "ticket-shuffle-layer"),
+                *("ticket-shuffle-channels", "random", "reinit-equal-cost", "dense-staged"),
             ],
         ),
         (
             {"pruning_method": "random", "random": RandomSettings("uniform")},
             [
                 *("shuffle-untrained", "ticket-reinit", "ticket-shuffle-layer", "ticket-shuffle-net"),
-                *("random", "reinit-equal-cost", "dense-staged"),
+                *("ticket-shuffle-channels", "random", "reinit-equal-cost", "dense-staged"),
             ],
         ),
     ],

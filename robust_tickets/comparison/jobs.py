@@ -20,7 +20,7 @@ from robust_tickets.stages.evaluate import evaluate
 from robust_tickets.stages.experiment import (
     Experiment,
     narrow_experiment,
-    other_init,
+    other_net,
     random_ticket,
     ticket_cost,
     unpruned_ticket,
@@ -205,7 +205,7 @@ def _transformed(ticket: Ticket, arm: str, experiment: Experiment, seed: int) ->
     transform = ARMS[arm].transform
     if not transform:
         return ticket
-    return TRANSFORMS[transform](ticket, other_init(experiment, seed), seed)
+    return TRANSFORMS[transform](ticket, other_net(experiment, seed), seed)
 
 
 def _evaluate_all(folder: ArmDirectory, experiment: Experiment) -> Path:

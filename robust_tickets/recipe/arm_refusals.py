@@ -15,16 +15,6 @@ def no_width(recipe: "Recipe") -> str:
     return f"needs a network with a width, and {recipe.model.name}, one of your own, has none: leave it out"
 
 
-def no_channels(recipe: "Recipe") -> str:
-    """The reason against an arm with single weights at other positions."""
-    if recipe.search.granularity != "channel":
-        return ""
-    return (
-        "makes no sense with search.granularity channel: the network depends on how many channels of a layer "
-        "are kept, not on which; its controls are ticket-reinit and dense-narrow-flops; leave it out"
-    )
-
-
 def no_places(recipe: "Recipe") -> str:
     """The reason against an arm with the weights at other positions."""
     if recipe.search.basis.startswith("svd"):
@@ -32,7 +22,24 @@ def no_places(recipe: "Recipe") -> str:
             f"makes no sense with search.basis {recipe.search.basis}, whose other positions are the smaller "
             "singular values; its control is ticket-reinit; leave it out"
         )
-    return no_channels(recipe)
+    if recipe.search.granularity == "channel":
+        return (
+            "moves single weights, and search.granularity channel prunes whole channels; its controls are "
+            "ticket-reinit, reinit-equal-cost and ticket-shuffle-channels; leave it out"
+        )
+    return ""
+
+
+def no_trained_channels(recipe: "Recipe") -> str:
+    """The reason against an arm with other channels of the network that the search has trained."""
+    if recipe.search.granularity != "channel":
+        return "moves whole channels, and search.granularity weight prunes single weights: leave it out"
+    if make_pruning_method(recipe.search).keeps_trained_weights:
+        return ""
+    return (
+        "makes no sense with search.after rewind: of a network at its init, it matters how many channels are "
+        "kept, and not which; its control is ticket-reinit; leave it out"
+    )
 
 
 def no_trained_ticket(recipe: "Recipe") -> str:

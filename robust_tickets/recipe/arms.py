@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage, no_sentence
 from robust_tickets.recipe.arm_refusals import (
-    no_channels,
     no_places,
     no_single_weights,
     no_ticket_arm,
+    no_trained_channels,
     no_trained_ticket,
     no_width,
 )
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 FULL = Schedule(lambda lengths: lengths.full)
 SHORT = Schedule(lambda lengths: lengths.short)
 EQUAL_COST = Schedule(lambda lengths: lengths.equal_cost, follows_ticket=True)
+TICKET_EQUAL_COST = Schedule(lambda lengths: lengths.ticket_equal_cost, follows_ticket=True)
 EQUAL_SECONDS = Schedule(lambda lengths: lengths.equal_seconds, follows_ticket=True, follows_seconds=True)
 UNTRAINED = Schedule(lambda lengths: 0, settings=lambda recipe: replace(recipe.train, average=0.0))
 TICKET_COST = Schedule(lambda lengths: lengths.ticket_cost, follows_ticket=True)
@@ -135,6 +136,18 @@ ARMS = arm_table(
             transform="shuffle-net",
             refusal=no_places,
         ),
+        Arm(
+            name="ticket-shuffle-channels",
+            help="as ticket, with as many channels of each layer, at random, of the network that the search "
+            "has trained; for search.granularity channel",
+            colour="#77AADD",
+            schedule=SHORT,
+            sentence=no_sentence,
+            network="ticket",
+            before=SEARCH,
+            transform="shuffle-channels",
+            refusal=no_trained_channels,
+        ),
         _ticket_control(
             name="random",
             help="as ticket, with a new init and a random mask of the same layer densities",
@@ -181,13 +194,13 @@ ARMS = arm_table(
         ),
         Arm(
             name="reinit-equal-cost",
-            help="the ticket's mask with a new init, as long as dense-equal-cost and without the search",
+            help="the ticket's mask with a new init, without the search and for the FLOPs of search and "
+            "ticket together, rounded up as dense-equal-cost is",
             colour="#225555",
-            schedule=EQUAL_COST,
+            schedule=TICKET_EQUAL_COST,
             sentence=no_sentence,
             network="ticket",
             transform="reinit",
-            refusal=no_channels,
         ),
         Arm(
             name="dense-equal-seconds",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from robust_tickets.attacks import ThreatModel
 from robust_tickets.base.errors import InputError
@@ -178,9 +178,9 @@ _OTHER_INIT = 2**31
 """Added to the seed of a run, which is smaller, for the init that its controls have instead."""
 
 
-def other_init(experiment: Experiment, seed: int) -> dict[str, Tensor]:
-    """The state of a fresh network other than the seed's, the same for all controls of the seed."""
-    return copy_state(experiment.fresh_net(seed + _OTHER_INIT))
+def other_net(experiment: Experiment, seed: int) -> nn.Module:
+    """A fresh network other than the seed's, the same for all controls of the seed."""
+    return experiment.fresh_net(seed + _OTHER_INIT)
 
 
 def check_other_inits(experiment: Experiment, seeds: Sequence[int], arms: Sequence[str]) -> None:

@@ -85,8 +85,19 @@ class StepLengths:
         To whole epochs, unless the recipe gives iterations or a budget. A network with zeros runs as many
         FLOPs as the whole one, one without its dead channels fewer.
         """
+        return self._equal_flops(self._unit)
+
+    @property
+    def ticket_equal_cost(self) -> int:
+        """As `equal_cost`, for a network that is as large as the one that is trained from the ticket."""
+        price = self._ticket_share if self.cost is None else self.cost.ticket
+        return self._equal_flops(self._unit, price)
+
+    @property
+    def _unit(self) -> int:
+        """The steps that lengths at equal cost are multiples of."""
         train = self._train
-        return self._equal_flops(1 if train.iterations or train.budget is not None else self.per_epoch)
+        return 1 if train.iterations or train.budget is not None else self.per_epoch
 
     @property
     def equal_seconds(self) -> int:
@@ -98,11 +109,11 @@ class StepLengths:
             return self._equal_flops(1)
         return self._as_long_as(self.cost.seconds, price=self.rates.pass_seconds)
 
-    def _equal_flops(self, unit: int) -> int:
+    def _equal_flops(self, unit: int, price: float | None = None) -> int:
         if self.cost is not None:
-            return self._as_long_as(self.cost.search + self._ticket_passes * self.cost.ticket, unit)
+            return self._as_long_as(self.cost.search + self._ticket_passes * self.cost.ticket, unit, price)
         passes = search_cost(self.recipe, self.spec) + self._ticket_passes * self._ticket_share
-        return self._as_long_as(passes, unit)
+        return self._as_long_as(passes, unit, price)
 
     @property
     def search_cost(self) -> int:
@@ -126,10 +137,10 @@ class StepLengths:
         return steps_within(budget, self._passes, self.rates, self.names, field)
 
     def _as_long_as(self, cost: float, unit: int = 1, price: float | None = None) -> int:
-        """The fewest steps, a multiple of `unit`, that cost the whole network at least so much.
+        """The fewest steps, a multiple of `unit`, that cost at least so much.
 
         cost: in FLOPs, or in forward passes of the whole network where the ticket's cost is not known yet.
-        price: of a forward pass, where the cost is in something else.
+        price: of a forward pass; None: of the whole network's.
         """
         if price is None:
             price = 1 if self.cost is None else self.cost.dense

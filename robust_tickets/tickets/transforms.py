@@ -13,38 +13,59 @@ from robust_tickets.base.lazy import torch
 from robust_tickets.base.random_streams import mask_generator
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from robust_tickets.pruning.mask import Mask
     from robust_tickets.tickets.ticket import Ticket
 
-Transform = Callable[["Ticket", "dict[str, Tensor]", int], "Ticket"]
-"""Called with a ticket, another init of its network, and the seed of the positions."""
+Transform = Callable[["Ticket", "nn.Module", int], "Ticket"]
+"""Called with a ticket, a network like its own with another init, and the seed of the positions."""
 
 
-def reinit(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
+def reinit(ticket: "Ticket", other: "nn.Module", seed: int) -> "Ticket":
     """The ticket's mask with another init."""
-    return replace(ticket, init=init)
+    from robust_tickets.models.weights import copy_state
+
+    return replace(ticket, init=copy_state(other))
 
 
-def shuffle_layer(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
+def shuffle_layer(ticket: "Ticket", other: "nn.Module", seed: int) -> "Ticket":
     """The ticket's init with as many weights in each layer, at random positions."""
     _check_init(ticket)
     return replace(ticket, mask=shuffle_by_layer(ticket.mask, seed))
 
 
-def shuffle_net(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
+def shuffle_net(ticket: "Ticket", other: "nn.Module", seed: int) -> "Ticket":
     """The ticket's init with as many weights in all, at random positions in the layers that were pruned."""
     _check_init(ticket)
     return replace(ticket, mask=shuffle_over_net(ticket.mask, seed))
 
 
-def random(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
+def random(ticket: "Ticket", other: "nn.Module", seed: int) -> "Ticket":
     """Another init with as many weights in each layer, at random positions."""
-    return replace(ticket, init=init, mask=shuffle_by_layer(ticket.mask, seed))
+    return replace(reinit(ticket, other, seed), mask=shuffle_by_layer(ticket.mask, seed))
 
 
-def shuffle_copies(ticket: "Ticket", init: "dict[str, Tensor]", seed: int) -> "Ticket":
+def shuffle_channels(ticket: "Ticket", other: "nn.Module", seed: int) -> "Ticket":
+    """The ticket's init with as many channels in each group of layers, which ones drawn from the seed.
+
+    Raises InputError for a ticket that prunes other than whole channels.
+    """
+    from robust_tickets.pruning.channel_groups import channel_groups
+    from robust_tickets.pruning.compaction import channel_mask, dead_channels
+    from robust_tickets.pruning.mask import Mask
+
+    _check_init(ticket)
+    groups, full = channel_groups(other, ticket.model.shape), Mask.full(other)
+    kept = tuple(~dead_channels(group, ticket.mask) | bool(group.obstacle) for group in groups)
+    if channel_mask(groups, kept, full) != ticket.mask:
+        raise InputError("the ticket prunes single weights, not whole channels: shuffle those")
+    generator = mask_generator(seed)
+    shuffled = tuple(_permute(live, generator) for live in kept)
+    return replace(ticket, mask=channel_mask(groups, shuffled, full))
+
+
+def shuffle_copies(ticket: "Ticket", other: "nn.Module", seed: int) -> "Ticket":
     """The ticket's init with as many weights in each layer, those of copied blocks at random positions.
 
     Raises InputError for a ticket without copied blocks.
@@ -66,6 +87,7 @@ TRANSFORMS: dict[str, Transform] = {
     "shuffle-layer": shuffle_layer,
     "shuffle-net": shuffle_net,
     "random": random,
+    "shuffle-channels": shuffle_channels,
     "shuffle-copies": shuffle_copies,
 }
 """Ticket transforms by name."""

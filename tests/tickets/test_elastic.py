@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from training_case import same_state
 
 from robust_tickets.base.errors import InputError
@@ -79,7 +80,7 @@ def test_squeezing_gives_back_what_was_stretched(source, target, order):
 
 def test_shuffled_copies_keep_their_counts_and_leave_all_else():
     deep = change_depth(ticket_of("resnet14"), "resnet20")
-    shuffled = shuffle_copies(deep, {}, seed=5)
+    shuffled = shuffle_copies(deep, nn.Identity(), seed=5)
     assert same_state(shuffled.init, deep.init)
     # each stage has a first block and another one, which is there twice: layerN.2 is its copy
     copies = {name for name in deep.mask if re.match(r"layer\d\.2\.", name)}
@@ -87,14 +88,14 @@ def test_shuffled_copies_keep_their_counts_and_leave_all_else():
     for name, entries in deep.mask.items():
         assert entries.sum() == shuffled.mask[name].sum()
         assert torch.equal(entries, shuffled.mask[name]) == (name not in copies or bool(entries.all())), name
-    assert shuffle_copies(deep, {}, seed=5).mask == shuffled.mask
-    assert shuffle_copies(deep, {}, seed=6).mask != shuffled.mask
+    assert shuffle_copies(deep, nn.Identity(), seed=5).mask == shuffled.mask
+    assert shuffle_copies(deep, nn.Identity(), seed=6).mask != shuffled.mask
 
 
 def test_a_ticket_without_copies_has_none_to_shuffle():
     for ticket in (ticket_of("resnet20"), change_depth(ticket_of("resnet20"), "resnet14")):
         with pytest.raises(InputError, match="has no copied blocks: stretch it first"):
-            shuffle_copies(ticket, {}, seed=0)
+            shuffle_copies(ticket, nn.Identity(), seed=0)
 
 
 def test_the_same_depth_is_the_same_ticket():

@@ -27,6 +27,7 @@ from robust_tickets.tickets.compact_net import compact_net
 from robust_tickets.tickets.methods.base import SearchResult
 from robust_tickets.tickets.starting_net import starting_net
 from robust_tickets.tickets.ticket import Ticket
+from robust_tickets.tickets.transforms import shuffle_channels
 from robust_tickets.training import export
 from robust_tickets.training.checkpoint import Checkpoint
 
@@ -170,7 +171,7 @@ def test_fields_of_the_other_granularity_are_refused(channel_recipe, fields, wor
 @pytest.fixture(scope="module")
 def recipe(channel_recipe: Recipe) -> Recipe:
     """A recipe for channels with the arms that such a ticket changes."""
-    arms = ("dense", "dense-equal-cost", "ticket", "ticket-reinit", "dense-narrow-flops")
+    arms = ("dense", "dense-equal-cost", "ticket", "ticket-reinit", "reinit-equal-cost", "dense-narrow-flops")
     return replace(channel_recipe, compare=Compare(arms))
 
 
@@ -204,6 +205,72 @@ def test_equal_cost_is_the_cost_of_the_smaller_network(run) -> None:
     equal, ticket = table.total_flops["dense-equal-cost"], table.total_flops["ticket"]
     epoch = table.total_flops["dense"] / table.epochs["dense"]
     assert ticket <= equal < ticket + epoch
+
+
+def test_its_widths_without_a_search_train_for_as_many_flops_and_longer(run) -> None:
+    table = pd.read_csv(run.path / "timing.csv").set_index("arm")
+    own, ticket = table.loc["reinit-equal-cost"], table.loc["ticket"]
+    assert (own.params, own.search_s) == (ticket.params, 0)
+    epoch = own.total_flops / own.epochs
+    assert ticket.total_flops <= own.total_flops < ticket.total_flops + epoch
+    assert epoch < table.total_flops["dense"] / table.epochs["dense"]
+    assert own.epochs > table.epochs["dense-equal-cost"]
+
+
+def test_other_channels_are_as_many_of_the_same_weights(run) -> None:
+    ticket = Ticket.load(run.search(0).ticket)
+    net = registry.build(ticket.model, seed=9)
+    others = [shuffle_channels(ticket, net, seed) for seed in (1, 1, 2)]
+    assert others[0].mask == others[1].mask != others[2].mask
+    for other in others:
+        assert other.mask != ticket.mask
+        assert widths(net, other.mask) == widths(net, ticket.mask)
+        assert all(torch.equal(other.init[name], value) for name, value in ticket.init.items())
+        shapes = [
+            [p.shape for p in compact_net(net, each.mask, SHAPE).net.parameters()] for each in (ticket, other)
+        ]
+        assert shapes[0] == shapes[1]
+
+
+def test_other_channels_are_an_arm_that_is_charged_the_search(
+    channel_recipe, compare_quickly, tmp_path
+) -> None:
+    search = replace(channel_recipe.search, after="lr-rewind")
+    arms = ("dense", "ticket", "ticket-shuffle-channels")
+    recipe = replace(channel_recipe, search=search, compare=Compare(arms))
+    run = compare_quickly(Experiment(recipe), [0], tmp_path, report=True)
+    table = pd.read_csv(run.path / "timing.csv").set_index("arm")
+    same = ["params", "epochs", "search_s", "total_flops", "channels_removed"]
+    assert table.loc["ticket", same].equals(table.loc["ticket-shuffle-channels", same])
+    ours, others = (Checkpoint.load(run.arm(0, arm).last).state for arm in arms[1:])
+    assert not any(torch.equal(value, others[name]) for name, value in ours.items() if value.ndim == 4)
+
+
+def test_all_channels_are_equally_likely(run) -> None:
+    ticket = Ticket.load(run.search(0).ticket)
+    net = registry.build(ticket.model, seed=9)
+    groups = channel_groups(net, SHAPE)
+    kept = live_channels(groups, ticket.mask)
+    n = 300
+    counts = [torch.zeros(group.channels) for group in groups]
+    for seed in range(n):
+        for count, live in zip(
+            counts, live_channels(groups, shuffle_channels(ticket, net, seed).mask), strict=True
+        ):
+            count += live
+    for count, live in zip(counts, kept, strict=True):
+        share = float(live.double().mean())
+        assert ((count / n - share).abs() <= 5 * (share * (1 - share) / n) ** 0.5).all()
+
+
+def test_single_weights_are_no_channels(run) -> None:
+    ticket = Ticket.load(run.search(0).ticket)
+    net = registry.build(ticket.model, seed=9)
+    name = next(name for name, entries in ticket.mask.items() if bool(entries.any()))
+    entries = ticket.mask[name].clone()
+    entries.flatten()[entries.flatten().nonzero()[0]] = False
+    with pytest.raises(InputError, match="prunes single weights, not whole channels"):
+        shuffle_channels(replace(ticket, mask=ticket.mask.with_entries([name], entries.flatten())), net, 0)
 
 
 def test_a_checkpoint_of_fewer_channels_is_used_like_any_other(run, tmp_path) -> None:
