@@ -144,12 +144,28 @@ def test_equal_cost_waits_for_the_ticket_of_its_comparison_alone():
     assert needs_ticket("dense-narrow-flops", WITHOUT_TICKET)
 
 
-def test_a_search_comes_before_its_arms_and_these_before_the_others(tmp_path):
+def test_a_search_comes_first_and_each_seed_begins_one_arm_further_on(tmp_path):
     run = RunDirectory.of(tmp_path, WITH_TICKET)
-    planned = tasks(Experiment(WITH_TICKET), [3, 4], run)
-    arms = ["search", "dense-equal-cost", "dense-narrow-flops", "ticket", "dense-short", "dense"]
-    assert [task.name for task in planned] == [f"{arm}, seed {seed}" for seed in (3, 4) for arm in arms]
-    assert [task.after for task in planned] == [(), (0,), (0,), (0,), (), (), (), (6,), (6,), (6,), (), ()]
+    planned = tasks(Experiment(WITH_TICKET), [0, 3, 4, 5], run)
+    arms = ["dense-equal-cost", "dense-narrow-flops", "ticket", "dense-short", "dense"]
+    orders = [arms, arms[3:] + arms[:3], arms[4:] + arms[:4], arms]
+    names = [
+        (arm, seed) for seed, order in zip((0, 3, 4, 5), orders, strict=True) for arm in ("search", *order)
+    ]
+    assert [task.name for task in planned] == [f"{arm}, seed {seed}" for arm, seed in names]
+    for place, (task, (arm, _)) in enumerate(zip(planned, names, strict=True)):
+        own_search = place - place % 6
+        assert task.after == (() if arm in ("search", "dense-short", "dense") else (own_search,))
+
+
+def test_the_arm_that_takes_the_ticket_s_seconds_comes_after_it_whichever_is_first(tmp_path):
+    recipe = replace(WITH_TICKET, compare=Compare(("dense-equal-seconds", "ticket", "dense")))
+    for seed in range(3):
+        planned = tasks(Experiment(recipe), [seed], RunDirectory.of(tmp_path, recipe))
+        names = [task.name.partition(",")[0] for task in planned]
+        last = planned[names.index("dense-equal-seconds")]
+        assert last.after == (0, names.index("ticket"))
+        assert names.index("ticket") < names.index("dense-equal-seconds")
 
 
 def test_an_arm_read_from_another_needs_it(monkeypatch):

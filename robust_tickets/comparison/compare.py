@@ -130,7 +130,10 @@ def tasks(experiment: Experiment, seeds: Sequence[int], run: RunDirectory, label
     for seed in seeds:
         jobs = [ArmJob(experiment, seed, run, arm) for arm in recipe.compare.trained]
         # the ticket and its arms first, as a search can fail where dense training cannot
-        jobs.sort(key=lambda job: (not job.needs_ticket, job.waits_for_ticket_arm))
+        jobs.sort(key=lambda job: not job.needs_ticket)
+        # each seed begins one arm further on: a machine that slows down then wrongs all arms alike
+        first = seed % len(jobs)
+        jobs = sorted(jobs[first:] + jobs[:first], key=lambda job: job.waits_for_ticket_arm)
         search: tuple[int, ...] = ()
         if any(job.needs_ticket for job in jobs):
             search = (len(all_tasks),)
