@@ -35,7 +35,7 @@ FIELDS: dict[str, Any] = {
     "search": {"epochs": 1, "batch": 16, "ratio": 0.5, "lr": 0.01, "method": "fgsm"},
     "train": {"epochs": 1, "ticket_epochs": 1, "batch": 16, "lr": 0.01, "method": "fgsm"},
     "evaluate": {"val_steps": 1, "batch": 20, "early_epochs": 0},
-    "compute": {"threads": 2},
+    "compute": {"threads": 1},
 }
 
 INTRODUCTION = """# Networks
