@@ -10,6 +10,7 @@
 #   make lowest    the fast tests with the oldest dependencies allowed
 #   make audit     known vulnerabilities of the dependencies (asks a service on the network)
 #   make gpu       parity, exactness and speed of one GPU, in nine minutes; again: a comparison on it. Nothing is installed
+#   make claims    docs/claims.md from runs/reference
 #   make bench     attack steps beside torchattacks' and their own lower bound; convolutions by width; a step of
 #                  each training method beside its own lower bound; a loop of one's own beside ours; a step
 #                  shared by two processes
@@ -19,7 +20,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint types format oracle soak bench gpu lowest audit docs wheel clean
+.PHONY: demo test test-all lint types format oracle soak bench claims claims-check gpu lowest audit docs wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/robust-tickets compare --recipe demo --seeds 3
@@ -80,6 +81,12 @@ bench: $(VENV)/installed
 # by the environment where there is one, else by the Python that has the packages
 gpu:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu --out runs/bench/gpu
+
+claims: $(VENV)/installed
+	$(BIN)/python -m benchmarks.claims
+
+claims-check: $(VENV)/installed
+	$(BIN)/python -m benchmarks.claims --check
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet  # the variable: no notices of other projects

@@ -1,0 +1,139 @@
+"""Renders docs/claims.md: what papers claim, and the verdicts of the runs that are committed here.
+
+    python -m benchmarks.claims
+
+Reads runs/reference/claims.toml and the studies that it names. Verdicts are made from the rows of a study as
+`robust-tickets table` makes them. What was not run has the FLOPs of its recipe, by arithmetic, and the time
+that they take at the rate of runs/reference/bench/scale/scale.json.
+"""
+
+import argparse
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from robust_tickets.base.machine import Machine
+from robust_tickets.base.progress import SilentProgress
+from robust_tickets.comparison.arm_summary import arm_weight
+from robust_tickets.comparison.estimated_rates import whole_flops
+from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.arms import needs_ticket
+from robust_tickets.report.claims import Claim, Contrast
+from robust_tickets.runs.files import read_json, write_text
+from robust_tickets.stages import costs
+from robust_tickets.stages.experiment import Experiment
+from robust_tickets.studies.study_files import StudyFolder
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "runs" / "reference"
+PAGE = ROOT / "docs" / "claims.md"
+
+TITLE = "# Claims"
+INTRODUCTION = (
+    "What papers claim of tickets, and what the runs of this project say to it. `make claims` renders "
+    "this page from [`runs/reference`](../runs/reference); nothing in it is written by hand but the "
+    "sentences of the claims. A claim *holds* where the 95 % interval over paired seeds excludes zero "
+    "on the claimed side, and *does not hold* where it excludes zero on the other; else, and with fewer "
+    "than three seeds, it is *undecided*. The intervals of a study are not corrected for how many there "
+    "are. Networks and data are small: a verdict is on the claim at this size. Points are those of "
+    "accuracy; costs are FLOPs of the trainings of one seed, without searches and evaluation."
+)
+
+
+def page() -> str:
+    """The whole page."""
+    claims = tomllib.loads((REFERENCE / "claims.toml").read_text(encoding="utf-8"))
+    parts = [TITLE, _wrapped(INTRODUCTION)]
+    for paper in claims["paper"]:
+        parts.append(f"## {paper['name']}")
+        parts += [_section(claim) for claim in paper["claim"]]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(claim: dict[str, Any]) -> str:
+    """The claim, its verdicts as a list, and the command."""
+    lines = _of_study(claim) if "study" in claim else _of_recipe(claim)
+    points = [_wrapped(f"- {line}", indent="  ") for line in (*lines, f"`{claim['command']}`")]
+    return "\n".join([_wrapped(f"**{claim['text']}**"), "", *points])
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, 118, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _of_study(claim: dict[str, Any]) -> Iterator[str]:
+    """The verdicts of a study, with the contrasts that they rest on, and what it cost."""
+    folder = StudyFolder.open(REFERENCE / "studies" / claim["study"])
+    rows = folder.read_rows()
+    for verdict in folder.result(rows).claims:
+        if not any(verdict.text.startswith(begin) for begin in claim.get("verdicts", [""])):
+            continue
+        names = claim.get("contrasts")
+        contrasts = tuple(c for c in verdict.contrasts if names is None or c.label in names)
+        own = Claim(verdict.text if names is None else ", ".join(names), contrasts)
+        yield f"*{own.status}*: {own.text}: {'; '.join(map(_figures, contrasts))}."
+    seeds = rows.seed.nunique()
+    flops = rows.flops.sum() / seeds
+    file = f"../runs/reference/studies/{claim['study']}/{folder.verdict_file.name}"
+    yield f"{seeds} seed{'s' * (seeds != 1)}, {_flops(flops)} each: [all figures]({file})."
+
+
+def _figures(contrast: Contrast) -> str:
+    """A contrast's mean and interval."""
+    mean = sum(contrast.differences) / len(contrast.differences)
+    text = f"{contrast.label} {_points(mean)}"
+    if contrast.interval is None:
+        return text
+    low, high = contrast.interval
+    return f"{text} ({_points(low)} to {_points(high)})"
+
+
+def _of_recipe(claim: dict[str, Any]) -> Iterator[str]:
+    """What a comparison that was not run would take."""
+    recipe = recipes.load(claim["recipe"])
+    experiment = Experiment(recipe, machine=Machine("cpu", SilentProgress()))
+    arms = recipe.compare.trained
+    passes = sum(arm_weight(experiment, arm) for arm in arms)
+    if any(needs_ticket(arm, recipe) for arm in arms):
+        passes += costs.search_cost(recipe, experiment.spec)
+    flops = passes * whole_flops(experiment)
+    scale = read_json(REFERENCE / "bench" / "scale" / "scale.json")
+    hours = flops / scale["rates"]["this machine"] / 3600
+    time = f"{hours / 24:,.0f} days" if hours >= 72 else f"{hours:.1f} hours"
+    yield (
+        f"*not run*: a seed of `{claim['recipe']}` is {_flops(flops)} of search and training, about {time} "
+        "of two CPU cores at the rate of a WRN-34-10 ([table](../runs/reference/bench/scale/scale.md)). It "
+        f"needs {claim['needs']}."
+    )
+
+
+def _flops(number: float) -> str:
+    for unit, size in (("EFLOP", 1e18), ("PFLOP", 1e15)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number / 1e12:.3g} TFLOP"
+
+
+def _points(difference: float) -> str:
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"
+
+
+def main() -> None:
+    """Write the page, or with --check say whether it is the one that is committed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="compare with the page, and write nothing")
+    text = page()
+    if parser.parse_args().check:
+        if PAGE.read_text(encoding="utf-8") != text:
+            raise SystemExit(f"{PAGE} is not what runs/reference gives: run `make claims`")
+        return
+    write_text(PAGE, text)
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
