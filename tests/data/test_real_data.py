@@ -1,12 +1,14 @@
-"""The real CIFAR-10 and Fashion-MNIST, where environment variables give their paths, equal their specs."""
+"""The real CIFAR-10 and Fashion-MNIST, where environment variables give their paths."""
 
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.cli.main import main
 from robust_tickets.data import load
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.fields import Data
@@ -18,11 +20,17 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    """CIFAR-10 loaded twice through a cache of its own, the second time without a decoder."""
+def decoded(tmp_path_factory):
+    """A cache of this file's own, where images are decoded once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def loaded(decoded):
+    """CIFAR-10 loaded twice through the cache, the second time without a decoder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROBUST_TICKETS_CIFAR10", CIFAR10)
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(decoded))
         lines = []
         first = load.load(Data("cifar10", val_images=5000), lines.append)
         patch.setattr("robust_tickets.data.image_tree.decode", None)
@@ -60,3 +68,25 @@ def test_fashion_mnist_equals_its_spec(monkeypatch):
     assert_equals_spec(fashion, SPECS["fashion-mnist"], (5500, 500, 1000), 0.00005)
     with pytest.raises(InputError, match=r"holds Fashion-MNIST.* use --data\.name fashion-mnist"):
         load.load(Data("mnist", root=Path(FASHION_MNIST)))
+
+
+SHORT = (
+    "--data.train-images 256 --data.val-images 50 --search.epochs 1 --search.batch 64 --train.epochs 2"
+    " --train.ticket-epochs 1 --train.batch 64 --train.pgd.steps 1 --evaluate.images 50"
+    " --evaluate.val-steps 1 --compare.arms dense ticket --compute.threads 1"
+)
+
+
+@needs_cifar10
+def test_a_comparison_on_real_images(decoded, tmp_path, capsys, monkeypatch):
+    """A shipped recipe, cut short."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(decoded))
+    main(["compare", "--recipe", "cifar10-cpu", "--runs", str(tmp_path), *SHORT.split()])
+    run = Path(capsys.readouterr().out.splitlines()[-1])
+    assert "CIFAR-10" in (run / "timing.md").read_text()
+    table = pd.read_csv(run / "timing.csv").set_index("arm")
+    assert table.density["ticket"] == pytest.approx(0.2, abs=1e-4)
+    root = os.environ["ROBUST_TICKETS_CIFAR10"].encode()
+    assert not [file for file in run.rglob("*") if file.is_file() and root in file.read_bytes()]
+    main(["evaluate", str(run / "seed-0/ticket/best.safetensors"), "--limit", "20", "--attacks", "fgsm"])
+    assert capsys.readouterr().out.splitlines()[-1].endswith("robustness.csv")
