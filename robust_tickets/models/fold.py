@@ -84,8 +84,8 @@ class _Rounded:
     """Parameters of a folded layer, and those in bfloat16 that stand in for them."""
 
     layer: nn.Conv2d
-    full: dict[str, nn.Parameter | None]
-    low: dict[str, nn.Parameter | None]
+    full: dict[str, nn.Parameter]
+    low: dict[str, nn.Parameter]
 
 
 class FoldedNet(nn.Module):
@@ -169,22 +169,18 @@ class FoldedNet(nn.Module):
 
     def keep_bfloat16(self) -> None:
         """Keep what is folded in bfloat16 too from now on, for passes within `bfloat16_weights`."""
-        for pair in () if self._rounded else self._pairs:
-            full = dict(pair.folded._parameters)
-            low = {
-                name: None if p is None else nn.Parameter(torch.empty_like(p, dtype=torch.bfloat16), False)
-                for name, p in full.items()
-            }
+        if self._rounded:
+            return
+        for pair in self._pairs:
+            full = {name: p for name, p in pair.folded._parameters.items() if p is not None}
+            low = {name: nn.Parameter(p.bfloat16(), requires_grad=False) for name, p in full.items()}
             self._rounded.append(_Rounded(pair.folded, full, low))
-        self._round()
 
     @torch.no_grad()
     def _round(self) -> None:
         for rounded in self._rounded:
             for name, parameter in rounded.full.items():
-                low = rounded.low[name]
-                if parameter is not None and low is not None:
-                    low.copy_(parameter)
+                rounded.low[name].copy_(parameter)
 
     @contextmanager
     def bfloat16_weights(self) -> Iterator[None]:
