@@ -18,6 +18,7 @@ from robust_tickets.comparison.preparation import on_client
 from robust_tickets.data.data_paths import check_data_path
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import needs_ticket
+from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.trials import Values, shortened, with_tuned, with_values
 from robust_tickets.report.tuning import tuning_text
 from robust_tickets.runs import files, locks
@@ -92,7 +93,8 @@ def tune(
         raise InputError(f"{shared} is of the search, which {' and '.join(arms)} share: tune it for one arm")
     for arm, values in itertools.product(arms, combinations):  # before anything is trained
         recipe = with_values(base, arm, values)
-        planning.check(recipe, experiment.spec)
+        for _, share in rungs(len(combinations), eta):
+            planning.check(_part(recipe, values, share), experiment.spec)
         if needs_ticket(arm, recipe):
             check_search(replace(experiment, recipe=recipe), seeds[0])
     experiment.prepare()
@@ -182,9 +184,14 @@ class _Tuning:
 
     def _job(self, trial: _Trial, seed: int) -> "TrialJob":
         recipe = with_values(self._experiment.recipe, trial.arm, trial.values)
-        recipe = shortened(recipe, trial.share, searches=any(f.startswith("search.") for f in trial.values))
+        recipe = _part(recipe, trial.values, trial.share)
         experiment = replace(self._experiment, recipe=recipe)
         return TrialJob(experiment, seed, RunDirectory.of(self._folder / "trials", recipe), trial.arm)
+
+
+def _part(recipe: Recipe, values: Values, share: float) -> Recipe:
+    """The recipe of a trial that is trained for a share of the schedule."""
+    return shortened(recipe, share, searches=any(field.startswith("search.") for field in values))
 
 
 def rungs(trials: int, eta: int) -> list[tuple[int, float]]:

@@ -33,12 +33,15 @@ def no_places(recipe: "Recipe") -> str:
 def no_trained_channels(recipe: "Recipe") -> str:
     """The reason against an arm with other channels of the network that the search has trained."""
     if recipe.search.granularity != "channel":
-        return "moves whole channels, and search.granularity weight prunes single weights: leave it out"
+        return (
+            "moves whole channels, and search.granularity weight prunes single weights: choose "
+            "search.granularity channel, or leave it out"
+        )
     if make_pruning_method(recipe.search).keeps_trained_weights:
         return ""
     return (
         "makes no sense with search.after rewind: of a network at its init, it matters how many channels are "
-        "kept, and not which; its control is ticket-reinit; leave it out"
+        "kept, and not which: choose search.after lr-rewind, or its control ticket-reinit, or leave it out"
     )
 
 

@@ -118,7 +118,9 @@ def supported_compute(compute: Compute, device: str) -> tuple[Compute, list[str]
     if compute.precision == "auto":
         is_native = has_bfloat16(device) and bfloat16_holds(device)
         compute = replace(compute, precision="bf16" if is_native else "float32")
-    short, has = ("TF32", has_tf32) if compute.precision == "tf32" else ("bfloat16", has_bfloat16)
+    short, has = ("bfloat16", has_bfloat16)
+    if compute.precision == "tf32":
+        short, has = ("TF32, which GPUs of NVIDIA have from Ampere on", has_tf32)
     if compute.precision != "float32" and not has(device):
         warnings.append(
             f"compute.precision {compute.precision}: {device_name(device)} has no instructions for "

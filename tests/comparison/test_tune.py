@@ -12,6 +12,7 @@ from robust_tickets.comparison import compare as comparison
 from robust_tickets.comparison.tune import rungs, tune
 from robust_tickets.data import load
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.fields import Compare
 from robust_tickets.recipe.trials import shortened, with_values
@@ -150,6 +151,18 @@ def test_the_command_line(recipe, tmp_path, capsys):
 def test_what_cannot_be_tuned_is_refused_before_anything_is_trained(grid, arms, message, recipe, tmp_path):
     with pytest.raises(InputError, match=message):
         tune(Experiment(recipe), grid, arms, [100], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_trials_that_are_too_short_are_refused_before_anything_is_trained(recipe, tmp_path):
+    tables = ArmSettings({"switch": {"method": "nfgsm", "curriculum": {"share": 0.9, "steps": 2}}})
+    train = replace(recipe.train, iterations=12, ticket_iterations=12)
+    own = replace(recipe, train=train, arms=tables, compare=Compare(("dense", "dense+switch")))
+    grid = {"train.lr": [0.01, 0.02, 0.03, 0.1]}
+    with pytest.raises(
+        InputError, match=r"curriculum\.share 0\.9 leaves PGD no step of a schedule of 4 steps"
+    ):
+        tune(Experiment(own), grid, ("dense", "dense+switch"), [100], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
