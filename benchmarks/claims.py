@@ -19,7 +19,7 @@ from robust_tickets.comparison.arm_summary import arm_weight
 from robust_tickets.comparison.estimated_rates import whole_flops
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arms import ARMS, needs_ticket
-from robust_tickets.report.claims import Claim, Contrast
+from robust_tickets.report.claims import Claim, Contrast, points
 from robust_tickets.runs.files import read_json, write_text
 from robust_tickets.stages import costs
 from robust_tickets.stages.experiment import Experiment
@@ -58,8 +58,8 @@ def page() -> str:
 def _section(claim: dict[str, Any]) -> str:
     """The claim, its verdicts as a list, and the command."""
     lines = _of_study(claim) if "study" in claim else _of_recipe(claim)
-    points = [_wrapped(f"- {line}", indent="  ") for line in (*lines, f"`{claim['command']}`")]
-    return "\n".join([_wrapped(f"**{claim['text']}**"), "", *points])
+    items = [_wrapped(f"- {line}", indent="  ") for line in (*lines, f"`{claim['command']}`")]
+    return "\n".join([_wrapped(f"**{claim['text']}**"), "", *items])
 
 
 def _wrapped(text: str, indent: str = "") -> str:
@@ -80,7 +80,7 @@ def _of_study(claim: dict[str, Any]) -> Iterator[str]:
     if "untested" in claim:
         yield f"Not tested: {claim['untested']}."
     seeds = rows.seed.nunique()
-    # a training that several settings share has a row in each
+    # a training that several settings share has a row in each, alike in all that was measured
     trainings = rows[~rows.arm.isin([arm for arm in ARMS if ARMS[arm].best_epoch_of])]
     trainings = trainings.drop(columns=["setting", "run", "early_stop_step"]).drop_duplicates()
     flops = trainings.flops.sum() / seeds
@@ -94,11 +94,11 @@ def _of_study(claim: dict[str, Any]) -> Iterator[str]:
 def _figures(contrast: Contrast) -> str:
     """A contrast's mean and interval."""
     mean = sum(contrast.differences) / len(contrast.differences)
-    text = f"{contrast.label} {_points(mean)}"
+    text = f"{contrast.label} {points(mean)}"
     if contrast.interval is None:
         return text
     low, high = contrast.interval
-    return f"{text} ({_points(low)} to {_points(high)})"
+    return f"{text} ({points(low)} to {points(high)})"
 
 
 def _of_recipe(claim: dict[str, Any]) -> Iterator[str]:
@@ -110,8 +110,8 @@ def _of_recipe(claim: dict[str, Any]) -> Iterator[str]:
     if any(needs_ticket(arm, recipe) for arm in arms):
         passes += costs.search_cost(recipe, experiment.spec)
     flops = passes * whole_flops(experiment)
-    time = ""
-    if claim["recipe"] == (scale := read_json(REFERENCE / "bench" / "scale" / "scale.json"))["recipe"]:
+    scale, time = read_json(REFERENCE / "bench" / "scale" / "scale.json"), ""
+    if claim["recipe"] == scale["recipe"]:  # the one network whose rate was measured
         days = flops / scale["rates"]["this machine"] / 86400
         table = "[table](../runs/reference/bench/scale/scale.md)"
         time = f", about {days:,.0f} days of two CPU cores without AVX-512 ({table})"
@@ -126,10 +126,6 @@ def _flops(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number / 1e12:.3g} TFLOP"
-
-
-def _points(difference: float) -> str:
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"
 
 
 def main() -> None:

@@ -136,16 +136,13 @@ ARMS = arm_table(
             transform="shuffle-net",
             refusal=no_places,
         ),
-        Arm(
+        _ticket_control(
             name="ticket-shuffle-channels",
             help="as ticket, with as many channels of each layer, at random, of the network that the search "
             "has trained; for search.granularity channel",
             colour="#77AADD",
-            schedule=SHORT,
-            sentence=no_sentence,
-            network="ticket",
-            before=SEARCH,
             transform="shuffle-channels",
+            in_controls_study=False,
             refusal=no_trained_channels,
         ),
         _ticket_control(

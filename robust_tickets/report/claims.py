@@ -56,11 +56,11 @@ class Contrast:
         """The mean in points with its interval, and each seed's difference."""
         if not self.differences:
             return f"{self.label}: no seed has both: {self.status}"
-        by_seed = ", ".join(_points(difference) for difference in self.differences)
-        text = f"{self.label}: {_points(mean(self.differences))} points"
+        by_seed = ", ".join(points(difference) for difference in self.differences)
+        text = f"{self.label}: {points(mean(self.differences))} points"
         if self.interval is not None:
             low, high = self.interval
-            text += f" (95 % interval {_points(low)} to {_points(high)})"
+            text += f" (95 % interval {points(low)} to {points(high)})"
         return f"{text}; by seed {by_seed}: {self.status}"
 
 
@@ -95,6 +95,7 @@ def contrast(label: str, first: Sequence[float], second: Sequence[float], kind: 
     return Contrast(label, tuple(a - b for a, b in zip(first, second, strict=True)), kind)
 
 
-def _points(difference: float) -> str:
+def points(difference: float) -> str:
+    """A difference of accuracies, a fraction, in points with its sign."""
     # rounded first, so that no "-0.0" is printed
     return f"{round(100 * difference, 1) + 0.0:+.1f}"

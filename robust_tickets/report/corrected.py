@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Literal
 
-from robust_tickets.report.claims import MARGIN
+from robust_tickets.report.claims import MARGIN, points
 from robust_tickets.report.verdict import LEAST_SEEDS, interval
 
 LEVEL = 0.05
@@ -40,10 +40,10 @@ class Tested:
 
     def __str__(self) -> str:
         """The mean difference in points with its 95 % interval, p-values and the verdict."""
-        text = f"{self.label}: {_points(mean(self.differences))} points"
+        text = f"{self.label}: {points(mean(self.differences))} points"
         if len(self.differences) > 1:
             low, high = interval(self.differences)
-            text += f" (95 % interval {_points(low)} to {_points(high)})"
+            text += f" (95 % interval {points(low)} to {points(high)})"
         if len(self.differences) < LEAST_SEEDS:
             return f"{text}: undecided, as a verdict needs {LEAST_SEEDS} seeds"
         text += f", p {_rounded(self.p_value)}, corrected {_rounded(self.corrected)}"
@@ -100,10 +100,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         corrected[place] = largest
     return corrected
-
-
-def _points(difference: float) -> str:
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"
 
 
 def _rounded(p: float) -> str:
