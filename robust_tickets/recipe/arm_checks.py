@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from robust_tickets.base.errors import InputError
 from robust_tickets.recipe.arm_training import arm_training, arm_trainings, training_of
 from robust_tickets.recipe.arms import ARMS
+from robust_tickets.recipe.contrasts import parsed
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings
 from robust_tickets.recipe.pruning_methods import make_pruning_method
@@ -95,6 +96,7 @@ def check_arms(recipe: "Recipe") -> None:
                 f"compare.arms {name} is the best epoch of {source}, which evaluate.aa_checkpoints leaves "
                 "out: add best there, or leave the arm out"
             )
+    parsed(recipe.compare.contrasts, names)
 
 
 def _check_basis(recipe: "Recipe") -> None:

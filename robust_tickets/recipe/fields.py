@@ -133,6 +133,9 @@ class Compare:
         "dense-equal-cost",
         "ticket",
     )
+    contrasts: Annotated[tuple[str, ...], arg(metavar="CONTRAST...")] = ()
+    """differences that the runs are to decide, named beforehand, as "ticket minus dense-short" or "ticket not
+    worse than dense" (by one point); their p-values are corrected together for how many there are (Holm)"""
 
     @property
     def trained(self) -> tuple[str, ...]:

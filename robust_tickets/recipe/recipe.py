@@ -100,6 +100,8 @@ def _without_prose(recipe: Recipe) -> dict[str, Any]:
     for tables in ("arms", "tuned"):
         if not table[tables]:
             del table[tables]
+    if not recipe.compare.contrasts:
+        del table["compare"]["contrasts"]
     return table
 
 

@@ -4,16 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import Literal
 
+from robust_tickets.recipe.contrasts import Question
 from robust_tickets.report.claims import MARGIN, points
 from robust_tickets.report.verdict import LEAST_SEEDS, interval
 
 LEVEL = 0.05
 """A contrast is shown where its corrected p-value is smaller."""
-
-Question = Literal["different", "not worse"]
-"""different: the mean difference is not zero; not worse: it is above minus `MARGIN` (non-inferiority)."""
 
 
 @dataclass(frozen=True)

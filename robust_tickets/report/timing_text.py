@@ -10,6 +10,7 @@ import pandas as pd
 from robust_tickets.base.errors import InputError
 from robust_tickets.report import document as documents
 from robust_tickets.report.chance import chance_note
+from robust_tickets.report.contrasts import contrasts_note
 from robust_tickets.report.document import Document
 from robust_tickets.report.notes import accuracy_note, channels_note, cost_note, settings_note, tuning_note
 from robust_tickets.report.read import complete_seeds, heading, left_out_note, results
@@ -153,6 +154,7 @@ def paragraphs(run: RunDirectory, rows: pd.DataFrame) -> list[str]:
     """The text under a run's table: what it supports, then what a reader must know of the figures."""
     texts = (
         verdict(results(run), run.recipe, len(run.machines())),
+        contrasts_note(results(run), run.recipe),
         reuse_note(results(run), run.recipe),
         settings_note(run),
         tuning_note(run),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from robust_tickets.report.boosting_table import boosting_csv, boosting_markdown
 from robust_tickets.report.candidates import Frontier
+from robust_tickets.report.contrasts import contrasts_csv
 from robust_tickets.report.figures import Form, image
 from robust_tickets.report.frontier_answers import Question
 from robust_tickets.report.frontier_plot import frontier_figure
@@ -28,6 +29,8 @@ def write_report(run: RunDirectory, strips: Sequence[Path] = ()) -> None:
     write_text(run.timing_markdown, markdown(run))
     write_text(run.boosting_csv, boosting_csv(run))
     write_text(run.boosting_markdown, boosting_markdown(run))
+    if run.recipe.compare.contrasts:
+        write_text(run.contrasts_csv, contrasts_csv(run))
     _write_tables(read_frontier([run]), Question(), FrontierFolder(run.path))
     drawings = draw_pictures(run)
     _write_drawings(run, drawings, "svg")

@@ -40,6 +40,8 @@ class RunDirectory:
     """The early advantage of each arm, for programs."""
     boosting_markdown = FileName("boosting.md")
     """The early advantage of each arm, for people."""
+    contrasts_csv = FileName("contrasts.csv")
+    """The contrasts that the recipe names, for programs."""
     curves = FileName("curves.svg")
     """The plot of validation accuracy over cost."""
     page = FileName("report.html")

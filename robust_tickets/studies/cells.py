@@ -23,7 +23,7 @@ def with_dense(recipe: "Recipe", arms: tuple[str, ...] = TICKET_AND_REINIT) -> "
     if not recipe.train.lengths_are_equal and "dense-short" not in arms:
         after_dense = arms.index("dense") + 1
         arms = (*arms[:after_dense], "dense-short", *arms[after_dense:])
-    return replace(recipe, compare=replace(recipe.compare, arms=arms))
+    return replace(recipe, compare=replace(recipe.compare, arms=arms, contrasts=()))
 
 
 def with_search(base: "Recipe", **fields: Any) -> "Recipe":

@@ -16,7 +16,9 @@ _ARMS = ("dense", "dense-short", "dense-equal-cost", "ticket")
 def _cells(base: "Recipe", lengths: tuple[int, ...]) -> Iterator[Cell]:
     for epochs in lengths:
         train = replace(base.train, ticket_epochs=epochs)
-        yield Cell(f"{epochs}", replace(base, train=train, compare=replace(base.compare, arms=_ARMS)))
+        yield Cell(
+            f"{epochs}", replace(base, train=train, compare=replace(base.compare, arms=_ARMS, contrasts=()))
+        )
 
 
 def _needs_epochs(base: "Recipe") -> str:

@@ -37,6 +37,7 @@ BASES = tuple(
         *({"search": {"method": name}, "train": {"method": name}} for name in METHODS),
         {"search": {"granularity": "channel"}},
         {"compare": {"arms": ["dense", "ticket+liet"]}},
+        {"compare": {"contrasts": ["ticket minus dense", "ticket not worse than dense"]}},
         {stage: {"awp": {"gamma": 0.01, "warmup": 0.5}} for stage in ("search", "train")},
         {stage: {"curriculum": {"share": 0.5, "rel_step": 0.5}} for stage in ("search", "train")},
         {"train": {"dst": {"share": 0.5}}},
@@ -84,7 +85,8 @@ def another(hint, value):
     if get_origin(kind) is Literal:
         return next(word for word in get_args(kind) if word != value)
     if get_origin(kind) is tuple:
-        return tuple(x / 2 for x in value) if isinstance(value[0], float) else tuple(reversed(value))
+        halves = bool(value) and isinstance(value[0], float)
+        return tuple(x / 2 for x in value) if halves else tuple(reversed(value))
     kinds = {
         bool: lambda: not value,
         int: lambda: value + 1,
