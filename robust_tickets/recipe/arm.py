@@ -18,14 +18,12 @@ class Schedule:
 
     steps: chooses the optimiser steps from the lengths.
     settings: chooses the training settings from the recipe; None: `[train]`, changed by the arm's own tables.
-    images: chooses the number of training images, balanced over the classes; 0: all.
     follows_ticket: the steps depend on what the ticket cost, where the comparison has one.
     follows_seconds: they depend on the seconds that the arm `ticket` took, and on those of a step.
     """
 
     steps: Callable[["StepLengths"], int]
     settings: Callable[["Recipe"], "Training"] | None = None
-    images: Callable[["Recipe"], int] = lambda recipe: 0
     follows_ticket: bool = False
     follows_seconds: bool = False
 

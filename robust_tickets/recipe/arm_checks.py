@@ -10,7 +10,7 @@ from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, used_settings
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.table_checks import check_tables
-from robust_tickets.recipe.training_checks import check_method, check_overfitting, check_training
+from robust_tickets.recipe.training_checks import check_eps, check_method, check_overfitting, check_training
 from robust_tickets.recipe.training_fields import Train, Training
 from robust_tickets.recipe.unused_settings import check_wrappers
 
@@ -39,6 +39,8 @@ def check_arm_settings(recipe: "Recipe", base: "Recipe | None") -> None:
         check_method(names, training, recipe.threat)
         if names.table("overfitting"):
             check_overfitting(names, [training])
+        if names.table("eps"):
+            check_eps(names, [training], recipe.threat)
     known = None if base is None else base.arms.tables
     check_tables(recipe.arms.tables, known, recipe.compare.arms)
     for arm, training in arm_trainings(recipe).items() if base is None else ():
@@ -97,6 +99,17 @@ def check_arms(recipe: "Recipe") -> None:
                 "out: add best there, or leave the arm out"
             )
     parsed(recipe.compare.contrasts, names)
+    _check_reuses(recipe)
+
+
+def _check_reuses(recipe: "Recipe") -> None:
+    """Raise InputError for trainings that share a search, where no arm depends on how many they are."""
+    compare = recipe.compare
+    if compare.reuses > 1 and not compare.is_amortised:
+        raise InputError(
+            f"compare.reuses {compare.reuses} does nothing without the arm dense-amortised: add that to "
+            "compare.arms, or leave it out"
+        )
 
 
 def _check_basis(recipe: "Recipe") -> None:

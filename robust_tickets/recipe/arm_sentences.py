@@ -81,6 +81,16 @@ def _equal_sentence(figures: "dict[str, ArmFigures]", measure: str) -> str:
     )
 
 
+def amortised_sentence(figures: "dict[str, ArmFigures]") -> str:
+    """The ticket against dense where several trainings share the cost of the search."""
+    dense = figures["dense-amortised"]
+    name = f"dense where {dense.recipe.compare.reuses} trainings share the search"
+    return (
+        f"**Where {dense.recipe.compare.reuses} trainings use the search** (`dense-amortised`, "
+        f"{dense.epochs}, {dense.robust}) the ticket is {figures['ticket'].saving('dense-amortised', name)}"
+    )
+
+
 def staged_sentence(figures: "dict[str, ArmFigures]") -> str:
     return (
         f"**On the ticket's own stages, at equal cost** (`dense-staged`, {_cost(figures['dense-staged'])}) "

@@ -18,6 +18,7 @@ from robust_tickets.recipe.arm_refusals import (
     no_width,
 )
 from robust_tickets.recipe.arm_sentences import (
+    amortised_sentence,
     best_sentence,
     equal_cost_caveat,
     equal_cost_sentence,
@@ -38,6 +39,7 @@ FULL = Schedule(lambda lengths: lengths.full)
 SHORT = Schedule(lambda lengths: lengths.short)
 EQUAL_COST = Schedule(lambda lengths: lengths.equal_cost, follows_ticket=True)
 TICKET_EQUAL_COST = Schedule(lambda lengths: lengths.ticket_equal_cost, follows_ticket=True)
+AMORTISED = Schedule(lambda lengths: lengths.amortised, follows_ticket=True)
 EQUAL_SECONDS = Schedule(lambda lengths: lengths.equal_seconds, follows_ticket=True, follows_seconds=True)
 UNTRAINED = Schedule(lambda lengths: 0, settings=lambda recipe: replace(recipe.train, average=0.0))
 TICKET_COST = Schedule(lambda lengths: lengths.ticket_cost, follows_ticket=True)
@@ -53,7 +55,6 @@ SEARCH_STAGE = Stage(
     Schedule(
         lambda lengths: lengths.search_cost,
         settings=lambda recipe: recipe.search.training,
-        images=lambda recipe: recipe.search.images,
         follows_ticket=True,
     ),
     note="Of `dense-staged`, the seconds of search are those of its first stage.",
@@ -188,6 +189,14 @@ ARMS = arm_table(
             schedule=EQUAL_COST,
             sentence=equal_cost_sentence,
             caveat=equal_cost_caveat,
+        ),
+        Arm(
+            name="dense-amortised",
+            help="the whole network for the FLOPs of the ticket's training and of its share of a search that "
+            "compare.reuses trainings use, rounded up to a step",
+            colour="#997700",
+            schedule=AMORTISED,
+            sentence=amortised_sentence,
         ),
         Arm(
             name="reinit-equal-cost",

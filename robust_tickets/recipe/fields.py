@@ -3,7 +3,7 @@
 The text under a field is its help.
 """
 
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -137,10 +137,23 @@ class Compare:
     """differences that the runs are to decide, named beforehand, as "ticket minus dense-short" or "ticket not
     worse than dense" (by one point); their p-values are corrected together for how many there are (Holm)"""
 
+    reuses: Count = 1
+    """how many trainings use the search, for the arm dense-amortised"""
+
     @property
     def trained(self) -> tuple[str, ...]:
         """The arms that are trained; the others are read from their files."""
         return trained_arms(self.arms)
+
+    @property
+    def is_amortised(self) -> bool:
+        """Whether the length of an arm depends on how many trainings use the search."""
+        return any(arm.partition("+")[0] == "dense-amortised" for arm in self.arms)
+
+    def with_arms(self, arms: tuple[str, ...]) -> "Compare":
+        """The comparison of other arms, which asks nothing of those that it may lack."""
+        other = replace(self, arms=arms, contrasts=())
+        return other if other.is_amortised else replace(other, reuses=1)
 
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from robust_tickets.recipe.methods import WRAPPERS
 from robust_tickets.recipe.studies import pruning_methods_of_studies
 from robust_tickets.recipe.table_checks import table_names
 from robust_tickets.recipe.training_checks import (
+    check_eps,
     check_lengths,
     check_method,
     check_overfitting,
@@ -138,6 +139,8 @@ def check(recipe: Recipe, base: Recipe | None = None, of_studies: Collection[str
     check_tuned(recipe)
     check_overfitting(FieldNames("search"), [recipe.search])
     check_overfitting(FieldNames("train"), [recipe.train, *arm_trainings(recipe).values()])
+    check_eps(FieldNames("search"), [recipe.search], recipe.threat)
+    check_eps(FieldNames("train"), [recipe.train, *arm_trainings(recipe).values()], recipe.threat)
     check_unused_settings(recipe, base, of_studies)
     checks.check_search(recipe.search)
     checks.check_evaluate(recipe.evaluate, None if base is None else base.evaluate)

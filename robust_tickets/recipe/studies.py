@@ -23,6 +23,7 @@ STUDIES = {
     "controls": "robust_tickets.studies.controls:STUDY",
     "schedule": "robust_tickets.studies.schedule:STUDY",
     "transfer": "robust_tickets.studies.transfer:STUDY",
+    "reuse": "robust_tickets.studies.reuse:STUDY",
     "elastic": "robust_tickets.studies.elastic:STUDY",
     "basis": "robust_tickets.studies.basis:STUDY",
     "recursive": "robust_tickets.studies.recursive:STUDY",

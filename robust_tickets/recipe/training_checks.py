@@ -103,6 +103,26 @@ def check_method(names: FieldNames, training: Training, threat: Threat) -> None:
         )
 
 
+def check_eps(names: FieldNames, trainings: Sequence[Training], threat: Threat) -> None:
+    """Raise InputError for a radius of its own that is too large, or where none of the trainings attacks.
+
+    names: of the fields of the first.
+    """
+    eps, method = trainings[0].eps, trainings[0].method
+    if eps is None:
+        return
+    if threat.norm == "Linf" and eps.value > 1:
+        raise InputError(
+            f"{names('eps')} {eps} is out of range: images are in [0, 1], so use 0 < eps <= 1 with norm "
+            "Linf, as 8/255"
+        )
+    if not any(make_method(training).attacks for training in trainings):
+        raise InputError(
+            f"{names('eps')} {eps} does nothing to the method {method}{names.of_owner}, which attacks no "
+            "images: leave it out"
+        )
+
+
 def check_overfitting(names: FieldNames, trainings: Sequence[Training]) -> None:
     """Raise InputError for `overfitting` where none of the trainings that have it takes a single step.
 

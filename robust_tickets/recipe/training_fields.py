@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from robust_tickets.recipe.budget import Budget
+from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.methods import METHODS, WRAPPERS, method_class, wrapper_class
 from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_method_class
 from robust_tickets.recipe.registry import first_lines
@@ -67,6 +68,11 @@ class Training(MethodFields):
     """passes over the training images"""
     iterations: CountOrZero = 0
     """optimiser steps, exactly, instead of epochs; 0: go by epochs"""
+    images: CountOrZero = 0
+    """training images that are used, balanced over the classes; 0: all training images"""
+    eps: Eps | None = None
+    """radius of the training attack, where it is another one than that of validation and evaluation; None:
+    threat.eps"""
     batch: Count = 128
     """images in a step; the last, smaller batch of an epoch is left out"""
     augment: bool = True
@@ -114,8 +120,6 @@ class Search(PruningMethodFields, Training):
     """granularity channel: layers keep a multiple of this number of channels; 16 fill a vector of AVX-512"""
     epochs: Count = 30
     """epochs of each round"""
-    images: CountOrZero = 0
-    """training images that the search uses, balanced over the classes; 0: all training images"""
     stop_distance: ShareOrZero = 0.0
     """end the training of a round once the mask that it would give is closer than this to the masks of the
     last four epochs (Jaccard distance, logged in any case); 0: never"""

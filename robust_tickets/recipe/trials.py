@@ -28,7 +28,7 @@ def with_values(recipe: Recipe, arm: str, values: Mapping[str, Any]) -> Recipe:
         raise unknown_name("arm", arm, dict.fromkeys(("dense", "ticket", *recipe.compare.arms, "dense+liet")))
     changed = _changed(recipe, arm, values)
     arms = ("dense",) if arm == "dense" else ("dense", arm)
-    changed = replace(changed, compare=replace(recipe.compare, arms=arms, contrasts=()))
+    changed = replace(changed, compare=recipe.compare.with_arms(arms))
     for field in values:
         if field.startswith("search.") and not needs_ticket(arm, changed):
             raise InputError(

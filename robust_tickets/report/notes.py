@@ -107,8 +107,13 @@ def cost_note(run: RunDirectory, table: pd.DataFrame) -> str:
 
 
 def settings_note(run: RunDirectory) -> str:
-    """What the tables of the recipe's arms change; empty without any."""
-    tables = run.recipe.arms.tables
+    """Images and radius of a training, where they are its own, and what the arms' tables change; or empty."""
+    train, tables = run.recipe.train, run.recipe.arms.tables
+    own = [
+        f"on {train.images:,} images" if train.images else "",
+        f"under attacks within {run.recipe.threat.norm} {train.eps}" if train.eps else "",
+    ]
+    sentence = f"Trained {', '.join(filter(None, own))}." if any(own) else ""
     texts = []
     for arm in run.recipe.compare.arms:
         fields: dict[str, str] = {}
@@ -116,7 +121,8 @@ def settings_note(run: RunDirectory) -> str:
             fields |= _dotted(tables.get(name, {}))
         if fields:
             texts.append(f"`{arm}` {', '.join(f'{name} {value}' for name, value in fields.items())}")
-    return f"Arms with settings of their own: {'; '.join(texts)}." if texts else ""
+    of_arms = f"Arms with settings of their own: {'; '.join(texts)}." if texts else ""
+    return " ".join(filter(None, [sentence, of_arms]))
 
 
 def tuning_note(run: RunDirectory) -> str:

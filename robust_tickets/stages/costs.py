@@ -10,6 +10,7 @@ from robust_tickets.data.dataset import Spec, count_training_images
 from robust_tickets.models import registry
 from robust_tickets.models.flops import forward_flops
 from robust_tickets.models.registry import ModelSpec
+from robust_tickets.recipe.fields import Data
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.recipe import Recipe
@@ -25,13 +26,22 @@ def search_plan(recipe: Recipe, spec: Spec) -> SearchPlan:
     Raises InputError for a rewind step beyond a round, or more images than training has.
     """
     search = recipe.search
-    images = count_training_images(recipe.data, spec)
-    if search.images > images:
+    images = training_images(recipe.data, spec, search, "search.images")
+    return make_pruning_method(search).plan(steps_per_epoch(images, search.batch, "search.batch"))
+
+
+def training_images(data: Data, spec: Spec, training: Training, name: str) -> int:
+    """The number of images that a training uses.
+
+    name: of its field of them, for the message.
+    Raises InputError for more than there are.
+    """
+    images = count_training_images(data, spec)
+    if training.images > images:
         raise InputError(
-            f"search.images is {search.images}, but training has {images} images: ask for fewer, or 0 for all"
+            f"{name} is {training.images}, but training has {images} images: ask for fewer, or 0 for all"
         )
-    per_epoch = steps_per_epoch(search.images or images, search.batch, "search.batch")
-    return make_pruning_method(search).plan(per_epoch)
+    return training.images or images
 
 
 def training_passes(

@@ -29,7 +29,6 @@ class ArmPlan:
     steps: its optimiser steps; 0: the network is kept as it starts.
     per_epoch: steps of an epoch.
     points: steps before which it is validated, besides after every epoch.
-    images: training images, balanced over the classes; 0: all.
     """
 
     arm: str
@@ -37,7 +36,6 @@ class ArmPlan:
     steps: int
     per_epoch: int
     points: tuple[int, ...] = ()
-    images: int = 0
 
     @property
     def epochs(self) -> float:
@@ -128,13 +126,13 @@ def _plan(
     training, steps = lengths.training, schedule.steps(lengths)
     if steps:
         make_method(training).check_length(lengths.names, steps)
-    return ArmPlan(folder, training, steps, lengths.per_epoch, images=lengths.images)
+    return ArmPlan(folder, training, steps, lengths.per_epoch)
 
 
 def _lengths(recipe: Recipe, folder: str, schedule: Schedule, spec: Spec) -> StepLengths:
     training = schedule.settings(recipe) if schedule.settings else arm_training(recipe, folder)
     names = field_names(recipe, folder, training)
-    return StepLengths(recipe, spec, training, schedule.images(recipe), names=names)
+    return StepLengths(recipe, spec, training, names=names)
 
 
 def field_names(recipe: Recipe, arm: str, training: Training) -> FieldNames:

@@ -50,7 +50,6 @@ def arm_key(recipe: Recipe, plan: ArmPlan, ticket: str | None, seed: int, inputs
         "ticket": ticket,
         "seed": seed,
         "inputs": dict(inputs),
-        **({"images": plan.images} if plan.images else {}),
     }
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

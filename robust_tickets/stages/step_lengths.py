@@ -6,14 +6,14 @@ from typing import Literal
 
 from robust_tickets.base.ledger import Passes
 from robust_tickets.data.batches import steps_per_epoch
-from robust_tickets.data.dataset import Spec, count_training_images
+from robust_tickets.data.dataset import Spec
 from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.budget import Budget
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.training_fields import Train, Training
 from robust_tickets.stages.budgets import Rates, ShareOfRates, UnknownRates, steps_within
-from robust_tickets.stages.costs import pass_share, search_cost, training_passes
+from robust_tickets.stages.costs import pass_share, search_cost, training_images, training_passes
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,6 @@ class StepLengths:
     """The lengths that a schedule can have, in optimiser steps.
 
     training: the settings of the steps that are counted.
-    images: training images; 0: all.
     cost: of the ticket; None: not known yet, so that lengths are those for a search that does not end early
         and a ticket that has lost no channel, or the same share of each layer's.
     rates: of the network that is trained, for budgets and averaged weights.
@@ -49,7 +48,6 @@ class StepLengths:
     recipe: Recipe
     spec: Spec
     training: Training
-    images: int = 0
     cost: TicketCost | None = None
     rates: Rates = UnknownRates()
     names: FieldNames = FieldNames()
@@ -57,7 +55,7 @@ class StepLengths:
     @property
     def per_epoch(self) -> int:
         """Steps of an epoch."""
-        images = self.images or count_training_images(self.recipe.data, self.spec)
+        images = training_images(self.recipe.data, self.spec, self.training, self.names("images"))
         return steps_per_epoch(images, self.training.batch, self.names("batch"))
 
     @property
@@ -88,6 +86,14 @@ class StepLengths:
         return self._equal_flops(self._unit)
 
     @property
+    def amortised(self) -> int:
+        """As long as the ticket's training and its share of the search, which `compare.reuses` trainings use.
+
+        In FLOPs, rounded up to a step in favour of the whole network.
+        """
+        return self._equal_flops(1, searches=1 / self.recipe.compare.reuses)
+
+    @property
     def ticket_equal_cost(self) -> int:
         """As `equal_cost`, for a network that is as large as the one that is trained from the ticket."""
         price = self._ticket_share if self.cost is None else self.cost.ticket
@@ -109,10 +115,12 @@ class StepLengths:
             return self._equal_flops(1)
         return self._as_long_as(self.cost.seconds, price=self.rates.pass_seconds)
 
-    def _equal_flops(self, unit: int, price: float | None = None) -> int:
+    def _equal_flops(self, unit: int, price: float | None = None, searches: float = 1.0) -> int:
+        """As long as the ticket's training and so many searches."""
         if self.cost is not None:
-            return self._as_long_as(self.cost.search + self._ticket_passes * self.cost.ticket, unit, price)
-        passes = search_cost(self.recipe, self.spec) + self._ticket_passes * self._ticket_share
+            flops = self.cost.search * searches + self._ticket_passes * self.cost.ticket
+            return self._as_long_as(flops, unit, price)
+        passes = search_cost(self.recipe, self.spec) * searches + self._ticket_passes * self._ticket_share
         return self._as_long_as(passes, unit, price)
 
     @property
@@ -159,7 +167,7 @@ class StepLengths:
         share = self._ticket_share if self.cost is None else self.cost.ticket / self.cost.dense
         training, rates = arm_training(self.recipe, "ticket"), ShareOfRates(self.rates, share)
         names = FieldNames.of_arm(self.recipe, "ticket")
-        own = replace(self, training=training, images=0, rates=rates, names=names)
+        own = replace(self, training=training, rates=rates, names=names)
         steps = own.short if self.cost is None or self.cost.steps is None else self.cost.steps
         return own._passes(steps).cost
 

@@ -149,7 +149,7 @@ def _key(rates: ArmRates, arm: str, seed: int, inputs: Mapping[str, str], cost: 
     """A text that two arms share if their lengths would be timed alike."""
     recipe = rates.experiment.recipe
     training = training_of(recipe, arm)
-    plan = ArmPlan(arm, training, steps=0, per_epoch=1, images=ARMS[arm].schedule.images(recipe))
+    plan = ArmPlan(arm, training, steps=0, per_epoch=1)
     key = arm_key(recipe, plan, rates.ticket.hash if rates.ticket else None, seed, inputs)
     amounts = (training.budget, training.ticket_budget) if isinstance(training, Train) else ()
     followed = cost if waits_for_ticket_arm(recipe, arm) else None

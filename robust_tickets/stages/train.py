@@ -164,7 +164,8 @@ class PreparedTraining:
         # the account of a saved state has what the start cost
         ledger.add_report(self.start_ledger.report() if saved is None else saved["ledger"])
         config = self.experiment.config(plan.training, plan.steps, self.seed, plan.points)
-        images = replace(dataset, train=dataset.train.first(plan.images)) if plan.images else dataset
+        count = plan.training.images
+        images = replace(dataset, train=dataset.train.first(count)) if count else dataset
         title, machine = f"{plan.arm}, seed {self.seed}", self.experiment.machine
         ledger.calibrate(machine.device)
         with machine.progress.stage(title, plan.steps) as meter:

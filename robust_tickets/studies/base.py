@@ -112,7 +112,8 @@ class Study:
     least_settings: 2 where settings are compared with each other.
     needs: each gives the reason why the question makes no sense for a recipe; "": it makes sense.
     check_networks: raises InputError, before anything is trained, for cells that cannot be compared.
-    remark: a paragraph on the rows for the verdict, such as what they cost; "": none.
+    remark: a paragraph for the verdict, such as what the rows cost, from them and the accuracy that decides,
+        robust or clean; "": none.
     """
 
     name: str
@@ -130,7 +131,7 @@ class Study:
     least_settings: int = 1
     needs: tuple[Callable[["Recipe"], str], ...] = ()
     check_networks: Callable[["Experiment", Sequence[Cell]], None] = accept_all_networks
-    remark: Callable[["pd.DataFrame"], str] = lambda rows: ""
+    remark: Callable[["pd.DataFrame", str], str] = lambda rows, metric: ""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a record that no study can be run from."""

@@ -61,7 +61,7 @@ def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis
     return found
 
 
-def _remark(rows: "pd.DataFrame") -> str:
+def _remark(rows: "pd.DataFrame", metric: str) -> str:
     """How many coefficients the tickets keep, since those of singular vectors are far fewer."""
     density = rows[rows.arm == "ticket"].groupby("setting", sort=False).density.mean()
     shares = ", ".join(f"{basis} {share:.1%}" for basis, share in density.items())

@@ -1,5 +1,6 @@
 """Parts that the records of several studies share: cells, what they need, and names in their claims."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ def with_dense(recipe: "Recipe", arms: tuple[str, ...] = TICKET_AND_REINIT) -> "
     if not recipe.train.lengths_are_equal and "dense-short" not in arms:
         after_dense = arms.index("dense") + 1
         arms = (*arms[:after_dense], "dense-short", *arms[after_dense:])
-    return replace(recipe, compare=replace(recipe.compare, arms=arms, contrasts=()))
+    return replace(recipe, compare=recipe.compare.with_arms(arms))
 
 
 def with_search(base: "Recipe", **fields: Any) -> "Recipe":
@@ -69,3 +70,14 @@ def smallest_and_largest(settings: Sequence[str]) -> tuple[str, str]:
 def dense_arm(arms: Sequence[str]) -> str:
     """The dense arm that is on the ticket's schedule."""
     return "dense-short" if "dense-short" in arms else "dense"
+
+
+def trainings_that_pay(once: float, saved: float, name: str = "training") -> str:
+    """How many trainings, each of which saves so much, pay for a cost that is there once.
+
+    name: of a training in the text.
+    """
+    if saved <= 0:
+        return "no number"
+    number = max(1, math.ceil(once / saved))
+    return f"{number} {name}{'s' * (number != 1)}"

@@ -1,13 +1,18 @@
 """Study elastic: is the ticket of a shallower network, stretched, as good as one's own? (Chen et al. 2021)"""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.studies.base import Cell, Comparison, Hypothesis, Source, Study
-from robust_tickets.studies.cells import dense_arm, needs_training, with_dense, with_pruning_method
+from robust_tickets.studies.cells import (
+    dense_arm,
+    needs_training,
+    trainings_that_pay,
+    with_dense,
+    with_pruning_method,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +74,7 @@ def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis
     ]
 
 
-def _remark(rows: "pd.DataFrame") -> str:
+def _remark(rows: "pd.DataFrame", metric: str) -> str:
     """What the searches cost, and at how many targets one search that is stretched has paid for itself."""
     means = rows.groupby(["setting", "arm"], sort=False)[["flops", "search_flops"]].mean()
     lines = [
@@ -83,7 +88,8 @@ def _remark(rows: "pd.DataFrame") -> str:
         training = means.flops[target, "stretched"]
         shares = " | ".join(f"{cost / dense:.2f}" for cost in (own, source, training))
         lines.append(
-            f"| {target} | {shares} | {_targets(source, own)} | {_targets(source, dense - training)} |"
+            f"| {target} | {shares} | {trainings_that_pay(source, own, 'target')} | "
+            f"{trainings_that_pay(source, dense - training, 'target')} |"
         )
     text = (
         "What the search costs in FLOPs, and the number of such targets at which one search that is "
@@ -91,14 +97,6 @@ def _remark(rows: "pd.DataFrame") -> str:
         "full schedule:"
     )
     return "\n".join([text, "", *lines])
-
-
-def _targets(once: float, saved: float) -> str:
-    """The number of targets, each of which saves so much, that pay for a cost that is there once."""
-    if saved <= 0:
-        return "no number"
-    number = max(1, math.ceil(once / saved))
-    return f"{number} target{'s' * (number != 1)}"
 
 
 STUDY = Study(

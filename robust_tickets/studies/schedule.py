@@ -16,9 +16,7 @@ _ARMS = ("dense", "dense-short", "dense-equal-cost", "ticket")
 def _cells(base: "Recipe", lengths: tuple[int, ...]) -> Iterator[Cell]:
     for epochs in lengths:
         train = replace(base.train, ticket_epochs=epochs)
-        yield Cell(
-            f"{epochs}", replace(base, train=train, compare=replace(base.compare, arms=_ARMS, contrasts=()))
-        )
+        yield Cell(f"{epochs}", replace(base, train=train, compare=base.compare.with_arms(_ARMS)))
 
 
 def _needs_epochs(base: "Recipe") -> str:

@@ -1,15 +1,14 @@
 """Study transfer: does a ticket that another recipe found have an early advantage?"""
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.recipe import schema
 from robust_tickets.recipe.methods import make_method
 from robust_tickets.studies.base import Cell, Comparison, Hypothesis, Source, Study
 from robust_tickets.studies.cells import needs_data, with_dense
+from robust_tickets.studies.changes import changed
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe
@@ -26,33 +25,15 @@ def changed_recipe(base: "Recipe", change: str) -> "Recipe":
 
     Raises InputError for a text that changes nothing, or no field of data, threat or search.
     """
-    path, equals, value = change.partition("=")
-    *concerns, field = path.strip().split(".")
-    if not (equals and concerns and concerns[0] in ("data", "threat", "search")):
-        raise InputError(
-            f"study.transfer {change!r} is no change of data, threat or search: write it as threat.eps=4/255"
-        )
-    table: dict[str, Any] = {field: _value(value)}
-    for concern in reversed(concerns):
-        table = {concern: table}
-    try:
-        recipe = schema.read(type(base), table, base)
-    except InputError as error:
-        raise InputError(f"study.transfer {change!r}: {error}") from None
+    name = f"study.transfer {change!r}"
+    recipe = changed(base, [change], ("data", "threat", "search"), name)
     if recipe.data.name != base.data.name:  # the root is where the base's images are
         recipe = replace(recipe, data=replace(recipe.data, root=None))
     if recipe.identity == base.identity:
-        raise InputError(f"study.transfer {change!r} changes nothing: the recipe has that already")
-    if concerns[0] == "threat" and not make_method(base.search).attacks:
-        raise InputError(f"study.transfer {change!r} changes nothing: a natural search has no adversary")
+        raise InputError(f"{name} changes nothing: the recipe has that already")
+    if recipe.threat != base.threat and not make_method(base.search).attacks:
+        raise InputError(f"{name} changes nothing: a natural search has no adversary")
     return recipe
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.strip()  # a bare word, as natural
 
 
 def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis]:

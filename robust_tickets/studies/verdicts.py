@@ -59,7 +59,7 @@ def _figures(rows: pd.DataFrame, place: Place, column: str) -> "pd.Series[float]
 def verdict_text(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame) -> str:
     """The verdict as Markdown: what was compared, each claim with its figures, and how to read them."""
     paragraphs = map(str, claims) if claims else ["Not all settings are done yet: no verdict."]
-    remark = study.remark(rows) if claims else ""
+    remark = study.remark(rows, base.evaluate.select_by) if claims else ""
     explanation = " ".join(_explanation(study, base, claims, rows))
     parts = [_heading(study, base, rows), *paragraphs, *([remark] if remark else []), explanation]
     return "\n\n".join(parts) + "\n"

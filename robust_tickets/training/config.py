@@ -1,7 +1,7 @@
 """The settings of a training, and its session: ledger, progress and states."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch.optim import Optimizer
@@ -24,7 +24,7 @@ class TrainingConfig:
 
     settings: method, optimiser and schedule.
     steps: length of the schedule in optimiser steps.
-    threat: what the training attack and the validation may do to an image.
+    threat: what the validation, and the training attack but for a radius of its own, may do to an image.
     evaluate: how validation attacks, and which accuracy chooses the best epoch.
     compute: memory format, precision and compilation.
     seed: seed of batches, attacks and dropout.
@@ -46,6 +46,12 @@ class TrainingConfig:
     early_step: int | None = None
     average: float = 0.0
     average_batches: int = 0
+
+    @property
+    def training_threat(self) -> ThreatModel:
+        """What the training attack may do to an image."""
+        eps = self.settings.eps
+        return self.threat if eps is None else replace(self.threat, eps=eps.value)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def training_batches(
     end, seed = min(epoch * per_epoch, config.steps), epoch_seed(config.seed, epoch)
     if step >= end:
         return
-    settings, classes = config.settings, data.spec.classes
+    settings, classes, threat = config.settings, data.spec.classes, config.training_threat
     stream = _images(data, config, step // replays, group)
     images = next(stream)
     for number in range(step, end):
@@ -40,7 +40,7 @@ def training_batches(
         if settings.label_smoothing:
             targets = smoothed_labels(settings, images.labels, images.ids, classes, seed)
         place = Step(number, config.steps, classes)
-        yield Batch(*images[:3], config.threat, seed, place, *images[3:], targets, group)
+        yield Batch(*images[:3], threat, seed, place, *images[3:], targets, group)
 
 
 def _images(

@@ -29,6 +29,7 @@ SETTINGS = StudySettings(
     schedule=(1, 2),
     transfer=("threat.eps=0.05",),
     elastic=("resnet20",),
+    reuse=("own", "threat.eps=0.05"),
     basis=("canonical", "svd"),
     recursive=("mlp-1",),
     strong=(0.5,),
