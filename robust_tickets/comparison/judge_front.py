@@ -29,11 +29,12 @@ class WholeJudgeJob(Job):
 
 
 def front_tasks(experiment: Experiment, run: RunDirectory) -> list[Task]:
-    """The tasks for the arms on the frontier, in all complete seeds; none where a recipe has no AutoAttack.
+    """The tasks for the arms on the frontier, in all complete seeds; none where a recipe wants none.
 
     The frontier is that of the attack which all arms have, so that none is held to a stricter one.
     """
-    if not experiment.recipe.evaluate.aa_images:
+    evaluate = experiment.recipe.evaluate
+    if not evaluate.aa_images or evaluate.aa_whole == "off":
         return []
     by_arm = results(run)
     tasks: dict[Path, Task] = {}

@@ -103,6 +103,12 @@ def check_evaluate(evaluate: Evaluate, base: Evaluate | None) -> None:
             f"evaluate.aa_checkpoints {names} does nothing without evaluate.aa_images: leave it out, or give "
             "both"
         )
+    wholes = (Evaluate().aa_whole, (base or Evaluate()).aa_whole)
+    if not evaluate.aa_images and evaluate.aa_whole not in wholes:
+        raise InputError(
+            f"evaluate.aa_whole {evaluate.aa_whole} does nothing without evaluate.aa_images: leave it out, "
+            "or give both"
+        )
 
 
 def check_search(search: Search) -> None:

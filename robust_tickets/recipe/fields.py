@@ -93,10 +93,13 @@ class Evaluate:
     """number of test images, balanced over the classes; 0: all"""
     aa_images: CountOrZero = 0
     """number of test images, balanced over the classes, on which checkpoints are judged by AutoAttack: by
-    APGD-CE and APGD-T, and on the frontier of cost and accuracy by FAB-T and Square too; 0: no AutoAttack"""
+    APGD-CE and APGD-T, and by FAB-T and Square as aa_whole says; 0: no AutoAttack"""
     aa_checkpoints: Annotated[tuple[CheckpointName, ...], arg(metavar="CHECKPOINT...")] = CHECKPOINTS
     """which checkpoints of an arm AutoAttack judges: last, and best and average (of the weights) beside it;
     the others are attacked by PGD-20 alone"""
+    aa_whole: Literal["front", "off"] = "front"
+    """front: where all arms are done, FAB-T and Square attack those on the frontier of cost and accuracy too,
+    which takes several times as long as the two APGD attacks; off: no arm"""
     sanity: Literal["all", "last", "best", "off"] = "all"
     """which checkpoints of an arm the sanity checks look at; for small networks, attacks may take less time
     than the checks"""
@@ -119,7 +122,7 @@ class Evaluate:
         return self.sanity in ("all", checkpoint)
 
 
-JUDGING = ("aa_images", "aa_checkpoints", "sanity")
+JUDGING = ("aa_images", "aa_checkpoints", "aa_whole", "sanity")
 """Fields of `Evaluate` that no training depends on: what they ask for is done where it is not done yet."""
 
 

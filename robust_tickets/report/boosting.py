@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from robust_tickets.evaluation.attack_sets import AA_PAIR
 from robust_tickets.recipe.fields import Evaluate
+from robust_tickets.report.judge import TITLES
 from robust_tickets.report.read import ArmResult, results
 from robust_tickets.runs.directory import RunDirectory
 
@@ -39,7 +41,8 @@ def boosting(run: RunDirectory) -> pd.DataFrame:
     """A row an arm and seed. Raises InputError if no seed is complete.
 
     Accuracies are fractions of the validation images, or of the test images in columns that begin with test_;
-    those of the last epoch end with _last, the others are of the best. `passes_to_x` and `flops_to_x`: the
+    those of the last epoch end with _last, the others are of the best; test_aa is there where a recipe asks
+    for AutoAttack, under its two APGD attacks. `passes_to_x` and `flops_to_x`: the
     cost of the arm's own training at the first validation with x % of dense's best validation accuracy
     (robust or clean, as the recipe chooses epochs); NaN where there is none. `boosting_x`: dense's FLOPs over
     the arm's to there; `boosting_x_with_search`: with the search added to the arm's.
@@ -68,6 +71,8 @@ def measured(result: ArmResult, dense: ArmResult, evaluate: Evaluate) -> dict[st
         name = attack.replace("-", "")
         row[f"test_{name}"] = result.accuracy["best", attack]
         row[f"test_{name}_last"] = result.accuracy["last", attack]
+    for column, checkpoint in aa_columns(evaluate).items():
+        row[column] = result.accuracy[checkpoint, AA_PAIR]
     row |= {
         "epochs": result.about["epochs"],
         "density": result.about["density"],
@@ -89,14 +94,32 @@ def measured(result: ArmResult, dense: ArmResult, evaluate: Evaluate) -> dict[st
     return row
 
 
-def end_column(metric: str, checkpoint: Checkpoint = "best") -> str:
-    """The column of the accuracy on test images.
+def aa_columns(evaluate: Evaluate) -> dict[str, Checkpoint]:
+    """The columns of accuracy under AutoAttack's two APGD attacks, with the checkpoints that they judge."""
+    columns: dict[str, Checkpoint] = {"test_aa": "best", "test_aa_last": "last"}
+    judged = evaluate.aa_checkpoints if evaluate.aa_images else ()
+    return {column: checkpoint for column, checkpoint in columns.items() if checkpoint in judged}
 
-    metric: robust or clean.
-    checkpoint: the last epoch, or the best: the one that validation chose.
+
+def end_columns(evaluate: Evaluate) -> dict[Checkpoint, str]:
+    """The columns of the accuracy on test images that decides, by checkpoint: the last epoch, then the best.
+
+    Under AutoAttack's two APGD attacks where these judge the last epoch, else under PGD-20; clean where clean
+    accuracy selects.
     """
-    column = "test_pgd20" if metric == "robust" else "test_clean"
-    return f"{column}_last" if checkpoint == "last" else column
+    if evaluate.select_by == "clean":
+        return {"last": "test_clean_last", "best": "test_clean"}
+    judged = {checkpoint: column for column, checkpoint in aa_columns(evaluate).items()}
+    if judged:
+        return {name: judged[name] for name in ("last", "best") if name in judged}
+    return {"last": "test_pgd20_last", "best": "test_pgd20"}
+
+
+def end_title(evaluate: Evaluate) -> str:
+    """What the accuracies of `end_columns` are under, in words."""
+    if evaluate.select_by == "clean":
+        return "clean"
+    return TITLES[AA_PAIR] if aa_columns(evaluate) else TITLES["pgd-20"]
 
 
 def early_area(curve: Curve, key: str, span: int) -> float:

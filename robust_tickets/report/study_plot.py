@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from robust_tickets.recipe.fields import Evaluate
 from robust_tickets.report.arm_styles import ArmStyle, arm_styles
-from robust_tickets.report.boosting import end_column
+from robust_tickets.report.boosting import end_columns, end_title
 from robust_tickets.report.figures import legend_below, svg_figure
 from robust_tickets.report.verdict import LEAST_SEEDS, interval
 
@@ -22,11 +23,16 @@ _TITLE_COLUMNS = 150
 
 
 def study_plot(
-    rows: pd.DataFrame, settings: Sequence[str], title: Sequence[str], axis: str, metric: str, file: Path
+    rows: pd.DataFrame,
+    settings: Sequence[str],
+    title: Sequence[str],
+    axis: str,
+    evaluate: Evaluate,
+    file: Path,
 ) -> None:
     """Draw a study's arms over its settings as SVG: a point a seed, a line through the means, 95 % intervals.
 
-    The panels are the mean height of the early validation curve, the test accuracy of the best epoch, and
+    The panels are the mean height of the early validation curve, the test accuracy of the last epoch, and
     the FLOPs of dense over those of the arm to 90 % of dense's best, whose means are geometric. A study of
     one setting has its arms along the axis. The same rows give the same bytes.
 
@@ -34,13 +40,14 @@ def study_plot(
     settings: in the order of the axis.
     title: lines of text above the panels.
     axis: the label of the horizontal axis.
-    metric: robust or clean.
+    evaluate: says which accuracies decide.
     """
+    metric = evaluate.select_by
     panels = (
         (f"early_{metric}", f"early {metric} accuracy on validation, %", 100.0),
         (
-            end_column(metric),
-            f"{'PGD-20' if metric == 'robust' else 'clean'} accuracy on test, best epoch, %",
+            end_columns(evaluate)["last"],
+            f"{end_title(evaluate)} accuracy on test, last epoch, %",
             100.0,
         ),
         ("boosting_90", "FLOPs of dense / arm, to 90 % of dense's best", 1.0),

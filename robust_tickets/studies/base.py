@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
+    from robust_tickets.recipe.fields import Evaluate
     from robust_tickets.recipe.recipe import Recipe
     from robust_tickets.stages.experiment import Experiment
 
@@ -112,8 +113,8 @@ class Study:
     least_settings: 2 where settings are compared with each other.
     needs: each gives the reason why the question makes no sense for a recipe; "": it makes sense.
     check_networks: raises InputError, before anything is trained, for cells that cannot be compared.
-    remark: a paragraph for the verdict, such as what the rows cost, from them and the accuracy that decides,
-        robust or clean; "": none.
+    remark: a paragraph for the verdict, such as what the rows cost, from them and the recipe's fields on
+        evaluation; "": none.
     """
 
     name: str
@@ -131,7 +132,7 @@ class Study:
     least_settings: int = 1
     needs: tuple[Callable[["Recipe"], str], ...] = ()
     check_networks: Callable[["Experiment", Sequence[Cell]], None] = accept_all_networks
-    remark: Callable[["pd.DataFrame", str], str] = lambda rows, metric: ""
+    remark: Callable[["pd.DataFrame", "Evaluate"], str] = lambda rows, evaluate: ""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a record that no study can be run from."""

@@ -11,6 +11,7 @@ from robust_tickets.studies.cells import dense_arm, needs_training, with_search
 if TYPE_CHECKING:
     import pandas as pd
 
+    from robust_tickets.recipe.fields import Evaluate
     from robust_tickets.recipe.recipe import Recipe
 
 BASES = get_args(BasisKind)
@@ -61,7 +62,7 @@ def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis
     return found
 
 
-def _remark(rows: "pd.DataFrame", metric: str) -> str:
+def _remark(rows: "pd.DataFrame", evaluate: "Evaluate") -> str:
     """How many coefficients the tickets keep, since those of singular vectors are far fewer."""
     density = rows[rows.arm == "ticket"].groupby("setting", sort=False).density.mean()
     shares = ", ".join(f"{basis} {share:.1%}" for basis, share in density.items())

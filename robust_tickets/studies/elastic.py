@@ -17,6 +17,7 @@ from robust_tickets.studies.cells import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from robust_tickets.recipe.fields import Evaluate
     from robust_tickets.recipe.recipe import Recipe
     from robust_tickets.stages.experiment import Experiment
 
@@ -74,7 +75,7 @@ def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis
     ]
 
 
-def _remark(rows: "pd.DataFrame", metric: str) -> str:
+def _remark(rows: "pd.DataFrame", evaluate: "Evaluate") -> str:
     """What the searches cost, and at how many targets one search that is stretched has paid for itself."""
     means = rows.groupby(["setting", "arm"], sort=False)[["flops", "search_flops"]].mean()
     lines = [

@@ -13,6 +13,7 @@ from robust_tickets.studies.changes import changed
 if TYPE_CHECKING:
     import pandas as pd
 
+    from robust_tickets.recipe.fields import Evaluate
     from robust_tickets.recipe.recipe import Recipe
 
 OWN = "own"
@@ -82,12 +83,12 @@ def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis
     ]
 
 
-def _remark(rows: "pd.DataFrame", metric: str) -> str:
+def _remark(rows: "pd.DataFrame", evaluate: "Evaluate") -> str:
     """The mean over the trainings, tested together, and how many of each pay for the search."""
-    from robust_tickets.report.boosting import end_column
+    from robust_tickets.report.boosting import end_columns
     from robust_tickets.report.corrected import judge
 
-    column = end_column(metric, "last")
+    column = end_columns(evaluate)["last"]
     complete = rows.groupby("seed").setting.nunique() == rows.setting.nunique()
     means = rows[rows.seed.map(complete)].pivot_table(column, "seed", "arm")
     tested = judge(

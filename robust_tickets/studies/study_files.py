@@ -13,7 +13,7 @@ from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe import schema
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.studies import STUDIES, load_study
-from robust_tickets.report.boosting import FIGURES
+from robust_tickets.report.boosting import FIGURES, aa_columns
 from robust_tickets.report.claims import Claim
 from robust_tickets.report.study_plot import study_plot
 from robust_tickets.runs import files
@@ -112,18 +112,20 @@ class StudyFolder:
         if not self.table_file.is_file():
             return pd.DataFrame()
         rows = files.read_csv(self.table_file, _TEXTS, _FIX)
-        fault = _fault(rows, self._arms)
+        fault = _fault(rows, self._arms, (*FIGURES, *aa_columns(self.base.evaluate)))
         if fault:
             raise InputError(f"cannot read {self.table_file} ({fault}): {_FIX}")
         return rows
 
     def write(self, rows: pd.DataFrame) -> StudyResult:
         """Write the table, the figure and the verdict of these rows."""
-        result, metric = self.result(rows), self.base.evaluate.select_by
+        result = self.result(rows)
         settings = self._settings_with(rows)
         files.write_text(self.table_file, csv(rows))
         title, axis = title_lines(self.study, self.base, result.claims, rows), self.study.axis
-        files.write(self.figure_file, lambda part: study_plot(rows, settings, title, axis, metric, part))
+        files.write(
+            self.figure_file, lambda part: study_plot(rows, settings, title, axis, self.base.evaluate, part)
+        )
         files.write_text(self.verdict_file, result.verdict)
         return result
 
@@ -132,7 +134,7 @@ class StudyFolder:
         settings = self._settings_with(rows)
         claims = []
         if settings == self.settings:
-            claims = decide(self.study, settings, rows, self.base.evaluate.select_by)
+            claims = decide(self.study, settings, rows, self.base.evaluate)
         return StudyResult(self.path, rows, claims, verdict_text(self.study, self.base, claims, rows))
 
     @property
@@ -163,24 +165,25 @@ def rounded(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: [float(f"{x:.{DIGITS}g}") for x in rows[name]] for name in floats})
 
 
-def _fault(rows: pd.DataFrame, arms: Mapping[str, Sequence[str]]) -> str:
+def _fault(rows: pd.DataFrame, arms: Mapping[str, Sequence[str]], figures: Sequence[str]) -> str:
     """The first fault of a study's rows, in words; empty where there is none.
 
     arms: those of each setting.
+    figures: the columns of figures.
     """
     if rows.empty:
         return "it has no rows"
-    missing = [column for column in [*_TEXTS, "seed", *FIGURES] if column not in rows]
+    missing = [column for column in [*_TEXTS, "seed", *figures] if column not in rows]
     if missing:
         return f"it has no column {missing[0]}"
-    other = [column for column in rows if column not in (*_TEXTS, "seed", *FIGURES)]
+    other = [column for column in rows if column not in (*_TEXTS, "seed", *figures)]
     if other:
         return f"it has a column {other[0]}, which no study has"
     full = [column for column in rows if not column.startswith(_EMPTY_WHERE_NEVER_REACHED)]
     short = rows[full].isna().any(axis=1)
     if short.any():
         return f"its row {int(short.idxmax()) + 1} is cut short"
-    for column in ("seed", *FIGURES):
+    for column in ("seed", *figures):
         if not pd.api.types.is_numeric_dtype(rows[column]):
             return f"its column {column} has something that is no number"
     for setting, arm in zip(rows.setting, rows.arm, strict=True):

@@ -4,30 +4,27 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from robust_tickets.recipe.fields import Evaluate
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.report.boosting import Checkpoint, end_column
+from robust_tickets.report.boosting import aa_columns, end_columns, end_title
 from robust_tickets.report.claims import MARGIN, Claim, Contrast, contrast
 from robust_tickets.report.verdict import LEAST_SEEDS
 from robust_tickets.studies.base import Comparison, Hypothesis, Place, Study
 
-CHECKPOINTS: tuple[Checkpoint, ...] = ("last", "best")
-"""In the order of the claims about accuracy at the end."""
 
-
-def decide(study: Study, settings: Sequence[str], rows: pd.DataFrame, metric: str) -> list[Claim]:
+def decide(study: Study, settings: Sequence[str], rows: pd.DataFrame, evaluate: Evaluate) -> list[Claim]:
     """The claims of a study, with the contrasts that decide them.
 
     settings: their names in order; each has rows.
     rows: a row a setting, arm and seed, with the columns of `report.boosting`.
-    metric: the accuracy that decides, robust or clean.
+    evaluate: says which accuracies decide.
     """
     claims = []
     for hypothesis in study.hypotheses(settings, list(rows.arm.drop_duplicates())):
         if study.figure_of(hypothesis) == "early":
-            claims.append(_claim(hypothesis, rows, f"early_{metric}"))
+            claims.append(_claim(hypothesis, rows, f"early_{evaluate.select_by}"))
             continue
-        for checkpoint in CHECKPOINTS:
-            column = end_column(metric, checkpoint)
+        for checkpoint, column in end_columns(evaluate).items():
             claims.append(_claim(hypothesis, rows, column, f", {checkpoint} epoch"))
     return claims
 
@@ -59,7 +56,7 @@ def _figures(rows: pd.DataFrame, place: Place, column: str) -> "pd.Series[float]
 def verdict_text(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.DataFrame) -> str:
     """The verdict as Markdown: what was compared, each claim with its figures, and how to read them."""
     paragraphs = map(str, claims) if claims else ["Not all settings are done yet: no verdict."]
-    remark = study.remark(rows, base.evaluate.select_by) if claims else ""
+    remark = study.remark(rows, base.evaluate) if claims else ""
     explanation = " ".join(_explanation(study, base, claims, rows))
     parts = [_heading(study, base, rows), *paragraphs, *([remark] if remark else []), explanation]
     return "\n\n".join(parts) + "\n"
@@ -99,10 +96,11 @@ def _explanation(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.D
             f"{base.evaluate.select_by} validation accuracy over the first {early} epoch{'s' * (early != 1)}."
         )
     if "end" in figures:
-        yield (
-            f"{'Ends' if len(figures) > 1 else 'Figures'} are test accuracies of the last epoch, and beside "
-            "it of the best, which validation chose."
-        )
+        subject = "Ends" if len(figures) > 1 else "Figures"
+        under = f" under {end_title(base.evaluate)}" if aa_columns(base.evaluate) else ""
+        several = len(end_columns(base.evaluate)) > 1
+        best = ", and beside it of the best, which validation chose" if several else ""
+        yield f"{subject} are test accuracies{under} of the last epoch{best}."
     yield (
         "Arms of a seed share init and batches; intervals are Student's t over such pairs, of seeds in which "
         f"both are done. With {LEAST_SEEDS} seeds or more a claim holds where the interval excludes zero on "

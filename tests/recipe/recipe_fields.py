@@ -38,6 +38,7 @@ BASES = tuple(
         {"search": {"granularity": "channel"}},
         {"compare": {"arms": ["dense", "ticket+liet"]}},
         {"compare": {"arms": ["dense", "dense-amortised"]}},
+        {"evaluate": {"aa_images": 20}},
         {"compare": {"contrasts": ["ticket minus dense", "ticket not worse than dense"]}},
         {stage: {"awp": {"gamma": 0.01, "warmup": 0.5}} for stage in ("search", "train")},
         {stage: {"curriculum": {"share": 0.5, "rel_step": 0.5}} for stage in ("search", "train")},

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from robust_tickets.recipe.fields import Evaluate
 from robust_tickets.report import eps_plot, figures, stability, study_plot
 from robust_tickets.report.stability import stability_plot
 
@@ -16,7 +17,13 @@ VALUES = {"dense": [0.10, 0.12, 0.13], "ticket": [0.14, 0.15, 0.17], "ticket+pgd
 
 def rows(seeds=3):
     records = [
-        {"setting": setting, "arm": arm, "seed": seed, "early_robust": value + step, "test_pgd20": 2 * value}
+        {
+            "setting": setting,
+            "arm": arm,
+            "seed": seed,
+            "early_robust": value + step,
+            "test_pgd20_last": 2 * value,
+        }
         | {"boosting_90": 10 * value if arm != "dense" else 1.0}
         for setting, step in (("a", 0.0), ("b", 0.05))
         for arm, values in VALUES.items()
@@ -58,7 +65,7 @@ def check_legends(figure):
 
 def test_intervals_are_students_and_those_of_ratios_of_their_logarithms(drawn, tmp_path):
     study_plot.study_plot(
-        rows(), ["a", "b"], ["a study of x", "a claim: holds"], "x", "robust", tmp_path / "f"
+        rows(), ["a", "b"], ["a study of x", "a claim: holds"], "x", Evaluate(), tmp_path / "f"
     )
     early, _, ratios = drawn[0].axes
     expected = []
@@ -75,7 +82,7 @@ def test_intervals_are_students_and_those_of_ratios_of_their_logarithms(drawn, t
 
 
 def test_two_seeds_have_no_interval(drawn, tmp_path):
-    study_plot.study_plot(rows(2), ["a", "b"], ["t"], "x", "robust", tmp_path / "f")
+    study_plot.study_plot(rows(2), ["a", "b"], ["t"], "x", Evaluate(), tmp_path / "f")
     assert [intervals(ax) for ax in drawn[0].axes] == [[], [], []]
 
 

@@ -14,6 +14,7 @@ from robust_tickets.base.machine import Machine
 from robust_tickets.cli.main import main
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.comparison.evaluation_cost import evaluation_passes, whole_passes
+from robust_tickets.comparison.judge_front import front_tasks
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.evaluation.sanity_checks import sanity_passes
 from robust_tickets.recipe.fields import Compare
@@ -123,6 +124,8 @@ def test_arms_on_the_frontier_are_judged_by_the_whole(judged_recipe, machine, sp
     by_arm = results(run)
     own_judge = judge(by_arm, recipe)
     front = front_checkpoints(by_arm, own_judge)
+    off = replace(recipe, evaluate=replace(recipe.evaluate, aa_whole="off"))
+    assert front_tasks(Experiment(off, machine=machine), run) == []
     assert ("dense-short", "last") in front, "nothing is cheaper"
     for arm, (result,) in by_arm.items():
         assert ("last", "aa-apgd") in result.accuracy
@@ -157,6 +160,8 @@ def test_the_estimate_counts_autoattack(judged_recipe, tiny_recipe, monkeypatch)
     assert evaluation_passes(Experiment(last), names) - evaluation_passes(plain, names) == IMAGES * pair
     assert whole_passes(judged) == IMAGES * FGSM(judged.threat).passes_per_sample
     assert whole_passes(plain) == 0
+    off = replace(judged_recipe, evaluate=replace(judged_recipe.evaluate, aa_whole="off"))
+    assert whole_passes(Experiment(off)) == 0
 
 
 @pytest.mark.parametrize(
@@ -192,6 +197,7 @@ def test_a_checkpoint_that_the_recipe_leaves_out_is_attacked_by_pgd_alone(judged
             "--evaluate.aa-images 20 --evaluate.aa-checkpoints last last",
             "names a checkpoint twice: last last",
         ),
+        ("--evaluate.aa-whole off", "aa_whole off does nothing without evaluate.aa_images"),
         ("--evaluate.aa-checkpoints last", "aa_checkpoints last does nothing without evaluate.aa_images"),
         (
             "--evaluate.aa-images 20 --evaluate.aa-checkpoints last --compare.arms dense dense-best",

@@ -221,7 +221,8 @@ def test_a_search_that_differs_in_a_field_starts_from_the_beginning(
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("aa_images", 20), ("aa_checkpoints", ("last",)), ("sanity", "off")]
+    ("field", "value"),
+    [("aa_images", 20), ("aa_checkpoints", ("last",)), ("aa_whole", "off"), ("sanity", "off")],
 )
 def test_a_search_is_the_same_whatever_judges_the_arms(
     field, value, short_recipe, search, spoken, runs, one_round

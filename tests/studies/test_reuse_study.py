@@ -9,7 +9,7 @@ import pytest
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe.eps import Eps
-from robust_tickets.recipe.fields import StudySettings
+from robust_tickets.recipe.fields import Evaluate, StudySettings
 from robust_tickets.recipe.studies import load_study
 from robust_tickets.stages import costs
 from robust_tickets.stages import plan as planning
@@ -104,7 +104,7 @@ def test_the_remark_tests_means_over_trainings_and_counts_those_that_pay():
             for arm in arms
         ]
     )
-    text = load_study("reuse").remark(rows, "robust")
+    text = load_study("reuse").remark(rows, Evaluate())
     assert "corrected for 3 (Holm): ticket minus dense: +5.0 points" in text
     assert text.count(": more") == 3
     assert text.endswith("own: no number; train.lr=0.3: 3 trainings.")

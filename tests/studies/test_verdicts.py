@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from robust_tickets.recipe.fields import Evaluate
 from robust_tickets.recipe.studies import load_study
 from robust_tickets.studies.verdicts import decide
 
@@ -93,7 +94,7 @@ UP, DOWN, MIDDLE = (0.41, 0.42, 0.43), (0.31, 0.30, 0.32), (0.35, 0.36, 0.37)
     ],
 )
 def test_each_study_compares_the_figures_that_it_names(name, figures, settings, statuses):
-    claims = decide(load_study(name), settings, rows_of(figures), "robust")
+    claims = decide(load_study(name), settings, rows_of(figures), Evaluate())
     assert [claim.status for claim in claims] == statuses
 
 
@@ -102,14 +103,33 @@ def test_the_schedule_has_two_claims_for_the_last_and_the_best_epoch(metric, col
     arms = {("2", "ticket"): MIDDLE, ("2", "dense-short"): DOWN, ("2", "dense-equal-cost"): UP}
     rows = rows_of(arms, column)
     rows[f"{column}_last"] = rows_of({**arms, ("2", "dense-equal-cost"): MIDDLE}, column)[column]
-    claims = decide(load_study("schedule"), ["2"], rows, metric)
+    claims = decide(load_study("schedule"), ["2"], rows, Evaluate(select_by=metric))
     assert [claim.status for claim in claims] == ["holds", "holds", "undecided", "does not hold"]
     assert [claim.text.rsplit(", ", 1)[1] for claim in claims] == ["last epoch", "best epoch"] * 2
 
 
+@pytest.mark.parametrize(
+    ("judged", "columns"),
+    [(("last",), ["test_aa_last"]), (("last", "best", "average"), ["test_aa_last", "test_aa"])],
+)
+def test_autoattack_decides_where_the_recipe_asks_for_it(judged, columns):
+    arms = {("2", "ticket"): UP, ("2", "dense-short"): DOWN, ("2", "dense-equal-cost"): DOWN}
+    rows = rows_of(arms, columns[0])
+    for column in columns[1:]:
+        rows[column] = rows[columns[0]]
+    for column in ("test_pgd20", "test_pgd20_last"):  # says the contrary
+        rows[column] = -rows[columns[0]]
+    evaluate = Evaluate(aa_images=100, aa_checkpoints=judged)
+    claims = decide(load_study("schedule"), ["2"], rows, evaluate)
+    assert [claim.status for claim in claims] == ["holds"] * 2 * len(columns)
+    assert [claim.status for claim in decide(load_study("schedule"), ["2"], rows, Evaluate())] == [
+        "does not hold"
+    ] * 4
+
+
 def test_seeds_that_lack_an_arm_are_left_out_of_its_contrast():
     rows = rows_of({("0.1", "ticket"): DOWN, ("0.01", "ticket"): UP[:2]})
-    (claim,) = decide(load_study("lr"), ["0.1", "0.01"], rows, "robust")
+    (claim,) = decide(load_study("lr"), ["0.1", "0.01"], rows, Evaluate())
     assert len(claim.contrasts[0].differences) == 2
 
 
@@ -122,15 +142,15 @@ def test_a_contrast_of_contrasts_is_the_difference_of_two_differences():
             ("0.1", "ticket-reinit"): DOWN,
         }
     )
-    (claim,) = decide(load_study("width"), ["1", "0.1"], rows, "robust")
+    (claim,) = decide(load_study("width"), ["1", "0.1"], rows, Evaluate())
     expected = [(u - d) - (m - d) for u, d, m in zip(UP, DOWN, MIDDLE, strict=True)]
     assert claim.contrasts[0].differences == pytest.approx(expected, abs=1e-12)
 
 
 def test_claims_name_the_settings_that_they_are_about():
     rows = rows_of({(r, a): UP for r in ("0.6", "0.8", "0.98") for a in ("ticket", "dense")})
-    (claim,) = decide(load_study("ratio"), ["0.6", "0.8", "0.98"], rows, "robust")
+    (claim,) = decide(load_study("ratio"), ["0.6", "0.8", "0.98"], rows, Evaluate())
     assert claim.text == "Tickets have an early advantage over dense at 60 and 80 % pruned"
     rows = rows_of({("1", "ticket"): UP, ("4", "ticket"): UP})
-    (claim,) = decide(load_study("rounds"), ["1", "4"], rows, "robust")
+    (claim,) = decide(load_study("rounds"), ["1", "4"], rows, Evaluate())
     assert claim.text == "Rounds make no difference at equal density (within 1 point)"
