@@ -1,14 +1,15 @@
 """The arms of a comparison, one record each: the one place to touch in order to add an arm.
 
-Recipes, plans, estimates, tables and plots read this table; `stages.step_lengths` computes the lengths.
+Recipes, plans, estimates, tables and plots read this table. Schedules are in `recipe.arm_schedules`, and
+`stages.step_lengths` computes their lengths. Arms of studies alone are in `recipe.study_arms`.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from robust_tickets.recipe.arm import SEARCH, Arm, Schedule, Stage, no_sentence
+from robust_tickets.recipe.arm import SEARCH, Arm, no_sentence
 from robust_tickets.recipe.arm_refusals import (
     no_places,
     no_single_weights,
@@ -16,6 +17,19 @@ from robust_tickets.recipe.arm_refusals import (
     no_trained_channels,
     no_trained_ticket,
     no_width,
+)
+from robust_tickets.recipe.arm_schedules import (
+    AMORTISED,
+    EQUAL_COST,
+    EQUAL_SECONDS,
+    FULL,
+    SEARCH_STAGE,
+    SHORT,
+    TICKET_COST,
+    TICKET_EQUAL_COST,
+    UNTRAINED,
+    dynamic,
+    search_rate,
 )
 from robust_tickets.recipe.arm_sentences import (
     amortised_sentence,
@@ -30,55 +44,15 @@ from robust_tickets.recipe.arm_sentences import (
     ticket_sentence,
 )
 from robust_tickets.recipe.arm_table import arm_table
+from robust_tickets.recipe.study_arms import STUDY_ARMS
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.recipe import Recipe
-    from robust_tickets.recipe.training_fields import Training
-
-FULL = Schedule(lambda lengths: lengths.full)
-SHORT = Schedule(lambda lengths: lengths.short)
-EQUAL_COST = Schedule(lambda lengths: lengths.equal_cost, follows_ticket=True)
-TICKET_EQUAL_COST = Schedule(lambda lengths: lengths.ticket_equal_cost, follows_ticket=True)
-AMORTISED = Schedule(lambda lengths: lengths.amortised, follows_ticket=True)
-EQUAL_SECONDS = Schedule(lambda lengths: lengths.equal_seconds, follows_ticket=True, follows_seconds=True)
-UNTRAINED = Schedule(lambda lengths: 0, settings=lambda recipe: replace(recipe.train, average=0.0))
-TICKET_COST = Schedule(lambda lengths: lengths.ticket_cost, follows_ticket=True)
-
-
-def _search_rate(recipe: "Recipe") -> "Training":
-    """The settings of dense training from the search's learning rate, without warm-up."""
-    return replace(recipe.train, lr=recipe.search.lr, warmup=0.0, warmup_lr=0.0)
-
-
-SEARCH_STAGE = Stage(
-    "dense-staged-first",
-    Schedule(
-        lambda lengths: lengths.search_cost,
-        settings=lambda recipe: recipe.search.training,
-        follows_ticket=True,
-    ),
-    note="Of `dense-staged`, the seconds of search are those of its first stage.",
-)
-"""The whole network trained as the search trains it, in one go, for the FLOPs of the search."""
-
-
-def _dynamic(share: float, grow: Literal["gradient", "random"], end: float) -> Schedule:
-    """The full schedule under a mask that moves; how often, and all else, is as `[train]` has it."""
-
-    def settings(recipe: "Recipe") -> "Training":
-        moving = replace(vars(recipe.train)["dst"], share=share, grow=grow, end=end)
-        return replace(recipe.train, **{"dst": moving})
-
-    return replace(FULL, settings=settings)
-
 
 _dynamic_arm = partial(Arm, sentence=no_sentence, network="random", refusal=no_single_weights)
 _control = partial(Arm, schedule=SHORT, sentence=no_sentence, in_controls_study=True)
 _ticket_control = partial(_control, network="ticket", before=SEARCH)
 _untrained = partial(Arm, schedule=UNTRAINED, sentence=no_sentence, network="ticket", before=SEARCH)
-_other_ticket = partial(
-    Arm, schedule=SHORT, sentence=no_sentence, network="ticket", before=SEARCH, other_search=True
-)
 _narrow_control = partial(_control, network="narrow", refusal=no_width)
 
 # colours are Okabe & Ito's first, which colour-blind readers can tell apart; none is lost on white
@@ -232,7 +206,7 @@ ARMS = arm_table(
             name="dense-search-lr",
             help="the whole network on the full schedule from the search's learning rate, without warm-up",
             colour="#CC79A7",
-            schedule=replace(FULL, settings=_search_rate),
+            schedule=replace(FULL, settings=search_rate),
             sentence=no_sentence,
         ),
         _dynamic_arm(
@@ -240,85 +214,21 @@ ARMS = arm_table(
             help="the network under a random mask as dense as the ticket's, on the full schedule: every "
             "train.dst.interval steps some weights are pruned and random ones grow (SET); no search",
             colour="#661100",
-            schedule=_dynamic(0.3, "random", 0.75),
+            schedule=dynamic(0.3, "random", 0.75),
         ),
         _dynamic_arm(
             name="rigl",
             help="as set, growing the weights with the largest gradients (RigL)",
             colour="#6699CC",
-            schedule=_dynamic(0.3, "gradient", 0.75),
+            schedule=dynamic(0.3, "gradient", 0.75),
         ),
         _dynamic_arm(
             name="flying-bird",
             help="as set, with more weights that move, to the end of the training (Flying Bird)",
             colour="#AA4466",
-            schedule=_dynamic(0.5, "random", 0.0),
+            schedule=dynamic(0.5, "random", 0.0),
         ),
-        _other_ticket(
-            name="ticket-from",
-            help="as ticket, from the ticket of another recipe",
-            colour="#CC3311",
-        ),
-        _other_ticket(
-            name="stretched",
-            help="as ticket, from the ticket of a shallower network, whose blocks are copied",
-            colour="#AA4499",
-        ),
-        _other_ticket(
-            name="stretched-reinit",
-            help="as stretched, with a new init",
-            colour="#CC6677",
-            transform="reinit",
-        ),
-        _other_ticket(
-            name="stretched-shuffle-copies",
-            help="as stretched, with the mask of each copied block shuffled within its layers",
-            colour="#AA9955",
-            transform="shuffle-copies",
-        ),
-        _other_ticket(
-            name="ticket-snip",
-            help="as ticket, from the weights that SNIP keeps, as many in all",
-            colour="#999933",
-        ),
-        _other_ticket(
-            name="grown-reset",
-            help="as ticket, from a network that grows and whose weights start anew after each round",
-            colour="#222255",
-        ),
-        _other_ticket(
-            name="grown-unpruned",
-            help="as ticket, from a network that grows and is not pruned",
-            colour="#666633",
-        ),
-        _other_ticket(
-            name="imp-reset",
-            help="as ticket, from as many rounds on the whole network with rewinding, for the same FLOPs",
-            colour="#663333",
-        ),
-        _other_ticket(
-            name="imp-continue",
-            help="as ticket, from as many rounds on the whole network that go on, for the same FLOPs",
-            colour="#555555",
-        ),
-        _other_ticket(
-            name="strong-untrained",
-            help="as ticket-untrained, from the random weights that edge_popup keeps",
-            colour="#4477AA",
-            schedule=UNTRAINED,
-        ),
-        _other_ticket(
-            name="strong-shuffled",
-            help="as strong-untrained, with the mask shuffled within each layer",
-            colour="#66CCEE",
-            schedule=UNTRAINED,
-            transform="shuffle-layer",
-        ),
-        _other_ticket(
-            name="strong-trained",
-            help="as ticket, from the random weights that edge_popup keeps",
-            colour="#EE6677",
-        ),
+        *STUDY_ARMS,
     ]
 )
 """The arms by name, in the order of their help and of their sentences under a table."""

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from robust_tickets.base.errors import InputError
-from robust_tickets.recipe.arms import ARMS, FULL, SHORT, is_arm
+from robust_tickets.recipe.arm_schedules import FULL, SHORT
+from robust_tickets.recipe.arms import ARMS, is_arm
 from robust_tickets.recipe.methods import METHODS
 
 LENGTHS = {
