@@ -39,16 +39,24 @@ def with_values(recipe: Recipe, arm: str, values: Mapping[str, Any]) -> Recipe:
 
 
 def with_tuned(recipe: Recipe, chosen: Mapping[str, Values], trials: int, seeds: Sequence[int]) -> Recipe:
-    """The recipe with what was chosen for each arm, and how; its name ends in -tuned."""
+    """The recipe with what was chosen for each arm, and how, beside what was chosen before.
+
+    Its name ends in -tuned.
+    """
     arms = (*recipe.compare.arms, *(arm for arm in chosen if arm not in recipe.compare.arms))
     result = replace(recipe, compare=replace(recipe.compare, arms=arms))
     for arm, values in chosen.items():
         result = _changed(result, arm, values)
-    record = {
-        arm: {"fields": list(values), "trials": trials, "seeds": list(seeds)}
-        for arm, values in chosen.items()
-    }
-    result = replace(result, name=f"{recipe.name}-tuned", tuned=ArmSettings(record))
+    records = recipe.tuned.tables
+    for arm, values in chosen.items():
+        before = records.get(arm, {"fields": [], "trials": 0, "seeds": []})
+        records[arm] = {
+            "fields": list(dict.fromkeys([*before["fields"], *values])),
+            "trials": before["trials"] + trials,
+            "seeds": sorted({*before["seeds"], *seeds}),
+        }
+    name = f"{recipe.name.removesuffix('-tuned')}-tuned"
+    result = replace(result, name=name, tuned=ArmSettings(records))
     recipes.check(result, recipe)
     return result
 
