@@ -103,8 +103,13 @@ def check_arms(recipe: "Recipe") -> None:
 
 
 def _check_reuses(recipe: "Recipe") -> None:
-    """Raise InputError for trainings that share a search, where no arm depends on how many they are."""
+    """Raise InputError for a number of trainings that use the search that no arm needs, or that one lacks."""
     compare = recipe.compare
+    if compare.is_amortised and compare.reuses < 2:
+        raise InputError(
+            "compare.arms dense-amortised needs the number of trainings that use the search: give "
+            "compare.reuses, 2 or more, or choose dense-equal-cost"
+        )
     if compare.reuses > 1 and not compare.is_amortised:
         raise InputError(
             f"compare.reuses {compare.reuses} does nothing without the arm dense-amortised: add that to "

@@ -9,6 +9,9 @@ from robust_tickets.base.errors import InputError
 Question = Literal["different", "not worse"]
 """different: the mean difference is not zero; not worse: it is above minus one point (non-inferiority)."""
 
+NONE = "none"
+"""Stands for no contrast, where a recipe's are to be left out."""
+
 _WORDS: dict[str, Question] = {" minus ": "different", " not worse than ": "not worse"}
 
 
@@ -25,11 +28,11 @@ class WantedContrast:
         """Read `ARM minus ARM` or `ARM not worse than ARM`. Raises InputError for anything else."""
         for words, question in _WORDS.items():
             first, found, second = (part.strip() for part in f" {text} ".partition(words))
-            if found and first and second:
+            if found and first and second and not {" ", ","} & set(first + second):
                 return cls(first, second, question)
         raise InputError(
-            f"compare.contrasts {text!r:.80} is no contrast: write it as 'ticket minus dense-short' or "
-            "'ticket not worse than dense'"
+            f"compare.contrasts {text!r:.80} is no contrast: write each, in quotes of its own, as "
+            "'ticket minus dense-short' or 'ticket not worse than dense'"
         )
 
     @property
@@ -39,17 +42,18 @@ class WantedContrast:
 
 
 def parsed(texts: Sequence[str], arms: Sequence[str]) -> list[WantedContrast]:
-    """The contrasts of a recipe with these arms.
+    """The contrasts of a recipe with these arms; none where the one text is `none`.
 
     Raises InputError for a text that is none, for an arm that the recipe lacks, and for what is asked twice.
     """
     contrasts: list[WantedContrast] = []
-    for text in texts:
+    for text in texts if tuple(texts) != (NONE,) else ():
         contrast = WantedContrast.parse(text)
         for arm in (contrast.first, contrast.second):
             if arm not in arms:
                 raise InputError(
-                    f"compare.contrasts {text!r}: compare.arms lacks {arm}, it has {' '.join(arms)}"
+                    f"compare.contrasts {text!r}: compare.arms lacks {arm}, it has {' '.join(arms)}: add it, "
+                    f"or give other contrasts ({NONE}: none)"
                 )
         if contrast.first == contrast.second:
             raise InputError(f"compare.contrasts {text!r} is of one arm: name two")

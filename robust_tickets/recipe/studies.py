@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from robust_tickets.base.errors import InputError
 
 if TYPE_CHECKING:
-    from robust_tickets.recipe.fields import StudySettings
+    from robust_tickets.recipe.fields import Compare, StudySettings
     from robust_tickets.studies.base import Study
 
 STUDIES = {
@@ -60,6 +60,18 @@ def check_study_settings(name: str, settings: "StudySettings", base: "StudySetti
             raise InputError(
                 f"study.{field} is for the study {other}, and does nothing in {name or 'anything else'}: "
                 "leave it out"
+            )
+
+
+def check_study_arms(name: str, compare: "Compare", base: "Compare") -> None:
+    """Raise InputError for arms and what is asked of them, which a study chooses itself.
+
+    base: the recipe's own, which are fine.
+    """
+    for field in ("arms", "contrasts", "reuses"):
+        if getattr(compare, field) != getattr(base, field):
+            raise InputError(
+                f"compare.{field} does nothing in the study {name}, which has arms of its own: leave it out"
             )
 
 

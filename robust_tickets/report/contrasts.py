@@ -10,7 +10,7 @@ from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.corrected import Tested, judge
 from robust_tickets.report.judge import judge as judge_of
 from robust_tickets.report.read import ArmResult, results
-from robust_tickets.report.verdict import interval
+from robust_tickets.report.verdict import LEAST_SEEDS, interval
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import csv_text
 
@@ -34,8 +34,8 @@ def contrasts_csv(run: RunDirectory) -> str:
     wanted = parsed(run.recipe.compare.contrasts, run.recipe.compare.arms)
     rows = []
     for contrast, tested in zip(wanted, judged_contrasts(by_arm, run.recipe), strict=True):
-        several = len(tested.differences) > 1
-        low, high = interval(tested.differences) if several else (None, None)
+        enough = len(tested.differences) >= LEAST_SEEDS
+        low, high = interval(tested.differences) if enough else (None, None)
         rows.append(
             {
                 "first": contrast.first,
@@ -45,8 +45,8 @@ def contrasts_csv(run: RunDirectory) -> str:
                 "mean": mean(tested.differences),
                 "low": low,
                 "high": high,
-                "p_value": tested.p_value,
-                "corrected": tested.corrected,
+                "p_value": tested.p_value if enough else None,
+                "corrected": tested.corrected if enough else None,
                 "is_shown": tested.is_shown,
             }
         )
@@ -76,5 +76,5 @@ def _accuracies(by_arm: Results, recipe: Recipe) -> dict[str, list[float]]:
 def _figure(recipe: Recipe, by_arm: Results) -> str:
     """What decides, in words."""
     if recipe.evaluate.select_by == "clean":
-        return "clean accuracy"
+        return "clean accuracy (the other sentences here are on robust accuracy)"
     return f"accuracy under {judge_of(by_arm, recipe).title}"

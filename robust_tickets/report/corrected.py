@@ -20,7 +20,7 @@ class Tested:
     label: names the two arms, the second of which is subtracted from the first.
     question: what was asked of the mean difference, before the first run.
     differences: one a seed, fractions.
-    p_value: of Student's t over paired seeds; 1.0 for fewer than three seeds.
+    p_value: of Student's t over paired seeds, one-sided for "not worse"; 1.0 for fewer than three seeds.
     corrected: the p-value by Holm's step-down method over all contrasts of the experiment.
     """
 
@@ -38,18 +38,22 @@ class Tested:
     def __str__(self) -> str:
         """The mean difference in points with its 95 % interval, p-values and the verdict."""
         text = f"{self.label}: {points(mean(self.differences))} points"
-        if len(self.differences) > 1:
-            low, high = interval(self.differences)
-            text += f" (95 % interval {points(low)} to {points(high)})"
         if len(self.differences) < LEAST_SEEDS:
             return f"{text}: undecided, as a verdict needs {LEAST_SEEDS} seeds"
-        text += f", p {_rounded(self.p_value)}, corrected {_rounded(self.corrected)}"
+        low, high = interval(self.differences)
+        text += (
+            f" (95 % interval {points(low)} to {points(high)}), p {_rounded(self.p_value)}, corrected "
+            f"{_rounded(self.corrected)}"
+        )
         if self.question == "not worse":
-            margin = f"by {100 * MARGIN:g} point{'s' * (MARGIN != 0.01)}"
-            return f"{text}: {'not worse' if self.is_shown else 'undecided whether it is worse'} {margin}"
+            margin = f"{100 * MARGIN:g} point{'s' * (MARGIN != 0.01)}"
+            if self.is_shown:
+                return f"{text}: shown to be less than {margin} worse"
+            fact = f", and the interval says it is more than {margin} worse" if high < -MARGIN else ""
+            return f"{text}: not shown to be less than {margin} worse{fact}"
         if not self.is_shown:
             return f"{text}: undecided"
-        return f"{text}: {'more' if mean(self.differences) > 0 else 'less'}"
+        return f"{text}: shown to be {'more' if mean(self.differences) > 0 else 'less'}"
 
 
 def judge(contrasts: Sequence[tuple[str, Question, Sequence[float]]]) -> list[Tested]:

@@ -5,7 +5,10 @@ from typing import Any
 import pandas as pd
 
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
-from robust_tickets.recipe.arms import ARMS
+from robust_tickets.recipe.arms import ARMS, needs_ticket
+from robust_tickets.recipe.methods import make_method
+from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.recipe.training_fields import Training
 from robust_tickets.report.accuracy_columns import wilson
 from robust_tickets.report.conditions import conditions, conditions_note
 from robust_tickets.report.judge import AVERAGE, TITLES
@@ -107,13 +110,9 @@ def cost_note(run: RunDirectory, table: pd.DataFrame) -> str:
 
 
 def settings_note(run: RunDirectory) -> str:
-    """Images and radius of a training, where they are its own, and what the arms' tables change; or empty."""
-    train, tables = run.recipe.train, run.recipe.arms.tables
-    own = [
-        f"on {train.images:,} images" if train.images else "",
-        f"under attacks within {run.recipe.threat.norm} {train.eps}" if train.eps else "",
-    ]
-    sentence = f"Trained {', '.join(filter(None, own))}." if any(own) else ""
+    """Images and radii of trainings, where they are their own, and what the arms' tables change; or empty."""
+    tables = run.recipe.arms.tables
+    sentences = _images_and_radii(run.recipe)
     texts = []
     for arm in run.recipe.compare.arms:
         fields: dict[str, str] = {}
@@ -121,8 +120,28 @@ def settings_note(run: RunDirectory) -> str:
             fields |= _dotted(tables.get(name, {}))
         if fields:
             texts.append(f"`{arm}` {', '.join(f'{name} {value}' for name, value in fields.items())}")
-    of_arms = f"Arms with settings of their own: {'; '.join(texts)}." if texts else ""
-    return " ".join(filter(None, [sentence, of_arms]))
+    if texts:
+        sentences.append(f"Arms with settings of their own: {'; '.join(texts)}.")
+    return " ".join(sentences)
+
+
+def _images_and_radii(recipe: Recipe) -> list[str]:
+    """On which images, and within which radius, arms and search are trained; none where that is the usual."""
+    trainings: dict[str, Training] = {"Trained": recipe.train}
+    if any(needs_ticket(arm, recipe) for arm in recipe.compare.arms):
+        trainings["Searched"] = recipe.search
+    own_images = any(training.images for training in trainings.values())
+    own_eps = any(training.eps for training in trainings.values())
+    sentences = []
+    for verb, training in trainings.items():
+        parts = []
+        if own_images:
+            parts.append(f"on {f'{training.images:,}' if training.images else 'all training'} images")
+        if own_eps and make_method(training).attacks:
+            parts.append(f"under attacks within {recipe.threat.norm} {training.eps or recipe.threat.eps}")
+        if parts:
+            sentences.append(f"{verb} {', '.join(parts)}.")
+    return sentences
 
 
 def tuning_note(run: RunDirectory) -> str:

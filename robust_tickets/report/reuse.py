@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import mean
 
+from robust_tickets.recipe.arm_training import training_of
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.chance import arms_at_chance
@@ -93,10 +94,14 @@ def reuse_note(results: Results, recipe: Recipe) -> str:
         variant = arm.partition("+")[2]
         others = ["dense", "dense-short", *([f"dense+{variant}"] if variant else [])]
         parts = []
-        for other in (name for name in others if name in results):
+        images = training_of(recipe, arm).images
+        others = [name for name in others if name in results and training_of(recipe, name).images == images]
+        for other in others:
             number = break_even(seeds, results[other], "flops")
             when = "never" if math.isinf(number) else f"after {number:.0f} training{'s' * (number != 1)}"
             parts.append(f"{when} against `{other}` ({figures.difference(other)})")
+        if not parts:  # a training on other images costs less or more for that alone
+            continue
         texts.append(
             f"The search of `{arm}` is {100 * share:.0f} % of its FLOPs. Reused, it has paid for itself "
             f"{', and '.join(parts)}."

@@ -4,6 +4,7 @@ import textwrap
 
 from robust_tickets.report.chance import chance_note
 from robust_tickets.report.conditions import conditions, conditions_note
+from robust_tickets.report.contrasts import contrasts_note
 from robust_tickets.report.frontier_answers import Question, answers
 from robust_tickets.report.frontier_runs import read_frontier
 from robust_tickets.report.judge import TITLES
@@ -27,6 +28,7 @@ def summary(run: RunDirectory) -> str:
     texts = [
         heading(run),
         verdict(by_arm, run.recipe, len(run.machines())),
+        contrasts_note(by_arm, run.recipe),
         chance_note(by_arm, run.recipe),
         _table(run),
         *answers(read_frontier([run]), Question()),

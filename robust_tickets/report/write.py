@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from robust_tickets.recipe.contrasts import parsed
 from robust_tickets.report.boosting_table import boosting_csv, boosting_markdown
 from robust_tickets.report.candidates import Frontier
 from robust_tickets.report.contrasts import contrasts_csv
@@ -29,7 +30,7 @@ def write_report(run: RunDirectory, strips: Sequence[Path] = ()) -> None:
     write_text(run.timing_markdown, markdown(run))
     write_text(run.boosting_csv, boosting_csv(run))
     write_text(run.boosting_markdown, boosting_markdown(run))
-    if run.recipe.compare.contrasts:
+    if parsed(run.recipe.compare.contrasts, run.recipe.compare.arms):
         write_text(run.contrasts_csv, contrasts_csv(run))
     _write_tables(read_frontier([run]), Question(), FrontierFolder(run.path))
     drawings = draw_pictures(run)

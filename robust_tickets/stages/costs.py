@@ -34,13 +34,15 @@ def training_images(data: Data, spec: Spec, training: Training, name: str) -> in
     """The number of images that a training uses.
 
     name: of its field of them, for the message.
-    Raises InputError for more than there are.
+    Raises InputError for more than there are, and for fewer than a batch.
     """
     images = count_training_images(data, spec)
     if training.images > images:
         raise InputError(
             f"{name} is {training.images}, but training has {images} images: ask for fewer, or 0 for all"
         )
+    if 0 < training.images < training.batch:
+        raise InputError(f"{name} is {training.images}, fewer than a batch of {training.batch}: ask for more")
     return training.images or images
 
 

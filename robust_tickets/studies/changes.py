@@ -19,15 +19,18 @@ def changed(base: "Recipe", changes: Sequence[str], allowed: Sequence[str], name
     name: of the setting that has the changes, for messages.
     Raises InputError for a text that changes no such field.
     """
-    recipe = base
+    recipe, seen = base, set[str]()
     for change in changes:
         path, equals, value = change.partition("=")
         *tables, field = path.strip().split(".")
         if not equals or not tables or not {path.strip(), tables[0]} & set(allowed):
             raise InputError(
-                f"{name} is no change of {', '.join(allowed[:-1])} or {allowed[-1]}: write it as "
-                "threat.eps=4/255"
+                f"{name}: {change!r} is no change of {', '.join(allowed[:-1])} or {allowed[-1]}: write "
+                "FIELD=VALUE, such as threat.eps=4/255"
             )
+        if path.strip() in seen:
+            raise InputError(f"{name} changes {path.strip()} twice: leave one out")
+        seen.add(path.strip())
         table: dict[str, Any] = {field: _value(value)}
         for each in reversed(tables):
             table = {each: table}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.data.dataset import Spec
@@ -22,7 +23,7 @@ def make_cells(study: Study, base: Recipe) -> list[Cell]:
         if reason:
             raise InputError(f"study {study.name}: {reason}")
     try:
-        cells = list(study.cells(base, study.settings(base)))
+        cells = list(study.cells(_judged_by_pair(base), study.settings(base)))
     except InputError as error:
         raise InputError(f"study {study.name}: {error}") from None
     for cell in cells:
@@ -40,6 +41,13 @@ def make_cells(study: Study, base: Recipe) -> list[Cell]:
             f"{field} has one setting, {cells[0].setting}, and settings are compared with each other: add one"
         )
     return cells
+
+
+def _judged_by_pair(base: Recipe) -> Recipe:
+    """The recipe without FAB-T and Square, on which no verdict of a study rests."""
+    if not base.evaluate.aa_images:
+        return base
+    return replace(base, evaluate=replace(base.evaluate, aa_whole="off"))
 
 
 def name_setting(study: Study, message: str) -> str:

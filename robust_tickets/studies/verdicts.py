@@ -97,7 +97,10 @@ def _explanation(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.D
         )
     if "end" in figures:
         subject = "Ends" if len(figures) > 1 else "Figures"
-        under = f" under {end_title(base.evaluate)}" if aa_columns(base.evaluate) else ""
+        under = ""
+        if aa_columns(base.evaluate) and base.evaluate.select_by == "robust":
+            images = f"{base.evaluate.aa_images:,} test images"
+            under = f" under {end_title(base.evaluate)} on {images}"
         several = len(end_columns(base.evaluate)) > 1
         best = ", and beside it of the best, which validation chose" if several else ""
         yield f"{subject} are test accuracies{under} of the last epoch{best}."

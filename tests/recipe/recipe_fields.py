@@ -37,7 +37,7 @@ BASES = tuple(
         *({"search": {"method": name}, "train": {"method": name}} for name in METHODS),
         {"search": {"granularity": "channel"}},
         {"compare": {"arms": ["dense", "ticket+liet"]}},
-        {"compare": {"arms": ["dense", "dense-amortised"]}},
+        {"compare": {"arms": ["dense", "dense-amortised"], "reuses": 2}},
         {"evaluate": {"aa_images": 20}},
         {"compare": {"contrasts": ["ticket minus dense", "ticket not worse than dense"]}},
         {stage: {"awp": {"gamma": 0.01, "warmup": 0.5}} for stage in ("search", "train")},

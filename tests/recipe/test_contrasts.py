@@ -32,10 +32,21 @@ def test_a_contrast_is_two_arms_and_a_question(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ticket", "ticket minus", "minus dense", "ticket - dense", "ticket>dense"]
+    "text",
+    [
+        "",
+        "ticket",
+        "ticket minus",
+        "minus dense",
+        "ticket - dense",
+        "ticket>dense",
+        "ticket minus dense, ticket minus random",
+    ],
 )
 def test_another_text_is_none(text):
-    with pytest.raises(InputError, match="is no contrast: write it as 'ticket minus dense-short'"):
+    with pytest.raises(
+        InputError, match="is no contrast: write each, in quotes of its own, as 'ticket minus"
+    ):
         parsed([text], ARMS)
 
 
@@ -51,6 +62,11 @@ def test_another_text_is_none(text):
 def test_what_answers_nothing_is_refused(texts, message):
     with pytest.raises(InputError, match=message):
         parsed(texts, ARMS)
+
+
+def test_a_word_stands_for_none():
+    """A recipe's contrasts can be left out by a flag."""
+    assert parsed(["none"], ARMS) == []
 
 
 def test_arms_may_each_be_not_worse_than_the_other():

@@ -55,12 +55,13 @@ def test_a_true_null_is_rejected_in_one_experiment_of_twenty():
 @pytest.mark.parametrize(
     ("differences", "question", "end"),
     [
-        ((0.02, 0.021, 0.019), "different", ": more"),
-        ((-0.02, -0.021, -0.019), "different", ": less"),
+        ((0.02, 0.021, 0.019), "different", ": shown to be more"),
+        ((-0.02, -0.021, -0.019), "different", ": shown to be less"),
         ((0.02, -0.02, 0.01), "different", ": undecided"),
-        ((-0.001, 0.0, 0.001), "not worse", ": not worse by 1 point"),
-        ((-0.02, -0.02, -0.01), "not worse", ": undecided whether it is worse by 1 point"),
-        ((0.01, 0.01, 0.01), "different", ": more"),
+        ((-0.001, 0.0, 0.001), "not worse", ": shown to be less than 1 point worse"),
+        ((-0.02, -0.02, 0.01), "not worse", ": not shown to be less than 1 point worse"),
+        ((-0.03, -0.031, -0.03), "not worse", ", and the interval says it is more than 1 point worse"),
+        ((0.01, 0.01, 0.01), "different", ": shown to be more"),
         ((0.0, 0.0, 0.0), "different", ": undecided"),
         ((0.1, 0.1), "different", ": undecided, as a verdict needs 3 seeds"),
         ((0.1,), "not worse", ": undecided, as a verdict needs 3 seeds"),

@@ -105,6 +105,23 @@ def test_a_radius_that_is_too_large_or_does_nothing_is_refused(tiny_recipe, fiel
 
 
 def test_the_table_says_so(tiny_recipe, tmp_path):
-    run = RunDirectory.of(tmp_path, with_own(tiny_recipe, "train", eps=Eps("0.05"), images=64))
-    assert settings_note(run) == "Trained on 64 images, under attacks within Linf 0.05."
-    assert settings_note(RunDirectory.of(tmp_path, tiny_recipe)) == ""
+    def note(recipe):
+        return settings_note(RunDirectory.of(tmp_path, recipe))
+
+    assert note(with_own(tiny_recipe, "train", eps=Eps("0.05"), images=64)) == (
+        "Trained on 64 images, under attacks within Linf 0.05. "
+        "Searched on all training images, under attacks within Linf 0.1."
+    )
+    assert note(with_own(tiny_recipe, "search", images=64)) == (
+        "Trained on all training images. Searched on 64 images."
+    )
+    dense = replace(tiny_recipe, compare=Compare(("dense",)))
+    assert note(with_own(dense, "search", images=64)) == ""
+    assert note(tiny_recipe) == ""
+
+
+def test_fewer_images_than_a_batch_are_refused_by_the_field_that_asks_for_them(tiny_recipe):
+    tables = ArmSettings({"few": {"images": 3}})
+    recipe = replace(tiny_recipe, compare=Compare(("dense", "dense+few")), arms=tables)
+    with pytest.raises(InputError, match=r"arms\.few\.images is 3, fewer than a batch of 32"):
+        planning.check(recipe, DIGITS)

@@ -147,7 +147,7 @@ def test_a_stretched_ticket_stands_beside_those_that_need_no_search_of_the_sourc
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("eps=4/255", "is no change of data, threat or search: write it as threat.eps=4/255"),
+        ("eps=4/255", "is no change of data, threat or search: write FIELD=VALUE, such as threat.eps"),
         ("threat.eps", "is no change of data, threat or search"),
         ("train.lr=0.1", "is no change of data, threat or search"),
         ("threat.radius=1", "unknown field 'threat.radius'"),

@@ -75,7 +75,7 @@ def files_section(run: RunDirectory) -> str:
         ("timing.csv, timing.md", "the table"),
         ("frontier.csv, frontier.md", "the frontier"),
         ("boosting.csv, boosting.md", "the early advantage"),
-        *([("contrasts.csv", "the contrasts of the recipe")] if run.recipe.compare.contrasts else []),
+        *([("contrasts.csv", "the contrasts of the recipe")] if run.contrasts_csv.is_file() else []),
         (", ".join(pictures), "the pictures"),
         (f"{first}/", "an arm of a seed: arm.json, ledger.json, metrics.jsonl, robustness.csv, checkpoints"),
         ("recipe.toml, env.json, inputs.json", "recipe, machine, fingerprints"),

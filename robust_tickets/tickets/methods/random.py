@@ -32,6 +32,7 @@ class Random(PruningAtInit):
     settings: RandomSettings
     unused: ClassVar[Mapping[str, str]] = {
         **PruningAtInit.unused,
+        **dict.fromkeys(("images", "eps"), "which looks at no image"),
         "criterion": "which has no scores",
         "scope": "whose layers have search.random.densities",
     }
