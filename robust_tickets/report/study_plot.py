@@ -18,6 +18,9 @@ from robust_tickets.report.verdict import LEAST_SEEDS, interval
 _SPREAD = 0.5
 """The part of the distance between two settings that their arms take up."""
 
+_TICK_COLUMNS = 12
+"""Characters of a setting that fit beside others on an axis."""
+
 _TITLE_COLUMNS = 150
 """Characters that fit on a line of the title."""
 
@@ -70,6 +73,9 @@ def study_plot(
                 ax.set_xticks(range(len(arms)), arms, rotation=40, ha="right")
             else:
                 ax.set_xticks(range(len(settings)), settings)
+                if max(map(len, settings)) > _TICK_COLUMNS:
+                    labels = ["\n".join(setting.split()) for setting in settings]
+                    ax.set_xticks(range(len(settings)), labels, rotation=25, ha="right", fontsize=7)
                 ax.set_xlabel(axis)
             ax.set_ylabel(label)
         axes[2].axhline(1, color="#000000", linewidth=0.7, linestyle=":")

@@ -81,6 +81,18 @@ def test_intervals_are_students_and_those_of_ratios_of_their_logarithms(drawn, t
     check_legends(drawn[0])
 
 
+def test_long_settings_stand_on_lines_of_their_own(drawn, tmp_path):
+    settings = ["a", "train.method=nfgsm train.lr=0.3"]
+    data = rows().replace({"setting": {"b": settings[1]}})
+    study_plot.study_plot(data, settings, ["t"], "x", Evaluate(), tmp_path / "f")
+    for ax in drawn[0].axes:
+        assert [label.get_text() for label in ax.get_xticklabels()] == [
+            "a",
+            "train.method=nfgsm\ntrain.lr=0.3",
+        ]
+    check_legends(drawn[0])
+
+
 def test_two_seeds_have_no_interval(drawn, tmp_path):
     study_plot.study_plot(rows(2), ["a", "b"], ["t"], "x", Evaluate(), tmp_path / "f")
     assert [intervals(ax) for ax in drawn[0].axes] == [[], [], []]
