@@ -7,7 +7,8 @@ tuning, in order, and then its seeds. What is left of a piece, all but weights, 
 it is done, so that another machine can go on from a checkout. Weights stay in the folder of --work.
 
 plan.toml: `seeds`; `tuning_seed`; `study`, the name of one, where the experiment is no comparison; and tables
-`[[tune]]` with `arm`, perhaps `like`, an arm whose settings it begins from, and `fields`, the values of each.
+`[[tune]]` with `arm`, perhaps `like`, an arm whose settings it begins from, `fields`, the values of each, and perhaps
+`fix_steps_of`, arms whose budget the steps of the chosen trial take the place of.
 """
 
 import argparse
@@ -21,12 +22,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.write import write_report
 from robust_tickets.runs.directory import RunDirectory
-from robust_tickets.runs.files import write_text
+from robust_tickets.runs.files import read_object, write_text
 from robust_tickets.runs.merging import merge
 
 REFERENCE = Path(__file__).parents[1] / "runs" / "reference"
@@ -86,7 +89,10 @@ class Experiment:
         seed = str(self.plan["tuning_seed"])
         table, tuned = self._command("tune", start, "--arm", step["arm"], "--seed", seed, *words)[-2:]
         shutil.copyfile(table, self.folder / f"trials-{number}.csv")
-        shutil.copyfile(tuned, self.recipe_after(number))  # last of all: it says that the step is done
+        chosen = recipes.load(tuned)
+        for arm in step.get("fix_steps_of", []):
+            chosen = _with_steps(chosen, arm, _steps_of_best(Path(table), step["arm"]))
+        write_text(self.recipe_after(number), recipes.to_toml(chosen))  # last: it says that the step is done
 
     def run_seed(self, seed: int) -> None:
         """One seed of the experiment."""
@@ -122,6 +128,23 @@ def _like(recipe: Recipe, arm: str, other: str | None) -> Recipe:
     lengths = ("epochs", "iterations", "ticket_epochs", "ticket_iterations")
     taken = {field: value for field, value in shared.items() if field not in lengths}
     return replace(recipe, arms=ArmSettings({**tables, arm: {**tables.get(arm, {}), **taken}}))
+
+
+def _steps_of_best(table: Path, arm: str) -> int:
+    """The steps of the trial that was chosen, whose length followed from a timing."""
+    trials = pd.read_csv(table)
+    whole = trials[trials.share == 1]
+    best = whole.loc[whole.val_robust.idxmax()]
+    length = table.parent / "trials" / best.run / f"seed-{best.seed}" / arm / "length.json"
+    return int(read_object(length)["steps"])
+
+
+def _with_steps(recipe: Recipe, arm: str, steps: int) -> Recipe:
+    """The recipe in which an arm of a ticket has so many steps instead of a budget."""
+    tables = recipe.arms.tables
+    del tables[arm]["budget"]
+    tables[arm]["ticket_iterations"] = steps
+    return replace(recipe, arms=ArmSettings(tables))
 
 
 def _keep(run: Path, kept: Path) -> None:
