@@ -7,8 +7,8 @@ tuning, in order, and then its seeds. What is left of a piece, all but weights, 
 it is done, so that another machine can go on from a checkout. Weights stay in the folder of --work.
 
 plan.toml: `seeds`; `tuning_seed`; `study`, the name of one, where the experiment is no comparison; and tables
-`[[tune]]` with `arm`, perhaps `like`, an arm whose settings it begins from, `fields`, the values of each, and perhaps
-`fix_steps_of`, arms whose budget the steps of the chosen trial take the place of.
+`[[tune]]` with `arm`, perhaps `like`, an arm whose settings it begins from, `fields`, the values of each, and
+perhaps `fix_steps_of`, arms whose budget the steps of the chosen trial take the place of.
 """
 
 import argparse
@@ -142,7 +142,8 @@ def _steps_of_best(table: Path, arm: str) -> int:
 def _with_steps(recipe: Recipe, arm: str, steps: int) -> Recipe:
     """The recipe in which an arm of a ticket has so many steps instead of a budget."""
     tables = recipe.arms.tables
-    del tables[arm]["budget"]
+    for field in ("budget", "iterations"):
+        tables[arm].pop(field)
     tables[arm]["ticket_iterations"] = steps
     return replace(recipe, arms=ArmSettings(tables))
 
