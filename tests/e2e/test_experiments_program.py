@@ -1,13 +1,18 @@
 """`benchmarks.experiments` does what is not done yet, and needs no weights of what is."""
 
+import json
 import shutil
 import tomllib
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from benchmarks import experiments
+from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.arm_settings import ArmSettings
+from robust_tickets.stages import plan as planning
 
 PLAN = """
 seeds = [3, 4]
@@ -60,3 +65,26 @@ def test_pieces_are_done_in_order_and_once_and_on_another_machine(folder, tmp_pa
     timing = pd.read_csv(folder / "run" / "timing.csv")
     assert list(timing.arm) == ["dense", "dense+trades", "ticket"]
     assert set(timing.seeds) == {2}
+
+
+def test_the_steps_of_the_chosen_trial_take_the_place_of_a_budget(tiny_recipe, tmp_path):
+    rows = [
+        ("a", 0.3333, 0.9),  # the best of those that were not trained to the end
+        ("b", 1.0, 0.5),
+        ("c", 1.0, 0.6),
+    ]
+    for run, _, _ in rows:
+        length = tmp_path / "trials" / run / "seed-100" / "ticket" / "length.json"
+        length.parent.mkdir(parents=True)
+        length.write_text(json.dumps({"steps": {"a": 1, "b": 20, "c": 30}[run], "of": "x"}))
+    table = tmp_path / "trials.csv"
+    table.write_text(
+        "run,share,val_robust,seed\n" + "".join(f"{run},{share},{best},100\n" for run, share, best in rows)
+    )
+    assert experiments._steps_of_best(table, "ticket") == 30
+    budget = {"budget": "9s", "iterations": 0, "ticket_iterations": 0, "lr": 0.3}
+    train = replace(tiny_recipe.train, iterations=40, ticket_iterations=40)
+    recipe = replace(tiny_recipe, train=train, arms=ArmSettings({"ticket": budget}))
+    fixed = experiments._with_steps(recipe, "ticket", 30)
+    assert planning.plan(fixed, "ticket", SPECS["digits"]).steps == 30
+    assert fixed.arms.tables["ticket"] == {"ticket_iterations": 30, "lr": 0.3}
