@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from robust_tickets.attacks import Attack, Ensemble, RunOptions, eval_mode, misclassified
 from robust_tickets.attacks.blocks import Blocks
+from robust_tickets.base.errors import InputError
 from robust_tickets.data.batches import to_float
 from robust_tickets.data.dataset import Split
 from robust_tickets.evaluation.attack_names import build_attack, expand_attacks
@@ -52,7 +53,8 @@ class SwitchRow:
 
     attacked: what the adversary attacks; "" on clean images.
     accuracy: the mean over draws and images, a fraction.
-    low, high: its 95 % interval, by the normal law over images.
+    low, high: its 95 % interval, by the normal law over images; Wilson's where all networks are right on
+        every image, or on none.
     """
 
     attacked: str
@@ -79,9 +81,11 @@ def switch_rows(
     log: takes a line for each network that is attacked.
 
     Rows: clean, then `OWN`, `OTHER`, `EXPECTED` and `WORST`. Raises InputError for an unknown attack before
-    any is run.
+    any is run, and where none attacks.
     """
     members = [member for name in expand_attacks(attacks) for member in _members(name, config)]
+    if not members:
+        raise InputError("switch needs an attack, as clean images say nothing of robustness: give pgd-20")
     images = to_float(split.images, config.channels_last)
     clean = _right(nets, images, split, config)
     # (sources, attacks, networks, N)
@@ -128,7 +132,9 @@ def _right(nets: Sequence[nn.Module], images: Tensor, split: Split, config: Eval
 
 def _row(attacked: str, shares: Tensor) -> SwitchRow:
     """shares: of the networks that are right on each image, (N,)."""
-    mean, half = float(shares.mean()), 0.0
-    if len(shares) > 1:
-        half = NormalDist().inv_cdf(0.975) * float(shares.std()) / math.sqrt(len(shares))
+    mean, half, z = float(shares.mean()), 0.0, NormalDist().inv_cdf(0.975)
+    if mean in (0.0, 1.0):
+        half = z**2 / (len(shares) + z**2)
+    elif len(shares) > 1:
+        half = z * float(shares.std()) / math.sqrt(len(shares))
     return SwitchRow(attacked, mean, max(0.0, mean - half), min(1.0, mean + half))

@@ -21,7 +21,7 @@ class Rebuilt:
     """A row of the table: one random network.
 
     candidates: random neurons an input of each layer; 0: the target itself.
-    weights: those that are kept, of the target all.
+    weights: those that are kept, of the target too.
     kept_ratio: these over the target's.
     random_weights: those of the random network before it is pruned.
     weight_error: the largest error of a weight, over the largest weight of its layer.
@@ -156,8 +156,8 @@ class _Target:
 
     @property
     def _size(self) -> int:
-        """Weights and biases of the target."""
-        return sum(layer.weight.size + layer.bias.size for layer in self._layers)
+        """Weights and biases of the target, without pruned weights."""
+        return sum(int(np.count_nonzero(layer.weight)) + layer.bias.size for layer in self._layers)
 
     def _attack_on(self, net: nn.Module) -> Tensor:
         return self._attack(net, self._images, self._labels, seed=self._seed).detach()

@@ -10,6 +10,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.pruning_methods import make_pruning_method
+from robust_tickets.recipe.training_fields import Search
 from robust_tickets.tickets.ticket import Ticket
 
 
@@ -82,7 +83,7 @@ def origin(ticket: Ticket) -> dict[str, str]:
         "network": network,
         "data": f"{recipe.data.name}, fingerprint {ticket.data}",
         "threat": f"{recipe.threat.norm} {recipe.threat.eps}",
-        "search": f"{method.describe()}, ratio {search.ratio:g} of the {search.granularity}s",
+        "search": f"{method.describe()}, ratio {search.ratio:g} of the {_pruned(search)}",
         **({} if ticket.mask.basis is None else {"basis": f"coefficients of basis {ticket.mask.basis.kind}"}),
         "seed": str(ticket.seed),
         "cost": f"{ticket.passes:,} passes, {ticket.flops:.4g} FLOPs",
@@ -160,3 +161,10 @@ def _align(table: pd.DataFrame) -> str:
         ).rstrip()
         for row in cells
     )
+
+
+def _pruned(search: Search) -> str:
+    """What a search prunes, in words."""
+    if search.basis == "canonical":
+        return f"{search.granularity}s"
+    return "singular values" if search.basis.startswith("svd") else "coefficients"

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 from scipy.special import log_softmax, logsumexp
 from torch import nn
 
@@ -121,6 +122,19 @@ def test_members_of_an_ensemble_count_one_by_one():
     pair = accuracies(nets, samples, ["aa-apgd"], config)
     assert pair == accuracies(nets, samples, ["apgd", "apgd-t"], config)
     assert pair[WORST] < pair[""]
+
+
+@pytest.mark.parametrize(("label", "right"), [(1, 12), (0, 0)])
+def test_all_or_none_of_a_few_images_do_not_prove_all_or_none(label, right):
+    samples = Split(split(0.9, 12).images, torch.full((12,), label), torch.arange(12))
+    row = switch_rows([OnePixel(0), OnePixel(0)], samples, ["pgd-20"], CONFIG)[0]
+    wilson = stats.binomtest(right, 12).proportion_ci(method="wilson")
+    assert (row.accuracy, row.low, row.high) == pytest.approx((right / 12, wilson.low, wilson.high))
+
+
+def test_clean_images_alone_are_refused():
+    with pytest.raises(InputError, match="switch needs an attack"):
+        switch_rows([OnePixel(0), OnePixel(0)], split(0.9), ["clean"], CONFIG)
 
 
 def test_the_interval_is_that_of_a_mean_over_images():
