@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class Experiment:
             word for field, values in step["fields"].items() for word in ("--field", field, *map(str, values))
         ]
         seed = str(self.plan["tuning_seed"])
-        table, tuned = self._command("tune", start, "--arm", step["arm"], "--seed", seed, *words)[-2:]
+        table, tuned = self._command(["tune"], start, "--arm", step["arm"], "--seed", seed, *words)[-2:]
         shutil.copyfile(table, self.folder / f"trials-{number}.csv")
         chosen = recipes.load(tuned)
         for arm in step.get("fix_steps_of", []):
@@ -99,7 +99,7 @@ class Experiment:
         recipe = self.recipe_after(len(self.plan.get("tune", [])))
         study = self.plan.get("study")
         command = ["study", study] if study else ["compare"]
-        written = self._command(*command, recipe, "--seed", str(seed), "--seeds", "1")[-1]
+        written = self._command(command, recipe, "--seed", str(seed), "--seeds", "1")[-1]
         if study:
             for run in Path(written).parent.glob(f"*/seed-{seed}"):
                 _keep(run.parent, self.run / run.parent.name)
@@ -107,10 +107,8 @@ class Experiment:
         _keep(Path(written), self.run)
         write_report(RunDirectory.open(self.run))
 
-    def _command(self, *words: str | Path) -> list[str]:
-        """Run a command of the project; returns the lines that it prints."""
-        *command, recipe = words[: next(i for i, word in enumerate(words) if isinstance(word, Path)) + 1]
-        rest = words[len(command) + 1 :]
+    def _command(self, command: Sequence[str], recipe: Path, *rest: str) -> list[str]:
+        """Run a command of the project on a recipe; returns the lines that it prints."""
         line = [sys.executable, "-m", "robust_tickets", *command, "--recipe", recipe, *rest]
         line += ["--runs", self.work, *self.flags]
         print(" ".join(map(str, line[1:])), flush=True)

@@ -9,13 +9,7 @@ from robust_tickets.base.errors import InputError, unknown_name
 from robust_tickets.cli.command import Command, SideBySide, command
 from robust_tickets.recipe.recipe import load
 from robust_tickets.recipe.schema import Count
-from robust_tickets.recipe.studies import (
-    STUDIES,
-    check_study_arms,
-    check_study_settings,
-    load_study,
-    studies_help,
-)
+from robust_tickets.recipe.studies import STUDIES, check_study, load_study, studies_help
 
 
 @command
@@ -42,9 +36,7 @@ class Study(SideBySide, Command):
             raise InputError(f"study needs to know which: {', '.join(STUDIES)}")
         if self.name not in STUDIES:
             raise unknown_name("study", self.name, STUDIES)
-        base = load(self.recipe)
-        check_study_settings(self.name, self.fields.study, base.study)
-        check_study_arms(self.name, self.fields.compare, base.compare)
+        check_study(self.name, self.fields, load(self.recipe))
         with signals.deferred():
             from robust_tickets.stages.experiment import Experiment
             from robust_tickets.studies import study

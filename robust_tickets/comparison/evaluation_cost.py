@@ -18,10 +18,10 @@ def evaluation_passes(experiment: Experiment, checkpoints: Sequence[str]) -> int
 
 def whole_passes(experiment: Experiment) -> int:
     """Passes of FAB-T and Square on one checkpoint; 0 where a recipe wants none."""
-    images = experiment.recipe.evaluate.aa_images
-    if not images or experiment.recipe.evaluate.aa_whole == "off":
+    evaluate = experiment.recipe.evaluate
+    if not evaluate.has_whole_autoattack:
         return 0  # torchattacks need not be imported
-    return images * (_attack_passes(AA_WHOLE, experiment) - _attack_passes(AA_PAIR, experiment))
+    return evaluate.aa_images * (_attack_passes(AA_WHOLE, experiment) - _attack_passes(AA_PAIR, experiment))
 
 
 def _request_passes(request: EvaluationRequest, experiment: Experiment) -> int:

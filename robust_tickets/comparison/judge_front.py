@@ -33,8 +33,7 @@ def front_tasks(experiment: Experiment, run: RunDirectory) -> list[Task]:
 
     The frontier is that of the attack which all arms have, so that none is held to a stricter one.
     """
-    evaluate = experiment.recipe.evaluate
-    if not evaluate.aa_images or evaluate.aa_whole == "off":
+    if not experiment.recipe.evaluate.has_whole_autoattack:
         return []
     by_arm = results(run)
     tasks: dict[Path, Task] = {}

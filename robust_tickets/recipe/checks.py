@@ -3,6 +3,7 @@
 import re
 
 from robust_tickets.base.errors import InputError, unknown_name
+from robust_tickets.recipe.eps import check_radius
 from robust_tickets.recipe.fields import Data, Evaluate, Model, Threat
 from robust_tickets.recipe.pruning_methods import make_pruning_method
 from robust_tickets.recipe.training_fields import Search
@@ -73,11 +74,7 @@ def check_model(model: Model) -> None:
 
 def check_threat(threat: Threat) -> None:
     """Raise InputError for a radius that is too large for its norm, or was not chosen for it."""
-    if threat.norm == "Linf" and threat.eps.value > 1:
-        raise InputError(
-            f"threat.eps {threat.eps} is out of range: images are in [0, 1], so use 0 < eps <= 1 with norm "
-            "Linf, as 8/255"
-        )
+    check_radius("threat.eps", threat.eps, threat.norm)
     if threat == Threat(norm="L2"):
         raise InputError(
             f"threat.eps {threat.eps} is the usual radius in Linf and next to nothing in L2: give threat.eps "

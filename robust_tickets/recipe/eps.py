@@ -36,4 +36,13 @@ class Eps:
         return self.text
 
 
+def check_radius(name: str, eps: Eps, norm: str) -> None:
+    """Raise InputError for a radius that is too large for its norm; name: of its field."""
+    if norm == "Linf" and eps.value > 1:
+        raise InputError(
+            f"{name} {eps} is out of range: images are in [0, 1], so use 0 < eps <= 1 with norm "
+            "Linf, as 8/255"
+        )
+
+
 _LARGEST = 100

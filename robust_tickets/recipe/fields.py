@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from tyro.conf import arg
 
 from robust_tickets.recipe.arms import arm_names, arms_help, is_arm, trained_arms
+from robust_tickets.recipe.contrasts import WantedContrast, parsed
 from robust_tickets.recipe.eps import Eps
 from robust_tickets.recipe.schema import (
     Count,
@@ -117,6 +118,11 @@ class Evaluate:
     early_points: Count = 4
     """validations in each of these epochs, with the one at its end"""
 
+    @property
+    def has_whole_autoattack(self) -> bool:
+        """Whether FAB-T and Square attack the arms on the frontier."""
+        return self.aa_images > 0 and self.aa_whole == "front"
+
     def checks_sanity_of(self, checkpoint: str) -> bool:
         """Whether the sanity checks look at a checkpoint of that name."""
         return self.sanity in ("all", checkpoint)
@@ -139,7 +145,6 @@ class Compare:
     contrasts: Annotated[tuple[str, ...], arg(metavar="CONTRAST...")] = ()
     """differences that the runs are to decide, named beforehand, as "ticket minus dense-short" or "ticket not
     worse than dense" (by one point); their p-values are corrected together for how many there are (Holm)"""
-
     reuses: Count = 1
     """how many trainings use the search, for the arm dense-amortised"""
 
@@ -147,6 +152,11 @@ class Compare:
     def trained(self) -> tuple[str, ...]:
         """The arms that are trained; the others are read from their files."""
         return trained_arms(self.arms)
+
+    @property
+    def wanted_contrasts(self) -> list[WantedContrast]:
+        """The contrasts. Raises InputError for what is none."""
+        return parsed(self.contrasts, self.arms)
 
     @property
     def is_amortised(self) -> bool:

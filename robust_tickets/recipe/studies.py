@@ -11,6 +11,7 @@ from robust_tickets.base.errors import InputError
 
 if TYPE_CHECKING:
     from robust_tickets.recipe.fields import Compare, StudySettings
+    from robust_tickets.recipe.recipe import Recipe
     from robust_tickets.studies.base import Study
 
 STUDIES = {
@@ -48,6 +49,17 @@ def pruning_methods_of_studies() -> set[str]:
     return {name for study in STUDIES for name in load_study(study).pruning_methods}
 
 
+def check_study(name: str, recipe: "Recipe", base: "Recipe") -> None:
+    """Raise InputError for settings of other studies, and for arms, which a study chooses itself.
+
+    name: the study that is run; "": none.
+    base: the recipe that this one changes, whose own fields are fine.
+    """
+    check_study_settings(name, recipe.study, base.study)
+    if name:
+        _check_study_arms(name, recipe.compare, base.compare)
+
+
 def check_study_settings(name: str, settings: "StudySettings", base: "StudySettings") -> None:
     """Raise InputError for settings of other studies than the one that is run.
 
@@ -63,11 +75,7 @@ def check_study_settings(name: str, settings: "StudySettings", base: "StudySetti
             )
 
 
-def check_study_arms(name: str, compare: "Compare", base: "Compare") -> None:
-    """Raise InputError for arms and what is asked of them, which a study chooses itself.
-
-    base: the recipe's own, which are fine.
-    """
+def _check_study_arms(name: str, compare: "Compare", base: "Compare") -> None:
     for field in ("arms", "contrasts", "reuses"):
         if getattr(compare, field) != getattr(base, field):
             raise InputError(

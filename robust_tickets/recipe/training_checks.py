@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.recipe.eps import check_radius
 from robust_tickets.recipe.field_names import FieldNames
 from robust_tickets.recipe.fields import Threat
 from robust_tickets.recipe.methods import make_method
@@ -111,11 +112,7 @@ def check_eps(names: FieldNames, trainings: Sequence[Training], threat: Threat) 
     eps, method = trainings[0].eps, trainings[0].method
     if eps is None:
         return
-    if threat.norm == "Linf" and eps.value > 1:
-        raise InputError(
-            f"{names('eps')} {eps} is out of range: images are in [0, 1], so use 0 < eps <= 1 with norm "
-            "Linf, as 8/255"
-        )
+    check_radius(names("eps"), eps, threat.norm)
     if not any(make_method(training).attacks for training in trainings):
         raise InputError(
             f"{names('eps')} {eps} does nothing to the method {method}{names.of_owner}, which attacks no "

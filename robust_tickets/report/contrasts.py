@@ -5,7 +5,7 @@ from statistics import mean
 
 import pandas as pd
 
-from robust_tickets.recipe.contrasts import WantedContrast, parsed
+from robust_tickets.recipe.contrasts import WantedContrast
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.corrected import Tested, judge
 from robust_tickets.report.judge import judge as judge_of
@@ -23,15 +23,15 @@ def contrasts_note(by_arm: Results, recipe: Recipe) -> str:
     if not tested:
         return ""
     n = len(tested)
-    corrected = f"p-values corrected for {n} (Holm)" if n > 1 else "one alone"
-    head = f"**Contrasts of the recipe**, by {_figure(recipe, by_arm)} after the last epoch, {corrected}."
+    corrected = f", p-values corrected for {n} (Holm)" if n > 1 else ""
+    head = f"**Contrasts of the recipe**, by {_figure(recipe, by_arm)} after the last epoch{corrected}."
     return f"{head} {'; '.join(map(str, tested))}."
 
 
 def contrasts_csv(run: RunDirectory) -> str:
     """The contrasts of a run's recipe as CSV, one a row: means and bounds are fractions."""
     by_arm = results(run)
-    wanted = parsed(run.recipe.compare.contrasts, run.recipe.compare.arms)
+    wanted = run.recipe.compare.wanted_contrasts
     rows = []
     for contrast, tested in zip(wanted, judged_contrasts(by_arm, run.recipe), strict=True):
         enough = len(tested.differences) >= LEAST_SEEDS
@@ -61,7 +61,7 @@ def judged_contrasts(by_arm: Results, recipe: Recipe) -> list[Tested]:
         pairs = zip(accuracies[contrast.first], accuracies[contrast.second], strict=True)
         return [first - second for first, second in pairs]
 
-    wanted = parsed(recipe.compare.contrasts, recipe.compare.arms)
+    wanted = recipe.compare.wanted_contrasts
     return judge([(contrast.label, contrast.question, differences(contrast)) for contrast in wanted])
 
 

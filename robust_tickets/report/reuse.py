@@ -53,7 +53,12 @@ def break_even(seeds: Sequence[ArmResult], other: Sequence[ArmResult], quantity:
     search = mean(result.before[key] if result.before else 0.0 for result in seeds)
     training = mean(result.ledger[key] for result in seeds)
     saved = mean(result.charged(quantity) for result in other) - training
-    return float(max(1, math.ceil(search / saved - 1e-9))) if saved > 0 else math.inf
+    return trainings_to_pay(search, saved)
+
+
+def trainings_to_pay(once: float, saved: float) -> float:
+    """How many trainings, each of which saves so much, pay for a cost that is there once; or infinity."""
+    return float(max(1, math.ceil(once / saved - 1e-9))) if saved > 0 else math.inf
 
 
 def _cost_to(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from robust_tickets.recipe.contrasts import parsed
 from robust_tickets.report.boosting_table import boosting_csv, boosting_markdown
 from robust_tickets.report.candidates import Frontier
 from robust_tickets.report.contrasts import contrasts_csv
@@ -30,7 +29,7 @@ def write_report(run: RunDirectory, strips: Sequence[Path] = ()) -> None:
     write_text(run.timing_markdown, markdown(run))
     write_text(run.boosting_csv, boosting_csv(run))
     write_text(run.boosting_markdown, boosting_markdown(run))
-    if parsed(run.recipe.compare.contrasts, run.recipe.compare.arms):
+    if run.recipe.compare.wanted_contrasts:
         write_text(run.contrasts_csv, contrasts_csv(run))
     _write_tables(read_frontier([run]), Question(), FrontierFolder(run.path))
     drawings = draw_pictures(run)

@@ -17,7 +17,7 @@ from robust_tickets.models.user_net import NetCopies, NetFactory, function_name
 from robust_tickets.recipe import old_names
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.recipe.studies import check_study_arms, check_study_settings, load_study
+from robust_tickets.recipe.studies import check_study, load_study
 from robust_tickets.stages.experiment import Experiment
 
 Net = nn.Module | NetFactory
@@ -74,9 +74,7 @@ def experiment_from(
     make = NetCopies(net) if isinstance(net, nn.Module) else net
     beside = load_study(study).pruning_methods if study else ()
     full = recipes.from_table(table, base, beside)
-    check_study_settings(study, full.study, base.study)
-    if study:
-        check_study_arms(study, full.compare, base.compare)
+    check_study(study, full, base)
     number = whole_number("devices", devices, least=1)
     machine = Machine(str(device), stderr_progress(), any_machine=bool(any_machine), world_size=number)
     return Experiment(full, make, data if isinstance(data, Dataset) else None, machine)

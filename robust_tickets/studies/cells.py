@@ -73,11 +73,11 @@ def dense_arm(arms: Sequence[str]) -> str:
 
 
 def trainings_that_pay(once: float, saved: float, name: str = "training") -> str:
-    """How many trainings, each of which saves so much, pay for a cost that is there once.
+    """How many trainings, each of which saves so much, pay for a cost that is there once, as a text.
 
     name: of a training in the text.
     """
-    if saved <= 0:
-        return "no number"
-    number = max(1, math.ceil(once / saved))
-    return f"{number} {name}{'s' * (number != 1)}"
+    from robust_tickets.report.reuse import trainings_to_pay
+
+    number = trainings_to_pay(once, saved)
+    return "no number" if math.isinf(number) else f"{number:.0f} {name}{'s' * (number != 1)}"
