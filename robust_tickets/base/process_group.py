@@ -1,5 +1,6 @@
 """The processes that share each training and each evaluation, one on each device."""
 
+import gc
 import importlib
 import io
 import os
@@ -223,6 +224,7 @@ def leave() -> None:
     """Leave the group whose other processes have ended, or are about to."""
     if not _joined:
         return
+    gc.collect()  # networks that are gone hold the group by their cycles, and it would keep its threads
     if _joined.pop() is not None:  # a GPU may still wait for the others
         _distributed().distributed_c10d._abort_process_group()
     else:

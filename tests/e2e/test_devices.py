@@ -91,3 +91,27 @@ def test_a_message_ends_all_processes_of_torchrun(tmp_path):
     assert status != 0
     assert "train.batch 33 does not divide among 2 devices" in errors
     assert "SIGKILL" not in errors
+
+
+NO_THREADS_LEFT = """
+import os, sys
+from pathlib import Path
+from robust_tickets.__main__ import main
+try:
+    main()
+finally:
+    if os.environ["RANK"] == "1":
+        names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+        print("threads:", *names)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the names of threads from /proc")
+def test_a_process_of_torchrun_keeps_no_thread_that_could_abort_as_python_ends(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(NO_THREADS_LEFT)
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", str(script))
+    status, output, errors = run(tmp_path, launcher=launcher)
+    assert status == 0, errors
+    (line,) = (line for line in output.splitlines() if line.startswith("threads:"))
+    assert "gloo" not in line
