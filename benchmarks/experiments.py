@@ -9,6 +9,11 @@ it is done, so that another machine can go on from a checkout. Weights stay in t
 plan.toml: `seeds`; `tuning_seed`; `study`, the name of one, where the experiment is no comparison; and tables
 `[[tune]]` with `arm`, perhaps `like`, an arm whose settings it begins from, `fields`, the values of each, and
 perhaps `fix_steps_of`, arms whose budget the steps of the chosen trial take the place of.
+
+An experiment may have parts: a table `[parts.NAME]` has what it does not share with the others, and in
+`recipe` the fields of the recipe that differ. Each is tuned and run like an experiment, in a folder of its
+own. `follows`, the name of a part before it, has it begin from the tuned recipe of that one. `[[contrasts]]`
+over several parts are described in `benchmarks.experiment_contrasts`.
 """
 
 import argparse
@@ -19,56 +24,92 @@ import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from benchmarks.experiment_contrasts import write_contrasts
+from benchmarks.kept_records import keep_run, keep_study
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.report.write import write_report
-from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_object, write_text
-from robust_tickets.runs.merging import merge
 
 REFERENCE = Path(__file__).parents[1] / "runs" / "reference"
-LEFT_OUT = shutil.ignore_patterns("*.safetensors", "state", "verdicts-*", ".*", "*.html", "*.svg")
-"""What no folder keeps: weights, states, and files that are made from the others or are large."""
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """What is to be tuned and run in an experiment's folder."""
+    return tomllib.loads((folder / "plan.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment in its folder.
+    """An experiment, or a part of one, in its folder.
 
+    plan: of the whole experiment.
     work: where its run directories are made.
     flags: of every command, such as where the images are.
+    part: its name; empty where the experiment is not divided.
     """
 
-    folder: Path
+    root: Path
+    plan: dict[str, Any]
     work: Path
     flags: tuple[str, ...]
+    part: str = ""
 
     @property
-    def plan(self) -> dict[str, Any]:
-        """What is to be tuned and run."""
-        return tomllib.loads((self.folder / "plan.toml").read_text(encoding="utf-8"))
+    def folder(self) -> Path:
+        """Where what is left of it goes."""
+        return self.root / self.part
 
     @property
     def run(self) -> Path:
         """The folder of the records of all seeds."""
         return self.folder / "run"
 
+    @cached_property
+    def tuning(self) -> list[dict[str, Any]]:
+        """The steps of the tuning."""
+        steps: list[dict[str, Any]] = self._own("tune", [])
+        return steps
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """The seeds of the table."""
+        return list(self._own("seeds", []))
+
+    def _own(self, key: str, default: Any) -> Any:
+        """What the plan says of this part alone, or else of all."""
+        parts = self.plan.get("parts", {})
+        return parts.get(self.part, {}).get(key, self.plan.get(key, default))
+
     def recipe_after(self, steps: int) -> Path:
         """The recipe after so many steps of tuning."""
-        return self.folder / (f"tuned-{steps}.toml" if steps else "recipe.toml")
+        path = self.folder / (f"tuned-{steps}.toml" if steps else "recipe.toml")
+        if not steps and self.part and not path.is_file():
+            write_text(path, recipes.to_toml(self._recipe_of_part()))
+        return path
+
+    def _recipe_of_part(self) -> Recipe:
+        """The experiment's recipe, or that of the part which this one follows, with the part's own fields."""
+        leader = self._own("follows", "")
+        base = self.root / "recipe.toml"
+        if leader:
+            other = replace(self, part=leader)
+            base = other.recipe_after(len(other.tuning))
+        name = f"{self.root.name}-{self.part}"
+        return recipes.from_table({"name": name, **self._own("recipe", {})}, recipes.load(str(base)))
 
     def pieces(self) -> Iterator[str]:
         """The pieces that are not done, by name."""
-        for number in range(1, len(self.plan.get("tune", [])) + 1):
+        for number in range(1, len(self.tuning) + 1):
             if not self.recipe_after(number).is_file():
                 yield f"tune {number}"
-        for seed in self.plan["seeds"]:
+        for seed in self.seeds:
             if not any(self.run.glob(f"**/seed-{seed}")):
                 yield f"seed {seed}"
 
@@ -79,7 +120,7 @@ class Experiment:
 
     def tune(self, number: int) -> None:
         """One step of the tuning."""
-        step = self.plan["tune"][number - 1]
+        step = self.tuning[number - 1]
         base = recipes.load(str(self.recipe_after(number - 1)))
         start = self.work / f"{self.folder.name}-{number}.toml"
         write_text(start, recipes.to_toml(_like(base, step["arm"], step.get("like"))))
@@ -96,16 +137,16 @@ class Experiment:
 
     def run_seed(self, seed: int) -> None:
         """One seed of the experiment."""
-        recipe = self.recipe_after(len(self.plan.get("tune", [])))
-        study = self.plan.get("study")
+        recipe = self.recipe_after(len(self.tuning))
+        study = self._own("study", "")
         command = ["study", study] if study else ["compare"]
-        written = self._command(command, recipe, "--seed", str(seed), "--seeds", "1")[-1]
+        written = Path(self._command(command, recipe, "--seed", str(seed), "--seeds", "1")[-1])
         if study:
-            for run in Path(written).parent.glob(f"*/seed-{seed}"):
-                _keep(run.parent, self.run / run.parent.name)
-            return
-        _keep(Path(written), self.run)
-        write_report(RunDirectory.open(self.run))
+            keep_study(written, seed, self.folder / "study", self.run)
+        else:
+            keep_run(written, self.run)
+        if "contrasts" in self.plan:
+            write_contrasts(self.root, self.plan["contrasts"])
 
     def _command(self, command: Sequence[str], recipe: Path, *rest: str) -> list[str]:
         """Run a command of the project on a recipe; returns the lines that it prints."""
@@ -146,16 +187,17 @@ def _with_steps(recipe: Recipe, arm: str, steps: int) -> Recipe:
     return replace(recipe, arms=ArmSettings(tables))
 
 
-def _keep(run: Path, kept: Path) -> None:
-    """Copy the records of a run directory, or add its seeds to those that are kept."""
-    part = kept.with_name(f".{kept.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(run, part, ignore=LEFT_OUT)
-    if kept.exists():
-        merge(kept, [part])
-        shutil.rmtree(part)
-    else:
-        part.rename(kept)
+def parts_of(name: str, work: Path, flags: tuple[str, ...]) -> list[Experiment]:
+    """The parts of an experiment; one where it is not divided."""
+    root = REFERENCE / name
+    plan = read_plan(root)
+    return [Experiment(root, plan, work / name, flags, part) for part in plan.get("parts", [""])]
+
+
+def _turn(piece: str) -> int:
+    """When a piece's turn comes: a part may follow another one's tuning, and shares what its seeds train."""
+    kind, number = piece.split()
+    return int(number) if kind == "seed" else -1
 
 
 def main() -> None:
@@ -173,15 +215,15 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print what is left, and do nothing")
     options = parser.parse_args()
     flags = ("--data.root", options.data_root, "--jobs", options.jobs)
-    experiment = Experiment(REFERENCE / options.name, options.work / options.name, flags)
     end = time.monotonic() + 60 * options.minutes
-    left = list(experiment.pieces())
-    for piece in left:
+    left = [(part, piece) for part in parts_of(options.name, options.work, flags) for piece in part.pieces()]
+    for part, piece in sorted(left, key=lambda each: _turn(each[1])):
+        name = " ".join(filter(None, (options.name, part.part, piece)))
         if options.list:
-            print(piece)
+            print(name)
         elif time.monotonic() < end:
-            print(f"{options.name}: {piece}", flush=True)
-            experiment.do(piece)
+            print(f"{name}:", flush=True)
+            part.do(piece)
 
 
 if __name__ == "__main__":

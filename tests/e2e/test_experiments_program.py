@@ -45,7 +45,7 @@ def folder(tiny_recipe, tmp_path):
 @pytest.mark.slow
 def test_pieces_are_done_in_order_and_once_and_on_another_machine(folder, tmp_path):
     def experiment(work):
-        return experiments.Experiment(folder, tmp_path / work, flags=())
+        return experiments.Experiment(folder, experiments.read_plan(folder), tmp_path / work, flags=())
 
     first = experiment("one")
     assert list(first.pieces()) == ["tune 1", "tune 2", "seed 3", "seed 4"]
@@ -88,3 +88,74 @@ def test_the_steps_of_the_chosen_trial_take_the_place_of_a_budget(tiny_recipe, t
     fixed = experiments._with_steps(recipe, "ticket", 30)
     assert planning.plan(fixed, "ticket", SPECS["digits"]).steps == 30
     assert fixed.arms.tables["ticket"] == {"ticket_iterations": 30, "lr": 0.3}
+
+
+PARTS = """
+seeds = [3, 4]
+tuning_seed = 100
+
+[[tune]]
+arm = "dense"
+fields = { "train.lr" = [0.1, 0.05] }
+
+[parts.narrow]
+recipe = { model = { width = 0.25 } }
+
+[parts.wide]
+seeds = [3]
+follows = "narrow"
+tune = []
+recipe = { search = { lr = 0.02 } }
+"""
+
+
+def test_parts_have_what_differs_and_begin_from_the_part_they_follow(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "REFERENCE", folder.parent)
+    (folder / "plan.toml").write_text(PARTS)
+    narrow, wide = experiments.parts_of("small", tmp_path / "work", flags=())
+    assert list(narrow.pieces()) == ["tune 1", "seed 3", "seed 4"]
+    assert list(wide.pieces()) == ["seed 3"]
+    first = recipes.load(str(narrow.recipe_after(0)))
+    assert (first.name, first.model.width) == ("small-narrow", 0.25)
+    tuned = recipes.from_table({"train": {"lr": 0.05}}, first)
+    narrow.recipe_after(1).write_text(recipes.to_toml(tuned))
+    second = recipes.load(str(wide.recipe_after(0)))
+    assert (second.name, second.model.width, second.train.lr) == ("small-wide", 0.25, 0.05)
+    assert second.search.lr == 0.02
+
+
+@pytest.mark.slow
+def test_the_seeds_of_a_study_are_judged_together(folder, tmp_path):
+    (folder / "plan.toml").write_text('seeds = [3, 4]\nstudy = "ratio"\n')
+    recipe = recipes.load(str(folder / "recipe.toml"))
+    arms = replace(recipe.compare, arms=("dense", "ticket"))
+    small = replace(recipe, compare=arms, study=replace(recipe.study, ratio=(0.2, 0.8)))
+    (folder / "recipe.toml").write_text(recipes.to_toml(small, study=True))
+    for work in ("one", "two"):  # each seed on a machine of its own
+        study = experiments.Experiment(folder, experiments.read_plan(folder), tmp_path / work, flags=())
+        study.do(next(study.pieces()))
+    assert not list(study.pieces())
+    rows = pd.read_csv(folder / "study" / "ratio.csv")
+    assert not rows.duplicated(["setting", "arm", "seed"]).any()
+    assert set(rows.seed) == {3, 4}
+    assert "2 seeds" in (folder / "study" / "ratio.md").read_text()
+    assert not list(folder.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "plan", sorted(experiments.REFERENCE.glob("*/plan.toml")), ids=lambda p: p.parent.name
+)
+def test_the_plans_that_are_kept_name_arms_and_parts_that_are_there(plan):
+    parts = {part.part: part for part in experiments.parts_of(plan.parent.name, plan.parent, flags=())}
+    base = recipes.load(str(plan.parent / "recipe.toml"))
+    arms = {}
+    for name, part in parts.items():
+        own = part.plan.get("parts", {}).get(name, {})
+        assert own.get("follows", next(iter(parts))) in parts
+        recipe = recipes.from_table(own.get("recipe", {}), base)
+        arms[name] = recipe.compare.arms
+        assert {step["arm"] for step in part.tuning} <= set(arms[name])
+        assert part.plan["tuning_seed"] not in part.seeds
+    for contrast in parts[next(iter(parts))].plan.get("contrasts", []):
+        assert all(arm in arms[part] for _, part, arm in contrast["terms"])
+        assert abs(sum(weight for weight, _, _ in contrast["terms"])) < 1e-9  # a difference
