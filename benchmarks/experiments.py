@@ -7,8 +7,9 @@ tuning, in order, and then its seeds. What is left of a piece, all but weights, 
 it is done, so that another machine can go on from a checkout. Weights stay in the folder of --work.
 
 plan.toml: `seeds`; `tuning_seed`; `study`, the name of one, where the experiment is no comparison; and tables
-`[[tune]]` with `arm`, perhaps `like`, an arm whose settings it begins from, `fields`, the values of each, and
-perhaps `fix_steps_of`, arms whose budget the steps of the chosen trial take the place of.
+`[[tune]]` with `arm`, perhaps `like`, an arm whose settings it begins from, perhaps `recipe`, fields that change
+for this step and all after it, `fields`, the values of each, and perhaps `fix_steps_of`, arms whose budget the
+steps of the chosen trial take the place of.
 
 An experiment may have parts: a table `[parts.NAME]` has what it does not share with the others, and in
 `recipe` the fields of the recipe that differ. Each is tuned and run like an experiment, in a folder of its
@@ -121,7 +122,8 @@ class Experiment:
     def tune(self, number: int) -> None:
         """One step of the tuning."""
         step = self.tuning[number - 1]
-        base = recipes.load(str(self.recipe_after(number - 1)))
+        before = recipes.load(str(self.recipe_after(number - 1)))
+        base = recipes.from_table(step.get("recipe", {}), before)
         start = self.work / f"{self.folder.name}-{number}.toml"
         write_text(start, recipes.to_toml(_like(base, step["arm"], step.get("like"))))
         words = [
@@ -179,11 +181,12 @@ def _steps_of_best(table: Path, arm: str) -> int:
 
 
 def _with_steps(recipe: Recipe, arm: str, steps: int) -> Recipe:
-    """The recipe in which an arm of a ticket has so many steps instead of a budget."""
+    """The recipe in which an arm has so many steps instead of the budget in its table or its variant's."""
     tables = recipe.arms.tables
+    table = next(tables[name] for name in (arm, arm.partition("+")[2]) if "budget" in tables.get(name, {}))
     for field in ("budget", "iterations"):
-        tables[arm].pop(field)
-    tables[arm]["ticket_iterations"] = steps
+        table.pop(field)
+    table["iterations" if arm.startswith("dense") else "ticket_iterations"] = steps
     return replace(recipe, arms=ArmSettings(tables))
 
 

@@ -88,6 +88,12 @@ def test_the_steps_of_the_chosen_trial_take_the_place_of_a_budget(tiny_recipe, t
     fixed = experiments._with_steps(recipe, "ticket", 30)
     assert planning.plan(fixed, "ticket", SPECS["digits"]).steps == 30
     assert fixed.arms.tables["ticket"] == {"ticket_iterations": 30, "lr": 0.3}
+    # a dense arm with settings of its own, whose rate the tuning has put into another table
+    tables = {"fast": {"budget": "9s", "iterations": 0, "method": "nfgsm"}, "dense+fast": {"lr": 0.2}}
+    compared = replace(recipe.compare, arms=("dense", "dense+fast"))
+    recipe = replace(recipe, arms=ArmSettings(tables), compare=compared)
+    fixed = experiments._with_steps(recipe, "dense+fast", 30)
+    assert planning.plan(fixed, "dense+fast", SPECS["digits"]).steps == 30
 
 
 PARTS = """
