@@ -7,9 +7,9 @@ tuning, in order, and then its seeds. What is left of a piece, all but weights, 
 it is done, so that another machine can go on from a checkout. Weights stay in the folder of --work.
 
 plan.toml: `seeds`; `tuning_seed`; `study`, the name of one, where the experiment is no comparison; and tables
-`[[tune]]` with `arm`, perhaps `like`, an arm whose settings it begins from, perhaps `recipe`, fields that change
-for this step and all after it, `fields`, the values of each, and perhaps `fix_steps_of`, arms whose budget the
-steps of the chosen trial take the place of.
+`[[tune]]` with `arm`; perhaps `like`, an arm whose settings it begins from; perhaps `recipe`, fields that are
+changed for this step and all after it; `fields`, the values of each; and perhaps `fix_steps_of`, arms whose
+budget the steps of the chosen trial take the place of.
 
 An experiment may have parts: a table `[parts.NAME]` has what it does not share with the others, and in
 `recipe` the fields of the recipe that differ. Each is tuned and run like an experiment, in a folder of its

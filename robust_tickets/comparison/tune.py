@@ -11,6 +11,7 @@ import pandas as pd
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison.arm_summary import arm_weight
+from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer
 from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.executors.inline import INLINE
 from robust_tickets.comparison.jobs import ArmJob
@@ -28,6 +29,7 @@ from robust_tickets.stages import plan as planning
 from robust_tickets.stages.evaluation_run import short_digest
 from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.search import check_search
+from robust_tickets.stages.timed_plan import check_jobs
 from robust_tickets.training.monitors import DivergedError
 
 Grid = Mapping[str, Sequence[Any]]
@@ -91,12 +93,16 @@ def tune(
     shared = next((field for field in grid if field.startswith("search.")), None)
     if shared is not None and len(arms) > 1:
         raise InputError(f"{shared} is of the search, which {' and '.join(arms)} share: tune it for one arm")
+    check_jobs(base, executor.jobs, arms)
+    timer = PassTimer()
     for arm, values in itertools.product(arms, combinations):  # before anything is trained
-        recipe = with_values(base, arm, values)
+        own = replace(experiment, recipe=with_values(base, arm, values))
+        rates = EstimatedRates(timer, own, arm)  # timed once, and only where a budget is in seconds
         for _, share in rungs(len(combinations), eta):
-            planning.check(_part(recipe, values, share), experiment.spec)
-        if needs_ticket(arm, recipe):
-            check_search(replace(experiment, recipe=recipe), seeds[0])
+            part = _part(own.recipe, values, share)
+            planning.check(part, experiment.spec, lambda arm, rates=rates: rates, (arm,))  # type: ignore[misc]
+        if needs_ticket(arm, own.recipe):
+            check_search(own, seeds[0])
     experiment.prepare()
     if experiment.images is None:
         check_data_path(base.data)

@@ -1,7 +1,7 @@
 """Arms whose length follows from a timing, taken once: the steps are fixed in the arm's folder."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from robust_tickets.base.errors import InputError
@@ -114,9 +114,12 @@ def with_ticket_arm(cost: TicketCost, run: RunDirectory, seed: int, arm: str) ->
     return replace(cost, steps=steps, seconds=seconds)
 
 
-def check_jobs(recipe: Recipe, jobs: int) -> None:
-    """Raise InputError where several jobs are to run, and the length of an arm follows from a timing."""
-    for arm in recipe.compare.trained if jobs > 1 else ():
+def check_jobs(recipe: Recipe, jobs: int, arms: Sequence[str] | None = None) -> None:
+    """Raise InputError where several jobs are to run, and the length of an arm follows from a timing.
+
+    arms: those that are trained; None: all of the recipe.
+    """
+    for arm in (recipe.compare.trained if arms is None else arms) if jobs > 1 else ():
         if is_timed(recipe, arm):
             instead = (
                 "leave out the arm"

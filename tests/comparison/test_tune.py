@@ -9,6 +9,7 @@ import pytest
 from robust_tickets.base.errors import InputError
 from robust_tickets.cli.main import main
 from robust_tickets.comparison import compare as comparison
+from robust_tickets.comparison.executors.processes import Processes
 from robust_tickets.comparison.tune import rungs, tune
 from robust_tickets.data import load
 from robust_tickets.recipe import recipe as recipes
@@ -164,6 +165,28 @@ def test_trials_that_are_too_short_are_refused_before_anything_is_trained(recipe
     ):
         tune(Experiment(own), grid, ("dense", "dense+switch"), [100], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_budgets_in_seconds_are_timed_and_those_below_a_step_are_refused(recipe, tmp_path):
+    grid = {"train.lr": [0.01, 0.02]}
+    # the other arm has the budget: it is not tuned, and nothing is timed
+    steps = replace(recipe.train, iterations=3, ticket_iterations=3)
+    tables = ArmSettings({"ticket": {"budget": "20s", "iterations": 0, "ticket_iterations": 0}})
+    other = replace(recipe, train=steps, arms=tables)
+    dense = tune(Experiment(other), grid, ("dense",), [100], tmp_path)
+    assert len(pd.read_csv(dense.table)) == 2
+    train = replace(recipe.train, budget=Budget("0.5s"))
+    timed = tune(Experiment(replace(recipe, train=train)), grid, ("dense",), [100], tmp_path)
+    for run in pd.read_csv(timed.table).run:
+        assert (timed.folder / "trials" / run / "seed-100" / "dense" / "length.json").is_file()
+    short = replace(recipe, train=replace(train, budget=Budget("1e-7s")))
+    with pytest.raises(InputError, match="1e-7s"):
+        tune(Experiment(short), grid, ("dense",), [100], tmp_path / "none")
+    with pytest.raises(InputError, match="several jobs slow down: leave out --jobs"):
+        tune(
+            Experiment(replace(recipe, train=train)), grid, ("dense",), [100], tmp_path, executor=Processes(2)
+        )
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_shorter_trial_has_a_share_of_every_length(recipe):
