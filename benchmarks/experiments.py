@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +103,7 @@ class Experiment:
             other = replace(self, part=leader)
             base = other.recipe_after(len(other.tuning))
         name = f"{self.root.name}-{self.part}"
-        return recipes.from_table({"name": name, **self._own("recipe", {})}, recipes.load(str(base)))
+        return _changed(recipes.load(str(base)), {"name": name, **self._own("recipe", {})})
 
     def pieces(self) -> Iterator[str]:
         """The pieces that are not done, by name."""
@@ -122,8 +122,7 @@ class Experiment:
     def tune(self, number: int) -> None:
         """One step of the tuning."""
         step = self.tuning[number - 1]
-        before = recipes.load(str(self.recipe_after(number - 1)))
-        base = recipes.from_table(step.get("recipe", {}), before)
+        base = _changed(recipes.load(str(self.recipe_after(number - 1))), step.get("recipe", {}))
         start = self.work / f"{self.folder.name}-{number}.toml"
         write_text(start, recipes.to_toml(_like(base, step["arm"], step.get("like"))))
         words = [
@@ -160,6 +159,12 @@ class Experiment:
         return answer.stdout.splitlines()
 
 
+def _changed(recipe: Recipe, table: Mapping[str, Any]) -> Recipe:
+    """The recipe with other fields; tables of arms are added to those that it has."""
+    arms = {**recipe.arms.tables, **table.get("arms", {})}
+    return recipes.from_table({**table, "arms": arms}, recipe)
+
+
 def _like(recipe: Recipe, arm: str, other: str | None) -> Recipe:
     """The recipe in which an arm has the settings of another one beside its own, which come first."""
     if other is None:
@@ -184,7 +189,7 @@ def _with_steps(recipe: Recipe, arm: str, steps: int) -> Recipe:
     """The recipe in which an arm has so many steps instead of the budget in its table or its variant's."""
     tables = recipe.arms.tables
     table = next(tables[name] for name in (arm, arm.partition("+")[2]) if "budget" in tables.get(name, {}))
-    for field in ("budget", "iterations"):
+    for field in ("budget", "iterations", "ticket_iterations"):
         table.pop(field)
     table["iterations" if arm.startswith("dense") else "ticket_iterations"] = steps
     return replace(recipe, arms=ArmSettings(tables))

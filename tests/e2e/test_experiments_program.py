@@ -12,6 +12,7 @@ from benchmarks import experiments
 from robust_tickets.data.dataset import SPECS
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arm_settings import ArmSettings
+from robust_tickets.recipe.trials import with_values
 from robust_tickets.stages import plan as planning
 
 PLAN = """
@@ -89,7 +90,7 @@ def test_the_steps_of_the_chosen_trial_take_the_place_of_a_budget(tiny_recipe, t
     assert planning.plan(fixed, "ticket", SPECS["digits"]).steps == 30
     assert fixed.arms.tables["ticket"] == {"ticket_iterations": 30, "lr": 0.3}
     # a dense arm with settings of its own, whose rate the tuning has put into another table
-    tables = {"fast": {"budget": "9s", "iterations": 0, "method": "nfgsm"}, "dense+fast": {"lr": 0.2}}
+    tables = {"fast": {**budget, "method": "nfgsm"}, "dense+fast": {"lr": 0.2}}
     compared = replace(recipe.compare, arms=("dense", "dense+fast"))
     recipe = replace(recipe, arms=ArmSettings(tables), compare=compared)
     fixed = experiments._with_steps(recipe, "dense+fast", 30)
@@ -158,7 +159,14 @@ def test_the_plans_that_are_kept_name_arms_and_parts_that_are_there(plan):
     for name, part in parts.items():
         own = part.plan.get("parts", {}).get(name, {})
         assert own.get("follows", next(iter(parts))) in parts
-        recipe = recipes.from_table(own.get("recipe", {}), base)
+        recipe = experiments._changed(base, own.get("recipe", {}))
+        for step in part.tuning:
+            recipe = experiments._changed(recipe, step.get("recipe", {}))
+            for field, values in step["fields"].items():
+                for value in values:
+                    with_values(recipe, step["arm"], {field: value})
+            for arm in step.get("fix_steps_of", []):
+                recipe = experiments._with_steps(recipe, arm, 100)
         arms[name] = recipe.compare.arms
         assert {step["arm"] for step in part.tuning} <= set(arms[name])
         assert part.plan["tuning_seed"] not in part.seeds
