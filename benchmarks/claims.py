@@ -23,6 +23,7 @@ from robust_tickets.report.claims import Claim, Contrast, points
 from robust_tickets.runs.files import read_json, write_text
 from robust_tickets.stages import costs
 from robust_tickets.stages.experiment import Experiment
+from robust_tickets.studies.chance import chance_paragraph
 from robust_tickets.studies.study_files import StudyFolder
 
 ROOT = Path(__file__).parents[1]
@@ -77,6 +78,9 @@ def _of_study(claim: dict[str, Any]) -> Iterator[str]:
         contrasts = tuple(c for c in verdict.contrasts if names is None or c.label in names)
         text = "" if names else f"{verdict.text}: "
         yield f"*{Claim(text, contrasts).status}*: {text}{'; '.join(map(_figures, contrasts))}."
+    at_chance = chance_paragraph(rows, folder.base.evaluate)
+    if at_chance:
+        yield at_chance.replace("**", "*")
     if "untested" in claim:
         yield f"Not tested: {claim['untested']}."
     seeds = rows.seed.nunique()

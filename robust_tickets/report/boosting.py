@@ -115,6 +115,11 @@ def end_columns(evaluate: Evaluate) -> dict[Checkpoint, str]:
     return {"last": "test_pgd20_last", "best": "test_pgd20"}
 
 
+def first_end(evaluate: Evaluate) -> tuple[Checkpoint, str]:
+    """The first of `end_columns`: of the last epoch, unless AutoAttack judges the best one alone."""
+    return next(iter(end_columns(evaluate).items()))
+
+
 def end_title(evaluate: Evaluate) -> str:
     """What the accuracies of `end_columns` are under, in words."""
     if evaluate.select_by == "clean":

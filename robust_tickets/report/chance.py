@@ -16,8 +16,20 @@ def chance_accuracy(results: Mapping[str, Sequence[ArmResult]], images: int) -> 
 
     The share of the test set's most common class and two standard deviations; 0 where no record has it.
     """
-    shares = (result.about.get("most_common_class", 0.0) for seeds in results.values() for result in seeds)
-    share = max(map(float, shares), default=0.0)
+    shares = (share_of_one_class(result) for seeds in results.values() for result in seeds)
+    return reach_of_one_class(max(shares, default=0.0), images)
+
+
+def share_of_one_class(result: ArmResult) -> float:
+    """The share of the test set's most common class; 0 where the record has none."""
+    return float(result.about.get("most_common_class", 0.0))
+
+
+def reach_of_one_class(share: float, images: int) -> float:
+    """The accuracy, a fraction, that one class for all of so many images reaches with luck.
+
+    share: of all images, that of the class.
+    """
     return share + _DEVIATIONS * math.sqrt(share * (1 - share) / images)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from robust_tickets.recipe.fields import Evaluate
 from robust_tickets.report.arm_styles import ArmStyle, arm_styles
-from robust_tickets.report.boosting import end_columns, end_title
+from robust_tickets.report.boosting import end_title, first_end
 from robust_tickets.report.figures import legend_below, svg_figure
 from robust_tickets.report.verdict import LEAST_SEEDS, interval
 
@@ -46,13 +46,10 @@ def study_plot(
     evaluate: says which accuracies decide.
     """
     metric = evaluate.select_by
+    checkpoint, end = first_end(evaluate)
     panels = (
         (f"early_{metric}", f"early {metric} accuracy on validation, %", 100.0),
-        (
-            end_columns(evaluate)["last"],
-            f"{end_title(evaluate)} accuracy on test, last epoch, %",
-            100.0,
-        ),
+        (end, f"{end_title(evaluate)} accuracy on test, {checkpoint} epoch, %", 100.0),
         ("boosting_90", "FLOPs of dense / arm, to 90 % of dense's best", 1.0),
     )
     arms = list(rows.arm.drop_duplicates())

@@ -86,11 +86,11 @@ def _hypotheses(settings: Sequence[str], arms: Sequence[str]) -> list[Hypothesis
 
 def _remark(rows: "pd.DataFrame", evaluate: "Evaluate") -> str:
     """The mean over the trainings, tested together, and how many of each pay for the search."""
-    from robust_tickets.report.boosting import end_columns
+    from robust_tickets.report.boosting import first_end
     from robust_tickets.report.claims import points
     from robust_tickets.report.corrected import judge
 
-    column = end_columns(evaluate)["last"]
+    checkpoint, column = first_end(evaluate)
     complete = rows.groupby("seed").setting.nunique() == rows.setting.nunique()
     means = rows[rows.seed.map(complete)].pivot_table(column, "seed", "arm")
     tested = judge(
@@ -106,7 +106,7 @@ def _remark(rows: "pd.DataFrame", evaluate: "Evaluate") -> str:
         number = trainings_that_pay(ticket.search_flops, dense.flops - ticket.flops)
         paid.append(f"{setting}: {number} ({points(ticket[column] - dense[column])} points against dense)")
     return (
-        "Over all trainings, by the mean of each seed after the last epoch, p-values corrected for "
+        f"Over all trainings, by the mean of each seed ({checkpoint} epoch), p-values corrected for "
         f"{len(tested)} (Holm): {'; '.join(map(str, tested))}. This answers the question of the study; the "
         "lines on single trainings are not corrected for how many they are.\n\n"
         "How many trainings of a kind pay for the search, by the FLOPs that each saves against dense (no "

@@ -29,6 +29,7 @@ from robust_tickets.stages.experiment import Experiment
 from robust_tickets.stages.search import check_search
 from robust_tickets.stages.timed_plan import check_jobs
 from robust_tickets.studies.base import Cell, Source, Study
+from robust_tickets.studies.chance import ONE_CLASS, one_class_accuracy
 from robust_tickets.studies.grid import check_lengths, make_cells, name_setting
 from robust_tickets.studies.jobs import run_seed
 from robust_tickets.studies.study_files import StudyFolder, StudyResult, rounded
@@ -138,6 +139,7 @@ def _cell_rows(base: Experiment, cell: Cell, seed: int, runs: Path) -> pd.DataFr
             "seed": seed,
             "arm": arm,
             **measured(result, results["dense"], cell.recipe.evaluate),
+            ONE_CLASS: one_class_accuracy(result, cell.recipe.evaluate),
             "data": result.about["data"],
             "run": run.path.name,
         }

@@ -18,6 +18,7 @@ from robust_tickets.report.claims import Claim
 from robust_tickets.report.study_plot import study_plot
 from robust_tickets.runs import files
 from robust_tickets.studies.base import Study
+from robust_tickets.studies.chance import ONE_CLASS
 from robust_tickets.studies.grid import make_cells
 from robust_tickets.studies.verdicts import decide, title_lines, verdict_text
 
@@ -112,7 +113,7 @@ class StudyFolder:
         if not self.table_file.is_file():
             return pd.DataFrame()
         rows = files.read_csv(self.table_file, _TEXTS, _FIX)
-        fault = _fault(rows, self._arms, (*FIGURES, *aa_columns(self.base.evaluate)))
+        fault = _fault(rows, self._arms, (*FIGURES, *aa_columns(self.base.evaluate), ONE_CLASS))
         if fault:
             raise InputError(f"cannot read {self.table_file} ({fault}): {_FIX}")
         return rows

@@ -10,6 +10,7 @@ from robust_tickets.report.boosting import aa_columns, end_columns, end_title
 from robust_tickets.report.claims import MARGIN, Claim, Contrast, contrast
 from robust_tickets.report.verdict import LEAST_SEEDS
 from robust_tickets.studies.base import Comparison, Hypothesis, Place, Study
+from robust_tickets.studies.chance import chance_paragraph
 
 
 def decide(study: Study, settings: Sequence[str], rows: pd.DataFrame, evaluate: Evaluate) -> list[Claim]:
@@ -57,8 +58,9 @@ def verdict_text(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.D
     """The verdict as Markdown: what was compared, each claim with its figures, and how to read them."""
     paragraphs = map(str, claims) if claims else ["Not all settings are done yet: no verdict."]
     remark = study.remark(rows, base.evaluate) if claims else ""
+    at_chance = chance_paragraph(rows, base.evaluate)
     explanation = " ".join(_explanation(study, base, claims, rows))
-    parts = [_heading(study, base, rows), *paragraphs, *([remark] if remark else []), explanation]
+    parts = [_heading(study, base, rows), *paragraphs, *filter(None, (remark, at_chance)), explanation]
     return "\n\n".join(parts) + "\n"
 
 

@@ -133,3 +133,11 @@ def test_legends_of_other_figures_cover_no_data(drawn, tmp_path):
     lines = [container.lines[0] for container in drawn[1].axes[0].containers]
     looks = {(line.get_color(), str(line.get_linestyle()), line.get_marker()) for line in lines}
     assert len(looks) == len(attacks)
+
+
+def test_the_best_epoch_is_drawn_where_autoattack_judges_it_alone(tmp_path, drawn):
+    own = rows().rename(columns={"test_pgd20_last": "test_aa"})
+    evaluate = Evaluate(aa_images=10, aa_checkpoints=("best",))
+    study_plot.study_plot(own, ["a", "b"], ["title"], "axis", evaluate, tmp_path / "x.svg")
+    labels = [axes.get_ylabel() for axes in drawn[0].axes]
+    assert "AA (APGD-CE, APGD-T) accuracy on test, best epoch, %" in labels

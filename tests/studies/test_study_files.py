@@ -37,6 +37,7 @@ def made_up_rows(settings=("0.02", "0.1")):
             "seed": seed,
             "arm": arm,
             **dict.fromkeys(FIGURES, (seed + float(setting)) / 3),
+            "one_class": 0.12,
             "data": "made up",
             "run": "tiny-1",
         }
