@@ -32,16 +32,23 @@ class Tune(ByExecutor, Command):
     """successive halving: all combinations are trained for a part of the schedule, the best of them, one in
     so many, for so many times as long; 1: all are trained to the end"""
 
+    dry_run: bool = False
+    """list the trials with passes, FLOPs and estimated time; a few steps are timed, for minutes"""
+
     def run(self) -> None:
-        """Print what was chosen, and the files."""
+        """Print what was chosen and the files, or the estimate."""
         grid = _grid(self.field)
         with signals.deferred():
-            from robust_tickets.comparison.tune import tune
+            from robust_tickets.comparison.tune import forecast, tune
             from robust_tickets.stages.experiment import Experiment
 
         experiment = Experiment(self.fields, machine=self.machine)
         seeds = range(self.seed, self.seed + self.seeds)
         executor = self.choose_executor()
+        if self.dry_run:
+            jobs = executor.jobs
+            print(forecast(experiment, grid, self.arm, self.seeds, eta=self.eta, jobs=jobs))
+            return
         result = tune(experiment, grid, self.arm, seeds, self.runs, eta=self.eta, executor=executor)
         print(result.text)
         print(result.table)

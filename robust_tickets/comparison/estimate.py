@@ -83,12 +83,14 @@ class PlannedArms:
 
     label: follows their names in the table, to tell them from those of other experiments.
     source: the experiment that finds their ticket; None: the same.
+    is_trial: whether test images are not looked at.
     """
 
     experiment: Experiment
     arms: tuple[str, ...]
     label: str = ""
     source: Experiment | None = None
+    is_trial: bool = False
 
     @property
     def finder(self) -> Experiment:
@@ -119,13 +121,13 @@ def estimate_all(works: Sequence[PlannedArms], seeds: int) -> Estimate:
         for work in works:
             tally.add(work)
     result = replace(tally.estimate(seeds), warning=load.warning)
-    return result if all(_takes_jobs(work.experiment.recipe) for work in works) else replace(result, tasks=())
+    return result if all(map(_takes_jobs, works)) else replace(result, tasks=())
 
 
-def _takes_jobs(recipe: Recipe) -> bool:
+def _takes_jobs(work: PlannedArms) -> bool:
     """Whether several machines may share the arms."""
     try:
-        check_jobs(recipe, 2)
+        check_jobs(work.experiment.recipe, 2, work.arms if work.is_trial else None)
     except InputError:
         return False
     return True
@@ -170,7 +172,7 @@ class _Tally:
         spec = experiment.spec
         experiment.prepare()
         rates = partial(EstimatedRates, self._timer, experiment)
-        planning.check(recipe, spec, rates)
+        planning.check(recipe, spec, rates, work.arms if work.is_trial else None)
         flops, statistics = whole_flops(experiment), has_statistics(experiment.fresh_net(0))
         finder = work.finder.recipe
         search = json.dumps(search_fields(finder, finder.search.rounds), sort_keys=True)
@@ -190,15 +192,17 @@ class _Tally:
             plan = planning.plan(recipe, name, spec, rates=rates(name))
             if self._is_new(arm_key(recipe, plan, search if arm.uses_ticket else None, 0, {})):
                 names = [name for name in CHECKPOINTS if name != "average" or plan.is_averaged]
-                checks = _validation_passes(recipe, plan) + evaluation_passes(experiment, names)
+                checks = _validation_passes(recipe, plan)
+                checks += 0 if work.is_trial else evaluation_passes(experiment, names)
                 seconds += self._add_training(
                     work, plan, arm_flops(experiment, name, flops), flops, statistics
                 )
                 seconds += self._add_checks(work, checks, flops)
                 after = (self._searches[search],) if arm.uses_ticket else ()
                 self._tasks.append(TimedTask(seconds, after))
-        whole = whole_passes(experiment) * self._evaluation_rate(experiment, flops)
-        self._whole_seconds = max(self._whole_seconds, whole)
+        if not work.is_trial:
+            whole = whole_passes(experiment) * self._evaluation_rate(experiment, flops)
+            self._whole_seconds = max(self._whole_seconds, whole)
 
     def _is_new(self, key: str) -> bool:
         """Whether a training or search has not been counted yet; from now on it has."""

@@ -11,6 +11,7 @@ import pandas as pd
 from robust_tickets.base.errors import InputError
 from robust_tickets.base.machine import Machine
 from robust_tickets.comparison.arm_summary import arm_weight
+from robust_tickets.comparison.estimate import Estimate, PlannedArms, estimate_all
 from robust_tickets.comparison.estimated_rates import EstimatedRates, PassTimer
 from robust_tickets.comparison.executors.base import Executor, Task
 from robust_tickets.comparison.executors.inline import INLINE
@@ -88,21 +89,8 @@ def tune(
     executor.check_devices(experiment.machine)
     machine = experiment.machine
     experiment, runs = on_client(experiment, runs, executor)
-    base = experiment.recipe
-    combinations = _combinations(grid)
-    shared = next((field for field in grid if field.startswith("search.")), None)
-    if shared is not None and len(arms) > 1:
-        raise InputError(f"{shared} is of the search, which {' and '.join(arms)} share: tune it for one arm")
-    check_jobs(base, executor.jobs, arms)
-    timer = PassTimer()
-    for arm, values in itertools.product(arms, combinations):  # before anything is trained
-        own = replace(experiment, recipe=with_values(base, arm, values))
-        rates = EstimatedRates(timer, own, arm)  # timed once, and only where a budget is in seconds
-        for _, share in rungs(len(combinations), eta):
-            part = _part(own.recipe, values, share)
-            planning.check(part, experiment.spec, lambda arm, rates=rates: rates, (arm,))  # type: ignore[misc]
-        if needs_ticket(arm, own.recipe):
-            check_search(own, seeds[0])
+    base, combinations = experiment.recipe, _combinations(grid)
+    _check_trials(experiment, grid, arms, seeds[0], eta, executor.jobs)
     experiment.prepare()
     if experiment.images is None:
         check_data_path(base.data)
@@ -120,6 +108,46 @@ def tune(
     images, classes = base.data.val_images, experiment.spec.classes
     text = tuning_text(rows, chosen, base.evaluate.select_by, list(seeds), images, classes)
     return Tuned(folder, recipe_file, table, text)
+
+
+def forecast(
+    experiment: Experiment, grid: Grid, arms: Sequence[str], seeds: int, *, eta: int = 3, jobs: int = 1
+) -> Estimate:
+    """The estimated cost of a tuning, as if of each stage the first combinations were trained further.
+
+    jobs: how many trials are to be trained at a time. Raises InputError as `tune` does.
+    """
+    _check_trials(experiment, grid, arms, seed=0, eta=eta, jobs=jobs)
+    combinations = _combinations(grid)
+    works = []
+    for arm, (count, share) in itertools.product(arms, rungs(len(combinations), eta)):
+        for values in combinations[:count]:
+            own = replace(
+                experiment, recipe=_part(with_values(experiment.recipe, arm, values), values, share)
+            )
+            part = "" if share == 1 else f", 1/{round(1 / share)} of the schedule"
+            works.append(PlannedArms(own, (arm,), f" ({_in_words(values)}{part})", is_trial=True))
+    return estimate_all(works, seeds)
+
+
+def _check_trials(
+    experiment: Experiment, grid: Grid, arms: Sequence[str], seed: int, eta: int, jobs: int
+) -> None:
+    """Raise InputError for a trial that cannot be trained, before any is."""
+    base, combinations = experiment.recipe, _combinations(grid)
+    shared = next((field for field in grid if field.startswith("search.")), None)
+    if shared is not None and len(arms) > 1:
+        raise InputError(f"{shared} is of the search, which {' and '.join(arms)} share: tune it for one arm")
+    check_jobs(base, jobs, arms)
+    timer = PassTimer()
+    for arm, values in itertools.product(arms, combinations):
+        own = replace(experiment, recipe=with_values(base, arm, values))
+        rates = EstimatedRates(timer, own, arm)  # timed once, and only where a budget is in seconds
+        for _, share in rungs(len(combinations), eta):
+            part = _part(own.recipe, values, share)
+            planning.check(part, experiment.spec, lambda arm, rates=rates: rates, (arm,))  # type: ignore[misc]
+        if needs_ticket(arm, own.recipe):
+            check_search(own, seed)
 
 
 def _combinations(grid: Grid) -> list[Values]:
@@ -239,4 +267,8 @@ def _last_record(run: RunDirectory, seed: int, arm: str) -> dict[str, Any]:
 
 
 def _name(trial: _Trial) -> str:
-    return f"{trial.arm}, {', '.join(f'{field} {value}' for field, value in trial.values.items())}"
+    return f"{trial.arm}, {_in_words(trial.values)}"
+
+
+def _in_words(values: Values) -> str:
+    return ", ".join(f"{field} {value}" for field, value in values.items())

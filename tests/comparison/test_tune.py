@@ -10,7 +10,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.cli.main import main
 from robust_tickets.comparison import compare as comparison
 from robust_tickets.comparison.executors.processes import Processes
-from robust_tickets.comparison.tune import rungs, tune
+from robust_tickets.comparison.tune import forecast, rungs, tune
 from robust_tickets.data import load
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arm_settings import ArmSettings
@@ -187,6 +187,21 @@ def test_budgets_in_seconds_are_timed_and_those_below_a_step_are_refused(recipe,
             Experiment(replace(recipe, train=train)), grid, ("dense",), [100], tmp_path, executor=Processes(2)
         )
     assert not (tmp_path / "none").exists()
+
+
+def test_the_forecast_has_the_passes_of_the_trials_and_none_of_an_evaluation(tuned, recipe):
+    expected = forecast(Experiment(recipe), GRID, ARMS, seeds=2)
+    rows = pd.read_csv(tuned.table)
+    rows = rows[(rows.seed == 100) & (rows["train.lr"] < 1)]  # the others diverge
+    for row in rows.itertuples():
+        begin = f"{row.arm} (train.lr {row._2:g}, train.weight_decay {row._3:g}"
+        label = f"{begin})" if row.share == 1 else f"{begin}, 1/3 of the schedule)"
+        of_trial = expected.rows[expected.rows.arm.str.replace(".0,", ",").str.replace(".0)", ")") == label]
+        if row.share < 1 or len(of_trial):  # which ones are trained to the end is not known before
+            assert of_trial.passes.item() == row.passes
+    assert expected.whole_seconds == 0
+    whole = forecast(Experiment(recipe), GRID, ARMS, seeds=2, eta=1)
+    assert whole.rows.passes.sum() > expected.rows.passes.sum()
 
 
 def test_a_shorter_trial_has_a_share_of_every_length(recipe):
