@@ -6,7 +6,7 @@
     terms = [[-0.5, "natural-0.125", "ticket"], [0.5, "natural-0.125", "dense"], ...]
 
 A contrast is a weighted sum over arms of parts, a number for each seed that all of them have. `figure` is a
-column of `robust_tickets.report.boosting`.
+column of `robust_tickets.report.boosting`; `described` names others, whose means stand beside.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,11 @@ from robust_tickets.runs.files import csv_text, write_text
 DIGITS = 6
 
 
-def figures_of(root: Path, contrasts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def figures_of(
+    root: Path, contrasts: Sequence[Mapping[str, Any]], described: Sequence[str] = ()
+) -> pd.DataFrame:
     """The figures that contrasts are of: a row a part, arm and seed, of the parts that have run."""
-    columns = list(dict.fromkeys(contrast["figure"] for contrast in contrasts))
+    columns = list(dict.fromkeys([*(contrast["figure"] for contrast in contrasts), *described]))
     parts = dict.fromkeys(part for contrast in contrasts for _, part, _ in contrast["terms"])
     rows = []
     for part in parts:
@@ -54,29 +56,36 @@ def judged_contrasts(figures: pd.DataFrame, contrasts: Sequence[Mapping[str, Any
     return judge([(c["label"], "different", list(differences(figures, c).values())) for c in contrasts])
 
 
-def write_contrasts(root: Path, contrasts: Sequence[Mapping[str, Any]]) -> None:
+def write_contrasts(root: Path, plan: Mapping[str, Any]) -> None:
     """Write contrasts.csv and contrasts.md into the folder of an experiment, from the seeds so far."""
-    figures = figures_of(root, contrasts)
+    contrasts = plan["contrasts"]
+    figures = figures_of(root, contrasts, plan.get("described", []))
     judged = judged_contrasts(figures, contrasts)
     lines = ["# Contrasts", "", f"P-values are corrected for {len(judged)} (Holm).", ""]
     lines += [f"- {each}" if each.differences else f"- {each.label}: no seed yet" for each in judged]
-    for column in figures.columns[3:]:
-        lines += ["", *_means(figures, column)]
+    lines += ["", *_means(figures)]
     write_text(root / "contrasts.csv", csv_text(figures, DIGITS))
     write_text(root / "contrasts.md", "\n".join(lines) + "\n")
 
 
-def _means(figures: pd.DataFrame, column: str) -> list[str]:
-    """A table of means over seeds with their intervals, in points, as Markdown."""
+def _means(figures: pd.DataFrame) -> list[str]:
+    """Means over seeds with their 95 % intervals, in points, as a Markdown table."""
+    columns = list(figures.columns[3:])
     lines = [
-        f"| part | arm | seeds | {column}, points | 95 % interval |",
-        "| --- | --- | ---: | ---: | --- |",
+        f"| part | arm | seeds | {' | '.join(f'{column}, points' for column in columns)} |",
+        f"| --- | --- | ---: |{' --- |' * len(columns)}",
     ]
-    for (part, arm), cell in figures.groupby(["part", "arm"], sort=False):
-        values = list(cell[column].dropna())
-        if not values:
-            continue
-        low, high = interval(values) if len(values) >= LEAST_SEEDS else (None, None)
-        span = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-        lines.append(f"| {part} | {arm} | {len(values)} | {100 * mean(values):.1f} | {span} |")
+    for (part, arm), rows in figures.groupby(["part", "arm"], sort=False):
+        cells = (_cell(list(rows[column].dropna())) for column in columns)
+        lines.append(f"| {part} | {arm} | {len(rows)} | {' | '.join(cells)} |")
     return lines
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    text = f"{100 * mean(values):.1f}"
+    if len(values) < LEAST_SEEDS:
+        return text
+    low, high = interval(values)
+    return f"{text} ({100 * low:.1f} to {100 * high:.1f})"

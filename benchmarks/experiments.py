@@ -147,7 +147,7 @@ class Experiment:
         else:
             keep_run(written, self.run)
         if "contrasts" in self.plan:
-            write_contrasts(self.root, self.plan["contrasts"])
+            write_contrasts(self.root, self.plan)
 
     def _command(self, command: Sequence[str], recipe: Path, *rest: str) -> list[str]:
         """Run a command of the project on a recipe; returns the lines that it prints."""

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from benchmarks.experiment_contrasts import differences, judged_contrasts
+from benchmarks import experiment_contrasts
+from benchmarks.experiment_contrasts import differences, judged_contrasts, write_contrasts
 
 WIDTHS = (0.125, 0.25, 0.5)
 
@@ -50,3 +51,17 @@ def test_contrasts_are_corrected_together():
     table = figures([10, 11, 12])
     alone, (first, second) = judged_contrasts(table, [slope()]), judged_contrasts(table, [slope(), slope()])
     assert first.corrected == second.corrected == min(1.0, 2 * alone[0].p_value)
+
+
+def test_the_page_has_the_contrasts_and_a_mean_of_each_arm(tmp_path, monkeypatch):
+    table = figures([10, 11, 12])[["part", "arm", "seed", "early_clean"]]
+    monkeypatch.setattr(experiment_contrasts, "figures_of", lambda *arguments: table)
+    later = {**slope(), "label": "later", "terms": [[1.0, "width-1", "ticket"], [-1.0, "width-1", "dense"]]}
+    write_contrasts(tmp_path, {"contrasts": [slope(), later]})
+    lines = (tmp_path / "contrasts.md").read_text().splitlines()
+    value = 100 * np.mean(list(differences(table, slope()).values()))
+    assert f"- slope: {value:+.1f} points" in lines[4]
+    assert lines[5] == "- later: no seed yet"
+    of_dense = table[(table.part == "width-0.5") & (table.arm == "dense")].early_clean
+    assert lines[-1].startswith(f"| width-0.5 | dense | 3 | {100 * of_dense.mean():.1f} (")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "contrasts.csv"), table, atol=1e-6)
