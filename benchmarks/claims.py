@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.experiment_claims import experiment_lines
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison.arm_summary import arm_weight
@@ -42,7 +43,9 @@ INTRODUCTION = (
     "where it lies outside, be that better or worse. The intervals of a study are not corrected for "
     "how many there are. An *early advantage* is that of the mean height of the validation curve over "
     "the first two epochs. Networks and data are small: a verdict is on the claim at this size. "
-    "Figures are points of accuracy."
+    "Figures are points of accuracy. The [experiments](experiments.md) of this project, at the end, are "
+    "judged by their own rule: a contrast is shown where its p-value, corrected for all of its family, is "
+    "below 0.05."
 )
 
 
@@ -58,7 +61,10 @@ def page() -> str:
 
 def _section(claim: dict[str, Any]) -> str:
     """The claim, its verdicts as a list, and the command."""
-    lines = _of_study(claim) if "study" in claim else _of_recipe(claim)
+    if "experiment" in claim:
+        lines = experiment_lines(claim["experiment"])
+    else:
+        lines = _of_study(claim) if "study" in claim else _of_recipe(claim)
     items = [_wrapped(f"- {line}", indent="  ") for line in (*lines, f"`{claim['command']}`")]
     return "\n".join([_wrapped(f"**{claim['text']}**"), "", *items])
 

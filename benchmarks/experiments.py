@@ -83,6 +83,11 @@ class Experiment:
         """The seeds of the table."""
         return list(self._own("seeds", []))
 
+    @property
+    def study(self) -> str:
+        """The name of the study that it is; empty for a comparison."""
+        return str(self._own("study", ""))
+
     def _own(self, key: str, default: Any) -> Any:
         """What the plan says of this part alone, or else of all."""
         parts = self.plan.get("parts", {})
@@ -139,10 +144,9 @@ class Experiment:
     def run_seed(self, seed: int) -> None:
         """One seed of the experiment."""
         recipe = self.recipe_after(len(self.tuning))
-        study = self._own("study", "")
-        command = ["study", study] if study else ["compare"]
+        command = ["study", self.study] if self.study else ["compare"]
         written = Path(self._command(command, recipe, "--seed", str(seed), "--seeds", "1")[-1])
-        if study:
+        if self.study:
             keep_study(written, seed, self.folder / "study", self.run)
         else:
             keep_run(written, self.run)

@@ -2,9 +2,11 @@
 
 import tomllib
 
+import pandas as pd
 import pytest
 
-from benchmarks import claims
+from benchmarks import claims, experiment_claims, experiments
+from benchmarks.experiment_claims import experiment_lines
 
 SOURCE = claims.REFERENCE / "claims.toml"
 CLAIMS = [
@@ -23,9 +25,39 @@ def test_every_study_with_verdicts_stands_beside_a_claim():
     assert {file.parent.name for file in (claims.REFERENCE / "studies").glob("*/study.toml")} <= named
 
 
+def test_every_experiment_stands_there():
+    named = {claim.get("experiment") for claim in CLAIMS}
+    assert {file.parent.name for file in claims.REFERENCE.glob("*/plan.toml")} <= named
+
+
+def test_an_experiment_is_judged_once_all_seeds_have_run(tmp_path, monkeypatch):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    terms = [[1.0, "wide", "ticket"], [-1.0, "wide", "dense"]]
+    plan = {"seeds": [1, 2, 3], "parts": {"wide": {}}}
+    plan["contrasts"] = [{"label": "ticket - dense", "figure": "early_clean", "terms": terms}]
+    monkeypatch.setattr(experiments, "REFERENCE", tmp_path)
+    monkeypatch.setattr(experiments, "read_plan", lambda folder: plan)
+    for seed in (1, 2):
+        (folder / "wide" / "run" / f"seed-{seed}").mkdir(parents=True)
+    (line,) = experiment_lines("small")
+    assert line.startswith("*not finished*: 2 of 3 seeds have run.")
+    (folder / "wide" / "run" / "seed-3").mkdir()
+    rows = [
+        ("wide", arm, seed, 0.5 + 0.1 * (arm == "ticket") + 0.001 * seed * (arm == "dense"))
+        for arm in ("dense", "ticket")
+        for seed in (1, 2, 3)
+    ]
+    figures = pd.DataFrame(rows, columns=["part", "arm", "seed", "early_clean"])
+    monkeypatch.setattr(experiment_claims, "figures_of", lambda *arguments: figures)
+    (line,) = experiment_lines("small")
+    assert line.startswith("ticket - dense: +9.8 points")
+    assert line.endswith("shown to be more.")
+
+
 def test_a_claim_without_a_run_says_what_it_needs():
     for claim in CLAIMS:
-        assert ("study" in claim) != ("recipe" in claim)
+        assert len({"study", "recipe", "experiment"} & set(claim)) == 1
         assert ("needs" in claim) == ("recipe" in claim)
 
 
