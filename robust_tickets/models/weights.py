@@ -24,14 +24,14 @@ def mismatches(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> l
 
 
 def load_weights(net: nn.Module, state: StateDict, kind: str) -> None:
-    """Copy a state dict into a network, in place; `kind` names it in messages.
+    """Copy a state dict into a network, in place; `kind` names it in messages, with the network it is of.
 
     Raises InputError with the first parameter that does not fit.
     """
     mistakes = mismatches(state, net.state_dict())
     if mistakes:
         raise InputError(
-            f"the {kind} does not fit the network, {mistakes[0]}: use the recipe that it comes from"
+            f"the {kind} does not fit the network, {mistakes[0]}: use the network that it comes from"
         )
     net.load_state_dict(state)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
+from robust_tickets.models.title import network_title
 from robust_tickets.recipe.fields import CHECKPOINTS, CheckpointName
 from robust_tickets.report.candidates import Candidate, Frontier
 from robust_tickets.report.chance import chance_accuracy
@@ -48,7 +49,7 @@ class _Run:
     @property
     def network(self) -> str:
         model = self.directory.recipe.model
-        return model.name if ":" in model.name else f"{model.name} at width {model.width:g}"
+        return network_title(model.name, model.width)
 
     @property
     def threat(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from robust_tickets.base.errors import InputError
 from robust_tickets.evaluation import robustness_csv
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE, PGD_BESIDE_AA, TABLE_ATTACKS
+from robust_tickets.models.title import network_title
 from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.fields import Threat
 from robust_tickets.runs import files
@@ -106,9 +107,9 @@ def heading(run: RunDirectory) -> str:
     """Data, network, threat model, test images and seeds, in a line."""
     model, threat = run.recipe.model, run.recipe.threat
     n, seeds = run.recipe.evaluate.images or "all", complete_seeds(run)
-    width = "" if ":" in model.name else f" at width {model.width:g}"  # a network of the user's own has none
+    network = network_title(model.name, model.width)
     return (
-        f"{data_title(run)}, {model.name}{width}, {threat.norm} {threat.eps}, "
+        f"{data_title(run)}, {network}, {threat.norm} {threat.eps}, "
         f"{n} test images, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     )
 

@@ -27,6 +27,7 @@ from robust_tickets.models.fold import fold
 from robust_tickets.models.independent_copies import check_copies
 from robust_tickets.models.placement import place_net
 from robust_tickets.models.probabilities import probability_warnings
+from robust_tickets.models.title import network_title
 from robust_tickets.models.user_net import NetFactory, check_logits
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.eps_plot import robustness_curve
@@ -207,10 +208,10 @@ def evaluate_file(
         run.save_ledger()
         curve = run.curve_file(recipes) if several else None
         if curve is not None:
-            title = f"{_network_title(target.checkpoint)}, {dataset.title}"
+            title = f"{_checkpoint_title(target.checkpoint)}, {dataset.title}"
             files.write(curve, lambda part: robustness_curve(rows, part, title))
         if album is not None:
-            title = f"{_network_title(target.checkpoint)}, {dataset.title}, {recipes[0].threat.norm}"
+            title = f"{_checkpoint_title(target.checkpoint)}, {dataset.title}, {recipes[0].threat.norm}"
             machine.progress.log(album.write(Strips(partial(_classes, net, machine.device), title)))
     return EvaluationOutput(folder.robustness, rows, sanity, curve)
 
@@ -222,12 +223,11 @@ def _classes(net: LoadedNet, device: str, images: Tensor) -> Tensor:
     return classes
 
 
-def _network_title(checkpoint: Checkpoint) -> str:
+def _checkpoint_title(checkpoint: Checkpoint) -> str:
     """The network, its arm and its seed, as a title has them."""
     model = checkpoint.model
-    width = "" if ":" in model.name else f" at width {model.width:g}"  # a network of the user's own has none
     arm = f", {checkpoint.arm}, seed {checkpoint.seed}" if not checkpoint.arm.startswith(ARM) else ""
-    return f"{model.name}{width}{arm}"
+    return f"{network_title(model.name, model.width)}{arm}"
 
 
 def _check_fits(net: NetFile, spec: Spec, recipe: Recipe, fix: str) -> None:

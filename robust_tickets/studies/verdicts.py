@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from robust_tickets.models.title import network_title
 from robust_tickets.recipe.fields import Evaluate
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.boosting import aa_columns, end_columns, end_title
@@ -77,10 +78,10 @@ def title_lines(study: Study, base: Recipe, claims: Sequence[Claim], rows: pd.Da
 
 def _heading(study: Study, base: Recipe, rows: pd.DataFrame) -> str:
     model, threat = base.model, base.threat
-    width = "" if ":" in model.name else f" at width {model.width:g}"  # a network of the user's own has none
+    network = network_title(model.name, model.width)
     seeds = ", ".join(map(str, sorted(set(rows.seed))))
     return (
-        f"**Study {study.name}: {rows.data.iloc[0]}, {model.name}{width}, {threat.norm} {threat.eps}, recipe "
+        f"**Study {study.name}: {rows.data.iloc[0]}, {network}, {threat.norm} {threat.eps}, recipe "
         f"{base.name}, seeds {seeds}**"
     )
 

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.models.title import network_title
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.pruning_methods import make_pruning_method
@@ -75,8 +76,7 @@ def origin(ticket: Ticket) -> dict[str, str]:
     model, recipe = ticket.model, recipes.from_table(ticket.search)
     shape = " x ".join(map(str, model.shape))
     search, method = recipe.search, make_pruning_method(recipe.search)
-    width = "" if ":" in model.name else f" at width {model.width:g}"
-    network = f"{model.name}{width}, images {shape}, {model.classes} classes"
+    network = f"{network_title(model.name, model.width)}, images {shape}, {model.classes} classes"
     if ticket.source:
         return {"network": network, "source": ticket.source, "hash": ticket.hash}
     return {

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robust_tickets.base.arguments import to_path
 from robust_tickets.base.errors import InputError
 from robust_tickets.models.registry import ModelSpec
+from robust_tickets.models.title import network_title
 from robust_tickets.models.weights import load_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.recipe import schema
@@ -158,7 +159,7 @@ class Ticket:
 
         Raises InputError with the first parameter that does not fit.
         """
-        load_weights(net, self.init, KIND)
+        load_weights(net, self.init, f"{KIND} of {network_title(self.model.name, self.model.width)}")
         self.mask.check_fits(net)
 
     def _tensors(self) -> dict[str, Tensor]:

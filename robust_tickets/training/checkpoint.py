@@ -11,6 +11,7 @@ from robust_tickets.base.errors import InputError
 from robust_tickets.models.fingerprint import function_fingerprint
 from robust_tickets.models.registry import ModelSpec
 from robust_tickets.models.resize import resize_layers
+from robust_tickets.models.title import network_title
 from robust_tickets.models.user_net import NetFactory, check_logits, function_name, make_net
 from robust_tickets.models.weights import load_weights
 from robust_tickets.recipe import recipe as recipes
@@ -110,7 +111,7 @@ class Checkpoint:
             )
         if self.removed:
             resize_layers(net, self.state)
-        load_weights(net, self.state, "checkpoint")
+        load_weights(net, self.state, f"checkpoint of {network_title(spec.name, spec.width)}")
         if self.removed:
             check_logits(net, spec)
         return set_mode(net, False)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from robust_tickets.models.title import network_title
 from robust_tickets.report.figures import Form, image
 from robust_tickets.report.read import complete_seeds, data_title
 from robust_tickets.runs.directory import RunDirectory
@@ -43,13 +44,10 @@ class Picture:
 def subject(run: RunDirectory) -> str:
     """Data, network, threat model and seeds, in a line."""
     model, threat = run.recipe.model, run.recipe.threat
-    width = "" if ":" in model.name else f" at width {model.width:g}"  # a network of the user's own has none
+    network = network_title(model.name, model.width)
     seeds = complete_seeds(run)
     numbers = ", ".join(map(str, seeds))
-    return (
-        f"{data_title(run)}, {model.name}{width}, {threat.norm} {threat.eps}, "
-        f"seed{'s' * (len(seeds) > 1)} {numbers}"
-    )
+    return f"{data_title(run)}, {network}, {threat.norm} {threat.eps}, seed{'s' * (len(seeds) > 1)} {numbers}"
 
 
 def set_title(figure: Any, run: RunDirectory, heading: str) -> None:
