@@ -97,7 +97,7 @@ class Experiment:
         """The recipe after so many steps of tuning."""
         path = self.folder / (f"tuned-{steps}.toml" if steps else "recipe.toml")
         if not steps and self.part and not path.is_file():
-            write_text(path, recipes.to_toml(self._recipe_of_part()))
+            write_text(path, recipes.to_whole_toml(self._recipe_of_part()))
         return path
 
     def _recipe_of_part(self) -> Recipe:
@@ -129,7 +129,7 @@ class Experiment:
         step = self.tuning[number - 1]
         base = _changed(recipes.load(str(self.recipe_after(number - 1))), step.get("recipe", {}))
         start = self.work / f"{self.folder.name}-{number}.toml"
-        write_text(start, recipes.to_toml(_like(base, step["arm"], step.get("like"))))
+        write_text(start, recipes.to_whole_toml(_like(base, step["arm"], step.get("like"))))
         words = [
             word for field, values in step["fields"].items() for word in ("--field", field, *map(str, values))
         ]
@@ -139,7 +139,9 @@ class Experiment:
         chosen = recipes.load(tuned)
         for arm in step.get("fix_steps_of", []):
             chosen = _with_steps(chosen, arm, _steps_of_best(Path(table), step["arm"]))
-        write_text(self.recipe_after(number), recipes.to_toml(chosen))  # last: it says that the step is done
+        write_text(
+            self.recipe_after(number), recipes.to_whole_toml(chosen)
+        )  # last: it says that the step is done
 
     def run_seed(self, seed: int) -> None:
         """One seed of the experiment."""

@@ -104,7 +104,7 @@ def tune(
         table, recipe_file = folder / "trials.csv", folder / "tuned.toml"
         files.write_text(table, files.csv_text(rows, 6))
         tuned = with_tuned(base, chosen, trials=len(combinations), seeds=seeds)
-        files.write_text(recipe_file, recipes.to_toml(tuned))
+        files.write_text(recipe_file, recipes.to_whole_toml(tuned))
     images, classes = base.data.val_images, experiment.spec.classes
     text = tuning_text(rows, chosen, base.evaluate.select_by, list(seeds), images, classes)
     return Tuned(folder, recipe_file, table, text)

@@ -196,6 +196,11 @@ def to_toml(recipe: Recipe, study: bool = False) -> str:
     return tomli_w.dumps({"format": FORMAT} | (_without_prose(recipe) if study else to_table(recipe)))
 
 
+def to_whole_toml(recipe: Recipe) -> str:
+    """The recipe as TOML, with the settings of its studies where it has any of its own."""
+    return to_toml(recipe, study=recipe.study != StudySettings())
+
+
 def shipped_names() -> list[str]:
     """Names of the recipes that come with the package."""
     return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))

@@ -189,6 +189,12 @@ def test_budgets_in_seconds_are_timed_and_those_below_a_step_are_refused(recipe,
     assert not (tmp_path / "none").exists()
 
 
+def test_the_settings_of_studies_are_kept(recipe, tmp_path):
+    of_study = replace(recipe, study=replace(recipe.study, reuse=("own", "threat.eps=0.2")))
+    result = tune(Experiment(of_study), {"train.lr": [0.01, 0.02]}, ("dense",), [100], tmp_path)
+    assert recipes.load(str(result.recipe)).study == of_study.study
+
+
 def test_the_forecast_has_the_passes_of_the_trials_and_none_of_an_evaluation(tuned, recipe):
     expected = forecast(Experiment(recipe), GRID, ARMS, seeds=2)
     rows = pd.read_csv(tuned.table)
