@@ -3,7 +3,7 @@
     [[contrasts]]
     label = "natural: slope of ticket - dense"
     figure = "early_clean"
-    terms = [[-0.5, "natural-0.125", "ticket"], [0.5, "natural-0.125", "dense"], ...]
+    terms = [[-0.5, "natural-0125", "ticket"], [0.5, "natural-0125", "dense"], ...]
 
 A contrast is a weighted sum over arms of parts, a number for each seed that all of them have. `figure` is a
 column of `robust_tickets.report.boosting`; `described` names others, whose means stand beside.

@@ -25,7 +25,6 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,8 @@ def read_plan(folder: Path) -> dict[str, Any]:
 class Experiment:
     """An experiment, or a part of one, in its folder.
 
-    plan: of the whole experiment.
+    root: the folder of the whole experiment.
+    plan: of the whole experiment, too.
     work: where its run directories are made.
     flags: of every command, such as where the images are.
     part: its name; empty where the experiment is not divided.
@@ -72,13 +72,13 @@ class Experiment:
         """The folder of the records of all seeds."""
         return self.folder / "run"
 
-    @cached_property
+    @property
     def tuning(self) -> list[dict[str, Any]]:
         """The steps of the tuning."""
         steps: list[dict[str, Any]] = self._own("tune", [])
         return steps
 
-    @cached_property
+    @property
     def seeds(self) -> list[int]:
         """The seeds of the table."""
         return list(self._own("seeds", []))

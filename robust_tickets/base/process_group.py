@@ -224,7 +224,7 @@ def leave() -> None:
     """Leave the group whose other processes have ended, or are about to."""
     if not _joined:
         return
-    gc.collect()  # networks that are gone hold the group by their cycles, and it would keep its threads
+    gc.collect()  # reference cycles of ended trainings hold the group, and its threads with it
     if _joined.pop() is not None:  # a GPU may still wait for the others
         _distributed().distributed_c10d._abort_process_group()
     else:

@@ -89,8 +89,8 @@ def tune(
     executor.check_devices(experiment.machine)
     machine = experiment.machine
     experiment, runs = on_client(experiment, runs, executor)
-    base, combinations = experiment.recipe, _combinations(grid)
-    _check_trials(experiment, grid, arms, seeds[0], eta, executor.jobs)
+    base = experiment.recipe
+    combinations = _checked_combinations(experiment, grid, arms, seeds[0], eta, executor.jobs)
     experiment.prepare()
     if experiment.images is None:
         check_data_path(base.data)
@@ -117,23 +117,20 @@ def forecast(
 
     jobs: how many trials are to be trained at a time. Raises InputError as `tune` does.
     """
-    _check_trials(experiment, grid, arms, seed=0, eta=eta, jobs=jobs)
-    combinations = _combinations(grid)
+    combinations = _checked_combinations(experiment, grid, arms, seed=0, eta=eta, jobs=jobs)
     works = []
     for arm, (count, share) in itertools.product(arms, rungs(len(combinations), eta)):
         for values in combinations[:count]:
-            own = replace(
-                experiment, recipe=_part(with_values(experiment.recipe, arm, values), values, share)
-            )
+            own = replace(experiment, recipe=_trial_recipe(experiment.recipe, arm, values, share))
             part = "" if share == 1 else f", 1/{round(1 / share)} of the schedule"
             works.append(PlannedArms(own, (arm,), f" ({_in_words(values)}{part})", is_trial=True))
     return estimate_all(works, seeds)
 
 
-def _check_trials(
+def _checked_combinations(
     experiment: Experiment, grid: Grid, arms: Sequence[str], seed: int, eta: int, jobs: int
-) -> None:
-    """Raise InputError for a trial that cannot be trained, before any is."""
+) -> list[Values]:
+    """All combinations of the values. Raises InputError for a trial that cannot be trained, before any is."""
     base, combinations = experiment.recipe, _combinations(grid)
     shared = next((field for field in grid if field.startswith("search.")), None)
     if shared is not None and len(arms) > 1:
@@ -141,13 +138,14 @@ def _check_trials(
     check_jobs(base, jobs, arms)
     timer = PassTimer()
     for arm, values in itertools.product(arms, combinations):
-        own = replace(experiment, recipe=with_values(base, arm, values))
-        rates = EstimatedRates(timer, own, arm)  # timed once, and only where a budget is in seconds
+        whole = replace(experiment, recipe=_trial_recipe(base, arm, values, share=1))
+        rates = EstimatedRates(timer, whole, arm)  # timed once, and only where a budget is in seconds
         for _, share in rungs(len(combinations), eta):
-            part = _part(own.recipe, values, share)
-            planning.check(part, experiment.spec, lambda arm, rates=rates: rates, (arm,))  # type: ignore[misc]
-        if needs_ticket(arm, own.recipe):
-            check_search(own, seed)
+            recipe = _trial_recipe(base, arm, values, share)
+            planning.check(recipe, experiment.spec, lambda arm, rates=rates: rates, (arm,))  # type: ignore[misc]
+        if needs_ticket(arm, whole.recipe):
+            check_search(whole, seed)
+    return combinations
 
 
 def _combinations(grid: Grid) -> list[Values]:
@@ -217,15 +215,15 @@ class _Tuning:
         return [sum(values) / len(values) for values in scores.values()]
 
     def _job(self, trial: _Trial, seed: int) -> "TrialJob":
-        recipe = with_values(self._experiment.recipe, trial.arm, trial.values)
-        recipe = _part(recipe, trial.values, trial.share)
+        recipe = _trial_recipe(self._experiment.recipe, trial.arm, trial.values, trial.share)
         experiment = replace(self._experiment, recipe=recipe)
         return TrialJob(experiment, seed, RunDirectory.of(self._folder / "trials", recipe), trial.arm)
 
 
-def _part(recipe: Recipe, values: Values, share: float) -> Recipe:
+def _trial_recipe(base: Recipe, arm: str, values: Values, share: float) -> Recipe:
     """The recipe of a trial that is trained for a share of the schedule."""
-    return shortened(recipe, share, searches=any(field.startswith("search.") for field in values))
+    searches = any(field.startswith("search.") for field in values)
+    return shortened(with_values(base, arm, values), share, searches=searches)
 
 
 def rungs(trials: int, eta: int) -> list[tuple[int, float]]:
