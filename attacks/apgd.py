@@ -78,6 +78,7 @@ class APGDTargeted(Attack):
     threat: the ball and the box of valid pixels.
     steps: gradient steps towards each target, at least 1.
     targets: number of classes, at least 1; all wrong ones where there are no more.
+    restarts: number of random starts towards each, at least 1.
     rho: as for `APGD`.
 
     Raises ValueError for settings that make no sense, InputError for networks of fewer than 4 classes.
@@ -88,19 +89,22 @@ class APGDTargeted(Attack):
 
     least_classes = 4
 
-    def __init__(self, threat: ThreatModel, *, steps: int = 100, targets: int = 9, rho: float = 0.75) -> None:
+    def __init__(
+        self, threat: ThreatModel, *, steps: int = 100, targets: int = 9, restarts: int = 1, rho: float = 0.75
+    ) -> None:
         check_threat(threat)
-        check_counts(steps=steps, targets=targets)
+        check_counts(steps=steps, targets=targets, restarts=restarts)
         _check_rho(rho)
         self.threat = threat
         self.steps = steps
         self.targets = targets
+        self.restarts = restarts
         self.rho = rho
 
     @property
     def passes_per_sample(self) -> int:
-        """A look at the image, then for each target a forward and a backward a step and a last look."""
-        return 1 + self.targets * (2 * self.steps + 1)
+        """A look at the image, then from each start a forward and a backward a step and a last look."""
+        return 1 + self.targets * self.restarts * (2 * self.steps + 1)
 
     def _run(self, net: Blocks, task: Task) -> AttackResult:
         record = AttackRecord(task, net)
@@ -108,8 +112,10 @@ class APGDTargeted(Attack):
         record.note(record.open_rows(), task.images, misclassified(logits, task.labels))
         wrong = logits.masked_fill(F.one_hot(task.labels, logits.shape[1]).bool(), -torch.inf)
         order = torch.argsort(wrong, dim=1, descending=True, stable=True)
-        for rank, rows in record.restarts(min(self.targets, order.shape[1] - 1)):
-            climb = _start_climb(self.threat, task, rows, rank, (task.labels[rows], order[rows, rank]))
+        targets = min(self.targets, order.shape[1] - 1)
+        for start, rows in record.restarts(targets * self.restarts):
+            target = order[rows, start // self.restarts]
+            climb = _start_climb(self.threat, task, rows, start, (task.labels[rows], target))
             _climb(net, climb, targeted_dlr, record, self.steps, self.rho)
         return record.result()
 

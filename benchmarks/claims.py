@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment_claims import experiment_lines
+from benchmarks.experiment_claims import experiment_lines, lines_on_figures
 from robust_tickets.base.machine import Machine
 from robust_tickets.base.progress import SilentProgress
 from robust_tickets.comparison.arm_summary import arm_weight
@@ -63,6 +63,8 @@ def _section(claim: dict[str, Any]) -> str:
     """The claim, its verdicts as a list, and the command."""
     if "experiment" in claim:
         lines = experiment_lines(claim["experiment"])
+    elif "figures" in claim:
+        lines = lines_on_figures(claim["figures"])
     else:
         lines = _of_study(claim) if "study" in claim else _of_recipe(claim)
     items = [_wrapped(f"- {line}", indent="  ") for line in (*lines, f"`{claim['command']}`")]

@@ -3,10 +3,12 @@
     python -m benchmarks.experiments inside-025 --data-root cifar10-jpeg.tar.xz --minutes 100
 
 An experiment is a folder of runs/reference with plan.toml and recipe.toml. Its pieces are the steps of its
-tuning, in order, and then its seeds. What is left of a piece, all but weights, goes to the folder as soon as
-it is done, so that another machine can go on from a checkout. Weights stay in the folder of --work.
+tuning, in order, then its seeds, and where it has one the look of `benchmarks.adaptive_look`. What is left
+of a piece, all but weights, goes to the folder as soon as it is done, so that another machine can go on from
+a checkout. Weights stay in the folder of --work.
 
-plan.toml: `seeds`; `tuning_seed`; `study`, the name of one, where the experiment is no comparison; and tables
+plan.toml: `seeds`; `tuning_seed`; `study`, the name of one, where the experiment is no comparison; `look`,
+true for an adaptive look at its leading row, on the weights of the last seed; and tables
 `[[tune]]` with `arm`; perhaps `like`, an arm whose settings it begins from; perhaps `recipe`, fields that are
 changed for this step and all after it; `fields`, the values of each; and perhaps `fix_steps_of`, arms whose
 budget the steps of the chosen trial take the place of.
@@ -30,12 +32,14 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.experiment_contrasts import write_contrasts
+from benchmarks.adaptive_look import adaptive_look
+from benchmarks.experiment_contrasts import DIGITS, write_contrasts
 from benchmarks.kept_records import keep_run, keep_study
 from robust_tickets.recipe import recipe as recipes
 from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.recipe import Recipe
-from robust_tickets.runs.files import read_object, write_text
+from robust_tickets.runs.directory import RunDirectory
+from robust_tickets.runs.files import csv_text, read_object, write_text
 
 REFERENCE = Path(__file__).parents[1] / "runs" / "reference"
 
@@ -54,6 +58,7 @@ class Experiment:
     work: where its run directories are made.
     flags: of every command, such as where the images are.
     part: its name; empty where the experiment is not divided.
+    jobs: how many networks are trained at a time.
     """
 
     root: Path
@@ -61,6 +66,7 @@ class Experiment:
     work: Path
     flags: tuple[str, ...]
     part: str = ""
+    jobs: int = 1
 
     @property
     def folder(self) -> Path:
@@ -87,6 +93,11 @@ class Experiment:
     def study(self) -> str:
         """The name of the study that it is; empty for a comparison."""
         return str(self._own("study", ""))
+
+    @property
+    def look_file(self) -> Path:
+        """What the adaptive look found."""
+        return self.folder / "look.csv"
 
     def _own(self, key: str, default: Any) -> Any:
         """What the plan says of this part alone, or else of all."""
@@ -118,11 +129,16 @@ class Experiment:
         for seed in self.seeds:
             if not any(self.run.glob(f"**/seed-{seed}")):
                 yield f"seed {seed}"
+        if self._own("look", False) and not self.look_file.is_file():
+            yield f"look {self.seeds[-1]}"
 
     def do(self, piece: str) -> None:
         """Do a piece and keep what is left of it."""
         kind, number = piece.split()
-        self.tune(int(number)) if kind == "tune" else self.run_seed(int(number))
+        if kind == "look":
+            self.look()
+        else:
+            self.tune(int(number)) if kind == "tune" else self.run_seed(int(number))
 
     def tune(self, number: int) -> None:
         """One step of the tuning."""
@@ -134,7 +150,8 @@ class Experiment:
             word for field, values in step["fields"].items() for word in ("--field", field, *map(str, values))
         ]
         seed = str(self.plan["tuning_seed"])
-        table, tuned = self._command(["tune"], start, "--arm", step["arm"], "--seed", seed, *words)[-2:]
+        command = ["tune", "--recipe", str(start), "--arm", step["arm"], "--seed", seed, *words]
+        table, tuned = self._train(command)[-2:]
         shutil.copyfile(table, self.folder / f"trials-{number}.csv")
         chosen = recipes.load(tuned)
         for arm in step.get("fix_steps_of", []):
@@ -145,9 +162,9 @@ class Experiment:
 
     def run_seed(self, seed: int) -> None:
         """One seed of the experiment."""
-        recipe = self.recipe_after(len(self.tuning))
+        recipe = str(self.recipe_after(len(self.tuning)))
         command = ["study", self.study] if self.study else ["compare"]
-        written = Path(self._command(command, recipe, "--seed", str(seed), "--seeds", "1")[-1])
+        written = Path(self._train([*command, "--recipe", recipe, "--seed", str(seed), "--seeds", "1"])[-1])
         if self.study:
             keep_study(written, seed, self.folder / "study", self.run)
         else:
@@ -155,12 +172,22 @@ class Experiment:
         if "contrasts" in self.plan:
             write_contrasts(self.root, self.plan)
 
-    def _command(self, command: Sequence[str], recipe: Path, *rest: str) -> list[str]:
-        """Run a command of the project on a recipe; returns the lines that it prints."""
-        line = [sys.executable, "-m", "robust_tickets", *command, "--recipe", recipe, *rest]
-        line += ["--runs", self.work, *self.flags]
-        print(" ".join(map(str, line[1:])), flush=True)
-        answer = subprocess.run([str(word) for word in line], check=True, stdout=subprocess.PIPE, text=True)
+    def look(self) -> None:
+        """The adaptive look at the leading row."""
+        kept = RunDirectory.open(self.run)
+        weights = RunDirectory.of(self.work, kept.recipe)
+        found = adaptive_look(kept, weights, self.work / "look", self._command)
+        write_text(self.look_file, csv_text(found, DIGITS))
+
+    def _train(self, words: Sequence[str]) -> list[str]:
+        """Run a command that trains networks."""
+        return self._command([*words, "--jobs", str(self.jobs)])
+
+    def _command(self, words: Sequence[str]) -> list[str]:
+        """Run a command of the project; returns the lines that it prints."""
+        line = [sys.executable, "-m", "robust_tickets", *words, "--runs", str(self.work), *self.flags]
+        print(" ".join(line[1:]), flush=True)
+        answer = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True)
         print(answer.stdout, flush=True)
         return answer.stdout.splitlines()
 
@@ -201,17 +228,17 @@ def _with_steps(recipe: Recipe, arm: str, steps: int) -> Recipe:
     return replace(recipe, arms=ArmSettings(tables))
 
 
-def parts_of(name: str, work: Path, flags: tuple[str, ...]) -> list[Experiment]:
+def parts_of(name: str, work: Path, flags: tuple[str, ...], jobs: int = 1) -> list[Experiment]:
     """The parts of an experiment; one where it is not divided."""
     root = REFERENCE / name
     plan = read_plan(root)
-    return [Experiment(root, plan, work / name, flags, part) for part in plan.get("parts", [""])]
+    return [Experiment(root, plan, work / name, flags, part, jobs) for part in plan.get("parts", [""])]
 
 
 def _turn(piece: str) -> int:
     """When a piece's turn comes: a part may follow another one's tuning, and shares what its seeds train."""
     kind, number = piece.split()
-    return int(number) if kind == "seed" else -1
+    return -1 if kind == "tune" else int(number)
 
 
 def main() -> None:
@@ -225,12 +252,12 @@ def main() -> None:
         "--work", type=Path, default=Path("runs/experiments"), help="folder of run directories"
     )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no piece after so many")
-    parser.add_argument("--jobs", default="1", help="networks that are trained at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="networks that are trained at a time")
     parser.add_argument("--list", action="store_true", help="print what is left, and do nothing")
     options = parser.parse_args()
-    flags = ("--data.root", options.data_root, "--jobs", options.jobs)
+    parts = parts_of(options.name, options.work, ("--data.root", options.data_root), options.jobs)
     end = time.monotonic() + 60 * options.minutes
-    left = [(part, piece) for part in parts_of(options.name, options.work, flags) for piece in part.pieces()]
+    left = [(part, piece) for part in parts for piece in part.pieces()]
     for part, piece in sorted(left, key=lambda each: _turn(each[1])):
         name = " ".join(filter(None, (options.name, part.part, piece)))
         if options.list:

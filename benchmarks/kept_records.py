@@ -15,7 +15,10 @@ LEFT_OUT = shutil.ignore_patterns("*.safetensors", "state", "verdicts-*", ".*", 
 
 
 def keep_run(run: Path, kept: Path) -> None:
-    """Keep the records of a comparison beside those of earlier seeds, and write the report of all."""
+    """Keep the records of a comparison beside those of other seeds, and write the report of all.
+
+    A seed that is kept already is replaced: AutoAttack may since have judged more of its rows.
+    """
     _copy(run, kept)
     write_report(RunDirectory.open(kept))
 
@@ -43,8 +46,10 @@ def _copy(run: Path, kept: Path) -> None:
     part = kept.with_name(f".{kept.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(run, part, ignore=LEFT_OUT)
-    if kept.exists():
-        merge(kept, [part])
-        shutil.rmtree(part)
-    else:
+    if not kept.exists():
         part.rename(kept)
+        return
+    for seed in set(RunDirectory.open(part).seeds()) & set(RunDirectory.open(kept).seeds()):
+        shutil.rmtree(kept / f"seed-{seed}")
+    merge(kept, [part])
+    shutil.rmtree(part)

@@ -1,5 +1,7 @@
 """Auto-PGD is the published algorithm, and its targets are the wrong classes of the largest logits."""
 
+from functools import partial
+
 import pytest
 import torch
 from small_nets import N
@@ -90,6 +92,20 @@ def test_targets_are_the_wrong_classes_of_the_largest_logits(threat, net, batch)
         result = APGDTargeted(threat, steps=15, targets=rank).run(net, images, labels, seed=1)
         reached = targeted_dlr(net(result.images), labels, order[:, rank])
         assert (reached > targeted_dlr(net(images), labels, order[:, rank])).double().mean() > 0.5
+
+
+def test_each_target_has_as_many_starts_as_are_asked_for(threat, net, batch):
+    images, labels = batch
+    result = APGDTargeted(threat, steps=6, targets=2, restarts=2).run(net, images, labels, seed=2)
+    starts = [threat.random_start(images, torch.arange(N), seed=2, restart=each) for each in range(4)]
+    order = net(images).scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
+    for i in range(N):
+        ends = []
+        for start, rank in zip(starts, (0, 0, 1, 1), strict=True):
+            towards = partial(targeted_dlr, targets=order[i : i + 1, rank])
+            ends.append(by_hand(threat, net, images[i], labels[i], start[i], 6, towards))
+        best, _ = max(ends, key=lambda end: float(end[1]))
+        torch.testing.assert_close(result.images[i], best, rtol=0, atol=1e-7)
 
 
 def test_a_start_replaces_that_of_the_first_target(threat, net, batch):

@@ -157,7 +157,7 @@ def test_autoattack_is_the_standard_set(threat):
     assert [type(member) for member in attack.attacks] == [APGD, APGDTargeted, TorchAttack, Square]
     assert all(member.threat == threat for member in attack.attacks)
     assert attack.settings["apgd-ce"] == {"steps": 100, "loss": "ce", "restarts": 1, "rho": 0.75}
-    assert attack.settings["apgd-t"] == {"steps": 100, "targets": 9, "rho": 0.75}
+    assert attack.settings["apgd-t"] == {"steps": 100, "targets": 9, "restarts": 1, "rho": 0.75}
     fab = attack.settings["fab-t"]
     arguments = {"name": "FAB", "steps": 100, "multi_targeted": True, "n_restarts": 1, "n_classes": 10}
     assert arguments.items() <= fab.items()

@@ -16,6 +16,7 @@ ATTACKS = {  # and the forward and backward passes of a sample
     "apgd on margins with restarts": (partial(APGD, steps=10, loss="margin", restarts=3), (33, 30)),
     "apgd on dlr": (partial(APGD, steps=20, loss="dlr"), (21, 20)),
     "targeted apgd": (partial(APGDTargeted, steps=10, targets=3), (34, 30)),
+    "targeted apgd with restarts": (partial(APGDTargeted, steps=5, targets=2, restarts=3), (37, 30)),
     "square": (partial(Square, queries=40), (40, 0)),
     "square with restarts": (partial(Square, queries=40, restarts=3), (120, 0)),
     "ensemble": (lambda threat: Ensemble([Square(threat, queries=2), APGD(threat, steps=4)]), None),

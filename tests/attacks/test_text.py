@@ -27,6 +27,7 @@ GOOD = {
     "pgd(steps=2, step_size=None)": (PGD, {"rel_step": 0.125}),
     "apgd(steps=5)": (APGD, {"steps": 5, "loss": "ce"}),
     "apgd-t(targets=3, steps=7)": (APGDTargeted, {"targets": 3, "steps": 7}),
+    "apgd-t(restarts=5)": (APGDTargeted, {"targets": 9, "restarts": 5}),
     "square(queries=1000)": (Square, {"queries": 1000}),
     "aa-apgd": (Ensemble, {"apgd-ce": {"steps": 100, "loss": "ce", "restarts": 1, "rho": 0.75}}),
     "autoattack": (Ensemble, {}),

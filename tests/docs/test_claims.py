@@ -50,14 +50,19 @@ def test_an_experiment_is_judged_once_all_seeds_have_run(tmp_path, monkeypatch):
     ]
     figures = pd.DataFrame(rows, columns=["part", "arm", "seed", "early_clean"])
     monkeypatch.setattr(experiment_claims, "figures_of", lambda *arguments: figures)
+    monkeypatch.setattr(experiment_claims, "doubtful_rows", lambda part: {})
     (line,) = experiment_lines("small")
     assert line.startswith("ticket - dense: +9.8 points")
     assert line.endswith("shown to be more.")
+    monkeypatch.setattr(experiment_claims, "doubtful_rows", lambda part: {"ticket": "no gradient"})
+    assert next(experiment_lines("small")) == (
+        "**Not to be believed: `ticket` (no gradient). Contrasts with it count as undecided.**"
+    )
 
 
 def test_a_claim_without_a_run_says_what_it_needs():
     for claim in CLAIMS:
-        assert len({"study", "recipe", "experiment"} & set(claim)) == 1
+        assert len({"study", "recipe", "experiment", "figures"} & set(claim)) == 1
         assert ("needs" in claim) == ("recipe" in claim)
 
 

@@ -16,7 +16,7 @@ from robust_tickets.recipe.trials import with_values
 from robust_tickets.stages import plan as planning
 
 PLAN = """
-seeds = [3, 4]
+seeds = [3, 4, 5]
 tuning_seed = 100
 
 [[tune]]
@@ -49,13 +49,13 @@ def test_pieces_are_done_in_order_and_once_and_on_another_machine(folder, tmp_pa
         return experiments.Experiment(folder, experiments.read_plan(folder), tmp_path / work, flags=())
 
     first = experiment("one")
-    assert list(first.pieces()) == ["tune 1", "tune 2", "seed 3", "seed 4"]
-    for piece in list(first.pieces())[:3]:
+    assert list(first.pieces()) == ["tune 1", "tune 2", "seed 3", "seed 4", "seed 5"]
+    for piece in list(first.pieces())[:4]:  # two seeds by one machine, in one run directory there
         first.do(piece)
     shutil.rmtree(tmp_path / "one")  # another machine has no weights
     second = experiment("two")
-    assert list(second.pieces()) == ["seed 4"]
-    second.do("seed 4")
+    assert list(second.pieces()) == ["seed 5"]
+    second.do("seed 5")
     assert not list(second.pieces())
     assert not list(folder.rglob("*.safetensors"))
     trials = pd.read_csv(folder / "trials-1.csv")
@@ -65,7 +65,7 @@ def test_pieces_are_done_in_order_and_once_and_on_another_machine(folder, tmp_pa
     assert tuned["tuned"]["ticket"]["fields"] == ["search.lr"]
     timing = pd.read_csv(folder / "run" / "timing.csv")
     assert list(timing.arm) == ["dense", "dense+trades", "ticket"]
-    assert set(timing.seeds) == {2}
+    assert set(timing.seeds) == {3}
 
 
 def test_the_steps_of_the_chosen_trial_take_the_place_of_a_budget(tiny_recipe, tmp_path):
