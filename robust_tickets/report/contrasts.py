@@ -5,6 +5,7 @@ from statistics import mean
 
 import pandas as pd
 
+from robust_tickets.recipe.arms import ARMS
 from robust_tickets.recipe.contrasts import WantedContrast
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.corrected import Tested, judge
@@ -24,7 +25,8 @@ def contrasts_note(by_arm: Results, recipe: Recipe) -> str:
         return ""
     n = len(tested)
     corrected = f", p-values corrected for {n} (Holm)" if n > 1 else ""
-    head = f"**Contrasts of the recipe**, by {_figure(recipe, by_arm)} after the last epoch{corrected}."
+    epoch = f"after the last epoch{_best_epochs(recipe)}"
+    head = f"**Contrasts of the recipe**, by {_figure(recipe, by_arm)} {epoch}{corrected}."
     return f"{head} {'; '.join(map(str, tested))}."
 
 
@@ -71,6 +73,13 @@ def _accuracies(by_arm: Results, recipe: Recipe) -> dict[str, list[float]]:
         return {arm: [result.accuracy["last", "clean"] for result in seeds] for arm, seeds in by_arm.items()}
     own_judge = judge_of(by_arm, recipe)
     return {arm: [own_judge.accuracy(result) for result in seeds] for arm, seeds in by_arm.items()}
+
+
+def _best_epochs(recipe: Recipe) -> str:
+    """The arms of contrasts that have the best epoch instead, in brackets; empty where there is none."""
+    arms = [arm for each in recipe.compare.wanted_contrasts for arm in (each.first, each.second)]
+    best = [f"`{arm}`" for arm in dict.fromkeys(arms) if ARMS[arm].best_epoch_of]
+    return f" ({', '.join(best)}: of the best)" if best else ""
 
 
 def _figure(recipe: Recipe, by_arm: Results) -> str:

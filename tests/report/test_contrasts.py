@@ -72,6 +72,13 @@ def test_the_text_names_the_attack_the_correction_and_each_verdict():
     )
 
 
+def test_the_text_says_which_arm_has_its_best_epoch():
+    arms = (*ROBUST, "dense-best")
+    recipe = replace(RECIPE, compare=Compare(arms, ("ticket minus dense-best",)))
+    note = contrasts_note({**BY_ARM, "dense-best": BY_ARM["dense"]}, recipe)
+    assert "under PGD-20 after the last epoch (`dense-best`: of the best). " in note
+
+
 def test_a_recipe_without_contrasts_has_no_text():
     assert contrasts_note(BY_ARM, replace(RECIPE, compare=Compare(tuple(ROBUST)))) == ""
 
