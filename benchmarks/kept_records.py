@@ -20,7 +20,9 @@ def keep_run(run: Path, kept: Path) -> None:
     A seed that is kept already is replaced: AutoAttack may since have judged more of its rows.
     """
     _copy(run, kept)
-    write_report(RunDirectory.open(kept))
+    folder = RunDirectory.open(kept)
+    write_report(folder)
+    folder.page.unlink()  # it can be made again, and is large
 
 
 def keep_study(written: Path, seed: int, kept: Path, runs: Path) -> None:

@@ -18,8 +18,10 @@ from robust_tickets.pruning.layers import prunable_weights
 from robust_tickets.pruning.mask import Mask
 from robust_tickets.pruning.scores import SCORES
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.fields import Compare, Model
 from robust_tickets.recipe.recipe import Recipe
+from robust_tickets.report.notes import channels_note
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages.experiment import Experiment
@@ -198,6 +200,14 @@ def test_the_table_has_what_the_removed_channels_save(run) -> None:
     text = (run.path / "timing.md").read_text(encoding="utf-8")
     assert read_json(run.arm(0, "ticket").ledger)["seconds"]["prune"] > 0
     assert f"left out in training: `ticket` {removed} (a pass takes {share:.2f} of the FLOPs" in text
+
+
+def test_seconds_of_a_pass_are_not_compared_with_those_of_another_method(run) -> None:
+    table = pd.read_csv(run.path / "timing.csv").assign(disturbed=False)
+    assert "of the seconds" in channels_note(run, table)
+    other = replace(run.recipe, arms=ArmSettings({"ticket": {"method": "natural"}}))
+    ticket = table[table.arm.isin(["dense", "ticket"])]
+    assert "of the seconds" not in channels_note(RunDirectory(run.path, other), ticket)
 
 
 def test_equal_cost_is_the_cost_of_the_smaller_network(run) -> None:
