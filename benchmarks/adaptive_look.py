@@ -21,15 +21,15 @@ from robust_tickets.runs.directory import RunDirectory
 
 DIRECT = ("apgd(restarts=5)", "apgd-t(restarts=5)")
 TRANSFERRED = ("apgd", "apgd-t")
-LARGEST = 0.01
-"""A row that is less robust by more than this under the look is not to be believed."""
+LARGEST_DROP = 0.01
+"""A row whose accuracy under the look is lower by more than this is not to be believed."""
 
 Command = Callable[[list[str]], list[str]]
 """Runs a command of the project; returns the lines that it prints."""
 
 
-def ranking(run: RunDirectory) -> list[str]:
-    """The arms that were trained, from the highest mean robust accuracy of a last epoch to the lowest."""
+def ranked_arms(run: RunDirectory) -> dict[str, float]:
+    """The mean robust accuracy of the last epoch of each trained arm, the highest first."""
     by_arm = results(run)
     yardstick = judge(by_arm, run.recipe)
     means = {
@@ -37,55 +37,56 @@ def ranking(run: RunDirectory) -> list[str]:
         for arm, seeds in by_arm.items()
         if not ARMS[arm].best_epoch_of
     }
-    return sorted(means, key=lambda arm: -means[arm])
+    return dict(sorted(means.items(), key=lambda item: -item[1]))
 
 
-def adaptive_look(kept: RunDirectory, weights: RunDirectory, work: Path, command: Command) -> pd.DataFrame:
-    """Look at the leading row: an attack a row, with the table's accuracy beside.
+def adaptive_look(
+    kept: RunDirectory, weights: RunDirectory, seed: int, work: Path, command: Command
+) -> pd.DataFrame:
+    """Look at the leading row: an attack a row, with the accuracy of the table beside.
 
     kept: the records of all seeds.
-    weights: the run directory with the checkpoints of the last seed.
+    weights: the run directory with the checkpoints of the seed.
     work: a folder for copies of them, so that no figure gets into the table.
     command: runs `evaluate`.
 
     Raises InputError where the checkpoints are not there.
     """
-    leader, second = ranking(kept)[:2]
-    source = "dense" if leader != "dense" else second
-    seed = kept.seeds()[-1]
-    files = {arm: weights.arm(seed, arm).last for arm in (leader, source)}
-    for file in files.values():
-        if not file.is_file():
-            raise InputError(
-                f"there is no {file}: the look needs the weights of seed {seed}; remove its folder from "
-                f"{kept.path} and run the experiment again"
-            )
-    work.mkdir(parents=True, exist_ok=True)
-    copies = {arm: work / f"{arm}.safetensors" for arm in files}
-    for arm, copy in copies.items():
-        copyfile(files[arm], copy)
-    words = [
-        "evaluate",
-        str(copies[leader]),
-        "--limit",
-        str(kept.recipe.evaluate.aa_images),
-        "--sanity",
-        "off",
-    ]
-    looks = {"": [*words, "--attacks", *DIRECT]}
-    looks[source] = [*words, "--attacks", *TRANSFERRED, "--from", str(copies[source])]
+    leader, second = list(ranked_arms(kept))[:2]
+    other = "dense" if leader != "dense" else second
+    own, source = (_copied(weights, seed, arm, work, kept.path) for arm in (leader, other))
+    words = ["evaluate", str(own), "--limit", str(kept.recipe.evaluate.aa_images), "--sanity", "off"]
+    direct = _rows(command([*words, "--attacks", *DIRECT]))
+    transferred = _rows(command([*words, "--attacks", *TRANSFERRED, "--from", str(source)]))
+    look = pd.concat(
+        [
+            direct[direct.source == ""].assign(attacked=leader),
+            transferred[transferred.source != ""].assign(attacked=other),
+        ]
+    )
     by_arm = results(kept)
-    of_table = judge(by_arm, kept.recipe).accuracy(by_arm[leader][-1])
-    parts = []
-    for origin, line in looks.items():
-        rows = robustness_csv.read_rows(Path(command(line)[-1]))
-        rows = rows[(rows.source != "") == bool(origin)]
-        rows = rows[["attack", "n", "accuracy", "settings"]]
-        parts.append(rows.assign(arm=leader, seed=seed, attacked=origin or leader, table=of_table))
-    columns = ["arm", "seed", "attacked", "attack", "n", "accuracy", "table", "settings"]
-    return pd.concat(parts, ignore_index=True)[columns]
+    table = next(result for result in by_arm[leader] if result.seed == seed)
+    look = look.assign(arm=leader, seed=seed, table=judge(by_arm, kept.recipe).accuracy(table))
+    return look[["arm", "seed", "attacked", "attack", "n", "accuracy", "table", "settings"]]
 
 
-def loss(look: pd.DataFrame) -> float:
-    """By how much less robust than in the table the look finds the row, a fraction; negative for more."""
+def _copied(weights: RunDirectory, seed: int, arm: str, work: Path, kept: Path) -> Path:
+    """A copy of an arm's last checkpoint. Raises InputError where it is not there."""
+    file = weights.arm(seed, arm).last
+    if not file.is_file():
+        raise InputError(
+            f"there is no {file}: the look needs the weights of seed {seed}; remove its folder from "
+            f"{kept} and run the experiment again"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    return Path(copyfile(file, work / f"{arm}.safetensors"))
+
+
+def _rows(printed: list[str]) -> pd.DataFrame:
+    """The rows of the robustness.csv that `evaluate` has named last."""
+    return robustness_csv.read_rows(Path(printed[-1]))
+
+
+def drop(look: pd.DataFrame) -> float:
+    """How much lower the accuracy under the look is than in the table, a fraction; negative for higher."""
     return float(look.table.iloc[0] - look.accuracy.min())

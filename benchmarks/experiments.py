@@ -135,10 +135,7 @@ class Experiment:
     def do(self, piece: str) -> None:
         """Do a piece and keep what is left of it."""
         kind, number = piece.split()
-        if kind == "look":
-            self.look()
-        else:
-            self.tune(int(number)) if kind == "tune" else self.run_seed(int(number))
+        {"tune": self.tune, "seed": self.run_seed, "look": self.look}[kind](int(number))
 
     def tune(self, number: int) -> None:
         """One step of the tuning."""
@@ -172,11 +169,11 @@ class Experiment:
         if "contrasts" in self.plan:
             write_contrasts(self.root, self.plan)
 
-    def look(self) -> None:
-        """The adaptive look at the leading row."""
+    def look(self, seed: int) -> None:
+        """The adaptive look at the leading row, at its network of a seed."""
         kept = RunDirectory.open(self.run)
         weights = RunDirectory.of(self.work, kept.recipe)
-        found = adaptive_look(kept, weights, self.work / "look", self._command)
+        found = adaptive_look(kept, weights, seed, self.work / "look", self._command)
         write_text(self.look_file, csv_text(found, DIGITS))
 
     def _train(self, words: Sequence[str]) -> list[str]:

@@ -1,13 +1,13 @@
 """The notes under the timing table: what its accuracies and its costs are, and of which machine."""
 
+import math
 from typing import Any
 
 import pandas as pd
 
 from robust_tickets.evaluation.attack_sets import AA_PAIR, AA_WHOLE
-from robust_tickets.recipe.arm_training import arm_training
 from robust_tickets.recipe.arms import ARMS, needs_ticket
-from robust_tickets.recipe.methods import make_method, used_settings
+from robust_tickets.recipe.methods import make_method
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.recipe.training_fields import Training
 from robust_tickets.report.accuracy_columns import wilson
@@ -180,23 +180,13 @@ def channels_note(run: RunDirectory, table: pd.DataFrame) -> str:
     if tickets.empty or not run.recipe.compute.compact:
         return ""
     dense_disturbed = bool(table[table.arm == "dense"].disturbed.any())
-    parts = [
-        f"`{row.arm}` {row.channels_removed:.4g}"
-        + (
-            ""
-            if "+" in row.arm  # the arm without it says the same
-            else f" (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of dense's"
-            + (
-                ")"
-                if row.disturbed or dense_disturbed or not _has_passes_of_dense(run.recipe, row.arm)
-                else f" and {row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds)"
-            )
+    parts = []
+    for row in tickets.itertuples():
+        text = (
+            f"`{row.arm}` {row.channels_removed:.4g} (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs"
         )
-        for row in tickets.itertuples()
-    ]
+        text += " of dense's"
+        if not (row.disturbed or dense_disturbed or math.isnan(row.pass_seconds_vs_dense)):
+            text += f" and {row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds"
+        parts.append(f"{text})")
     return f"Channels pruned whole, and left out in training: {', '.join(parts)}."
-
-
-def _has_passes_of_dense(recipe: Recipe, arm: str) -> bool:
-    """Whether an arm's training has dense's shares of forward and backward passes, whose seconds differ."""
-    return used_settings(arm_training(recipe, arm)) == used_settings(arm_training(recipe, "dense"))

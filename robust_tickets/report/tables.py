@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from robust_tickets.recipe.arm_training import arm_training
+from robust_tickets.recipe.methods import WRAPPERS
+from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.accuracy_columns import (
     EARLIER_COLUMNS,
     LATER_COLUMNS,
@@ -57,8 +60,9 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     Seconds are those charged to the arm, without reading data and validating; search_s are those of the
     search or first stage before it. flops_vs_dense and seconds_vs_dense are ratios. channels_removed counts
     the channels that were pruned whole and left out in training; pass_flops_vs_dense and
-    pass_seconds_vs_dense are the ratios of what a sample costs in training. jobs is how many ran at a
-    time, at most, while the arm's seconds were taken; machines is on how many the run was computed. For
+    pass_seconds_vs_dense are the ratios of what a sample costs in training, the seconds empty for an arm
+    whose training has other passes than dense's. jobs is how many ran at a time, at most, while the arm's
+    seconds were taken; machines is on how many the run was computed. For
     break-even, empty for an arm at chance, and the cost to come near dense see `reuse.reuse_columns`.
     other_cores went to other programs while the arm's seconds were taken, slowdown is by how much the
     machine was slower than at its fastest in the run, and disturbed says that either was too much
@@ -85,6 +89,8 @@ def timing(run: RunDirectory) -> pd.DataFrame:
     table["robust_vs_dense"] = table.robust_mean - dense.robust_mean
     for column in ("pass_flops_vs_dense", "pass_seconds_vs_dense"):
         table[column] /= dense[column]
+    other = [not _has_passes_of_dense(run.recipe, arm) for arm in table.arm]
+    table.loc[other, "pass_seconds_vs_dense"] = math.nan
     table["machines"] = len(run.machines())
     if kind == "robust":  # what is at chance has paid for nothing
         at_chance = table.arm.isin(arms_at_chance(by_arm, own_judge, run.recipe))
@@ -120,3 +126,11 @@ def _row(arm: str, seeds: list[ArmResult]) -> list[object]:
         max(result.jobs for result in seeds),
         1,
     ]
+
+
+def _has_passes_of_dense(recipe: Recipe, arm: str) -> bool:
+    """Whether an arm's training has dense's shares of forward and backward passes, whose seconds differ."""
+    own, dense = arm_training(recipe, arm), arm_training(recipe, "dense")
+    return all(
+        getattr(own, name, None) == getattr(dense, name, None) for name in ("method", own.method, *WRAPPERS)
+    )

@@ -30,10 +30,11 @@ def experiment(tiny_recipe, tmp_path, monkeypatch):
 
 def test_the_look_leaves_the_table_alone_and_says_what_it_found(experiment):
     kept = {file: file.read_bytes() for file in experiment.run.rglob("*") if file.is_file()}
+    assert "The adaptive look has not been taken yet." in figure_checks.figure_lines(experiment)
     experiment.do("look 3")
     assert not list(experiment.pieces())
     assert kept == {file: file.read_bytes() for file in experiment.run.rglob("*") if file.is_file()}
-    leader, other = adaptive_look.ranking(RunDirectory.open(experiment.run))
+    leader, other = adaptive_look.ranked_arms(RunDirectory.open(experiment.run))
     look = pd.read_csv(experiment.look_file)
     assert set(look.arm) == {leader}
     assert set(look.attacked) == {leader, "dense" if leader != "dense" else other}

@@ -1,5 +1,6 @@
 """Structured (channel) tickets: rounds train ever smaller networks, and what that saves in a comparison."""
 
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -22,6 +23,7 @@ from robust_tickets.recipe.arm_settings import ArmSettings
 from robust_tickets.recipe.fields import Compare, Model
 from robust_tickets.recipe.recipe import Recipe
 from robust_tickets.report.notes import channels_note
+from robust_tickets.report.tables import timing
 from robust_tickets.runs.directory import RunDirectory
 from robust_tickets.runs.files import read_json
 from robust_tickets.stages.experiment import Experiment
@@ -203,11 +205,15 @@ def test_the_table_has_what_the_removed_channels_save(run) -> None:
 
 
 def test_seconds_of_a_pass_are_not_compared_with_those_of_another_method(run) -> None:
-    table = pd.read_csv(run.path / "timing.csv").assign(disturbed=False)
-    assert "of the seconds" in channels_note(run, table)
+    alike = timing(run).assign(disturbed=False)
+    assert "of the seconds" in channels_note(run, alike)
     other = replace(run.recipe, arms=ArmSettings({"ticket": {"method": "natural"}}))
-    ticket = table[table.arm.isin(["dense", "ticket"])]
-    assert "of the seconds" not in channels_note(RunDirectory(run.path, other), ticket)
+    table = timing(RunDirectory(run.path, other)).assign(disturbed=False).set_index("arm")
+    assert math.isnan(table.pass_seconds_vs_dense["ticket"])
+    assert table.pass_flops_vs_dense["ticket"] == alike.set_index("arm").pass_flops_vs_dense["ticket"]
+    assert table.pass_seconds_vs_dense["ticket-reinit"] > 0
+    note = channels_note(run, table.loc[["dense", "ticket"]].reset_index())
+    assert "of the FLOPs of dense's)" in note
 
 
 def test_equal_cost_is_the_cost_of_the_smaller_network(run) -> None:
