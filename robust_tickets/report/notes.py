@@ -182,10 +182,11 @@ def channels_note(run: RunDirectory, table: pd.DataFrame) -> str:
     dense_disturbed = bool(table[table.arm == "dense"].disturbed.any())
     parts = []
     for row in tickets.itertuples():
-        text = (
-            f"`{row.arm}` {row.channels_removed:.4g} (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs"
-        )
-        text += " of dense's"
+        text = f"`{row.arm}` {row.channels_removed:.4g}"
+        if "+" in row.arm:  # passes of a method of its own are another mix
+            parts.append(text)
+            continue
+        text += f" (a pass takes {row.pass_flops_vs_dense:.2f} of the FLOPs of dense's"
         if not (row.disturbed or dense_disturbed or math.isnan(row.pass_seconds_vs_dense)):
             text += f" and {row.pass_seconds_vs_dense:.2f}{seconds_marks(1, row.machines)} of the seconds"
         parts.append(f"{text})")
