@@ -21,7 +21,10 @@ TICKET_COST = Schedule(lambda lengths: lengths.ticket_cost, follows_ticket=True)
 
 def search_rate(recipe: "Recipe") -> "Training":
     """The settings of dense training from the search's learning rate, without warm-up."""
-    return replace(recipe.train, lr=recipe.search.lr, warmup=0.0, warmup_lr=0.0)
+    search, train = recipe.search, recipe.train
+    both = search.optimiser == train.optimiser == "muon"
+    muon_lr = search.muon_lr if both else train.muon_lr
+    return replace(train, lr=search.lr, muon_lr=muon_lr, warmup=0.0, warmup_lr=0.0)
 
 
 SEARCH_STAGE = Stage(

@@ -21,6 +21,11 @@ def check_training(names: FieldNames, training: Training) -> None:
         raise InputError(
             f"{names('warmup_lr')} does nothing without {names('warmup')}: set it to 0, or give both"
         )
+    if training.muon_lr != Training().muon_lr and training.optimiser != "muon":
+        raise InputError(
+            f"{names('muon_lr')} does nothing to the optimiser {training.optimiser}: leave it out, or choose "
+            f"{names('optimiser')} muon"
+        )
     if training.smoothing != Training().smoothing and not training.label_smoothing:
         raise InputError(
             f"{names('smoothing')} does nothing without {names('label_smoothing')}: leave it out, or give "

@@ -12,7 +12,7 @@ from robust_tickets.recipe.pruning_methods import PRUNING_METHODS, pruning_metho
 from robust_tickets.recipe.registry import first_lines
 from robust_tickets.recipe.schema import Count, CountOrZero, NotNegative, Positive, Share, ShareOrZero
 
-Optimiser = Literal["sgd", "adam"]
+Optimiser = Literal["sgd", "adam", "muon"]
 Schedule = Literal["step", "constant", "cosine", "cyclic", "one-cycle"]
 Criterion = Literal["magnitude", "magnitude-over-layer-mean"]
 Granularity = Literal["weight", "channel"]
@@ -78,13 +78,16 @@ class Training(MethodFields):
     augment: bool = True
     """padded random crops and horizontal flips, as usual for the data set"""
     optimiser: Optimiser = "sgd"
-    """sgd or adam"""
+    """sgd, adam or muon: SGD with momentum, whose steps of the weights of hidden layers are orthogonalised"""
     lr: Positive = 0.1
     """highest learning rate of the schedule"""
+    muon_lr: Positive = 0.02
+    """muon: highest learning rate of the weights of hidden layers, on the same schedule; lr is that of all
+    other parameters"""
     momentum: ShareOrZero = 0.9
-    """SGD's momentum; Adam's beta1"""
+    """SGD's and Muon's momentum; Adam's beta1"""
     weight_decay: NotNegative = 5e-4
-    """L2 weight decay, on all parameters"""
+    """L2 weight decay, on all parameters; decoupled from the gradient where Muon takes the step"""
     schedule: Schedule = "step"
     """step: times 0.1 at each of the milestones; constant; cosine: to 0 along half a cosine; cyclic: linearly
     up to lr at the end of the warm-up (half-way without one), then down to 0; one-cycle: up along half a

@@ -158,7 +158,7 @@ def _prepare(
     pairs = foldable_batchnorms(net, data.spec.shape)
     folded = FoldedNet(net, pairs)
     method, detector = watch_collapse(make_method(settings), settings)
-    make = partial(make_optimiser, net) if session.optimiser is None else session.optimiser
+    make = partial(make_optimiser, net, data.spec.shape) if session.optimiser is None else session.optimiser
     if mask is not None and settings.optimiser != "sgd":
         mask.check_canonical(f"the optimiser {settings.optimiser}")
     masking = None if mask is None else masking_for(net, mask, data.spec.shape, method.moves_mask)

@@ -7,12 +7,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from robust_tickets.base.errors import InputError
+from robust_tickets.pruning.layers import Shape, layer_roles
 from robust_tickets.recipe.training_fields import Training
+from robust_tickets.training.muon import Muon, hidden_weights
 
 
-def make_optimiser(net: nn.Module, settings: Training) -> Optimizer:
-    """The optimiser of all parameters of a network."""
-    return optimiser_of(net.parameters(), settings)
+def make_optimiser(net: nn.Module, shape: Shape, settings: Training) -> Optimizer:
+    """The optimiser of all parameters of a network.
+
+    shape: of an image, (C, H, W).
+    """
+    if settings.optimiser != "muon":
+        return optimiser_of(net.parameters(), settings)
+    return Muon(
+        net.parameters(),
+        hidden_weights(net, layer_roles(net, shape).output),
+        lr=settings.muon_lr,
+        other_lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
 
 
 def optimiser_of(parameters: Iterable[Tensor], settings: Training) -> Optimizer:
@@ -25,9 +39,9 @@ def optimiser_of(parameters: Iterable[Tensor], settings: Training) -> Optimizer:
 
 
 def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
-    """Let the next step take this rate for all parameters."""
+    """Let the next step take this rate for all parameters, or the share of it that a group of them has."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("scale", 1.0)
 
 
 def optimiser_state(optimiser: Optimizer) -> dict[str, Tensor]:

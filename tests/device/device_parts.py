@@ -169,6 +169,7 @@ PARTS: dict[str, Part] = {
     "train-watched": partial(train, method="fgsm", wrappers={"overfitting": "pgd"}),
     "train-L2": partial(train, method="pgd", norm="L2"),
     "train-adam": partial(train, method="fgsm", optimiser="adam"),
+    "train-muon": partial(train, method="fgsm", optimiser="muon"),
     "train-resumed": partial(train, method="pgd", resumed=True),
     **{f"mistake: {name}": part for name, part in MISTAKES.items()},
     **{f"search-{name}": partial(search, pruning_method=name) for name in PRUNING_METHODS},

@@ -11,6 +11,7 @@ SEARCHES = [f"search-{name}" for name in PRUNING_METHODS]
 MORE = [
     "train-L2",
     "train-adam",
+    "train-muon",
     "train-resumed",
     "train-averaged-resumed",
     "compare",

@@ -64,7 +64,7 @@ def training_state() -> TrainingState:
     net, settings = registry.build(SPEC, seed=0), Training()
     state = TrainingState(
         net=net,
-        optimiser=make_optimiser(net, settings),
+        optimiser=make_optimiser(net, SPEC.shape, settings),
         method=make_method(settings),
         monitor=Monitor(net, "train", StageProgress(), lambda step: 0.1),
         ledger=Ledger("train"),

@@ -98,7 +98,7 @@ def test_a_shared_weight_is_one_entry_of_the_mask(net):
     assert layer_roles(net, (1, 8, 8)) == LayerRoles(None, "head.weight", frozenset({"first.weight"}))
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "muon"])
 def test_both_layers_are_masked_after_every_step(optimiser, net, tiny_data, config):
     entries = torch.rand(64, 64, generator=torch.Generator().manual_seed(1)) < 0.5
     mask = Mask({**Mask.full(net), "first.weight": entries})

@@ -33,6 +33,7 @@ BASES = tuple(
         {"train": {"average": 0.9}},
         {"search": {"pruning_method": "random"}},
         {stage: {"label_smoothing": 0.1} for stage in ("search", "train")},
+        {stage: {"optimiser": "muon"} for stage in ("search", "train")},
         {stage: {"method": "fgsm", "overfitting": "pgd"} for stage in ("search", "train")},
         *({"search": {"method": name}, "train": {"method": name}} for name in METHODS),
         {"search": {"granularity": "channel"}},

@@ -133,7 +133,7 @@ def test_later_rounds_are_the_loop_from_step_k_written_out(k, recipe, tiny_data,
     for number in range(3):
         load_weights(by_hand, early, "init")
         masks = {p: mask[name] for name, p in prunable_weights(by_hand).items()}
-        optimiser = make_optimiser(by_hand, recipe.search)
+        optimiser = make_optimiser(by_hand, tiny_data.spec.shape, recipe.search)
         by_hand.train()
         with torch.no_grad():
             for p, entries in masks.items():

@@ -27,6 +27,7 @@ from robust_tickets.training.wrappers.dst import DSTSettings
 SETTINGS = {
     "sgd": {},
     "adam": {"optimiser": "adam", "lr": 0.001},
+    "muon": {"optimiser": "muon"},
     "no momentum": {"momentum": 0.0},
     "natural": {"method": "natural"},
     "trades": {"method": "trades", "trades": TRADESSettings(steps=2)},

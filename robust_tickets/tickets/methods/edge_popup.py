@@ -71,6 +71,11 @@ class ScorePruning(PruningByTraining):
                 "search.overfitting restore-best goes back to weights, and search.pruning_method "
                 f"{self.search.pruning_method} trains scores: choose warn or pgd"
             )
+        if self.search.optimiser == "muon":
+            raise InputError(
+                "search.optimiser muon orthogonalises the steps of weights, and search.pruning_method "
+                f"{self.search.pruning_method} trains scores: choose sgd or adam"
+            )
 
 
 @dataclass(frozen=True)
