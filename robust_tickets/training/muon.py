@@ -105,7 +105,7 @@ class Muon(Optimizer):
 def orthogonalised(matrices: Tensor) -> Tensor:
     """Nearly U V^T of each matrix U S V^T: singular values of 0.7 to 1.2 in place of all but tiny ones.
 
-    matrices: (..., rows, columns).
+    matrices: (N, rows, columns).
 
     Five steps of the Newton-Schulz iteration X <- a X + b X X^T X + c (X X^T)^2 X, from X / |X|. They are
     taken by the smaller Gram matrix: X after some steps is P X, and its Gram matrix P (X X^T) P.
@@ -115,9 +115,9 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=_TINY)
     gram, product = x @ x.mT, None
     a, b, c = _COEFFICIENTS
-    identity = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
     for step in range(_STEPS):
-        factor = a * identity + b * gram + c * (gram @ gram)
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
         product = factor if product is None else factor @ product
         if step < _STEPS - 1:
             gram = factor @ gram @ factor
