@@ -10,6 +10,7 @@ from training_case import half_mask, train
 from robust_tickets.base.errors import InputError
 from robust_tickets.models import registry
 from robust_tickets.recipe import recipe as recipes
+from robust_tickets.recipe.arm_schedules import search_rate
 from robust_tickets.recipe.training_fields import Training
 from robust_tickets.training.muon import Muon, hidden_weights, orthogonalised
 from robust_tickets.training.optimisers import make_optimiser, set_learning_rate
@@ -169,3 +170,11 @@ def test_a_weight_that_two_layers_share_is_taken_once():
 def test_settings_that_make_no_sense_are_refused(table, message):
     with pytest.raises(InputError, match=message):
         recipes.from_table(table)
+
+
+@pytest.mark.parametrize(("optimiser", "rate"), [("muon", 0.01), ("sgd", 0.04)])
+def test_dense_at_the_rates_of_the_search_has_both_where_both_have_muon(optimiser, rate):
+    search = {"optimiser": optimiser, "lr": 0.05} | ({"muon_lr": 0.01} if optimiser == "muon" else {})
+    recipe = recipes.from_table({"search": search, "train": {"optimiser": "muon", "muon_lr": 0.04}})
+    training = search_rate(recipe)
+    assert (training.lr, training.muon_lr) == (0.05, rate)
