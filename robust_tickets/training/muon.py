@@ -1,4 +1,4 @@
-"""Muon: the steps of hidden layers' weights are orthogonalised; SGD takes those of all else."""
+"""Muon: SGD with momentum, whose steps of the weights of hidden layers are orthogonalised."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ _STEPS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the Newton-Schulz iteration: those of Jordan et al., with the largest slope at 0."""
 
-_TINY = 1e-7
+_TINY = 1e-7  # a gradient of zeros has no direction
 
 
 class Muon(Optimizer):
@@ -27,12 +27,12 @@ class Muon(Optimizer):
         B <- m B + G,   O = NewtonSchulz(G + m B),   W <- W - lr (sqrt(max(1, rows / columns)) O + decay W)
 
     where W has a row an output, and a column a number that the output is computed from; a convolution with
-    groups has such a matrix for each of them. O is near U V^T, with U S V^T = G + m B: all directions of a
-    layer are learnt alike fast.
+    groups has such a matrix for each of them. O is near U V^T, where U S V^T = G + m B: a layer learns all
+    directions equally fast.
 
     parameters: all that are trained.
     weights: those of them that are matrices, each with the groups of its convolution, or 1.
-    lr: of the matrices; other_lr: of all else.
+    lr: learning rate of the matrices; other_lr: that of all other parameters.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Muon(Optimizer):
     ) -> None:
         self._groups = dict(weights)
         others = [parameter for parameter in parameters if parameter not in self._groups]
-        # `scale`: of the rate that a schedule gives, which is that of all else
+        # `scale`: the rate of a group as a share of the one that a schedule gives, which is `other_lr`'s
         groups: list[dict[str, Any]] = [
             {"params": list(self._groups), "lr": lr, "scale": lr / other_lr, "orthogonal": True},
             {"params": others, "lr": other_lr, "scale": 1.0, "orthogonal": False},
