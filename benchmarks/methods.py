@@ -42,6 +42,7 @@ TRAININGS = {name: Train(method=name) for name in METHODS} | {
     "nfgsm, smoothed labels": Train(method="nfgsm", label_smoothing=0.4, smoothing="random"),
     "nfgsm, averaged": Train(method="nfgsm", average=0.999),
     "nfgsm, AWP": Train(method="nfgsm", awp=AWPSettings(gamma=0.005)),
+    "nfgsm, Muon": Train(method="nfgsm", optimiser="muon"),
 }
 """The trainings by their names in the table."""
 
@@ -205,7 +206,9 @@ def table(records: Records) -> str:
         "| net | method | seconds a step | floor | times the floor's seconds | spread |",
         "| --- | --- | ---: | ---: | ---: | --- |",
     ]
-    for net, name in dict.fromkeys((row["net"], row["method"]) for row in rows):
+    nets = list(dict.fromkeys(row["net"] for row in rows))
+    trainings = dict.fromkeys((row["net"], row["method"]) for row in rows)
+    for net, name in sorted(trainings, key=lambda each: nets.index(each[0])):
         group = [row for row in rows if (row["net"], row["method"]) == (net, name)]
         ours = [row for row in group if row["library"] == OURS]
         for floor_name in (FLOOR, GROUPS):
